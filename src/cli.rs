@@ -1,0 +1,175 @@
+//! The command line: what can be typed. Meaning comes in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Mint access to Kubernetes clusters, for a whole fleet at once
+///
+/// One TOML inventory says which clusters exist and which access profiles each gets. kubemint
+/// provisions the `ServiceAccount` and RBAC on every cluster, mints a short-lived revocable token for
+/// each, proves that it works, and writes kubeconfigs.
+#[derive(Debug, Parser)]
+#[command(name = "kubemint", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command
+    #[command(flatten)]
+    pub global: GlobalArgs,
+}
+
+/// Options of every command
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// The inventory
+    #[arg(
+        short = 'f',
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "clusters.toml",
+        env = "KUBEMINT_INVENTORY"
+    )]
+    pub inventory: PathBuf,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Log more; twice for requests, three times for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
+    /// Show plain lines and no progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// How logs are written to standard error
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// When to use colours
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How logs are written
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// How a result is written to standard output
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Text for people
+    Text,
+    /// One JSON document, described in docs/json.md
+    Json,
+}
+
+/// What to do
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report all problems of the inventory, offline
+    Validate,
+    /// Show what apply would do
+    Plan(PlanArgs),
+    /// Make the clusters match the inventory and write the kubeconfigs
+    Apply(ApplyArgs),
+    /// Print the JSON Schema of the inventory
+    Schema,
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory
+    Man {
+        /// The directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// Which grants a run is about
+#[derive(Debug, Clone, Default, Args)]
+pub struct SelectionArgs {
+    /// Only clusters with these labels, as in `env=prod,region in (eu,us)`
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Only this cluster; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Vec<String>,
+    /// Only this access profile; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Clusters that are worked on at the same time, instead of the inventory's number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub concurrency: Option<u16>,
+}
+
+/// What a plan may do
+#[derive(Debug, Clone, Default, Args)]
+pub struct PolicyArgs {
+    /// Who keeps the credentials, instead of the inventory's `holder`
+    #[arg(long, value_name = "NAME")]
+    pub holder: Option<String>,
+    /// Take over objects that no inventory of kubemint owns
+    #[arg(long)]
+    pub adopt: bool,
+    /// Take over objects of another inventory; may be repeated
+    #[arg(long, value_name = "INVENTORY")]
+    pub adopt_from: Vec<String>,
+    /// Mint anew where a living credential is held elsewhere
+    #[arg(long)]
+    pub reissue: bool,
+}
+
+/// Arguments of `plan`
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Which grants
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// What may be done
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// How the plan is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
+    /// Exit with 4 if anything is pending
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `apply`
+#[derive(Debug, Clone, Args)]
+pub struct ApplyArgs {
+    /// Which grants
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// What may be done
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// How the result is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Break a kubeconfig's lock that nobody released in time
+    #[arg(long)]
+    pub break_lock: bool,
+}

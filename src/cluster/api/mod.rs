@@ -1,0 +1,247 @@
+//! One connection to one API server: requests with a deadline, repeated where that is safe.
+//!
+//! kube's client carries them; its own retries are off, because they have no deadline
+//! (15 tries, each as long as `Retry-After` says), and its typed calls are not used, because they
+//! log whole answers that do not parse, which for a TokenRequest is the token.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use kube::client::Body;
+use serde_json::Value;
+
+use super::classify;
+use crate::failure::ApiFailure;
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// One request, connection included.
+    pub request: Duration,
+    /// The shortest wait before a request is repeated; it doubles with each.
+    pub first_wait: Duration,
+}
+
+impl Limits {
+    /// Limits one request; the wait before the first repetition is short against human patience and
+    /// long against a server's hiccup.
+    pub fn new(request: Duration) -> Self {
+        Self { request, first_wait: Duration::from_millis(200) }
+    }
+}
+
+/// Repetitions after the first try; with doubling waits this gives a server about 12 s to recover.
+/// The cluster's deadline ends them earlier.
+const REPETITIONS: usize = 6;
+/// The longest wait between two tries that the server did not ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Lists of a whole cluster are paged and stay far below this.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Whether a request may be sent again when its answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Sending it twice has the effect of sending it once.
+    Safe,
+    /// The caller looks at the answer first.
+    Never,
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: http::Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    content_type: &'static str,
+    accept: &'static str,
+    body: Option<Value>,
+    repeat: Repeat,
+}
+
+impl Request {
+    fn new(method: http::Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            query: vec![],
+            content_type: "application/json",
+            accept: "application/json",
+            body: None,
+            repeat: Repeat::Safe,
+        }
+    }
+
+    /// Reads an object or a list.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(http::Method::GET, path)
+    }
+
+    /// Creates an object, or asks for a review. Repeating a create answers `AlreadyExists`, which the
+    /// caller has to look into.
+    pub fn post(path: impl Into<String>, body: Value) -> Self {
+        Self { body: Some(body), ..Self::new(http::Method::POST, path) }
+    }
+
+    /// Applies a manifest server-side.
+    pub fn apply(path: impl Into<String>, body: Value) -> Self {
+        let content_type = "application/apply-patch+yaml";
+        Self { body: Some(body), content_type, ..Self::new(http::Method::PATCH, path) }
+    }
+
+    /// Deletes an object.
+    pub fn delete(path: impl Into<String>, options: Value) -> Self {
+        Self { body: Some(options), ..Self::new(http::Method::DELETE, path) }
+    }
+
+    /// Adds a query parameter.
+    #[must_use]
+    pub fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((key, value.into()));
+        self
+    }
+
+    /// Asks for an effect-free run of admission and validation.
+    #[must_use]
+    pub fn dry_run(self) -> Self {
+        self.query("dryRun", "All")
+    }
+
+    /// Asks for an object's metadata only: the data of a Secret then never leaves the API server.
+    #[must_use]
+    pub fn metadata_only(mut self) -> Self {
+        self.accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        self
+    }
+
+    /// Sends it at most once.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.repeat = Repeat::Never;
+        self
+    }
+
+    fn uri(&self) -> String {
+        let mut query = form_urlencoded(&self.query);
+        if !query.is_empty() {
+            query.insert(0, '?');
+        }
+        // Object names may hold characters that a path cannot; `:` and `-` pass as they are.
+        format!("{}{query}", encode_path(&self.path))
+    }
+}
+
+fn form_urlencoded(pairs: &[(&'static str, String)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={}", encode(value, ""))).collect();
+    pairs.join("&")
+}
+
+fn encode_path(path: &str) -> String {
+    encode(path, "/:@")
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3) and `also`.
+fn encode(text: &str, also: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        if byte.is_ascii_alphanumeric() || "-._~".contains(c) || also.contains(c) {
+            encoded.push(c);
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// An answer to a request that succeeded.
+#[derive(Clone)]
+pub struct Answer {
+    /// The object.
+    pub value: Value,
+    /// The server's clock.
+    pub date: Option<Timestamp>,
+}
+
+/// A connection to one API server.
+#[derive(Clone)]
+pub struct Api {
+    client: kube::Client,
+    server: String,
+    limits: Limits,
+}
+
+impl Api {
+    /// Wraps a client; `server` is its URL, for messages.
+    pub fn new(client: kube::Client, server: impl Into<String>, limits: Limits) -> Self {
+        Self { client, server: server.into(), limits }
+    }
+
+    /// Returns the limits.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Sends a request, again if that is safe and may help, and returns the answer.
+    pub async fn send(&self, request: &Request) -> Result<Answer, ApiFailure> {
+        let repetitions = match request.repeat {
+            Repeat::Safe => REPETITIONS,
+            Repeat::Never => 0,
+        };
+        let waits = ExponentialBuilder::default()
+            .with_min_delay(self.limits.first_wait)
+            .with_max_delay(LONGEST_WAIT)
+            .with_max_times(repetitions)
+            .with_jitter();
+        (|| self.send_once(request))
+            .retry(waits)
+            .when(ApiFailure::is_transient)
+            .adjust(|failure, wait| {
+                let asked = failure.status().and_then(|status| status.retry_after);
+                wait.map(|wait| asked.map_or(wait, |asked| asked.max(wait)))
+            })
+            .notify(|failure, wait| tracing::debug!(server = self.server, %failure, ?wait, "repeating a request"))
+            .await
+    }
+
+    async fn send_once(&self, request: &Request) -> Result<Answer, ApiFailure> {
+        let timeout = || ApiFailure::Timeout { server: self.server.clone(), after: self.limits.request };
+        tokio::time::timeout(self.limits.request, self.exchange(request)).await.map_err(|_| timeout())?
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Answer, ApiFailure> {
+        let body = request.body.as_ref().map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        tracing::debug!(server = self.server, method = %request.method, uri = request.uri(), "request");
+        let unreadable = |cause: &str| ApiFailure::Unreadable { cause: cause.to_owned() };
+        let http_request = http::Request::builder()
+            .method(request.method.clone())
+            .uri(request.uri())
+            .header(http::header::ACCEPT, request.accept)
+            .header(http::header::CONTENT_TYPE, request.content_type)
+            .body(Body::from(body))
+            .map_err(|_| unreadable("the request's address is malformed"))?;
+        let response =
+            self.client.send(http_request).await.map_err(|error| classify::transport(&self.server, &error))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+        let body = body.map_err(|_| unreadable("it broke off or is too large"))?.to_bytes();
+        let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        if !parts.status.is_success() {
+            let retry_after = header(http::header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
+            let failure = classify::status(parts.status.as_u16(), &body, retry_after.map(Duration::from_secs));
+            tracing::debug!(server = self.server, code = parts.status.as_u16(), "answer");
+            return Err(failure);
+        }
+        // The parser's error would quote the answer.
+        let value = serde_json::from_slice(&body).map_err(|_| unreadable("it is not JSON"))?;
+        let date = header(http::header::DATE)
+            .and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date.replace("GMT", "+0000")).ok());
+        Ok(Answer { value, date })
+    }
+}
+
+#[cfg(test)]
+mod tests;

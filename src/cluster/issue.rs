@@ -1,0 +1,254 @@
+//! Mints one generation: claim → anchor → token. Proof, outputs and record follow in the executor.
+//!
+//! Every function may be repeated by the next run after a kill at any point; see
+//! [`crate::credential::decide`] for what that run makes of what it finds.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api::{Api, Request};
+use crate::credential::{Claims, Generation, Index, KIND_TOKEN};
+use crate::failure::{ApiFailure, StepFailure};
+use crate::kubeconfig::{Credential, CredentialFacts};
+use crate::names::{
+    ANCHOR_TYPE, FIELD_MANAGER, HOLDER_LABEL, Holder, INDEX_ANNOTATION, INDEX_FIELD_MANAGER, INVENTORY_LABEL,
+    InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, RUN_ANNOTATION, anchor_name,
+};
+use crate::object::{Kind, ObjectRef};
+use crate::observed::{ObservedObject, Ownership};
+use crate::secret::SecretToken;
+use crate::step::Mint;
+
+/// The index is read and written again this often when somebody else wrote it in between.
+const INDEX_TRIES: usize = 3;
+
+/// A generation that is claimed in the index and not published yet.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The uid of the ServiceAccount.
+    pub account_uid: String,
+    /// The claim.
+    pub generation: Generation,
+}
+
+/// Claims the generation of a step in the index.
+///
+/// # Errors
+///
+/// If another run claimed it, or the ServiceAccount cannot be written.
+pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<Claimed, StepFailure> {
+    let orphans: Vec<u64> = mint.orphans.iter().map(|(number, _)| *number).collect();
+    let mut claimed = None;
+    edit_index(api, &mint.service_account, &mint.inventory, |account_uid, index| {
+        let account = &mint.service_account;
+        let generation = Generation {
+            n: mint.generation,
+            kind: KIND_TOKEN.to_owned(),
+            run: run.to_owned(),
+            claimed_at: now,
+            policy: mint.policy.clone(),
+            anchor: anchor_name(&account.name, account_uid, &mint.inventory, &mint.holder, mint.generation),
+            requested_seconds: mint.ttl_seconds,
+            anchor_uid: None,
+            issued: None,
+            expires: None,
+            jti: None,
+            other: serde_json::Map::new(),
+        };
+        claimed = Some(Claimed { account_uid: account_uid.to_owned(), generation: generation.clone() });
+        index.claim(&mint.holder, generation, &orphans).map(Some).map_err(|next| {
+            let last = next.saturating_sub(1);
+            StepFailure::new(format!("another run of holder `{}` claimed generation {last} meanwhile", mint.holder))
+                .hint("run it again when the other run has ended")
+        })
+    })
+    .await?;
+    for (_, anchor) in &mint.orphans {
+        delete_anchor(api, anchor, None).await?;
+    }
+    claimed.ok_or_else(|| StepFailure::new("the index was not written"))
+}
+
+/// Creates the anchor of a claim and returns its uid.
+///
+/// # Errors
+///
+/// If it exists and is not this run's, or cannot be created.
+pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<String, StepFailure> {
+    let anchor = anchor_ref(mint, claimed);
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": ANCHOR_TYPE,
+        "metadata": {
+            "name": anchor.name, "namespace": anchor.namespace,
+            "labels": {
+                MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: mint.inventory,
+                PROFILE_LABEL: mint.profile, HOLDER_LABEL: mint.holder,
+            },
+            "annotations": { RUN_ANNOTATION: claimed.generation.run },
+            // Without blockOwnerDeletion, which would need a right on finalizers.
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "name": mint.service_account.name, "uid": claimed.account_uid,
+            }],
+        },
+    });
+    let request = Request::post(anchor.collection_path(), manifest)
+        .query("fieldManager", FIELD_MANAGER)
+        .metadata_only();
+    let created = match api.send(&request).await {
+        Err(failure) if failure.is_already_exists() => {
+            let existing = api.send(&Request::get(anchor.path()).metadata_only()).await?.value;
+            // Our own run's name on it means that the answer to an earlier try was lost.
+            if existing["metadata"]["annotations"][RUN_ANNOTATION] != claimed.generation.run.as_str() {
+                return Err(StepFailure::new(format!("{anchor} exists and is not this run's")));
+            }
+            existing
+        }
+        result => result?.value,
+    };
+    let uid = created["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
+    uid.ok_or_else(|| StepFailure::new(format!("{anchor} has no uid")))
+}
+
+/// Requests the token of a claim, bound to its anchor.
+///
+/// The lifetime is what the answer says: the API server shortens it without an error.
+///
+/// # Errors
+///
+/// If the API server refuses, or answers with a token for something else.
+pub async fn request_token(
+    api: &Api,
+    mint: &Mint,
+    claimed: &Claimed,
+    anchor_uid: &str,
+) -> Result<(Credential, Claims), StepFailure> {
+    let mut spec = json!({
+        "expirationSeconds": mint.ttl_seconds,
+        "boundObjectRef": {
+            "apiVersion": "v1", "kind": "Secret", "name": claimed.generation.anchor, "uid": anchor_uid,
+        },
+    });
+    // Without audiences the API server takes its own.
+    if !mint.audiences.is_empty() {
+        spec["audiences"] = json!(mint.audiences);
+    }
+    let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
+    let request = Request::post(format!("{}/token", mint.service_account.path()), body);
+    let answer = api.send(&request).await?.value;
+    let status = &answer["status"];
+    let unreadable = |what: &str| StepFailure::new(format!("the API server's answer has no {what}"));
+    let token = SecretToken::new(status["token"].as_str().ok_or_else(|| unreadable("token"))?);
+    let expires: Timestamp = status["expirationTimestamp"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| unreadable("expirationTimestamp"))?;
+    let claims = Claims::of(&token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
+    if claims.anchor_uid.as_deref() != Some(anchor_uid) {
+        return Err(StepFailure::new("the token is not bound to its anchor, so it could not be revoked"));
+    }
+    if claims.service_account_uid.as_deref() != Some(claimed.account_uid.as_str()) {
+        return Err(StepFailure::new(format!("{} was recreated meanwhile", mint.service_account)));
+    }
+    let facts = CredentialFacts {
+        kind: KIND_TOKEN.to_owned(),
+        generation: mint.generation,
+        anchor: claimed.generation.anchor.clone(),
+        anchor_uid: anchor_uid.to_owned(),
+        issued: claims.issued,
+        requested_seconds: mint.ttl_seconds,
+        expires,
+    };
+    Ok((Credential { facts, token }, claims))
+}
+
+/// Records in the index that the outputs of a generation are written.
+///
+/// # Errors
+///
+/// If the index cannot be written. The outputs hold the credential all the same; a later run
+/// completes the record.
+pub async fn record(
+    api: &Api,
+    account: &ObjectRef,
+    inventory: &InventoryName,
+    holder: &Holder,
+    generation: &Generation,
+) -> Result<(), StepFailure> {
+    edit_index(api, account, inventory, |_, index| Ok(index.record(holder, generation.clone()))).await
+}
+
+/// Deletes the anchor of a claim that will not be published: a token that nobody holds must not live.
+///
+/// # Errors
+///
+/// If it cannot be deleted; as an orphan it is deleted by a later run.
+pub async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str) -> Result<(), StepFailure> {
+    delete_anchor(api, &anchor_ref(mint, claimed), Some(anchor_uid)).await
+}
+
+fn anchor_ref(mint: &Mint, claimed: &Claimed) -> ObjectRef {
+    ObjectRef {
+        kind: Kind::Secret,
+        namespace: mint.service_account.namespace.clone(),
+        name: claimed.generation.anchor.clone(),
+    }
+}
+
+async fn delete_anchor(api: &Api, anchor: &ObjectRef, uid: Option<&str>) -> Result<(), StepFailure> {
+    let mut options = json!({ "apiVersion": "v1", "kind": "DeleteOptions" });
+    if let Some(uid) = uid {
+        options["preconditions"] = json!({ "uid": uid });
+    }
+    match api.send(&Request::delete(anchor.path(), options)).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_not_found() => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Reads the index, changes it and writes it back, again if somebody else wrote in between.
+///
+/// `change` gets the uid of the ServiceAccount and the index; if it returns `None`, nothing is
+/// written. The write names uid and resourceVersion: without them an apply would recreate a
+/// deleted ServiceAccount, without marks.
+async fn edit_index(
+    api: &Api,
+    account: &ObjectRef,
+    inventory: &InventoryName,
+    mut change: impl FnMut(&str, Index) -> Result<Option<Index>, StepFailure>,
+) -> Result<(), StepFailure> {
+    let mut conflict = None;
+    for _ in 0..INDEX_TRIES {
+        let value = api.send(&Request::get(account.path())).await?.value;
+        let observed = ObservedObject::from_json(&value);
+        if observed.deleting || observed.ownership(inventory) != Ownership::Ours {
+            return Err(StepFailure::new(format!("{account} is no longer ours, or is being deleted")));
+        }
+        let index = match observed.annotations.get(INDEX_ANNOTATION) {
+            Some(annotation) => Index::parse(annotation)
+                .map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?,
+            None => Index::default(),
+        };
+        let Some(changed) = change(&observed.uid, index)? else { return Ok(()) };
+        match api.send(&index_request(account, &observed, &changed)).await {
+            Ok(_) => return Ok(()),
+            Err(failure) if failure.is_conflict() => conflict = Some(failure),
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    let failure: Option<ApiFailure> = conflict;
+    Err(failure.map_or_else(|| StepFailure::new("the index was not written"), StepFailure::from))
+}
+
+fn index_request(account: &ObjectRef, observed: &ObservedObject, index: &Index) -> Request {
+    let manifest: Value = json!({
+        "apiVersion": account.kind.api_version(), "kind": account.kind.as_str(),
+        "metadata": {
+            "name": account.name, "namespace": account.namespace,
+            "uid": observed.uid, "resourceVersion": observed.resource_version,
+            "annotations": { INDEX_ANNOTATION: index.to_annotation() },
+        },
+    });
+    Request::apply(account.path(), manifest).query("fieldManager", INDEX_FIELD_MANAGER).query("force", "true")
+}

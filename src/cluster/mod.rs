@@ -1,0 +1,20 @@
+//! The only code that talks to Kubernetes.
+//!
+//! [`AdminFiles`] finds the admin credential, [`connect_admin`] makes a connection of it, [`Api`]
+//! sends requests with deadlines and retries. On top of that, one file per thing that is done:
+//! [`observe`], [`probe`], [`write`], [`issue`], [`verify`]. Requests to one cluster go one after
+//! another over one connection.
+
+mod admin;
+mod api;
+mod classify;
+mod connect;
+pub mod issue;
+pub mod observe;
+pub mod probe;
+pub mod verify;
+pub mod write;
+
+pub use admin::{AdminEntry, AdminError, AdminFiles, consumer_endpoint};
+pub use api::{Answer, Api, Limits, Repeat, Request};
+pub use connect::{ConnectError, connect_admin, connect_consumer};

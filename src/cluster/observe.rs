@@ -1,0 +1,173 @@
+//! Reads what a plan needs from one cluster, one request after another.
+//!
+//! A cluster in the desired state costs one read of kube-system, five lists by our label, and one
+//! metadata read for each credential. Only where something of ours is missing is it looked for by
+//! name, because there somebody else's object may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::api::{Api, Request};
+use crate::credential::Index;
+use crate::desired::{desired_objects, needed_namespaces, service_account};
+use crate::failure::ApiFailure;
+use crate::inventory::Inventory;
+use crate::names::{Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::object::{Kind, ObjectRef};
+use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
+
+/// Objects on one page of a list: kubectl's own choice.
+const PAGE: usize = 500;
+/// A list that starts again because its snapshot expired (410) is given up after this many starts.
+const STARTS: usize = 3;
+
+/// Reads what planning the given grants of one cluster needs.
+///
+/// `grants` are indices into the inventory; `now` is compared with the server's clock.
+///
+/// # Errors
+///
+/// The first request that failed.
+pub async fn observe(
+    api: &Api,
+    inventory: &Inventory,
+    grants: &[usize],
+    holder: &Holder,
+    now: Timestamp,
+) -> Result<ObservedCluster, ApiFailure> {
+    let system = api.send(&Request::get("/api/v1/namespaces/kube-system").metadata_only()).await?;
+    let mut observed = ObservedCluster {
+        uid: system.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+        clock_ahead: system.date.map_or(0, |date| date.duration_since(now).as_secs()),
+        ..ObservedCluster::default()
+    };
+    if observed.uid.is_empty() {
+        return Err(ApiFailure::Unreadable { cause: "namespace kube-system has no uid".to_owned() });
+    }
+    for kind in Kind::RBAC.into_iter().chain([Kind::ServiceAccount]) {
+        list_ours(api, kind, &inventory.name, &mut observed.objects).await?;
+    }
+    let mut namespaces = BTreeSet::new();
+    for index in grants {
+        let grant = &inventory.grants[*index];
+        for desired in desired_objects(&inventory.name, grant) {
+            if observed.objects.contains_key(&desired.object) {
+                continue;
+            }
+            match get(api, Request::get(desired.object.path())).await? {
+                Some(value) => {
+                    observed.objects.insert(desired.object, ObservedObject::from_json(&value));
+                }
+                None => namespaces.extend(desired.object.namespace),
+            }
+        }
+        // Namespaces that are named and hold nothing of ours are of no concern.
+        let needed: BTreeSet<String> = needed_namespaces(grant).into_iter().map(|needed| needed.name).collect();
+        for namespace in namespaces.iter().filter(|namespace| needed.contains(*namespace)) {
+            if !observed.namespaces.contains_key(namespace) {
+                observed.namespaces.insert(namespace.clone(), namespace_state(api, namespace).await?);
+            }
+        }
+        let account = service_account(grant);
+        if let Some(object) = observed.objects.get(&account) {
+            observed.anchors.extend(anchors(api, inventory, &account, object, holder).await?);
+        }
+    }
+    Ok(observed)
+}
+
+async fn get(api: &Api, request: Request) -> Result<Option<Value>, ApiFailure> {
+    match api.send(&request).await {
+        Ok(answer) => Ok(Some(answer.value)),
+        Err(failure) if failure.is_not_found() => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn namespace_state(api: &Api, name: &str) -> Result<NamespaceState, ApiFailure> {
+    let path = ObjectRef::cluster_scoped(Kind::Namespace, name).path();
+    let namespace = get(api, Request::get(path).metadata_only()).await?;
+    Ok(match namespace {
+        None => NamespaceState::Absent,
+        Some(value) if value["metadata"]["deletionTimestamp"].is_string() => NamespaceState::Terminating,
+        Some(_) => NamespaceState::Active,
+    })
+}
+
+async fn list_ours(
+    api: &Api,
+    kind: Kind,
+    inventory: &InventoryName,
+    objects: &mut BTreeMap<ObjectRef, ObservedObject>,
+) -> Result<(), ApiFailure> {
+    let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory}");
+    let mut starts = 0;
+    let mut page_token: Option<String> = None;
+    loop {
+        let mut request = Request::get(kind.collection_path(None))
+            .query("labelSelector", selector.as_str())
+            .query("limit", PAGE.to_string());
+        if let Some(token) = &page_token {
+            request = request.query("continue", token.as_str());
+        }
+        let page = match api.send(&request).await {
+            Ok(answer) => answer.value,
+            Err(failure) if failure.code() == Some(410) && starts < STARTS => {
+                starts += 1;
+                page_token = None;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        let Some(items) = page["items"].as_array() else {
+            return Err(ApiFailure::Unreadable { cause: format!("a list of {} has no items", kind.resource()) });
+        };
+        for item in items {
+            let metadata = &item["metadata"];
+            let object = ObjectRef {
+                kind,
+                namespace: metadata["namespace"].as_str().map(str::to_owned),
+                name: metadata["name"].as_str().unwrap_or_default().to_owned(),
+            };
+            objects.insert(object, ObservedObject::from_json(item));
+        }
+        page_token = page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
+        if page_token.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads the uids of the anchors that the index of a ServiceAccount names for this holder.
+async fn anchors(
+    api: &Api,
+    inventory: &Inventory,
+    account: &ObjectRef,
+    object: &ObservedObject,
+    holder: &Holder,
+) -> Result<BTreeMap<ObjectRef, String>, ApiFailure> {
+    let mut anchors = BTreeMap::new();
+    if object.ownership(&inventory.name) != Ownership::Ours {
+        return Ok(anchors);
+    }
+    // An index that cannot be read is a blocker, which the plan reports.
+    let index = object.annotations.get(INDEX_ANNOTATION).and_then(|annotation| Index::parse(annotation).ok());
+    let Some(chain) = index.as_ref().and_then(|index| index.holder(holder)) else { return Ok(anchors) };
+    for generation in &chain.generations {
+        let anchor = ObjectRef {
+            kind: Kind::Secret,
+            namespace: account.namespace.clone(),
+            name: generation.anchor.clone(),
+        };
+        if let Some(value) = get(api, Request::get(anchor.path()).metadata_only()).await? {
+            let uid = value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+            // What is being deleted with a finalizer on it is as good as gone.
+            if !value["metadata"]["deletionTimestamp"].is_string() {
+                anchors.insert(anchor, uid);
+            }
+        }
+    }
+    Ok(anchors)
+}

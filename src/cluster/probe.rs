@@ -1,0 +1,89 @@
+//! Tries a plan's writes without effect: `dryRun=All`, and a review of the right to mint.
+
+use serde_json::json;
+
+use super::api::{Api, Request};
+use super::write::{create_request, delete_request, update_request};
+use crate::failure::ApiFailure;
+use crate::names::{ANCHOR_TYPE, FIELD_MANAGER};
+use crate::object::{Kind, ObjectRef};
+use crate::observed::{NamespaceState, ObservedCluster};
+use crate::plan::{ClusterPlan, Probe, ProbeResult, mint_probes};
+use crate::step::Step;
+
+/// Tries every write of a plan and everything that minting needs.
+///
+/// # Errors
+///
+/// If a probe got no answer: then nothing is known about the cluster.
+pub async fn probe(
+    api: &Api,
+    plan: &ClusterPlan,
+    observed: &ObservedCluster,
+) -> Result<Vec<(Probe, ProbeResult)>, ApiFailure> {
+    let is_absent = |namespace: &str| observed.namespaces.get(namespace) == Some(&NamespaceState::Absent);
+    let mut results = vec![];
+    for (position, step) in plan.steps.iter().enumerate() {
+        let (object, request) = match step {
+            Step::Create(desired) => (&desired.object, create_request(desired)),
+            Step::Update(update) => (&update.desired.object, update_request(update)),
+            Step::Delete(delete) => (&delete.object, delete_request(delete)),
+            Step::Mint(_) | Step::Publish(_) => continue,
+        };
+        let is_replaced = matches!(step, Step::Create(_)) && observed.objects.contains_key(object);
+        if is_replaced {
+            // The step before deletes it; until then a dry run can only say that it exists.
+            continue;
+        }
+        let result = match &object.namespace {
+            Some(namespace) if is_absent(namespace) => ProbeResult::NamespaceAbsent(namespace.clone()),
+            _ => attempt(api, &request.dry_run()).await?,
+        };
+        results.push((Probe::Write(position), result));
+    }
+    for probe in mint_probes(plan) {
+        let result = match &probe {
+            Probe::RequestToken { service_account, .. } => may_request_token(api, service_account).await?,
+            Probe::CreateAnchor { namespace, .. } if is_absent(namespace) => {
+                ProbeResult::NamespaceAbsent(namespace.clone())
+            }
+            Probe::CreateAnchor { namespace, .. } => attempt(api, &anchor_request(namespace).dry_run()).await?,
+            Probe::Write(_) => continue,
+        };
+        results.push((probe, result));
+    }
+    Ok(results)
+}
+
+/// What the API server says counts as a result; that it says nothing does not.
+async fn attempt(api: &Api, request: &Request) -> Result<ProbeResult, ApiFailure> {
+    match api.send(request).await {
+        Ok(_) => Ok(ProbeResult::Allowed),
+        Err(failure) if failure.status().is_some_and(|status| status.code != 401 && status.code < 500 && status.code != 429) => {
+            Ok(ProbeResult::Failed(failure))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn anchor_request(namespace: &str) -> Request {
+    let anchor = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": ANCHOR_TYPE,
+        "metadata": { "generateName": "kubemint-probe-", "namespace": namespace },
+    });
+    Request::post(Kind::Secret.collection_path(Some(namespace)), anchor).query("fieldManager", FIELD_MANAGER)
+}
+
+async fn may_request_token(api: &Api, account: &ObjectRef) -> Result<ProbeResult, ApiFailure> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": { "resourceAttributes": {
+            "verb": "create", "resource": "serviceaccounts", "subresource": "token",
+            "namespace": account.namespace, "name": account.name,
+        }},
+    });
+    let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
+    let answer = api.send(&request).await?;
+    let allowed = answer.value["status"]["allowed"].as_bool() == Some(true);
+    Ok(if allowed { ProbeResult::Allowed } else { ProbeResult::Denied })
+}

@@ -1,0 +1,63 @@
+//! Proves a new credential before it is published: a fresh connection, and the question who it is.
+
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable};
+use serde_json::{Value, json};
+
+use super::api::{Api, Limits, Request};
+use super::connect::connect_consumer;
+use crate::credential::Claims;
+use crate::failure::{ApiFailure, StepFailure};
+use crate::kubeconfig::Endpoint;
+use crate::secret::SecretToken;
+
+/// Several API servers learn of a new ServiceAccount one after another; 15 s covers their caches.
+const TRIES: usize = 15;
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Proves that a token works at an endpoint and is whom it should be.
+///
+/// # Errors
+///
+/// If the endpoint cannot be reached with what consumers get, or the token is somebody else's.
+pub async fn verify(endpoint: &Endpoint, token: &SecretToken, claims: &Claims, limits: Limits) -> Result<(), StepFailure> {
+    let api = connect_consumer(endpoint, token, limits).await.map_err(|error| StepFailure::new(error.to_string()))?;
+    let is_new = |failure: &ApiFailure| matches!(failure.code(), Some(401 | 403));
+    let waits = ConstantBuilder::default().with_delay(WAIT).with_max_times(TRIES);
+    let username = (|| who_am_i(&api)).retry(waits).when(is_new).await?;
+    match username {
+        Some(username) if username != claims.subject => Err(StepFailure::new(format!(
+            "the endpoint takes the token for `{}`, not for `{}`",
+            crate::failure::clean(&username),
+            claims.subject
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Asks who the caller is; servers before 1.28 cannot tell, and are asked something that only an
+/// authenticated caller is answered.
+async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
+    let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
+    match api.send(&Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)).await {
+        Ok(answer) => username(&answer.value).map(Some),
+        Err(failure) if failure.is_not_found() => {
+            let review = json!({
+                "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                "spec": { "nonResourceAttributes": { "path": "/version", "verb": "get" } },
+            });
+            let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
+            let answer = api.send(&request).await?;
+            let answered = answer.value["status"]["allowed"].is_boolean();
+            let cause = "a review has no answer".to_owned();
+            if answered { Ok(None) } else { Err(ApiFailure::Unreadable { cause }) }
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn username(review: &Value) -> Result<String, ApiFailure> {
+    let username = review["status"]["userInfo"]["username"].as_str();
+    username.map(str::to_owned).ok_or_else(|| ApiFailure::Unreadable { cause: "a review names no user".to_owned() })
+}

@@ -1,0 +1,136 @@
+//! Executes the steps that write objects, and checks what the API server made of them.
+
+use serde_json::{Value, json};
+
+use super::api::{Api, Request};
+use crate::desired::{Content, DesiredObject};
+use crate::diff::diff_object;
+use crate::failure::{ApiFailure, StepFailure};
+use crate::names::{FIELD_MANAGER, InventoryName};
+use crate::object::Kind;
+use crate::observed::{ObservedObject, Ownership};
+use crate::step::{Delete, Update};
+
+/// Returns the request that creates an object.
+///
+/// It is a create and no apply: an apply would merge into an object of somebody else's that
+/// appeared after the plan, a create answers `AlreadyExists`.
+pub(super) fn create_request(desired: &DesiredObject) -> Request {
+    Request::post(desired.object.collection_path(), desired.manifest())
+        .query("fieldManager", FIELD_MANAGER)
+        .query("fieldValidation", "Strict")
+}
+
+/// Returns the request that makes an object right: a forced server-side apply that holds only for
+/// the object and the version that the plan saw.
+pub(super) fn update_request(update: &Update) -> Request {
+    let mut manifest = update.desired.manifest();
+    manifest["metadata"]["uid"] = update.uid.as_str().into();
+    manifest["metadata"]["resourceVersion"] = update.resource_version.as_str().into();
+    Request::apply(update.desired.object.path(), manifest)
+        .query("fieldManager", FIELD_MANAGER)
+        .query("force", "true")
+        .query("fieldValidation", "Strict")
+}
+
+/// Returns the request that deletes the object that the plan saw, and no successor of it.
+pub(super) fn delete_request(delete: &Delete) -> Request {
+    let options = json!({
+        "apiVersion": "v1", "kind": "DeleteOptions",
+        "propagationPolicy": "Background",
+        "preconditions": { "uid": delete.uid },
+    });
+    Request::delete(delete.object.path(), options)
+}
+
+/// Creates an object.
+///
+/// # Errors
+///
+/// If the API server refuses, if somebody else created it meanwhile, or if what it stored differs.
+pub async fn create(api: &Api, desired: &DesiredObject) -> Result<(), StepFailure> {
+    match api.send(&create_request(desired)).await {
+        Ok(answer) => check(desired, &answer.value),
+        Err(failure) if failure.is_already_exists() => {
+            // The answer to an earlier try may have been lost, or another run was faster.
+            let existing = api.send(&Request::get(desired.object.path())).await?.value;
+            if desired.object.kind == Kind::Namespace {
+                return Ok(());
+            }
+            let observed = ObservedObject::from_json(&existing);
+            if is_as_wanted(desired, &observed, &desired.inventory) {
+                return Ok(());
+            }
+            Err(StepFailure::new(format!("{} appeared after the plan was made", desired.object))
+                .hint("run the plan again to see what it is"))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+fn is_as_wanted(desired: &DesiredObject, observed: &ObservedObject, inventory: &InventoryName) -> bool {
+    let role_matches = match &desired.content {
+        Content::Binding { role, .. } => observed.role.as_ref() == Some(role),
+        Content::Empty | Content::Rules(_) => true,
+    };
+    observed.ownership(inventory) == Ownership::Ours && role_matches && diff_object(desired, observed).is_empty()
+}
+
+/// Makes an existing object right.
+///
+/// # Errors
+///
+/// If the API server refuses, if the object changed since the plan, or if what was stored differs.
+pub async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
+    match api.send(&update_request(update)).await {
+        Ok(answer) => check(&update.desired, &answer.value),
+        Err(failure) if failure.is_conflict() => {
+            // The answer to an earlier try may have been lost; then the object is right already.
+            let existing = api.send(&Request::get(update.desired.object.path())).await?.value;
+            if is_as_wanted(&update.desired, &ObservedObject::from_json(&existing), &update.desired.inventory) {
+                return Ok(());
+            }
+            Err(StepFailure::new(format!("{} changed after the plan was made", update.desired.object))
+                .hint("run the plan again to see how"))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Deletes an object; one that is gone already is as wanted.
+///
+/// # Errors
+///
+/// If the API server refuses, or another object took its place.
+pub async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
+    match api.send(&delete_request(delete)).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_not_found() => Ok(()),
+        Err(failure) if failure.is_conflict() => {
+            Err(StepFailure::new(format!("{} was replaced after the plan was made", delete.object))
+                .hint("run the plan again to see by what"))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Compares what the API server stored with what was asked for: a webhook may have changed it.
+fn check(desired: &DesiredObject, stored: &Value) -> Result<(), StepFailure> {
+    let observed = ObservedObject::from_json(stored);
+    let Some(difference) = diff_object(desired, &observed).into_iter().next() else { return Ok(()) };
+    let field = format!(".{}", difference.field);
+    let managers: Vec<String> =
+        observed.other_managers(&field, FIELD_MANAGER).map(|manager| format!("`{manager}`")).collect();
+    let by = if managers.is_empty() {
+        "something in the cluster, such as an admission webhook,".to_owned()
+    } else {
+        managers.join(", ")
+    };
+    Err(StepFailure::new(format!("{by} changed field `{}` of {} back", difference.field, desired.object)))
+}
+
+impl From<ApiFailure> for StepFailure {
+    fn from(failure: ApiFailure) -> Self {
+        Self::new(failure.to_string())
+    }
+}

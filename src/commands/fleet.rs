@@ -1,0 +1,200 @@
+//! What `plan` and `apply` share: an inventory made ready, and the planning of its clusters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::outputs::Outputs;
+use super::{CommandContext, load, selection};
+use crate::cli::{PolicyArgs, SelectionArgs};
+use crate::cluster::{AdminEntry, AdminError, AdminFiles, consumer_endpoint};
+use crate::credential::Reissue;
+use crate::error::Error;
+use crate::event::Event;
+use crate::executor::apply::orphan_after;
+use crate::executor::observe::{PlanContext, PlanTask, plan_clusters};
+use crate::executor::{Cancellation, Events};
+use crate::failure::StepFailure;
+use crate::inventory::Inventory;
+use crate::kubeconfig::Endpoint;
+use crate::names::{ClusterName, Holder};
+use crate::outcome::Planned;
+use crate::output::Progress;
+use crate::plan::{Adoption, ClusterPlan, GrantInput, PlanOptions, block_duplicates};
+use crate::report::{ClusterReport, GrantPaths};
+
+/// An inventory with everything that a run on it needs.
+#[derive(Debug)]
+pub struct Fleet {
+    pub(super) inventory: Inventory,
+    pub(super) options: PlanOptions,
+    pub(super) outputs: Outputs,
+    pub(super) paths: GrantPaths,
+    selected: Vec<(ClusterName, Vec<usize>)>,
+    admin_files: AdminFiles,
+}
+
+/// The plans of a fleet, in the order of the inventory.
+#[derive(Debug)]
+pub struct PlannedFleet {
+    pub(super) clusters: Vec<(ClusterName, Planned)>,
+}
+
+impl Fleet {
+    /// Loads the inventory, the admin kubeconfigs and what the outputs hold.
+    ///
+    /// # Errors
+    ///
+    /// If the inventory is invalid, nothing is selected, or an output cannot be used.
+    pub fn load(
+        context: &CommandContext<'_>,
+        selection: &SelectionArgs,
+        policy: &PolicyArgs,
+    ) -> Result<Self, Error> {
+        let loaded = load::load(context)?;
+        let mut inventory = loaded.inventory;
+        if let Some(concurrency) = selection.concurrency {
+            inventory.run.concurrency = usize::from(concurrency);
+        }
+        let holder = load::holder(policy.holder.as_deref(), &inventory)?;
+        let selected = selection::select(&inventory, selection)?;
+        let layout = load::layout(&inventory, &holder)?;
+        let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
+        let outputs = Outputs::read(&inventory, &layout, &holder, &|grant| grants.contains(&grant))?;
+        let paths = outputs.paths(inventory.grants.len());
+        let accesses = grants.iter().map(|grant| &inventory.grants[*grant].cluster.admin);
+        let admin_files = AdminFiles::load(accesses);
+        let options = PlanOptions {
+            holder,
+            adoption: Adoption { foreign: policy.adopt, inventories: policy.adopt_from.clone() },
+            reissue: if policy.reissue { Reissue::Allowed } else { Reissue::Refused },
+            orphan_after: orphan_after(inventory.run.cluster_timeout),
+        };
+        Ok(Self { inventory, options, outputs, paths, selected, admin_files })
+    }
+
+    /// Returns the number of selected clusters.
+    pub fn len(&self) -> usize {
+        self.selected.len()
+    }
+
+    /// Returns whether no cluster is selected.
+    pub fn is_empty(&self) -> bool {
+        self.selected.is_empty()
+    }
+
+    /// Returns the holder of this run.
+    pub fn holder(&self) -> &Holder {
+        &self.options.holder
+    }
+
+    /// Returns the admin access and the consumer endpoint of a cluster, by one of its grants.
+    pub(super) fn access(&self, grant: usize) -> Result<(AdminEntry, Endpoint), AdminError> {
+        let cluster = &self.inventory.grants[grant].cluster;
+        let admin = self.admin_files.resolve(&cluster.admin)?;
+        let endpoint = consumer_endpoint(cluster, &admin.endpoint)?;
+        Ok((admin, endpoint))
+    }
+
+    /// Plans every selected cluster.
+    pub async fn plan(&self, context: &CommandContext<'_>, cancellation: &Cancellation) -> PlannedFleet {
+        let tasks = self
+            .selected
+            .iter()
+            .map(|(cluster, grants)| PlanTask {
+                cluster: cluster.clone(),
+                access: self.access(grants[0]).map_err(|error| {
+                    let failure = StepFailure::new(error.to_string());
+                    match error.hint() {
+                        Some(hint) => failure.hint(hint),
+                        None => failure,
+                    }
+                }),
+                grants: grants
+                    .iter()
+                    .map(|grant| GrantInput { grant: *grant, outputs: self.outputs.plan_slots(*grant) })
+                    .collect(),
+            })
+            .collect();
+        let plan_context = Arc::new(PlanContext {
+            inventory: self.inventory.clone(),
+            options: self.options.clone(),
+            now: context.environment.now,
+        });
+        let (events, shown) = events(context, "planning", self.len());
+        let run = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };
+        let (mut clusters, ()) = tokio::join!(run, shown);
+        let mut plans: Vec<&mut ClusterPlan> = clusters
+            .iter_mut()
+            .filter_map(|(_, planned)| match planned {
+                Planned::Plan(plan) => Some(plan.as_mut()),
+                Planned::Failed { .. } | Planned::NotStarted => None,
+            })
+            .collect();
+        block_duplicates(&mut plans);
+        PlannedFleet { clusters }
+    }
+
+    /// Reports planned clusters.
+    pub fn reports(&self, planned: &PlannedFleet) -> Vec<ClusterReport> {
+        let report = |(name, planned): &(ClusterName, Planned)| {
+            ClusterReport::planned(name, planned, &self.inventory, &self.paths)
+        };
+        planned.clusters.iter().map(report).collect()
+    }
+}
+
+/// Makes a channel for events and the display that follows it; the display ends with the channel.
+pub(super) fn events(
+    context: &CommandContext<'_>,
+    title: &'static str,
+    total: usize,
+) -> (Events, impl Future<Output = ()> + use<>) {
+    let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
+    let mut progress = Progress::start(context.progress, title, total);
+    let display = async move {
+        while let Some(event) = receiver.recv().await {
+            progress.show(&event);
+        }
+        progress.finish();
+    };
+    (Events::new(sender), display)
+}
+
+/// Listens for interruptions: the first lets running clusters finish, the second stops them.
+///
+/// The future never ends; it is dropped with the run.
+pub(super) async fn interruptions(context: &CommandContext<'_>, cancellation: &Cancellation) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        context.printer.problem("warning: signals cannot be handled; an interruption stops at once\n");
+        return std::future::pending().await;
+    };
+    let mut next = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    next().await;
+    context.printer.problem("interrupted: no new clusters start, running ones finish; once more to stop now\n");
+    cancellation.no_new.cancel();
+    next().await;
+    context.printer.problem("interrupted again: stopping now\n");
+    cancellation.stop.cancel();
+    std::future::pending().await
+}
+
+/// Runs a command's asynchronous part on a runtime of its own.
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Error::new(crate::exit_code::ExitCode::Internal, "cannot start").because(error.to_string())
+    })?;
+    let result = runtime.block_on(work);
+    // A question that nobody answered still waits for a line in a thread of its own.
+    runtime.shutdown_background();
+    Ok(result)
+}

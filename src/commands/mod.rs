@@ -1,0 +1,55 @@
+//! One file per subcommand, what they share, and the one match that tells them apart.
+
+mod apply;
+mod environment;
+mod fleet;
+mod generate;
+mod load;
+mod outputs;
+mod plan;
+mod selection;
+mod validate;
+
+use crate::cli::{Cli, Command, GlobalArgs};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::output::{Printer, ProgressStyle};
+
+pub use environment::Environment;
+pub use fleet::{Fleet, PlannedFleet};
+
+/// What every command gets.
+#[derive(Debug)]
+pub struct CommandContext<'a> {
+    /// Options of every command.
+    pub global: &'a GlobalArgs,
+    /// What was read from the process, once.
+    pub environment: &'a Environment,
+    /// Where results and remarks go.
+    pub printer: Printer,
+    /// How progress is shown.
+    pub progress: ProgressStyle,
+}
+
+/// Runs a command.
+///
+/// # Errors
+///
+/// If the command could not do its work; what happened to single clusters is in the exit code.
+pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
+    match &cli.command {
+        Command::Validate => validate::run(context),
+        Command::Plan(args) => plan::run(context, args),
+        Command::Apply(args) => apply::run(context, args),
+        Command::Schema => generate::schema(context),
+        Command::Completions { shell } => generate::completions(context, *shell),
+        Command::Man { directory } => generate::man(context, directory),
+    }
+}
+
+/// Turns a failure to print what was asked for into the error that ends the run.
+fn printed(result: std::io::Result<()>) -> Result<(), Error> {
+    result.map_err(|error| {
+        Error::new(ExitCode::Internal, "cannot write to standard output").because(error.to_string())
+    })
+}

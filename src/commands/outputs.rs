@@ -1,0 +1,125 @@
+//! Reads what the output files hold, before any cluster is contacted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::executor::apply::PublicationSlot;
+use crate::executor::publish::TargetFile;
+use crate::exit_code::ExitCode;
+use crate::inventory::Inventory;
+use crate::kubeconfig::edit::check_editable;
+use crate::kubeconfig::{Document, EntryNames, EntryState, FileOrder, Mark};
+use crate::layout::Layout;
+use crate::names::Holder;
+use crate::plan::OutputSlot;
+use crate::report::GrantPaths;
+use crate::store;
+
+/// What the output files hold for each grant.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    /// The files, in the order of the layout.
+    pub(super) targets: Vec<TargetFile>,
+    /// The places of each grant, by the grant's index in the inventory.
+    slots: BTreeMap<usize, Vec<(PublicationSlot, EntryState)>>,
+}
+
+impl Outputs {
+    /// Reads every file that a selected grant goes to.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or edited, or holds an entry of the same name that is not ours: then
+    /// nothing at all is done, because a credential could not be delivered.
+    pub(super) fn read(
+        inventory: &Inventory,
+        layout: &Layout,
+        holder: &Holder,
+        is_selected: &dyn Fn(usize) -> bool,
+    ) -> Result<Self, Error> {
+        let mut targets = vec![];
+        let mut slots: BTreeMap<usize, Vec<(PublicationSlot, EntryState)>> = BTreeMap::new();
+        let mut collisions = vec![];
+        for (file, output) in layout.files.iter().enumerate() {
+            let names = |entry: &crate::layout::OutputEntry| EntryNames {
+                context: entry.context.clone(),
+                cluster: entry.cluster.clone(),
+                user: entry.user.clone(),
+                namespace: entry.namespace.clone(),
+            };
+            let all_names: Vec<EntryNames> = output.entries.iter().map(names).collect();
+            targets.push(TargetFile {
+                path: output.path.clone(),
+                order: Arc::new(FileOrder::new(&all_names)),
+                current_context: output.current_context.clone(),
+            });
+            if !output.entries.iter().any(|entry| is_selected(entry.grant)) {
+                continue;
+            }
+            let document = read_document(&output.path)?;
+            for (entry, names) in output.entries.iter().zip(all_names) {
+                if !is_selected(entry.grant) {
+                    continue;
+                }
+                let grant = &inventory.grants[entry.grant];
+                let mark = Mark {
+                    inventory: inventory.name.clone(),
+                    holder: holder.clone(),
+                    cluster: grant.cluster.name.clone(),
+                    profile: grant.profile.name.clone(),
+                };
+                let state = document.state(&names, &mark);
+                if let EntryState::Foreign { list, name } = &state {
+                    collisions.push(format!(
+                        "  {}: {list} `{name}` exists and is not kubemint's; it would be `{}` on `{}`",
+                        output.path.display(),
+                        mark.profile,
+                        mark.cluster
+                    ));
+                }
+                slots.entry(entry.grant).or_default().push((PublicationSlot { grant: entry.grant, file, names }, state));
+            }
+        }
+        if collisions.is_empty() {
+            return Ok(Self { targets, slots });
+        }
+        let count = crate::report::count(collisions.len(), "output entry").replace("entrys", "entries");
+        let mut error = Error::new(ExitCode::Blocked, format!("{count} would overwrite what is not kubemint's"))
+            .hint("rename the entry in the file, or set another `context` in that `[[outputs]]`; nothing was written");
+        error.lines = collisions;
+        Err(error)
+    }
+
+    /// Returns the places of a grant with what is there.
+    pub(super) fn plan_slots(&self, grant: usize) -> Vec<OutputSlot> {
+        let slots = self.slots.get(&grant).into_iter().flatten();
+        slots.map(|(slot, state)| OutputSlot { names: slot.names.clone(), state: state.clone() }).collect()
+    }
+
+    /// Returns the places of some grants, for publication.
+    pub(super) fn publication_slots(&self, grants: impl Iterator<Item = usize>) -> Vec<PublicationSlot> {
+        grants.filter_map(|grant| self.slots.get(&grant)).flatten().map(|(slot, _)| slot.clone()).collect()
+    }
+
+    /// Returns the paths of the files of every grant, for reports.
+    pub(super) fn paths(&self, grants: usize) -> GrantPaths {
+        let path = |slot: &PublicationSlot| self.targets[slot.file].path.display().to_string();
+        let of = |grant| self.slots.get(&grant).into_iter().flatten().map(|(slot, _)| path(slot)).collect();
+        (0..grants).map(of).collect()
+    }
+}
+
+fn read_document(path: &std::path::Path) -> Result<Document, Error> {
+    let unusable = |cause: String| {
+        Error::new(ExitCode::Blocked, format!("output `{}` cannot be used", path.display()))
+            .because(cause)
+            .hint("repair or move that file; nothing was written")
+    };
+    let bytes = store::read(path).map_err(|error| unusable(crate::executor::publish::describe(&error).cause))?;
+    let bytes = bytes.unwrap_or_default();
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8".to_owned()))?;
+    let document = Document::parse(text).map_err(|error| unusable(error.to_string()))?;
+    check_editable(&bytes).map_err(|error| unusable(error.to_string()))?;
+    Ok(document)
+}

@@ -1,0 +1,93 @@
+//! `kubemint plan`: shows what apply would do, and writes nothing.
+
+use super::fleet::{block_on, interruptions};
+use super::{CommandContext, Fleet, printed};
+use crate::cli::{OutputFormat, PlanArgs};
+use crate::error::Error;
+use crate::executor::Cancellation;
+use crate::exit_code::ExitCode;
+use crate::output::render_error;
+use crate::report::{Command, Report, ReportHead, Summary, failures, plan_text};
+
+/// Plans the selected clusters and prints the report.
+pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
+    let fleet = Fleet::load(context, &args.selection, &args.policy)?;
+    let cancellation = Cancellation::default();
+    let planned = block_on(async {
+        tokio::select! {
+            planned = fleet.plan(context, &cancellation) => planned,
+            () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
+        }
+    })?;
+    let head = ReportHead {
+        command: Command::Plan,
+        started: context.environment.now,
+        run: None,
+        holder: fleet.holder().clone(),
+    };
+    let report = Report::new(head, &fleet.inventory, fleet.reports(&planned));
+    print(context, &report, args.output)?;
+    let code = exit_code(&report.summary, cancellation.no_new.is_cancelled());
+    Ok(if code == ExitCode::Done && args.check && report.summary.pending > 0 { ExitCode::Pending } else { code })
+}
+
+/// Prints a report to stdout and what went wrong to stderr.
+pub(super) fn print(context: &CommandContext<'_>, report: &Report, format: OutputFormat) -> Result<(), Error> {
+    match format {
+        OutputFormat::Text => printed(context.printer.data(&plan_text(report)))?,
+        OutputFormat::Json => {
+            let mut json = serde_json::to_string_pretty(report).map_err(|error| {
+                Error::new(ExitCode::Internal, "cannot write the report as JSON").because(error.to_string())
+            })?;
+            json.push('\n');
+            printed(context.printer.data(&json))?;
+        }
+    }
+    print_failures(context, report);
+    Ok(())
+}
+
+/// Prints which clusters did not make it, to stderr.
+pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report) {
+    if let Some((message, lines, hint)) = failures(report) {
+        let code = exit_code(&report.summary, false);
+        let error = Error { code, message, lines, causes: vec![], hint };
+        context.printer.problem(&render_error(&error));
+    }
+}
+
+/// Returns the exit code that counts of clusters amount to.
+pub(super) fn exit_code(summary: &Summary, interrupted: bool) -> ExitCode {
+    let Summary { clusters, blocked, failed, not_started, .. } = *summary;
+    if interrupted && not_started > 0 {
+        ExitCode::Interrupted
+    } else if blocked == clusters {
+        ExitCode::Blocked
+    } else if blocked + failed == clusters {
+        ExitCode::AllFailed
+    } else if blocked + failed > 0 {
+        ExitCode::Partial
+    } else {
+        ExitCode::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_counts() {
+        let check = |blocked, failed, unchanged, expected| {
+            let clusters = blocked + failed + unchanged;
+            let summary = Summary { clusters, blocked, failed, unchanged, ..Summary::default() };
+            assert_eq!(exit_code(&summary, false), expected);
+        };
+        check(0, 0, 3, ExitCode::Done);
+        check(3, 0, 0, ExitCode::Blocked);
+        check(0, 3, 0, ExitCode::AllFailed);
+        check(1, 2, 0, ExitCode::AllFailed);
+        check(1, 0, 2, ExitCode::Partial);
+        check(0, 1, 2, ExitCode::Partial);
+    }
+}

@@ -1,0 +1,224 @@
+//! What to do about the credential of one grant: keep it, hand it on, or mint a new one.
+//!
+//! The outputs are the commit point: a generation that no output holds was never published. Pure:
+//! no I/O, `now` is an argument.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::{Claims, Generation, HolderIndex, policy_fingerprint};
+use crate::inventory::TokenPolicy;
+use crate::secret::SecretToken;
+
+/// A credential of ours that an output holds.
+#[derive(Debug, Clone)]
+pub struct StoredCredential {
+    /// The generation that the entry says it is.
+    pub generation: u64,
+    /// The token.
+    pub token: SecretToken,
+    /// What the token says about itself.
+    pub claims: Claims,
+}
+
+/// Whether the anchor of a generation keeps its tokens alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnchorState {
+    /// It exists, with this uid.
+    Present(String),
+    /// It is gone: every token bound to it is refused.
+    Absent,
+}
+
+/// Whether a living credential that no output here holds may be superseded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reissue {
+    /// It may: the user said so.
+    Allowed,
+    /// It may not: whoever holds it would lose it later without notice.
+    Refused,
+}
+
+/// Everything that [`decide`] looks at.
+#[derive(Debug)]
+pub struct DecisionInput<'a> {
+    /// The chain of this holder, if the index has one.
+    pub chain: Option<&'a HolderIndex>,
+    /// The anchors of the chain's generations, by number.
+    pub anchors: &'a BTreeMap<u64, AnchorState>,
+    /// The uid of the ServiceAccount, if it exists.
+    pub service_account_uid: Option<&'a str>,
+    /// The token policy.
+    pub policy: &'a TokenPolicy,
+    /// What each output of the grant holds; an output without a credential of ours is `None`.
+    pub outputs: &'a [Option<StoredCredential>],
+    /// Whether a living credential that no output holds may be superseded.
+    pub reissue: Reissue,
+    /// The current time.
+    pub now: Timestamp,
+    /// How long a claim may stay unpublished before it is an orphan.
+    pub orphan_after: Duration,
+    /// What the jitter of the due time is derived from; the same for every run of one grant.
+    pub jitter_seed: &'a str,
+}
+
+/// Why a new generation is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MintReason {
+    /// There is none yet.
+    First,
+    /// The current one has expired.
+    Expired,
+    /// The anchor of the current one is gone.
+    Revoked,
+    /// The current one is due for renewal.
+    Due,
+    /// The token policy changed.
+    PolicyChanged,
+    /// The user asked for it.
+    Reissue,
+}
+
+/// What to do about the credential of a grant.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// The grant has no output, so there is nothing to mint for.
+    NoOutput,
+    /// The outputs hold, or will hold, this credential.
+    Publish {
+        /// The position of the output that holds it.
+        from: usize,
+        /// Its number.
+        generation: u64,
+        /// Whether the index still has to learn that it was published.
+        recorded: bool,
+        /// When it is due for renewal.
+        due: Timestamp,
+    },
+    /// A new generation is needed.
+    Mint {
+        /// Its number.
+        generation: u64,
+        /// Why.
+        reason: MintReason,
+        /// Claims that were never published and are too old to be in flight.
+        orphans: Vec<u64>,
+    },
+    /// A living credential exists that no output here holds; superseding it needs consent.
+    Withheld {
+        /// Its number.
+        generation: u64,
+        /// When it expires.
+        expires: Timestamp,
+    },
+}
+
+/// Decides what to do about the credential of one grant.
+pub fn decide(input: &DecisionInput<'_>) -> Decision {
+    if input.outputs.is_empty() {
+        return Decision::NoOutput;
+    }
+    let mint = |reason| Decision::Mint { generation: next_number(input), reason, orphans: orphans(input) };
+    let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
+
+    // The newest generation that was published: recorded, or found whole in an output.
+    let current = generations
+        .iter()
+        .filter(|generation| generation.is_recorded() || holder_of(input, generation).is_some())
+        .max_by_key(|generation| generation.n);
+    let Some(current) = current else {
+        let lost = input.outputs.iter().flatten().next().is_some();
+        return mint(if lost { MintReason::Revoked } else { MintReason::First });
+    };
+    let held = holder_of(input, current);
+    if !is_anchored(input, current) {
+        return mint(MintReason::Revoked);
+    }
+    let expires = held.map(|(_, stored)| stored.claims.expires).or(current.expires);
+    let expires = expires.expect("a current generation is recorded or held");
+    if expires <= input.now {
+        return mint(MintReason::Expired);
+    }
+    if current.policy != policy_fingerprint(input.policy) {
+        return mint(MintReason::PolicyChanged);
+    }
+    match held {
+        Some((from, stored)) => {
+            let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
+            if due <= input.now {
+                return mint(MintReason::Due);
+            }
+            Decision::Publish { from, generation: current.n, recorded: current.is_recorded(), due }
+        }
+        None if input.reissue == Reissue::Allowed => mint(MintReason::Reissue),
+        None => Decision::Withheld { generation: current.n, expires },
+    }
+}
+
+/// Returns the first output that holds the whole, living token of a generation.
+fn holder_of<'a>(
+    input: &'a DecisionInput<'_>,
+    generation: &Generation,
+) -> Option<(usize, &'a StoredCredential)> {
+    let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else { return None };
+    input.outputs.iter().enumerate().find_map(|(position, stored)| {
+        let stored = stored.as_ref()?;
+        let whole = stored.generation == generation.n
+            && stored.claims.anchor_uid.as_deref() == Some(anchor_uid)
+            && stored.claims.service_account_uid.as_deref() == input.service_account_uid;
+        whole.then_some((position, stored))
+    })
+}
+
+/// Whether the anchor still is the one that the generation's token is bound to.
+fn is_anchored(input: &DecisionInput<'_>, generation: &Generation) -> bool {
+    match (input.anchors.get(&generation.n), &generation.anchor_uid) {
+        (Some(AnchorState::Present(actual)), Some(recorded)) => actual == recorded,
+        (Some(AnchorState::Present(_)), None) => true,
+        (Some(AnchorState::Absent) | None, _) => false,
+    }
+}
+
+/// Returns a number that was never used: not by the index, and not by what the outputs hold.
+fn next_number(input: &DecisionInput<'_>) -> u64 {
+    let claimed = input.chain.map_or(1, |chain| chain.next.max(1));
+    let stored = input.outputs.iter().flatten().map(|stored| stored.generation + 1).max();
+    claimed.max(stored.unwrap_or(1))
+}
+
+fn orphans(input: &DecisionInput<'_>) -> Vec<u64> {
+    let limit = SignedDuration::try_from(input.orphan_after).unwrap_or(SignedDuration::MAX);
+    let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
+    generations
+        .iter()
+        .filter(|generation| !generation.is_recorded() && holder_of(input, generation).is_none())
+        .filter(|generation| input.now.duration_since(generation.claimed_at) > limit)
+        .map(|generation| generation.n)
+        .collect()
+}
+
+/// Returns when a token is due for renewal: issued + min(`renew_after` × life, life − `overlap`),
+/// or half its life where life ≤ overlap, and up to a twentieth of that earlier.
+///
+/// The jitter is derived from `seed`, so that a fleet minted in one minute does not renew in one.
+pub fn due_at(issued: Timestamp, expires: Timestamp, policy: &TokenPolicy, seed: &str) -> Timestamp {
+    /// The jitter takes away at most one part in this many.
+    const JITTER_SHARE: i64 = 20;
+    let life = expires.duration_since(issued).as_secs().max(0);
+    let overlap = i64::try_from(policy.overlap.as_secs()).unwrap_or(i64::MAX);
+    // Lifetimes are below 2^32 s (the API server's own maximum), where f64 is exact.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "lifetimes are below 2^32 s")]
+    let share = (life as f64 * policy.renew_after) as i64;
+    let wait = if life <= overlap { life / 2 } else { share.min(life - overlap) };
+    let hash = crate::names::short_hash(&[seed]);
+    let hash = i64::from_str_radix(&hash[..8], 16).expect("a short hash is hexadecimal");
+    let jitter = (wait / JITTER_SHARE) * (hash % 1000) / 1000;
+    issued + SignedDuration::from_secs(wait - jitter)
+}
+
+#[cfg(test)]
+mod tests;

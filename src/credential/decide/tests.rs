@@ -1,0 +1,174 @@
+//! Decisions on hand-made chains, anchors and outputs.
+
+use serde_json::json;
+
+use super::super::index::tests::generation;
+use super::*;
+use crate::credential::claims::tests::token;
+
+const HOUR: i64 = 3600;
+
+fn policy() -> TokenPolicy {
+    TokenPolicy {
+        ttl: Duration::from_secs(3600),
+        renew_after: 0.5,
+        overlap: Duration::from_secs(600),
+        audiences: vec![],
+    }
+}
+
+/// A recorded generation that was issued at the epoch for an hour.
+fn recorded(n: u64) -> Generation {
+    Generation {
+        anchor_uid: Some(format!("uid-{n}")),
+        issued: Some(Timestamp::UNIX_EPOCH),
+        expires: Some(Timestamp::from_second(HOUR).unwrap()),
+        policy: policy_fingerprint(&policy()),
+        ..generation(n, "run")
+    }
+}
+
+fn stored(n: u64) -> Option<StoredCredential> {
+    let token = token(&json!({
+        "sub": "system:serviceaccount:ci:x", "exp": HOUR, "iat": 0,
+        "kubernetes.io": {"serviceaccount": {"uid": "sa"}, "secret": {"uid": format!("uid-{n}")}},
+    }));
+    let claims = Claims::of(&token).unwrap();
+    Some(StoredCredential { generation: n, token, claims })
+}
+
+struct Case {
+    generations: Vec<Generation>,
+    next: u64,
+    absent: Vec<u64>,
+    outputs: Vec<Option<StoredCredential>>,
+    reissue: Reissue,
+    now: i64,
+    policy: TokenPolicy,
+}
+
+fn case(generations: Vec<Generation>, outputs: Vec<Option<StoredCredential>>) -> Case {
+    let next = generations.iter().map(|generation| generation.n + 1).max().unwrap_or(1);
+    Case { generations, next, absent: vec![], outputs, reissue: Reissue::Refused, now: 60, policy: policy() }
+}
+
+fn check(case: Case, expected: &str) {
+    let anchors = case
+        .generations
+        .iter()
+        .map(|generation| {
+            let state = if case.absent.contains(&generation.n) {
+                AnchorState::Absent
+            } else {
+                AnchorState::Present(format!("uid-{}", generation.n))
+            };
+            (generation.n, state)
+        })
+        .collect();
+    let chain = HolderIndex { next: case.next, generations: case.generations, ..Default::default() };
+    let decision = decide(&DecisionInput {
+        chain: Some(&chain),
+        anchors: &anchors,
+        service_account_uid: Some("sa"),
+        policy: &case.policy,
+        outputs: &case.outputs,
+        reissue: case.reissue,
+        now: Timestamp::from_second(case.now).unwrap(),
+        orphan_after: Duration::from_secs(360),
+        jitter_seed: "seed",
+    });
+    let actual = match decision {
+        Decision::NoOutput => "no output".to_owned(),
+        Decision::Publish { from, generation, recorded, .. } => {
+            format!("publish {generation} from {from}{}", if recorded { "" } else { ", record" })
+        }
+        Decision::Mint { generation, reason, orphans } => format!("mint {generation} {reason:?} {orphans:?}"),
+        Decision::Withheld { generation, .. } => format!("withheld {generation}"),
+    };
+    assert_eq!(actual, expected);
+}
+
+#[test]
+fn without_an_output_nothing_is_minted() {
+    check(case(vec![], vec![]), "no output");
+}
+
+#[test]
+fn the_first_generation_is_one() {
+    check(case(vec![], vec![None]), "mint 1 First []");
+}
+
+#[test]
+fn a_current_credential_is_kept() {
+    check(case(vec![recorded(1)], vec![stored(1)]), "publish 1 from 0");
+}
+
+#[test]
+fn a_new_output_is_filled_from_an_old_one() {
+    check(case(vec![recorded(1)], vec![None, stored(1)]), "publish 1 from 1");
+}
+
+#[test]
+fn an_output_with_an_older_generation_does_not_count() {
+    check(case(vec![recorded(1), recorded(2)], vec![stored(1), stored(2)]), "publish 2 from 1");
+    check(case(vec![recorded(1), recorded(2)], vec![stored(1)]), "withheld 2");
+}
+
+#[test]
+fn a_living_credential_elsewhere_needs_consent() {
+    check(case(vec![recorded(1)], vec![None]), "withheld 1");
+    check(Case { reissue: Reissue::Allowed, ..case(vec![recorded(1)], vec![None]) }, "mint 2 Reissue []");
+}
+
+#[test]
+fn what_is_dead_is_replaced_without_asking() {
+    check(Case { absent: vec![1], ..case(vec![recorded(1)], vec![None]) }, "mint 2 Revoked []");
+    check(Case { now: HOUR, ..case(vec![recorded(1)], vec![None]) }, "mint 2 Expired []");
+}
+
+#[test]
+fn a_due_credential_is_renewed() {
+    check(Case { now: HOUR / 2, ..case(vec![recorded(1)], vec![stored(1)]) }, "mint 2 Due []");
+}
+
+#[test]
+fn another_policy_leads_to_a_new_generation() {
+    let other = TokenPolicy { ttl: Duration::from_secs(7200), ..policy() };
+    check(Case { policy: other, ..case(vec![recorded(1)], vec![stored(1)]) }, "mint 2 PolicyChanged []");
+    // When a token is renewed is no property of the token.
+    let later = TokenPolicy { renew_after: 0.6, ..policy() };
+    check(Case { policy: later, ..case(vec![recorded(1)], vec![stored(1)]) }, "publish 1 from 0");
+}
+
+#[test]
+fn a_run_that_died_after_writing_the_outputs_is_completed() {
+    let claimed = Generation { policy: policy_fingerprint(&policy()), ..generation(1, "dead") };
+    check(case(vec![claimed], vec![stored(1)]), "publish 1 from 0, record");
+}
+
+#[test]
+fn a_run_that_died_before_writing_the_outputs_leaves_an_orphan() {
+    check(case(vec![generation(1, "dead")], vec![None]), "mint 2 First []");
+    check(Case { now: 1000, ..case(vec![generation(1, "dead")], vec![None]) }, "mint 2 First [1]");
+}
+
+#[test]
+fn a_lost_index_never_leads_to_a_used_number() {
+    check(case(vec![], vec![stored(7)]), "mint 8 Revoked []");
+}
+
+#[test]
+fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
+    let at = |life: i64, policy: &TokenPolicy, seed: &str| {
+        due_at(Timestamp::UNIX_EPOCH, Timestamp::from_second(life).unwrap(), policy, seed).as_second()
+    };
+    for seed in ["a", "b", "c"] {
+        let due = at(HOUR, &policy(), seed);
+        assert!((1710..=1800).contains(&due), "{due}");
+        assert_eq!(due, at(HOUR, &policy(), seed));
+        // Where life is not longer than the overlap, half of it counts.
+        let short = at(600, &policy(), seed);
+        assert!((285..=300).contains(&short), "{short}");
+    }
+    assert_ne!(at(HOUR, &policy(), "a"), at(HOUR, &policy(), "b"));
+}

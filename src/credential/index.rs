@@ -1,0 +1,235 @@
+//! The index: the annotation on a ServiceAccount that lists the live generations.
+//!
+//! A generation is claimed here before anything else, and recorded once its outputs are written.
+//! What a newer kubemint added is kept. Pure: no I/O, no clock.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Claims;
+use crate::kubeconfig::Credential;
+use crate::names::Holder;
+
+/// The version of the format that this kubemint writes.
+const VERSION: u64 = 1;
+
+/// The index of one ServiceAccount.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// The version of the format.
+    pub v: u64,
+    /// The chains of generations by holder.
+    #[serde(default)]
+    pub holders: BTreeMap<String, HolderIndex>,
+    /// Whether issuing is suspended by a revocation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+    /// What a newer version added.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The chain of generations of one holder.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HolderIndex {
+    /// The number of the next generation; numbers are never reused.
+    pub next: u64,
+    /// The live generations, oldest first.
+    #[serde(default)]
+    pub generations: Vec<Generation>,
+    /// What a newer version added.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// One minted, or claimed, credential.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Generation {
+    /// The number.
+    pub n: u64,
+    /// What it is; `token` today.
+    pub kind: String,
+    /// The run that claimed it.
+    pub run: String,
+    /// When it was claimed, by the clock of the machine that claimed it.
+    pub claimed_at: Timestamp,
+    /// The fingerprint of the token policy.
+    pub policy: String,
+    /// The name of the anchor.
+    pub anchor: String,
+    /// The requested lifetime in seconds.
+    pub requested_seconds: u64,
+    /// The uid of the anchor; known when the generation is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor_uid: Option<String>,
+    /// When the token was issued; known when the generation is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Timestamp>,
+    /// When the token really expires; known when the generation is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// The token's identifier in audit logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// What a newer version added.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// Why an index cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    /// It is not JSON of the expected form.
+    #[error("it cannot be read: {0}")]
+    Malformed(String),
+    /// A newer kubemint wrote it.
+    #[error("it has version {0}, and this kubemint knows version {VERSION}")]
+    Version(u64),
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { v: VERSION, holders: BTreeMap::new(), suspended: false, other: Map::new() }
+    }
+}
+
+impl Index {
+    /// Reads the annotation's value.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed or of an unknown version: then nothing may be minted, because numbers
+    /// could be reused.
+    pub fn parse(annotation: &str) -> Result<Self, IndexError> {
+        let value: Value =
+            serde_json::from_str(annotation).map_err(|error| IndexError::Malformed(error.to_string()))?;
+        match value["v"].as_u64() {
+            Some(VERSION) => {}
+            Some(version) => return Err(IndexError::Version(version)),
+            None => return Err(IndexError::Malformed("it has no version".to_owned())),
+        }
+        serde_json::from_value(value).map_err(|error| IndexError::Malformed(error.to_string()))
+    }
+
+    /// Returns the annotation's value.
+    pub fn to_annotation(&self) -> String {
+        serde_json::to_string(self).expect("an index consists of maps with text keys, numbers and text")
+    }
+
+    /// Returns the chain of a holder.
+    pub fn holder(&self, holder: &Holder) -> Option<&HolderIndex> {
+        self.holders.get(holder.as_str())
+    }
+
+    /// Returns the index with `generation` claimed for `holder` and its orphans dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns the next free number if the generation's own is taken: somebody else claimed it.
+    pub fn claim(mut self, holder: &Holder, generation: Generation, orphans: &[u64]) -> Result<Self, u64> {
+        let chain = self.holders.entry(holder.as_str().to_owned()).or_default();
+        // The same run may repeat its claim: the reply to the first attempt was lost.
+        let repeated = chain.generations.iter().any(|known| known.n == generation.n && known.run == generation.run);
+        if repeated {
+            return Ok(self);
+        }
+        if generation.n < chain.next {
+            return Err(chain.next);
+        }
+        chain.next = generation.n + 1;
+        chain.generations.retain(|known| !orphans.contains(&known.n));
+        chain.generations.push(generation);
+        Ok(self)
+    }
+
+    /// Returns the index with a generation recorded as published, or nothing if it was dropped.
+    pub fn record(mut self, holder: &Holder, generation: Generation) -> Option<Self> {
+        let chain = self.holders.get_mut(holder.as_str())?;
+        let known = chain.generations.iter_mut().find(|known| known.n == generation.n)?;
+        let other = std::mem::take(&mut known.other);
+        *known = Generation { other, ..generation };
+        Some(self)
+    }
+}
+
+impl HolderIndex {
+    /// Returns a generation by number.
+    pub fn generation(&self, number: u64) -> Option<&Generation> {
+        self.generations.iter().find(|generation| generation.n == number)
+    }
+}
+
+impl Generation {
+    /// Returns whether its outputs are known to have been written.
+    pub fn is_recorded(&self) -> bool {
+        self.expires.is_some()
+    }
+
+    /// Returns the generation as it stands in the index once its outputs are written.
+    #[must_use]
+    pub fn recorded(self, credential: &Credential) -> Self {
+        let facts = &credential.facts;
+        Self {
+            anchor_uid: Some(facts.anchor_uid.clone()),
+            issued: Some(facts.issued),
+            expires: Some(facts.expires),
+            jti: Claims::of(&credential.token).ok().and_then(|claims| claims.jti),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn generation(n: u64, run: &str) -> Generation {
+        Generation {
+            n,
+            kind: super::super::KIND_TOKEN.to_owned(),
+            run: run.to_owned(),
+            claimed_at: Timestamp::UNIX_EPOCH,
+            policy: "policy".to_owned(),
+            anchor: format!("anchor-{n}"),
+            requested_seconds: 3600,
+            anchor_uid: None,
+            issued: None,
+            expires: None,
+            jti: None,
+            other: Map::new(),
+        }
+    }
+
+    #[test]
+    fn a_number_is_never_claimed_twice() {
+        let holder = Holder::new("default");
+        let index = Index::default().claim(&holder, generation(1, "a"), &[]).unwrap();
+        assert_eq!(index.clone().claim(&holder, generation(1, "b"), &[]), Err(2));
+        assert_eq!(index.clone().claim(&holder, generation(1, "a"), &[]), Ok(index));
+    }
+
+    #[test]
+    fn holders_have_chains_of_their_own() {
+        let (laptop, ci) = (Holder::new("laptop"), Holder::new("ci"));
+        let index = Index::default().claim(&laptop, generation(1, "a"), &[]).unwrap();
+        let index = index.claim(&ci, generation(1, "b"), &[]).unwrap();
+        assert_eq!(index.holder(&laptop).unwrap().generations.len(), 1);
+        assert_eq!(index.holder(&ci).unwrap().next, 2);
+    }
+
+    #[test]
+    fn what_a_newer_version_added_survives_a_round_trip() {
+        let text = r#"{"v":1,"holders":{"default":{"next":1,"generations":[],"x":1}},"y":[2]}"#;
+        assert_eq!(Index::parse(text).unwrap().to_annotation(), text);
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused() {
+        assert_eq!(Index::parse(r#"{"v":2}"#), Err(IndexError::Version(2)));
+        assert!(matches!(Index::parse("{}"), Err(IndexError::Malformed(_))));
+    }
+}

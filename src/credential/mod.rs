@@ -1,0 +1,33 @@
+//! Credentials: the index of generations, what a token says about itself, and what to do next.
+//!
+//! Pure: no I/O, no clock. Start with [`decide`].
+
+mod claims;
+mod decide;
+mod index;
+
+pub use claims::{Claims, ClaimsError};
+pub use decide::{AnchorState, Decision, DecisionInput, MintReason, Reissue, StoredCredential, decide, due_at};
+pub use index::{Generation, HolderIndex, Index, IndexError};
+
+use crate::inventory::TokenPolicy;
+use crate::names::short_hash;
+
+/// Kind of credential that kubemint mints today; certificates may follow.
+pub const KIND_TOKEN: &str = "token";
+
+/// Returns a fingerprint of what a policy asks of a token: another one leads to a new generation.
+///
+/// `renew-after` and `overlap` do not take part: they change when a token is renewed, not the token.
+pub fn policy_fingerprint(policy: &TokenPolicy) -> String {
+    let ttl = policy.ttl.as_secs().to_string();
+    let mut parts = vec![KIND_TOKEN, ttl.as_str()];
+    parts.extend(policy.audiences.iter().map(String::as_str));
+    short_hash(&parts)
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    //! What tests of other modules need.
+    pub(crate) use super::claims::tests::token;
+}

@@ -1,0 +1,202 @@
+//! What a grant asks of its cluster: the objects that should exist.
+//!
+//! [`desired_objects`] expands one grant; [`DesiredObject::manifest`] is the body that is sent to
+//! the API server. Pure: no I/O, no clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::inventory::{Grant, MissingNamespace, Rule};
+use crate::names::{
+    INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, ObjectNames, PROFILE_LABEL, ProfileName,
+};
+use crate::object::{Kind, ObjectRef, RoleRef, Subject};
+
+/// An object as the inventory wants it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredObject {
+    /// Where it is.
+    pub object: ObjectRef,
+    /// The inventory whose mark it carries.
+    pub inventory: InventoryName,
+    /// The profile whose mark it carries; namespaces serve many and carry none.
+    pub profile: Option<ProfileName>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What an object says beyond its name and marks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Nothing: a namespace or a ServiceAccount.
+    Empty,
+    /// The rules of a role.
+    Rules(Arc<[Rule]>),
+    /// The role and the one subject of a binding.
+    Binding {
+        /// The role.
+        role: RoleRef,
+        /// The ServiceAccount.
+        subject: Subject,
+    },
+}
+
+impl DesiredObject {
+    /// Returns the labels that mark the object as ours.
+    pub fn labels(&self) -> BTreeMap<&'static str, &str> {
+        let mut labels = BTreeMap::from([
+            (MANAGED_BY_LABEL, MANAGED_BY),
+            (INVENTORY_LABEL, self.inventory.as_str()),
+        ]);
+        if let Some(profile) = &self.profile {
+            labels.insert(PROFILE_LABEL, profile.as_str());
+        }
+        labels
+    }
+
+    /// Returns the manifest: exactly the fields that kubemint owns, none of the server's.
+    pub fn manifest(&self) -> Value {
+        let mut metadata = json!({ "name": self.object.name, "labels": self.labels() });
+        if let Some(namespace) = &self.object.namespace {
+            metadata["namespace"] = json!(namespace);
+        }
+        let mut manifest = json!({
+            "apiVersion": self.object.kind.api_version(),
+            "kind": self.object.kind.as_str(),
+            "metadata": metadata,
+        });
+        match &self.content {
+            Content::Empty => {}
+            Content::Rules(rules) => manifest["rules"] = rules.iter().map(rule_manifest).collect(),
+            Content::Binding { role, subject } => {
+                manifest["roleRef"] = json!({
+                    "apiGroup": Kind::ClusterRole.group(), "kind": role.kind.as_str(), "name": role.name,
+                });
+                manifest["subjects"] = json!([{
+                    "kind": subject.kind, "namespace": subject.namespace, "name": subject.name,
+                }]);
+            }
+        }
+        manifest
+    }
+}
+
+fn rule_manifest(rule: &Rule) -> Value {
+    let mut manifest = serde_json::Map::new();
+    let fields = [
+        ("apiGroups", &rule.api_groups),
+        ("nonResourceURLs", &rule.non_resource_urls),
+        ("resourceNames", &rule.resource_names),
+        ("resources", &rule.resources),
+        ("verbs", &rule.verbs),
+    ];
+    for (field, values) in fields {
+        if !values.is_empty() {
+            manifest.insert(field.to_owned(), json!(values));
+        }
+    }
+    Value::Object(manifest)
+}
+
+/// A namespace that some object needs, and what to do if it is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeededNamespace {
+    /// The namespace.
+    pub name: String,
+    /// What to do if it is missing.
+    pub missing: MissingNamespace,
+}
+
+/// Returns the subject that the bindings of a grant name.
+pub fn subject(grant: &Grant) -> Subject {
+    Subject {
+        kind: Kind::ServiceAccount.as_str().to_owned(),
+        namespace: Some(grant.namespace.clone()),
+        name: grant.profile.service_account.clone(),
+    }
+}
+
+/// Returns the address of the grant's ServiceAccount.
+pub fn service_account(grant: &Grant) -> ObjectRef {
+    ObjectRef::namespaced(Kind::ServiceAccount, &grant.namespace, &grant.profile.service_account)
+}
+
+/// Returns the namespaces that the objects of a grant live in.
+pub fn needed_namespaces(grant: &Grant) -> Vec<NeededNamespace> {
+    let own = NeededNamespace { name: grant.namespace.clone(), missing: grant.missing_namespace };
+    let accesses = grant.profile.namespaces.iter().flat_map(|access| {
+        access.names.iter().map(|name| NeededNamespace { name: name.clone(), missing: access.missing })
+    });
+    std::iter::once(own).chain(accesses).collect()
+}
+
+/// Returns the objects of one grant in the order in which an apply writes them.
+///
+/// Namespaces are not among them, see [`needed_namespaces`].
+pub fn desired_objects(inventory: &InventoryName, grant: &Grant) -> Vec<DesiredObject> {
+    let profile = &grant.profile;
+    let names = ObjectNames { inventory, profile: &profile.name };
+    let mut objects: BTreeMap<ObjectRef, Content> = BTreeMap::new();
+    objects.insert(service_account(grant), Content::Empty);
+    let bind = |role: RoleRef| Content::Binding { role, subject: subject(grant) };
+
+    if !profile.cluster_rules.is_empty() {
+        let name = names.own_role();
+        objects.insert(
+            ObjectRef::cluster_scoped(Kind::ClusterRole, &name),
+            Content::Rules(profile.cluster_rules.clone()),
+        );
+        objects.insert(
+            ObjectRef::cluster_scoped(Kind::ClusterRoleBinding, &name),
+            bind(RoleRef { kind: Kind::ClusterRole, name: name.clone() }),
+        );
+    }
+    for role in &profile.cluster_roles {
+        let role = RoleRef { kind: Kind::ClusterRole, name: role.clone() };
+        let name = names.binding_to(role.kind.as_str(), &role.name);
+        objects.insert(ObjectRef::cluster_scoped(Kind::ClusterRoleBinding, name), bind(role));
+    }
+    for (namespace, rules) in namespaced_rules(grant) {
+        let name = names.own_role();
+        objects.insert(ObjectRef::namespaced(Kind::Role, &namespace, &name), Content::Rules(rules));
+        objects.insert(
+            ObjectRef::namespaced(Kind::RoleBinding, &namespace, &name),
+            bind(RoleRef { kind: Kind::Role, name: name.clone() }),
+        );
+    }
+    for access in &profile.namespaces {
+        let existing = access.cluster_roles.iter().map(|role| (Kind::ClusterRole, role));
+        for (kind, role) in existing.chain(access.roles.iter().map(|role| (Kind::Role, role))) {
+            for namespace in &access.names {
+                let role = RoleRef { kind, name: role.clone() };
+                let name = names.binding_to(role.kind.as_str(), &role.name);
+                objects.insert(ObjectRef::namespaced(Kind::RoleBinding, namespace, name), bind(role));
+            }
+        }
+    }
+    objects
+        .into_iter()
+        .map(|(object, content)| DesiredObject {
+            object,
+            inventory: inventory.clone(),
+            profile: Some(profile.name.clone()),
+            content,
+        })
+        .collect()
+}
+
+/// Joins the rules of all accesses that name the same namespace: a grant has one Role there.
+fn namespaced_rules(grant: &Grant) -> BTreeMap<String, Arc<[Rule]>> {
+    let mut rules: BTreeMap<String, Arc<[Rule]>> = BTreeMap::new();
+    for access in grant.profile.namespaces.iter().filter(|access| !access.rules.is_empty()) {
+        for namespace in &access.names {
+            rules
+                .entry(namespace.clone())
+                .and_modify(|known| *known = known.iter().chain(access.rules.iter()).cloned().collect())
+                .or_insert_with(|| access.rules.clone());
+        }
+    }
+    rules
+}

@@ -1,0 +1,217 @@
+//! Field-level differences between an object as it is and as it should be.
+//!
+//! RBAC rules are compared by what they allow, as the API server's escalation check does
+//! (`pkg/registry/rbac/validation/policy_compact.go` and `k8s.io/component-helpers/auth/rbac/validation`,
+//! `Covers`): order, splitting and duplicates do not count. Pure: no I/O, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::desired::{Content, DesiredObject};
+use crate::inventory::Rule;
+use crate::observed::ObservedObject;
+
+/// One field that differs, as lines that would go and lines that would come.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct FieldDiff {
+    /// The field, as in `rules` or `metadata.labels.env`.
+    pub field: String,
+    /// What is there and would go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// What is missing and would come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+}
+
+/// Returns the fields of ours that differ; empty if the object is right.
+///
+/// Only fields that kubemint owns are compared: other labels, annotations and fields are not ours.
+pub fn diff_object(desired: &DesiredObject, observed: &ObservedObject) -> Vec<FieldDiff> {
+    let mut diffs: Vec<FieldDiff> = desired
+        .labels()
+        .into_iter()
+        .filter(|(key, value)| observed.labels.get(*key).map(String::as_str) != Some(value))
+        .map(|(key, value)| FieldDiff {
+            field: format!("metadata.labels.{key}"),
+            removed: observed.labels.get(key).cloned().into_iter().collect(),
+            added: vec![value.to_owned()],
+        })
+        .collect();
+    match &desired.content {
+        Content::Empty => {}
+        Content::Rules(rules) => diffs.extend(diff_rules(&observed.rules, rules)),
+        Content::Binding { subject, .. } => {
+            let wanted = BTreeSet::from([subject]);
+            let actual: BTreeSet<_> = observed.subjects.iter().collect();
+            if wanted != actual {
+                diffs.push(FieldDiff {
+                    field: "subjects".to_owned(),
+                    removed: actual.difference(&wanted).map(ToString::to_string).collect(),
+                    added: wanted.difference(&actual).map(ToString::to_string).collect(),
+                });
+            }
+        }
+    }
+    diffs
+}
+
+/// Returns the difference of two rule lists by what they allow, or nothing if they allow the same.
+pub fn diff_rules(observed: &[Rule], desired: &[Rule]) -> Option<FieldDiff> {
+    let removed = uncovered(observed, desired);
+    let added = uncovered(desired, observed);
+    (!removed.is_empty() || !added.is_empty()).then(|| FieldDiff {
+        field: "rules".to_owned(),
+        removed: describe(removed),
+        added: describe(added),
+    })
+}
+
+/// One verb on one resource, name or URL.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Atom<'a> {
+    Resource { group: &'a str, resource: &'a str, name: Option<&'a str>, verb: &'a str },
+    Url { url: &'a str, verb: &'a str },
+}
+
+fn atoms(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
+    let names: Vec<Option<&str>> = match rule.resource_names.as_slice() {
+        [] => vec![None],
+        names => names.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let resources = rule.verbs.iter().flat_map(move |verb| {
+        let names = names.clone();
+        rule.api_groups.iter().flat_map(move |group| {
+            let names = names.clone();
+            rule.resources.iter().flat_map(move |resource| {
+                names.clone().into_iter().map(move |name| Atom::Resource { group, resource, name, verb })
+            })
+        })
+    });
+    let urls =
+        rule.verbs.iter().flat_map(|verb| rule.non_resource_urls.iter().map(move |url| Atom::Url { url, verb }));
+    resources.chain(urls)
+}
+
+/// Returns what `rules` allow and `by` does not.
+fn uncovered<'a>(rules: &'a [Rule], by: &[Rule]) -> BTreeSet<Atom<'a>> {
+    rules.iter().flat_map(atoms).filter(|atom| !by.iter().any(|rule| covers(rule, atom))).collect()
+}
+
+fn has(list: &[String], value: &str) -> bool {
+    list.iter().any(|entry| entry == value)
+}
+
+fn covers(rule: &Rule, atom: &Atom<'_>) -> bool {
+    let verb_matches = |verb: &str| has(&rule.verbs, "*") || has(&rule.verbs, verb);
+    match atom {
+        Atom::Resource { group, resource, name, verb } => {
+            let resource_matches = has(&rule.resources, "*")
+                || has(&rule.resources, resource)
+                || resource.split_once('/').is_some_and(|(_, sub)| has(&rule.resources, &format!("*/{sub}")));
+            let name_matches = match name {
+                None => rule.resource_names.is_empty(),
+                Some(name) => rule.resource_names.is_empty() || has(&rule.resource_names, name),
+            };
+            verb_matches(verb)
+                && (has(&rule.api_groups, "*") || has(&rule.api_groups, group))
+                && resource_matches
+                && name_matches
+        }
+        Atom::Url { url, verb } => {
+            let url_matches = |pattern: &String| {
+                pattern == "*"
+                    || pattern == url
+                    || pattern.strip_suffix('*').is_some_and(|prefix| url.starts_with(prefix))
+            };
+            verb_matches(verb) && rule.non_resource_urls.iter().any(url_matches)
+        }
+    }
+}
+
+/// Groups atoms into lines such as `get, list on pods.apps named "web"`.
+fn describe(atoms: BTreeSet<Atom<'_>>) -> Vec<String> {
+    let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for atom in atoms {
+        let (target, verb) = match atom {
+            Atom::Resource { group, resource, name, verb } => {
+                let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+                let name = name.map(|name| format!(" named {name:?}")).unwrap_or_default();
+                (format!("{resource}{group}{name}"), verb)
+            }
+            Atom::Url { url, verb } => (url.to_owned(), verb),
+        };
+        lines.entry(target).or_default().push(verb);
+    }
+    lines.into_iter().map(|(target, verbs)| format!("{} on {target}", verbs.join(", "))).collect()
+}
+
+/// Returns what rules allow, as the lines of a diff.
+pub fn describe_rules(rules: &[Rule]) -> Vec<String> {
+    describe(rules.iter().flat_map(atoms).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(groups: &[&str], resources: &[&str], verbs: &[&str], names: &[&str]) -> Rule {
+        let owned = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect();
+        Rule {
+            api_groups: owned(groups),
+            resources: owned(resources),
+            verbs: owned(verbs),
+            resource_names: owned(names),
+            non_resource_urls: vec![],
+        }
+    }
+
+    fn check(observed: &[Rule], desired: &[Rule], expected: Option<(&[&str], &[&str])>) {
+        let diff = diff_rules(observed, desired);
+        let actual = diff.map(|diff| (diff.removed, diff.added));
+        let expected = expected.map(|(removed, added)| {
+            let owned = |list: &[&str]| list.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+            (owned(removed), owned(added))
+        });
+        assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn order_splitting_and_duplicates_do_not_count() {
+        let joined = rule(&[""], &["pods", "services"], &["get", "list"], &[]);
+        let split = [
+            rule(&[""], &["services"], &["list", "get", "get"], &[]),
+            rule(&[""], &["pods"], &["list"], &[]),
+            rule(&[""], &["pods"], &["get"], &[]),
+        ];
+        check(&split, &[joined], None);
+    }
+
+    #[test]
+    fn wildcards_cover_what_they_contain() {
+        let all = rule(&["*"], &["*"], &["*"], &[]);
+        check(&[all.clone(), rule(&[""], &["pods"], &["get"], &[])], &[all], None);
+        let any_scale = rule(&["apps"], &["*/scale"], &["get"], &[]);
+        check(
+            &[any_scale.clone(), rule(&["apps"], &["deployments/scale"], &["get"], &[])],
+            &[any_scale],
+            None,
+        );
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        check(
+            &[rule(&[""], &["secrets"], &["get"], &["a"])],
+            &[rule(&["apps"], &["deployments"], &["get", "list"], &[])],
+            Some((&["get on secrets named \"a\""], &["get, list on deployments.apps"])),
+        );
+        // A rule that is limited to names does not cover one that is not.
+        check(
+            &[rule(&[""], &["pods"], &["get"], &["a"])],
+            &[rule(&[""], &["pods"], &["get"], &[])],
+            Some((&[], &["get on pods"])),
+        );
+    }
+}

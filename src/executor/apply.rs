@@ -1,0 +1,287 @@
+//! Runs the steps of plans: the same values that were shown.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::publish::Publisher;
+use super::{Cancellation, Ended, Events, Slot, run_bounded};
+use crate::cluster::{AdminEntry, Api, Limits, connect_admin, issue, verify, write};
+use crate::credential::Generation;
+use crate::event::{End, Event};
+use crate::failure::StepFailure;
+use crate::inventory::{Inventory, VerifyVia};
+use crate::kubeconfig::{Credential, Endpoint, Incoming};
+use crate::names::{ClusterName, Holder};
+use crate::outcome::{Applied, Published, StepFailed};
+use crate::plan::ClusterPlan;
+use crate::step::{Mint, Publish, Step};
+
+/// One cluster to apply.
+#[derive(Debug)]
+pub struct ApplyTask {
+    /// Its plan.
+    pub plan: ClusterPlan,
+    /// Its admin access.
+    pub admin: AdminEntry,
+    /// Where the credentials of its grants go: the grant, the target file, and what goes there but
+    /// for the credential itself.
+    pub slots: Vec<PublicationSlot>,
+}
+
+/// A place that a grant's credential goes to.
+#[derive(Debug, Clone)]
+pub struct PublicationSlot {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// The target file, by its index.
+    pub file: usize,
+    /// The names of the entries there.
+    pub names: crate::kubeconfig::EntryNames,
+}
+
+/// What all clusters of an apply share.
+#[derive(Debug)]
+pub struct ApplyContext {
+    /// The inventory.
+    pub inventory: Inventory,
+    /// Who keeps the chain of generations.
+    pub holder: Holder,
+    /// Identifies this run in the index and on anchors.
+    pub run: String,
+    /// The time at which the run began.
+    pub now: Timestamp,
+}
+
+/// What a task has done so far, also if it is dropped half-way.
+#[derive(Debug, Default)]
+struct Progress {
+    done: Vec<String>,
+    published: Vec<Published>,
+    number: usize,
+    of: usize,
+    doing: String,
+}
+
+/// Applies clusters; the results are in the order of the tasks.
+pub async fn apply_clusters(
+    context: Arc<ApplyContext>,
+    tasks: Vec<ApplyTask>,
+    publisher: Publisher,
+    cancellation: &Cancellation,
+    events: &Events,
+) -> Vec<(ClusterName, Applied)> {
+    let progress: Vec<(ClusterName, Arc<Mutex<Progress>>)> =
+        tasks.iter().map(|task| (task.plan.cluster.clone(), Arc::default())).collect();
+    let concurrency = context.inventory.run.concurrency;
+    let mut handles = progress.iter().map(|(_, progress)| Arc::clone(progress)).collect::<Vec<_>>().into_iter();
+    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
+        let run = ClusterRun {
+            context: Arc::clone(&context),
+            publisher: publisher.clone(),
+            events: events.clone(),
+            progress: handles.next().expect("one for each task"),
+            slot,
+        };
+        run.run(task)
+    })
+    .await;
+    drop(publisher);
+    progress.into_iter().zip(ends).map(|((cluster, progress), end)| (cluster, applied(&progress, end))).collect()
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    // A panic elsewhere leaves plain data behind.
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn applied(progress: &Mutex<Progress>, end: Ended<Result<(), StepFailure>>) -> Applied {
+    let progress = std::mem::take(&mut *lock(progress));
+    let failure = match end {
+        Ended::Done(Ok(())) => None,
+        Ended::Done(Err(failure)) => Some(failure),
+        Ended::NotStarted => {
+            return Applied { done: vec![], published: vec![], failure: None, started: false };
+        }
+        Ended::Stopped => Some(StepFailure::new("interrupted")),
+        Ended::Panicked => Some(StepFailure::new("kubemint panicked; this is a bug in kubemint")),
+    };
+    Applied {
+        failure: failure.map(|failure| StepFailed {
+            number: progress.number,
+            of: progress.of,
+            doing: progress.doing,
+            failure,
+        }),
+        done: progress.done,
+        published: progress.published,
+        started: true,
+    }
+}
+
+/// The work on one cluster.
+struct ClusterRun {
+    context: Arc<ApplyContext>,
+    publisher: Publisher,
+    events: Events,
+    progress: Arc<Mutex<Progress>>,
+    slot: Slot,
+}
+
+impl ClusterRun {
+    async fn run(mut self, task: ApplyTask) -> Result<(), StepFailure> {
+        let cluster = task.plan.cluster.clone();
+        self.events.send(Event::Started(cluster.clone()));
+        let limit = self.context.inventory.run.cluster_timeout;
+        let result = tokio::time::timeout(limit, self.steps(&task)).await.unwrap_or_else(|_| {
+            Err(StepFailure::new(format!("not done within {}", crate::report::duration(limit))))
+        });
+        let end = match &result {
+            Ok(()) => End::Changed,
+            Err(failure) => End::Failed(failure.cause.clone()),
+        };
+        self.events.send(Event::Finished { cluster, end });
+        result
+    }
+
+    async fn steps(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
+        lock(&self.progress).of = task.plan.steps.len();
+        self.doing(&task.plan.cluster, "connect".to_owned());
+        let limits = Limits::new(self.context.inventory.run.request_timeout);
+        let api = connect_admin(&task.admin, limits).await;
+        let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
+        for (position, step) in task.plan.steps.iter().enumerate() {
+            lock(&self.progress).number = position + 1;
+            self.doing(&task.plan.cluster, step.to_string());
+            match step {
+                Step::Create(desired) => write::create(&api, desired).await?,
+                Step::Update(update) => write::update(&api, update).await?,
+                Step::Delete(delete) => write::delete(&api, delete).await?,
+                Step::Mint(mint) => self.mint(&api, task, mint).await?,
+                Step::Publish(publish) => self.hand_on(&api, task, publish).await?,
+            }
+            lock(&self.progress).done.push(step.to_string());
+        }
+        Ok(())
+    }
+
+    fn doing(&self, cluster: &ClusterName, step: String) {
+        lock(&self.progress).doing.clone_from(&step);
+        self.events.send(Event::Step { cluster: cluster.clone(), step });
+    }
+
+    /// Claim → anchor → token → proof → outputs → record. The outputs are the commit point.
+    async fn mint(&mut self, api: &Api, task: &ApplyTask, mint: &Mint) -> Result<(), StepFailure> {
+        let cluster = &task.plan.cluster;
+        let say = |run: &Self, what: &str| run.doing(cluster, format!("{what} for `{}`", mint.profile));
+        say(self, "claim a generation");
+        let claimed = issue::claim(api, mint, &self.context.run, self.context.now).await?;
+        say(self, "create the anchor");
+        let anchor_uid = issue::create_anchor(api, mint, &claimed).await?;
+        let result = self.mint_anchored(api, task, mint, &claimed, &anchor_uid).await;
+        let generation = match result {
+            Ok(generation) => generation,
+            Err(NotPublished::Safe(failure)) => {
+                // Nobody holds the token: its anchor must not outlive it. If that fails too, the
+                // orphan is found by a later run, and the first failure is the one to report.
+                if let Err(error) = issue::abandon(api, mint, &claimed, &anchor_uid).await {
+                    tracing::warn!(%cluster, cause = error.cause, "an anchor was left behind");
+                }
+                return Err(failure);
+            }
+            Err(NotPublished::Perhaps(failure)) => return Err(failure),
+        };
+        say(self, "record the generation");
+        issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation).await
+    }
+
+    async fn mint_anchored(
+        &mut self,
+        api: &Api,
+        task: &ApplyTask,
+        mint: &Mint,
+        claimed: &issue::Claimed,
+        anchor_uid: &str,
+    ) -> Result<Generation, NotPublished> {
+        let cluster = &task.plan.cluster;
+        self.doing(cluster, format!("request token for `{}`", mint.profile));
+        let (credential, claims) =
+            issue::request_token(api, mint, claimed, anchor_uid).await.map_err(NotPublished::Safe)?;
+        self.doing(cluster, format!("verify the token for `{}`", mint.profile));
+        let grant = &self.context.inventory.grants[mint.grant];
+        let endpoint = match grant.cluster.consumer.verify {
+            VerifyVia::Endpoint => &task.plan.endpoint,
+            VerifyVia::Admin => &task.admin.endpoint,
+        };
+        verify::verify(endpoint, &credential.token, &claims, api.limits()).await.map_err(NotPublished::Safe)?;
+        self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
+        // Some of the outputs may hold it although another could not be written.
+        self.publish(task, mint.grant, &task.plan.endpoint, &credential).await.map_err(NotPublished::Perhaps)?;
+        lock(&self.progress).published.push(Published {
+            grant: mint.grant,
+            facts: credential.facts.clone(),
+            minted: true,
+        });
+        Ok(claimed.generation.clone().recorded(&credential))
+    }
+
+    async fn hand_on(&mut self, api: &Api, task: &ApplyTask, publish: &Publish) -> Result<(), StepFailure> {
+        self.publish(task, publish.grant, &task.plan.endpoint, &publish.credential).await?;
+        lock(&self.progress).published.push(Published {
+            grant: publish.grant,
+            facts: publish.credential.facts.clone(),
+            minted: false,
+        });
+        if let Some((account, generation)) = &publish.record {
+            let inventory = &self.context.inventory.name;
+            issue::record(api, account, inventory, &publish.holder, generation).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(
+        &mut self,
+        task: &ApplyTask,
+        grant: usize,
+        endpoint: &Endpoint,
+        credential: &Credential,
+    ) -> Result<(), StepFailure> {
+        let grant_value = &self.context.inventory.grants[grant];
+        let incoming = task
+            .slots
+            .iter()
+            .filter(|slot| slot.grant == grant)
+            .map(|slot| {
+                let incoming = Incoming {
+                    names: slot.names.clone(),
+                    mark: crate::kubeconfig::Mark {
+                        inventory: self.context.inventory.name.clone(),
+                        holder: self.context.holder.clone(),
+                        cluster: grant_value.cluster.name.clone(),
+                        profile: grant_value.profile.name.clone(),
+                    },
+                    endpoint: endpoint.clone(),
+                    credential: credential.clone(),
+                };
+                (slot.file, incoming)
+            })
+            .collect();
+        self.slot.lend(self.publisher.publish(incoming)).await
+    }
+}
+
+/// Why a generation was not published.
+enum NotPublished {
+    /// No output holds its token.
+    Safe(StepFailure),
+    /// An output may hold it.
+    Perhaps(StepFailure),
+}
+
+/// The time after which an unpublished claim is an orphan: no run can still be working on it.
+pub fn orphan_after(cluster_timeout: Duration) -> Duration {
+    /// For clocks that differ and for the last write after the deadline.
+    const MARGIN: Duration = Duration::from_secs(5 * 60);
+    cluster_timeout + MARGIN
+}

@@ -1,0 +1,33 @@
+//! Runs work on many clusters at once: bounded, cancellable, each cluster on its own.
+//!
+//! [`run_bounded`] is the pool, [`apply`] runs the steps of plans in it, [`publish`] collects what
+//! they mint into files. Steps go in, outcomes and events come out; nothing here prints, and no
+//! failure of one cluster reaches another.
+
+pub mod apply;
+pub mod observe;
+mod pool;
+pub mod publish;
+
+pub use pool::{Cancellation, Ended, Slot, run_bounded};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::event::Event;
+
+/// Where events go. A display that is gone does not stop a run.
+#[derive(Debug, Clone)]
+pub struct Events(UnboundedSender<Event>);
+
+impl Events {
+    /// Sends events to a channel.
+    pub fn new(sender: UnboundedSender<Event>) -> Self {
+        Self(sender)
+    }
+
+    /// Sends an event.
+    pub fn send(&self, event: Event) {
+        // Nobody listens any more: there is nothing to do about it.
+        drop(self.0.send(event));
+    }
+}

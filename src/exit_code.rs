@@ -1,0 +1,51 @@
+//! Exit codes: public, and documented in `docs/exit-codes.md`.
+
+/// How a run ended, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Everything that was asked for is done.
+    Done = 0,
+    /// A bug in kubemint.
+    Internal = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The inventory is invalid.
+    InvalidInventory = 3,
+    /// Changes are pending.
+    Pending = 4,
+    /// Nothing was written: an output collision, or every selected cluster is blocked.
+    Blocked = 5,
+    /// Some clusters are blocked, failed or unreachable; the others are done.
+    Partial = 6,
+    /// All clusters failed.
+    AllFailed = 7,
+    /// The run was interrupted.
+    Interrupted = 130,
+}
+
+impl ExitCode {
+    /// All codes with what they mean, in their order.
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Done, "everything that was asked for is done"),
+        (Self::Internal, "internal error: a bug in kubemint"),
+        (Self::Usage, "the command line is wrong"),
+        (Self::InvalidInventory, "the inventory is invalid"),
+        (Self::Pending, "changes are pending: `plan --check`, or `apply` was declined"),
+        (Self::Blocked, "nothing was written: an output collision, or every selected cluster is blocked"),
+        (Self::Partial, "some clusters are blocked, failed or unreachable; the others are done"),
+        (Self::AllFailed, "all clusters failed"),
+        (Self::Interrupted, "the run was interrupted"),
+    ];
+
+    /// Returns the number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code.code())
+    }
+}

@@ -1,0 +1,230 @@
+//! Why a request to an API server failed, as a value that can be shown, compared and decided on.
+//!
+//! `cluster` makes these from what the HTTP client reports. Text that came from a server is cleaned
+//! and cut before it gets here, see [`clean`]. Pure: no I/O, no clock.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A failed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiFailure {
+    /// The API server answered with a `Status`, or something between us answered in its place.
+    Status(StatusFailure),
+    /// No answer came in time.
+    Timeout {
+        /// The server's URL.
+        server: String,
+        /// The time that was allowed.
+        after: Duration,
+    },
+    /// No connection could be made, or it broke.
+    Connection {
+        /// The server's URL.
+        server: String,
+        /// The cause, as the operating system tells it.
+        cause: String,
+    },
+    /// The server's certificate was refused.
+    Tls {
+        /// The server's URL.
+        server: String,
+        /// The cause, in words.
+        cause: String,
+    },
+    /// The answer was no Kubernetes object.
+    Unreadable {
+        /// What was wrong with it; never the answer itself.
+        cause: String,
+    },
+}
+
+/// An answer with an error code.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatusFailure {
+    /// The HTTP status code.
+    pub code: u16,
+    /// The machine-readable reason, such as `Forbidden`.
+    pub reason: String,
+    /// The message, cleaned and cut.
+    pub message: String,
+    /// The causes of a conflict or a validation error.
+    pub causes: Vec<Cause>,
+    /// When the server wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// One cause of a `Status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Such as `FieldManagerConflict`.
+    pub reason: String,
+    /// The cause in words.
+    pub message: String,
+    /// The field.
+    pub field: String,
+}
+
+impl ApiFailure {
+    /// Returns the status code, if the server answered.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// Returns the status, if the server answered.
+    pub fn status(&self) -> Option<&StatusFailure> {
+        match self {
+            Self::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Whether the object, or its namespace, does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// Whether an object of that name exists already.
+    pub fn is_already_exists(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 409 && status.reason == "AlreadyExists")
+    }
+
+    /// Whether a precondition on uid or resourceVersion did not hold.
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 409 && status.reason == "Conflict")
+    }
+
+    /// Whether repeating the request may help: 429, 5xx but 501, and broken connections.
+    ///
+    /// Timeouts count: the requests that are repeated are safe to repeat.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Status(status) => status.code == 429 || (status.code >= 500 && status.code != 501),
+            Self::Timeout { .. } | Self::Connection { .. } => true,
+            Self::Tls { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Whether the API server refuses the caller's right to grant rights that it lacks.
+    ///
+    /// The message is the only sign (`pkg/registry/rbac/validation/policy_compact.go`).
+    pub fn is_escalation(&self) -> bool {
+        self.status().is_some_and(|status| {
+            status.code == 403
+                && (status.message.contains("attempting to grant RBAC permissions not currently held")
+                    || status.message.contains("not allowed to set"))
+        })
+    }
+
+    /// Whether the caller may not do this at all.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+}
+
+impl fmt::Display for ApiFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => {
+                let refused = match status.code {
+                    401 => "the credential was not accepted",
+                    403 => "the API server refused",
+                    404 => "not found",
+                    409 => "conflict",
+                    429 => "the API server is overloaded",
+                    code if code >= 500 => "the API server failed",
+                    _ => "the API server refused",
+                };
+                write!(f, "{refused} ({})", status.code)?;
+                if !status.message.is_empty() && status.message != "Unauthorized" {
+                    write!(f, ": {}", status.message)?;
+                }
+                Ok(())
+            }
+            Self::Timeout { server, after } => {
+                write!(f, "no answer from <{server}> within {}", crate::report::duration(*after))
+            }
+            Self::Connection { server, cause } => write!(f, "no connection to <{server}>: {cause}"),
+            Self::Tls { server, cause } => write!(f, "the certificate of <{server}> is not accepted: {cause}"),
+            Self::Unreadable { cause } => write!(f, "the answer cannot be read: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for ApiFailure {}
+
+/// Why a step, or the reading before it, failed: in one line, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepFailure {
+    /// The cause.
+    pub cause: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl StepFailure {
+    /// Makes a failure without a hint.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Makes text from a server fit to print: no control characters, one line, at most 600 characters.
+pub fn clean(text: &str) -> String {
+    // Long enough for the rules that an escalation message lists.
+    const LIMIT: usize = 600;
+    let mut cleaned = String::new();
+    for (count, word) in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).enumerate() {
+        if count > 0 {
+            cleaned.push(' ');
+        }
+        // What looks like a token is none of our business to repeat.
+        cleaned.push_str(if looks_like_token(word) { "[REDACTED]" } else { word });
+        if cleaned.len() > LIMIT {
+            let end = (0..=LIMIT).rev().find(|end| cleaned.is_char_boundary(*end)).unwrap_or(0);
+            cleaned.truncate(end);
+            cleaned.push('…');
+            break;
+        }
+    }
+    cleaned
+}
+
+/// Whether a word contains a JSON Web Token, as proxies that echo requests send them back.
+fn looks_like_token(word: &str) -> bool {
+    word.find("eyJ").is_some_and(|start| word[start..].matches('.').count() >= 2 && word.len() - start > 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_text_is_cleaned_and_cut() {
+        assert_eq!(clean("a\u{1b}[31m\nb\t c"), "a [31m b c");
+        assert!(clean(&"x".repeat(5000)).chars().count() <= 601);
+        assert!(clean(&"ä ".repeat(5000)).chars().count() <= 601);
+        let echoed = format!("Bearer eyJhbGciOi.{}.sig", "p".repeat(80));
+        assert_eq!(clean(&echoed), "Bearer [REDACTED]");
+    }
+
+    #[test]
+    fn only_what_may_pass_is_repeated() {
+        let status = |code| ApiFailure::Status(StatusFailure { code, ..StatusFailure::default() });
+        let transient: Vec<u16> =
+            [400, 401, 403, 404, 409, 422, 429, 500, 501, 503].into_iter().filter(|code| status(*code).is_transient()).collect();
+        assert_eq!(transient, [429, 500, 503]);
+    }
+}

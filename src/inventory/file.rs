@@ -1,0 +1,233 @@
+//! The tables of the file format, as they are typed: raw, every key optional, values with places.
+//!
+//! Start with [`InventoryFile`]. The docs here are the descriptions in the JSON Schema that
+//! `kubemint schema` prints; docs/inventory.md and clusters.toml.example are compared with it. What
+//! the values mean together is decided in [`super::resolve`]. Pure: no I/O, no clock.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::model::VerifyVia;
+use super::problem::At;
+use super::read::{Named, Read, choice, presence, tables};
+
+/// A list of strings.
+pub(super) type Strings = Vec<At<String>>;
+
+/// What an output is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OutputKind {
+    /// A kubeconfig file.
+    Kubeconfig,
+}
+
+choice!(OutputKind { "kubeconfig" => Self::Kubeconfig, });
+choice!(VerifyVia { "endpoint" => Self::Endpoint, "admin" => Self::Admin, });
+
+tables! {
+    /// A kubemint inventory: which clusters exist, which access each gets, and where the
+    /// credentials go.
+    InventoryFile("the inventory") {
+        /// The version of this format. It is 1.
+        "version" version: u64 [required] {r#"{"const": 1}"#};
+        /// The ownership mark on every object that kubemint makes. A DNS label; two inventories
+        /// that share clusters need different names.
+        "name" name: String [required] {r#"{"pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}"#};
+        /// Who keeps the chain of credentials. A DNS label. Runs with different holders never
+        /// supersede each other's credentials; `--holder` overrules it.
+        "holder" holder: String [default r#""default""#];
+        /// Patterns of further files. They may hold clusters, profiles, grants and outputs; `*`,
+        /// `?`, `[…]` and `**` work as in a shell. Every pattern must match a file.
+        "include" include: Strings [default "[]"];
+        /// What holds where profiles and clusters say nothing else.
+        "defaults" defaults: DefaultsTable [optional];
+        /// The access profiles by name. A name is a DNS label.
+        "profiles" profiles: Named<ProfileTable> [optional];
+        /// The clusters.
+        "clusters" clusters: Vec<At<ClusterTable>> [optional];
+        /// Which clusters get which profiles.
+        "grants" grants: Vec<At<GrantTable>> [optional];
+        /// Where credentials go. A grant that no output holds gets its objects and no token.
+        "outputs" outputs: Vec<At<OutputTable>> [optional];
+    }
+
+    /// What holds where profiles and clusters say nothing else.
+    DefaultsTable("`defaults`") {
+        /// The existing credentials that provision.
+        "admin" admin: AdminTable [optional];
+        /// The namespace of the ServiceAccounts and anchors. A profile's and a cluster's `namespace`
+        /// come before it.
+        "namespace" namespace: String [default r#""kubemint""#];
+        /// Whether the namespaces of ServiceAccounts are created if they are missing. Otherwise a
+        /// missing one blocks its cluster. A cluster's `create-namespaces` comes before it; the
+        /// namespaces that a profile has access to have a key of their own.
+        "create-namespaces" create_namespaces: bool [default "false"];
+        /// How many clusters are worked on at the same time. Between 1 and 4096.
+        "concurrency" concurrency: u64 [default "64"] {r#"{"minimum": 1, "maximum": 4096}"#};
+        /// The time that one request may take, connection included. At least `1s`.
+        "request-timeout" request_timeout: Duration [default r#""10s""#];
+        /// The time that all work on one cluster may take. Not shorter than `request-timeout`.
+        "cluster-timeout" cluster_timeout: Duration [default r#""60s""#];
+        /// The token policy of profiles that say nothing else, key by key.
+        "token" token: TokenTable [optional];
+    }
+
+    /// The existing credential that provisions a cluster: one context of a kubeconfig.
+    AdminTable("`admin`") {
+        /// The path of the kubeconfig. `~/` is the home directory; a relative path starts at the
+        /// directory of the file that it stands in.
+        "kubeconfig" kubeconfig: String [optional];
+        /// The context in the kubeconfig. Defaults to the cluster's name; the kubeconfig's
+        /// current-context is never used.
+        "context" context: String [optional];
+    }
+
+    /// How tokens are minted and renewed.
+    TokenTable("`token`") {
+        /// The lifetime that is requested. At least `10m`; the API server may shorten it.
+        "ttl" ttl: Duration [default r#""24h""#];
+        /// The share of its actual life after which a token is due for renewal. Between 0 and 1,
+        /// both excluded.
+        "renew-after" renew_after: f64 [default "0.66"] {r#"{"exclusiveMinimum": 0, "exclusiveMaximum": 1}"#};
+        /// How long a superseded token stays valid after all outputs hold the newer one. Shorter
+        /// than `ttl`.
+        "overlap" overlap: Duration [default r#""15m""#];
+        /// The audiences of the token. Empty means those of the API server, which is what access to
+        /// it needs.
+        "audiences" audiences: Strings [default "[]"];
+    }
+
+    /// An access profile: a ServiceAccount, its RBAC and its token policy.
+    ProfileTable("a profile") {
+        /// What the profile is for.
+        "description" description: String [optional];
+        /// The name of the ServiceAccount. Defaults to the profile's name.
+        "service-account" service_account: String [optional];
+        /// The namespace of the ServiceAccount. Defaults to the one in `defaults`; a cluster's comes
+        /// before it.
+        "namespace" namespace: String [optional];
+        /// The token policy. Each key defaults to the one in `defaults`.
+        "token" token: TokenTable [optional];
+        /// Own rules that hold in the whole cluster. They become a ClusterRole.
+        "cluster-rules" cluster_rules: Vec<At<RuleTable>> [optional];
+        /// Existing ClusterRoles that are bound in the whole cluster.
+        "cluster-roles" cluster_roles: Strings [default "[]"];
+        /// What holds in single namespaces.
+        "namespaces" namespaces: Vec<At<NamespaceTable>> [optional];
+    }
+
+    /// What a profile may do in some namespaces.
+    NamespaceTable("a profile's `namespaces`") {
+        /// The namespaces.
+        "names" names: Strings [required] {r#"{"minItems": 1}"#};
+        /// Whether these namespaces are created if they are missing. Otherwise a missing one blocks
+        /// its cluster.
+        "create-namespaces" create_namespaces: bool [default "false"];
+        /// Existing ClusterRoles that are bound in each of the namespaces.
+        "cluster-roles" cluster_roles: Strings [default "[]"];
+        /// Existing Roles of each namespace that are bound there.
+        "roles" roles: Strings [default "[]"];
+        /// Own rules that hold in each of the namespaces. They become a Role in each.
+        "rules" rules: Vec<At<RuleTable>> [optional];
+    }
+
+    /// An RBAC rule: resources or URLs, and what may be done with them.
+    RuleTable("a rule") {
+        /// The API groups. `""` is the core group; needed with `resources`.
+        "api-groups" api_groups: Strings [default "[]"];
+        /// The resources, subresources as `pods/log`.
+        "resources" resources: Strings [default "[]"];
+        /// The verbs.
+        "verbs" verbs: Strings [required] {r#"{"minItems": 1}"#};
+        /// The names of the objects. Empty means all.
+        "resource-names" resource_names: Strings [default "[]"];
+        /// URL paths that are no resources, such as `/metrics`. Only in `cluster-rules`, and not
+        /// together with `resources`.
+        "non-resource-urls" non_resource_urls: Strings [default "[]"];
+    }
+
+    /// One API server.
+    ClusterTable("a cluster") {
+        /// The name. Unique in the inventory; it takes part in the names of files and contexts.
+        "name" name: String [required];
+        /// Labels that selectors match. The syntax is that of Kubernetes labels.
+        "labels" labels: Named<String> [optional];
+        /// The namespace of the ServiceAccounts in this cluster. It comes before the profile's and
+        /// the one in `defaults`.
+        "namespace" namespace: String [optional];
+        /// Whether that namespace is created if it is missing. Defaults to the one in `defaults`.
+        "create-namespaces" create_namespaces: bool [optional];
+        /// The existing credential that provisions the cluster. Each key defaults to the one in
+        /// `defaults`.
+        "admin" admin: AdminTable [optional];
+        /// What consumers are told, where it differs from the admin's endpoint.
+        "consumer" consumer: ConsumerTable [optional];
+    }
+
+    /// What issued kubeconfigs say about a cluster, where it differs from the admin's kubeconfig.
+    ConsumerTable("`consumer`") {
+        /// The URL of the API server. `https`, without user, query and fragment.
+        "server" server: String [optional];
+        /// The path of a PEM file with the CA certificates. Its content is put into the kubeconfigs.
+        "certificate-authority" certificate_authority: String [optional];
+        /// The name that the server's certificate is checked against.
+        "tls-server-name" tls_server_name: String [optional];
+        /// The proxy that consumers use: `http`, `https` or `socks5`.
+        "proxy-url" proxy_url: String [optional];
+        /// Where a new credential is proven before it is published. `"admin"` is for consumer
+        /// endpoints that cannot be reached from here.
+        "verify" verify: VerifyVia [default r#""endpoint""#];
+    }
+
+    /// Gives profiles to clusters: those that the selector matches and those that are named.
+    GrantTable("a grant") {
+        /// The profile. Either this or `profiles`.
+        "profile" profile: String [optional];
+        /// The profiles. Either this or `profile`.
+        "profiles" profiles: Strings [optional];
+        /// A Kubernetes label selector. The empty one matches every cluster.
+        "selector" selector: String [optional];
+        /// The names of clusters, in addition to those that the selector matches.
+        "clusters" clusters: Strings [optional];
+    }
+
+    /// Where credentials go: templates of a file's path and of the names in it.
+    OutputTable("an output") {
+        /// What is written.
+        "kind" kind: OutputKind [default r#""kubeconfig""#];
+        /// The template of the path. The variables in it decide which grants share a file.
+        "path" path: String [required];
+        /// The template of the names of contexts.
+        "context" context: String [default r#""{profile}@{cluster}""#];
+        /// The template of the names of cluster entries. Defaults to `context`.
+        "cluster" cluster: String [optional];
+        /// The template of the names of user entries. Defaults to `context`.
+        "user" user: String [optional];
+        /// The namespace of the contexts.
+        "namespace" namespace: String [optional];
+        /// The template of the context that becomes current. Without it, it is the only context of
+        /// a file that has one.
+        "current-context" current_context: String [optional];
+        /// Only grants of these profiles. Defaults to all.
+        "profiles" profiles: Strings [optional];
+        /// Only grants on clusters that this label selector matches. Together with `clusters`, the
+        /// union; without both, all clusters.
+        "selector" selector: String [optional];
+        /// Only grants on these clusters.
+        "clusters" clusters: Strings [optional];
+    }
+}
+
+/// Returns the JSON Schema (draft 2020-12) of the inventory file.
+pub fn schema() -> Value {
+    let mut definitions = Map::new();
+    let root = InventoryFile::schema(&mut definitions);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://kubemint.dev/schema/inventory-v1.json",
+        "title": "kubemint inventory",
+        "$ref": root["$ref"],
+        "$defs": definitions,
+    })
+}

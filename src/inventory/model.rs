@@ -1,0 +1,195 @@
+//! The resolved inventory: what was meant, after includes, defaults and selectors.
+//!
+//! Every value here is valid; [`super::resolve`] is the only way to make one. Pure: no I/O, no
+//! clock. Profiles and clusters are shared (`Arc`), because a grant is one profile on one cluster
+//! and there may be tens of thousands.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
+
+/// A resolved and validated inventory.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// The ownership mark on every object.
+    pub name: InventoryName,
+    /// The holder named by the inventory; the command line may overrule it.
+    pub holder: Holder,
+    /// The clusters, in the order of the inventory.
+    pub clusters: Vec<Arc<Cluster>>,
+    /// The access profiles by name.
+    pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
+    /// One profile on one cluster each, ordered by cluster, then by profile name; no pair twice.
+    pub grants: Vec<Grant>,
+    /// Where credentials go, in the order of the inventory.
+    pub outputs: Vec<Output>,
+    /// How a run behaves.
+    pub run: RunPolicy,
+}
+
+/// How a run behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPolicy {
+    /// Clusters that are worked on at the same time.
+    pub concurrency: usize,
+    /// The time that one request may take, connection included.
+    pub request_timeout: Duration,
+    /// The time that all work on one cluster may take.
+    pub cluster_timeout: Duration,
+}
+
+/// One API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The name in the inventory.
+    pub name: ClusterName,
+    /// Labels that selectors match.
+    pub labels: BTreeMap<String, String>,
+    /// The existing credential that provisions.
+    pub admin: AdminAccess,
+    /// What consumers are told, where it differs from the admin endpoint.
+    pub consumer: Consumer,
+}
+
+/// The existing credential that provisions a cluster: one context of one kubeconfig file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminAccess {
+    /// The absolute path of the kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The context in it.
+    pub context: String,
+}
+
+/// Overrides of the endpoint that is written into issued kubeconfigs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Consumer {
+    /// The server URL.
+    pub server: Option<String>,
+    /// The absolute path of a PEM file with the CA certificates; inlined when it is written.
+    pub certificate_authority: Option<PathBuf>,
+    /// The name that the server certificate is checked against.
+    pub tls_server_name: Option<String>,
+    /// The proxy that consumers use.
+    pub proxy_url: Option<String>,
+    /// Where a new credential is proven.
+    pub verify: VerifyVia,
+}
+
+/// Where a new credential is proven before it is published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VerifyVia {
+    /// At the consumer endpoint, with what the consumer gets.
+    #[default]
+    Endpoint,
+    /// At the admin endpoint, because the consumer's cannot be reached from here.
+    Admin,
+}
+
+/// A ServiceAccount, its RBAC and its token policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// The name in the inventory.
+    pub name: ProfileName,
+    /// What the profile is for.
+    pub description: Option<String>,
+    /// The name of the ServiceAccount.
+    pub service_account: String,
+    /// The token policy.
+    pub token: TokenPolicy,
+    /// Own rules that hold in the whole cluster.
+    pub cluster_rules: Arc<[Rule]>,
+    /// Existing ClusterRoles that are bound in the whole cluster.
+    pub cluster_roles: Vec<String>,
+    /// What holds in single namespaces.
+    pub namespaces: Vec<NamespaceAccess>,
+}
+
+/// What a profile may do in some namespaces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamespaceAccess {
+    /// The namespaces.
+    pub names: Vec<String>,
+    /// Whether a missing namespace is created or blocks the cluster.
+    pub missing: MissingNamespace,
+    /// Existing ClusterRoles that are bound in each namespace.
+    pub cluster_roles: Vec<String>,
+    /// Existing Roles of each namespace that are bound there.
+    pub roles: Vec<String>,
+    /// Own rules that hold in each namespace.
+    pub rules: Arc<[Rule]>,
+}
+
+/// What happens to a namespace that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingNamespace {
+    /// It is created.
+    Create,
+    /// It blocks the cluster.
+    Block,
+}
+
+/// One RBAC rule, with the field names of `rbac.authorization.k8s.io/v1 PolicyRule`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// The API groups; `""` is the core group.
+    pub api_groups: Vec<String>,
+    /// The resources, subresources as `resource/subresource`.
+    pub resources: Vec<String>,
+    /// The verbs.
+    pub verbs: Vec<String>,
+    /// The object names; empty means all.
+    pub resource_names: Vec<String>,
+    /// The URLs that are no resources; only in cluster-wide rules.
+    pub non_resource_urls: Vec<String>,
+}
+
+/// How tokens are minted and renewed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenPolicy {
+    /// The requested lifetime; the API server may shorten it.
+    pub ttl: Duration,
+    /// The share of the actual life after which a token is due, between 0 and 1.
+    pub renew_after: f64,
+    /// How long a superseded token stays valid after the newer one is in all outputs.
+    pub overlap: Duration,
+    /// The audiences; empty means those of the API server.
+    pub audiences: Vec<String>,
+}
+
+/// One access profile on one cluster.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// The profile.
+    pub profile: Arc<Profile>,
+    /// The namespace of the ServiceAccount and the anchors: the cluster's, else the profile's,
+    /// else the inventory's.
+    pub namespace: String,
+    /// What happens if that namespace does not exist.
+    pub missing_namespace: MissingNamespace,
+}
+
+/// A kubeconfig output: templates that decide which grants share a file, and its entry names.
+///
+/// Templates know `{cluster}`, `{profile}`, `{inventory}` and `{holder}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The template of the file's path; absolute after resolution.
+    pub path: String,
+    /// The template of the context names.
+    pub context: String,
+    /// The template of the cluster entries' names; the context's if absent.
+    pub cluster: Option<String>,
+    /// The template of the user entries' names; the context's if absent.
+    pub user: Option<String>,
+    /// The namespace of the contexts.
+    pub namespace: Option<String>,
+    /// The context that becomes current.
+    pub current_context: Option<String>,
+    /// The grants that go here: indices into [`Inventory::grants`], in their order.
+    pub grants: Vec<usize>,
+}

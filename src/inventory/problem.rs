@@ -1,0 +1,336 @@
+//! What is wrong with an inventory, and where: values that the renderers show.
+//!
+//! Problems are collected, never returned early, so that one run reports all of them. A [`Place`]
+//! is a span in one of the [`Sources`]; line and column are computed when they are shown. Pure: no
+//! I/O, no clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A span of bytes in one of the [`Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    file: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Place {
+    pub(super) fn new(file: usize, span: Range<usize>) -> Self {
+        Self { file, start: span.start, end: span.end.max(span.start) }
+    }
+
+    /// Returns the index of the file in the [`Sources`].
+    pub fn file(self) -> usize {
+        self.file
+    }
+
+    /// Returns the span in bytes.
+    pub fn span(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+/// Whether a problem makes the inventory unusable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The inventory is refused.
+    Error,
+    /// The inventory is used, and probably does not say what was meant.
+    Warning,
+}
+
+/// One problem of an inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether it makes the inventory unusable.
+    pub severity: Severity,
+    /// What is wrong, lowercase and without a final period.
+    pub message: String,
+    /// Where.
+    pub place: Place,
+    /// What is said at the place itself; may be empty.
+    pub label: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Other places that take part, and what is said there.
+    pub secondary: Vec<(Place, String)>,
+}
+
+impl Problem {
+    pub(super) fn error(place: Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, place, message.into())
+    }
+
+    pub(super) fn warning(place: Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, place, message.into())
+    }
+
+    fn new(severity: Severity, place: Place, message: String) -> Self {
+        Self { severity, message, place, label: String::new(), hint: None, secondary: vec![] }
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn also(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.secondary.push((place, label.into()));
+        self
+    }
+}
+
+/// Line and column of a place, both counted from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The file, as the user named it.
+    pub file: &'a str,
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl fmt::Display for Position<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// The text of one inventory file, read by the shell.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// The absolute path; relative paths in the file resolve against its directory.
+    pub path: PathBuf,
+    /// How diagnostics call the file.
+    pub name: String,
+    /// The content.
+    pub text: String,
+}
+
+impl SourceFile {
+    /// Makes a source that diagnostics call by its path.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let path = path.into();
+        Self { name: path.display().to_string(), path, text: text.into() }
+    }
+
+    /// Makes diagnostics call the file by another name, such as the relative path that was typed.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Returns the directory that relative paths resolve against.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// All files of an inventory; the first is the one that includes the others.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    files: Vec<SourceFile>,
+    line_starts: Vec<Vec<usize>>,
+}
+
+impl Sources {
+    pub(super) fn add(&mut self, file: SourceFile) -> usize {
+        let newlines = file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        self.line_starts.push(std::iter::once(0).chain(newlines.map(|(index, _)| index + 1)).collect());
+        self.files.push(file);
+        self.files.len() - 1
+    }
+
+    /// Returns the files.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// Returns line and column of a place.
+    pub fn position(&self, place: Place) -> Position<'_> {
+        let (line, text, offset) = self.line(place);
+        let column = text.get(..offset).map_or(1, |before| before.chars().count() + 1);
+        Position { file: &self.files[place.file].name, line, column }
+    }
+
+    /// Returns the number and text of a place's first line, and the place's offset in it.
+    pub(super) fn line(&self, place: Place) -> (usize, &str, usize) {
+        let starts = &self.line_starts[place.file];
+        let line = starts.partition_point(|start| *start <= place.start);
+        let (start, text) = (starts[line - 1], &self.files[place.file].text);
+        let end = starts.get(line).map_or(text.len(), |next| next - 1);
+        let text = text[start..end].trim_end_matches('\r');
+        (line, text, (place.start - start).min(text.len()))
+    }
+}
+
+/// Collects problems, and suggests names within a budget.
+#[derive(Debug)]
+pub(super) struct Problems {
+    list: Vec<Problem>,
+    /// Names that may still be compared. An inventory of 10,000 clusters whose grants name 10,000
+    /// unknown ones would otherwise cost 10^8 edit distances; this allows about a tenth of a second.
+    comparisons: usize,
+}
+
+impl Default for Problems {
+    fn default() -> Self {
+        Self { list: vec![], comparisons: 200_000 }
+    }
+}
+
+impl Problems {
+    pub(super) fn push(&mut self, problem: Problem) {
+        self.list.push(problem);
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.list.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Returns the problems in the order of their places, each message with all its places once.
+    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+        self.list.sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
+        self.list.dedup();
+        self.list
+    }
+
+    /// Returns the known name that is nearest to a wrong one, if one is near enough.
+    pub(super) fn nearest<'a>(&mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        let wrong = plain(name);
+        // A third of the letters may be wrong, as in rustc's suggestions; two at least, so that a
+        // short key with swapped letters still finds its name.
+        let limit = (wrong.chars().count() / 3).max(1);
+        let mut best: Option<(usize, &str)> = None;
+        for candidate in known {
+            if self.comparisons == 0 {
+                break;
+            }
+            self.comparisons -= 1;
+            let distance = strsim::damerau_levenshtein(&wrong, &plain(candidate));
+            if distance <= limit && best.is_none_or(|(least, _)| distance < least) {
+                best = Some((distance, candidate));
+            }
+        }
+        best.map(|(_, candidate)| candidate)
+    }
+
+    /// Returns `did you mean …?`, or else the known names.
+    pub(super) fn suggest<'a>(
+        &mut self,
+        what: &str,
+        name: &str,
+        known: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<String> {
+        if let Some(nearest) = self.nearest(name, known.clone()) {
+            return Some(format!("did you mean `{nearest}`?"));
+        }
+        let known = list(known, SHOWN);
+        (!known.is_empty()).then(|| format!("known {what}: {known}"))
+    }
+}
+
+/// How many names a message lists before it counts the rest.
+pub(super) const SHOWN: usize = 12;
+
+/// Spells camel case, snake case and kebab case alike: `apiGroups`, `api_groups`, `api-groups`.
+fn plain(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '_' => plain.push('-'),
+            c if c.is_ascii_uppercase() => {
+                if !plain.is_empty() {
+                    plain.push('-');
+                }
+                plain.push(c.to_ascii_lowercase());
+            }
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Lists names in backticks, and counts those beyond the limit.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
+    let mut names = names.into_iter();
+    let mut text: Vec<String> = names.by_ref().take(limit).map(|name| format!("`{name}`")).collect();
+    let rest = names.count();
+    if rest > 0 {
+        text.push(format!("and {rest} more"));
+    }
+    text.join(", ")
+}
+
+/// Problems that say the same thing at several places: shown once, with the places counted.
+pub(super) fn grouped(problems: &[Problem]) -> Vec<(&Problem, Vec<&Problem>)> {
+    let mut groups: BTreeMap<usize, (&Problem, Vec<&Problem>)> = BTreeMap::new();
+    let mut seen: HashMap<(Severity, &str, Option<&str>), usize> = HashMap::new();
+    for (index, problem) in problems.iter().enumerate() {
+        let key = (problem.severity, problem.message.as_str(), problem.hint.as_deref());
+        match seen.get(&key) {
+            Some(first) => groups.get_mut(first).expect("it was put in before").1.push(problem),
+            None => {
+                seen.insert(key, index);
+                groups.insert(index, (problem, vec![]));
+            }
+        }
+    }
+    groups.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_whatever_the_case_style() {
+        let check = |name: &str, expect: Option<&str>| {
+            let known = ["api-groups", "resources", "verbs", "resource-names"];
+            assert_eq!(Problems::default().nearest(name, known), expect, "{name}");
+        };
+        check("ressources", Some("resources"));
+        check("apiGroups", Some("api-groups"));
+        check("api_groups", Some("api-groups"));
+        check("vebrs", Some("verbs"));
+        check("colour", None);
+        check("", None);
+    }
+
+    #[test]
+    fn suggestions_stop_when_the_budget_is_spent() {
+        let mut problems = Problems { list: vec![], comparisons: 1 };
+        assert_eq!(problems.nearest("ab", ["ax"]), None);
+        let mut problems = Problems { list: vec![], comparisons: 1 };
+        assert_eq!(problems.nearest("abc", ["abd"]), Some("abd"));
+        assert_eq!(problems.nearest("abc", ["abd"]), None);
+    }
+
+    #[test]
+    fn a_position_counts_characters() {
+        let mut sources = Sources::default();
+        let file = sources.add(SourceFile::new("/a.toml", "x\r\nä = ö\n").named("a.toml"));
+        let position = |span| sources.position(Place::new(file, span)).to_string();
+        assert_eq!(position(0..1), "a.toml:1:1");
+        assert_eq!(position(8..10), "a.toml:2:5");
+        assert_eq!(position(11..11), "a.toml:3:1");
+        assert_eq!(position(2..2), "a.toml:1:2");
+    }
+}

@@ -1,0 +1,165 @@
+//! Shows problems: with source lines for a terminal, and one line each for summaries.
+//!
+//! Messages that repeat are shown once, with the other places counted: a wrong key in each of 10,000
+//! clusters is one problem to a reader. Pure: returns text, prints nothing.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::problem::{Place, Problem, Severity, Sources, grouped};
+
+/// Whether the text has terminal colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// With ANSI colour sequences.
+    Always,
+    /// Plain text.
+    Never,
+}
+
+/// How many further places of one message are named.
+const PLACES: usize = 3;
+/// The width that long source lines are cut to.
+const WIDTH: usize = 120;
+/// The longest source line that is shown; minified files would otherwise be scanned for each problem.
+const LONGEST_LINE: usize = 4096;
+
+/// Renders problems with their source lines, in the given order.
+pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
+    let renderer = match color {
+        Color::Always => Renderer::styled(),
+        Color::Never => Renderer::plain(),
+    };
+    let renderer = renderer.term_width(WIDTH).decor_style(DecorStyle::Ascii);
+    let mut text = String::new();
+    for (problem, others) in grouped(problems) {
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut report = level.primary_title(problem.message.as_str()).element(snippet(
+            sources,
+            problem.place,
+            &problem.label,
+            AnnotationKind::Primary,
+        ));
+        for (place, label) in &problem.secondary {
+            report = report.element(snippet(sources, *place, label, AnnotationKind::Context));
+        }
+        let report = footer(report, problem, &others, sources);
+        text.push_str(&renderer.render(&[report]));
+        text.push_str("\n\n");
+    }
+    text
+}
+
+fn footer<'a>(mut report: Group<'a>, problem: &'a Problem, others: &[&Problem], sources: &Sources) -> Group<'a> {
+    if !others.is_empty() {
+        let mut places: Vec<String> =
+            others.iter().take(PLACES).map(|other| sources.position(other.place).to_string()).collect();
+        if others.len() > PLACES {
+            places.push(format!("{} more places", others.len() - PLACES));
+        }
+        report = report.element(Level::NOTE.message(format!("also at {}", and(&places))));
+    }
+    match &problem.hint {
+        Some(hint) => report.element(Level::HELP.with_name("hint").message(hint.as_str())),
+        None => report,
+    }
+}
+
+/// Shows one line of a file: passing only that line keeps the cost independent of the file's size.
+fn snippet<'a>(
+    sources: &'a Sources,
+    place: Place,
+    label: &'a str,
+    kind: AnnotationKind,
+) -> Snippet<'a, Annotation<'a>> {
+    let (number, line, offset) = sources.line(place);
+    let length = place.span().len().min(line.len() - offset);
+    let (mut line, mut span) = (hide_credentials(line), offset..offset + length);
+    if line.len() > LONGEST_LINE {
+        let cut = |at: usize| (0..=at.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+        // What stands before the place counts for the column that is shown; only the rest may go.
+        let end = cut(span.start + LONGEST_LINE);
+        line = Cow::Owned(line[..end].to_owned());
+        span.end = span.end.min(end);
+    }
+    // Indices stay within the line and on its character boundaries, as the renderer demands.
+    if !line.is_char_boundary(span.start) || !line.is_char_boundary(span.end) {
+        span = 0..0;
+    }
+    let annotation = kind.span(span).label((!label.is_empty()).then_some(label));
+    Snippet::source(line)
+        .line_start(number)
+        .path(sources.files()[place.file()].name.as_str())
+        .annotation(annotation)
+}
+
+/// Masks `user:password` of URLs, length kept: a terminal log is no place for a proxy's password.
+fn hide_credentials(line: &str) -> Cow<'_, str> {
+    let mut masked = Cow::Borrowed(line);
+    let mut from = 0;
+    while let Some(scheme) = line[from..].find("://") {
+        let start = from + scheme + 3;
+        let authority = line[start..].find(['/', '"', '\'', ' ', '?', '#']).map_or(line.len(), |end| start + end);
+        if let Some(at) = line[start..authority].rfind('@') {
+            masked.to_mut().replace_range(start..start + at, &"*".repeat(at));
+        }
+        from = start;
+    }
+    masked
+}
+
+/// Renders problems as in `error: invalid inventory `clusters.toml`: 2 problems`, one line each.
+///
+/// The hints of errors follow; a hint that several share is said once.
+pub fn summary(problems: &[Problem], sources: &Sources) -> String {
+    let name = sources.files().first().map_or("", |file| file.name.as_str());
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let mut text = match (errors, problems.len() - errors) {
+        (0, warnings) => format!("warning: inventory `{name}`: {}\n", count(warnings, "warning")),
+        (errors, 0) => format!("error: invalid inventory `{name}`: {}\n", count(errors, "problem")),
+        (errors, warnings) => format!(
+            "error: invalid inventory `{name}`: {} and {}\n",
+            count(errors, "problem"),
+            count(warnings, "warning")
+        ),
+    };
+    let mut hints: Vec<&str> = vec![];
+    for (problem, others) in grouped(problems) {
+        let kind = if errors > 0 && problem.severity == Severity::Warning { "warning: " } else { "" };
+        let _ = write!(text, "  {}: {kind}{}", sources.position(problem.place), problem.message);
+        let more = if others.is_empty() { String::new() } else { format!(" (and {})", count(others.len(), "more place")) };
+        let _ = writeln!(text, "{more}");
+        hints.extend(problem.hint.as_deref().filter(|hint| !hints.contains(hint)));
+    }
+    for hint in hints {
+        let _ = write!(text, "\nhint: {hint}");
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// Counts things: `1 problem`, `2 problems`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    match (number, thing.strip_prefix("more ")) {
+        (1, None) => format!("1 {thing}"),
+        (number, None) => format!("{number} {thing}s"),
+        (1, Some(thing)) => format!("1 more {thing}"),
+        (number, Some(thing)) => format!("{number} more {thing}s"),
+    }
+}
+
+fn and(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}

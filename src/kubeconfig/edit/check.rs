@@ -1,0 +1,75 @@
+//! Reads an edited file again and compares it with what was meant.
+//!
+//! The last line of defence against a parser or a splice that went wrong: nothing is written that
+//! does not pass. Pure: no I/O, no clock.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{Edit, EditError, List};
+use crate::kubeconfig::yaml_options;
+
+/// Checks that `after` is `before` with the edits made, and nothing else.
+pub(super) fn check(before: &str, after: &str, edits: &[Edit]) -> Result<(), EditError> {
+    let failed = |what: &str| EditError::Check(what.to_owned());
+    let mut expected = Content::read(before).ok_or_else(|| failed("the text before it cannot be read"))?;
+    for edit in edits {
+        expected.make(edit);
+    }
+    let actual = Content::read(after).ok_or_else(|| failed("it cannot be read"))?;
+    if expected.rest != actual.rest {
+        return Err(failed("a root key differs"));
+    }
+    for list in List::ALL {
+        if expected.named.get(list.key()) != actual.named.get(list.key()) {
+            return Err(failed(&format!("the entries of `{}` differ", list.key())));
+        }
+    }
+    if expected.unnamed != actual.unnamed {
+        return Err(failed("entries without a name differ"));
+    }
+    Ok(())
+}
+
+/// What a file says, without the order of the entries.
+#[derive(Default)]
+struct Content {
+    rest: Map<String, Value>,
+    named: BTreeMap<&'static str, BTreeMap<String, Value>>,
+    unnamed: Vec<Value>,
+}
+
+impl Content {
+    fn read(text: &str) -> Option<Self> {
+        let root: Value = serde_saphyr::from_str_with_options(text, yaml_options(text.len())).ok()?;
+        let Value::Object(mut rest) = root else { return None };
+        let mut content = Self::default();
+        for list in List::ALL {
+            let named = content.named.entry(list.key()).or_default();
+            let Some(Value::Array(entries)) = rest.remove(list.key()) else { continue };
+            for entry in entries {
+                match entry["name"].as_str().map(str::to_owned) {
+                    Some(name) => {
+                        named.insert(name, entry);
+                    }
+                    None => content.unnamed.push(entry),
+                }
+            }
+        }
+        content.rest = rest;
+        Some(content)
+    }
+
+    fn make(&mut self, edit: &Edit) {
+        match edit {
+            Edit::Upsert { list, entry } => {
+                let name = entry["name"].as_str().unwrap_or_default().to_owned();
+                self.named.entry(list.key()).or_default().insert(name, entry.clone());
+            }
+            Edit::CurrentContext(name) => {
+                self.rest.insert("current-context".to_owned(), name.as_str().into());
+            }
+        }
+    }
+}

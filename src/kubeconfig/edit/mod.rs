@@ -1,0 +1,169 @@
+//! Editing a kubeconfig without touching what is not ours.
+//!
+//! No YAML library keeps comments, quoting, unknown fields and line ends of a whole file, so edits
+//! are spliced into the text at the granularity of list entries: [`index`] finds where each entry
+//! stands, [`splice`] decides which bytes change, [`render`] writes entries in the style of their
+//! neighbours, and [`check`] reads the result again and compares it with what was meant. What cannot
+//! be edited without loss is refused. Pure: no I/O, no clock.
+
+mod check;
+mod index;
+mod render;
+mod splice;
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// One of the three lists of named entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum List {
+    /// `clusters`
+    Clusters,
+    /// `users`
+    Users,
+    /// `contexts`
+    Contexts,
+}
+
+impl List {
+    /// All lists.
+    pub const ALL: [Self; 3] = [Self::Clusters, Self::Contexts, Self::Users];
+
+    /// Returns the key of the list.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Clusters => "clusters",
+            Self::Users => "users",
+            Self::Contexts => "contexts",
+        }
+    }
+}
+
+/// One change.
+#[derive(Clone)]
+pub enum Edit {
+    /// Adds an entry, or replaces the one of the same name.
+    Upsert {
+        /// The list.
+        list: List,
+        /// The entry; an object with a `name`.
+        entry: Value,
+    },
+    /// Sets the current context.
+    CurrentContext(String),
+}
+
+/// Entries hold tokens.
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upsert { list, entry } => write!(f, "Upsert({} {})", list.key(), entry["name"]),
+            Self::CurrentContext(name) => write!(f, "CurrentContext({name:?})"),
+        }
+    }
+}
+
+/// Why a file is not edited. Never quotes the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The file cannot be edited without loss.
+    #[error("it cannot be edited without loss: {0}")]
+    Refused(String),
+    /// The result was not what was meant; the file was not written.
+    #[error("the edited text does not say what was meant ({0}); this is a bug in kubemint")]
+    Check(String),
+}
+
+/// Where entries that are ours stand among each other: a new one goes after the nearest lower rank.
+pub trait Ranking {
+    /// Returns the rank of an entry, if it has one.
+    fn rank(&self, list: List, name: &str) -> Option<usize>;
+}
+
+/// No order: new entries go to the end.
+#[derive(Debug, Clone, Copy)]
+pub struct Unranked;
+
+impl Ranking for Unranked {
+    fn rank(&self, _: List, _: &str) -> Option<usize> {
+        None
+    }
+}
+
+/// What a new file starts from, with the keys that kubectl writes in its order.
+const NEW_FILE: &str =
+    "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\nusers: []\n";
+
+/// Returns the file with the edits made; an empty input becomes a new file.
+///
+/// # Errors
+///
+/// If the file cannot be edited without loss, or the result is not what was meant.
+///
+/// # Examples
+///
+/// ```
+/// use kubemint::kubeconfig::edit::{Edit, List, Unranked, edit};
+/// use serde_json::json;
+///
+/// let before = b"# mine\ncontexts:\n- name: a # keep\n  context: {cluster: a, user: a}\n";
+/// let entry = json!({"context": {"cluster": "b", "user": "b"}, "name": "b"});
+/// let after = edit(before, &[Edit::Upsert { list: List::Contexts, entry }], &Unranked)?;
+/// assert_eq!(
+///     String::from_utf8_lossy(&after),
+///     "# mine\ncontexts:\n- name: a # keep\n  context: {cluster: a, user: a}\n\
+///      - name: b\n  context:\n    cluster: b\n    user: b\n",
+/// );
+/// # Ok::<(), kubemint::kubeconfig::edit::EditError>(())
+/// ```
+pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u8>, EditError> {
+    let (bom, text) = prepare(input)?;
+    let text = if text.trim().is_empty() { NEW_FILE } else { text };
+    let index = index::index(text)?;
+    let splices = splice::splices(text, &index, edits, ranking)?;
+    let edited = splice::apply(text, splices)?;
+    check::check(text, &edited, edits)?;
+    let mut output = Vec::with_capacity(bom.len() + edited.len());
+    output.extend_from_slice(bom.as_bytes());
+    output.extend_from_slice(edited.as_bytes());
+    Ok(output)
+}
+
+/// Returns whether a file can be edited at all, before anything is done that would need it.
+///
+/// # Errors
+///
+/// If it cannot.
+pub fn check_editable(input: &[u8]) -> Result<(), EditError> {
+    let (_, text) = prepare(input)?;
+    if text.trim().is_empty() {
+        return Ok(());
+    }
+    splice::refuse_unsafe(&index::index(text)?)
+}
+
+fn refused(reason: impl Into<String>) -> EditError {
+    EditError::Refused(reason.into())
+}
+
+/// Splits off a byte order mark and refuses text that kubectl's parser reads differently.
+fn prepare(input: &[u8]) -> Result<(&str, &str), EditError> {
+    let text = std::str::from_utf8(input).map_err(|_| refused("it is not UTF-8"))?;
+    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if body.contains('\0') || body.contains('\u{feff}') {
+        return Err(refused("it contains a NUL or a byte order mark in the middle"));
+    }
+    // YAML 1.1, which kubectl reads, breaks lines here; YAML 1.2 does not: they would see two files.
+    if body.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        return Err(refused("it contains U+0085, U+2028 or U+2029, which kubectl takes as line ends"));
+    }
+    let bytes = body.as_bytes();
+    if bytes.iter().enumerate().any(|(at, byte)| *byte == b'\r' && bytes.get(at + 1) != Some(&b'\n')) {
+        return Err(refused("it contains a carriage return without a line feed"));
+    }
+    Ok((&text[..text.len() - body.len()], body))
+}
+
+#[cfg(test)]
+mod tests;

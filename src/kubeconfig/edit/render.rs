@@ -1,0 +1,143 @@
+//! Writing entries in the style of their neighbours, and finding one's way in the text.
+//!
+//! Pure: no I/O, no clock.
+
+use serde_json::{Map, Value};
+
+/// Skips blanks, line ends and comments.
+pub(super) fn skip_blank(text: &str, mut at: usize) -> usize {
+    let bytes = text.as_bytes();
+    loop {
+        while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            at += 1;
+        }
+        if bytes.get(at) != Some(&b'#') {
+            return at;
+        }
+        while bytes.get(at).is_some_and(|byte| *byte != b'\n') {
+            at += 1;
+        }
+    }
+}
+
+/// Skips blanks within a line.
+pub(super) fn skip_spaces(text: &str, at: usize) -> usize {
+    at + text.as_bytes()[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+}
+
+/// Returns the start of the line that a place is on.
+pub(super) fn line_start(text: &str, at: usize) -> usize {
+    text[..at].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+/// Returns the start of the next line, or the place itself if a line just ended.
+pub(super) fn line_end(text: &str, at: usize) -> usize {
+    if at > 0 && text.as_bytes()[at - 1] == b'\n' {
+        return at;
+    }
+    text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)
+}
+
+/// Returns the column of a place, in bytes.
+pub(super) fn column(text: &str, at: usize) -> usize {
+    at - line_start(text, at)
+}
+
+/// How block entries are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style<'a> {
+    /// The column of the dashes.
+    pub(super) dash: usize,
+    /// From a dash to the first key.
+    pub(super) gap: usize,
+    /// From a key to the keys of its mapping.
+    pub(super) step: usize,
+    /// Whether `name` comes first.
+    pub(super) name_first: bool,
+    /// The line end.
+    pub(super) line_end: &'a str,
+}
+
+impl Style<'_> {
+    /// Writes an entry from its dash on, without a final line end.
+    pub(super) fn item(&self, entry: &Value) -> String {
+        let mut out = format!("-{}", " ".repeat(self.gap.saturating_sub(1)));
+        self.mapping(&mut out, &ordered(entry, self.name_first), self.dash + self.gap);
+        out
+    }
+
+    fn mapping(&self, out: &mut String, map: &Map<String, Value>, column: usize) {
+        for (position, (key, value)) in map.iter().enumerate() {
+            if position > 0 {
+                self.new_line(out, column);
+            }
+            out.push_str(&scalar(&Value::String(key.clone())));
+            out.push(':');
+            self.value(out, value, column);
+        }
+    }
+
+    fn value(&self, out: &mut String, value: &Value, column: usize) {
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                self.new_line(out, column + self.step);
+                self.mapping(out, map, column + self.step);
+            }
+            // As kubectl writes lists: the dashes under the key.
+            Value::Array(items) if !items.is_empty() => {
+                for item in items {
+                    self.new_line(out, column);
+                    match item {
+                        Value::Object(map) if !map.is_empty() => {
+                            out.push_str("- ");
+                            self.mapping(out, map, column + 2);
+                        }
+                        item => {
+                            out.push_str("- ");
+                            out.push_str(&scalar(item));
+                        }
+                    }
+                }
+            }
+            value => {
+                out.push(' ');
+                out.push_str(&scalar(value));
+            }
+        }
+    }
+
+    fn new_line(&self, out: &mut String, column: usize) {
+        out.push_str(self.line_end);
+        out.extend(std::iter::repeat_n(' ', column));
+    }
+}
+
+/// Returns an entry with `name` first or last.
+pub(super) fn ordered(entry: &Value, name_first: bool) -> Map<String, Value> {
+    let map = entry.as_object().cloned().unwrap_or_default();
+    let (mut names, others): (Map<_, _>, Map<_, _>) = map.into_iter().partition(|(key, _)| key == "name");
+    if name_first {
+        names.extend(others);
+        names
+    } else {
+        others.into_iter().chain(names).collect()
+    }
+}
+
+/// Writes a scalar: plain where no YAML reader can take it for anything but text, else as JSON.
+pub(super) fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// Whether text is a word to YAML 1.1 and 1.2 alike.
+fn is_plain(text: &str) -> bool {
+    const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_./@+=%:".contains(&byte))
+        && !text.ends_with(':')
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+}

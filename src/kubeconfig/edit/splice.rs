@@ -1,0 +1,447 @@
+//! Which bytes change: replacements of entries of the same name, and insertions.
+//!
+//! All splices refer to the original text, so they can be collected in any order. Pure: no I/O.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::index::{Index, Item, Kind, Root};
+use super::render::{Style, column, line_end, line_start, ordered, scalar, skip_blank, skip_spaces};
+use super::{Edit, EditError, List, Ranking, refused};
+
+/// Replaces the bytes `start..end` by `text`.
+#[derive(Clone)]
+pub(super) struct Splice {
+    start: usize,
+    end: usize,
+    text: String,
+}
+
+/// Refuses what could change its meaning when something next to it changes.
+pub(super) fn refuse_unsafe(index: &Index) -> Result<(), EditError> {
+    if index.documents > 1 {
+        return Err(refused("it holds several documents, of which kubectl reads the first"));
+    }
+    if !matches!(index.kind, None | Some(Kind::BlockMapping | Kind::FlowMapping)) {
+        return Err(refused("it is not a mapping"));
+    }
+    let mut keys = HashSet::new();
+    for root in &index.roots {
+        if root.key == "<<" {
+            return Err(refused("it merges at its root"));
+        }
+        if !keys.insert(root.key.as_str()) {
+            return Err(refused(format!("the key `{}` stands in it twice", root.key)));
+        }
+        if List::ALL.iter().any(|list| list.key() == root.key) {
+            refuse_unsafe_list(index, root)?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse_unsafe_list(index: &Index, root: &Root) -> Result<(), EditError> {
+    let key = &root.key;
+    if !matches!(root.kind, Kind::Null | Kind::BlockSequence | Kind::FlowSequence) {
+        return Err(refused(format!("`{key}` is not a list")));
+    }
+    if root.anchor > 0 && index.aliases.iter().any(|(anchor, _)| *anchor == root.anchor) {
+        return Err(refused(format!("`{key}` is used by an alias")));
+    }
+    let mut names = HashSet::new();
+    for item in &root.items {
+        if item.kind == Kind::Alias || (item.merges && item.name.is_none()) {
+            return Err(refused(format!("an entry of `{key}` is an alias or merges its name")));
+        }
+        if item.names > 1 {
+            return Err(refused(format!("an entry of `{key}` has two names")));
+        }
+        if let Some(name) = &item.name
+            && !names.insert(name)
+        {
+            return Err(refused(format!("`{key}` has two entries `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that placing an edit needs.
+struct Splicer<'a> {
+    text: &'a str,
+    index: &'a Index,
+    ranking: &'a dyn Ranking,
+    line_end: &'a str,
+    flow: bool,
+    splices: Vec<Splice>,
+    /// Root keys that do not exist yet.
+    tail: Vec<String>,
+}
+
+/// Returns the splices that make the edits.
+pub(super) fn splices<'a>(
+    text: &'a str,
+    index: &'a Index,
+    edits: &'a [Edit],
+    ranking: &'a dyn Ranking,
+) -> Result<Vec<Splice>, EditError> {
+    refuse_unsafe(index)?;
+    let line_end = if text.find('\n').is_some_and(|at| at > 0 && text.as_bytes()[at - 1] == b'\r') { "\r\n" } else { "\n" };
+    let flow = index.kind == Some(Kind::FlowMapping);
+    let mut splicer = Splicer { text, index, ranking, line_end, flow, splices: vec![], tail: vec![] };
+    let mut context = None;
+    let mut entries: BTreeMap<List, Vec<&Value>> = BTreeMap::new();
+    for edit in edits {
+        match edit {
+            Edit::Upsert { list, entry } => entries.entry(*list).or_default().push(entry),
+            Edit::CurrentContext(name) => context = Some(name),
+        }
+    }
+    for (list, entries) in entries {
+        splicer.upsert(list, &entries)?;
+    }
+    if let Some(name) = context {
+        splicer.current_context(name)?;
+    }
+    splicer.add_root_keys()?;
+    let at_end = |splice: &Splice| splice.start == text.len() && splice.end == text.len();
+    if index.open_block_scalar && !text.ends_with('\n') && splicer.splices.iter().any(at_end) {
+        return Err(refused("its last line belongs to a block scalar and has no line end"));
+    }
+    Ok(splicer.splices)
+}
+
+/// Makes the splices.
+pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> Result<String, EditError> {
+    splices.sort_by_key(|splice| (splice.start, splice.end));
+    let added: usize = splices.iter().map(|splice| splice.text.len()).sum();
+    let mut out = String::with_capacity(text.len() + added);
+    let mut at = 0;
+    for splice in splices {
+        if splice.start < at {
+            return Err(refused("two changes overlap"));
+        }
+        out.push_str(&text[at..splice.start]);
+        out.push_str(&splice.text);
+        at = splice.end;
+    }
+    out.push_str(&text[at..]);
+    Ok(out)
+}
+
+fn name_of(entry: &Value) -> &str {
+    entry["name"].as_str().unwrap_or_default()
+}
+
+fn json(entry: &Value, name_first: bool) -> String {
+    Value::Object(ordered(entry, name_first)).to_string()
+}
+
+impl<'a> Splicer<'a> {
+    fn push(&mut self, start: usize, end: usize, text: String) {
+        self.splices.push(Splice { start, end, text });
+    }
+
+    /// Inserts whole lines before the line that starts at a place.
+    fn push_lines(&mut self, at: usize, mut lines: String) {
+        if at > 0 && at == self.text.len() && !self.text.ends_with('\n') {
+            // The last line has no line end: it gets one, and the new last line has none.
+            lines.truncate(lines.len() - self.line_end.len());
+            lines.insert_str(0, self.line_end);
+        }
+        self.push(at, at, lines);
+    }
+
+    fn root(&self, key: &str) -> Option<&'a Root> {
+        self.index.roots.iter().find(|root| root.key == key)
+    }
+
+    fn all_items(&self) -> impl Iterator<Item = &'a Item> {
+        let is_list = |root: &&Root| List::ALL.iter().any(|list| list.key() == root.key);
+        self.index.roots.iter().filter(is_list).flat_map(|root| &root.items)
+    }
+
+    /// Returns the style of the file, as its first entries show it.
+    fn style(&self) -> Style<'a> {
+        let block_lists = self.index.roots.iter().filter(|root| root.kind == Kind::BlockSequence);
+        let first_dash = block_lists.filter_map(|root| root.items.first()).next().map(|item| column(self.text, item.dash));
+        let model = self.all_items().find(|item| item.kind == Kind::BlockMapping);
+        Style {
+            dash: first_dash.unwrap_or(self.index.column),
+            gap: model.map_or(2, |item| item.key_column.saturating_sub(column(self.text, item.dash)).max(2)),
+            step: self.all_items().map(|item| item.step).find(|step| *step > 0).unwrap_or(2),
+            name_first: self.all_items().find_map(|item| item.name_first).unwrap_or(false),
+            line_end: self.line_end,
+        }
+    }
+
+    /// Returns the style of one entry, where it shows one.
+    fn style_of(&self, item: &Item) -> Style<'a> {
+        let general = self.style();
+        let dash = column(self.text, item.dash);
+        let on_one_line = line_start(self.text, item.dash) == line_start(self.text, item.start);
+        let shows_gap = item.kind == Kind::BlockMapping && item.key_column > dash && on_one_line;
+        Style {
+            dash,
+            gap: if shows_gap { item.key_column - dash } else { general.gap },
+            step: if item.step > 0 { item.step } else { general.step },
+            name_first: item.name_first.unwrap_or(general.name_first),
+            ..general
+        }
+    }
+
+    fn upsert(&mut self, list: List, entries: &[&'a Value]) -> Result<(), EditError> {
+        let root = self.root(list.key());
+        let items: HashMap<&str, &Item> = root
+            .into_iter()
+            .flat_map(|root| &root.items)
+            .filter_map(|item| Some((item.name.as_deref()?, item)))
+            .collect();
+        let mut added = vec![];
+        for entry in entries {
+            match (items.get(name_of(entry)), root) {
+                (Some(item), Some(root)) => self.replace(root, item, entry)?,
+                _ => added.push(*entry),
+            }
+        }
+        if added.is_empty() {
+            return Ok(());
+        }
+        match root {
+            Some(root) if root.kind == Kind::BlockSequence => self.add_to_block(list, root, &added),
+            Some(root) if root.kind == Kind::FlowSequence && (self.flow || !root.items.is_empty()) => {
+                self.add_to_flow(list, root, &added);
+            }
+            Some(root) if self.flow => {
+                let items: Vec<String> = added.iter().map(|entry| json(entry, false)).collect();
+                self.push(root.colon_end, root.end, format!(" [{}]", items.join(", ")));
+            }
+            Some(root) => self.fill_empty(root, &added)?,
+            None if self.flow => {
+                let items: Vec<String> = added.iter().map(|entry| json(entry, false)).collect();
+                self.tail.push(format!("\"{}\": [{}]", list.key(), items.join(", ")));
+            }
+            None => {
+                let indent = " ".repeat(self.index.column);
+                let lines = self.block(self.style(), &added);
+                self.tail.push(format!("{indent}{}:{}{lines}", list.key(), self.line_end));
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, root: &Root, item: &Item, entry: &Value) -> Result<(), EditError> {
+        let anchors = item.anchors;
+        let is_used_outside = |(anchor, place): &(usize, usize)| {
+            (anchors.first..=anchors.last).contains(anchor) && !(item.start..item.end).contains(place)
+        };
+        if anchors.first > 0 && self.index.aliases.iter().any(is_used_outside) {
+            return Err(refused(format!("an anchor in the entry `{}` is used elsewhere", name_of(entry))));
+        }
+        let text = if root.kind == Kind::FlowSequence {
+            json(entry, item.name_first.unwrap_or(false))
+        } else {
+            let mut text = self.style_of(item).item(entry);
+            if self.text[..item.end].ends_with('\n') {
+                text.push_str(self.line_end);
+            }
+            text
+        };
+        self.push(item.dash, item.end, text);
+        Ok(())
+    }
+
+    fn block(&self, style: Style<'_>, entries: &[&Value]) -> String {
+        let indent = " ".repeat(style.dash);
+        entries.iter().map(|entry| format!("{indent}{}{}", style.item(entry), self.line_end)).collect()
+    }
+
+    /// Groups new entries by the place where they belong, in the order of their ranks.
+    fn by_neighbour(&self, list: List, root: &'a Root, entries: &[&'a Value]) -> BTreeMap<usize, Group<'a>> {
+        let mut sorted: Vec<&Value> = entries.to_vec();
+        sorted.sort_by_key(|entry| self.ranking.rank(list, name_of(entry)).unwrap_or(usize::MAX));
+        let mut groups: BTreeMap<usize, Group<'a>> = BTreeMap::new();
+        let ranks = RankedItems::of(list, root, self.ranking);
+        for entry in sorted {
+            let (after, before) = ranks.neighbour(list, self.ranking, root, entry);
+            let key = after.map_or(0, |item| item.end) + before.map_or(0, |item| item.dash);
+            groups.entry(key).or_insert_with(|| Group { after, before, entries: vec![] }).entries.push(entry);
+        }
+        groups
+    }
+
+    fn add_to_block(&mut self, list: List, root: &'a Root, entries: &[&'a Value]) {
+        for group in self.by_neighbour(list, root, entries).into_values() {
+            let (place, model) = match (group.after, group.before) {
+                (Some(item), _) => (self.owned_end(item), item),
+                (None, Some(item)) => (self.owned_start(root, item), item),
+                (None, None) => continue,
+            };
+            let lines = self.block(self.style_of(model), &group.entries);
+            self.push_lines(place, lines);
+        }
+    }
+
+    fn add_to_flow(&mut self, list: List, root: &'a Root, entries: &[&'a Value]) {
+        if root.items.is_empty() {
+            let items: Vec<String> = entries.iter().map(|entry| json(entry, false)).collect();
+            return self.push(root.value_start + 1, root.value_start + 1, items.join(", "));
+        }
+        for group in self.by_neighbour(list, root, entries).into_values() {
+            let Some(model) = group.after.or(group.before) else { continue };
+            let line = line_start(self.text, model.dash);
+            let indent = &self.text[line..model.dash];
+            let is_alone = model.dash > line && indent.bytes().all(|byte| matches!(byte, b' ' | b'\t'));
+            let separator = if is_alone { format!(",{}{indent}", self.line_end) } else { ", ".to_owned() };
+            let items = group.entries.iter().map(|entry| json(entry, model.name_first.unwrap_or(false)));
+            if group.after.is_some() {
+                let text: String = items.map(|item| format!("{separator}{item}")).collect();
+                self.push(model.end, model.end, text);
+            } else {
+                let text: String = items.map(|item| format!("{item}{separator}")).collect();
+                self.push(model.dash, model.dash, text);
+            }
+        }
+    }
+
+    /// Turns `[]` or nothing after a key of a block mapping into a block list.
+    fn fill_empty(&mut self, root: &Root, entries: &[&Value]) -> Result<(), EditError> {
+        let key = &root.key;
+        if root.has_properties {
+            return Err(refused(format!("`{key}` is empty and has a tag or an anchor")));
+        }
+        let inside = root.value_start + 1;
+        let is_bracket = root.kind == Kind::FlowSequence;
+        if is_bracket && skip_blank(self.text, inside) != skip_spaces(self.text, inside) {
+            return Err(refused(format!("`{key}` is empty with a comment or a line end in its brackets")));
+        }
+        if line_start(self.text, root.colon_end) != line_start(self.text, root.end) {
+            return Err(refused(format!("the empty value of `{key}` is on another line")));
+        }
+        let rest = skip_spaces(self.text, root.end);
+        let line_ends = rest == self.text.len() || matches!(self.text.as_bytes()[rest], b'\n' | b'\r');
+        self.push(root.colon_end, if line_ends { rest } else { root.end }, String::new());
+        let lines = self.block(self.style(), entries);
+        self.push_lines(line_end(self.text, root.end), lines);
+        Ok(())
+    }
+
+    /// Returns the end of an entry's lines: comments right below that are indented deeper belong to it.
+    fn owned_end(&self, item: &Item) -> usize {
+        let dash = column(self.text, item.dash);
+        let mut end = line_end(self.text, item.end);
+        loop {
+            let start = skip_spaces(self.text, end);
+            if self.text.as_bytes().get(start) != Some(&b'#') || start - end <= dash {
+                return end;
+            }
+            end = line_end(self.text, start + 1);
+        }
+    }
+
+    /// Returns the start of an entry's lines: comments right above it belong to it.
+    fn owned_start(&self, root: &Root, item: &Item) -> usize {
+        let mut start = line_start(self.text, item.dash);
+        let first = line_end(self.text, root.colon_end);
+        while start > first {
+            let above = line_start(self.text, start - 1);
+            let content = skip_spaces(self.text, above);
+            if above < first || self.text.as_bytes().get(content) != Some(&b'#') {
+                break;
+            }
+            start = above;
+        }
+        start
+    }
+
+    fn current_context(&mut self, name: &str) -> Result<(), EditError> {
+        let name = Value::String(name.to_owned());
+        let value = if self.flow { name.to_string() } else { scalar(&name) };
+        let Some(root) = self.root("current-context") else {
+            let indent = " ".repeat(self.index.column);
+            self.tail.push(if self.flow {
+                format!("\"current-context\": {value}")
+            } else {
+                format!("{indent}current-context: {value}{}", self.line_end)
+            });
+            return Ok(());
+        };
+        if !matches!(root.kind, Kind::Null | Kind::Scalar) || root.anchor > 0 || root.has_properties {
+            return Err(refused("`current-context` is not a plain scalar"));
+        }
+        if root.value_start <= root.colon_end {
+            self.push(root.colon_end, root.colon_end, format!(" {value}"));
+            return Ok(());
+        }
+        let is_block = matches!(self.text.as_bytes()[skip_blank(self.text, root.colon_end)], b'|' | b'>');
+        if is_block || line_start(self.text, root.end) != line_start(self.text, root.colon_end) {
+            return Err(refused("`current-context` stands on several lines"));
+        }
+        self.push(root.value_start, root.end, value);
+        Ok(())
+    }
+
+    fn add_root_keys(&mut self) -> Result<(), EditError> {
+        if self.tail.is_empty() {
+            return Ok(());
+        }
+        let tail = std::mem::take(&mut self.tail);
+        if self.flow {
+            let Some(last) = self.index.roots.last() else {
+                let inside = self.index.end - 1;
+                self.push(inside, inside, tail.join(", "));
+                return Ok(());
+            };
+            let line = line_start(self.text, last.key_start);
+            let indent = &self.text[line..last.key_start];
+            let is_alone = line > 0 && indent.bytes().all(|byte| byte.is_ascii_whitespace());
+            let separator = if is_alone { format!(",{}{indent}", self.line_end) } else { ", ".to_owned() };
+            if self.text.as_bytes().get(skip_blank(self.text, last.end)) == Some(&b',') {
+                return Err(refused("its root ends with a comma"));
+            }
+            let text = tail.iter().map(|key| format!("{separator}{key}")).collect();
+            self.push(last.end, last.end, text);
+            return Ok(());
+        }
+        let marker = self.index.document_end;
+        let has_marker = self.text[marker..].starts_with("...") && column(self.text, marker) == 0;
+        self.push_lines(if has_marker { marker } else { self.text.len() }, tail.concat());
+        Ok(())
+    }
+}
+
+/// New entries that go to the same place.
+struct Group<'a> {
+    after: Option<&'a Item>,
+    before: Option<&'a Item>,
+    entries: Vec<&'a Value>,
+}
+
+/// The ranked entries of a list, sorted, so that thousands of new ones find their places quickly.
+struct RankedItems<'a>(Vec<(usize, &'a Item)>);
+
+impl<'a> RankedItems<'a> {
+    fn of(list: List, root: &'a Root, ranking: &dyn Ranking) -> Self {
+        let ranked = |item: &'a Item| Some((ranking.rank(list, item.name.as_deref()?)?, item));
+        let mut items: Vec<_> = root.items.iter().filter_map(ranked).collect();
+        items.sort_by_key(|(rank, _)| *rank);
+        Self(items)
+    }
+
+    /// Returns the entry after which a new one belongs, else the one before which.
+    fn neighbour(
+        &self,
+        list: List,
+        ranking: &dyn Ranking,
+        root: &'a Root,
+        entry: &Value,
+    ) -> (Option<&'a Item>, Option<&'a Item>) {
+        let Some(rank) = ranking.rank(list, name_of(entry)) else { return (root.items.last(), None) };
+        let position = self.0.partition_point(|(other, _)| *other < rank);
+        match (position.checked_sub(1).map(|before| self.0[before].1), self.0.get(position)) {
+            (Some(item), _) => (Some(item), None),
+            (None, Some((_, item))) => (None, Some(item)),
+            (None, None) => (root.items.last(), None),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The three entries that give a consumer access: cluster, user and context, each with our mark.
+//!
+//! One of the two places where a token leaves its type. Pure: no I/O, no clock.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::edit::{Edit, List};
+use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName};
+use crate::secret::SecretToken;
+
+/// The version of the extension's format.
+const VERSION: u64 = 1;
+
+/// How consumers reach a cluster: the only part of the admin's knowledge that is handed on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The server URL.
+    pub server: String,
+    /// The CA certificates in PEM; without them the consumer's own trust store counts.
+    pub certificate_authority: Option<Vec<u8>>,
+    /// The name that the server certificate is checked against.
+    pub tls_server_name: Option<String>,
+    /// The proxy.
+    pub proxy_url: Option<String>,
+}
+
+/// The names of the entries of one grant in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryNames {
+    /// The context.
+    pub context: String,
+    /// The cluster entry.
+    pub cluster: String,
+    /// The user entry.
+    pub user: String,
+    /// The namespace of the context.
+    pub namespace: Option<String>,
+}
+
+/// What marks an entry as ours, and whose access it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The inventory: entries of another one are not ours.
+    pub inventory: InventoryName,
+    /// The holder.
+    pub holder: Holder,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The profile.
+    pub profile: ProfileName,
+}
+
+/// What is known about a credential beside the token itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CredentialFacts {
+    /// What it is; `token` today.
+    pub kind: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The name of its anchor.
+    pub anchor: String,
+    /// The uid of its anchor.
+    pub anchor_uid: String,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// The lifetime that was requested, in seconds.
+    pub requested_seconds: u64,
+    /// When it really expires.
+    pub expires: Timestamp,
+}
+
+/// A credential that can be published.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// What is known about it.
+    pub facts: CredentialFacts,
+    /// The token.
+    pub token: SecretToken,
+}
+
+/// The entries of one grant in one file. They hold the token, so they cannot be formatted.
+#[derive(Clone, PartialEq)]
+pub struct OurEntries {
+    cluster: Value,
+    user: Value,
+    context: Value,
+}
+
+impl fmt::Debug for OurEntries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OurEntries({})", self.context["name"])
+    }
+}
+
+impl OurEntries {
+    /// Renders the entries of one grant.
+    pub fn render(names: &EntryNames, mark: &Mark, endpoint: &Endpoint, credential: &Credential) -> Self {
+        let extension = |facts: Option<&CredentialFacts>| {
+            let mut extension = json!({
+                "version": VERSION,
+                "inventory": mark.inventory,
+                "holder": mark.holder,
+                "cluster": mark.cluster,
+                "profile": mark.profile,
+            });
+            if let Some(facts) = facts {
+                let facts = serde_json::to_value(facts).expect("facts are numbers, times and text");
+                let fields = facts.as_object().expect("a struct is an object").clone();
+                extension.as_object_mut().expect("made above").extend(fields);
+            }
+            json!([{ "name": EXTENSION, "extension": extension }])
+        };
+        let mut cluster = serde_json::Map::new();
+        if let Some(ca) = &endpoint.certificate_authority {
+            cluster.insert("certificate-authority-data".to_owned(), STANDARD.encode(ca).into());
+        }
+        cluster.insert("extensions".to_owned(), extension(None));
+        if let Some(proxy) = &endpoint.proxy_url {
+            cluster.insert("proxy-url".to_owned(), proxy.as_str().into());
+        }
+        cluster.insert("server".to_owned(), endpoint.server.as_str().into());
+        if let Some(name) = &endpoint.tls_server_name {
+            cluster.insert("tls-server-name".to_owned(), name.as_str().into());
+        }
+        let mut context = serde_json::Map::new();
+        context.insert("cluster".to_owned(), names.cluster.as_str().into());
+        context.insert("extensions".to_owned(), extension(None));
+        if let Some(namespace) = &names.namespace {
+            context.insert("namespace".to_owned(), namespace.as_str().into());
+        }
+        context.insert("user".to_owned(), names.user.as_str().into());
+        Self {
+            cluster: json!({ "cluster": cluster, "name": names.cluster }),
+            user: json!({
+                "name": names.user,
+                "user": { "extensions": extension(Some(&credential.facts)), "token": credential.token.expose() },
+            }),
+            context: json!({ "context": context, "name": names.context }),
+        }
+    }
+
+    /// Returns whether a file holds exactly these entries.
+    pub fn are_in(&self, cluster: Option<&Value>, user: Option<&Value>, context: Option<&Value>) -> bool {
+        cluster == Some(&self.cluster) && user == Some(&self.user) && context == Some(&self.context)
+    }
+
+    /// Turns the entries into edits of a file.
+    pub fn into_edits(self) -> [Edit; 3] {
+        [
+            Edit::Upsert { list: List::Clusters, entry: self.cluster },
+            Edit::Upsert { list: List::Users, entry: self.user },
+            Edit::Upsert { list: List::Contexts, entry: self.context },
+        ]
+    }
+}

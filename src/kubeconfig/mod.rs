@@ -1,0 +1,39 @@
+//! Kubeconfigs: our entries, reading what is there, and editing it without touching the rest.
+//!
+//! Pure: no I/O, no clock. [`entry`](Endpoint) renders what we write, [`Document`] reads what an
+//! output holds, [`edit`] splices the one into the other.
+
+mod document;
+pub mod edit;
+mod entry;
+mod merge;
+
+pub use document::{Document, DocumentError, EntryState, Held};
+pub use entry::{Credential, CredentialFacts, Endpoint, EntryNames, Mark, OurEntries};
+pub use merge::{FileOrder, Incoming, MergeError, Merged, merge};
+
+/// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without
+/// quoting it in errors, because neighbouring lines hold tokens.
+pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_events: (length / 4).max(100_000),
+            max_nodes: (length / 4).max(100_000),
+            max_total_scalar_bytes: length.max(1 << 20),
+            max_depth: 64,
+            flow_nesting_limit: 64,
+            max_aliases: 1_000,
+            max_anchors: 1_000,
+            max_documents: 16,
+        },
+    }
+}
+
+/// Returns where YAML is wrong, without quoting it.
+pub(crate) fn describe_yaml_error(error: &serde_saphyr::Error) -> String {
+    match error.location() {
+        Some(location) => format!("line {}, column {}", location.line(), location.column()),
+        None => "it is not of the expected form".to_owned(),
+    }
+}

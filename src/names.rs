@@ -1,0 +1,185 @@
+//! Every name that kubemint derives, computed here and nowhere else.
+//!
+//! Newtypes for the names that cross function boundaries, and the rules that turn them into
+//! Kubernetes object names. Pure: no I/O, no clock. Start with [`ObjectNames`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use ring::digest;
+
+/// Field manager of every object that kubemint applies.
+pub const FIELD_MANAGER: &str = "kubemint";
+/// Field manager of the index annotation, so that applying the object never touches the index.
+pub const INDEX_FIELD_MANAGER: &str = "kubemint-credentials";
+/// Label that says who manages an object, after the recommended labels of Kubernetes.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY_LABEL`] on our objects.
+pub const MANAGED_BY: &str = "kubemint";
+/// Label that names the inventory an object belongs to.
+pub const INVENTORY_LABEL: &str = "kubemint.dev/inventory";
+/// Label that names the access profile an object belongs to.
+pub const PROFILE_LABEL: &str = "kubemint.dev/profile";
+/// Label that names the holder an anchor belongs to.
+pub const HOLDER_LABEL: &str = "kubemint.dev/holder";
+/// Annotation on an anchor that names the run which created it.
+pub const RUN_ANNOTATION: &str = "kubemint.dev/run";
+/// Annotation on the ServiceAccount that holds the index of live generations.
+pub const INDEX_ANNOTATION: &str = "kubemint.dev/credentials";
+/// Type of an anchor Secret.
+pub const ANCHOR_TYPE: &str = "kubemint.dev/anchor";
+/// Name of the kubeconfig extension that marks our entries.
+pub const EXTENSION: &str = "kubemint.dev";
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Wraps a name that was validated where it entered the program.
+            pub fn new(name: impl AsRef<str>) -> Self {
+                Self(Arc::from(name.as_ref()))
+            }
+
+            /// Returns the name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self::new(name)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// The ownership mark of an inventory; a DNS label.
+    InventoryName
+}
+name_type! {
+    /// The name of a cluster in the inventory.
+    ClusterName
+}
+name_type! {
+    /// The name of an access profile; a DNS label.
+    ProfileName
+}
+name_type! {
+    /// Who keeps a chain of generations; a DNS label.
+    Holder
+}
+
+/// The holder that is used where none is named.
+pub const DEFAULT_HOLDER: &str = "default";
+
+/// The names of the RBAC objects of one access profile.
+///
+/// RBAC names are path segments (`pkg/apis/rbac/validation`, `path.ValidatePathSegmentName`), so
+/// `:` is allowed there. Inventory and profile are DNS labels and cannot contain it, which makes
+/// the mapping injective: two profiles or inventories never share an object.
+#[derive(Debug, Clone, Copy)]
+pub struct ObjectNames<'a> {
+    /// The inventory that owns the objects.
+    pub inventory: &'a InventoryName,
+    /// The access profile that the objects serve.
+    pub profile: &'a ProfileName,
+}
+
+impl ObjectNames<'_> {
+    /// Returns the name of the ClusterRole or Role with the profile's own rules, and of its binding.
+    pub fn own_role(&self) -> String {
+        format!("kubemint:{}:{}", self.inventory, self.profile)
+    }
+
+    /// Returns the name of a binding to an existing role.
+    ///
+    /// It ends in a hash of the roleRef, which is immutable: another role is a new binding followed
+    /// by a delete, so that access has no gap.
+    pub fn binding_to(&self, role_kind: &str, role_name: &str) -> String {
+        format!("kubemint:{}:{}:{}", self.inventory, self.profile, short_hash(&[role_kind, role_name]))
+    }
+}
+
+/// Returns the name of an anchor Secret: a DNS subdomain that no other generation ever had.
+///
+/// `service_account_uid` takes part so that the anchors of a deleted and recreated ServiceAccount
+/// can never be mistaken for each other.
+pub fn anchor_name(
+    service_account: &str,
+    service_account_uid: &str,
+    inventory: &InventoryName,
+    holder: &Holder,
+    generation: u64,
+) -> String {
+    // A Secret's name may have 253 characters; what follows the prefix has at most 63 + 20 + 12.
+    const PREFIX: usize = 150;
+    let prefix: String = service_account.chars().take(PREFIX).collect();
+    let prefix = prefix.trim_end_matches(['-', '.']);
+    let hash = short_hash(&[service_account, service_account_uid, inventory.as_str(), holder.as_str()]);
+    format!("{prefix}-{holder}-{generation}-{hash}")
+}
+
+/// Returns the first 10 hexadecimal digits of the SHA-256 of the parts, each preceded by its length.
+pub fn short_hash(parts: &[&str]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    context.finish().as_ref()[..5].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_different_profiles_and_inventories_never_meet() {
+        let names = |inventory: &str, profile: &str| {
+            ObjectNames { inventory: &inventory.into(), profile: &profile.into() }.own_role()
+        };
+        assert_ne!(names("a-b", "c"), names("a", "b-c"));
+        assert_eq!(names("acme", "deployer"), "kubemint:acme:deployer");
+    }
+
+    #[test]
+    fn a_binding_is_named_after_the_role_it_refers_to() {
+        let (inventory, profile) = ("acme".into(), "deployer".into());
+        let names = ObjectNames { inventory: &inventory, profile: &profile };
+        assert_ne!(names.binding_to("ClusterRole", "view"), names.binding_to("ClusterRole", "edit"));
+        assert_ne!(names.binding_to("ClusterRole", "view"), names.binding_to("Role", "view"));
+    }
+
+    #[test]
+    fn an_anchor_name_fits_and_depends_on_the_uid() {
+        let long = "a".repeat(253);
+        let (inventory, holder) = ("acme".into(), Holder::new("h".repeat(63)));
+        let one = anchor_name(&long, "uid-1", &inventory, &holder, u64::MAX);
+        let two = anchor_name(&long, "uid-2", &inventory, &holder, u64::MAX);
+        assert!(one.len() <= 253, "{}", one.len());
+        assert_ne!(one, two);
+    }
+}

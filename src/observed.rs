@@ -1,0 +1,222 @@
+//! What was read from a cluster.
+//!
+//! [`ObservedObject::from_json`] takes an object as the API server sent it and keeps what planning
+//! needs. Pure: no I/O, no clock.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::inventory::Rule;
+use crate::names::{INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
+use crate::object::{Kind, ObjectRef, RoleRef, Subject};
+
+/// An object as it is in the cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ObservedObject {
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion when it was read.
+    pub resource_version: String,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// All annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The rules of a role.
+    pub rules: Vec<Rule>,
+    /// Whether the rules of a ClusterRole are made by the aggregation controller.
+    pub aggregated: bool,
+    /// The role of a binding.
+    pub role: Option<RoleRef>,
+    /// The subjects of a binding.
+    pub subjects: Vec<Subject>,
+    /// Field managers by field, as in `.rules` or `.metadata.labels.env`.
+    pub managers: BTreeMap<String, Vec<String>>,
+}
+
+/// Whom an object belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// To this inventory.
+    Ours,
+    /// To another inventory of kubemint.
+    OtherInventory(String),
+    /// To somebody else, who is named where the object tells.
+    Foreign(Option<String>),
+}
+
+impl ObservedObject {
+    /// Reads an object as the API server sent it. What is missing or of another type is left empty.
+    pub fn from_json(value: &Value) -> Self {
+        let metadata = &value["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            uid: text(&metadata["uid"]),
+            resource_version: text(&metadata["resourceVersion"]),
+            deleting: metadata["deletionTimestamp"].is_string(),
+            labels: string_map(&metadata["labels"]),
+            annotations: string_map(&metadata["annotations"]),
+            rules: items(&value["rules"]).map(rule).collect(),
+            aggregated: value["aggregationRule"].is_object(),
+            role: role_ref(&value["roleRef"]),
+            subjects: items(&value["subjects"])
+                .map(|subject| Subject {
+                    kind: text(&subject["kind"]),
+                    namespace: subject["namespace"].as_str().map(str::to_owned),
+                    name: text(&subject["name"]),
+                })
+                .collect(),
+            managers: managers(&metadata["managedFields"]),
+        }
+    }
+
+    /// Returns whom the object belongs to, by its marks.
+    pub fn ownership(&self, inventory: &InventoryName) -> Ownership {
+        let managed_by = self.labels.get(MANAGED_BY_LABEL).map(String::as_str);
+        match (managed_by, self.labels.get(INVENTORY_LABEL)) {
+            (Some(MANAGED_BY), Some(mark)) if mark == inventory.as_str() => Ownership::Ours,
+            (Some(MANAGED_BY), Some(mark)) => Ownership::OtherInventory(mark.clone()),
+            (Some(manager), _) => Ownership::Foreign(Some(manager.to_owned())),
+            (None, _) => Ownership::Foreign(self.main_manager().map(str::to_owned)),
+        }
+    }
+
+    /// Returns the profile mark.
+    pub fn profile(&self) -> Option<&str> {
+        self.labels.get(PROFILE_LABEL).map(String::as_str)
+    }
+
+    /// Returns the managers of a field other than `own`, in the order of the object.
+    pub fn other_managers<'a>(&'a self, field: &str, own: &'a str) -> impl Iterator<Item = &'a str> {
+        self.managers.get(field).into_iter().flatten().map(String::as_str).filter(move |manager| *manager != own)
+    }
+
+    fn main_manager(&self) -> Option<&str> {
+        [".rules", ".roleRef", ".subjects", ".metadata.labels"]
+            .iter()
+            .find_map(|field| self.managers.get(*field))
+            .or_else(|| self.managers.values().next())
+            .and_then(|managers| managers.first())
+            .map(String::as_str)
+    }
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    items(value).filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn string_map(value: &Value) -> BTreeMap<String, String> {
+    let entries = value.as_object().into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn rule(value: &Value) -> Rule {
+    Rule {
+        api_groups: strings(&value["apiGroups"]),
+        resources: strings(&value["resources"]),
+        verbs: strings(&value["verbs"]),
+        resource_names: strings(&value["resourceNames"]),
+        non_resource_urls: strings(&value["nonResourceURLs"]),
+    }
+}
+
+fn role_ref(value: &Value) -> Option<RoleRef> {
+    let kind = match value["kind"].as_str()? {
+        "Role" => Kind::Role,
+        _ => Kind::ClusterRole,
+    };
+    Some(RoleRef { kind, name: value["name"].as_str()?.to_owned() })
+}
+
+/// Maps fields to their managers, down to single labels and annotations; lists count as a whole.
+fn managers(managed_fields: &Value) -> BTreeMap<String, Vec<String>> {
+    let mut managers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut add = |field: String, manager: &str| {
+        let known = managers.entry(field).or_default();
+        if !known.iter().any(|name| name == manager) {
+            known.push(manager.to_owned());
+        }
+    };
+    for entry in items(managed_fields) {
+        let manager = entry["manager"].as_str().unwrap_or("unknown");
+        for (key, below) in entry["fieldsV1"].as_object().into_iter().flatten() {
+            let Some(field) = key.strip_prefix("f:") else { continue };
+            if field != "metadata" {
+                add(format!(".{field}"), manager);
+                continue;
+            }
+            for (key, below) in below.as_object().into_iter().flatten() {
+                let Some(field) = key.strip_prefix("f:") else { continue };
+                for key in below.as_object().into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("f:")) {
+                    add(format!(".metadata.{field}.{key}"), manager);
+                }
+            }
+        }
+    }
+    managers
+}
+
+/// Whether a namespace can take objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamespaceState {
+    /// It exists.
+    Active,
+    /// It is being deleted and refuses new objects.
+    Terminating,
+    /// It does not exist.
+    Absent,
+}
+
+/// What was read from one cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ObservedCluster {
+    /// The uid of the namespace kube-system, which identifies the cluster.
+    pub uid: String,
+    /// Objects that carry our mark, and objects of others where ours should be.
+    pub objects: BTreeMap<ObjectRef, ObservedObject>,
+    /// The namespaces that something would be created in.
+    pub namespaces: BTreeMap<String, NamespaceState>,
+    /// The uids of the anchors that the indices name, where they exist.
+    pub anchors: BTreeMap<ObjectRef, String>,
+    /// Seconds that the cluster's clock is ahead of ours, by the `Date` header.
+    pub clock_ahead: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn managers_are_known_down_to_single_labels() {
+        let object = ObservedObject::from_json(&json!({"metadata": {"managedFields": [
+            {"manager": "kubemint", "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:env": {}}}, "f:rules": {}}},
+            {"manager": "kubectl-edit", "fieldsV1": {"f:rules": {}}},
+        ]}}));
+        assert_eq!(object.other_managers(".rules", "kubemint").collect::<Vec<_>>(), ["kubectl-edit"]);
+        assert_eq!(object.other_managers(".metadata.labels.env", "kubemint").count(), 0);
+    }
+
+    #[test]
+    fn ownership_needs_both_marks() {
+        let check = |labels: Value, expected: Ownership| {
+            let object = ObservedObject::from_json(&json!({"metadata": {"labels": labels}}));
+            assert_eq!(object.ownership(&"acme".into()), expected);
+        };
+        check(json!({MANAGED_BY_LABEL: "kubemint", INVENTORY_LABEL: "acme"}), Ownership::Ours);
+        check(
+            json!({MANAGED_BY_LABEL: "kubemint", INVENTORY_LABEL: "other"}),
+            Ownership::OtherInventory("other".into()),
+        );
+        check(json!({MANAGED_BY_LABEL: "Helm"}), Ownership::Foreign(Some("Helm".into())));
+        check(json!({INVENTORY_LABEL: "acme"}), Ownership::Foreign(None));
+        check(json!({}), Ownership::Foreign(None));
+    }
+}

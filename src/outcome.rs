@@ -1,0 +1,60 @@
+//! What came of a run, cluster by cluster: a failure is a value here and nothing else.
+//!
+//! Pure: no I/O, no clock.
+
+use crate::failure::StepFailure;
+use crate::kubeconfig::CredentialFacts;
+use crate::plan::ClusterPlan;
+
+/// What came of planning one cluster.
+#[derive(Debug)]
+pub enum Planned {
+    /// A plan, which may be blocked.
+    Plan(Box<ClusterPlan>),
+    /// The cluster could not be read.
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        failure: StepFailure,
+    },
+    /// The run was interrupted.
+    NotStarted,
+}
+
+/// A credential that this run put into the outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// What is known about it.
+    pub facts: CredentialFacts,
+    /// Whether this run minted it.
+    pub minted: bool,
+}
+
+/// What came of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The steps that were done, in their order.
+    pub done: Vec<String>,
+    /// The credentials that are now in the outputs.
+    pub published: Vec<Published>,
+    /// The step that failed, if one did.
+    pub failure: Option<StepFailed>,
+    /// Whether the cluster was started at all.
+    pub started: bool,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepFailed {
+    /// Its number, from 1; 0 before the first.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// What was being done.
+    pub doing: String,
+    /// Why it failed.
+    pub failure: StepFailure,
+}

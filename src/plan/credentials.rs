@@ -1,0 +1,210 @@
+//! Planning credentials: which to mint, which to hand on, which to leave.
+//!
+//! Pure: no I/O, `now` comes with the input.
+
+use std::collections::BTreeMap;
+
+use super::{Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, PlanInput};
+use crate::credential::{
+    AnchorState, Decision, DecisionInput, Generation, HolderIndex, Index, MintReason, decide, policy_fingerprint,
+};
+use crate::desired::service_account;
+use crate::inventory::Grant;
+use crate::kubeconfig::{EntryState, Held, Mark, OurEntries};
+use crate::names::INDEX_ANNOTATION;
+use crate::object::{Kind, ObjectRef};
+use crate::observed::ObservedObject;
+use crate::step::{Mint, Publish, Step};
+
+pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
+    for grant_input in input.grants {
+        plan_credential(input, grant_input, plan);
+    }
+}
+
+fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut ClusterPlan) {
+    let grant = &input.inventory.grants[grant_input.grant];
+    let account = service_account(grant);
+    let observed = input.observed.objects.get(&account);
+    let index = match read_index(observed) {
+        Ok(index) => index,
+        Err(error) => {
+            plan.blockers.push(Blocker {
+                kind: BlockerKind::UnusableIndex,
+                message: format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}"),
+                hint: None,
+            });
+            return;
+        }
+    };
+    let holder = &input.options.holder;
+    let chain = index.holder(holder);
+    let anchors = chain.map(|chain| anchor_states(input, grant, chain)).unwrap_or_default();
+    let outputs: Vec<_> = grant_input
+        .outputs
+        .iter()
+        .map(|slot| match &slot.state {
+            EntryState::Ours(held) => held.credential.as_ref().map(|(stored, _)| stored.clone()),
+            EntryState::Absent | EntryState::Foreign { .. } => None,
+        })
+        .collect();
+    let decision = decide(&DecisionInput {
+        chain,
+        anchors: &anchors,
+        service_account_uid: observed.map(|observed| observed.uid.as_str()),
+        policy: &grant.profile.token,
+        outputs: &outputs,
+        reissue: input.options.reissue,
+        now: input.now,
+        orphan_after: input.options.orphan_after,
+        jitter_seed: &format!("{}/{}/{holder}", grant.cluster.name, grant.profile.name),
+    });
+    note_shortened(grant, chain, plan);
+    match decision {
+        Decision::NoOutput => {
+            let message = format!("no output holds profile `{}`, so no token is minted for it", grant.profile.name);
+            plan.notes.push(Note::new(NoteKind::NoOutput, message));
+        }
+        Decision::Withheld { generation, expires } => plan.blockers.push(Blocker {
+            kind: BlockerKind::CredentialHeldElsewhere,
+            message: format!(
+                "generation {generation} of `{}` for holder `{holder}` is alive until {expires}, and no output here \
+                 holds it; who holds it would lose it when a newer one supersedes it",
+                grant.profile.name
+            ),
+            hint: Some("pass `--reissue` to mint a new one, or use a `--holder` of your own".to_owned()),
+        }),
+        Decision::Mint { generation, reason, orphans } => {
+            note_claims_in_flight(chain, &orphans, plan);
+            plan.steps.push(mint(input, grant_input.grant, &account, chain, generation, reason, orphans));
+        }
+        Decision::Publish { from, generation, recorded, due } => {
+            let Some(held) = held_at(grant_input, from) else { return };
+            let Some(credential) = held.publishable() else { return };
+            let mark = Mark {
+                inventory: input.inventory.name.clone(),
+                holder: holder.clone(),
+                cluster: grant.cluster.name.clone(),
+                profile: grant.profile.name.clone(),
+            };
+            let lacking = grant_input
+                .outputs
+                .iter()
+                .filter(|slot| {
+                    let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, &credential);
+                    !matches!(&slot.state, EntryState::Ours(held) if held.is_exactly(&wanted))
+                })
+                .count();
+            let record = (!recorded)
+                .then(|| chain.and_then(|chain| chain.generation(generation)))
+                .flatten()
+                .map(|claim| (account.clone(), claim.clone().recorded(&credential)));
+            if lacking == 0 && record.is_none() {
+                let expires = credential.facts.expires;
+                plan.kept.push(KeptCredential { grant: grant_input.grant, generation, expires, due });
+            } else {
+                plan.steps.push(Step::Publish(Box::new(Publish {
+                    grant: grant_input.grant,
+                    profile: grant.profile.name.clone(),
+                    holder: holder.clone(),
+                    credential,
+                    outputs: lacking,
+                    record,
+                })));
+            }
+        }
+    }
+}
+
+fn held_at(grant: &GrantInput, output: usize) -> Option<&Held> {
+    match &grant.outputs.get(output)?.state {
+        EntryState::Ours(held) => Some(held),
+        EntryState::Absent | EntryState::Foreign { .. } => None,
+    }
+}
+
+fn read_index(observed: Option<&ObservedObject>) -> Result<Index, crate::credential::IndexError> {
+    observed
+        .and_then(|observed| observed.annotations.get(INDEX_ANNOTATION))
+        .map_or_else(|| Ok(Index::default()), |annotation| Index::parse(annotation))
+}
+
+fn anchor_ref(grant: &Grant, name: &str) -> ObjectRef {
+    ObjectRef::namespaced(Kind::Secret, &grant.namespace, name)
+}
+
+fn anchor_states(input: &PlanInput<'_>, grant: &Grant, chain: &HolderIndex) -> BTreeMap<u64, AnchorState> {
+    let state = |generation: &Generation| match input.observed.anchors.get(&anchor_ref(grant, &generation.anchor)) {
+        Some(uid) => AnchorState::Present(uid.clone()),
+        None => AnchorState::Absent,
+    };
+    chain.generations.iter().map(|generation| (generation.n, state(generation))).collect()
+}
+
+fn mint(
+    input: &PlanInput<'_>,
+    grant_index: usize,
+    account: &ObjectRef,
+    chain: Option<&HolderIndex>,
+    generation: u64,
+    reason: MintReason,
+    orphans: Vec<u64>,
+) -> Step {
+    let grant = &input.inventory.grants[grant_index];
+    let policy = &grant.profile.token;
+    let anchor_of = |number: u64| {
+        let anchor = &chain?.generation(number)?.anchor;
+        Some((number, anchor_ref(grant, anchor)))
+    };
+    Step::Mint(Box::new(Mint {
+        grant: grant_index,
+        profile: grant.profile.name.clone(),
+        inventory: input.inventory.name.clone(),
+        holder: input.options.holder.clone(),
+        service_account: account.clone(),
+        generation,
+        reason,
+        ttl_seconds: policy.ttl.as_secs(),
+        audiences: policy.audiences.clone(),
+        policy: policy_fingerprint(policy),
+        orphans: orphans.into_iter().filter_map(anchor_of).collect(),
+    }))
+}
+
+/// Remembers from the index that the API server shortens what is asked for.
+fn note_shortened(grant: &Grant, chain: Option<&HolderIndex>, plan: &mut ClusterPlan) {
+    let newest = chain.and_then(|chain| chain.generations.iter().rev().find(|generation| generation.is_recorded()));
+    let Some(generation) = newest else { return };
+    if let Some(message) = shortened(grant.profile.name.as_str(), generation) {
+        plan.notes.push(Note::new(NoteKind::ShortenedLifetime, message));
+    }
+}
+
+/// Returns what to say if a generation lives shorter than was requested.
+pub(crate) fn shortened(profile: &str, generation: &Generation) -> Option<String> {
+    let (issued, expires) = (generation.issued?, generation.expires?);
+    let actual = u64::try_from(expires.duration_since(issued).as_secs()).unwrap_or(0);
+    shortened_lifetime(profile, generation.requested_seconds, actual)
+}
+
+/// Returns what to say if `actual` seconds are fewer than `requested`.
+pub(crate) fn shortened_lifetime(profile: &str, requested: u64, actual: u64) -> Option<String> {
+    // Issue and expiry are rounded to seconds by the API server.
+    const ROUNDING: u64 = 2;
+    let show = |seconds| crate::report::duration(std::time::Duration::from_secs(seconds));
+    (actual + ROUNDING < requested).then(|| {
+        format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual))
+    })
+}
+
+fn note_claims_in_flight(chain: Option<&HolderIndex>, orphans: &[u64], plan: &mut ClusterPlan) {
+    for generation in chain.map_or(&[][..], |chain| &chain.generations) {
+        if !generation.is_recorded() && !orphans.contains(&generation.n) {
+            let message = format!(
+                "generation {} was claimed by run {} at {} and is not published yet",
+                generation.n, generation.run, generation.claimed_at
+            );
+            plan.notes.push(Note::new(NoteKind::ClaimInFlight, message));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Blockers and notes: what a plan found that is no step.
+//!
+//! Pure: no I/O, no clock.
+
+use serde::Serialize;
+
+use super::PlanInput;
+use crate::inventory::{VerifyVia, wildcards};
+
+/// Something that stops a cluster before the first write.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Blocker {
+    /// What it is, for programs.
+    pub kind: BlockerKind,
+    /// What it is, in words; the cluster is named by the context.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Kinds of blockers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockerKind {
+    /// Another name in the inventory reaches the same API server.
+    SameCluster,
+    /// An object of that name is somebody else's.
+    ForeignObject,
+    /// An object, or its namespace, is being deleted.
+    BeingDeleted,
+    /// A namespace does not exist and may not be created.
+    MissingNamespace,
+    /// The admin may not grant rights that it lacks.
+    Escalation,
+    /// The admin may not write an object or mint a token.
+    MissingRight,
+    /// The API server refuses an object for another reason.
+    Refused,
+    /// The index of generations cannot be used.
+    UnusableIndex,
+    /// A living credential is held elsewhere.
+    CredentialHeldElsewhere,
+}
+
+/// Something the user should know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Note {
+    /// What it is, for programs.
+    pub kind: NoteKind,
+    /// What it is, in words.
+    pub message: String,
+}
+
+/// Kinds of notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoteKind {
+    /// A profile has rules with wildcards.
+    Wildcard,
+    /// A profile's ServiceAccount lives in kube-system.
+    SystemNamespace,
+    /// Objects of grants that are no longer in the inventory.
+    VanishedGrants,
+    /// An object that is left alone because it says so.
+    LeftAlone,
+    /// The dry run of a write was not possible.
+    NotChecked,
+    /// The admin may read, and not write.
+    ReadOnly,
+    /// The API server shortens lifetimes.
+    ShortenedLifetime,
+    /// Credentials are not proven at the consumer endpoint.
+    VerifiedAtAdmin,
+    /// The clocks differ.
+    ClockSkew,
+    /// A claim of another run has not been published yet.
+    ClaimInFlight,
+    /// No output holds the credential of a grant.
+    NoOutput,
+}
+
+impl Note {
+    /// Makes a note.
+    pub fn new(kind: NoteKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// Notes that follow from the inventory and the connection alone.
+pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
+    /// Token lifetimes are hours; a difference below this does not matter.
+    const TOLERATED_SECONDS: i64 = 30;
+    let mut notes = vec![];
+    for grant in input.grants.iter().map(|input_grant| &input.inventory.grants[input_grant.grant]) {
+        let profile = &grant.profile;
+        for wildcard in wildcards(profile) {
+            notes.push(Note::new(NoteKind::Wildcard, format!("profile `{}` allows {wildcard}", profile.name)));
+        }
+        if grant.namespace == "kube-system" {
+            let message = format!(
+                "profile `{}` has its ServiceAccount in `kube-system`: who may use Secrets there is cluster-admin",
+                profile.name
+            );
+            notes.push(Note::new(NoteKind::SystemNamespace, message));
+        }
+        if grant.cluster.consumer.verify == VerifyVia::Admin {
+            let message = "new credentials are proven at the admin endpoint, not at the consumer's";
+            notes.push(Note::new(NoteKind::VerifiedAtAdmin, message));
+        }
+    }
+    if input.observed.clock_ahead.abs() > TOLERATED_SECONDS {
+        let ahead = input.observed.clock_ahead;
+        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        let message = format!("the cluster's clock is {} s {direction} this machine's", ahead.abs());
+        notes.push(Note::new(NoteKind::ClockSkew, message));
+    }
+    notes.sort();
+    notes.dedup();
+    notes
+}

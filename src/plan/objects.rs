@@ -1,0 +1,232 @@
+//! Planning namespaces, ServiceAccounts and RBAC: what to create, make right, adopt or delete.
+//!
+//! Pure: no I/O, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, PlanInput};
+use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
+use crate::diff::{FieldDiff, describe_rules, diff_object};
+use crate::inventory::MissingNamespace;
+use crate::names::FIELD_MANAGER;
+use crate::object::{Kind, ObjectRef};
+use crate::observed::{NamespaceState, ObservedObject, Ownership};
+use crate::step::{Delete, Step, Update};
+
+/// Set to "false" by who wants an RBAC object left alone; see the RBAC page on auto-reconciliation.
+const AUTOUPDATE_ANNOTATION: &str = "rbac.authorization.kubernetes.io/autoupdate";
+
+/// Adds the steps for all objects to the plan; returns those that must come last.
+pub(super) fn plan_objects(input: &PlanInput<'_>, plan: &mut ClusterPlan) -> Vec<Step> {
+    let desired: BTreeMap<ObjectRef, DesiredObject> = input
+        .grants
+        .iter()
+        .flat_map(|grant| desired_objects(&input.inventory.name, &input.inventory.grants[grant.grant]))
+        .map(|desired| (desired.object.clone(), desired))
+        .collect();
+    plan_namespaces(input, plan, &desired);
+    for desired in desired.values() {
+        match input.observed.objects.get(&desired.object) {
+            None => plan.steps.push(Step::Create(desired.clone())),
+            Some(observed) => plan_existing(input, plan, desired, observed),
+        }
+    }
+    plan_deletions(input, plan, &desired)
+}
+
+/// Creates the namespaces that may be created and blocks on those that may not.
+///
+/// A namespace is looked at only where an object will be created in it.
+fn plan_namespaces(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &BTreeMap<ObjectRef, DesiredObject>) {
+    let mut needed: BTreeMap<String, MissingNamespace> = BTreeMap::new();
+    for grant in input.grants {
+        for namespace in needed_namespaces(&input.inventory.grants[grant.grant]) {
+            let missing = needed.entry(namespace.name).or_insert(namespace.missing);
+            if namespace.missing == MissingNamespace::Create {
+                *missing = MissingNamespace::Create;
+            }
+        }
+    }
+    for (name, missing) in needed {
+        match (input.observed.namespaces.get(&name), missing) {
+            (None | Some(NamespaceState::Active), _) => {}
+            (Some(NamespaceState::Absent), MissingNamespace::Create) => {
+                plan.steps.push(Step::Create(DesiredObject {
+                    object: ObjectRef::cluster_scoped(Kind::Namespace, name),
+                    inventory: input.inventory.name.clone(),
+                    profile: None,
+                    content: Content::Empty,
+                }));
+            }
+            (Some(NamespaceState::Absent), MissingNamespace::Block) => {
+                let wanting: BTreeSet<&str> = desired
+                    .values()
+                    .filter(|object| object.object.namespace.as_deref() == Some(&name))
+                    .filter_map(|object| object.profile.as_ref().map(crate::names::ProfileName::as_str))
+                    .collect();
+                let profiles: Vec<String> = wanting.into_iter().map(|profile| format!("`{profile}`")).collect();
+                plan.blockers.push(Blocker {
+                    kind: BlockerKind::MissingNamespace,
+                    message: format!("namespace `{name}` does not exist; {} needs it", profiles.join(", ")),
+                    hint: Some(format!("create namespace `{name}`, or set `create-namespaces = true` for it")),
+                });
+            }
+            (Some(NamespaceState::Terminating), _) => plan.blockers.push(Blocker {
+                kind: BlockerKind::BeingDeleted,
+                message: format!("namespace `{name}` is being deleted"),
+                hint: Some("wait until it is gone".to_owned()),
+            }),
+        }
+    }
+}
+
+fn plan_existing(
+    input: &PlanInput<'_>,
+    plan: &mut ClusterPlan,
+    desired: &DesiredObject,
+    observed: &ObservedObject,
+) {
+    let object = &desired.object;
+    if observed.deleting {
+        plan.blockers.push(Blocker {
+            kind: BlockerKind::BeingDeleted,
+            message: format!("{object} is being deleted"),
+            hint: Some("wait until it is gone".to_owned()),
+        });
+        return;
+    }
+    let adopts = match adoption(input, object, observed) {
+        Ok(adopts) => adopts,
+        Err(blocker) => return plan.blockers.push(blocker),
+    };
+    if observed.annotations.get(AUTOUPDATE_ANNOTATION).is_some_and(|value| value == "false") {
+        let message = format!("{object} is left alone: its annotation `{AUTOUPDATE_ANNOTATION}` is \"false\"");
+        return plan.notes.push(Note::new(NoteKind::LeftAlone, message));
+    }
+    if observed.aggregated && matches!(desired.content, Content::Rules(_)) {
+        let message = format!("the rules of {object} are left alone: they are aggregated from other roles");
+        return plan.notes.push(Note::new(NoteKind::LeftAlone, message));
+    }
+    if let (Content::Binding { role, .. }, Some(actual)) = (&desired.content, &observed.role)
+        && role != actual
+    {
+        // A roleRef cannot change (422), and this name is only ever used for this role.
+        plan.steps.push(Step::Delete(Delete {
+            object: object.clone(),
+            uid: observed.uid.clone(),
+            removed: vec![format!("roleRef {actual}")],
+        }));
+        return plan.steps.push(Step::Create(desired.clone()));
+    }
+    let changes = diff_object(desired, observed);
+    if changes.is_empty() && adopts.is_none() {
+        return;
+    }
+    plan.steps.push(Step::Update(Box::new(Update {
+        desired: desired.clone(),
+        uid: observed.uid.clone(),
+        resource_version: observed.resource_version.clone(),
+        overrules: overruled(&changes, observed),
+        changes,
+        adopts,
+    })));
+}
+
+/// Returns whose the object is if it may be taken over, nothing if it is ours.
+fn adoption(
+    input: &PlanInput<'_>,
+    object: &ObjectRef,
+    observed: &ObservedObject,
+) -> Result<Option<String>, Blocker> {
+    let adoption = &input.options.adoption;
+    let foreign = |message: String, hint: String| {
+        Err(Blocker { kind: BlockerKind::ForeignObject, message, hint: Some(hint) })
+    };
+    match observed.ownership(&input.inventory.name) {
+        Ownership::Ours => Ok(None),
+        Ownership::OtherInventory(other) if adoption.inventories.contains(&other) => {
+            Ok(Some(format!("inventory `{other}`")))
+        }
+        Ownership::OtherInventory(other) => foreign(
+            format!("{object} belongs to inventory `{other}`"),
+            format!("choose another name, or take it over with `--adopt-from {other}`"),
+        ),
+        Ownership::Foreign(manager) if adoption.foreign => {
+            Ok(Some(manager.map_or_else(|| "nobody known".to_owned(), |manager| format!("`{manager}`"))))
+        }
+        Ownership::Foreign(manager) => {
+            let managed = manager.map_or_else(
+                || "is not managed by kubemint".to_owned(),
+                |manager| format!("is managed by `{manager}`, not by kubemint"),
+            );
+            foreign(
+                format!("{object} exists and {managed}"),
+                "choose another name in the profile, or take it over with `--adopt`".to_owned(),
+            )
+        }
+    }
+}
+
+fn overruled(changes: &[FieldDiff], observed: &ObservedObject) -> Vec<String> {
+    let managers: BTreeSet<String> = changes
+        .iter()
+        .flat_map(|change| {
+            let field = format!(".{}", change.field);
+            observed.other_managers(&field, FIELD_MANAGER).map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    managers.into_iter().collect()
+}
+
+/// Plans the deletion of what live grants no longer explain; returns the deletions that come last.
+fn plan_deletions(
+    input: &PlanInput<'_>,
+    plan: &mut ClusterPlan,
+    desired: &BTreeMap<ObjectRef, DesiredObject>,
+) -> Vec<Step> {
+    let on_cluster = |grant: &&crate::inventory::Grant| grant.cluster.name == *input.cluster;
+    let live: BTreeSet<&str> =
+        input.inventory.grants.iter().filter(on_cluster).map(|grant| grant.profile.name.as_str()).collect();
+    let selected: BTreeSet<&str> = input
+        .grants
+        .iter()
+        .map(|grant| input.inventory.grants[grant.grant].profile.name.as_str())
+        .collect();
+    let mut vanished = 0_usize;
+    let (mut soon, mut last) = (vec![], vec![]);
+    for (object, observed) in &input.observed.objects {
+        let ours = observed.ownership(&input.inventory.name) == Ownership::Ours;
+        if !ours || observed.deleting || desired.contains_key(object) {
+            continue;
+        }
+        let profile = observed.profile().unwrap_or_default();
+        if !live.contains(profile) {
+            vanished += 1;
+        } else if selected.contains(profile) {
+            let delete = Step::Delete(Delete {
+                object: object.clone(),
+                uid: observed.uid.clone(),
+                removed: describe(observed),
+            });
+            if object.kind == Kind::ServiceAccount { last.push(delete) } else { soon.push(delete) }
+        }
+    }
+    // Bindings sort after roles and must go first: a role without a binding grants nothing.
+    soon.reverse();
+    plan.steps.extend(soon);
+    if vanished > 0 {
+        let message = format!("{vanished} objects belong to grants that are no longer in the inventory");
+        plan.notes.push(Note::new(NoteKind::VanishedGrants, message));
+    }
+    last
+}
+
+fn describe(observed: &ObservedObject) -> Vec<String> {
+    match &observed.role {
+        Some(role) => {
+            let subjects = observed.subjects.iter().map(|subject| format!("{role} for {subject}"));
+            subjects.collect()
+        }
+        None => describe_rules(&observed.rules),
+    }
+}

@@ -1,0 +1,239 @@
+//! Turns plans and outcomes into reports.
+//!
+//! Pure: no I/O, no clock.
+
+use jiff::Timestamp;
+
+use super::model::{
+    Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
+};
+use crate::desired::Content;
+use crate::diff::{FieldDiff, describe_rules};
+use crate::inventory::Inventory;
+use crate::names::{ClusterName, Holder};
+use crate::object::ObjectRef;
+use crate::outcome::{Applied, Planned};
+use crate::plan::{ClusterPlan, Note, NoteKind};
+use crate::step::Step;
+
+/// The files that each grant's credential goes to, by the grant's index in the inventory.
+pub type GrantPaths = Vec<Vec<String>>;
+
+/// What a report says beside its clusters.
+#[derive(Debug, Clone)]
+pub struct ReportHead {
+    /// The command.
+    pub command: Command,
+    /// When the run began.
+    pub started: Timestamp,
+    /// The run's identifier.
+    pub run: Option<String>,
+    /// Who keeps the chain of generations.
+    pub holder: Holder,
+}
+
+impl Report {
+    /// Puts a report together.
+    pub fn new(head: ReportHead, inventory: &Inventory, clusters: Vec<ClusterReport>) -> Self {
+        let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
+        for cluster in &clusters {
+            let counter = match cluster.state {
+                State::Unchanged => &mut summary.unchanged,
+                State::Pending => &mut summary.pending,
+                State::Changed => &mut summary.changed,
+                State::Blocked => &mut summary.blocked,
+                State::Failed => &mut summary.failed,
+                State::NotStarted => &mut summary.not_started,
+            };
+            *counter += 1;
+        }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            kubemint: env!("CARGO_PKG_VERSION"),
+            command: head.command,
+            started: head.started,
+            run: head.run,
+            inventory: inventory.name.clone(),
+            holder: head.holder,
+            summary,
+            clusters,
+        }
+    }
+}
+
+impl ClusterReport {
+    fn empty(name: ClusterName, state: State) -> Self {
+        Self { name, state, changes: vec![], credentials: vec![], blockers: vec![], notes: vec![], error: None }
+    }
+
+    /// Reports what came of planning a cluster.
+    pub fn planned(name: &ClusterName, planned: &Planned, inventory: &Inventory, paths: &GrantPaths) -> Self {
+        match planned {
+            Planned::Plan(plan) => Self::plan(plan, inventory, paths),
+            Planned::NotStarted => Self::empty(name.clone(), State::NotStarted),
+            Planned::Failed { doing, failure } => Self {
+                error: Some(ErrorReport {
+                    step: 0,
+                    steps: 0,
+                    doing: (*doing).to_owned(),
+                    cause: failure.cause.clone(),
+                    hint: failure.hint.clone(),
+                }),
+                ..Self::empty(name.clone(), State::Failed)
+            },
+        }
+    }
+
+    fn plan(plan: &ClusterPlan, inventory: &Inventory, paths: &GrantPaths) -> Self {
+        let state = match (plan.blockers.is_empty(), plan.steps.is_empty()) {
+            (false, _) => State::Blocked,
+            (true, true) => State::Unchanged,
+            (true, false) => State::Pending,
+        };
+        let kept = plan.kept.iter().map(|kept| CredentialReport {
+            profile: inventory.grants[kept.grant].profile.name.clone(),
+            generation: kept.generation,
+            expires: kept.expires,
+            due: Some(kept.due),
+            minted: false,
+        });
+        Self {
+            changes: plan.steps.iter().map(|step| change(step, paths)).collect(),
+            credentials: kept.collect(),
+            blockers: plan.blockers.clone(),
+            notes: plan.notes.clone(),
+            ..Self::empty(plan.cluster.clone(), state)
+        }
+    }
+
+    /// Reports what came of applying a plan that this is the report of.
+    #[must_use]
+    pub fn applied(mut self, applied: &Applied, inventory: &Inventory) -> Self {
+        if !applied.started {
+            self.state = State::NotStarted;
+        }
+        for (position, change) in self.changes.iter_mut().enumerate() {
+            change.done = Some(position < applied.done.len());
+        }
+        for published in &applied.published {
+            let profile = inventory.grants[published.grant].profile.name.clone();
+            let facts = &published.facts;
+            let actual = facts.expires.duration_since(facts.issued).as_secs();
+            let actual = u64::try_from(actual).unwrap_or(0);
+            let shortened = crate::plan::shortened_lifetime(profile.as_str(), facts.requested_seconds, actual);
+            if let Some(message) = shortened {
+                let note = Note::new(NoteKind::ShortenedLifetime, message);
+                if !self.notes.contains(&note) {
+                    self.notes.push(note);
+                }
+            }
+            self.credentials.push(CredentialReport {
+                profile,
+                generation: facts.generation,
+                expires: facts.expires,
+                due: None,
+                minted: published.minted,
+            });
+        }
+        if let Some(failed) = &applied.failure {
+            self.state = State::Failed;
+            self.error = Some(ErrorReport {
+                step: failed.number,
+                steps: failed.of,
+                doing: failed.doing.clone(),
+                cause: failed.failure.cause.clone(),
+                hint: failed.failure.hint.clone(),
+            });
+        } else if applied.started {
+            self.state = State::Changed;
+        }
+        self
+    }
+
+    /// Reports a cluster that apply refused to start, with the reasons.
+    #[must_use]
+    pub fn refused(mut self, plan: &ClusterPlan) -> Self {
+        self.state = State::Blocked;
+        self.blockers = plan.refusals();
+        self
+    }
+
+    /// Reports a cluster whose plan nobody ran.
+    #[must_use]
+    pub fn not_started(mut self) -> Self {
+        self.state = State::NotStarted;
+        self
+    }
+}
+
+fn change(step: &Step, paths: &GrantPaths) -> Change {
+    let files = step.grant().and_then(|grant| paths.get(grant)).cloned().unwrap_or_default();
+    match step {
+        Step::Create(desired) => {
+            Change { fields: created(&desired.content), ..on(Action::Create, &desired.object) }
+        }
+        Step::Update(update) => {
+            let action = if update.adopts.is_some() { Action::Adopt } else { Action::Update };
+            Change {
+                fields: update.changes.clone(),
+                overrules: update.overrules.clone(),
+                adopted_from: update.adopts.clone(),
+                ..on(action, &update.desired.object)
+            }
+        }
+        Step::Delete(delete) => {
+            let removed = delete.removed.clone();
+            let field = FieldDiff { field: String::new(), removed, added: vec![] };
+            let fields = if field.removed.is_empty() { vec![] } else { vec![field] };
+            Change { fields, ..on(Action::Delete, &delete.object) }
+        }
+        Step::Mint(mint) => Change {
+            profile: Some(mint.profile.to_string()),
+            generation: Some(mint.generation),
+            reason: Some(mint.reason.as_str()),
+            files,
+            ..empty(Action::Mint)
+        },
+        Step::Publish(publish) => Change {
+            profile: Some(publish.profile.to_string()),
+            generation: Some(publish.credential.facts.generation),
+            files,
+            ..empty(Action::Write)
+        },
+    }
+}
+
+fn empty(action: Action) -> Change {
+    Change {
+        action,
+        kind: None,
+        namespace: None,
+        name: None,
+        profile: None,
+        generation: None,
+        reason: None,
+        fields: vec![],
+        overrules: vec![],
+        adopted_from: None,
+        files: vec![],
+        done: None,
+    }
+}
+
+fn on(action: Action, object: &ObjectRef) -> Change {
+    Change {
+        kind: Some(object.kind),
+        namespace: object.namespace.clone(),
+        name: Some(object.name.clone()),
+        ..empty(action)
+    }
+}
+
+fn created(content: &Content) -> Vec<FieldDiff> {
+    let (field, added) = match content {
+        Content::Empty => return vec![],
+        Content::Rules(rules) => ("rules", describe_rules(rules)),
+        Content::Binding { role, subject } => ("roleRef", vec![format!("{role} for {subject}")]),
+    };
+    vec![FieldDiff { field: field.to_owned(), removed: vec![], added }]
+}

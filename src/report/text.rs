@@ -1,0 +1,240 @@
+//! Reports as text: identical changes on many clusters are shown once.
+//!
+//! Colours are written as ANSI sequences; the printer strips them where they are not wanted. Pure:
+//! no I/O, no clock.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use super::count;
+use super::model::{Action, Change, ClusterReport, Command, Report, State, Summary};
+
+const GREEN: Style = AnsiColor::Green.on_default();
+const RED: Style = AnsiColor::Red.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Names of clusters that are listed before the rest is counted.
+const LISTED: usize = 8;
+
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Renders a report: groups of clusters with what changes in them, and a line that counts.
+pub fn plan_text(report: &Report) -> String {
+    let mut out = String::new();
+    let mut groups: BTreeMap<(State, String), Vec<&ClusterReport>> = BTreeMap::new();
+    for cluster in &report.clusters {
+        groups.entry((cluster.state, body(cluster))).or_default().push(cluster);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    // The order of the inventory, by the first cluster of each group.
+    let position: BTreeMap<&str, usize> =
+        report.clusters.iter().enumerate().map(|(at, cluster)| (cluster.name.as_str(), at)).collect();
+    groups.sort_by_key(|((state, _), clusters)| (*state, position[clusters[0].name.as_str()]));
+    for ((state, body), clusters) in groups {
+        if body.is_empty() && matches!(state, State::Unchanged | State::NotStarted) {
+            continue;
+        }
+        let _ = writeln!(out, "{}{}", heading(&clusters), state_suffix(state));
+        out.push_str(&body);
+        out.push('\n');
+    }
+    let _ = writeln!(out, "{}", summary_line(report));
+    out
+}
+
+fn heading(clusters: &[&ClusterReport]) -> String {
+    let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    if let [name] = names.as_slice() {
+        return paint(BOLD, name);
+    }
+    let mut listed = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED {
+        let _ = write!(listed, " and {} more", names.len() - LISTED);
+    }
+    format!("{}: {listed}", paint(BOLD, &count(names.len(), "cluster")))
+}
+
+fn state_suffix(state: State) -> String {
+    match state {
+        State::Blocked => format!(" {}", paint(YELLOW, "blocked")),
+        State::Failed => format!(" {}", paint(RED, "failed")),
+        State::NotStarted => format!(" {}", paint(YELLOW, "not started")),
+        State::Unchanged | State::Pending | State::Changed => String::new(),
+    }
+}
+
+fn body(cluster: &ClusterReport) -> String {
+    let mut out = String::new();
+    for change in &cluster.changes {
+        write_change(&mut out, change);
+    }
+    for blocker in &cluster.blockers {
+        let _ = writeln!(out, "  {} {}", paint(YELLOW, "blocked:"), blocker.message);
+        if let Some(hint) = &blocker.hint {
+            let _ = writeln!(out, "    hint: {hint}");
+        }
+    }
+    if let Some(error) = &cluster.error {
+        let _ = writeln!(out, "  {} {}: {}", paint(RED, "failed:"), place(error), error.cause);
+        if let Some(hint) = &error.hint {
+            let _ = writeln!(out, "    hint: {hint}");
+        }
+    }
+    for note in &cluster.notes {
+        let _ = writeln!(out, "  {} {}", paint(DIM, "note:"), note.message);
+    }
+    out
+}
+
+fn place(error: &super::ErrorReport) -> String {
+    if error.step == 0 {
+        error.doing.clone()
+    } else {
+        format!("step {} of {}, {}", error.step, error.steps, error.doing)
+    }
+}
+
+fn write_change(out: &mut String, change: &Change) {
+    let (sign, style, verb) = match change.action {
+        Action::Create => ("+", GREEN, "create"),
+        Action::Update => ("~", YELLOW, "update"),
+        Action::Adopt => ("!", YELLOW, "adopt"),
+        Action::Delete => ("-", RED, "delete"),
+        Action::Mint => ("*", GREEN, "mint"),
+        Action::Write => ("*", YELLOW, "write"),
+    };
+    let _ = writeln!(out, "  {} {verb} {}{}", paint(style, sign), subject(change), suffix(change));
+    for field in &change.fields {
+        let is_update = matches!(change.action, Action::Update | Action::Adopt);
+        let name = if is_update { format!("{}: ", field.field) } else { String::new() };
+        for line in &field.removed {
+            let _ = writeln!(out, "      {}", paint(RED, &format!("- {name}{line}")));
+        }
+        for line in &field.added {
+            let _ = writeln!(out, "      {}", paint(GREEN, &format!("+ {name}{line}")));
+        }
+    }
+    if !change.overrules.is_empty() {
+        let managers: Vec<String> = change.overrules.iter().map(|manager| format!("`{manager}`")).collect();
+        let _ = writeln!(out, "      overrules field manager {}", managers.join(", "));
+    }
+    if let Some(from) = &change.adopted_from {
+        let _ = writeln!(out, "      taken over from {from}");
+    }
+}
+
+fn subject(change: &Change) -> String {
+    match (change.kind, &change.namespace, &change.name) {
+        (Some(kind), Some(namespace), Some(name)) => format!("{kind} `{namespace}/{name}`"),
+        (Some(kind), None, Some(name)) => format!("{kind} `{name}`"),
+        _ => {
+            let profile = change.profile.as_deref().unwrap_or_default();
+            let what = if change.action == Action::Mint { "token" } else { "kubeconfig" };
+            format!("{what} for `{profile}`")
+        }
+    }
+}
+
+fn suffix(change: &Change) -> String {
+    let mut details = vec![];
+    if let Some(generation) = change.generation {
+        details.push(format!("generation {generation}"));
+    }
+    if let Some(reason) = change.reason {
+        details.push(reason.to_owned());
+    }
+    if !change.files.is_empty() {
+        details.push(count(change.files.len(), "file"));
+    }
+    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
+    let undone = if change.done == Some(false) { paint(RED, " not done") } else { String::new() };
+    format!("{details}{undone}")
+}
+
+/// Returns the line that counts, as in `25 clusters: 20 to change, 5 up to date`.
+pub fn summary_line(report: &Report) -> String {
+    let Summary { clusters, unchanged, pending, changed, blocked, failed, not_started } = report.summary;
+    if clusters == unchanged && clusters > 0 {
+        let nothing = match report.command {
+            Command::Plan => "nothing to do",
+            Command::Apply => "nothing was left to do",
+        };
+        let are = if clusters == 1 { "is" } else { "are" };
+        return format!("{} {are} up to date, {nothing}", count(clusters, "cluster"));
+    }
+    let parts = [
+        (pending, "to change"),
+        (changed, "changed"),
+        (unchanged, "up to date"),
+        (blocked, "blocked"),
+        (failed, "failed"),
+        (not_started, "not started"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
+    format!("{}: {}", count(clusters, "cluster"), parts.join(", "))
+}
+
+/// Returns what to print as an error about the clusters that did not make it, and the command that
+/// runs just those; nothing if all did.
+pub fn failures(report: &Report) -> Option<(String, Vec<String>, Option<String>)> {
+    /// Failed clusters that are listed; a report has them all.
+    const MOST: usize = 20;
+    let sick: Vec<&ClusterReport> = report
+        .clusters
+        .iter()
+        .filter(|cluster| matches!(cluster.state, State::Failed | State::Blocked | State::NotStarted))
+        .collect();
+    if sick.is_empty() {
+        return None;
+    }
+    let Summary { clusters, unchanged, changed, pending, failed, blocked, not_started } = report.summary;
+    let kinds = [(failed, "failed"), (blocked, "blocked"), (not_started, "not started")];
+    let kinds: Vec<String> =
+        kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
+    let message = format!("{} of {}", kinds.join(", "), count(clusters, "cluster"));
+    let width = sick.iter().take(MOST).map(|cluster| cluster.name.as_str().chars().count()).max().unwrap_or(0);
+    let mut lines: Vec<String> = sick
+        .iter()
+        .take(MOST)
+        .map(|cluster| format!("  {:width$}  {}", cluster.name.as_str(), reason(cluster)))
+        .collect();
+    if sick.len() > MOST {
+        lines.push(format!("  … and {} more; `-o json` lists them all", sick.len() - MOST));
+    }
+    let fine = unchanged + changed;
+    let rest = match report.command {
+        Command::Apply => format!(
+            "{} {} up to date; the others' files keep what they had",
+            count(fine, "cluster"),
+            if fine == 1 { "is" } else { "are" }
+        ),
+        Command::Plan => format!("{} could be planned", count(fine + pending, "cluster")),
+    };
+    lines.push(rest);
+    let command = match report.command {
+        Command::Plan => "plan",
+        Command::Apply => "apply",
+    };
+    let selection: String =
+        sick.iter().take(MOST).map(|cluster| format!(" --cluster {}", cluster.name)).collect();
+    let hint = (sick.len() <= MOST).then(|| format!("run `kubemint {command}{selection}`"));
+    Some((message, lines, hint))
+}
+
+fn reason(cluster: &ClusterReport) -> String {
+    if let Some(error) = &cluster.error {
+        return format!("{}: {}", place(error), error.cause);
+    }
+    match cluster.blockers.as_slice() {
+        [] => "not started".to_owned(),
+        [blocker] => format!("blocked: {}", blocker.message),
+        [blocker, others @ ..] => format!("blocked: {} (and {} more)", blocker.message, others.len()),
+    }
+}

@@ -1,0 +1,125 @@
+//! A step: one write to a cluster, with everything needed to run it.
+//!
+//! The executor makes no decision about *what* to do; if it had to, a field would be missing here.
+//! Pure: no I/O, no clock.
+
+use std::fmt;
+
+use crate::credential::{Generation, MintReason};
+use crate::desired::DesiredObject;
+use crate::diff::FieldDiff;
+use crate::kubeconfig::Credential;
+use crate::names::{Holder, InventoryName, ProfileName};
+use crate::object::ObjectRef;
+
+/// One write.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Creates an object that does not exist.
+    Create(DesiredObject),
+    /// Makes an existing object right.
+    Update(Box<Update>),
+    /// Deletes an object of ours.
+    Delete(Delete),
+    /// Mints a new generation and publishes it.
+    Mint(Box<Mint>),
+    /// Writes a living credential to the outputs that lack it.
+    Publish(Box<Publish>),
+}
+
+/// Makes an existing object right by server-side apply.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// What it should be.
+    pub desired: DesiredObject,
+    /// The uid of the object that was read.
+    pub uid: String,
+    /// Its resourceVersion: whoever changed it meanwhile is not overruled unseen.
+    pub resource_version: String,
+    /// What changes.
+    pub changes: Vec<FieldDiff>,
+    /// The field managers whose values are replaced.
+    pub overrules: Vec<String>,
+    /// Whose the object was before, if it is adopted.
+    pub adopts: Option<String>,
+}
+
+/// Deletes an object of ours, if it still is the one that was read.
+#[derive(Debug, Clone)]
+pub struct Delete {
+    /// The object.
+    pub object: ObjectRef,
+    /// Its uid.
+    pub uid: String,
+    /// What it said, as the lines of a diff.
+    pub removed: Vec<String>,
+}
+
+/// Mints a generation: claim, anchor, token, proof, outputs, record.
+#[derive(Debug, Clone)]
+pub struct Mint {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// The profile.
+    pub profile: ProfileName,
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// The holder.
+    pub holder: Holder,
+    /// The ServiceAccount.
+    pub service_account: ObjectRef,
+    /// The number of the generation.
+    pub generation: u64,
+    /// Why it is minted.
+    pub reason: MintReason,
+    /// The requested lifetime in seconds.
+    pub ttl_seconds: u64,
+    /// The requested audiences.
+    pub audiences: Vec<String>,
+    /// The fingerprint of the token policy.
+    pub policy: String,
+    /// Orphaned claims: their numbers and anchors, which are deleted.
+    pub orphans: Vec<(u64, ObjectRef)>,
+}
+
+/// Hands a living credential on to the outputs that lack it.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// The profile.
+    pub profile: ProfileName,
+    /// The holder.
+    pub holder: Holder,
+    /// The credential.
+    pub credential: Credential,
+    /// How many outputs lack it or describe its endpoint wrongly.
+    pub outputs: usize,
+    /// The ServiceAccount and the record that its index still lacks.
+    pub record: Option<(ObjectRef, Generation)>,
+}
+
+impl Step {
+    /// Returns the grant whose credential the step is about.
+    pub fn grant(&self) -> Option<usize> {
+        match self {
+            Self::Mint(mint) => Some(mint.grant),
+            Self::Publish(publish) => Some(publish.grant),
+            Self::Create(_) | Self::Update(_) | Self::Delete(_) => None,
+        }
+    }
+}
+
+/// Shows as ``create ClusterRole `…` ``, the form of messages.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(desired) => write!(f, "create {}", desired.object),
+            Self::Update(update) if update.adopts.is_some() => write!(f, "adopt {}", update.desired.object),
+            Self::Update(update) => write!(f, "update {}", update.desired.object),
+            Self::Delete(delete) => write!(f, "delete {}", delete.object),
+            Self::Mint(mint) => write!(f, "mint token for `{}`", mint.profile),
+            Self::Publish(publish) => write!(f, "write kubeconfig for `{}`", publish.profile),
+        }
+    }
+}

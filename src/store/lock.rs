@@ -1,0 +1,242 @@
+//! kubectl's lock: `<file>.lock`, which exists while somebody writes the file.
+//!
+//! client-go creates it with `O_EXCL`, mode 0 and no content, never waits and leaves it behind when
+//! it dies (`tools/clientcmd/config.go`, `lockFile`). Ours is a link to a file that names its owner,
+//! so that a lock of our own that a dead process left can be told from a living one and broken.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde::{Deserialize, Serialize};
+
+/// How long a lock is waited for: kubectl holds it for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether a lock that is not known to be dead may be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakLock {
+    /// It may not.
+    Never,
+    /// It may, once the usual patience is over: the user said so.
+    AfterWaiting,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody holds it, or left it behind.
+    #[error("`{path}` has been locked for {age} s by `{lock}`{owner}")]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+        /// Its age in seconds.
+        age: u64,
+        /// Who holds it, as far as the lock tells.
+        owner: String,
+    },
+    /// It cannot be created.
+    #[error("cannot create the lock `{lock}`")]
+    Create {
+        /// The lock file.
+        lock: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Who holds a lock. A pid alone could belong to a later process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Owner {
+    program: String,
+    host: String,
+    boot: String,
+    pid: u32,
+    started: String,
+}
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock of a file, waiting up to 10 s for it.
+    ///
+    /// # Errors
+    ///
+    /// If it is still held then, or cannot be created.
+    pub fn take(file: &Path, break_lock: BreakLock) -> Result<Self, LockError> {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = PathBuf::from(name);
+        let create_error = |source| LockError::Create { lock: lock.clone(), source };
+        let content = serde_json::to_vec(&Owner::this_process()).expect("an owner consists of text and a number");
+        let directory = lock.parent().unwrap_or(Path::new("/"));
+        let mut candidate = tempfile::Builder::new()
+            .prefix(".kubemint-lock-")
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(directory)
+            .map_err(create_error)?;
+        candidate.write_all(&content).map_err(create_error)?;
+        let start = Instant::now();
+        let mut waits = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(2))
+            .with_max_delay(Duration::from_millis(200))
+            .without_max_times()
+            .with_jitter()
+            .build();
+        loop {
+            match fs::hard_link(candidate.path(), &lock) {
+                Ok(()) => return Ok(Self { path: lock }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(create_error(source)),
+            }
+            let found = fs::read(&lock).unwrap_or_default();
+            let owner: Option<Owner> = serde_json::from_slice(&found).ok();
+            let patience_over = start.elapsed() >= PATIENCE;
+            let is_dead = owner.as_ref().is_some_and(Owner::is_dead);
+            if is_dead || (patience_over && break_lock == BreakLock::AfterWaiting) {
+                remove_if_still(&lock, &found).map_err(create_error)?;
+                continue;
+            }
+            if patience_over {
+                return Err(held(file, lock, owner));
+            }
+            // A lock file cannot be waited for otherwise: kubectl's has no owner to ask.
+            std::thread::sleep(waits.next().unwrap_or(PATIENCE));
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(lock = %self.path.display(), %error, "cannot remove a lock");
+        }
+    }
+}
+
+/// Removes a lock if it still is the one that was read.
+///
+/// It is renamed first: two processes that break the same dead lock at once must not remove the
+/// lock that one of them took in between.
+fn remove_if_still(lock: &Path, content: &[u8]) -> io::Result<()> {
+    let mut aside = lock.as_os_str().to_owned();
+    aside.push(format!(".broken-{}", std::process::id()));
+    let aside = PathBuf::from(aside);
+    match fs::rename(lock, &aside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    // kubectl's lock has mode 0: who is not root cannot read it, and then it is empty to both reads.
+    if fs::read(&aside).unwrap_or_default() != content {
+        match fs::hard_link(&aside, lock) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    fs::remove_file(&aside)
+}
+
+fn held(file: &Path, lock: PathBuf, owner: Option<Owner>) -> LockError {
+    let modified = File::open(&lock)
+        .and_then(|file| file.metadata())
+        .or_else(|_| fs::symlink_metadata(&lock))
+        .and_then(|metadata| metadata.modified());
+    let age = modified.ok().and_then(|modified| modified.elapsed().ok()).map_or(0, |age| age.as_secs());
+    let owner = owner
+        .map(|owner| format!(" ({}, pid {} on {})", owner.program, owner.pid, owner.host))
+        .unwrap_or_default();
+    LockError::Held { path: file.to_owned(), lock, age, owner }
+}
+
+impl Owner {
+    fn this_process() -> Self {
+        let pid = std::process::id();
+        Self {
+            program: "kubemint".to_owned(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            boot: boot_id(),
+            pid,
+            started: start_time(pid).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the process that took the lock is certainly gone.
+    fn is_dead(&self) -> bool {
+        let this = Self::this_process();
+        if self.program != this.program || self.host != this.host || self.boot.is_empty() {
+            return false;
+        }
+        // After a reboot no process of before is left; otherwise a pid may have been given out again.
+        self.boot != this.boot || start_time(self.pid).as_deref() != Some(self.started.as_str())
+    }
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Returns when a process started, in ticks since boot: field 22 of `/proc/<pid>/stat` (proc(5)).
+fn start_time(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses and may contain anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock_of(file: &Path) -> PathBuf {
+        file.with_extension("lock")
+    }
+
+    #[test]
+    fn it_is_there_while_it_is_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        let lock = Lock::take(&file, BreakLock::Never).unwrap();
+        assert!(lock_of(&file).exists());
+        drop(lock);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_dead_lock_of_ours_is_broken() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        let dead = Owner { started: "1".to_owned(), ..Owner::this_process() };
+        fs::write(lock_of(&file), serde_json::to_vec(&dead).unwrap()).unwrap();
+        let _lock = Lock::take(&file, BreakLock::Never).unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_somebody_who_lives_elsewhere_is_not_broken() {
+        let this = Owner::this_process();
+        assert!(!this.is_dead());
+        assert!(!Owner { host: "elsewhere".into(), started: "1".into(), ..this.clone() }.is_dead());
+        assert!(Owner { boot: "earlier".into(), ..this }.is_dead());
+    }
+
+    #[test]
+    fn who_breaks_a_lock_never_removes_a_newer_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = directory.path().join("config.lock");
+        fs::write(&lock, "newer").unwrap();
+        remove_if_still(&lock, b"older").unwrap();
+        assert_eq!(fs::read_to_string(&lock).unwrap(), "newer");
+        remove_if_still(&lock, b"newer").unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
