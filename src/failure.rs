@@ -95,8 +95,14 @@ impl ApiFailure {
     }
 
     /// Whether a precondition on uid or resourceVersion did not hold.
-    pub fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 409 && status.reason == "Conflict")
+    ///
+    /// An apply that names the uid of an object that was recreated is answered with 422, not 409,
+    /// because the uid of an existing object cannot change (seen on Kubernetes 1.37).
+    pub fn is_stale(&self) -> bool {
+        self.status().is_some_and(|status| {
+            let conflict = status.code == 409 && status.reason == "Conflict";
+            conflict || (status.code == 422 && status.message.contains("metadata.uid"))
+        })
     }
 
     /// Whether repeating the request may help: 429, 5xx but 501, and broken connections.

@@ -98,7 +98,7 @@ mod tests {
         let status = failure.status().unwrap();
         assert_eq!(status.causes[0].field, ".rules");
         assert_eq!(status.retry_after, Some(Duration::from_secs(2)));
-        assert!(failure.is_conflict());
+        assert!(failure.is_stale());
     }
 
     #[test]

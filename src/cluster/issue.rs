@@ -233,7 +233,7 @@ async fn edit_index(
         let Some(changed) = change(&observed.uid, index)? else { return Ok(()) };
         match api.send(&index_request(account, &observed, &changed)).await {
             Ok(_) => return Ok(()),
-            Err(failure) if failure.is_conflict() => conflict = Some(failure),
+            Err(failure) if failure.is_stale() => conflict = Some(failure),
             Err(failure) => return Err(failure.into()),
         }
     }

@@ -84,7 +84,7 @@ fn is_as_wanted(desired: &DesiredObject, observed: &ObservedObject, inventory: &
 pub async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
     match api.send(&update_request(update)).await {
         Ok(answer) => check(&update.desired, &answer.value),
-        Err(failure) if failure.is_conflict() => {
+        Err(failure) if failure.is_stale() => {
             // The answer to an earlier try may have been lost; then the object is right already.
             let existing = api.send(&Request::get(update.desired.object.path())).await?.value;
             if is_as_wanted(&update.desired, &ObservedObject::from_json(&existing), &update.desired.inventory) {
@@ -106,7 +106,7 @@ pub async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
     match api.send(&delete_request(delete)).await {
         Ok(_) => Ok(()),
         Err(failure) if failure.is_not_found() => Ok(()),
-        Err(failure) if failure.is_conflict() => {
+        Err(failure) if failure.is_stale() => {
             Err(StepFailure::new(format!("{} was replaced after the plan was made", delete.object))
                 .hint("run the plan again to see by what"))
         }

@@ -52,14 +52,12 @@ impl Fleet {
         selection: &SelectionArgs,
         policy: &PolicyArgs,
     ) -> Result<Self, Error> {
-        let loaded = load::load(context)?;
-        let mut inventory = loaded.inventory;
+        let load::Loaded { mut inventory, layout } = load::load(context, policy.holder.as_deref())?;
         if let Some(concurrency) = selection.concurrency {
             inventory.run.concurrency = usize::from(concurrency);
         }
-        let holder = load::holder(policy.holder.as_deref(), &inventory)?;
+        let holder = inventory.holder.clone();
         let selected = selection::select(&inventory, selection)?;
-        let layout = load::layout(&inventory, &holder)?;
         let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
         let outputs = Outputs::read(&inventory, &layout, &holder, &|grant| grants.contains(&grant))?;
         let paths = outputs.paths(inventory.grants.len());
@@ -184,7 +182,7 @@ pub(super) async fn interruptions(context: &CommandContext<'_>, cancellation: &C
     next().await;
     context.printer.problem("interrupted again: stopping now\n");
     cancellation.stop.cancel();
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Runs a command's asynchronous part on a runtime of its own.

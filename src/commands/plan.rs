@@ -80,7 +80,7 @@ mod tests {
     fn exit_codes_follow_the_counts() {
         let check = |blocked, failed, unchanged, expected| {
             let clusters = blocked + failed + unchanged;
-            let summary = Summary { clusters, blocked, failed, unchanged, ..Summary::default() };
+            let summary = Summary { clusters, unchanged, blocked, failed, ..Summary::default() };
             assert_eq!(exit_code(&summary, false), expected);
         };
         check(0, 0, 3, ExitCode::Done);

@@ -193,7 +193,7 @@ mod tests {
                 if item == 2 {
                     sender.send_replace(1);
                 } else {
-                    slot.lend(receiver.wait_for(|value| *value == 1)).await.unwrap();
+                    slot.lend(async { receiver.wait_for(|value| *value == 1).await.map(drop) }).await.unwrap();
                 }
                 item
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 /// The JSON Schema pattern of a duration.
-pub(super) const PATTERN: &str = "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+pub(super) const PATTERN: &str = "^([0-9]+[dhms])+$";
 
 /// Parses a duration; the error says what is wrong with the text.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {

@@ -225,7 +225,6 @@ pub fn schema() -> Value {
     let root = InventoryFile::schema(&mut definitions);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "https://kubemint.dev/schema/inventory-v1.json",
         "title": "kubemint inventory",
         "$ref": root["$ref"],
         "$defs": definitions,

@@ -41,7 +41,7 @@ pub(super) struct At<T> {
 }
 
 /// Whether a problem makes the inventory unusable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The inventory is refused.
     Error,

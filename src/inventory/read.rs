@@ -50,6 +50,8 @@ pub(super) struct Reader<'a> {
     pub(super) file: usize,
     /// Where problems go.
     pub(super) problems: &'a mut Problems,
+    /// Whether the table that is read first may lack keys: the top level of an included file.
+    pub(super) partial: bool,
 }
 
 /// Whether a key must be there, and what holds if it is not.
@@ -100,7 +102,7 @@ impl Reader<'_> {
         Problem::error(place, format!("{subject} must be {}, not {}", T::wanted(), found(value)))
     }
 
-    fn refuse<T: Read>(&mut self, value: &DeValue<'_>, place: Place, subject: Subject<'_>) {
+    pub(super) fn refuse<T: Read>(&mut self, value: &DeValue<'_>, place: Place, subject: Subject<'_>) {
         let problem = self.wrong_type::<T>(value, place, subject);
         self.problems.push(problem);
     }
@@ -311,6 +313,7 @@ pub(super) fn read_table<T: Default>(
     mut assign: impl FnMut(&mut T, &str, &Spanned<DeValue<'_>>, &mut Reader<'_>) -> bool,
 ) -> T {
     let mut read = T::default();
+    let partial = std::mem::take(&mut reader.partial);
     let is_required = |key: &&Key| matches!(key.presence, Presence::Required);
     let mut missing: Vec<&str> = keys.iter().filter(is_required).map(|key| key.name).collect();
     for (key, value) in table {
@@ -321,7 +324,7 @@ pub(super) fn read_table<T: Default>(
             reader.unknown_key(title, name, reader.place(key), &known);
         }
     }
-    for key in missing {
+    for key in missing.into_iter().filter(|_| !partial) {
         reader.missing_key(title, key, place);
     }
     read

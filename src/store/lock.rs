@@ -195,6 +195,7 @@ fn start_time(pid: u32) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the files of others")]
 mod tests {
     use super::*;
 

@@ -228,7 +228,7 @@ mod tests {
         put(&path, "x");
         let error = update(&path, BreakLock::Never, |_| {
             fs::remove_file(&path).unwrap();
-            std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+            symlink("/dev/null", &path).unwrap();
             Ok::<_, Infallible>(b"y".to_vec())
         });
         assert!(matches!(error, Err(StoreError::Changed { .. })), "{error:?}");

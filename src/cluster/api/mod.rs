@@ -4,6 +4,7 @@
 //! (15 tries, each as long as `Retry-After` says), and its typed calls are not used, because they
 //! log whole answers that do not parse, which for a TokenRequest is the token.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -151,7 +152,7 @@ fn encode(text: &str, also: &str) -> String {
         if byte.is_ascii_alphanumeric() || "-._~".contains(c) || also.contains(c) {
             encoded.push(c);
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            let _infallible = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -28,6 +28,7 @@ fn recorded(n: u64) -> Generation {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands for an output that holds a credential")]
 fn stored(n: u64) -> Option<StoredCredential> {
     let token = token(&json!({
         "sub": "system:serviceaccount:ci:x", "exp": HOUR, "iat": 0,

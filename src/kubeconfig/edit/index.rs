@@ -83,6 +83,14 @@ pub(super) struct Index {
     pub(super) open_block_scalar: bool,
 }
 
+/// What comes next in a collection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Key,
+    Value,
+    Item,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Document,
@@ -92,10 +100,8 @@ enum Role {
 }
 
 struct Frame {
-    mapping: bool,
+    next: Next,
     flow: bool,
-    /// In a mapping, whether a key comes next.
-    key_next: bool,
     /// Whether this is an entry of a root list.
     is_item: bool,
 }
@@ -230,12 +236,17 @@ impl Indexer<'_> {
     fn role(&mut self) -> Role {
         match self.stack.last_mut() {
             None => Role::Document,
-            Some(frame) if frame.mapping => {
-                let role = if frame.key_next { Role::Key } else { Role::Value };
-                frame.key_next = !frame.key_next;
-                role
-            }
-            Some(_) => Role::Item,
+            Some(frame) => match frame.next {
+                Next::Key => {
+                    frame.next = Next::Value;
+                    Role::Key
+                }
+                Next::Value => {
+                    frame.next = Next::Key;
+                    Role::Value
+                }
+                Next::Item => Role::Item,
+            },
         }
     }
 
@@ -267,9 +278,8 @@ impl Indexer<'_> {
                 self.last = self.last.max(node.range.end);
             }
             self.stack.push(Frame {
-                mapping: matches!(node.kind, Kind::BlockMapping | Kind::FlowMapping),
+                next: if matches!(node.kind, Kind::BlockMapping | Kind::FlowMapping) { Next::Key } else { Next::Item },
                 flow,
-                key_next: true,
                 is_item: depth == 2 && role == Role::Item,
             });
         } else if self.in_first() {

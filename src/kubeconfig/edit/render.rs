@@ -52,8 +52,8 @@ pub(super) struct Style<'a> {
     pub(super) gap: usize,
     /// From a key to the keys of its mapping.
     pub(super) step: usize,
-    /// Whether `name` comes first.
-    pub(super) name_first: bool,
+    /// Whether `name` comes first or last; as it comes where no entry shows it.
+    pub(super) name_first: Option<bool>,
     /// The line end.
     pub(super) line_end: &'a str,
 }
@@ -112,9 +112,10 @@ impl Style<'_> {
     }
 }
 
-/// Returns an entry with `name` first or last.
-pub(super) fn ordered(entry: &Value, name_first: bool) -> Map<String, Value> {
+/// Returns an entry with `name` first or last, or as it comes.
+pub(super) fn ordered(entry: &Value, name_first: Option<bool>) -> Map<String, Value> {
     let map = entry.as_object().cloned().unwrap_or_default();
+    let Some(name_first) = name_first else { return map };
     let (mut names, others): (Map<_, _>, Map<_, _>) = map.into_iter().partition(|(key, _)| key == "name");
     if name_first {
         names.extend(others);

@@ -133,7 +133,7 @@ fn name_of(entry: &Value) -> &str {
     entry["name"].as_str().unwrap_or_default()
 }
 
-fn json(entry: &Value, name_first: bool) -> String {
+fn json(entry: &Value, name_first: Option<bool>) -> String {
     Value::Object(ordered(entry, name_first)).to_string()
 }
 
@@ -163,14 +163,14 @@ impl<'a> Splicer<'a> {
 
     /// Returns the style of the file, as its first entries show it.
     fn style(&self) -> Style<'a> {
-        let block_lists = self.index.roots.iter().filter(|root| root.kind == Kind::BlockSequence);
-        let first_dash = block_lists.filter_map(|root| root.items.first()).next().map(|item| column(self.text, item.dash));
+        let mut block_lists = self.index.roots.iter().filter(|root| root.kind == Kind::BlockSequence);
+        let first_dash = block_lists.find_map(|root| root.items.first()).map(|item| column(self.text, item.dash));
         let model = self.all_items().find(|item| item.kind == Kind::BlockMapping);
         Style {
             dash: first_dash.unwrap_or(self.index.column),
             gap: model.map_or(2, |item| item.key_column.saturating_sub(column(self.text, item.dash)).max(2)),
             step: self.all_items().map(|item| item.step).find(|step| *step > 0).unwrap_or(2),
-            name_first: self.all_items().find_map(|item| item.name_first).unwrap_or(false),
+            name_first: None,
             line_end: self.line_end,
         }
     }
@@ -185,7 +185,7 @@ impl<'a> Splicer<'a> {
             dash,
             gap: if shows_gap { item.key_column - dash } else { general.gap },
             step: if item.step > 0 { item.step } else { general.step },
-            name_first: item.name_first.unwrap_or(general.name_first),
+            name_first: item.name_first.or(general.name_first),
             ..general
         }
     }
@@ -213,12 +213,12 @@ impl<'a> Splicer<'a> {
                 self.add_to_flow(list, root, &added);
             }
             Some(root) if self.flow => {
-                let items: Vec<String> = added.iter().map(|entry| json(entry, false)).collect();
+                let items: Vec<String> = added.iter().map(|entry| json(entry, None)).collect();
                 self.push(root.colon_end, root.end, format!(" [{}]", items.join(", ")));
             }
             Some(root) => self.fill_empty(root, &added)?,
             None if self.flow => {
-                let items: Vec<String> = added.iter().map(|entry| json(entry, false)).collect();
+                let items: Vec<String> = added.iter().map(|entry| json(entry, None)).collect();
                 self.tail.push(format!("\"{}\": [{}]", list.key(), items.join(", ")));
             }
             None => {
@@ -239,7 +239,7 @@ impl<'a> Splicer<'a> {
             return Err(refused(format!("an anchor in the entry `{}` is used elsewhere", name_of(entry))));
         }
         let text = if root.kind == Kind::FlowSequence {
-            json(entry, item.name_first.unwrap_or(false))
+            json(entry, item.name_first)
         } else {
             let mut text = self.style_of(item).item(entry);
             if self.text[..item.end].ends_with('\n') {
@@ -284,7 +284,7 @@ impl<'a> Splicer<'a> {
 
     fn add_to_flow(&mut self, list: List, root: &'a Root, entries: &[&'a Value]) {
         if root.items.is_empty() {
-            let items: Vec<String> = entries.iter().map(|entry| json(entry, false)).collect();
+            let items: Vec<String> = entries.iter().map(|entry| json(entry, None)).collect();
             return self.push(root.value_start + 1, root.value_start + 1, items.join(", "));
         }
         for group in self.by_neighbour(list, root, entries).into_values() {
@@ -293,7 +293,7 @@ impl<'a> Splicer<'a> {
             let indent = &self.text[line..model.dash];
             let is_alone = model.dash > line && indent.bytes().all(|byte| matches!(byte, b' ' | b'\t'));
             let separator = if is_alone { format!(",{}{indent}", self.line_end) } else { ", ".to_owned() };
-            let items = group.entries.iter().map(|entry| json(entry, model.name_first.unwrap_or(false)));
+            let items = group.entries.iter().map(|entry| json(entry, model.name_first));
             if group.after.is_some() {
                 let text: String = items.map(|item| format!("{separator}{item}")).collect();
                 self.push(model.end, model.end, text);

@@ -1,0 +1,109 @@
+//! Requests and answers on a mock of the HTTP service: exact method, address, headers and body.
+
+use http::Response;
+use http_body_util::BodyExt;
+use kube::client::Body;
+use serde_json::json;
+use tower_test::mock::{self, Handle};
+
+use super::*;
+
+type ApiServer = Handle<http::Request<Body>, Response<Body>>;
+
+fn mocked() -> (Api, ApiServer) {
+    let (service, handle) = mock::pair::<http::Request<Body>, Response<Body>>();
+    let limits = Limits { request: Duration::from_secs(10), first_wait: Duration::from_millis(200) };
+    (Api::new(kube::Client::new(service, "default"), "https://api:6443", limits), handle)
+}
+
+fn answer(code: u16, body: &Value) -> Response<Body> {
+    Response::builder()
+        .status(code)
+        .header("date", "Mon, 23 Nov 2026 10:00:00 GMT")
+        .body(Body::from(body.to_string().into_bytes()))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_apply_is_sent_as_kubernetes_wants_it() {
+    let (api, mut server) = mocked();
+    let serve = async {
+        let (request, reply) = server.next_request().await.unwrap();
+        assert_eq!(request.method(), http::Method::PATCH);
+        assert_eq!(
+            request.uri(),
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/kubemint:acme:x%2520?dryRun=All&fieldManager=kubemint"
+        );
+        assert_eq!(request.headers()["content-type"], "application/apply-patch+yaml");
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({"kind": "ClusterRole"}));
+        reply.send_response(answer(200, &json!({"kind": "ClusterRole"})));
+    };
+    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/kubemint:acme:x%20";
+    let request = Request::apply(path, json!({"kind": "ClusterRole"})).dry_run().query("fieldManager", "kubemint");
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    assert_eq!(result.unwrap().date.unwrap().to_string(), "2026-11-23T10:00:00Z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_repeated_and_retry_after_is_honoured() {
+    let (api, mut server) = mocked();
+    let start = tokio::time::Instant::now();
+    let serve = async {
+        for code in [503, 429] {
+            let (_, reply) = server.next_request().await.unwrap();
+            let body = json!({"kind": "Status", "details": {"retryAfterSeconds": if code == 429 { 7 } else { 0 }}});
+            reply.send_response(answer(code, &body));
+        }
+        let (_, reply) = server.next_request().await.unwrap();
+        reply.send_response(answer(200, &json!({})));
+    };
+    let request = Request::get("/version");
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    assert!(result.is_ok());
+    assert!(start.elapsed() >= Duration::from_secs(7), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_not_repeated() {
+    let (api, mut server) = mocked();
+    let serve = async {
+        let (_, reply) = server.next_request().await.unwrap();
+        reply.send_response(answer(403, &json!({"kind": "Status", "reason": "Forbidden", "message": "no"})));
+    };
+    let request = Request::get("/version");
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    assert!(result.err().unwrap().is_forbidden());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_costs_the_request_timeout_and_no_more_when_sent_once() {
+    let (api, mut server) = mocked();
+    let start = tokio::time::Instant::now();
+    let request = Request::get("/version").once();
+    let silent = async {
+        let held = server.next_request().await;
+        std::future::pending::<()>().await;
+        drop(held);
+    };
+    let failure = tokio::select! {
+        result = api.send(&request) => result.err().unwrap(),
+        () = silent => unreachable!("it is silent"),
+    };
+    assert_eq!(failure.to_string(), "no answer from <https://api:6443> within 10s");
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_json_is_not_quoted() {
+    let (api, mut server) = mocked();
+    let serve = async {
+        let (_, reply) = server.next_request().await.unwrap();
+        let body = Body::from(b"{\"status\": {\"token\": \"eyJ-secret".to_vec());
+        reply.send_response(Response::builder().status(201).body(body).unwrap());
+    };
+    let request = Request::post("/x/token", json!({}));
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    let failure = result.err().unwrap();
+    assert!(!format!("{failure} {failure:?}").contains("secret"), "{failure}");
+}

@@ -1,0 +1,92 @@
+//! Reads the inventory and its includes, and reports its problems.
+
+use std::path::{Path, PathBuf};
+
+use super::CommandContext;
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::inventory::{self, Color, Inventory, Loading, Resolution, Severity, SourceFile, render};
+use crate::layout::Layout;
+use crate::names::Holder;
+
+/// A valid inventory and which file holds which entries.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) inventory: Inventory,
+    pub(super) layout: Layout,
+}
+
+/// Loads the inventory; its warnings go to stderr.
+///
+/// # Errors
+///
+/// If a file cannot be read, or the inventory has an error; all of them are shown.
+pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Loaded, Error> {
+    let resolution = resolve(context, holder)?;
+    let color = if context.printer.colors_stderr() { Color::Always } else { Color::Never };
+    let shown = render(&resolution.problems, &resolution.sources, color);
+    match (resolution.inventory, resolution.layout) {
+        (Some(inventory), Some(layout)) => {
+            context.printer.remark(&shown);
+            Ok(Loaded { inventory, layout })
+        }
+        _ => {
+            context.printer.problem(&shown);
+            let errors = resolution.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+            let name = context.global.inventory.display();
+            let problems = crate::report::count(errors, "problem");
+            Err(Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{name}`: {problems}")))
+        }
+    }
+}
+
+/// Reads and resolves the inventory, whatever its problems.
+pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
+    let holder = match holder {
+        Some(name) => Some(parse_holder(name)?),
+        None => None,
+    };
+    let written = &context.global.inventory;
+    let path = context.environment.directory.join(written);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let failed = Error::unreadable(ExitCode::InvalidInventory, written, &error);
+        if error.kind() == std::io::ErrorKind::NotFound {
+            failed.hint("name the inventory with `--inventory FILE`; `clusters.toml.example` shows what it may say")
+        } else {
+            failed
+        }
+    })?;
+    let root = SourceFile::new(&path, text).named(written.display().to_string());
+    let environment = inventory::Environment { home: context.environment.home.clone(), holder };
+    let mut loading = Loading::start(root, environment);
+    for include in loading.includes() {
+        let mut matches = matching(&include.pattern);
+        matches.retain(|found| *found != path);
+        if matches.is_empty() {
+            loading.unmatched(&include);
+        }
+        for found in matches {
+            match std::fs::read_to_string(&found) {
+                Ok(text) => {
+                    let name = relative(&found, &context.environment.directory);
+                    loading.include(SourceFile::new(&found, text).named(name));
+                }
+                Err(error) => loading.unreadable(&include, &found, &error.to_string()),
+            }
+        }
+    }
+    Ok(loading.finish())
+}
+
+fn parse_holder(name: &str) -> Result<Holder, Error> {
+    inventory::parse_holder(name).map_err(|cause| Error::usage(format!("invalid holder `{name}`")).because(cause))
+}
+
+/// Returns the files that a pattern matches, sorted; a malformed pattern was reported when it was parsed.
+fn matching(pattern: &str) -> Vec<PathBuf> {
+    glob::glob(pattern).map(|paths| paths.filter_map(Result::ok).filter(|path| path.is_file()).collect()).unwrap_or_default()
+}
+
+fn relative(path: &Path, directory: &Path) -> String {
+    path.strip_prefix(directory).unwrap_or(path).display().to_string()
+}

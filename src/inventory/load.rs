@@ -1,0 +1,184 @@
+//! Loading in steps, because the core reads no file: root text → includes → further texts → result.
+//!
+//! The shell expands the [`Include`] patterns and hands the texts back. Pure: no I/O, no clock.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::file::InventoryFile;
+use super::model::Inventory;
+use super::problem::{Place, Problem, Problems, SourceFile, Sources};
+use super::read::Reader;
+use super::resolution::{self, Context};
+use super::syntax;
+use crate::layout::Layout;
+use crate::names::Holder;
+
+/// The version of the inventory format.
+const VERSION: &str = "1";
+
+/// What the inventory's meaning depends on beside its text.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// The home directory, for paths that begin with `~/`.
+    pub home: Option<PathBuf>,
+    /// The holder that overrules the inventory's.
+    pub holder: Option<Holder>,
+}
+
+/// A pattern of files to include.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    /// The absolute pattern, in the syntax of the crate `glob`.
+    pub pattern: String,
+    /// Where it stands.
+    pub place: Place,
+    /// The pattern as it was written.
+    pub written: String,
+}
+
+/// A file's index in the sources, and its content as typed.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) file: usize,
+    pub(super) content: InventoryFile,
+}
+
+/// An inventory of which not every file may be known yet.
+#[derive(Debug)]
+pub struct Loading {
+    environment: Environment,
+    sources: Sources,
+    known: HashSet<PathBuf>,
+    files: Vec<Parsed>,
+    includes: Vec<Include>,
+    problems: Problems,
+    /// Whether a file could not be read to its end, so that what it lacks says nothing.
+    incomplete: bool,
+}
+
+/// What loading leads to.
+#[derive(Debug)]
+pub struct Resolution {
+    /// The inventory, if no problem is an error.
+    pub inventory: Option<Inventory>,
+    /// Which file holds which entries, if the inventory is valid.
+    pub layout: Option<Layout>,
+    /// All problems, in the order of their places.
+    pub problems: Vec<Problem>,
+    /// The files, for showing the problems.
+    pub sources: Sources,
+}
+
+impl Loading {
+    /// Parses the root file.
+    pub fn start(root: SourceFile, environment: Environment) -> Self {
+        let mut loading = Self {
+            environment,
+            sources: Sources::default(),
+            known: HashSet::from([root.path.clone()]),
+            files: vec![],
+            includes: vec![],
+            problems: Problems::default(),
+            incomplete: false,
+        };
+        loading.parse(root);
+        if let Some(patterns) = loading.files.first().and_then(|root| root.content.include.clone()) {
+            let mut ctx = Context::new(&loading.sources, &loading.environment, &mut loading.problems);
+            loading.includes = patterns.value.iter().filter_map(|pattern| ctx.include(pattern)).collect();
+            loading.incomplete |= ctx.incomplete;
+        }
+        loading
+    }
+
+    /// Returns the patterns of the files to include, in their order.
+    pub fn includes(&self) -> Vec<Include> {
+        self.includes.clone()
+    }
+
+    /// Adds an included file. One that is known already, the root among them, is ignored.
+    pub fn include(&mut self, file: SourceFile) {
+        if self.known.insert(file.path.clone()) {
+            self.parse(file);
+        }
+    }
+
+    /// Reports that a pattern matches no file.
+    pub fn unmatched(&mut self, include: &Include) {
+        let message = format!("include pattern `{}` matches no file", include.written);
+        self.problems.push(Problem::error(include.place, message));
+        self.incomplete = true;
+    }
+
+    /// Reports that a file which a pattern matches cannot be read.
+    pub fn unreadable(&mut self, include: &Include, path: &Path, cause: &str) {
+        let message = format!("cannot read included file `{}`: {cause}", path.display());
+        self.problems.push(Problem::error(include.place, message));
+        self.incomplete = true;
+    }
+
+    /// Resolves all files together.
+    pub fn finish(mut self) -> Resolution {
+        let mut ctx = Context::new(&self.sources, &self.environment, &mut self.problems);
+        ctx.incomplete = self.incomplete;
+        let resolved = resolution::resolve(&self.files, &mut ctx);
+        let (inventory, layout) = match resolved {
+            Some((inventory, layout)) if !self.problems.has_errors() => (Some(inventory), Some(layout)),
+            _ => (None, None),
+        };
+        Resolution { inventory, layout, problems: self.problems.into_sorted(), sources: self.sources }
+    }
+
+    fn parse(&mut self, source: SourceFile) {
+        let file = self.sources.add(source);
+        let text = &self.sources.files()[file].text;
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            // What the parser recovered is not read: its gaps would look like further problems.
+            for error in errors {
+                let place = Place::new(file, error.span().unwrap_or(0..0));
+                self.problems.push(Problem::error(place, format!("invalid TOML: {}", error.message().trim_end())));
+            }
+            self.incomplete = true;
+            return;
+        }
+        if let Some(version) = table.get_ref().get("version") {
+            let known = match version.get_ref() {
+                // Another type is reported by the reader.
+                DeValue::Integer(integer) => integer.to_string() == VERSION,
+                _ => true,
+            };
+            if !known {
+                let place = Place::new(file, version.span());
+                let written = &text[version.span()];
+                let message = format!("unknown format version `{written}`");
+                self.problems.push(Problem::error(place, message).hint(format!("this kubemint reads version {VERSION}")));
+                self.incomplete = true;
+                return;
+            }
+        }
+        let mut reader = Reader { file, problems: &mut self.problems, partial: file > 0 };
+        let content = InventoryFile::read_table(table.get_ref(), Place::new(file, 0..0), &mut reader);
+        self.files.push(Parsed { file, content });
+    }
+}
+
+/// Resolves an inventory whose files are all known.
+pub fn resolve(root: SourceFile, included: Vec<SourceFile>, environment: Environment) -> Resolution {
+    let mut loading = Loading::start(root, environment);
+    for file in included {
+        loading.include(file);
+    }
+    loading.finish()
+}
+
+/// Checks the name of a holder that does not come from an inventory.
+///
+/// # Errors
+///
+/// If it is no DNS label; the error is a sentence about it.
+pub fn parse_holder(name: &str) -> Result<Holder, String> {
+    syntax::dns_label(name).map(|()| Holder::new(name))
+}

@@ -1,0 +1,87 @@
+//! What paths in an inventory mean: `~/` is the home directory, and a relative path starts at the
+//! directory of the file that it stands in. Pure: no I/O.
+
+use std::path::PathBuf;
+
+use super::Context;
+use crate::inventory::load::Include;
+use crate::inventory::paths::normalise;
+use crate::inventory::problem::{At, Problem};
+use crate::inventory::template;
+
+impl Context<'_> {
+    /// Resolves the path that is the value of a key.
+    pub(super) fn path(&mut self, key: &str, path: &At<String>) -> Option<PathBuf> {
+        let (base, rest) = self.base(key, path)?;
+        Some(normalise(&base.join(rest)))
+    }
+
+    /// Resolves a template of a path: what precedes it is put in literally.
+    pub(super) fn path_template(&mut self, path: &At<String>) -> Option<String> {
+        if path.value.ends_with('/') {
+            self.error(path.place, "`path` must name a file, not a directory");
+            return None;
+        }
+        let (base, rest) = self.base("path", path)?;
+        if rest.starts_with('/') {
+            return Some(rest.to_owned());
+        }
+        let Some(base) = base.to_str() else {
+            self.error(path.place, format!("the directory `{}` is not valid UTF-8", base.display()));
+            return None;
+        };
+        Some(format!("{}/{rest}", template::escape(base.trim_end_matches('/'))))
+    }
+
+    /// Resolves an include pattern: what precedes it is taken literally.
+    pub(in crate::inventory) fn include(&mut self, pattern: &At<String>) -> Option<Include> {
+        let resolved = self.base("include", pattern).and_then(|(base, rest)| {
+            if let Err(error) = glob::Pattern::new(rest) {
+                let place = self.inside(pattern, error.pos.min(pattern.value.len()), 0);
+                self.error(place, format!("`include` is not a valid pattern: {}", error.msg));
+                return None;
+            }
+            if rest.starts_with('/') {
+                return Some(rest.to_owned());
+            }
+            let Some(base) = base.to_str() else {
+                self.error(pattern.place, format!("the directory `{}` is not valid UTF-8", base.display()));
+                return None;
+            };
+            Some(format!("{}/{rest}", glob::Pattern::escape(base.trim_end_matches('/'))))
+        });
+        self.incomplete |= resolved.is_none();
+        let (place, written) = (pattern.place, pattern.value.clone());
+        resolved.map(|pattern| Include { pattern, place, written })
+    }
+
+    /// Splits a path into the directory that it starts at and the rest.
+    fn base<'p>(&mut self, key: &str, path: &'p At<String>) -> Option<(PathBuf, &'p str)> {
+        let text = path.value.as_str();
+        if text.is_empty() || text.contains(char::is_control) {
+            let reason = if text.is_empty() { "be empty" } else { "contain control characters" };
+            self.error(path.place, format!("`{key}` must not {reason}"));
+            return None;
+        }
+        let Some(rest) = text.strip_prefix('~') else {
+            let directory = self.sources.files()[path.place.file()].directory().to_owned();
+            return Some((directory, text));
+        };
+        let rest = match rest.strip_prefix('/') {
+            Some(rest) => rest.trim_start_matches('/'),
+            None if rest.is_empty() => rest,
+            None => {
+                let message = format!("`{key}` begins with `~` and a name, which is not supported");
+                let hint = "write the path from `/`, or `./~…` for a file whose name begins with `~`";
+                self.problems.push(Problem::error(path.place, message).hint(hint));
+                return None;
+            }
+        };
+        let Some(home) = self.environment.home.clone() else {
+            let message = format!("`{key}` begins with `~`, and there is no home directory");
+            self.problems.push(Problem::error(path.place, message).hint("set `HOME`, or write the path from `/`"));
+            return None;
+        };
+        Some((home, rest))
+    }
+}

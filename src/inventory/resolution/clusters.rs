@@ -1,0 +1,195 @@
+//! Clusters: names, labels, admin access and consumer endpoint. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Context;
+use crate::inventory::file::{AdminTable, ClusterTable, ConsumerTable, DefaultsTable};
+use crate::inventory::load::Parsed;
+use crate::inventory::model::{AdminAccess, Cluster, Consumer};
+use crate::inventory::problem::{At, Place, Problem, list};
+use crate::inventory::syntax;
+use crate::names::ClusterName;
+use crate::selector;
+
+/// A cluster, and what its grants need of its table.
+#[derive(Debug)]
+pub(super) struct ResolvedCluster {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) place: Place,
+    /// The namespace of ServiceAccounts that the cluster asks for.
+    pub(super) namespace: Option<String>,
+    /// Whether that namespace is created, if the cluster says so.
+    pub(super) create_namespaces: Option<bool>,
+}
+
+/// All clusters, in the order of the inventory.
+#[derive(Debug, Default)]
+pub(super) struct Clusters {
+    pub(super) list: Vec<ResolvedCluster>,
+    pub(super) by_name: HashMap<String, usize>,
+}
+
+pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Clusters {
+    let no_admin = AdminTable::default();
+    let default_admin = defaults.admin.as_ref().map_or(&no_admin, |admin| &admin.value);
+    let default_admin = Admin::resolve(default_admin, ctx);
+    let mut clusters = Clusters::default();
+    let mut servers: Vec<Option<String>> = vec![];
+    for table in files.iter().filter_map(|parsed| parsed.content.clusters.as_ref()).flat_map(|list| &list.value) {
+        let server = table.value.consumer.as_ref().and_then(|consumer| check_consumer(&consumer.value, ctx));
+        let Some(resolved) = cluster(table, &default_admin, ctx) else {
+            ctx.incomplete = true;
+            continue;
+        };
+        let name = resolved.cluster.name.as_str().to_owned();
+        if let Some(first) = clusters.by_name.get(&name) {
+            let problem = Problem::error(resolved.place, format!("cluster `{name}` is defined twice"));
+            ctx.problems.push(problem.also(clusters.list[*first].place, "it is defined here first"));
+            continue;
+        }
+        clusters.by_name.insert(name, clusters.list.len());
+        clusters.list.push(resolved);
+        servers.push(server);
+    }
+    warn_about_twins(&clusters, &servers, ctx);
+    clusters
+}
+
+/// The keys of `admin` with their paths resolved, because those of the defaults start elsewhere.
+#[derive(Debug)]
+struct Admin {
+    kubeconfig: Option<PathBuf>,
+    /// Whether the key is there and its path cannot be resolved, which was reported.
+    is_broken: bool,
+    context: Option<String>,
+}
+
+impl Admin {
+    fn resolve(table: &AdminTable, ctx: &mut Context<'_>) -> Self {
+        if let Some(context) = &table.context {
+            ctx.check("context", context, syntax::plain_text);
+        }
+        let kubeconfig = table.kubeconfig.as_ref().and_then(|path| ctx.path("kubeconfig", path));
+        Self {
+            is_broken: table.kubeconfig.is_some() && kubeconfig.is_none(),
+            kubeconfig,
+            context: table.context.as_ref().map(|context| context.value.clone()),
+        }
+    }
+}
+
+fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) -> Option<ResolvedCluster> {
+    let ClusterTable { name, labels, namespace, create_namespaces, admin, consumer } = &table.value;
+    let mut resolved_labels = BTreeMap::new();
+    for (key, value) in labels.iter().flat_map(|labels| &labels.value.0) {
+        if let Err(message) = selector::validate_label_key(&key.value) {
+            ctx.error(key.place, message);
+        }
+        if let Err(message) = selector::validate_label_value(&value.value) {
+            ctx.error(value.place, message);
+        }
+        resolved_labels.insert(key.value.clone(), value.value.clone());
+    }
+    if let Some(namespace) = namespace {
+        ctx.check("namespace", namespace, syntax::dns_label);
+    }
+    let admin = admin.as_ref().map(|admin| Admin::resolve(&admin.value, ctx));
+    let admin = admin.as_ref();
+    let place = name.as_ref().map_or(table.place, |name| name.place);
+    let kubeconfig = admin.and_then(|admin| admin.kubeconfig.clone()).or_else(|| defaults.kubeconfig.clone());
+    if kubeconfig.is_none() && !defaults.is_broken && !admin.is_some_and(|admin| admin.is_broken) {
+        let hint = "set `admin = { kubeconfig = \"…\" }` in `[defaults]` or in the cluster";
+        ctx.problems.push(Problem::error(place, "the cluster has no admin kubeconfig").hint(hint));
+    }
+    let name = name.as_ref()?;
+    ctx.check("cluster name", name, syntax::cluster_name);
+    let context = admin.and_then(|admin| admin.context.clone()).or_else(|| defaults.context.clone());
+    let cluster = Cluster {
+        name: ClusterName::new(&name.value),
+        labels: resolved_labels,
+        admin: AdminAccess {
+            kubeconfig: kubeconfig.unwrap_or_default(),
+            context: context.unwrap_or_else(|| name.value.clone()),
+        },
+        consumer: consumer.as_ref().map(|consumer| resolve_consumer(&consumer.value, ctx)).unwrap_or_default(),
+    };
+    Some(ResolvedCluster {
+        cluster: Arc::new(cluster),
+        place,
+        namespace: namespace.as_ref().map(|namespace| namespace.value.clone()),
+        create_namespaces: create_namespaces.as_ref().map(|create| create.value),
+    })
+}
+
+/// Checks the endpoint and returns its server in comparable form. The URLs are not quoted: one that
+/// is not valid may hold a password.
+fn check_consumer(consumer: &ConsumerTable, ctx: &mut Context<'_>) -> Option<String> {
+    if let Some(name) = &consumer.tls_server_name {
+        ctx.check("tls-server-name", name, syntax::server_name);
+    }
+    if let Some(proxy) = &consumer.proxy_url
+        && let Err(reason) = syntax::proxy_url(&proxy.value)
+    {
+        ctx.error(proxy.place, format!("`proxy-url` is not valid: {reason}"));
+    }
+    let server = consumer.server.as_ref()?;
+    let checked = syntax::server_url(&server.value);
+    if let Err(reason) = &checked {
+        ctx.error(server.place, format!("`server` is not valid: {reason}"));
+    }
+    checked.ok()
+}
+
+fn resolve_consumer(consumer: &ConsumerTable, ctx: &mut Context<'_>) -> Consumer {
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    let path = consumer.certificate_authority.as_ref();
+    Consumer {
+        server: text(&consumer.server),
+        certificate_authority: path.and_then(|path| ctx.path("certificate-authority", path)),
+        tls_server_name: text(&consumer.tls_server_name),
+        proxy_url: text(&consumer.proxy_url),
+        verify: consumer.verify.as_ref().map(|at| at.value).unwrap_or_default(),
+    }
+}
+
+/// Warns about names that seem to mean the same API server.
+fn warn_about_twins(clusters: &Clusters, servers: &[Option<String>], ctx: &mut Context<'_>) {
+    let admin = |cluster: &ResolvedCluster| {
+        let admin = &cluster.cluster.admin;
+        (!admin.kubeconfig.as_os_str().is_empty()).then(|| (admin.kubeconfig.clone(), admin.context.clone()))
+    };
+    for twins in groups(clusters.list.iter().map(admin)) {
+        warn(&twins, "the same admin kubeconfig and context", clusters, ctx);
+    }
+    for twins in groups(servers.iter().cloned()) {
+        warn(&twins, "the same consumer server", clusters, ctx);
+    }
+}
+
+/// Returns the indices of equal values, for each value that occurs more than once, in order.
+fn groups<K: Hash + Eq>(keys: impl Iterator<Item = Option<K>>) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = vec![];
+    let mut by_key: HashMap<K, usize> = HashMap::new();
+    for (index, key) in keys.enumerate() {
+        if let Some(key) = key {
+            let group = *by_key.entry(key).or_insert(groups.len());
+            match groups.get_mut(group) {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
+    }
+    groups.retain(|group| group.len() > 1);
+    groups
+}
+
+fn warn(twins: &[usize], what: &str, clusters: &Clusters, ctx: &mut Context<'_>) {
+    let names = twins.iter().map(|index| clusters.list[*index].cluster.name.as_str());
+    let message = format!("clusters {} have {what}", list(names, 5));
+    let problem = Problem::warning(clusters.list[twins[1]].place, message);
+    let problem = problem.hint("keep one name for each API server; two would fight over the same objects");
+    ctx.problems.push(problem.also(clusters.list[twins[0]].place, "the first of them"));
+}

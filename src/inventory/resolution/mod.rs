@@ -1,0 +1,163 @@
+//! From the tables as typed to the inventory as meant: includes joined, defaults applied, selectors
+//! expanded, every rule checked.
+//!
+//! One file per topic; all of them report to one [`Context`] and go on, so that one run shows every
+//! problem. Pure: no I/O, no clock. Start with [`resolve`].
+
+mod anchor;
+mod clusters;
+mod grants;
+mod outputs;
+mod profiles;
+mod rules;
+mod selection;
+
+use std::time::Duration;
+
+use super::file::{DefaultsTable, InventoryFile};
+use super::load::{Environment, Parsed};
+use super::model::{Inventory, MissingNamespace, RunPolicy};
+use super::problem::{At, Place, Problem, Problems, Sources};
+use super::syntax::{self, Verdict};
+use crate::layout::Layout;
+use crate::names::{DEFAULT_HOLDER, Holder, InventoryName};
+
+/// What every topic needs.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) environment: &'a Environment,
+    pub(super) problems: &'a mut Problems,
+    /// Whether something that others refer to is missing or broken, so that what nobody refers to,
+    /// or what finds nothing, is no news.
+    pub(super) incomplete: bool,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(sources: &'a Sources, environment: &'a Environment, problems: &'a mut Problems) -> Self {
+        Self { sources, environment, problems, incomplete: false }
+    }
+
+    fn error(&mut self, place: Place, message: impl Into<String>) {
+        self.problems.push(Problem::error(place, message));
+    }
+
+    /// Checks a text against a rule and reports `` `key` … is not valid ``.
+    fn check(&mut self, what: &str, text: &At<String>, rule: fn(&str) -> Verdict) {
+        if let Err(reason) = rule(&text.value) {
+            self.error(text.place, format!("{what} {} is not valid: {reason}", quote(&text.value)));
+        }
+    }
+
+    /// Returns the place of a part of a string, or that of the string where escapes shift it.
+    fn inside(&self, text: &At<String>, offset: usize, length: usize) -> Place {
+        let span = text.place.span();
+        let raw = self.sources.files()[text.place.file()].text.get(span.clone()).unwrap_or_default();
+        match raw.find(&text.value).filter(|_| !text.value.is_empty()) {
+            Some(at) => {
+                let start = span.start + at + offset;
+                Place::new(text.place.file(), start..start + length)
+            }
+            None => text.place,
+        }
+    }
+}
+
+/// Puts a literal in backticks; control characters and excess length are not shown.
+fn quote(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    format!("`{shown}{}`", if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
+}
+
+/// Returns whether a missing namespace is created.
+fn missing(create: bool) -> MissingNamespace {
+    if create { MissingNamespace::Create } else { MissingNamespace::Block }
+}
+
+/// Resolves all files together; `None` if the root file could not be read at all.
+pub(super) fn resolve(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, Layout)> {
+    for parsed in files.iter().filter(|parsed| parsed.file > 0) {
+        refuse_root_keys(&parsed.content, ctx);
+    }
+    let root = files.iter().find(|parsed| parsed.file == 0);
+    let empty = InventoryFile::default();
+    let root_content = root.map_or(&empty, |parsed| &parsed.content);
+    ctx.incomplete |= root.is_none();
+
+    let no_defaults = DefaultsTable::default();
+    let defaults = root_content.defaults.as_ref().map_or(&no_defaults, |defaults| &defaults.value);
+    if let Some(name) = &root_content.name {
+        ctx.check("inventory name", name, syntax::dns_label);
+    }
+    if let Some(holder) = &root_content.holder {
+        ctx.check("holder", holder, syntax::dns_label);
+    }
+    let run = run_policy(defaults, ctx);
+    let clusters = clusters::resolve(files, defaults, ctx);
+    let profiles = profiles::resolve(files, defaults, ctx);
+    let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);
+    let outputs = outputs::resolve(files, &clusters, &profiles, &granted, ctx);
+
+    let holder = match (&ctx.environment.holder, &root_content.holder) {
+        (Some(holder), _) => holder.clone(),
+        (None, Some(holder)) => Holder::new(&holder.value),
+        (None, None) => Holder::new(DEFAULT_HOLDER),
+    };
+    let inventory = Inventory {
+        name: InventoryName::new(root_content.name.as_ref().map_or("", |name| &name.value)),
+        holder,
+        clusters: clusters.list.iter().map(|resolved| resolved.cluster.clone()).collect(),
+        profiles: profiles.list.iter().map(|p| (p.profile.name.clone(), p.profile.clone())).collect(),
+        grants: granted.list.into_iter().map(|granted| granted.grant).collect(),
+        outputs: outputs.iter().map(|resolved| resolved.output.clone()).collect(),
+        run,
+    };
+    if ctx.incomplete {
+        return None;
+    }
+    let layout = outputs::check_layout(&inventory, &outputs, ctx)?;
+    Some((inventory, layout))
+}
+
+/// Refuses what only the file that includes the others may say.
+fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
+    let keys = [
+        ("name", included.name.as_ref().map(|at| at.place)),
+        ("holder", included.holder.as_ref().map(|at| at.place)),
+        ("include", included.include.as_ref().map(|at| at.place)),
+        ("defaults", included.defaults.as_ref().map(|at| at.place)),
+    ];
+    for (key, place) in keys {
+        if let Some(place) = place {
+            let name = ctx.sources.files()[0].name.clone();
+            let problem = Problem::error(place, format!("`{key}` is not allowed in an included file"));
+            ctx.problems.push(problem.hint(format!("say it in `{name}`")));
+        }
+    }
+}
+
+fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
+    let concurrency = defaults.concurrency.as_ref();
+    if let Some(at) = concurrency.filter(|at| !(1..=4096).contains(&at.value)) {
+        ctx.error(at.place, format!("`concurrency` must be between 1 and 4096, not {}", at.value));
+    }
+    let run = RunPolicy {
+        concurrency: concurrency.map_or(64, |at| usize::try_from(at.value).unwrap_or(usize::MAX)),
+        request_timeout: defaults.request_timeout.as_ref().map_or(Duration::from_secs(10), |at| at.value),
+        cluster_timeout: defaults.cluster_timeout.as_ref().map_or(Duration::from_secs(60), |at| at.value),
+    };
+    let timeouts = [("request-timeout", &defaults.request_timeout), ("cluster-timeout", &defaults.cluster_timeout)];
+    for (key, at) in timeouts {
+        if let Some(at) = at.as_ref().filter(|at| at.value < Duration::from_secs(1)) {
+            ctx.error(at.place, format!("`{key}` must be at least `1s`"));
+        }
+    }
+    let place = defaults.request_timeout.as_ref().or(defaults.cluster_timeout.as_ref()).map(|at| at.place);
+    if let Some(place) = place.filter(|_| run.request_timeout > run.cluster_timeout) {
+        let (request, cluster) = (super::duration::show(run.request_timeout), super::duration::show(run.cluster_timeout));
+        ctx.error(place, format!("`request-timeout` (`{request}`) is longer than `cluster-timeout` (`{cluster}`)"));
+    }
+    run
+}
+

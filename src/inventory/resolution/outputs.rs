@@ -1,0 +1,253 @@
+//! Outputs: templates, which grants they hold, and what the files that come of them collide with.
+//! Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::clusters::Clusters;
+use super::grants::Grants;
+use super::profiles::Profiles;
+use super::selection::select;
+use super::{Context, quote};
+use crate::inventory::file::OutputTable;
+use crate::inventory::load::Parsed;
+use crate::inventory::model::{Inventory, Output};
+use crate::inventory::paths;
+use crate::inventory::problem::{At, Place, Problem, list};
+use crate::inventory::render::count;
+use crate::inventory::syntax;
+use crate::inventory::template::{Template, TemplateErrorKind, VARIABLES};
+use crate::layout::{Collision, CollisionKind, DEFAULT_CONTEXT, Layout};
+
+/// An output, and where its keys stand.
+#[derive(Debug)]
+pub(super) struct ResolvedOutput {
+    pub(super) output: Output,
+    place: Place,
+    path: Place,
+    context: Option<Place>,
+    cluster: Option<Place>,
+    user: Option<Place>,
+    current_context: Option<Place>,
+}
+
+pub(super) fn resolve(
+    files: &[Parsed],
+    clusters: &Clusters,
+    profiles: &Profiles,
+    grants: &Grants,
+    ctx: &mut Context<'_>,
+) -> Vec<ResolvedOutput> {
+    let tables = files.iter().filter_map(|parsed| parsed.content.outputs.as_ref()).flat_map(|list| &list.value);
+    let outputs: Vec<ResolvedOutput> =
+        tables.filter_map(|table| output(table, clusters, profiles, grants, ctx)).collect();
+    if !ctx.incomplete {
+        for resolved in outputs.iter().filter(|resolved| resolved.output.grants.is_empty()) {
+            ctx.problems.push(Problem::warning(resolved.place, "no grant reaches this output"));
+        }
+        warn_about_tokenless(&outputs, profiles, grants, ctx);
+    }
+    outputs
+}
+
+fn output(
+    table: &At<OutputTable>,
+    clusters: &Clusters,
+    profiles: &Profiles,
+    grants: &Grants,
+    ctx: &mut Context<'_>,
+) -> Option<ResolvedOutput> {
+    let output = &table.value;
+    let names = [&output.context, &output.cluster, &output.user, &output.current_context];
+    for template in names.into_iter().flatten() {
+        check_template(template, ctx);
+    }
+    if let Some(namespace) = &output.namespace {
+        ctx.check("namespace", namespace, syntax::dns_label);
+    }
+    let selected = select(output.selector.as_ref(), output.clusters.as_ref(), clusters, ctx);
+    let wanted: Option<BTreeSet<usize>> = output
+        .profiles
+        .as_ref()
+        .map(|names| names.value.iter().filter_map(|name| profiles.find(name, ctx)).collect());
+    if let Some(names) = output.profiles.as_ref().filter(|names| names.value.is_empty()) {
+        ctx.error(names.place, "the output names no profile");
+    }
+    let path = output.path.as_ref().and_then(|path| {
+        let is_good = check_template(path, ctx);
+        ctx.path_template(path).filter(|_| is_good).map(|text| (text, path.place))
+    });
+    let Some((path, path_place)) = path else {
+        ctx.incomplete = true;
+        return None;
+    };
+    let holds = |granted: &super::grants::Granted| {
+        selected.as_ref().is_none_or(|selected| selected[granted.cluster])
+            && wanted.as_ref().is_none_or(|wanted| wanted.contains(&granted.profile))
+    };
+    let held = grants.list.iter().enumerate().filter(|(_, granted)| holds(granted));
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    let place = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
+    Some(ResolvedOutput {
+        output: Output {
+            path,
+            context: text(&output.context).unwrap_or_else(|| DEFAULT_CONTEXT.to_owned()),
+            cluster: text(&output.cluster),
+            user: text(&output.user),
+            namespace: text(&output.namespace),
+            current_context: text(&output.current_context),
+            grants: held.map(|(index, _)| index).collect(),
+        },
+        place: table.place,
+        path: path_place,
+        context: place(&output.context),
+        cluster: place(&output.cluster),
+        user: place(&output.user),
+        current_context: place(&output.current_context),
+    })
+}
+
+fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
+    if let Err(reason) = syntax::plain_text(&text.value) {
+        ctx.error(text.place, format!("the template is not valid: {reason}"));
+        ctx.incomplete = true;
+        return false;
+    }
+    let Err(error) = Template::parse(&text.value) else {
+        return true;
+    };
+    let place = ctx.inside(text, error.offset, error.length);
+    let problem = match error.kind {
+        TemplateErrorKind::UnknownVariable(name) => {
+            let mut problem = Problem::error(place, format!("unknown variable {}", quote(&format!("{{{name}}}"))));
+            let nearest = ctx.problems.nearest(&name, VARIABLES);
+            problem.hint = Some(match nearest {
+                Some(nearest) => format!("did you mean `{{{nearest}}}`?"),
+                None => "the variables are `{cluster}`, `{profile}`, `{inventory}` and `{holder}`".to_owned(),
+            });
+            problem
+        }
+        TemplateErrorKind::LoneBrace(brace) => {
+            Problem::error(place, format!("`{brace}` has no counterpart")).hint(format!("write `{brace}{brace}` for a brace"))
+        }
+    };
+    ctx.problems.push(problem);
+    ctx.incomplete = true;
+    false
+}
+
+/// Warns about grants that get objects and no token, once for each profile.
+fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants: &Grants, ctx: &mut Context<'_>) {
+    let mut is_held = vec![false; grants.list.len()];
+    for index in outputs.iter().flat_map(|resolved| &resolved.output.grants) {
+        is_held[*index] = true;
+    }
+    let mut lacking: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, granted) in grants.list.iter().enumerate().filter(|(index, _)| !is_held[*index]) {
+        lacking.entry(granted.profile).or_default().push(index);
+    }
+    for (profile, lacking) in lacking {
+        let names = lacking.iter().map(|index| grants.list[*index].grant.cluster.name.as_str());
+        let message = format!(
+            "no output holds profile `{}` on {}, so no token is minted: {}",
+            profiles.list[profile].profile.name,
+            count(lacking.len(), "cluster"),
+            list(names, 3)
+        );
+        let problem = Problem::warning(grants.list[lacking[0]].place, message);
+        ctx.problems.push(problem.hint("add an `[[outputs]]` that holds it"));
+    }
+}
+
+/// Computes which file holds which entries, and reports what cannot be written.
+pub(super) fn check_layout(
+    inventory: &Inventory,
+    outputs: &[ResolvedOutput],
+    ctx: &mut Context<'_>,
+) -> Option<Layout> {
+    match Layout::compute(inventory, &inventory.holder) {
+        Ok(layout) => {
+            check_current_contexts(&layout, outputs, ctx);
+            check_targets(&layout, inventory, outputs, ctx);
+            Some(layout)
+        }
+        Err(collisions) => {
+            report_collisions(&collisions, inventory, outputs, ctx);
+            None
+        }
+    }
+}
+
+/// Reports collisions, those of the same kind between the same two outputs together.
+fn report_collisions(
+    collisions: &[Collision],
+    inventory: &Inventory,
+    outputs: &[ResolvedOutput],
+    ctx: &mut Context<'_>,
+) {
+    let mut together: BTreeMap<(usize, usize, CollisionKind), Vec<&Collision>> = BTreeMap::new();
+    for collision in collisions {
+        let key = (collision.second.output, collision.first.output, collision.kind);
+        together.entry(key).or_default().push(collision);
+    }
+    for ((second, first, kind), collisions) in together {
+        let mut message = collisions[0].describe(inventory);
+        if collisions.len() > 1 {
+            message.push_str(&format!(", and {} like this", count(collisions.len() - 1, "more collision")));
+        }
+        let output = &outputs[second];
+        let place = match kind {
+            CollisionKind::Context => output.context,
+            CollisionKind::Cluster => output.cluster.or(output.context),
+            CollisionKind::User => output.user.or(output.context),
+            CollisionKind::CurrentContext => output.current_context,
+            CollisionKind::Directory => None,
+        };
+        let mut problem = Problem::error(place.unwrap_or(output.path), message);
+        problem.hint = collisions[0].hint(inventory);
+        if first != second {
+            problem = problem.also(outputs[first].path, "the other output");
+        }
+        ctx.problems.push(problem);
+    }
+}
+
+/// Refuses a `current-context` that none of the output's files has.
+fn check_current_contexts(
+    layout: &Layout,
+    outputs: &[ResolvedOutput],
+    ctx: &mut Context<'_>,
+) {
+    for index in layout.dangling.iter().copied() {
+        let output = &outputs[index];
+        let written = output.output.current_context.as_deref().unwrap_or_default();
+        let files = layout.files.iter().filter(|file| file.outputs.contains(&index));
+        let contexts = files.flat_map(|file| file.entries.iter().map(|entry| entry.context.as_str()));
+        let message = format!("no file of this output has the context {}", quote(written));
+        let mut problem = Problem::error(output.current_context.unwrap_or(output.place), message);
+        problem.hint = ctx.problems.suggest("contexts", written, contexts);
+        ctx.problems.push(problem);
+    }
+}
+
+/// Refuses files that are input, and warns about those that provision.
+fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
+    let files: Vec<PathBuf> =
+        ctx.sources.files().iter().map(|file| paths::normalise(&file.path)).collect();
+    let mut sources: HashMap<&Path, &str> = files.iter().map(|file| (file.as_path(), "the inventory")).collect();
+    let authorities = inventory.clusters.iter().filter_map(|cluster| cluster.consumer.certificate_authority.as_deref());
+    sources.extend(authorities.map(|path| (path, "a `certificate-authority`")));
+    let admins: HashSet<&Path> =
+        inventory.clusters.iter().map(|cluster| cluster.admin.kubeconfig.as_path()).collect();
+    for file in &layout.files {
+        let output = &outputs[file.outputs[0]];
+        let shown = quote(&file.path.to_string_lossy());
+        if let Some(what) = sources.get(file.path.as_path()) {
+            ctx.error(output.path, format!("the output would overwrite {what} {shown}"));
+        } else if admins.contains(file.path.as_path()) {
+            let message = format!("the output is merged into the admin kubeconfig {shown}");
+            let problem = Problem::warning(output.path, message);
+            ctx.problems.push(problem.hint("its own entries stay; give the output a file of its own to keep them apart"));
+        }
+    }
+}

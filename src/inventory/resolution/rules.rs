@@ -1,0 +1,107 @@
+//! RBAC rules: what Kubernetes would refuse, and what would never match. Pure.
+
+use super::Context;
+use crate::inventory::file::{RuleTable, Strings};
+use crate::inventory::model::Rule;
+use crate::inventory::problem::{At, Problem};
+
+/// Where a rule holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    Cluster,
+    Namespace,
+}
+
+/// Resolves rules as `pkg/apis/rbac/validation` of Kubernetes would accept them.
+pub(super) fn resolve(rules: Option<&At<Vec<At<RuleTable>>>>, scope: Scope, ctx: &mut Context<'_>) -> Vec<Rule> {
+    let rules = rules.into_iter().flat_map(|rules| &rules.value);
+    rules
+        .map(|table| {
+            check(table, scope, ctx);
+            let rule = &table.value;
+            Rule {
+                api_groups: texts(rule.api_groups.as_ref()),
+                resources: texts(rule.resources.as_ref()),
+                verbs: texts(rule.verbs.as_ref()),
+                resource_names: texts(rule.resource_names.as_ref()),
+                non_resource_urls: texts(rule.non_resource_urls.as_ref()),
+            }
+        })
+        .collect()
+}
+
+/// Returns the values of a list.
+pub(super) fn texts(list: Option<&At<Strings>>) -> Vec<String> {
+    elements(list).map(|at| at.value.clone()).collect()
+}
+
+/// Returns the elements of a list that may be absent.
+pub(super) fn elements(list: Option<&At<Strings>>) -> impl Iterator<Item = &At<String>> {
+    list.into_iter().flat_map(|list| &list.value)
+}
+
+fn check(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
+    let RuleTable { api_groups, resources, verbs, resource_names, non_resource_urls } = &table.value;
+    let is_given = |list: &Option<At<Strings>>| elements(list.as_ref()).next().is_some();
+    if let Some(verbs) = verbs.as_ref().filter(|verbs| verbs.value.is_empty()) {
+        ctx.error(verbs.place, "the rule has no verbs");
+    }
+    match (is_given(resources), is_given(non_resource_urls)) {
+        (false, false) => {
+            ctx.error(table.place, "the rule has neither `resources` nor `non-resource-urls`");
+        }
+        (true, true) => {
+            let message = "the rule has both `resources` and `non-resource-urls`";
+            ctx.problems.push(Problem::error(table.place, message).hint("make two rules of it"));
+        }
+        (true, false) if !is_given(api_groups) => {
+            let hint = "the core group, of pods and the like, is `api-groups = [\"\"]`";
+            ctx.problems.push(Problem::error(table.place, "the rule has no `api-groups`").hint(hint));
+        }
+        (true, false) => {}
+        (false, true) => check_urls(table, scope, ctx),
+    }
+    for (key, list) in [("verbs", verbs), ("resources", resources), ("resource-names", resource_names)] {
+        for empty in elements(list.as_ref()).filter(|text| text.value.is_empty()) {
+            ctx.error(empty.place, format!("`{key}` must not hold an empty string"));
+        }
+    }
+    // The API server accepts these and they match nothing, which is never what was meant.
+    for (key, list) in [("verb", verbs), ("resource", resources)] {
+        for text in elements(list.as_ref()).filter(|text| text.value.contains(char::is_uppercase)) {
+            let message = format!("{key} `{}` matches nothing: {key}s are lowercase", text.value);
+            let hint = format!("write `{}`", text.value.to_lowercase());
+            ctx.problems.push(Problem::warning(text.place, message).hint(hint));
+        }
+    }
+    for group in elements(api_groups.as_ref()) {
+        let hint = match group.value.split_once('/') {
+            Some((group, _)) => format!("write `\"{group}\"`, without the version"),
+            None if matches!(group.value.as_str(), "core" | "v1") => "the core group is `\"\"`".to_owned(),
+            None => continue,
+        };
+        let message = format!("API group `{}` matches nothing", group.value);
+        ctx.problems.push(Problem::warning(group.place, message).hint(hint));
+    }
+}
+
+fn check_urls(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
+    let RuleTable { api_groups, resource_names, non_resource_urls, .. } = &table.value;
+    for (key, list) in [("api-groups", api_groups), ("resource-names", resource_names)] {
+        if let Some(list) = list.as_ref().filter(|list| !list.value.is_empty()) {
+            ctx.error(list.place, format!("a rule with `non-resource-urls` must not have `{key}`"));
+        }
+    }
+    if let Some(urls) = non_resource_urls.as_ref().filter(|_| scope == Scope::Namespace) {
+        let problem = Problem::error(urls.place, "`non-resource-urls` cannot be granted in a namespace");
+        ctx.problems.push(problem.hint("put the rule into `cluster-rules`"));
+    }
+    for url in elements(non_resource_urls.as_ref()) {
+        // `*` stands for everything, or at the end of a path for everything below it.
+        let path = url.value.strip_suffix('*').unwrap_or(&url.value);
+        if url.value != "*" && (!path.starts_with('/') || path.contains('*')) {
+            let message = format!("`{}` is no URL path: it must begin with `/`, and only end with `*`", url.value);
+            ctx.error(url.place, message);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Which clusters a grant or an output means: a selector, names, or both. Pure.
+
+use std::collections::BTreeSet;
+
+use super::clusters::Clusters;
+use super::{Context, quote};
+use crate::inventory::file::Strings;
+use crate::inventory::problem::{At, Problem};
+use crate::selector::Selector;
+
+/// Returns for each cluster whether it is meant: the union of the selector's and the named ones.
+///
+/// `None` if neither key is there; what that means depends on the table.
+pub(super) fn select(
+    selector: Option<&At<String>>,
+    names: Option<&At<Strings>>,
+    clusters: &Clusters,
+    ctx: &mut Context<'_>,
+) -> Option<Vec<bool>> {
+    if selector.is_none() && names.is_none() {
+        return None;
+    }
+    let mut selected = vec![false; clusters.list.len()];
+    if let Some(text) = selector {
+        match Selector::parse(&text.value) {
+            Ok(parsed) => {
+                for (index, resolved) in clusters.list.iter().enumerate() {
+                    selected[index] = parsed.matches(&resolved.cluster.labels);
+                }
+                if !selected.contains(&true) && !ctx.incomplete {
+                    warn_unmatched(text, &parsed, clusters, ctx);
+                }
+            }
+            Err(error) => {
+                let place = ctx.inside(text, error.offset, error.length);
+                ctx.error(place, format!("invalid selector: {}", error.message));
+                ctx.incomplete = true;
+            }
+        }
+    }
+    for name in names.into_iter().flat_map(|names| &names.value) {
+        match clusters.by_name.get(&name.value) {
+            Some(index) => selected[*index] = true,
+            None => {
+                let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
+                let mut problem = Problem::error(name.place, format!("unknown cluster {}", quote(&name.value)));
+                problem.hint = ctx.problems.suggest("clusters", &name.value, known);
+                ctx.problems.push(problem);
+                ctx.incomplete = true;
+            }
+        }
+    }
+    if let Some(names) = names.filter(|names| names.value.is_empty() && selector.is_none() && !ctx.incomplete) {
+        ctx.problems.push(Problem::warning(names.place, "`clusters` names no cluster"));
+    }
+    Some(selected)
+}
+
+fn warn_unmatched(text: &At<String>, selector: &Selector, clusters: &Clusters, ctx: &mut Context<'_>) {
+    let mut problem = Problem::warning(text.place, format!("selector {} matches no cluster", quote(&text.value)));
+    let known: BTreeSet<&str> =
+        clusters.list.iter().flat_map(|resolved| resolved.cluster.labels.keys().map(String::as_str)).collect();
+    if let Some(key) = selector.keys().find(|key| !known.contains(key)) {
+        problem.label = format!("no cluster has the label `{key}`");
+        problem.hint = ctx.problems.suggest("labels", key, known.iter().copied());
+    }
+    ctx.problems.push(problem);
+}

@@ -1,0 +1,215 @@
+//! Edits of files in the styles that people and tools write.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+struct Order(&'static [&'static str]);
+
+impl Ranking for Order {
+    fn rank(&self, _: List, name: &str) -> Option<usize> {
+        self.0.iter().position(|known| *known == name)
+    }
+}
+
+fn user(name: &str) -> Edit {
+    Edit::Upsert { list: List::Users, entry: json!({"name": name, "user": {"token": "t"}}) }
+}
+
+fn check(before: &str, edits: &[Edit], expected: &str) {
+    let after = edit(before.as_bytes(), edits, &Unranked).unwrap();
+    assert_eq!(String::from_utf8(after).unwrap(), expected);
+}
+
+fn refuses(before: &str) {
+    let error = edit(before.as_bytes(), &[user("b")], &Unranked).unwrap_err();
+    assert!(matches!(error, EditError::Refused(_)), "{error}");
+    assert!(check_editable(before.as_bytes()).is_err() || !before.contains("users"), "{before:?}");
+}
+
+#[test]
+fn a_new_file_has_the_keys_that_kubectl_writes() {
+    let context = Edit::CurrentContext("a".to_owned());
+    check(
+        "",
+        &[user("a"), context],
+        "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: a\nkind: Config\nusers:\n- name: a\n  user:\n    \
+         token: t\n",
+    );
+}
+
+#[test]
+fn an_entry_is_replaced_where_it_stands() {
+    check(
+        "users:\n# first\n- name: a # mine\n  user:\n    token: old # trailing\n# second\n- name: z\n  user: {}\n",
+        &[user("a")],
+        "users:\n# first\n- name: a\n  user:\n    token: t # trailing\n# second\n- name: z\n  user: {}\n",
+    );
+}
+
+#[test]
+fn the_style_of_the_neighbours_is_followed() {
+    check(
+        "users:\n  -   user:\n          token: x\n      name: a\nkind: Config\n",
+        &[user("b")],
+        "users:\n  -   user:\n          token: x\n      name: a\n  -   user:\n          token: t\n      name: b\nkind: Config\n",
+    );
+}
+
+#[test]
+fn line_ends_byte_order_marks_and_a_missing_final_line_end_stay() {
+    check(
+        "\u{feff}users:\r\n- name: a\r\n  user: {}",
+        &[user("b")],
+        "\u{feff}users:\r\n- name: a\r\n  user: {}\r\n- name: b\r\n  user:\r\n    token: t",
+    );
+}
+
+#[test]
+fn json_stays_json() {
+    check(
+        "{\"kind\": \"Config\", \"users\": [{\"name\": \"a\", \"user\": {}}]}",
+        &[user("b"), Edit::CurrentContext("c".to_owned())],
+        "{\"kind\": \"Config\", \"users\": [{\"name\": \"a\", \"user\": {}}, {\"name\":\"b\",\"user\":{\"token\":\"t\"}}], \
+         \"current-context\": \"c\"}",
+    );
+    check("{}", &[user("b")], "{\"users\": [{\"name\":\"b\",\"user\":{\"token\":\"t\"}}]}");
+}
+
+#[test]
+fn flow_lists_in_a_block_file_are_edited() {
+    check(
+        "users: [{name: a, user: {}}] # all\n",
+        &[user("b")],
+        "users: [{name: a, user: {}}, {\"name\":\"b\",\"user\":{\"token\":\"t\"}}] # all\n",
+    );
+    check("users: []\nkind: Config\n", &[user("b")], "users:\n- name: b\n  user:\n    token: t\nkind: Config\n");
+    check("users:\nkind: Config\n", &[user("b")], "users:\n- name: b\n  user:\n    token: t\nkind: Config\n");
+}
+
+#[test]
+fn a_missing_key_goes_to_the_end_or_before_the_document_end() {
+    check("kind: Config\n", &[user("b")], "kind: Config\nusers:\n- name: b\n  user:\n    token: t\n");
+    check("kind: Config\n...\n", &[user("b")], "kind: Config\nusers:\n- name: b\n  user:\n    token: t\n...\n");
+}
+
+#[test]
+fn nasty_names_are_quoted() {
+    let after = edit(b"", &["y", "1e3", "a: b", "#x", "null", "ä"].map(user), &Unranked).unwrap();
+    let text = String::from_utf8(after).unwrap();
+    for quoted in ["\"y\"", "\"1e3\"", "\"a: b\"", "\"#x\"", "\"null\"", "\"ä\""] {
+        assert!(text.contains(&format!("- name: {quoted}\n")), "{text}");
+    }
+}
+
+#[test]
+fn new_entries_take_the_place_of_their_rank() {
+    let order = Order(&["a", "b", "c", "d"]);
+    let before = "users:\n# other\n- name: x\n  user: {}\n# of b\n- name: b\n  user: {}\n- name: y\n  user: {}\n";
+    let after = edit(before.as_bytes(), &[user("d"), user("a"), user("c")], &order).unwrap();
+    let text = String::from_utf8(after).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(['-', '#'])).collect();
+    assert_eq!(
+        lines,
+        ["# other", "- name: x", "- name: a", "# of b", "- name: b", "- name: c", "- name: d", "- name: y"]
+    );
+}
+
+#[test]
+fn the_order_of_arrival_does_not_show() {
+    let order = Order(&["a", "b", "c", "d"]);
+    let write = |batches: &[&[&str]]| {
+        batches.iter().fold(vec![], |before, batch| {
+            let edits: Vec<Edit> = batch.iter().map(|name| user(name)).collect();
+            edit(&before, &edits, &order).unwrap()
+        })
+    };
+    let all = write(&[&["a", "b", "c", "d"]]);
+    assert_eq!(write(&[&["c"], &["a", "d"], &["b"]]), all);
+    assert_eq!(write(&[&["d"], &["c"], &["b"], &["a"]]), all);
+}
+
+#[test]
+fn what_kubectl_would_read_differently_is_refused() {
+    for before in [
+        "users: []\n---\nusers: []\n",
+        "users: []\nusers: []\n",
+        "- a\n",
+        "users: text\n",
+        "<<: {}\nusers: []\n",
+        "users:\n- &x {name: a}\nother: &y [1]\nclusters: *y\n",
+        "users:\n- {name: a, name: c}\n- name: b\n  name: d\n",
+        "users:\n- name: b\n- name: b\n",
+        "users: []\n# x\u{2028}current-context: z\n",
+        "users: []\r",
+        "users:\n- name: a\n  user: {token: |\n",
+    ] {
+        refuses(before);
+    }
+}
+
+#[test]
+fn an_anchor_that_is_used_elsewhere_protects_its_entry() {
+    let before = "users:\n- name: b\n  user: &u {token: x}\n- name: c\n  user: *u\n";
+    let error = edit(before.as_bytes(), &[user("b")], &Unranked).unwrap_err();
+    assert!(error.to_string().contains("anchor"), "{error}");
+}
+
+/// One entry in one of the styles in which entries are written.
+fn entry_text(name: &str, style: u8, dash: usize, eol: &str) -> String {
+    let indent = " ".repeat(dash);
+    let lines = match style % 6 {
+        0 => format!("- name: {name}\n  user:\n    token: x\n"),
+        1 => format!("- user:\n    token: \"x\" # why\n  name: '{name}'\n"),
+        2 => format!("- {{name: {name}, user: {{token: x}}}}\n"),
+        3 => format!("# about {name}\n-   name: {name}\n    user:\n        token: >-\n          x\n          y\n"),
+        4 => format!("- name: {name}\n\n  user:\n    # inside\n    token: x\n    # after\n"),
+        _ => format!("- name: {name}\n  user: {{}}\n  unknown: [1, {{a: b}}]\n"),
+    };
+    lines.lines().map(|line| if line.is_empty() { eol.to_owned() } else { format!("{indent}{line}{eol}") }).collect()
+}
+
+proptest! {
+    /// Whatever the style: other entries stay byte for byte, in their order, and ours come and stay.
+    #[test]
+    fn other_entries_are_never_touched(
+        styles in proptest::collection::vec(0_u8..6, 0..6),
+        dash in 0_usize..3,
+        crlf: bool,
+        replaced in proptest::option::of(0_usize..6),
+        final_line_end: bool,
+    ) {
+        let eol = if crlf { "\r\n" } else { "\n" };
+        let others: Vec<String> =
+            styles.iter().enumerate().map(|(at, style)| entry_text(&format!("e{at}"), *style, dash, eol)).collect();
+        let head = format!("# head{eol}kind: Config{eol}users:{eol}");
+        let mut before = format!("{head}{}", others.concat());
+        if !final_line_end {
+            before.truncate(before.trim_end().len());
+        }
+        let replaced = replaced.filter(|at| *at < others.len());
+        let name = replaced.map_or_else(|| "new".to_owned(), |at| format!("e{at}"));
+        let edits = [user(&name), Edit::CurrentContext("c".to_owned())];
+        let after = match edit(before.as_bytes(), &edits, &Unranked) {
+            Ok(after) => String::from_utf8(after).unwrap(),
+            // A block scalar without a line end would change its value; that is refused.
+            Err(EditError::Refused(_)) if !final_line_end => return Ok(()),
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        };
+        let mut rest = after.as_str();
+        for (at, other) in others.iter().enumerate() {
+            if Some(at) == replaced {
+                continue;
+            }
+            let other = other.trim_end();
+            let found = rest.find(other);
+            prop_assert!(found.is_some(), "entry {at} changed:\n{before}\n=>\n{after}");
+            rest = &rest[found.unwrap() + other.len()..];
+        }
+        prop_assert!(after.starts_with(&head));
+        // The same edits again change nothing.
+        let again = edit(after.as_bytes(), &edits, &Unranked).unwrap();
+        prop_assert_eq!(String::from_utf8(again).unwrap(), after);
+    }
+}

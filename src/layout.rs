@@ -1,0 +1,337 @@
+//! Which output file holds which entries, under which names.
+//!
+//! Outputs that expand to the same path share a file. Two grants that would produce the same name
+//! in one file are a [`Collision`], found before anything is contacted. Pure: no I/O, no clock.
+//! Start with [`Layout::compute`].
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::inventory::paths::normalise;
+use crate::inventory::template::{Template, Values};
+use crate::inventory::{Grant, Inventory, Output};
+use crate::names::Holder;
+
+/// The template of context names that cannot collide.
+pub const DEFAULT_CONTEXT: &str = "{profile}@{cluster}";
+
+/// All output files, in the order in which the outputs and grants name them first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The files.
+    pub files: Vec<OutputFile>,
+    /// The outputs whose `current-context` is a context of none of their files.
+    pub dangling: Vec<usize>,
+}
+
+/// One output file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputFile {
+    /// The absolute path, without `.` and `..`.
+    pub path: PathBuf,
+    /// The entries, in the order of the outputs and their grants.
+    pub entries: Vec<OutputEntry>,
+    /// The context that an output names as current, if this file has it.
+    ///
+    /// Without one, whoever writes the file decides: the only context of a file is current.
+    pub current_context: Option<String>,
+    /// The outputs that this file comes from: indices into [`Inventory::outputs`].
+    pub outputs: Vec<usize>,
+}
+
+/// The entries of one grant in one file: a context, a cluster and a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputEntry {
+    /// The grant: an index into [`Inventory::grants`].
+    pub grant: usize,
+    /// The name of the context.
+    pub context: String,
+    /// The name of the cluster entry.
+    pub cluster: String,
+    /// The name of the user entry.
+    pub user: String,
+    /// The namespace of the context.
+    pub namespace: Option<String>,
+}
+
+/// Two things that cannot both be in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collision {
+    /// What collides.
+    pub kind: CollisionKind,
+    /// The file.
+    pub path: PathBuf,
+    /// The name that is produced twice.
+    pub name: String,
+    /// What produces it first.
+    pub first: Origin,
+    /// What produces it again.
+    pub second: Origin,
+}
+
+/// What collides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CollisionKind {
+    /// The name of a context.
+    Context,
+    /// The name of a cluster entry.
+    Cluster,
+    /// The name of a user entry.
+    User,
+    /// Two contexts that would both be current.
+    CurrentContext,
+    /// A file where another file's directory must be.
+    Directory,
+}
+
+/// Where an entry comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The grant: an index into [`Inventory::grants`].
+    pub grant: usize,
+    /// The output: an index into [`Inventory::outputs`].
+    pub output: usize,
+}
+
+impl Layout {
+    /// Computes the files of a resolved inventory.
+    ///
+    /// # Errors
+    ///
+    /// If names collide; every collision is returned.
+    ///
+    /// # Panics
+    ///
+    /// If a template of an output is not valid, which resolving an inventory excludes.
+    pub fn compute(inventory: &Inventory, holder: &Holder) -> Result<Self, Vec<Collision>> {
+        let mut files: Vec<Building> = vec![];
+        let mut by_path: HashMap<PathBuf, usize> = HashMap::new();
+        let mut collisions = vec![];
+        for (output_index, output) in inventory.outputs.iter().enumerate() {
+            let templates = Templates::parse(output);
+            for grant_index in &output.grants {
+                let grant = &inventory.grants[*grant_index];
+                let origin = Origin { grant: *grant_index, output: output_index };
+                let values = values(inventory, holder, grant);
+                let path = normalise(Path::new(&templates.path.expand(values)));
+                let file = *by_path.entry(path).or_insert_with_key(|path| {
+                    files.push(Building::new(path.clone()));
+                    files.len() - 1
+                });
+                if let Some(current) = &templates.current_context {
+                    files[file].wanted.push((current.expand(values), origin));
+                }
+                let context = templates.context.expand(values);
+                let named = |template: &Option<Template>| {
+                    template.as_ref().map_or_else(|| context.clone(), |template| template.expand(values))
+                };
+                let entry = OutputEntry {
+                    grant: *grant_index,
+                    cluster: named(&templates.cluster),
+                    user: named(&templates.user),
+                    namespace: output.namespace.clone(),
+                    context,
+                };
+                collisions.extend(files[file].add(entry, origin));
+            }
+        }
+        collisions.extend(blocked_directories(&files, &by_path));
+        let mut effective: HashSet<usize> = HashSet::new();
+        for file in &mut files {
+            collisions.extend(file.choose_current(&mut effective));
+        }
+        if !collisions.is_empty() {
+            return Err(collisions);
+        }
+        let wants = |output: &Output| output.current_context.is_some() && !output.grants.is_empty();
+        let outputs = inventory.outputs.iter().enumerate();
+        let dangling = outputs.filter(|(index, output)| wants(output) && !effective.contains(index));
+        Ok(Self {
+            dangling: dangling.map(|(index, _)| index).collect(),
+            files: files.into_iter().map(|building| building.file).collect(),
+        })
+    }
+}
+
+impl Collision {
+    /// Says what collides.
+    pub fn describe(&self, inventory: &Inventory) -> String {
+        let (name, path) = (&self.name, self.path.display());
+        let what = match self.kind {
+            CollisionKind::Context => format!("context `{name}`"),
+            CollisionKind::Cluster => format!("cluster entry `{name}`"),
+            CollisionKind::User => format!("user `{name}`"),
+            CollisionKind::CurrentContext => return format!("more than one context would be current in `{path}`: {name}"),
+            CollisionKind::Directory => return format!("`{path}` would be a file and a directory, because of `{name}`"),
+        };
+        let (first, second) = (&inventory.grants[self.first.grant], &inventory.grants[self.second.grant]);
+        let (profile, cluster) = (&first.profile.name, &first.cluster.name);
+        let (other_profile, other_cluster) = (&second.profile.name, &second.cluster.name);
+        let who = match (profile == other_profile, cluster == other_cluster) {
+            (true, true) => {
+                return format!("profile `{profile}` on cluster `{cluster}` produces {what} twice in `{path}`, not the same");
+            }
+            (true, false) => format!("clusters `{cluster}` and `{other_cluster}`"),
+            (false, true) => format!("profiles `{profile}` and `{other_profile}` on cluster `{cluster}`"),
+            (false, false) => {
+                format!("`{profile}` on cluster `{cluster}` and `{other_profile}` on cluster `{other_cluster}`")
+            }
+        };
+        format!("{who} both produce {what} in `{path}`")
+    }
+
+    /// Says how to avoid it.
+    pub fn hint(&self, inventory: &Inventory) -> Option<String> {
+        let output = &inventory.outputs[self.second.output];
+        let is_same_grant = self.first.grant == self.second.grant;
+        let (key, template) = match self.kind {
+            CollisionKind::Context => ("context", Some(&output.context)),
+            CollisionKind::Cluster => ("cluster", output.cluster.as_ref()),
+            CollisionKind::User => ("user", output.user.as_ref()),
+            CollisionKind::CurrentContext => {
+                return Some("name one context, or give the contexts a file each".to_owned());
+            }
+            CollisionKind::Directory => return Some("give one of them another path".to_owned()),
+        };
+        if is_same_grant {
+            return Some("give both outputs the same names and namespace, or another path to one of them".to_owned());
+        }
+        if template.is_some_and(|template| template.contains("{profile}") && template.contains("{cluster}")) {
+            return None;
+        }
+        Some(format!("set `{key} = \"{DEFAULT_CONTEXT}\"` in that `[[outputs]]`"))
+    }
+}
+
+fn values<'a>(inventory: &'a Inventory, holder: &'a Holder, grant: &'a Grant) -> Values<'a> {
+    Values {
+        cluster: grant.cluster.name.as_str(),
+        profile: grant.profile.name.as_str(),
+        inventory: inventory.name.as_str(),
+        holder: holder.as_str(),
+    }
+}
+
+/// The parsed templates of an output.
+#[derive(Debug)]
+struct Templates {
+    path: Template,
+    context: Template,
+    cluster: Option<Template>,
+    user: Option<Template>,
+    current_context: Option<Template>,
+}
+
+impl Templates {
+    fn parse(output: &Output) -> Self {
+        let parse = |text: &String| Template::parse(text).expect("templates were checked when they were resolved");
+        Self {
+            path: parse(&output.path),
+            context: parse(&output.context),
+            cluster: output.cluster.as_ref().map(parse),
+            user: output.user.as_ref().map(parse),
+            current_context: output.current_context.as_ref().map(parse),
+        }
+    }
+}
+
+/// A file that is being put together.
+#[derive(Debug)]
+struct Building {
+    file: OutputFile,
+    origins: Vec<Origin>,
+    /// The entry that has each name.
+    contexts: HashMap<String, usize>,
+    clusters: HashMap<String, usize>,
+    users: HashMap<String, usize>,
+    /// The contexts that outputs want as current.
+    wanted: Vec<(String, Origin)>,
+}
+
+impl Building {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            file: OutputFile { path, entries: vec![], current_context: None, outputs: vec![] },
+            origins: vec![],
+            contexts: HashMap::new(),
+            clusters: HashMap::new(),
+            users: HashMap::new(),
+            wanted: vec![],
+        }
+    }
+
+    /// Adds an entry, unless it is there already; returns what it collides with.
+    fn add(&mut self, entry: OutputEntry, origin: Origin) -> Option<Collision> {
+        // Outputs are added one after the other, so the last one tells.
+        if self.file.outputs.last() != Some(&origin.output) {
+            self.file.outputs.push(origin.output);
+        }
+        if let Some(known) = self.contexts.get(&entry.context) {
+            let is_same = self.file.entries[*known] == entry;
+            return (!is_same).then(|| self.collision(CollisionKind::Context, &entry.context, *known, origin));
+        }
+        // A name of the same grant has the same content, whatever the contexts are called.
+        let names = [
+            (CollisionKind::Cluster, &self.clusters, &entry.cluster),
+            (CollisionKind::User, &self.users, &entry.user),
+        ];
+        for (kind, entries, name) in names {
+            if let Some(known) = entries.get(name).filter(|known| self.file.entries[**known].grant != entry.grant) {
+                return Some(self.collision(kind, name, *known, origin));
+            }
+        }
+        let index = self.file.entries.len();
+        self.contexts.insert(entry.context.clone(), index);
+        self.clusters.entry(entry.cluster.clone()).or_insert(index);
+        self.users.entry(entry.user.clone()).or_insert(index);
+        self.file.entries.push(entry);
+        self.origins.push(origin);
+        None
+    }
+
+    fn collision(&self, kind: CollisionKind, name: &str, known: usize, second: Origin) -> Collision {
+        let path = self.file.path.clone();
+        Collision { kind, path, name: name.to_owned(), first: self.origins[known], second }
+    }
+
+    /// Takes as current what the outputs want, if the file has it and they agree.
+    fn choose_current(&mut self, effective: &mut HashSet<usize>) -> Option<Collision> {
+        let mut chosen: Option<&(String, Origin)> = None;
+        for wanted in self.wanted.iter().filter(|(name, _)| self.contexts.contains_key(name)) {
+            effective.insert(wanted.1.output);
+            match chosen {
+                Some(first) if first.0 != wanted.0 => {
+                    return Some(Collision {
+                        kind: CollisionKind::CurrentContext,
+                        path: self.file.path.clone(),
+                        name: format!("`{}` and `{}`", first.0, wanted.0),
+                        first: first.1,
+                        second: wanted.1,
+                    });
+                }
+                Some(_) => {}
+                None => chosen = Some(wanted),
+            }
+        }
+        self.file.current_context = chosen.map(|(name, _)| name.clone());
+        None
+    }
+}
+
+/// Finds files that stand where the directory of another must be.
+fn blocked_directories<'a>(
+    files: &'a [Building],
+    by_path: &'a HashMap<PathBuf, usize>,
+) -> impl Iterator<Item = Collision> + use<'a> {
+    files.iter().filter_map(|file| {
+        let (path, blocked) = file.file.path.ancestors().skip(1).find_map(|path| by_path.get_key_value(path))?;
+        let (first, second) = (files[*blocked].origins.first()?, file.origins.first()?);
+        Some(Collision {
+            kind: CollisionKind::Directory,
+            path: path.clone(),
+            name: file.file.path.display().to_string(),
+            first: *first,
+            second: *second,
+        })
+    })
+}

@@ -1,0 +1,222 @@
+//! Scenarios as values: an inventory and what was observed, and the plan that follows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::desired::desired_objects;
+use crate::inventory::{Environment, SourceFile, resolve};
+use crate::object::ObjectRef;
+use crate::observed::{NamespaceState, ObservedObject};
+use crate::step::Step;
+
+const INVENTORY: &str = r#"
+version = 1
+name = "acme"
+[defaults]
+admin = { kubeconfig = "admin.yaml" }
+[profiles.deployer]
+cluster-roles = ["view"]
+[[profiles.deployer.namespaces]]
+names = ["apps"]
+rules = [{ api-groups = [""], resources = ["pods"], verbs = ["get"] }]
+[[clusters]]
+name = "a"
+[[grants]]
+profile = "deployer"
+clusters = ["a"]
+[[outputs]]
+path = "out"
+"#;
+
+fn inventory(text: &str) -> Inventory {
+    let resolution = resolve(SourceFile::new("/x/clusters.toml", text), vec![], Environment::default());
+    resolution.inventory.unwrap_or_else(|| panic!("{:?}", resolution.problems))
+}
+
+/// Returns the cluster as an apply of the inventory leaves it.
+fn applied(inventory: &Inventory) -> ObservedCluster {
+    let objects = desired_objects(&inventory.name, &inventory.grants[0]).into_iter().map(|desired| {
+        let mut value = desired.manifest();
+        value["metadata"]["uid"] = json!(format!("uid-of-{}", desired.object.name));
+        value["metadata"]["resourceVersion"] = json!("1");
+        (desired.object, ObservedObject::from_json(&value))
+    });
+    ObservedCluster { uid: "cluster".to_owned(), objects: objects.collect(), ..ObservedCluster::default() }
+}
+
+fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption) -> ClusterPlan {
+    // Without a place in an output nothing is minted: this is about objects.
+    let grants = [GrantInput { grant: 0, outputs: vec![] }];
+    plan_cluster(&PlanInput {
+        inventory,
+        cluster: &"a".into(),
+        grants: &grants,
+        observed,
+        endpoint: &Endpoint::default(),
+        options: &PlanOptions {
+            holder: "default".into(),
+            adoption,
+            reissue: Reissue::Refused,
+            orphan_after: Duration::from_secs(360),
+        },
+        now: Timestamp::UNIX_EPOCH,
+    })
+}
+
+fn summarise(plan: &ClusterPlan) -> Vec<String> {
+    let steps = plan.steps.iter().map(ToString::to_string);
+    let blockers = plan.blockers.iter().map(|blocker| format!("blocked: {}", blocker.message));
+    let notes = plan.notes.iter().filter(|note| note.kind != NoteKind::NoOutput);
+    steps.chain(blockers).chain(notes.map(|note| format!("note: {}", note.message))).collect()
+}
+
+#[track_caller]
+fn check(observed: &ObservedCluster, expected: &[&str]) {
+    assert_eq!(summarise(&plan_with(&inventory(INVENTORY), observed, Adoption::default())), expected);
+}
+
+fn object<'a>(observed: &'a mut ObservedCluster, kind: &str) -> (&'a ObjectRef, &'a mut ObservedObject) {
+    observed.objects.iter_mut().find(|(object, _)| object.kind.as_str() == kind).unwrap()
+}
+
+#[test]
+fn an_empty_cluster_gets_everything_in_the_order_in_which_it_is_referred_to() {
+    let mut observed = ObservedCluster::default();
+    observed.namespaces = BTreeMap::from([
+        ("apps".to_owned(), NamespaceState::Active),
+        ("kubemint".to_owned(), NamespaceState::Active),
+    ]);
+    let plan = plan_with(&inventory(INVENTORY), &observed, Adoption::default());
+    let steps: Vec<String> = summarise(&plan).iter().map(|step| step.split('`').next().unwrap().to_owned()).collect();
+    assert_eq!(
+        steps,
+        ["create ServiceAccount ", "create Role ", "create ClusterRoleBinding ", "create RoleBinding "]
+    );
+}
+
+#[test]
+fn what_is_right_is_left() {
+    check(&applied(&inventory(INVENTORY)), &[]);
+}
+
+#[test]
+fn a_missing_namespace_blocks() {
+    let mut observed = ObservedCluster::default();
+    observed.namespaces.insert("apps".to_owned(), NamespaceState::Absent);
+    let plan = plan_with(&inventory(INVENTORY), &observed, Adoption::default());
+    assert_eq!(plan.blockers[0].message, "namespace `apps` does not exist; `deployer` needs it");
+}
+
+#[test]
+fn an_object_without_our_marks_is_never_touched() {
+    let mut observed = applied(&inventory(INVENTORY));
+    object(&mut observed, "Role").1.labels.clear();
+    check(&observed, &["blocked: Role `apps/kubemint:acme:deployer` exists and is not managed by kubemint"]);
+    let adoption = Adoption { foreign: true, inventories: vec![] };
+    let plan = plan_with(&inventory(INVENTORY), &observed, adoption);
+    assert_eq!(summarise(&plan), ["adopt Role `apps/kubemint:acme:deployer`"]);
+}
+
+#[test]
+fn a_binding_of_ours_with_another_role_is_replaced() {
+    let mut observed = applied(&inventory(INVENTORY));
+    object(&mut observed, "RoleBinding").1.role.as_mut().unwrap().name = "else".to_owned();
+    let name = "RoleBinding `apps/kubemint:acme:deployer`";
+    check(&observed, &[&format!("delete {name}"), &format!("create {name}")]);
+}
+
+#[test]
+fn a_service_account_that_moved_is_deleted_last() {
+    let mut observed = applied(&inventory(INVENTORY));
+    let labels = object(&mut observed, "ServiceAccount").1.labels.clone();
+    let old = ObservedObject { uid: "old".to_owned(), labels, ..ObservedObject::default() };
+    observed.objects.insert(ObjectRef::namespaced(crate::object::Kind::ServiceAccount, "elsewhere", "deployer"), old);
+    check(&observed, &["delete ServiceAccount `elsewhere/deployer`"]);
+}
+
+#[test]
+fn what_is_being_deleted_blocks() {
+    let mut observed = applied(&inventory(INVENTORY));
+    object(&mut observed, "ServiceAccount").1.deleting = true;
+    check(&observed, &["blocked: ServiceAccount `kubemint/deployer` is being deleted"]);
+}
+
+#[test]
+fn one_api_server_under_two_names_blocks_both() {
+    let inventory = inventory(INVENTORY);
+    let plan = plan_with(&inventory, &applied(&inventory), Adoption::default());
+    let mut other = ClusterPlan { cluster: "b".into(), ..plan.clone() };
+    let mut plan = plan;
+    block_duplicates(&mut [&mut plan, &mut other]);
+    assert_eq!(plan.blockers[0].message, "it is the same API server as `b`");
+    assert_eq!(other.blockers[0].message, "it is the same API server as `a`");
+}
+
+/// Applies a step to what was observed, as an API server would.
+fn execute(observed: &mut ObservedCluster, step: &Step) {
+    let put = |observed: &mut ObservedCluster, manifest: &Value, object: &ObjectRef| {
+        let mut value = manifest.clone();
+        value["metadata"]["uid"] = json!("uid");
+        observed.objects.insert(object.clone(), ObservedObject::from_json(&value));
+    };
+    match step {
+        Step::Create(desired) if desired.object.kind == crate::object::Kind::Namespace => {
+            observed.namespaces.insert(desired.object.name.clone(), NamespaceState::Active);
+        }
+        Step::Create(desired) => put(observed, &desired.manifest(), &desired.object),
+        Step::Update(update) => {
+            let others = observed.objects[&update.desired.object].labels.clone();
+            put(observed, &update.desired.manifest(), &update.desired.object);
+            let object = observed.objects.get_mut(&update.desired.object).unwrap();
+            for (key, value) in others {
+                object.labels.entry(key).or_insert(value);
+            }
+        }
+        Step::Delete(delete) => {
+            observed.objects.remove(&delete.object);
+        }
+        Step::Mint(_) | Step::Publish(_) => {}
+    }
+}
+
+proptest! {
+    /// Whatever the cluster looks like: after the plan has run, nothing is left to plan, and nothing
+    /// that is not ours has changed.
+    #[test]
+    fn the_plan_after_the_plan_is_empty(damage in proptest::collection::vec((0_usize..5, 0_u8..6), 0..5)) {
+        let inventory = inventory(INVENTORY);
+        let mut observed = applied(&inventory);
+        let keys: Vec<ObjectRef> = observed.objects.keys().cloned().collect();
+        for (position, kind) in damage {
+            let Some(key) = keys.get(position) else { continue };
+            let Some(object) = observed.objects.get_mut(key) else { continue };
+            match kind {
+                0 => { observed.objects.remove(key); }
+                1 => object.rules.clear(),
+                2 => object.subjects.clear(),
+                3 => { object.labels.insert("kubemint.dev/profile".to_owned(), "deployer".to_owned()); object.rules.extend(object.rules.clone()); }
+                4 => { object.labels.insert("else".to_owned(), "x".to_owned()); }
+                _ => {
+                    let extra = ObjectRef { name: format!("{}-old", key.name), ..key.clone() };
+                    let copy = object.clone();
+                    observed.objects.insert(extra, copy);
+                }
+            }
+        }
+        let foreign = ObjectRef::cluster_scoped(crate::object::Kind::ClusterRole, "foreign");
+        observed.objects.insert(foreign.clone(), ObservedObject::default());
+        let plan = plan_with(&inventory, &observed, Adoption::default());
+        prop_assert!(plan.blockers.is_empty());
+        for step in &plan.steps {
+            execute(&mut observed, step);
+        }
+        let again = plan_with(&inventory, &observed, Adoption::default());
+        prop_assert!(again.steps.is_empty(), "{:?}", summarise(&again));
+        prop_assert!(observed.objects.contains_key(&foreign));
+    }
+}

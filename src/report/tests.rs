@@ -1,0 +1,183 @@
+//! Snapshots of the text renderer on hand-made reports.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::diff::FieldDiff;
+use crate::object::Kind;
+use crate::plan::{Blocker, BlockerKind, Note, NoteKind};
+
+fn cluster(name: &str, state: State) -> ClusterReport {
+    ClusterReport {
+        name: name.into(),
+        state,
+        changes: vec![],
+        credentials: vec![],
+        blockers: vec![],
+        notes: vec![],
+        error: None,
+    }
+}
+
+fn change(action: Action, kind: Kind, name: &str) -> Change {
+    Change {
+        action,
+        kind: Some(kind),
+        namespace: None,
+        name: Some(name.to_owned()),
+        profile: None,
+        generation: None,
+        reason: None,
+        fields: vec![],
+        overrules: vec![],
+        adopted_from: None,
+        files: vec![],
+        done: None,
+    }
+}
+
+fn report(command: Command, clusters: Vec<ClusterReport>) -> Report {
+    let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
+    for cluster in &clusters {
+        match cluster.state {
+            State::Unchanged => summary.unchanged += 1,
+            State::Pending => summary.pending += 1,
+            State::Changed => summary.changed += 1,
+            State::Blocked => summary.blocked += 1,
+            State::Failed => summary.failed += 1,
+            State::NotStarted => summary.not_started += 1,
+        }
+    }
+    Report {
+        schema_version: SCHEMA_VERSION,
+        kubemint: "0.0.0",
+        command,
+        started: Timestamp::UNIX_EPOCH,
+        run: None,
+        inventory: "acme".into(),
+        holder: "default".into(),
+        summary,
+        clusters,
+    }
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+#[test]
+fn a_plan_shows_identical_changes_once_and_each_field() {
+    let pending = |name: &str| {
+        let mut update = change(Action::Update, Kind::ClusterRole, "kubemint:acme:deployer");
+        update.fields = vec![FieldDiff {
+            field: "rules".into(),
+            removed: vec!["delete on pods".into()],
+            added: vec!["get, list on pods".into()],
+        }];
+        update.overrules = vec!["kubectl-edit".into()];
+        ClusterReport { changes: vec![update], ..cluster(name, State::Pending) }
+    };
+    let mut clusters: Vec<_> = (0..10).map(|number| pending(&format!("c{number}"))).collect();
+    clusters.push(cluster("fine", State::Unchanged));
+    clusters.push(ClusterReport {
+        blockers: vec![Blocker {
+            kind: BlockerKind::MissingNamespace,
+            message: "namespace `apps` does not exist; `deployer` needs it".into(),
+            hint: Some("create it".into()),
+        }],
+        notes: vec![Note::new(NoteKind::ClockSkew, "the cluster's clock is 40 s behind this machine's")],
+        ..cluster("stuck", State::Blocked)
+    });
+    insta::assert_snapshot!(plain(&plan_text(&report(Command::Plan, clusters))), @r"
+    10 clusters: c0, c1, c2, c3, c4, c5, c6, c7 and 2 more
+      ~ update ClusterRole `kubemint:acme:deployer`
+          - rules: delete on pods
+          + rules: get, list on pods
+          overrules field manager `kubectl-edit`
+
+    stuck blocked
+      blocked: namespace `apps` does not exist; `deployer` needs it
+        hint: create it
+      note: the cluster's clock is 40 s behind this machine's
+
+    12 clusters: 10 to change, 1 up to date, 1 blocked
+    ");
+}
+
+#[test]
+fn failures_name_cluster_step_cause_and_command() {
+    let failed = |name: &str, step, doing: &str, cause: &str| ClusterReport {
+        error: Some(ErrorReport { step, steps: 4, doing: doing.into(), cause: cause.into(), hint: None }),
+        ..cluster(name, State::Failed)
+    };
+    let mut clusters: Vec<_> = (0..12).map(|number| cluster(&format!("c{number}"), State::Changed)).collect();
+    clusters.push(failed("prod-eu", 3, "request token", "no answer within 10s"));
+    clusters.push(failed("edge-07", 0, "read current access objects", "it is signed by an unknown authority"));
+    let (message, lines, hint) = failures(&report(Command::Apply, clusters)).unwrap();
+    insta::assert_snapshot!(format!("{message}\n{}\n{}", lines.join("\n"), hint.unwrap()), @r"
+    2 failed of 14 clusters
+      prod-eu  step 3 of 4, request token: no answer within 10s
+      edge-07  read current access objects: it is signed by an unknown authority
+    12 clusters are up to date; the others' files keep what they had
+    run `kubemint apply --cluster prod-eu --cluster edge-07`
+    ");
+}
+
+#[test]
+fn the_json_model_is_stable() {
+    let mut mint = change(Action::Mint, Kind::Secret, "x");
+    (mint.kind, mint.name) = (None, None);
+    (mint.profile, mint.generation, mint.reason) = (Some("deployer".into()), Some(2), Some("due"));
+    mint.files = vec!["out/a.kubeconfig".into()];
+    let clusters = vec![ClusterReport { changes: vec![mint], ..cluster("a", State::Pending) }];
+    insta::assert_json_snapshot!(report(Command::Plan, clusters), @r#"
+    {
+      "schema_version": 1,
+      "kubemint": "0.0.0",
+      "command": "plan",
+      "started": "1970-01-01T00:00:00Z",
+      "inventory": "acme",
+      "holder": "default",
+      "summary": {
+        "clusters": 1,
+        "unchanged": 0,
+        "pending": 1,
+        "changed": 0,
+        "blocked": 0,
+        "failed": 0,
+        "not-started": 0
+      },
+      "clusters": [
+        {
+          "name": "a",
+          "state": "pending",
+          "changes": [
+            {
+              "action": "mint",
+              "profile": "deployer",
+              "generation": 2,
+              "reason": "due",
+              "files": [
+                "out/a.kubeconfig"
+              ]
+            }
+          ],
+          "credentials": [],
+          "blockers": [],
+          "notes": []
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn durations_read_well() {
+    let check = |seconds, expected| assert_eq!(duration(Duration::from_secs(seconds)), expected);
+    check(10, "10s");
+    check(90, "1m 30s");
+    check(86_400, "24h");
+    assert_eq!(duration(Duration::from_millis(200)), "200ms");
+}

@@ -1,0 +1,178 @@
+//! The command line as users see it: exit codes, texts, files.
+
+use kubemint_testkit::sim::{Fleet, FleetOptions};
+use kubemint_testkit::{TestCluster, User};
+
+use crate::support::Machine;
+
+fn machine(fleet: &Fleet) -> Machine {
+    let clusters: Vec<TestCluster> = fleet.clusters().iter().map(|cluster| (**cluster).clone()).collect();
+    Machine::new(&clusters.iter().collect::<Vec<_>>(), User::Admin)
+}
+
+fn offline() -> Machine {
+    Machine::new(&[], User::Admin)
+}
+
+const READER: &str = "[profiles.reader]\ncluster-roles = [\"view\"]\n[[grants]]\nprofile = \"reader\"\n\
+     selector = \"env=test\"\n[[outputs]]\npath = \"out/{cluster}.kubeconfig\"\n";
+
+#[test]
+fn all_problems_are_shown_at_once_with_their_places() {
+    let machine = offline();
+    machine.write(
+        "clusters.toml",
+        "version = 1\nname = \"acme\"\n[profiles.deployer]\ncluster-roles = [\"view\"]\ntokn = {}\n[[clusters]]\n\
+         name = \"prod-eu\"\nadmin.kubeconfig = \"nowhere.yaml\"\n[[grants]]\nprofile = \"deplyer\"\nclusters = [\"prod-eu\"]\n",
+    );
+    let run = machine.kubemint(&["validate"]).exits(3);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("clusters.toml:5:1"), "{}", run.stderr);
+    assert!(run.stderr.contains("clusters.toml:10:11"), "{}", run.stderr);
+    assert!(run.stderr.contains("did you mean `deployer`?"), "{}", run.stderr);
+    assert!(run.stderr.ends_with("error: invalid inventory `clusters.toml`: 2 problems\n"), "{}", run.stderr);
+}
+
+#[test]
+fn validate_opens_no_kubeconfig() {
+    let machine = offline();
+    machine.write(
+        "clusters.toml",
+        &format!(
+            "version = 1\nname = \"acme\"\n[[clusters]]\nname = \"a\"\nlabels.env = \"test\"\n\
+             admin.kubeconfig = \"nowhere.yaml\"\n{READER}"
+        ),
+    );
+    let run = machine.kubemint(&["validate"]).exits(0);
+    assert_eq!(run.stdout, "`clusters.toml` is valid: 1 cluster, 1 profile, 1 grant\n");
+    // Only what contacts clusters looks for it.
+    let run = machine.kubemint(&["plan"]).exits(7);
+    assert!(run.stderr.contains("nowhere.yaml`: it does not exist"), "{}", run.stderr);
+}
+
+#[test]
+fn a_missing_inventory_is_said() {
+    let run = offline().kubemint(&["plan"]).exits(3);
+    insta::assert_snapshot!(run.stderr, @r"
+    error: cannot read `clusters.toml`
+      caused by: No such file or directory (os error 2)
+
+    hint: name the inventory with `--inventory FILE`; `clusters.toml.example` shows what it may say
+    ");
+}
+
+#[test]
+fn apply_without_a_terminal_needs_yes() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("ask", READER);
+    let run = machine.kubemint(&["apply"]).exits(2);
+    assert!(run.stderr.contains("hint: look at `kubemint plan`, then pass `--yes`"), "{}", run.stderr);
+    assert_eq!(fleet.requests(), 0, "nothing was contacted");
+}
+
+#[test]
+fn a_plan_groups_clusters_with_identical_changes() {
+    let fleet = Fleet::start(FleetOptions::named(["a", "b", "c"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("group", READER);
+    let run = machine.kubemint(&["plan"]).exits(0);
+    insta::with_settings!({filters => vec![(r"reader:[0-9a-f]{10}", "reader:HASH")]}, {
+        insta::assert_snapshot!(run.stdout, @r"
+        3 clusters: a, b, c
+          + create Namespace `group`
+          + create ServiceAccount `group/reader`
+          + create ClusterRoleBinding `kubemint:group:reader:HASH`
+              + ClusterRole `view` for ServiceAccount group/reader
+          * mint token for `reader` (generation 1, first, 1 file)
+          note: what goes into namespace `group` is checked by the API server only once it exists
+
+        3 clusters: 3 to change
+        ");
+    });
+}
+
+#[test]
+fn an_unknown_cluster_is_named_with_the_nearest() {
+    let fleet = Fleet::start(FleetOptions::named(["prod-eu"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("unknown", READER);
+    let run = machine.kubemint(&["plan", "--cluster", "prod-e"]).exits(2);
+    insta::assert_snapshot!(run.stderr, @r"
+    error: the inventory has no cluster `prod-e`
+
+    hint: did you mean cluster `prod-eu`?
+    ");
+}
+
+#[test]
+fn an_output_entry_of_somebody_else_stops_everything() {
+    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
+    let machine = machine(&fleet);
+    let rest = READER.replace("out/{cluster}.kubeconfig", "shared.yaml");
+    machine.inventory("collide", &rest);
+    let foreign = "users:\n- name: reader@b # by hand\n  user: {token: theirs}\n";
+    machine.write("shared.yaml", foreign);
+    let run = machine.kubemint(&["apply", "--yes"]).exits(5);
+    assert!(run.stderr.contains("shared.yaml: user `reader@b` exists and is not kubemint's"), "{}", run.stderr);
+    assert!(!run.stderr.contains("theirs"));
+    assert_eq!(fleet.requests(), 0, "no cluster was touched");
+    assert_eq!(machine.read("shared.yaml"), foreign);
+}
+
+#[test]
+fn other_entries_of_a_merged_file_stay_byte_for_byte() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("merge", &READER.replace("out/{cluster}.kubeconfig", "shared.yaml"));
+    let foreign = "# mine\nusers:\n- name: me   # keep\n  user: {token: 'x'}\ncurrent-context:   other # this\nextra: [1,  2]\n";
+    machine.write("shared.yaml", foreign);
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let after = machine.read("shared.yaml");
+    assert!(after.starts_with("# mine\nusers:\n- name: me   # keep\n  user: {token: 'x'}\n- name: reader@a\n"), "{after}");
+    assert!(after.contains("\ncurrent-context:   other # this\nextra: [1,  2]\n"), "{after}");
+}
+
+#[test]
+fn a_held_lock_is_named_with_its_age_and_can_be_broken() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("lock", READER);
+    machine.write("out/a.kubeconfig.lock", "");
+    let run = machine.kubemint(&["apply", "--yes"]).exits(7);
+    assert!(run.stderr.contains("out/a.kubeconfig` has been locked for"), "{}", run.stderr);
+    assert!(run.stderr.contains("`out/a.kubeconfig.lock`") || run.stderr.contains("a.kubeconfig.lock`"));
+    assert!(!machine.path("out/a.kubeconfig").exists());
+    let _ = machine.kubemint(&["apply", "--yes", "--break-lock"]).exits(0);
+    assert!(!machine.path("out/a.kubeconfig.lock").exists());
+    assert!(machine.path("out/a.kubeconfig").exists());
+}
+
+#[test]
+fn the_generated_documents_are_printed() {
+    let machine = offline();
+    let schema = machine.kubemint(&["schema"]).exits(0);
+    assert!(schema.stdout.contains("https://json-schema.org/draft/2020-12/schema"));
+    for shell in ["bash", "zsh", "fish"] {
+        let run = machine.kubemint(&["completions", shell]).exits(0);
+        assert!(run.stdout.contains("kubemint"), "{shell}");
+    }
+    let _ = machine.kubemint(&["man", "man"]).exits(0);
+    assert!(machine.read("man/kubemint-apply.1").contains("Make the clusters match"));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("pipe", READER);
+    let mut child = machine
+        .command(&["plan"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,13 @@
+//! The integration tests, in one binary: linking costs more than compiling.
+//!
+//! `scenarios` holds what must hold on any cluster; `simulated` runs it on the simulated fleet and
+//! `real` on a real control plane. Start with `scenarios`.
+
+mod cli;
+mod faults;
+mod readme;
+mod real;
+mod scenarios;
+mod simulated;
+mod support;
+mod tidy;

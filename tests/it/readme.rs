@@ -1,0 +1,65 @@
+//! What the README shows is run.
+
+use std::path::PathBuf;
+
+use kubemint_testkit::User;
+use kubemint_testkit::sim::{Fleet, FleetOptions};
+
+use crate::support::Machine;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// Returns the fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn its_two_commands_are_the_ones_that_work() {
+    let text = readme();
+    assert!(text.contains("cargo run --release --example demo"));
+    assert!(text.contains("\ncargo test\n"));
+}
+
+#[test]
+fn its_links_lead_somewhere() {
+    let text = readme();
+    for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        let file = link.split('#').next().unwrap();
+        if !file.is_empty() && !file.starts_with("http") {
+            assert!(root().join(file).exists(), "{link}");
+        }
+    }
+}
+
+/// The tour's inventory and commands work as they stand, on a cluster in place of the reader's.
+#[test]
+fn its_tour_works() {
+    let fleet = Fleet::start(FleetOptions::named(["my-cluster"])).unwrap();
+    let machine = Machine::new(&[&fleet.cluster("my-cluster")], User::Admin);
+    let text = readme();
+    let inventories = blocks(&text, "toml");
+    assert_eq!(inventories.len(), 1, "the README shows one inventory");
+    machine.write("clusters.toml", &inventories[0]);
+    std::fs::create_dir_all(machine.path(".kube")).unwrap();
+    std::fs::rename(machine.path("admin.yaml"), machine.path(".kube/config")).unwrap();
+    let tour = blocks(&text, "sh").into_iter().find(|block| block.contains("kubemint validate")).unwrap();
+    let mut commands = 0;
+    for line in tour.lines().filter(|line| line.starts_with("kubemint ")) {
+        let arguments: Vec<&str> = line.split('#').next().unwrap().split_whitespace().skip(1).collect();
+        let arguments: Vec<&str> = if arguments == ["apply"] { vec!["apply", "--yes"] } else { arguments };
+        let _ = machine.kubemint(&arguments).exits(0);
+        commands += 1;
+    }
+    assert!(commands >= 3, "{tour}");
+    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    let issued = tour.split_whitespace().find(|word| word.ends_with(".kubeconfig")).unwrap();
+    assert!(machine.path(issued).exists(), "{issued}");
+}

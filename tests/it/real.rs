@@ -1,0 +1,206 @@
+//! The scenarios on real API servers, and what only they can show.
+
+use std::process::Stdio;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kubemint_testkit::control_plane::{self, ClusterOptions, ControlPlane};
+use kubemint_testkit::{TestCluster, User};
+use serde_json::Value;
+
+use crate::scenarios;
+use crate::support::Machine;
+
+/// One control plane for all scenarios: each has an inventory and namespaces of its own. Its
+/// processes end with this one.
+static SHARED: LazyLock<Option<Mutex<ControlPlane>>> = LazyLock::new(|| {
+    let hour = Some(Duration::from_secs(3600));
+    let plane = ControlPlane::start(vec![
+        ClusterOptions::named("real"),
+        ClusterOptions { max_token_expiration: hour, ..ClusterOptions::named("clamped") },
+    ]);
+    plane.map(Mutex::new)
+});
+
+/// Returns a cluster of the shared plane; nothing if the environment skips it, loudly.
+fn shared(cluster: usize) -> Option<TestCluster> {
+    let plane = SHARED.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(plane.test_cluster(cluster).clone())
+}
+
+macro_rules! on_real {
+    ($($scenario:ident),* $(,)?) => {$(
+        #[test]
+        fn $scenario() {
+            if let Some(cluster) = shared(0) {
+                scenarios::$scenario(&cluster);
+            }
+        }
+    )*};
+}
+
+on_real!(
+    creates_and_then_does_nothing,
+    repairs_drift_and_names_who_is_overruled,
+    narrowing_really_narrows,
+    vanished_grants_are_a_note,
+    foreign_objects_block_until_they_are_adopted,
+    another_role_leaves_no_gap,
+    two_holders_live_side_by_side,
+    escalation_is_refused_before_the_first_write,
+    a_reader_gets_a_plan_and_no_apply,
+    a_missing_namespace_blocks_unless_it_may_be_created,
+    deleting_the_anchor_revokes,
+    a_credential_held_elsewhere_needs_consent,
+    a_new_output_never_mints,
+    a_changed_token_policy_mints,
+    what_asks_to_be_left_alone_is_left_alone,
+    the_server_answers_a_create_of_something_that_exists,
+);
+
+#[test]
+fn a_shortened_lifetime_is_noticed() {
+    if let Some(cluster) = shared(1) {
+        scenarios::a_shortened_lifetime_is_noticed(&cluster);
+    }
+}
+
+/// Calico's page "Writing kubeconfig files", without the hands.
+#[test]
+fn the_calico_example_gives_what_calicos_page_does_by_hand() {
+    let Some(cluster) = shared(0) else { return };
+    let machine = Machine::new(&[&cluster], User::Admin);
+    let example = include_str!("../../examples/inventories/calico-federation.toml");
+    let inventory = localized(example, &cluster.name);
+    machine.write("clusters.toml", &inventory);
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let issued = machine
+        .files()
+        .into_keys()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("kubeconfig")))
+        .expect("a kubeconfig was written");
+    let value: Value = serde_saphyr::from_str(&std::fs::read_to_string(&issued).unwrap()).unwrap();
+    assert_eq!(value["current-context"], "remote-cluster-ctx");
+    assert_eq!(value["users"][0]["name"], "remote-cluster");
+    assert_eq!(value["clusters"][0]["name"], "remote-cluster");
+    let namespaces = control_plane::kubectl(&issued, ["get", "namespaces", "-o", "name"]).unwrap();
+    assert!(namespaces.stdout.contains("namespace/kube-system"), "{}", namespaces.stderr);
+    for (verb, resource, allowed) in [
+        ("watch", "pods", true),
+        ("create", "hostendpoints.crd.projectcalico.org", true),
+        ("delete", "pods", false),
+        ("get", "secrets", false),
+    ] {
+        let answer = control_plane::kubectl(&issued, ["auth", "can-i", verb, resource, "-A"]).unwrap();
+        assert_eq!(answer.stdout.trim(), if allowed { "yes" } else { "no" }, "{verb} {resource}: {}", answer.stderr);
+    }
+}
+
+/// Takes an example's inventory to a test's cluster and admin kubeconfig.
+fn localized(example: &str, cluster: &str) -> String {
+    let mut document: toml::Table = example.parse().unwrap();
+    let mut entry = document["clusters"].as_array().unwrap()[0].as_table().unwrap().clone();
+    entry.insert("name".to_owned(), cluster.into());
+    entry.remove("consumer");
+    let admin: toml::Table = "kubeconfig = \"admin.yaml\"".parse().unwrap();
+    entry.insert("admin".to_owned(), admin.into());
+    let other: Vec<String> = document["clusters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["name"].as_str().unwrap().to_owned())
+        .collect();
+    document["clusters"] = vec![toml::Value::from(entry)].into();
+    let text = toml::to_string(&document).unwrap();
+    text.replace(&format!("\"{}\"", other[0]), &format!("\"{cluster}\""))
+}
+
+/// RBAC is enforced for the issued kubeconfig through a real kubectl.
+#[test]
+fn kubectl_may_do_what_the_profile_says_and_nothing_else() {
+    let Some(cluster) = shared(0) else { return };
+    let machine = Machine::new(&[&cluster], User::Admin);
+    machine.inventory(
+        "kubectl",
+        r#"
+[profiles.reader]
+[[profiles.reader.cluster-rules]]
+api-groups = [""]
+resources = ["namespaces"]
+verbs = ["get", "list"]
+[[grants]]
+profile = "reader"
+selector = "env=test"
+[[outputs]]
+path = "out/{cluster}.kubeconfig"
+"#,
+    );
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let issued = machine.path(&format!("out/{}.kubeconfig", cluster.name));
+    let whoami = control_plane::kubectl(&issued, ["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).unwrap();
+    assert_eq!(whoami.stdout, "system:serviceaccount:kubectl:reader", "{}", whoami.stderr);
+    let listed = control_plane::kubectl(&issued, ["get", "namespaces"]).unwrap();
+    assert!(listed.status == 0, "{}", listed.stderr);
+    let secrets = control_plane::kubectl(&issued, ["get", "secrets", "-n", "kube-system"]).unwrap();
+    assert!(secrets.stderr.contains("Forbidden"), "{}", secrets.stderr);
+    let deleted = control_plane::kubectl(&issued, ["delete", "namespace", "default"]).unwrap();
+    assert!(deleted.stderr.contains("Forbidden"), "{}", deleted.stderr);
+    let token = machine.token(&format!("out/{}.kubeconfig", cluster.name));
+    let viewed = control_plane::kubectl(&issued, ["config", "view", "--raw", "-o", "jsonpath={.users[0].user.token}"]);
+    assert_eq!(viewed.unwrap().stdout, token, "kubectl reads what was written");
+}
+
+/// Of three clusters in one run one is stopped half-way: the other two are done, the report says
+/// which, where and what to run, and the next run converges.
+#[test]
+fn one_of_three_clusters_is_stopped_half_way() {
+    let names = ["one", "two", "three"].map(ClusterOptions::named);
+    let Some(mut plane) = ControlPlane::start(names.into()) else { return };
+    let machine = Machine::new(&plane.test_clusters(), User::Admin);
+    // Enough namespaces that a cluster is still at work when its first one is seen.
+    let namespaces: Vec<String> = (0..60).map(|number| format!("\"half-{number:02}\"")).collect();
+    machine.inventory(
+        "half",
+        &format!(
+            "[profiles.deployer]\n[[profiles.deployer.namespaces]]\nnames = [{}]\ncreate-namespaces = true\n\
+             cluster-roles = [\"view\"]\n[[grants]]\nprofile = \"deployer\"\nselector = \"env=test\"\n\
+             [[outputs]]\npath = \"out/{{cluster}}.kubeconfig\"\n[[outputs]]\npath = \"all.kubeconfig\"\n",
+            namespaces.join(", ")
+        ),
+    );
+    let text = machine.read("clusters.toml").replace("request-timeout = \"10s\"", "request-timeout = \"3s\"");
+    machine.write("clusters.toml", &text);
+    let mut command = machine.command(&["apply", "--yes", "-o", "json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let admin = machine.admin(1);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while admin.get("/api/v1/namespaces/half-00").is_err() {
+        assert!(Instant::now() < deadline, "the second cluster was never reached");
+    }
+    plane.stop_cluster(1);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{stderr}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let states: Vec<&str> =
+        (0..3).map(|cluster| report["clusters"][cluster]["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["changed", "failed", "changed"], "{stderr}");
+    assert!(report["clusters"][1]["error"]["step"].as_u64().unwrap() > 0);
+    assert!(stderr.contains("1 failed of 3 clusters"), "{stderr}");
+    assert!(stderr.contains("hint: run `kubemint apply --cluster two`"), "{stderr}");
+    assert!(!machine.path("out/two.kubeconfig").exists());
+    for name in ["one", "three"] {
+        let issued = machine.path(&format!("out/{name}.kubeconfig"));
+        assert!(control_plane::kubectl(&issued, ["auth", "whoami"]).unwrap().status == 0);
+    }
+    let before = machine.read("all.kubeconfig");
+    assert_eq!(before.matches("current-context").count(), 1);
+
+    plane.restart_cluster(1).unwrap();
+    let _ = machine.kubemint(&["apply", "--yes", "--cluster", "two"]).exits(0);
+    let all: Value = serde_saphyr::from_str(&machine.read("all.kubeconfig")).unwrap();
+    let contexts: Vec<&str> =
+        all["contexts"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert_eq!(contexts, ["deployer@one", "deployer@two", "deployer@three"], "in the order of the inventory");
+    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+}

@@ -1,0 +1,436 @@
+//! What must hold on any cluster, simulated or real.
+//!
+//! Each scenario has an inventory name and namespaces of its own, so that all can share clusters.
+
+use kubemint_testkit::{Admin, Force, TestCluster, User};
+use serde_json::{Value, json};
+
+use crate::support::{Machine, can_i, changes};
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// One profile with own rules, an existing role, and access to two namespaces.
+fn full(namespaces: &str) -> String {
+    format!(
+        r#"
+[profiles.deployer]
+cluster-roles = ["view"]
+[[profiles.deployer.cluster-rules]]
+api-groups = [""]
+resources = ["nodes"]
+verbs = ["get", "list"]
+[[profiles.deployer.namespaces]]
+names = [{namespaces}]
+create-namespaces = true
+cluster-roles = ["edit"]
+rules = [{{ api-groups = ["batch"], resources = ["jobs"], verbs = ["*"] }}]
+[[grants]]
+profile = "deployer"
+selector = "env=test"
+[[outputs]]
+path = "out/{{cluster}}.kubeconfig"
+"#
+    )
+}
+
+/// One profile with the given rules and nothing else.
+fn simple(verbs: &str) -> String {
+    format!(
+        r#"
+[profiles.reader]
+[[profiles.reader.cluster-rules]]
+api-groups = [""]
+resources = ["pods"]
+verbs = [{verbs}]
+[[grants]]
+profile = "reader"
+selector = "env=test"
+[[outputs]]
+path = "out/{{cluster}}.kubeconfig"
+"#
+    )
+}
+
+fn output(cluster: &TestCluster) -> String {
+    format!("out/{}.kubeconfig", cluster.name)
+}
+
+/// Returns the resourceVersions of everything with the mark of an inventory.
+fn versions(admin: &Admin, inventory: &str) -> Vec<(String, String)> {
+    let kinds = [
+        format!("{RBAC}/clusterroles"),
+        format!("{RBAC}/clusterrolebindings"),
+        format!("{RBAC}/roles"),
+        format!("{RBAC}/rolebindings"),
+        "/api/v1/serviceaccounts".to_owned(),
+        "/api/v1/secrets".to_owned(),
+        "/api/v1/namespaces".to_owned(),
+    ];
+    let mut versions = vec![];
+    for kind in kinds {
+        let list = admin.get(&format!("{kind}?labelSelector=kubemint.dev%2Finventory%3D{inventory}")).unwrap();
+        for item in list["items"].as_array().unwrap() {
+            let metadata = &item["metadata"];
+            let name = format!("{kind} {} {}", metadata["namespace"], metadata["name"]);
+            versions.push((name, metadata["resourceVersion"].as_str().unwrap().to_owned()));
+        }
+    }
+    versions.sort();
+    versions
+}
+
+/// Everything is created, the credential works, and the same run again does nothing.
+pub(crate) fn creates_and_then_does_nothing(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("create", &full("\"create-a\", \"create-b\""));
+    let planned = machine.kubemint(&["plan", "-o", "json", "--check"]).exits(4).report();
+    let applied = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&planned, 0), changes(&applied, 0), "apply runs the plan");
+    assert_eq!(applied["clusters"][0]["state"], "changed");
+
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    assert!(can_i(&admin, &token, "list", "nodes", ""));
+    assert!(can_i(&admin, &token, "create", "configmaps", "create-a"));
+    assert!(!can_i(&admin, &token, "create", "configmaps", "default"));
+    assert!(!can_i(&admin, &token, "get", "secrets", "kube-system"));
+
+    let (before, files) = (versions(&admin, "create"), machine.files());
+    assert_eq!(before.len(), 1 + 2 + 1 + 2 + 4 + 1 + 3, "{before:#?}");
+    let again = machine.kubemint(&["apply", "--yes"]).exits(0);
+    assert_eq!(again.stdout, "1 cluster is up to date, nothing was left to do\n");
+    assert_eq!(versions(&admin, "create"), before, "nothing was written");
+    assert_eq!(machine.files(), files, "no file was touched");
+    let check = machine.kubemint(&["plan", "--check"]).exits(0);
+    assert_eq!(check.stdout, "1 cluster is up to date, nothing to do\n");
+}
+
+/// What somebody changed by hand is shown by field, with who did it, and made right.
+pub(crate) fn repairs_drift_and_names_who_is_overruled(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("drift", &simple("\"get\", \"list\""));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let admin = machine.admin(0);
+    let role = format!("{RBAC}/clusterroles/kubemint:drift:reader");
+    let binding = format!("{RBAC}/clusterrolebindings/kubemint:drift:reader");
+    let patch = json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "delete"]}]});
+    admin.merge_patch(&format!("{role}?fieldManager=kubectl-edit"), &patch).unwrap();
+    let subjects = json!({"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "mallory"}]});
+    admin.merge_patch(&format!("{binding}?fieldManager=kubectl-edit"), &subjects).unwrap();
+
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
+    let changes = &report["clusters"][0]["changes"];
+    assert_eq!(changes[0]["action"], "update");
+    assert_eq!(changes[0]["fields"][0], json!({"field": "rules", "removed": ["delete on pods"], "added": ["list on pods"]}));
+    assert_eq!(changes[0]["overrules"], json!(["kubectl-edit"]));
+    assert_eq!(changes[1]["fields"][0]["removed"], json!(["User mallory"]));
+    assert_eq!(changes.as_array().unwrap().len(), 2, "the credential is kept: {changes:#}");
+
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let repaired = admin.get(&role).unwrap();
+    assert_eq!(repaired["rules"][0]["verbs"], json!(["get", "list"]));
+    assert_eq!(admin.get(&binding).unwrap()["subjects"][0]["name"], "reader");
+    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+}
+
+/// A namespace and a role that leave the profile really take the access away.
+pub(crate) fn narrowing_really_narrows(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("narrow", &full("\"narrow-a\", \"narrow-b\""));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    assert!(can_i(&admin, &token, "create", "configmaps", "narrow-b"));
+
+    machine.inventory("narrow", &full("\"narrow-a\""));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let deleted = changes(&report, 0);
+    assert_eq!(deleted.len(), 3, "{deleted:?}");
+    assert!(deleted.iter().all(|change| change.starts_with("delete ") && change.contains("narrow-b/")), "{deleted:?}");
+    assert!(deleted[2].contains(" Role "), "bindings go before roles: {deleted:?}");
+    assert_eq!(machine.token(&output(cluster)), token, "the credential stays");
+    assert!(can_i(&admin, &token, "create", "configmaps", "narrow-a"));
+    assert!(!can_i(&admin, &token, "create", "configmaps", "narrow-b"));
+    assert!(admin.get("/api/v1/namespaces/narrow-b").is_ok(), "a namespace is never deleted");
+}
+
+/// Grants that left the inventory are counted, and left alone.
+pub(crate) fn vanished_grants_are_a_note(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let both = format!(
+        "{}\n[profiles.other]\ncluster-roles = [\"view\"]\n[[grants]]\nprofile = \"other\"\nselector = \"env=test\"\n\
+         [[outputs]]\npath = \"other/{{cluster}}\"\nprofiles = [\"other\"]\n",
+        simple("\"get\"").replace("path = \"out/{cluster}.kubeconfig\"", "path = \"out/{cluster}.kubeconfig\"\nprofiles = [\"reader\"]")
+    );
+    machine.inventory("vanish", &both);
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.inventory("vanish", &simple("\"get\""));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(report["clusters"][0]["state"], "unchanged");
+    let notes = report["clusters"][0]["notes"].to_string();
+    assert!(notes.contains("2 objects belong to grants that are no longer in the inventory"), "{notes}");
+}
+
+/// An object of somebody else's blocks its cluster before any write, and `--adopt` takes it over.
+pub(crate) fn foreign_objects_block_until_they_are_adopted(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let admin = machine.admin(0);
+    admin.create("/api/v1/namespaces", &json!({"metadata": {"name": "adopt"}})).unwrap();
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "reader", "namespace": "adopt", "labels": {"app.kubernetes.io/managed-by": "Helm", "keep": "me"}},
+    });
+    admin.create("/api/v1/namespaces/adopt/serviceaccounts?fieldManager=helm", &account).unwrap();
+    machine.inventory("adopt", &simple("\"get\""));
+
+    let blocked = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    let blocker = &blocked["clusters"][0]["blockers"][0];
+    assert_eq!(blocker["kind"], "foreign-object");
+    assert!(blocker["message"].as_str().unwrap().contains("ServiceAccount `adopt/reader` exists and is managed by `Helm`"));
+    assert!(versions(&admin, "adopt").is_empty(), "nothing was written");
+
+    let report = machine.kubemint(&["apply", "--yes", "--adopt", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0)[0], "adopt ServiceAccount adopt/reader");
+    let adopted = admin.get("/api/v1/namespaces/adopt/serviceaccounts/reader").unwrap();
+    assert_eq!(adopted["metadata"]["labels"]["app.kubernetes.io/managed-by"], "kubemint");
+    assert_eq!(adopted["metadata"]["labels"]["keep"], "me", "what is not ours stays");
+    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+
+    // Another inventory does not get it by `--adopt`, only by name.
+    machine.inventory("adopt-other", &simple("\"get\""));
+    let text = machine.read("clusters.toml").replace("namespace = \"adopt-other\"", "namespace = \"adopt\"");
+    machine.write("clusters.toml", &text.replace("out/", "other/"));
+    let blocked = machine.kubemint(&["plan", "--adopt", "-o", "json"]).exits(5).report();
+    assert!(blocked["clusters"][0]["blockers"][0]["message"].as_str().unwrap().contains("belongs to inventory `adopt`"));
+    let planned = machine.kubemint(&["plan", "--adopt-from", "adopt", "-o", "json"]).exits(0).report();
+    assert_eq!(planned["clusters"][0]["state"], "pending");
+}
+
+/// Another role is a new binding, and the old one is deleted after it.
+pub(crate) fn another_role_leaves_no_gap(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let profile = |role: &str| {
+        format!(
+            "[profiles.reader]\ncluster-roles = [\"{role}\"]\n[[grants]]\nprofile = \"reader\"\nselector = \"env=test\"\n\
+             [[outputs]]\npath = \"out/{{cluster}}.kubeconfig\"\n"
+        )
+    };
+    machine.inventory("roles", &profile("view"));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    assert!(!can_i(&admin, &token, "create", "configmaps", "default"));
+    machine.inventory("roles", &profile("edit"));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let changes = changes(&report, 0);
+    assert!(changes[0].starts_with("create ClusterRoleBinding kubemint:roles:reader:"), "{changes:?}");
+    assert!(changes[1].starts_with("delete ClusterRoleBinding kubemint:roles:reader:"), "{changes:?}");
+    assert_eq!(changes.len(), 2);
+    assert!(can_i(&admin, &token, "create", "configmaps", "default"));
+}
+
+/// Two holders keep chains of their own and never touch each other's credential.
+pub(crate) fn two_holders_live_side_by_side(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let rest = simple("\"get\"").replace("out/{cluster}", "out/{holder}-{cluster}");
+    machine.inventory("holders", &rest);
+    let name = &cluster.name;
+    let _ = machine.kubemint(&["apply", "--yes", "--holder", "laptop"]).exits(0);
+    let laptop = machine.token(&format!("out/laptop-{name}.kubeconfig"));
+    let report = machine.kubemint(&["apply", "--yes", "--holder", "ci", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["mint reader"]);
+    let ci = machine.token(&format!("out/ci-{name}.kubeconfig"));
+    assert_ne!(laptop, ci);
+    for (holder, token) in [("laptop", &laptop), ("ci", &ci)] {
+        let _ = machine.kubemint(&["plan", "--check", "--holder", holder]).exits(0);
+        assert!(can_i(&machine.admin(0), token, "get", "pods", "default"));
+        assert_eq!(machine.facts(&format!("out/{holder}-{name}.kubeconfig"))["generation"], 1);
+    }
+}
+
+/// An admin who may write roles, but lacks the rights in them, is stopped by the plan, by rule.
+pub(crate) fn escalation_is_refused_before_the_first_write(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::LimitedAdmin);
+    let admin = machine.admin(0);
+    let role = json!({"metadata": {"name": "escalation-writer"}, "rules": [
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["get", "list", "create", "patch", "update", "delete"]},
+        {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts", "serviceaccounts/token", "secrets"], "verbs": ["*"]},
+    ]});
+    admin.create(&format!("{RBAC}/clusterroles"), &role).unwrap();
+    let binding = json!({
+        "metadata": {"name": "escalation-writer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "escalation-writer"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "limited-admin"}],
+    });
+    admin.create(&format!("{RBAC}/clusterrolebindings"), &binding).unwrap();
+    admin.create("/api/v1/namespaces", &json!({"metadata": {"name": "escalate"}})).unwrap();
+
+    machine.inventory("escalate", &simple("\"get\", \"delete\""));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    let blockers = &report["clusters"][0]["blockers"];
+    assert_eq!(blockers[0]["kind"], "escalation", "{blockers:#}");
+    let message = blockers[0]["message"].as_str().unwrap();
+    assert!(message.contains("`limited-admin` may not grant delete, get on pods"), "{message}");
+    assert!(versions(&admin, "escalate").is_empty(), "nothing was written");
+
+    // With the rights themselves it passes; the binding of a role that is not there yet is a note.
+    let holds = json!({"rules": [
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["get", "list", "create", "patch", "update", "delete"]},
+        {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts", "serviceaccounts/token", "secrets"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "delete"]},
+    ]});
+    admin.merge_patch(&format!("{RBAC}/clusterroles/escalation-writer"), &holds).unwrap();
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
+    let notes = report["clusters"][0]["notes"].to_string();
+    assert!(notes.contains("the role does not exist yet"), "{notes}");
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+}
+
+/// An identity that may only read gets a plan with a note, and apply refuses it.
+pub(crate) fn a_reader_gets_a_plan_and_no_apply(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Reader);
+    let admin = machine.admin(0);
+    let role = json!({"metadata": {"name": "plan-reader"}, "rules": [
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["namespaces", "serviceaccounts"], "verbs": ["get", "list"]},
+    ]});
+    admin.create(&format!("{RBAC}/clusterroles"), &role).unwrap();
+    let binding = json!({
+        "metadata": {"name": "plan-reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "plan-reader"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "reader"}],
+    });
+    admin.create(&format!("{RBAC}/clusterrolebindings"), &binding).unwrap();
+    machine.inventory("readonly", &simple("\"get\""));
+    let report = machine.kubemint(&["plan", "-o", "json", "--check"]).exits(4).report();
+    let notes = report["clusters"][0]["notes"].to_string();
+    assert!(notes.contains("read-only"), "{notes}");
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "missing-right");
+    assert!(versions(&admin, "readonly").is_empty());
+}
+
+/// A missing namespace blocks, unless it may be created.
+pub(crate) fn a_missing_namespace_blocks_unless_it_may_be_created(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("missing", &full("\"missing-a\""));
+    let text = machine.read("clusters.toml").replace("create-namespaces = true", "create-namespaces = false");
+    machine.write("clusters.toml", &text);
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    let blockers = report["clusters"][0]["blockers"].as_array().unwrap();
+    assert_eq!(blockers.len(), 2, "{blockers:#?}");
+    assert!(blockers.iter().all(|blocker| blocker["kind"] == "missing-namespace"));
+    assert!(versions(&machine.admin(0), "missing").is_empty());
+}
+
+/// A lifetime that the API server shortens is noticed, shown and remembered.
+pub(crate) fn a_shortened_lifetime_is_noticed(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let rest = simple("\"get\"").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"24h\" }\n");
+    machine.inventory("clamp", &rest);
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let note = "the API server shortens tokens of `reader` from 24h to 1h";
+    assert!(report["clusters"][0]["notes"].to_string().contains(note), "{report:#}");
+    let again = machine.kubemint(&["plan", "-o", "json", "--check"]).exits(0).report();
+    assert!(again["clusters"][0]["notes"].to_string().contains(note), "it is remembered: {again:#}");
+    let facts = machine.facts(&output(cluster));
+    assert_eq!(facts["requested-seconds"], 86400);
+}
+
+/// Deleting the anchor revokes the token, and the next apply mints a new generation.
+pub(crate) fn deleting_the_anchor_revokes(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("revoke", &simple("\"get\""));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let anchor = machine.facts(&output(cluster))["anchor"].as_str().unwrap().to_owned();
+    admin.delete(&format!("/api/v1/namespaces/revoke/secrets/{anchor}")).unwrap();
+    assert!(is_refused_soon(&admin, &token), "the token is refused");
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let change = &report["clusters"][0]["changes"][0];
+    assert_eq!((&change["action"], &change["generation"], &change["reason"]), (&json!("mint"), &json!(2), &json!("revoked")));
+    assert!(can_i(&admin, &machine.token(&output(cluster)), "get", "pods", "default"));
+}
+
+/// Whether a token is refused within the time that API servers remember its acceptance.
+pub(crate) fn is_refused_soon(admin: &Admin, token: &str) -> bool {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    while std::time::Instant::now() < deadline {
+        let answer = admin.as_token(token).create("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review);
+        if answer.is_err_and(|status| status.code == 401) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A living credential that no output here holds is superseded only with consent.
+pub(crate) fn a_credential_held_elsewhere_needs_consent(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("elsewhere", &simple("\"get\""));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    std::fs::remove_file(machine.path(&output(cluster))).unwrap();
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "credential-held-elsewhere");
+    let report = machine.kubemint(&["apply", "--yes", "--reissue", "-o", "json"]).exits(0).report();
+    assert_eq!(report["clusters"][0]["changes"][0]["generation"], 2);
+}
+
+/// A new output gets the living credential; nothing is minted for it.
+pub(crate) fn a_new_output_never_mints(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("outputs", &simple("\"get\""));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let more = format!("{}[[outputs]]\npath = \"all.kubeconfig\"\nnamespace = \"apps\"\n", simple("\"get\""));
+    machine.inventory("outputs", &more);
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["write reader"]);
+    assert_eq!(machine.token("all.kubeconfig"), machine.token(&output(cluster)));
+    let combined: Value = serde_saphyr::from_str(&machine.read("all.kubeconfig")).unwrap();
+    assert_eq!(combined["contexts"][0]["context"]["namespace"], "apps");
+    assert_eq!(combined["current-context"], combined["contexts"][0]["name"]);
+    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+}
+
+/// A changed token policy leads to a new generation.
+pub(crate) fn a_changed_token_policy_mints(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("policy", &simple("\"get\""));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let longer = simple("\"get\"").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"30m\" }\n");
+    machine.inventory("policy", &longer);
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let change = &report["clusters"][0]["changes"][0];
+    assert_eq!((&change["generation"], &change["reason"]), (&json!(2), &json!("policy changed")));
+    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+}
+
+/// Aggregated roles and roles that ask to be left alone are left alone.
+pub(crate) fn what_asks_to_be_left_alone_is_left_alone(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("alone", &simple("\"get\""));
+    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let admin = machine.admin(0);
+    let role = format!("{RBAC}/clusterroles/kubemint:alone:reader");
+    let patch = json!({
+        "metadata": {"annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}},
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}],
+    });
+    admin.merge_patch(&role, &patch).unwrap();
+    let report = machine.kubemint(&["plan", "--check", "-o", "json"]).exits(0).report();
+    assert!(report["clusters"][0]["notes"].to_string().contains("is left alone"), "{report:#}");
+}
+
+/// An object that appears between plan and write is not touched. The create would merge into it if
+/// it were an apply.
+pub(crate) fn the_server_answers_a_create_of_something_that_exists(cluster: &TestCluster) {
+    let admin = Admin::new(cluster);
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "appeared"}});
+    admin.create(&format!("{RBAC}/clusterroles"), &role).unwrap();
+    let again = admin.create(&format!("{RBAC}/clusterroles"), &role).unwrap_err();
+    assert_eq!((again.code, again.reason.as_str()), (409, "AlreadyExists"));
+    let applied = admin.apply(&format!("{RBAC}/clusterroles/appeared"), "kubemint", Force::No, &role);
+    assert!(applied.is_ok(), "an apply merges into it unasked");
+}

@@ -1,0 +1,153 @@
+//! The rules of the code base that a compiler cannot check.
+
+use std::path::{Path, PathBuf};
+
+/// Files and directories of the core: pure and synchronous.
+const CORE: [&str; 18] = [
+    "credential", "desired.rs", "diff.rs", "event.rs", "failure.rs", "inventory", "kubeconfig", "layout.rs", "names.rs",
+    "object.rs", "observed.rs", "outcome.rs", "plan", "report", "secret.rs", "selector.rs", "step.rs", "lib.rs",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Returns the source files with their path below `src` and their code before any tests.
+fn sources() -> Vec<(String, String)> {
+    let mut files = vec![];
+    rust_files(&root().join("src"), &mut files);
+    let name = |path: &PathBuf| path.strip_prefix(root().join("src")).unwrap().display().to_string();
+    files
+        .iter()
+        .filter(|path| !path.ends_with("tests.rs") && !path.components().any(|part| part.as_os_str() == "tests"))
+        .map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
+            let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            (name(path), code.join("\n"))
+        })
+        .collect()
+}
+
+fn is_below(file: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| file == *place || file.starts_with(&format!("{place}/")))
+}
+
+#[track_caller]
+fn only(allowed: &[&str], banned: &[&str], why: &str) {
+    let mut offences = vec![];
+    for (file, code) in sources() {
+        if is_below(&file, allowed) {
+            continue;
+        }
+        offences.extend(banned.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: `{word}`")));
+    }
+    assert!(offences.is_empty(), "{why}:\n{}", offences.join("\n"));
+}
+
+#[test]
+fn core_is_pure() {
+    let banned = [
+        "tokio::", "kube::Client", "std::fs", "std::env::", "std::io::std", "println!", "indicatif", "clap::", "Timestamp::now",
+        "async fn", "crate::cluster", "crate::executor", "crate::store", "crate::output", "crate::commands", "crate::cli",
+    ];
+    let mut offences = vec![];
+    for (file, code) in sources() {
+        // lib.rs puts core and shell together.
+        if file == "lib.rs" || !is_below(&file, &CORE) {
+            continue;
+        }
+        offences.extend(banned.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: `{word}`")));
+    }
+    assert!(offences.is_empty(), "core is pure and synchronous:\n{}", offences.join("\n"));
+}
+
+#[test]
+fn only_output_prints() {
+    only(&["output"], &["println!", "eprintln!", "io::stdout()", "io::stderr().lock", "indicatif"], "only `output` prints");
+}
+
+#[test]
+fn only_store_writes() {
+    let banned = ["fs::write", "File::create", "fs::rename", "fs::hard_link", "OpenOptions", "tempfile"];
+    only(&["store"], &banned, "only `store` writes files");
+}
+
+#[test]
+fn only_cluster_talks_to_kubernetes() {
+    only(&["cluster"], &["kube::", "hyper", "http::Request"], "only `cluster` talks to Kubernetes");
+}
+
+#[test]
+fn a_token_leaves_its_type_in_named_places_only() {
+    // The kubeconfig writer, the claims reader, and the HTTP client that proves a token.
+    let allowed = ["secret.rs", "kubeconfig/entry.rs", "credential/claims.rs", "cluster/connect.rs"];
+    only(&allowed, &[".expose()"], "tokens are exposed elsewhere");
+    // What kube's own types hold is checked and handed to kube.
+    only(&["secret.rs", "cluster/admin.rs"], &["expose_secret"], "admin secrets are exposed elsewhere");
+}
+
+#[test]
+fn no_file_is_above_800_lines() {
+    let mut files = vec![];
+    for directory in ["src", "tests", "examples"] {
+        rust_files(&root().join(directory), &mut files);
+    }
+    let long: Vec<_> =
+        files.iter().filter(|path| std::fs::read_to_string(path).unwrap().lines().count() > 800).collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let mut files = vec![];
+    for directory in ["src", "tests", "examples"] {
+        rust_files(&root().join(directory), &mut files);
+    }
+    let silent: Vec<_> =
+        files.iter().filter(|path| !std::fs::read_to_string(path).unwrap().contains("//! ")).collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}
+
+#[test]
+fn exit_codes_are_documented() {
+    let page = std::fs::read_to_string(root().join("docs/exit-codes.md")).unwrap();
+    for (code, meaning) in kubemint::exit_code::ExitCode::ALL {
+        let row = format!("| {} | {meaning} |", code.code());
+        assert!(page.contains(&row), "docs/exit-codes.md lacks: {row}");
+    }
+}
+
+#[test]
+fn the_command_line_reference_is_current() {
+    use clap::CommandFactory;
+    let mut text = String::from("# Command line\n\nMade of the program itself; a test keeps it so.\n");
+    let mut command = kubemint::cli::Cli::command().term_width(100);
+    command.build();
+    let mut all = vec![command.clone()];
+    all.extend(command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned());
+    for mut command in all {
+        let name = command.get_bin_name().unwrap_or("kubemint").to_owned();
+        let help = command.render_long_help().to_string();
+        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        text.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end()));
+    }
+    let page = root().join("docs/cli.md");
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    if written != text && std::env::var_os("KUBEMINT_UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &text).unwrap();
+        return;
+    }
+    assert_eq!(written, text, "run the tests with KUBEMINT_UPDATE_DOCS=1 to write docs/cli.md");
+}

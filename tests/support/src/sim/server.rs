@@ -1,0 +1,347 @@
+//! One simulated API server: who asks, may they, and what is the answer.
+//!
+//! Synchronous: a request comes in whole and a reply goes out whole; [`super::listener`] does the
+//! rest. Start reading at [`Server::handle`].
+
+use jiff::{SignedDuration, Timestamp};
+use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::discovery::discover;
+use super::failure::Failure;
+use super::faults::{FaultSwitch, Webhook};
+use super::fleet::{Anonymous, FleetOptions};
+use super::rbac::{Caller, authorize};
+use super::read::{self, Target};
+use super::request::{Attributes, Reply, Request, ResourceAttributes};
+use super::resource::{ResourceType, Scope, Storage, qualified};
+use super::reviews;
+use super::seed::seeded_store;
+use super::store::Store;
+use super::tokens::{TokenRequest, TokenSigner};
+use super::traffic::Traffic;
+use super::write::Write;
+use crate::cluster::{TestCluster, User};
+use crate::pki::ClusterCertificates;
+
+/// Everything about one simulated cluster.
+pub(crate) struct Server {
+    pub(crate) test_cluster: TestCluster,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) faults: FaultSwitch,
+    pub(crate) traffic: Traffic,
+    webhook: Mutex<Option<Webhook>>,
+    store: Mutex<Store>,
+    signer: TokenSigner,
+    max_token_expiration: Mutex<Option<Duration>>,
+    clock_skew_seconds: AtomicI64,
+    anonymous: Anonymous,
+}
+
+impl Server {
+    pub(crate) fn new(name: &str, port: u16, options: &FleetOptions) -> io::Result<Self> {
+        let certificates = ClusterCertificates::generate(name)?;
+        Ok(Self {
+            tls: certificates.server_config()?,
+            test_cluster: TestCluster::new(name, port, certificates.ca_pem),
+            faults: FaultSwitch::default(),
+            traffic: Traffic::new(options.latency),
+            webhook: Mutex::new(None),
+            store: Mutex::new(seeded_store(name)),
+            signer: TokenSigner::generate()?,
+            max_token_expiration: Mutex::new(options.max_token_expiration),
+            clock_skew_seconds: AtomicI64::new(0),
+            anonymous: options.anonymous,
+        })
+    }
+
+    pub(crate) fn set_webhook(&self, webhook: Option<Webhook>) {
+        *lock(&self.webhook) = webhook;
+    }
+
+    pub(crate) fn set_max_token_expiration(&self, maximum: Option<Duration>) {
+        *lock(&self.max_token_expiration) = maximum;
+    }
+
+    pub(crate) fn set_clock_skew(&self, skew: SignedDuration) {
+        self.clock_skew_seconds
+            .store(skew.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Returns the server's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        let skew = self.clock_skew_seconds.load(Ordering::Relaxed);
+        Timestamp::now() + SignedDuration::from_secs(skew)
+    }
+
+    /// Answers a request.
+    pub(crate) fn handle(&self, request: &Request) -> Reply {
+        self.answer(request)
+            .unwrap_or_else(|failure| Reply::json(failure.code, &failure.body()))
+    }
+
+    fn answer(&self, request: &Request) -> Result<Reply, Failure> {
+        let now = self.now();
+        let mut store = lock(&self.store);
+        let caller = self.authenticate(&store, request, now)?;
+        let caller = impersonate(&store, caller, request)?;
+        let attributes = request.attributes();
+        if authorize(&store, &caller, &attributes).is_none() {
+            return Err(match &attributes {
+                Attributes::Path { verb, path } => Failure::forbidden_path(&format!(
+                    "User {:?} cannot {verb} path {path:?}",
+                    caller.name
+                )),
+                Attributes::Resource(attributes) => forbidden(&caller, attributes),
+            });
+        }
+        match attributes {
+            Attributes::Path { path, .. } => Ok(non_resource(&path)),
+            Attributes::Resource(attributes) => {
+                self.resource(&mut store, request, &caller, &attributes, now)
+            }
+        }
+    }
+
+    fn authenticate(
+        &self,
+        store: &Store,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<Caller, Failure> {
+        let authorization = request.header("authorization");
+        let Some((_, token)) = authorization
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        else {
+            return self.anonymous_caller(request);
+        };
+        let token = token.trim();
+        for user in User::ALL {
+            if self.test_cluster.token(user) == token {
+                return Ok(Caller {
+                    name: user.name().to_owned(),
+                    uid: format!("{}-uid", user.name()),
+                    groups: vec![user.group().to_owned(), "system:authenticated".to_owned()],
+                    credential_id: None,
+                });
+            }
+        }
+        self.signer
+            .authenticate(store, token, now)
+            .ok_or_else(Failure::unauthorized)
+    }
+
+    fn anonymous_caller(&self, request: &Request) -> Result<Caller, Failure> {
+        let is_public = ["/healthz", "/livez", "/readyz", "/version"]
+            .iter()
+            .any(|path| request.path.starts_with(path));
+        if self.anonymous == Anonymous::Unauthorized && !is_public {
+            return Err(Failure::unauthorized());
+        }
+        Ok(Caller {
+            name: "system:anonymous".to_owned(),
+            groups: vec!["system:unauthenticated".to_owned()],
+            ..Caller::default()
+        })
+    }
+
+    fn resource(
+        &self,
+        store: &mut Store,
+        request: &Request,
+        caller: &Caller,
+        attributes: &ResourceAttributes,
+        now: Timestamp,
+    ) -> Result<Reply, Failure> {
+        if let Some(reply) = review(store, request, caller, attributes, now) {
+            return reply;
+        }
+        let found = ResourceType::find(&attributes.group, &attributes.resource)
+            .filter(|_| attributes.version == "v1");
+        let Some(resource) = found else {
+            let root = match attributes.group.as_str() {
+                "" => format!("/api/{}", attributes.version),
+                group => format!("/apis/{group}/{}", attributes.version),
+            };
+            // A known group answers with a Status, an unknown path with plain text.
+            return match discover(&root) {
+                Some(_) => Err(Failure::unknown_resource()),
+                None => Ok(page_not_found()),
+            };
+        };
+        let is_cluster_path = attributes.namespace.is_empty() || resource.plural == "namespaces";
+        let is_wrong_scope = match resource.scope {
+            Scope::Cluster => !is_cluster_path,
+            Scope::Namespaced => is_cluster_path && attributes.verb != "list",
+        };
+        if is_wrong_scope {
+            return Err(Failure::unknown_resource());
+        }
+        let target = Target {
+            resource,
+            namespace: match resource.scope {
+                Scope::Cluster => "",
+                Scope::Namespaced => &attributes.namespace,
+            },
+            name: &attributes.name,
+        };
+        match (attributes.subresource.as_str(), resource.plural) {
+            ("", _) => {}
+            ("token", "serviceaccounts") => {
+                return self.token(store, request, target, now);
+            }
+            _ => return Err(Failure::unknown_resource()),
+        }
+        let verb = attributes.verb.as_str();
+        match verb {
+            "get" => return read::get(store, request, target, now),
+            "list" => return read::list(store, request, target, now),
+            _ if resource.storage == Storage::AlwaysEmpty => {
+                return Err(Failure::method_not_allowed());
+            }
+            _ => {}
+        }
+        let webhook = lock(&self.webhook).clone();
+        let write = Write {
+            store,
+            request,
+            caller,
+            target,
+            webhook: webhook.as_ref(),
+            now,
+        };
+        match verb {
+            "create" if target.name.is_empty() => write.create(),
+            "patch" if !target.name.is_empty() => write.patch(),
+            "update" if !target.name.is_empty() => write.replace(),
+            "delete" => write.delete(),
+            _ => Err(Failure::method_not_allowed()),
+        }
+    }
+
+    fn token(
+        &self,
+        store: &Store,
+        request: &Request,
+        target: Target<'_>,
+        now: Timestamp,
+    ) -> Result<Reply, Failure> {
+        if request.method != http::Method::POST {
+            return Err(Failure::method_not_allowed());
+        }
+        let body = serde_json::from_slice(&request.body)
+            .map_err(|error| Failure::bad_request(error.to_string()))?;
+        let token_request = TokenRequest {
+            store,
+            namespace: target.namespace,
+            name: target.name,
+            body: &body,
+            maximum: *lock(&self.max_token_expiration),
+            now,
+        };
+        token_request.issue(&self.signer)
+    }
+}
+
+/// Refuses what no rule allows, as Kubernetes words it.
+pub(crate) fn forbidden(caller: &Caller, attributes: &ResourceAttributes) -> Failure {
+    let place = match attributes.namespace.as_str() {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let why = format!(
+        "User {:?} cannot {} resource {:?} in API group {:?} {place}",
+        caller.name,
+        attributes.verb,
+        attributes.qualified_resource(),
+        attributes.group,
+    );
+    let (group, resource) = (&attributes.group, &attributes.resource);
+    Failure::forbidden(group, resource, &attributes.name, &why)
+}
+
+/// Answers a review, `None` for any other resource.
+fn review(
+    store: &Store,
+    request: &Request,
+    caller: &Caller,
+    attributes: &ResourceAttributes,
+    now: Timestamp,
+) -> Option<Result<Reply, Failure>> {
+    let resource = qualified(&attributes.resource, &attributes.group);
+    let is_review = [
+        "selfsubjectreviews.authentication.k8s.io",
+        "selfsubjectaccessreviews.authorization.k8s.io",
+        "selfsubjectrulesreviews.authorization.k8s.io",
+    ]
+    .contains(&resource.as_str());
+    if !is_review {
+        return None;
+    }
+    if request.method != http::Method::POST {
+        return Some(Err(Failure::method_not_allowed()));
+    }
+    let body = match serde_json::from_slice(&request.body) {
+        Ok(body) => body,
+        Err(error) => return Some(Err(Failure::bad_request(error.to_string()))),
+    };
+    let answer = match attributes.resource.as_str() {
+        "selfsubjectreviews" => Ok(reviews::self_subject_review(caller, now)),
+        "selfsubjectaccessreviews" => Ok(reviews::self_subject_access_review(store, caller, &body)),
+        _ => reviews::self_subject_rules_review(store, caller, &body),
+    };
+    Some(answer.map(|answer| Reply::json(201, &answer)))
+}
+
+/// Lets a caller who may impersonate act as another.
+fn impersonate(store: &Store, caller: Caller, request: &Request) -> Result<Caller, Failure> {
+    let user = request.header("impersonate-user");
+    if user.is_empty() {
+        return Ok(caller);
+    }
+    let mut groups: Vec<String> = request
+        .headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|group| group.to_str().ok())
+        .map(str::to_owned)
+        .collect();
+    let wanted = std::iter::once(("users", user))
+        .chain(groups.iter().map(|group| ("groups", group.as_str())));
+    for (resource, name) in wanted {
+        let attributes = ResourceAttributes {
+            verb: "impersonate".to_owned(),
+            resource: resource.to_owned(),
+            name: name.to_owned(),
+            ..ResourceAttributes::default()
+        };
+        if authorize(store, &caller, &Attributes::Resource(attributes.clone())).is_none() {
+            return Err(forbidden(&caller, &attributes));
+        }
+    }
+    groups.push("system:authenticated".to_owned());
+    Ok(Caller {
+        name: user.to_owned(),
+        groups,
+        ..Caller::default()
+    })
+}
+
+fn non_resource(path: &str) -> Reply {
+    if ["/healthz", "/livez", "/readyz"].contains(&path.trim_end_matches('/')) {
+        return Reply::text(200, "ok");
+    }
+    discover(path).map_or_else(page_not_found, |body| Reply::json(200, &body))
+}
+
+fn page_not_found() -> Reply {
+    Reply::text(404, "404 page not found\n")
+}
+
+/// Locks, whatever happened to the thread that held the lock before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,86 @@
+//! The real control plane: several clusters, faults, controllers, and no leftovers.
+
+use kubemint_testkit::control_plane::{ClusterOptions, ControlPlane, ControllerManager, kubectl};
+use kubemint_testkit::{Admin, User, kubeconfig_yaml};
+use serde_json::json;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < DEADLINE, "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn real_clusters_start_break_and_stop() {
+    let options = vec![
+        ClusterOptions::named("one"),
+        ClusterOptions {
+            controller_manager: ControllerManager::On,
+            ..ClusterOptions::named("two")
+        },
+    ];
+    let Some(mut control_plane) = ControlPlane::start(options) else {
+        return;
+    };
+    let (one, two) = (
+        Admin::new(control_plane.test_cluster(0)),
+        Admin::new(control_plane.test_cluster(1)),
+    );
+
+    // Each cluster has its own objects, and roles that grant something.
+    let body = json!({ "metadata": { "name": "apps" } });
+    one.create("/api/v1/namespaces", &body).expect("created");
+    assert_eq!(
+        two.get("/api/v1/namespaces/apps").expect_err("absent").code,
+        404
+    );
+    for admin in [&one, &two] {
+        let view = admin.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/view");
+        assert!(view.expect("it exists")["rules"].is_array());
+    }
+
+    // Controllers remove the namespaces of the second cluster.
+    two.create("/api/v1/namespaces", &body).expect("created");
+    two.delete("/api/v1/namespaces/apps").expect("deleted");
+    wait_until("the namespace goes away", || {
+        two.get("/api/v1/namespaces/apps").is_err()
+    });
+
+    // kubectl works with the kubeconfig.
+    let kubeconfig = control_plane.directory().join("admin.yaml");
+    let text = kubeconfig_yaml(&control_plane.test_clusters(), User::Admin);
+    std::fs::write(&kubeconfig, text).expect("written");
+    let output = kubectl(&kubeconfig, ["--context", "one", "get", "namespaces"]);
+    assert!(output.expect("kubectl runs").stdout.contains("apps"));
+    let audit = std::fs::read_to_string(control_plane.audit_log(0)).expect("there is a log");
+    assert!(audit.contains("/api/v1/namespaces"));
+
+    // A stopped cluster keeps its port and its data.
+    control_plane.stop_cluster(0);
+    assert_eq!(
+        one.get("/api/v1/namespaces").expect_err("it is down").code,
+        0
+    );
+    two.get("/api/v1/namespaces").expect("the other goes on");
+    control_plane.restart_cluster(0).expect("it starts again");
+    one.get("/api/v1/namespaces/apps")
+        .expect("it is still there");
+
+    // A frozen one accepts connections and says nothing.
+    control_plane.pause_cluster(0);
+    let port = control_plane.test_cluster(0).port();
+    TcpStream::connect(("127.0.0.1", port)).expect("it accepts");
+    control_plane.resume_cluster(0);
+    one.get("/version").expect("it goes on");
+
+    let directory = control_plane.directory().to_owned();
+    drop(control_plane);
+    TcpStream::connect(("127.0.0.1", port)).expect_err("nothing listens any more");
+    assert!(!directory.exists());
+}
