@@ -148,7 +148,8 @@ impl ClusterRun {
     async fn steps(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
         lock(&self.progress).of = task.plan.steps.len();
         self.doing(&task.plan.cluster, "connect".to_owned());
-        let limits = Limits::new(self.context.inventory.run.request_timeout);
+        let run = &self.context.inventory.run;
+        let limits = Limits::new(run.request_timeout, run.cluster_timeout);
         let api = connect_admin(&task.admin, limits).await;
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         for (position, step) in task.plan.steps.iter().enumerate() {

@@ -88,7 +88,7 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
         Ok(access) => access,
         Err(failure) => return Planned::Failed { doing: "find the admin access", failure },
     };
-    let api = match connect_admin(&admin, Limits::new(inventory.run.request_timeout)).await {
+    let api = match connect_admin(&admin, Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout)).await {
         Ok(api) => api,
         Err(error) => {
             return Planned::Failed { doing: "connect", failure: StepFailure::new(error.to_string()) };

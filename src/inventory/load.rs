@@ -57,6 +57,8 @@ pub struct Loading {
     problems: Problems,
     /// Whether a file could not be read to its end, so that what it lacks says nothing.
     incomplete: bool,
+    /// Whether a value had the wrong type.
+    misread: bool,
 }
 
 /// What loading leads to.
@@ -83,6 +85,7 @@ impl Loading {
             includes: vec![],
             problems: Problems::default(),
             incomplete: false,
+            misread: false,
         };
         loading.parse(root);
         if let Some(patterns) = loading.files.first().and_then(|root| root.content.include.clone()) {
@@ -122,7 +125,8 @@ impl Loading {
     /// Resolves all files together.
     pub fn finish(mut self) -> Resolution {
         let mut ctx = Context::new(&self.sources, &self.environment, &mut self.problems);
-        ctx.incomplete = self.incomplete;
+        ctx.incomplete = self.incomplete || self.misread;
+        ctx.misread = self.misread;
         let resolved = resolution::resolve(&self.files, &mut ctx);
         let (inventory, layout) = match resolved {
             Some((inventory, layout)) if !self.problems.has_errors() => (Some(inventory), Some(layout)),
@@ -159,8 +163,9 @@ impl Loading {
                 return;
             }
         }
-        let mut reader = Reader { file, problems: &mut self.problems, partial: file > 0 };
+        let mut reader = Reader { file, problems: &mut self.problems, partial: file > 0, misread: false };
         let content = InventoryFile::read_table(table.get_ref(), Place::new(file, 0..0), &mut reader);
+        self.misread |= reader.misread;
         self.files.push(Parsed { file, content });
     }
 }

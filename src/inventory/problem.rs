@@ -79,11 +79,6 @@ impl Problem {
         Self { severity, message, place, label: String::new(), hint: None, secondary: vec![] }
     }
 
-    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
-        self
-    }
-
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -215,8 +210,8 @@ impl Problems {
     /// Returns the known name that is nearest to a wrong one, if one is near enough.
     pub(super) fn nearest<'a>(&mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
         let wrong = plain(name);
-        // A third of the letters may be wrong, as in rustc's suggestions; two at least, so that a
-        // short key with swapped letters still finds its name.
+        // A third of the letters may be wrong, as in rustc's suggestions; one at least, so that a
+        // short name with swapped letters is still found.
         let limit = (wrong.chars().count() / 3).max(1);
         let mut best: Option<(usize, &str)> = None;
         for candidate in known {
@@ -277,6 +272,13 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -
         text.push(format!("and {rest} more"));
     }
     text.join(", ")
+}
+
+/// Puts a literal in backticks; control characters and excess length are not shown.
+pub(super) fn quote(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    format!("`{shown}{}`", if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
 }
 
 /// Problems that say the same thing at several places: shown once, with the places counted.

@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::duration;
-use super::problem::{At, Place, Problem, Problems};
+use super::problem::{At, Place, Problem, Problems, SHOWN, list, quote};
 
 /// A type that TOML values are read into.
 pub(super) trait Read: Sized {
@@ -52,6 +52,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: &'a mut Problems,
     /// Whether the table that is read first may lack keys: the top level of an included file.
     pub(super) partial: bool,
+    /// Whether a value had the wrong type, so that what it would have said is unknown.
+    pub(super) misread: bool,
 }
 
 /// Whether a key must be there, and what holds if it is not.
@@ -87,18 +89,24 @@ impl Reader<'_> {
         Some(At { value, place })
     }
 
-    pub(super) fn unknown_key(&mut self, title: &str, key: &str, place: Place, known: &[&'static str]) {
-        let hint = self.problems.suggest("keys", key, known.iter().copied());
-        let mut problem = Problem::error(place, format!("unknown key `{key}` in {title}"));
-        problem.hint = hint;
+    /// Reports an unknown key and returns the known one that was probably meant.
+    fn unknown_key(&mut self, title: &str, key: &str, place: Place, known: &[&'static str]) -> Option<&'static str> {
+        let nearest = self.problems.nearest(key, known.iter().copied());
+        let mut problem = Problem::error(place, format!("unknown key {} in {title}", quote(key)));
+        problem.hint = Some(match nearest {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("known keys: {}", list(known.iter().copied(), SHOWN)),
+        });
         self.problems.push(problem);
+        nearest
     }
 
-    pub(super) fn missing_key(&mut self, title: &str, key: &str, place: Place) {
+    fn missing_key(&mut self, title: &str, key: &str, place: Place) {
         self.problems.push(Problem::error(place, format!("{title} lacks the key `{key}`")));
     }
 
     fn wrong_type<T: Read>(&mut self, value: &DeValue<'_>, place: Place, subject: Subject<'_>) -> Problem {
+        self.misread = true;
         Problem::error(place, format!("{subject} must be {}, not {}", T::wanted(), found(value)))
     }
 
@@ -173,6 +181,7 @@ impl Read for u64 {
         if number.is_none() {
             match value {
                 DeValue::Integer(integer) => {
+                    reader.misread = true;
                     let message = format!("{subject} must be {}, not `{integer}`", Self::wanted());
                     reader.problems.push(Problem::error(place, message));
                 }
@@ -219,6 +228,7 @@ impl Read for Duration {
             DeValue::String(text) => match duration::parse(text) {
                 Ok(duration) => return Some(duration),
                 Err(reason) => {
+                    reader.misread = true;
                     let number = text.parse::<u64>().is_ok().then(|| text.to_string());
                     (format!("{subject} is no duration: {reason}"), number)
                 }
@@ -318,10 +328,16 @@ pub(super) fn read_table<T: Default>(
     let mut missing: Vec<&str> = keys.iter().filter(is_required).map(|key| key.name).collect();
     for (key, value) in table {
         let name = key.get_ref().as_ref();
-        missing.retain(|known| *known != name);
-        if !assign(&mut read, name, value, reader) {
-            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-            reader.unknown_key(title, name, reader.place(key), &known);
+        if assign(&mut read, name, value, reader) {
+            missing.retain(|known| *known != name);
+            continue;
+        }
+        let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
+        let meant = reader.unknown_key(title, name, reader.place(key), &known);
+        if let Some(meant) = meant.filter(|meant| !table.contains_key(*meant)) {
+            // Reading on as if it were spelled right spares the problems that its lack would cause.
+            missing.retain(|known| *known != meant);
+            assign(&mut read, meant, value, reader);
         }
     }
     for key in missing.into_iter().filter(|_| !partial) {
@@ -470,7 +486,7 @@ macro_rules! choice {
     ($type:ty { $($text:literal => $variant:expr,)* }) => {
         impl $crate::inventory::read::Read for $type {
             fn wanted() -> String {
-                [$(concat!("`\"", $text, "\"`")),*].join(" or ")
+                [$(concat!("`", $text, "`")),*].join(" or ")
             }
 
             fn schema(_: &mut serde_json::Map<String, serde_json::Value>) -> serde_json::Value {
@@ -510,7 +526,8 @@ impl Reader<'_> {
         place: Place,
         known: &[&'static str],
     ) {
-        let mut problem = Problem::error(place, format!("{subject} must be {wanted}, not `\"{text}\"`"));
+        self.misread = true;
+        let mut problem = Problem::error(place, format!("{subject} must be {wanted}, not {}", quote(text)));
         let nearest = self.problems.nearest(text, known.iter().copied());
         problem.hint = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
         self.problems.push(problem);

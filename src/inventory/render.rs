@@ -116,11 +116,13 @@ fn hide_credentials(line: &str) -> Cow<'_, str> {
 
 /// Renders problems as in `error: invalid inventory `clusters.toml`: 2 problems`, one line each.
 ///
-/// The hints of errors follow; a hint that several share is said once.
+/// A hint that only one problem has, or all share, follows at the end; otherwise each stands with its
+/// problem. Without problems the text is empty.
 pub fn summary(problems: &[Problem], sources: &Sources) -> String {
     let name = sources.files().first().map_or("", |file| file.name.as_str());
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     let mut text = match (errors, problems.len() - errors) {
+        (0, 0) => return String::new(),
         (0, warnings) => format!("warning: inventory `{name}`: {}\n", count(warnings, "warning")),
         (errors, 0) => format!("error: invalid inventory `{name}`: {}\n", count(errors, "problem")),
         (errors, warnings) => format!(
@@ -129,19 +131,22 @@ pub fn summary(problems: &[Problem], sources: &Sources) -> String {
             count(warnings, "warning")
         ),
     };
-    let mut hints: Vec<&str> = vec![];
+    let mut hints: Vec<&str> = problems.iter().filter_map(|problem| problem.hint.as_deref()).collect();
+    hints.sort_unstable();
+    hints.dedup();
     for (problem, others) in grouped(problems) {
         let kind = if errors > 0 && problem.severity == Severity::Warning { "warning: " } else { "" };
         let _ = write!(text, "  {}: {kind}{}", sources.position(problem.place), problem.message);
-        let more = if others.is_empty() { String::new() } else { format!(" (and {})", count(others.len(), "more place")) };
-        let _ = writeln!(text, "{more}");
-        hints.extend(problem.hint.as_deref().filter(|hint| !hints.contains(hint)));
-    }
-    for hint in hints {
-        let _ = write!(text, "\nhint: {hint}");
-    }
-    if !text.ends_with('\n') {
+        if !others.is_empty() {
+            let _ = write!(text, ", and at {}", count(others.len(), "more place"));
+        }
+        if let Some(hint) = problem.hint.as_ref().filter(|_| hints.len() > 1) {
+            let _ = write!(text, " ({hint})");
+        }
         text.push('\n');
+    }
+    if let [hint] = hints[..] {
+        let _ = write!(text, "\nhint: {hint}\n");
     }
     text
 }

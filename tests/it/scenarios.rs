@@ -23,7 +23,7 @@ verbs = ["get", "list"]
 names = [{namespaces}]
 create-namespaces = true
 cluster-roles = ["edit"]
-rules = [{{ api-groups = ["batch"], resources = ["jobs"], verbs = ["*"] }}]
+rules = [{{ api-groups = ["batch"], resources = ["jobs"], verbs = ["get", "create"] }}]
 [[grants]]
 profile = "deployer"
 selector = "env=test"

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::client::Body;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::classify;
 use crate::failure::ApiFailure;
@@ -22,17 +23,25 @@ use crate::failure::ApiFailure;
 pub struct Limits {
     /// One request, connection included.
     pub request: Duration,
-    /// The shortest wait before a request is repeated; it doubles with each.
-    pub first_wait: Duration,
+    /// When all work on the cluster must be done: nothing is repeated that could not end before it.
+    pub deadline: Instant,
 }
 
 impl Limits {
-    /// Limits one request; the wait before the first repetition is short against human patience and
-    /// long against a server's hiccup.
-    pub fn new(request: Duration) -> Self {
-        Self { request, first_wait: Duration::from_millis(200) }
+    /// Limits one request, and all work from now on.
+    pub fn new(request: Duration, all: Duration) -> Self {
+        Self { request, deadline: Instant::now() + all }
+    }
+
+    /// Whether a request that is sent after `wait` could still be answered in time.
+    fn leave_time_after(&self, wait: Duration) -> bool {
+        Instant::now() + wait + self.request <= self.deadline
     }
 }
+
+/// The wait before the first repetition, which doubles with each: short against human patience, and
+/// long against a server's hiccup.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// Repetitions after the first try; with doubling waits this gives a server about 12 s to recover.
 /// The cluster's deadline ends them earlier.
@@ -193,7 +202,7 @@ impl Api {
             Repeat::Never => 0,
         };
         let waits = ExponentialBuilder::default()
-            .with_min_delay(self.limits.first_wait)
+            .with_min_delay(FIRST_WAIT)
             .with_max_delay(LONGEST_WAIT)
             .with_max_times(repetitions)
             .with_jitter();
@@ -202,7 +211,9 @@ impl Api {
             .when(ApiFailure::is_transient)
             .adjust(|failure, wait| {
                 let asked = failure.status().and_then(|status| status.retry_after);
-                wait.map(|wait| asked.map_or(wait, |asked| asked.max(wait)))
+                let wait = wait.map(|wait| asked.map_or(wait, |asked| asked.max(wait)));
+                // The failure itself says more than that the time is over.
+                wait.filter(|wait| self.limits.leave_time_after(*wait))
             })
             .notify(|failure, wait| tracing::debug!(server = self.server, %failure, ?wait, "repeating a request"))
             .await

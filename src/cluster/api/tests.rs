@@ -12,7 +12,7 @@ type ApiServer = Handle<http::Request<Body>, Response<Body>>;
 
 fn mocked() -> (Api, ApiServer) {
     let (service, handle) = mock::pair::<http::Request<Body>, Response<Body>>();
-    let limits = Limits { request: Duration::from_secs(10), first_wait: Duration::from_millis(200) };
+    let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
     (Api::new(kube::Client::new(service, "default"), "https://api:6443", limits), handle)
 }
 
@@ -62,6 +62,19 @@ async fn what_may_pass_is_repeated_and_retry_after_is_honoured() {
     let (result, ()) = tokio::join!(api.send(&request), serve);
     assert!(result.is_ok());
     assert!(start.elapsed() >= Duration::from_secs(7), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_repeated_that_could_not_end_in_time() {
+    let (api, mut server) = mocked();
+    let serve = async {
+        let (_, reply) = server.next_request().await.unwrap();
+        let body = json!({"kind": "Status", "details": {"retryAfterSeconds": 55}});
+        reply.send_response(answer(429, &body));
+    };
+    let request = Request::get("/version");
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    assert_eq!(result.err().unwrap().code(), Some(429));
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,7 +100,8 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
     let admin = admin.as_ref();
     let place = name.as_ref().map_or(table.place, |name| name.place);
     let kubeconfig = admin.and_then(|admin| admin.kubeconfig.clone()).or_else(|| defaults.kubeconfig.clone());
-    if kubeconfig.is_none() && !defaults.is_broken && !admin.is_some_and(|admin| admin.is_broken) {
+    let is_broken = ctx.misread || defaults.is_broken || admin.is_some_and(|admin| admin.is_broken);
+    if kubeconfig.is_none() && !is_broken {
         let hint = "set `admin = { kubeconfig = \"…\" }` in `[defaults]` or in the cluster";
         ctx.problems.push(Problem::error(place, "the cluster has no admin kubeconfig").hint(hint));
     }

@@ -48,8 +48,11 @@ pub(super) fn resolve(
         let grant = &table.value;
         let selected = select(grant.selector.as_ref(), grant.clusters.as_ref(), clusters, ctx);
         let Some(selected) = selected else {
-            let problem = Problem::error(table.place, "the grant names no clusters");
-            ctx.problems.push(problem.hint("give it `clusters` or `selector`; `selector = \"\"` means every cluster"));
+            if !ctx.misread {
+                let problem = Problem::error(table.place, "the grant names no clusters");
+                let hint = "give it `clusters` or `selector`; `selector = \"\"` means every cluster";
+                ctx.problems.push(problem.hint(hint));
+            }
             ctx.incomplete = true;
             continue;
         };
@@ -93,6 +96,7 @@ fn granted_profiles(table: &At<GrantTable>, profiles: &Profiles, ctx: &mut Conte
             let problem = Problem::error(several.place, "the grant has both `profile` and `profiles`");
             ctx.problems.push(problem.hint("name all of them in `profiles`"));
         }
+        (None, None) if ctx.misread => {}
         (None, None) => {
             ctx.error(table.place, "the grant names no profile");
             ctx.incomplete = true;

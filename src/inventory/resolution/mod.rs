@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::file::{DefaultsTable, InventoryFile};
 use super::load::{Environment, Parsed};
 use super::model::{Inventory, MissingNamespace, RunPolicy};
-use super::problem::{At, Place, Problem, Problems, Sources};
+use super::problem::{At, Place, Problem, Problems, Sources, quote};
 use super::syntax::{self, Verdict};
 use crate::layout::Layout;
 use crate::names::{DEFAULT_HOLDER, Holder, InventoryName};
@@ -28,6 +28,8 @@ pub(super) struct Context<'a> {
     pub(super) sources: &'a Sources,
     pub(super) environment: &'a Environment,
     pub(super) problems: &'a mut Problems,
+    /// Whether a value had the wrong type, so that what seems to be absent may only be unreadable.
+    pub(super) misread: bool,
     /// Whether something that others refer to is missing or broken, so that what nobody refers to,
     /// or what finds nothing, is no news.
     pub(super) incomplete: bool,
@@ -35,7 +37,7 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(sources: &'a Sources, environment: &'a Environment, problems: &'a mut Problems) -> Self {
-        Self { sources, environment, problems, incomplete: false }
+        Self { sources, environment, problems, misread: false, incomplete: false }
     }
 
     fn error(&mut self, place: Place, message: impl Into<String>) {
@@ -61,13 +63,6 @@ impl<'a> Context<'a> {
             None => text.place,
         }
     }
-}
-
-/// Puts a literal in backticks; control characters and excess length are not shown.
-fn quote(text: &str) -> String {
-    const SHOWN: usize = 80;
-    let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    format!("`{shown}{}`", if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
 }
 
 /// Returns whether a missing namespace is created.

@@ -10,7 +10,7 @@ use crate::inventory::duration;
 use crate::inventory::file::{DefaultsTable, NamespaceTable, ProfileTable, Strings, TokenTable};
 use crate::inventory::load::Parsed;
 use crate::inventory::model::{NamespaceAccess, Profile, TokenPolicy};
-use crate::inventory::problem::{At, Place, Problem};
+use crate::inventory::problem::{At, Place, Problem, quote};
 use crate::inventory::syntax;
 use crate::names::ProfileName;
 
@@ -42,7 +42,7 @@ impl Profiles {
         let found = self.by_name.get(&name.value).copied();
         if found.is_none() {
             let known = self.by_name.keys().map(String::as_str);
-            let mut problem = Problem::error(name.place, format!("unknown profile {}", super::quote(&name.value)));
+            let mut problem = Problem::error(name.place, format!("unknown profile {}", quote(&name.value)));
             problem.hint = ctx.problems.suggest("profiles", &name.value, known);
             ctx.problems.push(problem);
             ctx.incomplete = true;
@@ -96,7 +96,8 @@ fn profile(
     let namespaces: Vec<NamespaceAccess> = tables.map(|table| namespace_access(table, ctx)).collect();
     let cluster_rules = rules::resolve(profile.cluster_rules.as_ref(), Scope::Cluster, ctx);
     let cluster_roles = unique(texts(profile.cluster_roles.as_ref()));
-    if cluster_rules.is_empty() && cluster_roles.is_empty() && namespaces.is_empty() {
+    let is_empty = cluster_rules.is_empty() && cluster_roles.is_empty() && namespaces.is_empty();
+    if is_empty && !ctx.misread {
         let problem = Problem::error(name.place, format!("profile `{}` is empty: it grants nothing", name.value));
         ctx.problems.push(problem.hint("give it `cluster-rules`, `cluster-roles` or `namespaces`"));
     }
@@ -135,7 +136,8 @@ fn namespace_access(table: &At<NamespaceTable>, ctx: &mut Context<'_>) -> Namesp
         roles: unique(texts(access.roles.as_ref())),
         rules: rules.into(),
     };
-    if resolved.cluster_roles.is_empty() && resolved.roles.is_empty() && resolved.rules.is_empty() {
+    let is_empty = resolved.cluster_roles.is_empty() && resolved.roles.is_empty() && resolved.rules.is_empty();
+    if is_empty && !ctx.misread {
         let problem = Problem::error(table.place, "the access to these namespaces is empty: it grants nothing");
         ctx.problems.push(problem.hint("give it `rules`, `roles` or `cluster-roles`"));
     }

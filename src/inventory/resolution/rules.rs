@@ -47,6 +47,7 @@ fn check(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
         ctx.error(verbs.place, "the rule has no verbs");
     }
     match (is_given(resources), is_given(non_resource_urls)) {
+        _ if ctx.misread => {}
         (false, false) => {
             ctx.error(table.place, "the rule has neither `resources` nor `non-resource-urls`");
         }

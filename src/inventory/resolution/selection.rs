@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::clusters::Clusters;
-use super::{Context, quote};
+use super::Context;
 use crate::inventory::file::Strings;
-use crate::inventory::problem::{At, Problem};
+use crate::inventory::problem::{At, Problem, quote};
 use crate::selector::Selector;
 
 /// Returns for each cluster whether it is meant: the union of the selector's and the named ones.

@@ -50,7 +50,7 @@ pub struct ApiStatus {
     /// `Status.message`, or the whole body where it is not a `Status`.
     pub message: String,
     /// `Status.details`.
-    pub details: Value,
+    pub details: Box<Value>,
 }
 
 impl fmt::Display for ApiStatus {
@@ -268,7 +268,7 @@ impl Response {
                 Value::String(body) => body.clone(),
                 _ => text("message"),
             },
-            details: self.body["details"].clone(),
+            details: Box::new(self.body["details"].clone()),
         })
     }
 }
@@ -285,7 +285,7 @@ impl ApiStatus {
             code: 0,
             reason: String::new(),
             message,
-            details: Value::Null,
+            details: Box::default(),
         }
     }
 }

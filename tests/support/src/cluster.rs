@@ -106,7 +106,7 @@ pub fn kubeconfig_yaml(clusters: &[&TestCluster], user: User) -> String {
         .expect(infallible);
     }
     text.push_str("contexts:\n");
-    for TestCluster { name, .. } in clusters.iter().copied() {
+    for TestCluster { name, .. } in clusters {
         write!(
             text,
             "- context:\n    cluster: {name}\n    user: {name}-{}\n  name: {name}\n",

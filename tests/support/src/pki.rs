@@ -13,11 +13,11 @@ use std::sync::Arc;
 /// The certificates of one cluster, in PEM.
 pub(crate) struct ClusterCertificates {
     /// The CA that consumers trust.
-    pub(crate) ca_pem: String,
+    pub(crate) authority: String,
     /// The serving certificate, signed by that CA.
-    pub(crate) server_pem: String,
+    pub(crate) server: String,
     /// The key of the serving certificate.
-    pub(crate) server_key_pem: String,
+    pub(crate) server_key: String,
 }
 
 /// A P-256 key pair in PEM.
@@ -45,7 +45,7 @@ impl ClusterCertificates {
             KeyUsagePurpose::CrlSign,
             KeyUsagePurpose::DigitalSignature,
         ];
-        let ca_pem = ca.self_signed(&ca_key)?.pem();
+        let authority_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
 
         let server_key = generate_key()?;
@@ -62,18 +62,18 @@ impl ClusterCertificates {
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let server_pem = server.signed_by(&server_key, &issuer)?.pem();
         Ok(Self {
-            ca_pem,
-            server_pem,
-            server_key_pem: server_key.serialize_pem(),
+            authority: authority_pem,
+            server: server_pem,
+            server_key: server_key.serialize_pem(),
         })
     }
 
     /// Returns a TLS configuration that serves this certificate over HTTP/1.1.
     pub(crate) fn server_config(&self) -> io::Result<Arc<rustls::ServerConfig>> {
         let certificate =
-            CertificateDer::from_pem_slice(self.server_pem.as_bytes()).map_err(io::Error::other)?;
-        let key = PrivateKeyDer::from_pem_slice(self.server_key_pem.as_bytes())
-            .map_err(io::Error::other)?;
+            CertificateDer::from_pem_slice(self.server.as_bytes()).map_err(io::Error::other)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(self.server_key.as_bytes()).map_err(io::Error::other)?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?

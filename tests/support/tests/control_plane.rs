@@ -1,9 +1,16 @@
 //! The real control plane: several clusters, faults, controllers, and no leftovers.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the bans keep the product's core pure; tests write plain files"
+)]
+
 use kubemint_testkit::control_plane::{ClusterOptions, ControlPlane, ControllerManager, kubectl};
 use kubemint_testkit::{Admin, User, kubeconfig_yaml};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -14,6 +21,43 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < DEADLINE, "{what}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Set in the process that the next test kills.
+const VICTIM: &str = "KUBEMINT_TESTKIT_VICTIM";
+
+#[test]
+fn nothing_outlives_a_killed_process() {
+    let is_victim = std::env::var_os(VICTIM).is_some();
+    if is_victim {
+        let control_plane = ControlPlane::start(vec![ClusterOptions::named("victim")]);
+        let control_plane = control_plane.expect("the test is not skipped");
+        println!("port {}", control_plane.test_cluster(0).port());
+        std::thread::sleep(DEADLINE);
+        return;
+    }
+    if std::env::var_os("KUBEMINT_SKIP_CONTROL_PLANE").is_some() {
+        return;
+    }
+    let temporary = tempfile::tempdir().expect("a directory");
+    let mut victim = Command::new(std::env::current_exe().expect("the test knows itself"))
+        .args(["--exact", "nothing_outlives_a_killed_process", "--nocapture"])
+        .env(VICTIM, "1")
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the victim starts");
+    let lines = BufReader::new(victim.stdout.take().expect("stdout is a pipe")).lines();
+    let port: u16 = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("port ")?.1.trim().parse().ok())
+        .expect("the victim prints its port");
+    TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    victim.kill().expect("the victim is killed");
+    victim.wait().expect("the victim has ended");
+    wait_until("the server outlives its test", || {
+        TcpStream::connect(("127.0.0.1", port)).is_err()
+    });
 }
 
 #[test]

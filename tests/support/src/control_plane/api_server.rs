@@ -53,11 +53,11 @@ impl ApiServer {
         let certificates = ClusterCertificates::generate(&options.name)?;
         let signing_key = SigningKeyPem::generate()?;
         let port = free_port()?;
-        let test_cluster = TestCluster::new(&options.name, port, certificates.ca_pem.clone());
+        let test_cluster = TestCluster::new(&options.name, port, certificates.authority.clone());
         for (file, text) in [
-            ("ca.pem", certificates.ca_pem.as_str()),
-            ("server.pem", &certificates.server_pem),
-            ("server-key.pem", &certificates.server_key_pem),
+            ("ca.pem", certificates.authority.as_str()),
+            ("server.pem", &certificates.server),
+            ("server-key.pem", &certificates.server_key),
             ("token-signing-key.pem", &signing_key.private),
             ("token-verification-key.pem", &signing_key.public),
             ("tokens.csv", &token_file(&test_cluster)),

@@ -105,6 +105,7 @@ fn target_directory() -> PathBuf {
 }
 
 fn build(module: &Path, cache: &Path, complete: &Path) -> io::Result<()> {
+    let linker_flags = linker_flags(module)?;
     let partial = tempfile::Builder::new()
         .prefix("partial-")
         .tempdir_in(cache)?;
@@ -115,7 +116,7 @@ fn build(module: &Path, cache: &Path, complete: &Path) -> io::Result<()> {
             PROGRAMS.len()
         ));
         let status = Command::new("go")
-            .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
+            .args(["build", "-trimpath", &linker_flags, "-o"])
             .arg(partial.path().join(program))
             .arg(package)
             .current_dir(module)
@@ -133,6 +134,23 @@ fn build(module: &Path, cache: &Path, complete: &Path) -> io::Result<()> {
     fs::rename(partial.keep(), complete)?;
     report("built");
     Ok(())
+}
+
+/// Without a version in them the programs claim to be a development build, and kubectl's `version`
+/// fails.
+fn linker_flags(module: &Path) -> io::Result<String> {
+    let requirements = fs::read_to_string(module.join("go.mod"))?;
+    let version = requirements
+        .lines()
+        .find_map(|line| {
+            line.trim()
+                .trim_start_matches("require ")
+                .strip_prefix("k8s.io/kubernetes ")
+        })
+        .ok_or_else(|| io::Error::other("go.mod does not require k8s.io/kubernetes"))?;
+    Ok(format!(
+        "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={version}"
+    ))
 }
 
 fn missing_go(error: &io::Error) -> io::Error {

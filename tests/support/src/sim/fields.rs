@@ -271,7 +271,9 @@ fn is_item(item: &Value, element: &str) -> bool {
     match element.split_once(':') {
         Some(("k", key)) => serde_json::from_str::<Map<String, Value>>(key)
             .is_ok_and(|key| key.iter().all(|(name, value)| item[name] == *value)),
-        Some(("v", value)) => item.to_string() == value,
+        Some(("v", value)) => {
+            serde_json::from_str::<Value>(value).is_ok_and(|value| *item == value)
+        }
         _ => false,
     }
 }

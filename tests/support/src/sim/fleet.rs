@@ -107,11 +107,12 @@ impl Fleet {
             runtime: Some(runtime),
         };
         let running = start_all(&options, fleet.handle(), &other_tls)?;
-        for (index, (name, running)) in options.names.iter().zip(running).enumerate() {
-            if fleet.by_name.insert(name.clone(), index).is_some() {
+        for (index, (name, running)) in options.names.into_iter().zip(running).enumerate() {
+            if fleet.by_name.contains_key(&name) {
                 let message = format!("two simulated clusters are named `{name}`");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
+            fleet.by_name.insert(name, index);
             fleet.clusters.push(SimCluster(Arc::new(running)));
         }
         Ok(fleet)

@@ -144,15 +144,15 @@ impl Request {
         let parts = match rest {
             // The namespace itself, or one of its subresources.
             ["namespaces", namespace] => {
-                attributes.namespace = (*namespace).to_owned();
+                (*namespace).clone_into(&mut attributes.namespace);
                 rest
             }
             ["namespaces", namespace, "status" | "finalize"] => {
-                attributes.namespace = (*namespace).to_owned();
+                (*namespace).clone_into(&mut attributes.namespace);
                 rest
             }
             ["namespaces", namespace, parts @ ..] => {
-                attributes.namespace = (*namespace).to_owned();
+                (*namespace).clone_into(&mut attributes.namespace);
                 parts
             }
             parts => parts,

@@ -28,8 +28,11 @@ const DEFAULT_BINDINGS: [(&str, &[&str]); 5] = [
 /// The time at which all clusters were made; a fixed one keeps listings stable.
 const CREATED: &str = "2026-11-23T10:00:00Z";
 
+/// Objects that several clusters share.
+type Objects = Vec<Arc<Value>>;
+
 /// The roles and bindings, one copy for all clusters.
-static SHARED: LazyLock<(Vec<Arc<Value>>, Vec<Arc<Value>>)> = LazyLock::new(|| {
+static SHARED: LazyLock<(Objects, Objects)> = LazyLock::new(|| {
     let roles: Value = serde_json::from_str(DEFAULT_ROLES).expect("the default roles are JSON");
     let roles = roles.as_object().into_iter().flatten();
     (

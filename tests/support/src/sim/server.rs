@@ -45,7 +45,7 @@ impl Server {
         let certificates = ClusterCertificates::generate(name)?;
         Ok(Self {
             tls: certificates.server_config()?,
-            test_cluster: TestCluster::new(name, port, certificates.ca_pem),
+            test_cluster: TestCluster::new(name, port, certificates.authority),
             faults: FaultSwitch::default(),
             traffic: Traffic::new(options.latency),
             webhook: Mutex::new(None),

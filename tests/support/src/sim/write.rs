@@ -259,22 +259,19 @@ impl Write<'_> {
         string_data_to_data(&mut configuration);
         let live = self.store.get(resource, namespace, name).cloned();
         let wanted = |key: &str| text(&configuration, key);
-        match &live {
-            Some(live) => {
-                let version = wanted("resourceVersion");
-                if !version.is_empty() && version != text(live, "resourceVersion") {
-                    return Err(Failure::modified(resource, name));
-                }
+        if let Some(live) = &live {
+            let version = wanted("resourceVersion");
+            if !version.is_empty() && version != text(live, "resourceVersion") {
+                return Err(Failure::modified(resource, name));
             }
-            None => {
-                self.check_may_create()?;
-                let uid = wanted("uid");
-                if !uid.is_empty() {
-                    let why = format!(
-                        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-                    );
-                    return Err(Failure::conflict(resource, name, &why));
-                }
+        } else {
+            self.check_may_create()?;
+            let uid = wanted("uid");
+            if !uid.is_empty() {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(Failure::conflict(resource, name, &why));
             }
         }
         Ok((configuration, live))

@@ -105,7 +105,7 @@ fn the_simulation_answers_like_a_real_cluster() {
     let mut simulated = World::new(&fleet.cluster("simulated"), false);
     for world in [&mut real, &mut simulated] {
         for scenario in scenarios::ALL.iter().chain(token_scenarios::ALL) {
-            scenario(world);
+            let st = std::time::Instant::now(); let n = world.answers.len(); scenario(world); if st.elapsed().as_millis() > 300 { println!("SLOW {:?} {} {}", st.elapsed(), world.answers.len()-n, world.answers[n].0); }
         }
     }
     let mut report = String::new();

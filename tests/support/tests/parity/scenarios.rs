@@ -666,9 +666,10 @@ fn metadata_only(world: &mut World) {
     let object = format!("{SECRETS}/metadata-only");
     let list = format!("{SECRETS}?labelSelector=metadata=only");
     for path in [object, list] {
-        let kind = match path.contains('?') {
-            true => "PartialObjectMetadataList",
-            false => "PartialObjectMetadata",
+        let kind = if path.contains('?') {
+            "PartialObjectMetadataList"
+        } else {
+            "PartialObjectMetadata"
         };
         let accept = format!("application/json;as={kind};g=meta.k8s.io;v=v1");
         let headers = [("accept", accept.as_str())];
