@@ -46,10 +46,7 @@ pub enum Content {
 impl DesiredObject {
     /// Returns the labels that mark the object as ours.
     pub fn labels(&self) -> BTreeMap<&'static str, &str> {
-        let mut labels = BTreeMap::from([
-            (MANAGED_BY_LABEL, MANAGED_BY),
-            (INVENTORY_LABEL, self.inventory.as_str()),
-        ]);
+        let mut labels = BTreeMap::from([(MANAGED_BY_LABEL, MANAGED_BY), (INVENTORY_LABEL, self.inventory.as_str())]);
         if let Some(profile) = &self.profile {
             labels.insert(PROFILE_LABEL, profile.as_str());
         }
@@ -144,10 +141,8 @@ pub fn desired_objects(inventory: &InventoryName, grant: &Grant) -> Vec<DesiredO
 
     if !profile.cluster_rules.is_empty() {
         let name = names.own_role();
-        objects.insert(
-            ObjectRef::cluster_scoped(Kind::ClusterRole, &name),
-            Content::Rules(profile.cluster_rules.clone()),
-        );
+        objects
+            .insert(ObjectRef::cluster_scoped(Kind::ClusterRole, &name), Content::Rules(profile.cluster_rules.clone()));
         objects.insert(
             ObjectRef::cluster_scoped(Kind::ClusterRoleBinding, &name),
             bind(RoleRef { kind: Kind::ClusterRole, name: name.clone() }),

@@ -89,8 +89,7 @@ fn atoms(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
             })
         })
     });
-    let urls =
-        rule.verbs.iter().flat_map(|verb| rule.non_resource_urls.iter().map(move |url| Atom::Url { url, verb }));
+    let urls = rule.verbs.iter().flat_map(|verb| rule.non_resource_urls.iter().map(move |url| Atom::Url { url, verb }));
     resources.chain(urls)
 }
 
@@ -193,11 +192,7 @@ mod tests {
         let all = rule(&["*"], &["*"], &["*"], &[]);
         check(&[all.clone(), rule(&[""], &["pods"], &["get"], &[])], &[all], None);
         let any_scale = rule(&["apps"], &["*/scale"], &["get"], &[]);
-        check(
-            &[any_scale.clone(), rule(&["apps"], &["deployments/scale"], &["get"], &[])],
-            &[any_scale],
-            None,
-        );
+        check(&[any_scale.clone(), rule(&["apps"], &["deployments/scale"], &["get"], &[])], &[any_scale], None);
     }
 
     #[test]

@@ -156,7 +156,9 @@ impl fmt::Display for ApiFailure {
                 write!(f, "no answer from <{server}> within {}", crate::report::duration(*after))
             }
             Self::Connection { server, cause } => write!(f, "no connection to <{server}>: {cause}"),
-            Self::Tls { server, cause } => write!(f, "the certificate of <{server}> is not accepted: {cause}"),
+            Self::Tls { server, cause } => {
+                write!(f, "the certificate of <{server}> is not accepted: {cause}")
+            }
             Self::Unreadable { cause } => write!(f, "the answer cannot be read: {cause}"),
         }
     }
@@ -192,7 +194,9 @@ pub fn clean(text: &str) -> String {
     // Long enough for the rules that an escalation message lists.
     const LIMIT: usize = 600;
     let mut cleaned = String::new();
-    for (count, word) in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).enumerate() {
+    for (count, word) in
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).enumerate()
+    {
         if count > 0 {
             cleaned.push(' ');
         }
@@ -229,8 +233,10 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_repeated() {
         let status = |code| ApiFailure::Status(StatusFailure { code, ..StatusFailure::default() });
-        let transient: Vec<u16> =
-            [400, 401, 403, 404, 409, 422, 429, 500, 501, 503].into_iter().filter(|code| status(*code).is_transient()).collect();
+        let transient: Vec<u16> = [400, 401, 403, 404, 409, 422, 429, 500, 501, 503]
+            .into_iter()
+            .filter(|code| status(*code).is_transient())
+            .collect();
         assert_eq!(transient, [429, 500, 503]);
     }
 }

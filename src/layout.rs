@@ -161,18 +161,26 @@ impl Collision {
             CollisionKind::Context => format!("context `{name}`"),
             CollisionKind::Cluster => format!("cluster entry `{name}`"),
             CollisionKind::User => format!("user `{name}`"),
-            CollisionKind::CurrentContext => return format!("more than one context would be current in `{path}`: {name}"),
-            CollisionKind::Directory => return format!("`{path}` would be a file and a directory, because of `{name}`"),
+            CollisionKind::CurrentContext => {
+                return format!("more than one context would be current in `{path}`: {name}");
+            }
+            CollisionKind::Directory => {
+                return format!("`{path}` would be a file and a directory, because of `{name}`");
+            }
         };
         let (first, second) = (&inventory.grants[self.first.grant], &inventory.grants[self.second.grant]);
         let (profile, cluster) = (&first.profile.name, &first.cluster.name);
         let (other_profile, other_cluster) = (&second.profile.name, &second.cluster.name);
         let who = match (profile == other_profile, cluster == other_cluster) {
             (true, true) => {
-                return format!("profile `{profile}` on cluster `{cluster}` produces {what} twice in `{path}`, not the same");
+                return format!(
+                    "profile `{profile}` on cluster `{cluster}` produces {what} twice in `{path}`, with different entries"
+                );
             }
             (true, false) => format!("clusters `{cluster}` and `{other_cluster}`"),
-            (false, true) => format!("profiles `{profile}` and `{other_profile}` on cluster `{cluster}`"),
+            (false, true) => {
+                format!("profiles `{profile}` and `{other_profile}` on cluster `{cluster}`")
+            }
             (false, false) => {
                 format!("`{profile}` on cluster `{cluster}` and `{other_profile}` on cluster `{other_cluster}`")
             }
@@ -271,10 +279,8 @@ impl Building {
             return (!is_same).then(|| self.collision(CollisionKind::Context, &entry.context, *known, origin));
         }
         // A name of the same grant has the same content, whatever the contexts are called.
-        let names = [
-            (CollisionKind::Cluster, &self.clusters, &entry.cluster),
-            (CollisionKind::User, &self.users, &entry.user),
-        ];
+        let names =
+            [(CollisionKind::Cluster, &self.clusters, &entry.cluster), (CollisionKind::User, &self.users, &entry.user)];
         for (kind, entries, name) in names {
             if let Some(known) = entries.get(name).filter(|known| self.file.entries[**known].grant != entry.grant) {
                 return Some(self.collision(kind, name, *known, origin));

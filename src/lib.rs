@@ -43,8 +43,8 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use crate::cli::Cli;
-pub use crate::commands::Environment;
 use crate::commands::CommandContext;
+pub use crate::commands::Environment;
 use crate::exit_code::ExitCode;
 use crate::output::{Printer, PrinterOptions, ProgressStyle, render_error, start_logging};
 

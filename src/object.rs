@@ -80,7 +80,9 @@ impl Kind {
     /// Returns the path of the collection: in one namespace, or in the whole cluster.
     pub fn collection_path(self, namespace: Option<&str>) -> String {
         match namespace {
-            Some(namespace) => format!("{}/namespaces/{namespace}/{}", self.root(), self.resource()),
+            Some(namespace) => {
+                format!("{}/namespaces/{namespace}/{}", self.root(), self.resource())
+            }
             None => format!("{}/{}", self.root(), self.resource()),
         }
     }

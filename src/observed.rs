@@ -146,13 +146,17 @@ fn managers(managed_fields: &Value) -> BTreeMap<String, Vec<String>> {
     for entry in items(managed_fields) {
         let manager = entry["manager"].as_str().unwrap_or("unknown");
         for (key, below) in entry["fieldsV1"].as_object().into_iter().flatten() {
-            let Some(field) = key.strip_prefix("f:") else { continue };
+            let Some(field) = key.strip_prefix("f:") else {
+                continue;
+            };
             if field != "metadata" {
                 add(format!(".{field}"), manager);
                 continue;
             }
             for (key, below) in below.as_object().into_iter().flatten() {
-                let Some(field) = key.strip_prefix("f:") else { continue };
+                let Some(field) = key.strip_prefix("f:") else {
+                    continue;
+                };
                 for key in below.as_object().into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("f:")) {
                     add(format!(".metadata.{field}.{key}"), manager);
                 }

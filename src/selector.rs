@@ -210,7 +210,9 @@ impl<'a> Parser<'a> {
         check(word, validate_label_key)?;
         let key = word.text.to_owned();
         let operator = match self.peek() {
-            _ if negated => return Ok(Requirement { key, condition: Condition::Absent }),
+            _ if negated => {
+                return Ok(Requirement { key, condition: Condition::Absent });
+            }
             None | Some(Token { kind: TokenKind::Comma, .. }) => {
                 return Ok(Requirement { key, condition: Condition::Exists });
             }
@@ -224,7 +226,9 @@ impl<'a> Parser<'a> {
             (TokenKind::Less, _) => Condition::Less(self.integer()?),
             (TokenKind::Word, "in") => Condition::In(self.values()?),
             (TokenKind::Word, "notin") => Condition::NotIn(self.values()?),
-            _ => return Err(self.unexpected_previous("`=`, `==`, `!=`, `in`, `notin`, `<` or `>` after the key")),
+            _ => {
+                return Err(self.unexpected_previous("`=`, `==`, `!=`, `in`, `notin`, `<` or `>` after the key"));
+            }
         };
         Ok(Requirement { key, condition })
     }
@@ -289,11 +293,7 @@ impl<'a> Parser<'a> {
 }
 
 fn check(word: Token<'_>, validate: fn(&str) -> Result<(), String>) -> Result<(), SelectorError> {
-    validate(word.text).map_err(|message| SelectorError {
-        offset: word.offset,
-        length: word.text.len(),
-        message,
-    })
+    validate(word.text).map_err(|message| SelectorError { offset: word.offset, length: word.text.len(), message })
 }
 
 /// Checks a label key: an optional DNS subdomain and `/`, then a name of up to 63 characters.
@@ -396,9 +396,21 @@ mod tests {
         check_parse("a==(", Err((3, "expected a label value, found `(`")));
         check_parse("!", Err((1, "expected a label key, found the end")));
         check_parse("a>x", Err((2, "expected an integer, found `x`")));
-        check_parse("a/b/c", Err((0, "label key `a/b/c` is not valid: its name has 1 to 63 letters, digits, `-`, `_` or `.`, and begins and ends with a letter or digit")));
+        check_parse(
+            "a/b/c",
+            Err((
+                0,
+                "label key `a/b/c` is not valid: its name has 1 to 63 letters, digits, `-`, `_` or `.`, and begins and ends with a letter or digit",
+            )),
+        );
         check_parse("A/b", Err((0, "the prefix of label key `A/b` is no DNS subdomain")));
-        check_parse("ok,a=-b", Err((5, "label value `-b` is not valid: it has up to 63 letters, digits, `-`, `_` or `.`, and begins and ends with a letter or digit")));
+        check_parse(
+            "ok,a=-b",
+            Err((
+                5,
+                "label value `-b` is not valid: it has up to 63 letters, digits, `-`, `_` or `.`, and begins and ends with a letter or digit",
+            )),
+        );
         assert!(Selector::parse(&format!("a={}", "x".repeat(64))).is_err());
         assert!(Selector::parse(&format!("a={}", "x".repeat(63))).is_ok());
     }

@@ -115,7 +115,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create(desired) => write!(f, "create {}", desired.object),
-            Self::Update(update) if update.adopts.is_some() => write!(f, "adopt {}", update.desired.object),
+            Self::Update(update) if update.adopts.is_some() => {
+                write!(f, "adopt {}", update.desired.object)
+            }
             Self::Update(update) => write!(f, "update {}", update.desired.object),
             Self::Delete(delete) => write!(f, "delete {}", delete.object),
             Self::Mint(mint) => write!(f, "mint token for `{}`", mint.profile),

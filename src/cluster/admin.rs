@@ -122,10 +122,9 @@ impl AdminFiles {
         match self.files.get(&access.kubeconfig) {
             Some(Ok(file)) => file.resolve(&access.kubeconfig, &access.context),
             Some(Err(error)) => Err(error.clone()),
-            None => Err(AdminError::Unreadable {
-                path: access.kubeconfig.clone(),
-                cause: "it was not loaded".to_owned(),
-            }),
+            None => {
+                Err(AdminError::Unreadable { path: access.kubeconfig.clone(), cause: "it was not loaded".to_owned() })
+            }
         }
     }
 }
@@ -190,11 +189,8 @@ impl AdminFile {
         let cluster = find(&self.clusters, path, "cluster", &context.cluster)?;
         // kube would connect anonymously.
         let user = find(&self.users, path, "user", context.user.as_deref().unwrap_or_default())?;
-        let unusable = |problem: String| AdminError::Unusable {
-            path: path.to_owned(),
-            context: name.to_owned(),
-            problem,
-        };
+        let unusable =
+            |problem: String| AdminError::Unusable { path: path.to_owned(), context: name.to_owned(), problem };
         let (cluster, endpoint) = self.usable_cluster(cluster.clone()).map_err(unusable)?;
         let user = self.usable_user(user.clone()).map_err(unusable)?;
         Ok(AdminEntry { cluster, user, endpoint })
@@ -308,7 +304,8 @@ impl AdminFile {
     /// Reads a file that the kubeconfig names, relative to the kubeconfig.
     fn read_file(&self, file: &str, field: &str) -> Result<Vec<u8>, String> {
         let path = self.directory.join(file);
-        std::fs::read(&path).map_err(|error| format!("cannot read `{field}` `{}`: {}", path.display(), describe_io(&error)))
+        std::fs::read(&path)
+            .map_err(|error| format!("cannot read `{field}` `{}`: {}", path.display(), describe_io(&error)))
     }
 }
 
@@ -318,7 +315,12 @@ fn absent_if_empty(field: &mut Option<String>) {
     }
 }
 
-fn find<'a, T>(entries: &'a HashMap<String, T>, path: &Path, kind: &'static str, name: &str) -> Result<&'a T, AdminError> {
+fn find<'a, T>(
+    entries: &'a HashMap<String, T>,
+    path: &Path,
+    kind: &'static str,
+    name: &str,
+) -> Result<&'a T, AdminError> {
     entries.get(name).ok_or_else(|| AdminError::Missing {
         path: path.to_owned(),
         kind,

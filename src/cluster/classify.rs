@@ -79,9 +79,9 @@ fn describe_tls(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
             "it has expired".to_owned()
         }
-        rustls::Error::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
-            "it is for another name".to_owned()
-        }
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "it is for another name".to_owned(),
         error => clean(&error.to_string()),
     }
 }

@@ -92,9 +92,8 @@ pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
             }],
         },
     });
-    let request = Request::post(anchor.collection_path(), manifest)
-        .query("fieldManager", FIELD_MANAGER)
-        .metadata_only();
+    let request =
+        Request::post(anchor.collection_path(), manifest).query("fieldManager", FIELD_MANAGER).metadata_only();
     let created = match api.send(&request).await {
         Err(failure) if failure.is_already_exists() => {
             let existing = api.send(&Request::get(anchor.path()).metadata_only()).await?.value;
@@ -230,7 +229,9 @@ async fn edit_index(
                 .map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?,
             None => Index::default(),
         };
-        let Some(changed) = change(&observed.uid, index)? else { return Ok(()) };
+        let Some(changed) = change(&observed.uid, index)? else {
+            return Ok(());
+        };
         match api.send(&index_request(account, &observed, &changed)).await {
             Ok(_) => return Ok(()),
             Err(failure) if failure.is_stale() => conflict = Some(failure),

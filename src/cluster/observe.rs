@@ -154,13 +154,12 @@ async fn anchors(
     }
     // An index that cannot be read is a blocker, which the plan reports.
     let index = object.annotations.get(INDEX_ANNOTATION).and_then(|annotation| Index::parse(annotation).ok());
-    let Some(chain) = index.as_ref().and_then(|index| index.holder(holder)) else { return Ok(anchors) };
+    let Some(chain) = index.as_ref().and_then(|index| index.holder(holder)) else {
+        return Ok(anchors);
+    };
     for generation in &chain.generations {
-        let anchor = ObjectRef {
-            kind: Kind::Secret,
-            namespace: account.namespace.clone(),
-            name: generation.anchor.clone(),
-        };
+        let anchor =
+            ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name: generation.anchor.clone() };
         if let Some(value) = get(api, Request::get(anchor.path()).metadata_only()).await? {
             let uid = value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             // What is being deleted with a finalizer on it is as good as gone.

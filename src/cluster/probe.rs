@@ -59,7 +59,9 @@ pub async fn probe(
 async fn attempt(api: &Api, request: &Request) -> Result<ProbeResult, ApiFailure> {
     match api.send(request).await {
         Ok(_) => Ok(ProbeResult::Allowed),
-        Err(failure) if failure.status().is_some_and(|status| status.code != 401 && status.code < 500 && status.code != 429) => {
+        Err(failure)
+            if failure.status().is_some_and(|status| status.code != 401 && status.code < 500 && status.code != 429) =>
+        {
             Ok(ProbeResult::Failed(failure))
         }
         Err(failure) => Err(failure),

@@ -117,7 +117,9 @@ pub async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
 /// Compares what the API server stored with what was asked for: a webhook may have changed it.
 fn check(desired: &DesiredObject, stored: &Value) -> Result<(), StepFailure> {
     let observed = ObservedObject::from_json(stored);
-    let Some(difference) = diff_object(desired, &observed).into_iter().next() else { return Ok(()) };
+    let Some(difference) = diff_object(desired, &observed).into_iter().next() else {
+        return Ok(());
+    };
     let field = format!(".{}", difference.field);
     let managers: Vec<String> =
         observed.other_managers(&field, FIELD_MANAGER).map(|manager| format!("`{manager}`")).collect();

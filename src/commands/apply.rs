@@ -15,14 +15,16 @@ use crate::executor::publish::publisher;
 use crate::exit_code::ExitCode;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
+use crate::output::Phase;
 use crate::report::{ClusterReport, Command, Report, ReportHead, count, plan_text, summary_line};
 use crate::store::BreakLock;
 
 /// Plans and applies the selected clusters.
 pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCode, Error> {
     if !args.yes && !context.environment.can_ask {
-        return Err(Error::usage("apply needs a terminal to confirm on")
-            .hint("look at `kubemint plan`, then pass `--yes`"));
+        return Err(
+            Error::usage("apply needs a terminal to confirm on").hint("look at `kubemint plan`, then pass `--yes`")
+        );
     }
     let fleet = Fleet::load(context, &args.selection, &args.policy)?;
     let cancellation = Cancellation::default();
@@ -74,8 +76,7 @@ async fn plan_and_apply(
         return Ok(Report::new(head, &fleet.inventory, reports));
     }
     show(context, args, fleet, &head, &reports)?;
-    let go = !cancellation.no_new.is_cancelled()
-        && (args.yes || confirm(context, tasks.len(), cancellation).await);
+    let go = !cancellation.no_new.is_cancelled() && (args.yes || confirm(context, tasks.len(), cancellation).await);
     let applied = if go { apply(context, args, fleet, tasks, cancellation).await } else { HashMap::new() };
     Ok(Report::new(head, &fleet.inventory, conclude(fleet, &planned, reports, &applied)))
 }
@@ -148,7 +149,7 @@ async fn apply(
     });
     let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
     let (publisher, writing) = publisher(fleet.outputs.targets.clone(), break_lock);
-    let (events, shown) = events(context, "applying", tasks.len());
+    let (events, shown) = events(context, Phase::Applying, tasks.len());
     let run = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
     let (applied, (), ()) = tokio::join!(run, writing, shown);
     applied.into_iter().collect()

@@ -20,7 +20,7 @@ use crate::inventory::Inventory;
 use crate::kubeconfig::Endpoint;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::Planned;
-use crate::output::Progress;
+use crate::output::{Phase, Progress};
 use crate::plan::{Adoption, ClusterPlan, GrantInput, PlanOptions, block_duplicates};
 use crate::report::{ClusterReport, GrantPaths};
 
@@ -47,11 +47,7 @@ impl Fleet {
     /// # Errors
     ///
     /// If the inventory is invalid, nothing is selected, or an output cannot be used.
-    pub fn load(
-        context: &CommandContext<'_>,
-        selection: &SelectionArgs,
-        policy: &PolicyArgs,
-    ) -> Result<Self, Error> {
+    pub fn load(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Result<Self, Error> {
         let load::Loaded { mut inventory, layout } = load::load(context, policy.holder.as_deref())?;
         if let Some(concurrency) = selection.concurrency {
             inventory.run.concurrency = usize::from(concurrency);
@@ -120,7 +116,7 @@ impl Fleet {
             options: self.options.clone(),
             now: context.environment.now,
         });
-        let (events, shown) = events(context, "planning", self.len());
+        let (events, shown) = events(context, Phase::Planning, self.len());
         let run = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };
         let (mut clusters, ()) = tokio::join!(run, shown);
         let mut plans: Vec<&mut ClusterPlan> = clusters
@@ -146,11 +142,11 @@ impl Fleet {
 /// Makes a channel for events and the display that follows it; the display ends with the channel.
 pub(super) fn events(
     context: &CommandContext<'_>,
-    title: &'static str,
+    phase: Phase,
     total: usize,
 ) -> (Events, impl Future<Output = ()> + use<>) {
     let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
-    let mut progress = Progress::start(context.progress, title, total);
+    let mut progress = Progress::start(context.progress, phase, total);
     let display = async move {
         while let Some(event) = receiver.recv().await {
             progress.show(&event);
@@ -188,9 +184,8 @@ pub(super) async fn interruptions(context: &CommandContext<'_>, cancellation: &C
 /// Runs a command's asynchronous part on a runtime of its own.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Error::new(crate::exit_code::ExitCode::Internal, "cannot start").because(error.to_string())
-    })?;
+    let runtime = runtime
+        .map_err(|error| Error::new(crate::exit_code::ExitCode::Internal, "cannot start").because(error.to_string()))?;
     let result = runtime.block_on(work);
     // A question that nobody answered still waits for a line in a thread of its own.
     runtime.shutdown_background();

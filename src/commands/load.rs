@@ -84,7 +84,9 @@ fn parse_holder(name: &str) -> Result<Holder, Error> {
 
 /// Returns the files that a pattern matches, sorted; a malformed pattern was reported when it was parsed.
 fn matching(pattern: &str) -> Vec<PathBuf> {
-    glob::glob(pattern).map(|paths| paths.filter_map(Result::ok).filter(|path| path.is_file()).collect()).unwrap_or_default()
+    glob::glob(pattern)
+        .map(|paths| paths.filter_map(Result::ok).filter(|path| path.is_file()).collect())
+        .unwrap_or_default()
 }
 
 fn relative(path: &Path, directory: &Path) -> String {

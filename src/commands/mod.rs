@@ -49,7 +49,5 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
 
 /// Turns a failure to print what was asked for into the error that ends the run.
 fn printed(result: std::io::Result<()>) -> Result<(), Error> {
-    result.map_err(|error| {
-        Error::new(ExitCode::Internal, "cannot write to standard output").because(error.to_string())
-    })
+    result.map_err(|error| Error::new(ExitCode::Internal, "cannot write to standard output").because(error.to_string()))
 }

@@ -78,7 +78,10 @@ impl Outputs {
                         mark.cluster
                     ));
                 }
-                slots.entry(entry.grant).or_default().push((PublicationSlot { grant: entry.grant, file, names }, state));
+                slots
+                    .entry(entry.grant)
+                    .or_default()
+                    .push((PublicationSlot { grant: entry.grant, file, names }, state));
             }
         }
         if collisions.is_empty() {

@@ -21,9 +21,10 @@ pub(super) fn select(inventory: &Inventory, args: &SelectionArgs) -> Result<Vec<
         known("profile", name, inventory.profiles.keys().map(crate::names::ProfileName::as_str))?;
     }
     let selector = match &args.selector {
-        Some(text) => Some(Selector::parse(text).map_err(|error| {
-            Error::usage(format!("invalid selector `{text}`")).because(error.to_string())
-        })?),
+        Some(text) => Some(
+            Selector::parse(text)
+                .map_err(|error| Error::usage(format!("invalid selector `{text}`")).because(error.to_string()))?,
+        ),
         None => None,
     };
     let mut selected: Vec<(ClusterName, Vec<usize>)> = vec![];

@@ -134,9 +134,9 @@ impl ClusterRun {
         let cluster = task.plan.cluster.clone();
         self.events.send(Event::Started(cluster.clone()));
         let limit = self.context.inventory.run.cluster_timeout;
-        let result = tokio::time::timeout(limit, self.steps(&task)).await.unwrap_or_else(|_| {
-            Err(StepFailure::new(format!("not done within {}", crate::report::duration(limit))))
-        });
+        let result = tokio::time::timeout(limit, self.steps(&task))
+            .await
+            .unwrap_or_else(|_| Err(StepFailure::new(format!("not done within {}", crate::report::duration(limit)))));
         let end = match &result {
             Ok(()) => End::Changed,
             Err(failure) => End::Failed(failure.cause.clone()),

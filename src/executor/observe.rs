@@ -54,10 +54,9 @@ pub async fn plan_clusters(
     let results = ends.into_iter().map(|end| match end {
         Ended::Done(planned) => planned,
         Ended::NotStarted | Ended::Stopped => Planned::NotStarted,
-        Ended::Panicked => Planned::Failed {
-            doing: "plan",
-            failure: StepFailure::new("kubemint panicked; this is a bug in kubemint"),
-        },
+        Ended::Panicked => {
+            Planned::Failed { doing: "plan", failure: StepFailure::new("kubemint panicked; this is a bug in kubemint") }
+        }
     });
     names.into_iter().zip(results).collect()
 }
@@ -86,14 +85,17 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
     let inventory = &context.inventory;
     let (admin, endpoint) = match task.access {
         Ok(access) => access,
-        Err(failure) => return Planned::Failed { doing: "find the admin access", failure },
-    };
-    let api = match connect_admin(&admin, Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout)).await {
-        Ok(api) => api,
-        Err(error) => {
-            return Planned::Failed { doing: "connect", failure: StepFailure::new(error.to_string()) };
+        Err(failure) => {
+            return Planned::Failed { doing: "find the admin access", failure };
         }
     };
+    let api =
+        match connect_admin(&admin, Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout)).await {
+            Ok(api) => api,
+            Err(error) => {
+                return Planned::Failed { doing: "connect", failure: StepFailure::new(error.to_string()) };
+            }
+        };
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
     let observed = match observe(&api, inventory, &grants, &context.options.holder, context.now).await {
         Ok(observed) => observed,
@@ -112,7 +114,9 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
     });
     match probe(&api, &plan, &observed).await {
         Ok(results) => assess(&mut plan, &results),
-        Err(failure) => return Planned::Failed { doing: "try the changes without effect", failure: failure.into() },
+        Err(failure) => {
+            return Planned::Failed { doing: "try the changes without effect", failure: failure.into() };
+        }
     }
     Planned::Plan(Box::new(plan))
 }

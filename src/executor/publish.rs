@@ -158,7 +158,9 @@ fn finish(written: FileWritten, states: &mut [FileState], waiting: &mut HashMap<
     state.writing = false;
     state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
     for (id, failure) in written.results {
-        let Some(entry) = waiting.get_mut(&id) else { continue };
+        let Some(entry) = waiting.get_mut(&id) else {
+            continue;
+        };
         entry.files_left -= 1;
         if entry.failure.is_none() {
             entry.failure = failure;
@@ -205,10 +207,9 @@ pub fn describe(error: &StoreError) -> StepFailure {
     }
     let failure = StepFailure::new(text);
     match error {
-        StoreError::Lock(store::LockError::Held { lock, .. }) => failure.hint(format!(
-            "if nobody is writing the file, remove `{}` or pass `--break-lock`",
-            lock.display()
-        )),
+        StoreError::Lock(store::LockError::Held { lock, .. }) => {
+            failure.hint(format!("if nobody is writing the file, remove `{}` or pass `--break-lock`", lock.display()))
+        }
         _ => failure,
     }
 }

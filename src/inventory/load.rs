@@ -158,7 +158,8 @@ impl Loading {
                 let place = Place::new(file, version.span());
                 let written = &text[version.span()];
                 let message = format!("unknown format version `{written}`");
-                self.problems.push(Problem::error(place, message).hint(format!("this kubemint reads version {VERSION}")));
+                self.problems
+                    .push(Problem::error(place, message).hint(format!("this kubemint reads version {VERSION}")));
                 self.incomplete = true;
                 return;
             }

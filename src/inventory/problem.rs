@@ -219,7 +219,10 @@ impl Problems {
                 break;
             }
             self.comparisons -= 1;
-            let distance = strsim::damerau_levenshtein(&wrong, &plain(candidate));
+            let candidate_plain = plain(candidate);
+            let distance = strsim::damerau_levenshtein(&wrong, &candidate_plain);
+            // A word cut short is near, however much is missing: `view` for `viewer`.
+            let limit = if wrong.len() > 2 && candidate_plain.starts_with(&wrong) { distance } else { limit };
             if distance <= limit && best.is_none_or(|(least, _)| distance < least) {
                 best = Some((distance, candidate));
             }
@@ -227,7 +230,7 @@ impl Problems {
         best.map(|(_, candidate)| candidate)
     }
 
-    /// Returns `did you mean …?`, or else the known names.
+    /// Returns `did you mean …?`, or else the known names unless they are too many to help.
     pub(super) fn suggest<'a>(
         &mut self,
         what: &str,
@@ -237,12 +240,12 @@ impl Problems {
         if let Some(nearest) = self.nearest(name, known.clone()) {
             return Some(format!("did you mean `{nearest}`?"));
         }
-        let known = list(known, SHOWN);
-        (!known.is_empty()).then(|| format!("known {what}: {known}"))
+        let number = known.clone().take(SHOWN + 1).count();
+        (1..=SHOWN).contains(&number).then(|| format!("known {what}: {}", list(known, SHOWN)))
     }
 }
 
-/// How many names a message lists before it counts the rest.
+/// How many names a message lists at most.
 pub(super) const SHOWN: usize = 12;
 
 /// Spells camel case, snake case and kebab case alike: `apiGroups`, `api_groups`, `api-groups`.
@@ -312,6 +315,7 @@ mod tests {
         check("apiGroups", Some("api-groups"));
         check("api_groups", Some("api-groups"));
         check("vebrs", Some("verbs"));
+        check("resource-n", Some("resource-names"));
         check("colour", None);
         check("", None);
     }

@@ -297,7 +297,8 @@ impl<T: Read> Read for Named<T> {
             let problem = reader.wrong_type::<Self>(value, place, subject);
             let (Subject::Key(key) | Subject::Element(key)) = subject;
             reader.problems.push(match value {
-                DeValue::Array(_) => problem.hint(format!("write `[{key}.NAME]`")),
+                DeValue::Array(_) if T::wanted() == Self::wanted() => problem.hint(format!("write `[{key}.NAME]`")),
+                DeValue::Array(_) => problem.hint(format!("write `{key} = {{ NAME = \"…\" }}`")),
                 _ => problem,
             });
             return None;

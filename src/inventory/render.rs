@@ -27,7 +27,11 @@ const WIDTH: usize = 120;
 /// The longest source line that is shown; minified files would otherwise be scanned for each problem.
 const LONGEST_LINE: usize = 4096;
 
-/// Renders problems with their source lines, in the given order.
+/// How many problems are shown with their source lines; nobody reads more, and each costs a scan of
+/// its line.
+const DETAILED: usize = 100;
+
+/// Renders problems with their source lines, in the given order; after the first 100, one line each.
 pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
     let renderer = match color {
         Color::Always => Renderer::styled(),
@@ -35,7 +39,8 @@ pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
     };
     let renderer = renderer.term_width(WIDTH).decor_style(DecorStyle::Ascii);
     let mut text = String::new();
-    for (problem, others) in grouped(problems) {
+    let groups = grouped(problems);
+    for (problem, others) in groups.iter().take(DETAILED) {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -49,9 +54,12 @@ pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
         for (place, label) in &problem.secondary {
             report = report.element(snippet(sources, *place, label, AnnotationKind::Context));
         }
-        let report = footer(report, problem, &others, sources);
+        let report = footer(report, problem, others, sources);
         text.push_str(&renderer.render(&[report]));
         text.push_str("\n\n");
+    }
+    for (problem, others) in groups.iter().skip(DETAILED) {
+        line(&mut text, problem, others, sources);
     }
     text
 }
@@ -93,10 +101,7 @@ fn snippet<'a>(
         span = 0..0;
     }
     let annotation = kind.span(span).label((!label.is_empty()).then_some(label));
-    Snippet::source(line)
-        .line_start(number)
-        .path(sources.files()[place.file()].name.as_str())
-        .annotation(annotation)
+    Snippet::source(line).line_start(number).path(sources.files()[place.file()].name.as_str()).annotation(annotation)
 }
 
 /// Masks `user:password` of URLs, length kept: a terminal log is no place for a proxy's password.
@@ -135,20 +140,26 @@ pub fn summary(problems: &[Problem], sources: &Sources) -> String {
     hints.sort_unstable();
     hints.dedup();
     for (problem, others) in grouped(problems) {
-        let kind = if errors > 0 && problem.severity == Severity::Warning { "warning: " } else { "" };
-        let _ = write!(text, "  {}: {kind}{}", sources.position(problem.place), problem.message);
-        if !others.is_empty() {
-            let _ = write!(text, ", and at {}", count(others.len(), "more place"));
-        }
+        text.push_str("  ");
+        line(&mut text, problem, &others, sources);
         if let Some(hint) = problem.hint.as_ref().filter(|_| hints.len() > 1) {
-            let _ = write!(text, " ({hint})");
+            text.truncate(text.trim_end().len());
+            let _ = writeln!(text, " ({hint})");
         }
-        text.push('\n');
     }
     if let [hint] = hints[..] {
         let _ = write!(text, "\nhint: {hint}\n");
     }
     text
+}
+
+fn line(text: &mut String, problem: &Problem, others: &[&Problem], sources: &Sources) {
+    let kind = if problem.severity == Severity::Warning { "warning: " } else { "" };
+    let _ = write!(text, "{}: {kind}{}", sources.position(problem.place), problem.message);
+    if !others.is_empty() {
+        let _ = write!(text, ", and at {}", count(others.len(), "more place"));
+    }
+    text.push('\n');
 }
 
 /// Counts things: `1 problem`, `2 problems`.

@@ -94,14 +94,20 @@ pub(super) fn proxy_url(url: &str) -> Verdict {
 }
 
 fn parse_url(url: &str, schemes: &[&str]) -> Result<http::Uri, String> {
-    let wanted = || format!("it must begin with {}", schemes.iter().map(|s| format!("`{s}://`")).collect::<Vec<_>>().join(" or "));
-    // `http` drops fragments silently and lowercases nothing.
+    let wanted = || {
+        let schemes: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
+        format!("it must begin with {}", schemes.join(" or "))
+    };
+    // The parser drops fragments silently.
     if url.contains('#') {
         return Err("it must not have a fragment".to_owned());
     }
-    let (scheme, _) = url.split_once("://").ok_or_else(wanted)?;
+    let (scheme, rest) = url.split_once("://").ok_or_else(wanted)?;
     if !schemes.contains(&scheme) {
         return Err(wanted());
+    }
+    if rest.is_empty() {
+        return Err("it has no host".to_owned());
     }
     let uri: http::Uri = url.parse().map_err(|error| format!("{error}"))?;
     let port_is_number = uri.authority().is_some_and(|authority| {
@@ -134,15 +140,28 @@ mod tests {
         check(dns_label, &["a", "a-1", &long], &["", "A", "a.b", "-a", "a-", "a_b", &longer]);
         check(dns_subdomain, &["a", "a.b-c", "1.2"], &["", ".", "a.", "a..b", "A", "-a.b", "a-.b"]);
         check(path_segment, &["view", "system:node", "A B"], &["", ".", "..", "a/b", "a%b"]);
-        check(cluster_name, &["prod-eu", "gke_proj_zone_name", "Prod EU", "arn:aws:eks"], &[
-            "", ".a", "-a", "a/b", "a..b", "a\\b", " a", "a ", "a\nb", "a\0b", &"a".repeat(254),
-        ]);
+        check(
+            cluster_name,
+            &["prod-eu", "gke_proj_zone_name", "Prod EU", "arn:aws:eks"],
+            &["", ".a", "-a", "a/b", "a..b", "a\\b", " a", "a ", "a\nb", "a\0b", &"a".repeat(254)],
+        );
         check(server_name, &["kube.internal", "Kube.Internal", "10.0.0.1", "::1"], &["", "a b", "https://x"]);
         check(
             |url| server_url(url).map(|_| ()),
             &["https://a", "https://a:6443", "https://10.0.0.1/k8s/clusters/c-1", "https://[::1]:6443"],
-            &["", "a:6443", "http://a", "https://", "https:///x", "https://u:p@a", "https://a?x=1", "https://a#x",
-              "https://a:x", "https://a b", "HTTPS//a"],
+            &[
+                "",
+                "a:6443",
+                "http://a",
+                "https://",
+                "https:///x",
+                "https://u:p@a",
+                "https://a?x=1",
+                "https://a#x",
+                "https://a:x",
+                "https://a b",
+                "HTTPS//a",
+            ],
         );
         check(
             proxy_url,

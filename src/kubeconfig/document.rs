@@ -122,11 +122,8 @@ impl Document {
         let cluster = self.clusters.get(&names.cluster);
         let user = self.users.get(&names.user);
         let context = self.contexts.get(&names.context);
-        let entries = [
-            ("cluster", &names.cluster, cluster),
-            ("user", &names.user, user),
-            ("context", &names.context, context),
-        ];
+        let entries =
+            [("cluster", &names.cluster, cluster), ("user", &names.user, user), ("context", &names.context, context)];
         for (list, name, entry) in entries {
             if entry.is_some_and(|entry| !is_ours(&entry[list], mark)) {
                 return EntryState::Foreign { list, name: name.clone() };
@@ -161,7 +158,9 @@ fn by_name(list: &'static str, entries: Option<Vec<Value>>) -> Result<HashMap<St
     let mut named = HashMap::new();
     for entry in entries.into_iter().flatten() {
         // Entries without a name are not addressable, by us or by kubectl.
-        let Some(name) = entry["name"].as_str().map(str::to_owned) else { continue };
+        let Some(name) = entry["name"].as_str().map(str::to_owned) else {
+            continue;
+        };
         if named.insert(name.clone(), entry).is_some() {
             return Err(DocumentError::Duplicate { list, name });
         }
@@ -227,8 +226,7 @@ mod tests {
             expires: jiff::Timestamp::UNIX_EPOCH,
         };
         let endpoint = Endpoint { server: "https://a:1".into(), ..Endpoint::default() };
-        let entries =
-            OurEntries::render(&names(), &mark("acme", "prod"), &endpoint, &Credential { facts, token });
+        let entries = OurEntries::render(&names(), &mark("acme", "prod"), &endpoint, &Credential { facts, token });
         let bytes = edit(b"", &entries.clone().into_edits(), &Unranked).unwrap();
         (String::from_utf8(bytes).unwrap(), entries)
     }

@@ -98,8 +98,7 @@ pub fn merge(
     let mut refused = vec![];
     let mut contexts: BTreeSet<&str> = document.context_names().collect();
     for (position, incoming) in incoming.iter().enumerate() {
-        let entries =
-            OurEntries::render(&incoming.names, &incoming.mark, &incoming.endpoint, &incoming.credential);
+        let entries = OurEntries::render(&incoming.names, &incoming.mark, &incoming.endpoint, &incoming.credential);
         match document.state(&incoming.names, &incoming.mark) {
             EntryState::Foreign { list, name } => {
                 refused.push((position, MergeError::Foreign { list, name }));
@@ -116,7 +115,8 @@ pub fn merge(
         contexts.insert(&incoming.names.context);
         edits.extend(entries.into_edits());
     }
-    let only = if contexts.len() == 1 && document.current_context().is_none() { contexts.first().copied() } else { None };
+    let only =
+        if contexts.len() == 1 && document.current_context().is_none() { contexts.first().copied() } else { None };
     if let Some(current) = current.filter(|name| contexts.contains(name)).or(only)
         && document.current_context() != Some(current)
     {

@@ -192,9 +192,8 @@ pub(crate) fn shortened_lifetime(profile: &str, requested: u64, actual: u64) -> 
     // Issue and expiry are rounded to seconds by the API server.
     const ROUNDING: u64 = 2;
     let show = |seconds| crate::report::duration(std::time::Duration::from_secs(seconds));
-    (actual + ROUNDING < requested).then(|| {
-        format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual))
-    })
+    (actual + ROUNDING < requested)
+        .then(|| format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual)))
 }
 
 fn note_claims_in_flight(chain: Option<&HolderIndex>, orphans: &[u64], plan: &mut ClusterPlan) {

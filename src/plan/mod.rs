@@ -20,9 +20,9 @@ use crate::names::{ClusterName, Holder};
 use crate::observed::ObservedCluster;
 use crate::step::Step;
 
+pub(crate) use credentials::shortened_lifetime;
 pub use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub use preflight::{Probe, ProbeResult, assess, mint_probes};
-pub(crate) use credentials::shortened_lifetime;
 
 /// What the user allows.
 #[derive(Debug, Clone)]

@@ -80,12 +80,7 @@ fn plan_namespaces(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &BTre
     }
 }
 
-fn plan_existing(
-    input: &PlanInput<'_>,
-    plan: &mut ClusterPlan,
-    desired: &DesiredObject,
-    observed: &ObservedObject,
-) {
+fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &DesiredObject, observed: &ObservedObject) {
     let object = &desired.object;
     if observed.deleting {
         plan.blockers.push(Blocker {
@@ -133,15 +128,10 @@ fn plan_existing(
 }
 
 /// Returns whose the object is if it may be taken over, nothing if it is ours.
-fn adoption(
-    input: &PlanInput<'_>,
-    object: &ObjectRef,
-    observed: &ObservedObject,
-) -> Result<Option<String>, Blocker> {
+fn adoption(input: &PlanInput<'_>, object: &ObjectRef, observed: &ObservedObject) -> Result<Option<String>, Blocker> {
     let adoption = &input.options.adoption;
-    let foreign = |message: String, hint: String| {
-        Err(Blocker { kind: BlockerKind::ForeignObject, message, hint: Some(hint) })
-    };
+    let foreign =
+        |message: String, hint: String| Err(Blocker { kind: BlockerKind::ForeignObject, message, hint: Some(hint) });
     match observed.ownership(&input.inventory.name) {
         Ownership::Ours => Ok(None),
         Ownership::OtherInventory(other) if adoption.inventories.contains(&other) => {
@@ -187,11 +177,8 @@ fn plan_deletions(
     let on_cluster = |grant: &&crate::inventory::Grant| grant.cluster.name == *input.cluster;
     let live: BTreeSet<&str> =
         input.inventory.grants.iter().filter(on_cluster).map(|grant| grant.profile.name.as_str()).collect();
-    let selected: BTreeSet<&str> = input
-        .grants
-        .iter()
-        .map(|grant| input.inventory.grants[grant.grant].profile.name.as_str())
-        .collect();
+    let selected: BTreeSet<&str> =
+        input.grants.iter().map(|grant| input.inventory.grants[grant.grant].profile.name.as_str()).collect();
     let mut vanished = 0_usize;
     let (mut soon, mut last) = (vec![], vec![]);
     for (object, observed) in &input.observed.objects {
@@ -203,11 +190,8 @@ fn plan_deletions(
         if !live.contains(profile) {
             vanished += 1;
         } else if selected.contains(profile) {
-            let delete = Step::Delete(Delete {
-                object: object.clone(),
-                uid: observed.uid.clone(),
-                removed: describe(observed),
-            });
+            let delete =
+                Step::Delete(Delete { object: object.clone(), uid: observed.uid.clone(), removed: describe(observed) });
             if object.kind == Kind::ServiceAccount { last.push(delete) } else { soon.push(delete) }
         }
     }

@@ -155,7 +155,9 @@ fn subject_of(probe: &Probe, plan: &ClusterPlan) -> String {
 }
 
 fn is_binding(probe: &Probe, plan: &ClusterPlan) -> bool {
-    let Probe::Write(position) = probe else { return false };
+    let Probe::Write(position) = probe else {
+        return false;
+    };
     let object = match &plan.steps[*position] {
         Step::Create(desired) => &desired.object,
         Step::Update(update) => &update.desired.object,
@@ -165,9 +167,7 @@ fn is_binding(probe: &Probe, plan: &ClusterPlan) -> bool {
 }
 
 fn terminating(failure: &ApiFailure) -> bool {
-    failure
-        .status()
-        .is_some_and(|status| status.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+    failure.status().is_some_and(|status| status.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
 }
 
 /// Whether a 403 comes from the authorizer and not from admission, which names itself otherwise.
@@ -203,9 +203,7 @@ fn missing_rules(message: &str) -> Vec<String> {
         .map(|body| {
             let list = |key: &str| {
                 let list = body.split_once(&format!("{key}:[")).and_then(|(_, rest)| rest.split_once(']'));
-                list.map_or_else(Vec::new, |(list, _)| {
-                    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
-                })
+                list.map_or_else(Vec::new, |(list, _)| list.split('"').skip(1).step_by(2).map(str::to_owned).collect())
             };
             Rule {
                 api_groups: list("APIGroups"),

@@ -86,17 +86,12 @@ fn object<'a>(observed: &'a mut ObservedCluster, kind: &str) -> (&'a ObjectRef, 
 
 #[test]
 fn an_empty_cluster_gets_everything_in_the_order_in_which_it_is_referred_to() {
-    let mut observed = ObservedCluster::default();
-    observed.namespaces = BTreeMap::from([
-        ("apps".to_owned(), NamespaceState::Active),
-        ("kubemint".to_owned(), NamespaceState::Active),
-    ]);
+    let active = |name: &str| (name.to_owned(), NamespaceState::Active);
+    let namespaces = BTreeMap::from([active("apps"), active("kubemint")]);
+    let observed = ObservedCluster { namespaces, ..ObservedCluster::default() };
     let plan = plan_with(&inventory(INVENTORY), &observed, Adoption::default());
     let steps: Vec<String> = summarise(&plan).iter().map(|step| step.split('`').next().unwrap().to_owned()).collect();
-    assert_eq!(
-        steps,
-        ["create ServiceAccount ", "create Role ", "create ClusterRoleBinding ", "create RoleBinding "]
-    );
+    assert_eq!(steps, ["create ServiceAccount ", "create Role ", "create ClusterRoleBinding ", "create RoleBinding "]);
 }
 
 #[test]

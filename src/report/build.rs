@@ -169,9 +169,7 @@ impl ClusterReport {
 fn change(step: &Step, paths: &GrantPaths) -> Change {
     let files = step.grant().and_then(|grant| paths.get(grant)).cloned().unwrap_or_default();
     match step {
-        Step::Create(desired) => {
-            Change { fields: created(&desired.content), ..on(Action::Create, &desired.object) }
-        }
+        Step::Create(desired) => Change { fields: created(&desired.content), ..on(Action::Create, &desired.object) },
         Step::Update(update) => {
             let action = if update.adopts.is_some() { Action::Adopt } else { Action::Update };
             Change {

@@ -222,8 +222,7 @@ pub fn failures(report: &Report) -> Option<(String, Vec<String>, Option<String>)
         Command::Plan => "plan",
         Command::Apply => "apply",
     };
-    let selection: String =
-        sick.iter().take(MOST).map(|cluster| format!(" --cluster {}", cluster.name)).collect();
+    let selection: String = sick.iter().take(MOST).map(|cluster| format!(" --cluster {}", cluster.name)).collect();
     let hint = (sick.len() <= MOST).then(|| format!("run `kubemint {command}{selection}`"));
     Some((message, lines, hint))
 }
@@ -235,6 +234,8 @@ fn reason(cluster: &ClusterReport) -> String {
     match cluster.blockers.as_slice() {
         [] => "not started".to_owned(),
         [blocker] => format!("blocked: {}", blocker.message),
-        [blocker, others @ ..] => format!("blocked: {} (and {} more)", blocker.message, others.len()),
+        [blocker, others @ ..] => {
+            format!("blocked: {} (and {} more)", blocker.message, others.len())
+        }
     }
 }

@@ -153,9 +153,8 @@ fn held(file: &Path, lock: PathBuf, owner: Option<Owner>) -> LockError {
         .or_else(|_| fs::symlink_metadata(&lock))
         .and_then(|metadata| metadata.modified());
     let age = modified.ok().and_then(|modified| modified.elapsed().ok()).map_or(0, |age| age.as_secs());
-    let owner = owner
-        .map(|owner| format!(" ({}, pid {} on {})", owner.program, owner.pid, owner.host))
-        .unwrap_or_default();
+    let owner =
+        owner.map(|owner| format!(" ({}, pid {} on {})", owner.program, owner.pid, owner.host)).unwrap_or_default();
     LockError::Held { path: file.to_owned(), lock, age, owner }
 }
 

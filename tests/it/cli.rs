@@ -125,11 +125,15 @@ fn other_entries_of_a_merged_file_stay_byte_for_byte() {
     let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
     let machine = machine(&fleet);
     machine.inventory("merge", &READER.replace("out/{cluster}.kubeconfig", "shared.yaml"));
-    let foreign = "# mine\nusers:\n- name: me   # keep\n  user: {token: 'x'}\ncurrent-context:   other # this\nextra: [1,  2]\n";
+    let foreign =
+        "# mine\nusers:\n- name: me   # keep\n  user: {token: 'x'}\ncurrent-context:   other # this\nextra: [1,  2]\n";
     machine.write("shared.yaml", foreign);
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let after = machine.read("shared.yaml");
-    assert!(after.starts_with("# mine\nusers:\n- name: me   # keep\n  user: {token: 'x'}\n- name: reader@a\n"), "{after}");
+    assert!(
+        after.starts_with("# mine\nusers:\n- name: me   # keep\n  user: {token: 'x'}\n- name: reader@a\n"),
+        "{after}"
+    );
     assert!(after.contains("\ncurrent-context:   other # this\nextra: [1,  2]\n"), "{after}");
 }
 
@@ -143,7 +147,7 @@ fn a_held_lock_is_named_with_its_age_and_can_be_broken() {
     assert!(run.stderr.contains("out/a.kubeconfig` has been locked for"), "{}", run.stderr);
     assert!(run.stderr.contains("`out/a.kubeconfig.lock`") || run.stderr.contains("a.kubeconfig.lock`"));
     assert!(!machine.path("out/a.kubeconfig").exists());
-    let _ = machine.kubemint(&["apply", "--yes", "--break-lock"]).exits(0);
+    machine.expect(0, &["apply", "--yes", "--break-lock"]);
     assert!(!machine.path("out/a.kubeconfig.lock").exists());
     assert!(machine.path("out/a.kubeconfig").exists());
 }
@@ -157,7 +161,7 @@ fn the_generated_documents_are_printed() {
         let run = machine.kubemint(&["completions", shell]).exits(0);
         assert!(run.stdout.contains("kubemint"), "{shell}");
     }
-    let _ = machine.kubemint(&["man", "man"]).exits(0);
+    machine.expect(0, &["man", "man"]);
     assert!(machine.read("man/kubemint-apply.1").contains("Make the clusters match"));
 }
 

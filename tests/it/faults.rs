@@ -50,6 +50,7 @@ fn sick_clusters_are_named_and_change_nothing_for_the_others() {
         ("e500", Fault::Status { code: 500, retry_after: None, times: None }),
         ("e429", Fault::Status { code: 429, retry_after: Some(60), times: None }),
     ];
+    let sick_names = sick.clone().map(|(name, _)| name);
     for (name, fault) in sick {
         fleet.cluster(name).set_fault(Some(fault));
     }
@@ -80,7 +81,7 @@ fn sick_clusters_are_named_and_change_nothing_for_the_others() {
 
     // Cured, the same command does the rest and leaves what was done alone.
     let before = machine.read("out/ok-1.kubeconfig");
-    for (name, _) in [("refuse", ()), ("hang", ()), ("garbage", ()), ("html", ()), ("reset", ()), ("tls", ()), ("e500", ()), ("e429", ())] {
+    for name in sick_names {
         fleet.cluster(name).set_fault(None);
     }
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
@@ -97,12 +98,13 @@ fn sick_clusters_are_named_and_change_nothing_for_the_others() {
 fn a_cluster_that_fails_keeps_its_last_good_entry() {
     let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
     let machine = machine(&fleet, "keep");
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let before = machine.files();
     fleet.cluster("b").set_fault(Some(Fault::Hang));
-    let text = machine.read("clusters.toml").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"2h\" }\n");
+    let text =
+        machine.read("clusters.toml").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"2h\" }\n");
     machine.write("clusters.toml", &text);
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(6);
+    machine.expect(6, &["apply", "--yes"]);
     let after = machine.files();
     assert_eq!(after[&machine.path("out/b.kubeconfig")], before[&machine.path("out/b.kubeconfig")]);
     let all: Value = serde_saphyr::from_str(&machine.read("all.kubeconfig")).unwrap();
@@ -117,9 +119,10 @@ fn a_cluster_that_fails_keeps_its_last_good_entry() {
 fn what_cannot_be_proven_is_not_published() {
     let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
     let machine = machine(&fleet, "proof");
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let before = machine.read("out/a.kubeconfig");
-    let text = machine.read("clusters.toml").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"2h\" }\n");
+    let text =
+        machine.read("clusters.toml").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"2h\" }\n");
     machine.write("clusters.toml", &text);
     fleet.cluster("a").set_fault(Some(Fault::FailOn {
         method: Some(http::Method::POST),
@@ -132,7 +135,7 @@ fn what_cannot_be_proven_is_not_published() {
     assert!(report["clusters"][0]["error"]["doing"].as_str().unwrap().contains("verify the token"), "{report:#}");
     assert_eq!(machine.read("out/a.kubeconfig"), before);
     fleet.cluster("a").set_fault(None);
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     assert_eq!(machine.facts("out/a.kubeconfig")["generation"], 3, "a number is never reused");
 }
 
@@ -178,8 +181,8 @@ fn a_lost_reply_is_repeated_without_harm() {
                 std::fs::remove_file(machine.path(file)).unwrap();
             }
         }
-        let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
-        let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+        machine.expect(0, &["apply", "--yes"]);
+        machine.expect(0, &["plan", "--check"]);
         let secrets = machine.admin(0).get(&format!("/api/v1/namespaces/{name}/secrets")).unwrap();
         assert_eq!(secrets["items"].as_array().unwrap().len(), 1, "{method} {path}: one anchor");
     }
@@ -190,10 +193,10 @@ fn a_lost_reply_is_repeated_without_harm() {
 fn a_fleet_in_the_desired_state_costs_a_handful_of_reads() {
     let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
     let machine = machine(&fleet, "reads");
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let cluster: SimCluster = fleet.cluster("a");
     cluster.reset_traffic();
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let requests: Vec<String> = cluster
         .recorded()
         .iter()
@@ -223,21 +226,21 @@ fn killed_at_any_instant_the_next_run_converges() {
     let machine = machine(&fleet, "kill");
     // How long a whole run takes decides when the kills come.
     let start = Instant::now();
-    let _ = machine.kubemint(&["plan"]).exits(0);
+    machine.expect(0, &["plan"]);
     let whole = start.elapsed() * 4;
     for round in 0..24_u32 {
         // A new policy each round, so that there is something to mint.
         let text = machine.read("clusters.toml");
-        let text: String = text.lines().filter(|line| !line.starts_with("token = ")).map(|line| format!("{line}\n")).collect();
-        let text = text.replace(
-            "[profiles.reader]\n",
-            &format!("[profiles.reader]\ntoken = {{ ttl = \"{}m\" }}\n", 60 + round),
-        );
+        let text: String =
+            text.lines().filter(|line| !line.starts_with("token = ")).map(|line| format!("{line}\n")).collect();
+        let text = text
+            .replace("[profiles.reader]\n", &format!("[profiles.reader]\ntoken = {{ ttl = \"{}m\" }}\n", 60 + round));
         machine.write("clusters.toml", &text);
-        let mut child = machine.command(&["apply", "--yes"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            machine.command(&["apply", "--yes"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(whole * round / 24);
         child.kill().unwrap();
-        let _ = child.wait().unwrap();
+        child.wait().unwrap();
         for (path, content) in machine.files() {
             let is_ours = path.extension().is_some_and(|extension| extension == "kubeconfig");
             if is_ours {
@@ -246,13 +249,12 @@ fn killed_at_any_instant_the_next_run_converges() {
             }
         }
     }
-    let run = machine.kubemint(&["apply", "--yes", "--reissue"]).exits(0);
-    drop(run);
+    machine.expect(0, &["apply", "--yes", "--reissue"]);
     for (position, name) in ["a", "b", "c"].iter().enumerate() {
         let token = machine.token(&format!("out/{name}.kubeconfig"));
         assert!(can_i(&machine.admin(position), &token, "list", "pods", "default"));
     }
-    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    machine.expect(0, &["plan", "--check"]);
     let leftovers: Vec<_> = machine
         .files()
         .into_keys()
@@ -289,7 +291,7 @@ fn an_interruption_lets_running_clusters_finish() {
         let written = machine.path(&format!("out/{name}.kubeconfig")).exists();
         assert_eq!(written, cluster["state"] == "changed", "the report is true for {name}");
     }
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
 }
 
 /// Two names for one API server would fight over the same objects.

@@ -2,6 +2,7 @@
 //!
 //! `scenarios` holds what must hold on any cluster; `simulated` runs it on the simulated fleet and
 //! `real` on a real control plane. Start with `scenarios`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli;
 mod faults;

@@ -55,11 +55,11 @@ fn its_tour_works() {
     for line in tour.lines().filter(|line| line.starts_with("kubemint ")) {
         let arguments: Vec<&str> = line.split('#').next().unwrap().split_whitespace().skip(1).collect();
         let arguments: Vec<&str> = if arguments == ["apply"] { vec!["apply", "--yes"] } else { arguments };
-        let _ = machine.kubemint(&arguments).exits(0);
+        machine.expect(0, &arguments);
         commands += 1;
     }
     assert!(commands >= 3, "{tour}");
-    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    machine.expect(0, &["plan", "--check"]);
     let issued = tour.split_whitespace().find(|word| word.ends_with(".kubeconfig")).unwrap();
     assert!(machine.path(issued).exists(), "{issued}");
 }

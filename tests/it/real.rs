@@ -73,7 +73,7 @@ fn the_calico_example_gives_what_calicos_page_does_by_hand() {
     let example = include_str!("../../examples/inventories/calico-federation.toml");
     let inventory = localized(example, &cluster.name);
     machine.write("clusters.toml", &inventory);
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let issued = machine
         .files()
         .into_keys()
@@ -139,9 +139,10 @@ selector = "env=test"
 path = "out/{cluster}.kubeconfig"
 "#,
     );
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let issued = machine.path(&format!("out/{}.kubeconfig", cluster.name));
-    let whoami = control_plane::kubectl(&issued, ["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).unwrap();
+    let whoami =
+        control_plane::kubectl(&issued, ["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).unwrap();
     assert_eq!(whoami.stdout, "system:serviceaccount:kubectl:reader", "{}", whoami.stderr);
     let listed = control_plane::kubectl(&issued, ["get", "namespaces"]).unwrap();
     assert!(listed.status == 0, "{}", listed.stderr);
@@ -159,7 +160,9 @@ path = "out/{cluster}.kubeconfig"
 #[test]
 fn one_of_three_clusters_is_stopped_half_way() {
     let names = ["one", "two", "three"].map(ClusterOptions::named);
-    let Some(mut plane) = ControlPlane::start(names.into()) else { return };
+    let Some(mut plane) = ControlPlane::start(names.into()) else {
+        return;
+    };
     let machine = Machine::new(&plane.test_clusters(), User::Admin);
     // Enough namespaces that a cluster is still at work when its first one is seen.
     let namespaces: Vec<String> = (0..60).map(|number| format!("\"half-{number:02}\"")).collect();
@@ -186,8 +189,7 @@ fn one_of_three_clusters_is_stopped_half_way() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(6), "{stderr}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let states: Vec<&str> =
-        (0..3).map(|cluster| report["clusters"][cluster]["state"].as_str().unwrap()).collect();
+    let states: Vec<&str> = (0..3).map(|cluster| report["clusters"][cluster]["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["changed", "failed", "changed"], "{stderr}");
     assert!(report["clusters"][1]["error"]["step"].as_u64().unwrap() > 0);
     assert!(stderr.contains("1 failed of 3 clusters"), "{stderr}");
@@ -201,10 +203,10 @@ fn one_of_three_clusters_is_stopped_half_way() {
     assert_eq!(before.matches("current-context").count(), 1);
 
     plane.restart_cluster(1).unwrap();
-    let _ = machine.kubemint(&["apply", "--yes", "--cluster", "two"]).exits(0);
+    machine.expect(0, &["apply", "--yes", "--cluster", "two"]);
     let all: Value = serde_saphyr::from_str(&machine.read("all.kubeconfig")).unwrap();
     let contexts: Vec<&str> =
         all["contexts"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(contexts, ["deployer@one", "deployer@two", "deployer@three"], "in the order of the inventory");
-    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    machine.expect(0, &["plan", "--check"]);
 }

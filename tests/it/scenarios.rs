@@ -109,7 +109,7 @@ pub(crate) fn creates_and_then_does_nothing(cluster: &TestCluster) {
 pub(crate) fn repairs_drift_and_names_who_is_overruled(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("drift", &simple("\"get\", \"list\""));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let role = format!("{RBAC}/clusterroles/kubemint:drift:reader");
     let binding = format!("{RBAC}/clusterrolebindings/kubemint:drift:reader");
@@ -121,23 +121,26 @@ pub(crate) fn repairs_drift_and_names_who_is_overruled(cluster: &TestCluster) {
     let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
     let changes = &report["clusters"][0]["changes"];
     assert_eq!(changes[0]["action"], "update");
-    assert_eq!(changes[0]["fields"][0], json!({"field": "rules", "removed": ["delete on pods"], "added": ["list on pods"]}));
+    assert_eq!(
+        changes[0]["fields"][0],
+        json!({"field": "rules", "removed": ["delete on pods"], "added": ["list on pods"]})
+    );
     assert_eq!(changes[0]["overrules"], json!(["kubectl-edit"]));
     assert_eq!(changes[1]["fields"][0]["removed"], json!(["User mallory"]));
     assert_eq!(changes.as_array().unwrap().len(), 2, "the credential is kept: {changes:#}");
 
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let repaired = admin.get(&role).unwrap();
     assert_eq!(repaired["rules"][0]["verbs"], json!(["get", "list"]));
     assert_eq!(admin.get(&binding).unwrap()["subjects"][0]["name"], "reader");
-    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    machine.expect(0, &["plan", "--check"]);
 }
 
 /// A namespace and a role that leave the profile really take the access away.
 pub(crate) fn narrowing_really_narrows(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("narrow", &full("\"narrow-a\", \"narrow-b\""));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let token = machine.token(&output(cluster));
     assert!(can_i(&admin, &token, "create", "configmaps", "narrow-b"));
@@ -160,10 +163,13 @@ pub(crate) fn vanished_grants_are_a_note(cluster: &TestCluster) {
     let both = format!(
         "{}\n[profiles.other]\ncluster-roles = [\"view\"]\n[[grants]]\nprofile = \"other\"\nselector = \"env=test\"\n\
          [[outputs]]\npath = \"other/{{cluster}}\"\nprofiles = [\"other\"]\n",
-        simple("\"get\"").replace("path = \"out/{cluster}.kubeconfig\"", "path = \"out/{cluster}.kubeconfig\"\nprofiles = [\"reader\"]")
+        simple("\"get\"").replace(
+            "path = \"out/{cluster}.kubeconfig\"",
+            "path = \"out/{cluster}.kubeconfig\"\nprofiles = [\"reader\"]"
+        )
     );
     machine.inventory("vanish", &both);
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     machine.inventory("vanish", &simple("\"get\""));
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
     assert_eq!(report["clusters"][0]["state"], "unchanged");
@@ -186,7 +192,9 @@ pub(crate) fn foreign_objects_block_until_they_are_adopted(cluster: &TestCluster
     let blocked = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
     let blocker = &blocked["clusters"][0]["blockers"][0];
     assert_eq!(blocker["kind"], "foreign-object");
-    assert!(blocker["message"].as_str().unwrap().contains("ServiceAccount `adopt/reader` exists and is managed by `Helm`"));
+    assert!(
+        blocker["message"].as_str().unwrap().contains("ServiceAccount `adopt/reader` exists and is managed by `Helm`")
+    );
     assert!(versions(&admin, "adopt").is_empty(), "nothing was written");
 
     let report = machine.kubemint(&["apply", "--yes", "--adopt", "-o", "json"]).exits(0).report();
@@ -194,14 +202,16 @@ pub(crate) fn foreign_objects_block_until_they_are_adopted(cluster: &TestCluster
     let adopted = admin.get("/api/v1/namespaces/adopt/serviceaccounts/reader").unwrap();
     assert_eq!(adopted["metadata"]["labels"]["app.kubernetes.io/managed-by"], "kubemint");
     assert_eq!(adopted["metadata"]["labels"]["keep"], "me", "what is not ours stays");
-    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    machine.expect(0, &["plan", "--check"]);
 
     // Another inventory does not get it by `--adopt`, only by name.
     machine.inventory("adopt-other", &simple("\"get\""));
     let text = machine.read("clusters.toml").replace("namespace = \"adopt-other\"", "namespace = \"adopt\"");
     machine.write("clusters.toml", &text.replace("out/", "other/"));
     let blocked = machine.kubemint(&["plan", "--adopt", "-o", "json"]).exits(5).report();
-    assert!(blocked["clusters"][0]["blockers"][0]["message"].as_str().unwrap().contains("belongs to inventory `adopt`"));
+    assert!(
+        blocked["clusters"][0]["blockers"][0]["message"].as_str().unwrap().contains("belongs to inventory `adopt`")
+    );
     let planned = machine.kubemint(&["plan", "--adopt-from", "adopt", "-o", "json"]).exits(0).report();
     assert_eq!(planned["clusters"][0]["state"], "pending");
 }
@@ -216,7 +226,7 @@ pub(crate) fn another_role_leaves_no_gap(cluster: &TestCluster) {
         )
     };
     machine.inventory("roles", &profile("view"));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let token = machine.token(&output(cluster));
     assert!(!can_i(&admin, &token, "create", "configmaps", "default"));
@@ -235,14 +245,14 @@ pub(crate) fn two_holders_live_side_by_side(cluster: &TestCluster) {
     let rest = simple("\"get\"").replace("out/{cluster}", "out/{holder}-{cluster}");
     machine.inventory("holders", &rest);
     let name = &cluster.name;
-    let _ = machine.kubemint(&["apply", "--yes", "--holder", "laptop"]).exits(0);
+    machine.expect(0, &["apply", "--yes", "--holder", "laptop"]);
     let laptop = machine.token(&format!("out/laptop-{name}.kubeconfig"));
     let report = machine.kubemint(&["apply", "--yes", "--holder", "ci", "-o", "json"]).exits(0).report();
     assert_eq!(changes(&report, 0), ["mint reader"]);
     let ci = machine.token(&format!("out/ci-{name}.kubeconfig"));
     assert_ne!(laptop, ci);
     for (holder, token) in [("laptop", &laptop), ("ci", &ci)] {
-        let _ = machine.kubemint(&["plan", "--check", "--holder", holder]).exits(0);
+        machine.expect(0, &["plan", "--check", "--holder", holder]);
         assert!(can_i(&machine.admin(0), token, "get", "pods", "default"));
         assert_eq!(machine.facts(&format!("out/{holder}-{name}.kubeconfig"))["generation"], 1);
     }
@@ -283,7 +293,7 @@ pub(crate) fn escalation_is_refused_before_the_first_write(cluster: &TestCluster
     let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
     let notes = report["clusters"][0]["notes"].to_string();
     assert!(notes.contains("the role does not exist yet"), "{notes}");
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
 }
 
 /// An identity that may only read gets a plan with a note, and apply refuses it.
@@ -341,7 +351,7 @@ pub(crate) fn a_shortened_lifetime_is_noticed(cluster: &TestCluster) {
 pub(crate) fn deleting_the_anchor_revokes(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("revoke", &simple("\"get\""));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let token = machine.token(&output(cluster));
     let anchor = machine.facts(&output(cluster))["anchor"].as_str().unwrap().to_owned();
@@ -349,7 +359,10 @@ pub(crate) fn deleting_the_anchor_revokes(cluster: &TestCluster) {
     assert!(is_refused_soon(&admin, &token), "the token is refused");
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
     let change = &report["clusters"][0]["changes"][0];
-    assert_eq!((&change["action"], &change["generation"], &change["reason"]), (&json!("mint"), &json!(2), &json!("revoked")));
+    assert_eq!(
+        (&change["action"], &change["generation"], &change["reason"]),
+        (&json!("mint"), &json!(2), &json!("revoked"))
+    );
     assert!(can_i(&admin, &machine.token(&output(cluster)), "get", "pods", "default"));
 }
 
@@ -370,7 +383,7 @@ pub(crate) fn is_refused_soon(admin: &Admin, token: &str) -> bool {
 pub(crate) fn a_credential_held_elsewhere_needs_consent(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("elsewhere", &simple("\"get\""));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     std::fs::remove_file(machine.path(&output(cluster))).unwrap();
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
     assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "credential-held-elsewhere");
@@ -382,7 +395,7 @@ pub(crate) fn a_credential_held_elsewhere_needs_consent(cluster: &TestCluster) {
 pub(crate) fn a_new_output_never_mints(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("outputs", &simple("\"get\""));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let more = format!("{}[[outputs]]\npath = \"all.kubeconfig\"\nnamespace = \"apps\"\n", simple("\"get\""));
     machine.inventory("outputs", &more);
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
@@ -391,27 +404,27 @@ pub(crate) fn a_new_output_never_mints(cluster: &TestCluster) {
     let combined: Value = serde_saphyr::from_str(&machine.read("all.kubeconfig")).unwrap();
     assert_eq!(combined["contexts"][0]["context"]["namespace"], "apps");
     assert_eq!(combined["current-context"], combined["contexts"][0]["name"]);
-    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    machine.expect(0, &["plan", "--check"]);
 }
 
 /// A changed token policy leads to a new generation.
 pub(crate) fn a_changed_token_policy_mints(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("policy", &simple("\"get\""));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let longer = simple("\"get\"").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"30m\" }\n");
     machine.inventory("policy", &longer);
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
     let change = &report["clusters"][0]["changes"][0];
     assert_eq!((&change["generation"], &change["reason"]), (&json!(2), &json!("policy changed")));
-    let _ = machine.kubemint(&["plan", "--check"]).exits(0);
+    machine.expect(0, &["plan", "--check"]);
 }
 
 /// Aggregated roles and roles that ask to be left alone are left alone.
 pub(crate) fn what_asks_to_be_left_alone_is_left_alone(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("alone", &simple("\"get\""));
-    let _ = machine.kubemint(&["apply", "--yes"]).exits(0);
+    machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let role = format!("{RBAC}/clusterroles/kubemint:alone:reader");
     let patch = json!({
@@ -427,7 +440,8 @@ pub(crate) fn what_asks_to_be_left_alone_is_left_alone(cluster: &TestCluster) {
 /// it were an apply.
 pub(crate) fn the_server_answers_a_create_of_something_that_exists(cluster: &TestCluster) {
     let admin = Admin::new(cluster);
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "appeared"}});
+    let role =
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "appeared"}});
     admin.create(&format!("{RBAC}/clusterroles"), &role).unwrap();
     let again = admin.create(&format!("{RBAC}/clusterroles"), &role).unwrap_err();
     assert_eq!((again.code, again.reason.as_str()), (409, "AlreadyExists"));

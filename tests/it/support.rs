@@ -33,9 +33,8 @@ impl Run {
     /// Returns the report that was printed as JSON.
     #[track_caller]
     pub(crate) fn report(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
-            panic!("no report ({error}):\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr)
-        })
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no report ({error}):\nstdout:\n{}\nstderr:\n{}", self.stdout, self.stderr))
     }
 }
 
@@ -87,6 +86,12 @@ impl Machine {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// Runs the program and checks its exit code; what it printed does not matter.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: i32, arguments: &[&str]) {
+        drop(self.kubemint(arguments).exits(code));
     }
 
     /// Returns the command without starting it.

@@ -4,8 +4,24 @@ use std::path::{Path, PathBuf};
 
 /// Files and directories of the core: pure and synchronous.
 const CORE: [&str; 18] = [
-    "credential", "desired.rs", "diff.rs", "event.rs", "failure.rs", "inventory", "kubeconfig", "layout.rs", "names.rs",
-    "object.rs", "observed.rs", "outcome.rs", "plan", "report", "secret.rs", "selector.rs", "step.rs", "lib.rs",
+    "credential",
+    "desired.rs",
+    "diff.rs",
+    "event.rs",
+    "failure.rs",
+    "inventory",
+    "kubeconfig",
+    "layout.rs",
+    "names.rs",
+    "object.rs",
+    "observed.rs",
+    "outcome.rs",
+    "plan",
+    "report",
+    "secret.rs",
+    "selector.rs",
+    "step.rs",
+    "lib.rs",
 ];
 
 fn root() -> PathBuf {
@@ -59,8 +75,22 @@ fn only(allowed: &[&str], banned: &[&str], why: &str) {
 #[test]
 fn core_is_pure() {
     let banned = [
-        "tokio::", "kube::Client", "std::fs", "std::env::", "std::io::std", "println!", "indicatif", "clap::", "Timestamp::now",
-        "async fn", "crate::cluster", "crate::executor", "crate::store", "crate::output", "crate::commands", "crate::cli",
+        "tokio::",
+        "kube::Client",
+        "std::fs",
+        "std::env::",
+        "std::io::std",
+        "println!",
+        "indicatif",
+        "clap::",
+        "Timestamp::now",
+        "async fn",
+        "crate::cluster",
+        "crate::executor",
+        "crate::store",
+        "crate::output",
+        "crate::commands",
+        "crate::cli",
     ];
     let mut offences = vec![];
     for (file, code) in sources() {
@@ -75,7 +105,11 @@ fn core_is_pure() {
 
 #[test]
 fn only_output_prints() {
-    only(&["output"], &["println!", "eprintln!", "io::stdout()", "io::stderr().lock", "indicatif"], "only `output` prints");
+    only(
+        &["output"],
+        &["println!", "eprintln!", "io::stdout()", "io::stderr().lock", "indicatif"],
+        "only `output` prints",
+    );
 }
 
 #[test]
@@ -115,8 +149,7 @@ fn every_file_says_what_it_is_for() {
     for directory in ["src", "tests", "examples"] {
         rust_files(&root().join(directory), &mut files);
     }
-    let silent: Vec<_> =
-        files.iter().filter(|path| !std::fs::read_to_string(path).unwrap().contains("//! ")).collect();
+    let silent: Vec<_> = files.iter().filter(|path| !std::fs::read_to_string(path).unwrap().contains("//! ")).collect();
     assert!(silent.is_empty(), "{silent:?}");
 }
 
@@ -130,6 +163,7 @@ fn exit_codes_are_documented() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it writes a document of the repository when it is asked to")]
 fn the_command_line_reference_is_current() {
     use clap::CommandFactory;
     let mut text = String::from("# Command line\n\nMade of the program itself; a test keeps it so.\n");

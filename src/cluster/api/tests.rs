@@ -48,7 +48,7 @@ async fn an_apply_is_sent_as_kubernetes_wants_it() {
 #[tokio::test(start_paused = true)]
 async fn what_may_pass_is_repeated_and_retry_after_is_honoured() {
     let (api, mut server) = mocked();
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let serve = async {
         for code in [503, 429] {
             let (_, reply) = server.next_request().await.unwrap();
@@ -92,7 +92,7 @@ async fn what_is_refused_is_not_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_costs_the_request_timeout_and_no_more_when_sent_once() {
     let (api, mut server) = mocked();
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let request = Request::get("/version").once();
     let silent = async {
         let held = server.next_request().await;

@@ -160,11 +160,10 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
 }
 
 /// Returns the first output that holds the whole, living token of a generation.
-fn holder_of<'a>(
-    input: &'a DecisionInput<'_>,
-    generation: &Generation,
-) -> Option<(usize, &'a StoredCredential)> {
-    let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else { return None };
+fn holder_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Option<(usize, &'a StoredCredential)> {
+    let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else {
+        return None;
+    };
     input.outputs.iter().enumerate().find_map(|(position, stored)| {
         let stored = stored.as_ref()?;
         let whole = stored.generation == generation.n

@@ -18,7 +18,8 @@ impl Context<'_> {
 
     /// Resolves a template of a path: what precedes it is put in literally.
     pub(super) fn path_template(&mut self, path: &At<String>) -> Option<String> {
-        if path.value.ends_with('/') {
+        let last = path.value.rsplit('/').next().unwrap_or_default();
+        if matches!(last, "" | "." | ".." | "~") && !path.value.is_empty() {
             self.error(path.place, "`path` must name a file, not a directory");
             return None;
         }

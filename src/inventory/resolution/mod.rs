@@ -46,7 +46,9 @@ impl<'a> Context<'a> {
 
     /// Checks a text against a rule and reports `` `key` … is not valid ``.
     fn check(&mut self, what: &str, text: &At<String>, rule: fn(&str) -> Verdict) {
-        if let Err(reason) = rule(&text.value) {
+        if text.value.is_empty() {
+            self.error(text.place, format!("{what} must not be empty"));
+        } else if let Err(reason) = rule(&text.value) {
             self.error(text.place, format!("{what} {} is not valid: {reason}", quote(&text.value)));
         }
     }
@@ -150,9 +152,9 @@ fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
     }
     let place = defaults.request_timeout.as_ref().or(defaults.cluster_timeout.as_ref()).map(|at| at.place);
     if let Some(place) = place.filter(|_| run.request_timeout > run.cluster_timeout) {
-        let (request, cluster) = (super::duration::show(run.request_timeout), super::duration::show(run.cluster_timeout));
+        let (request, cluster) =
+            (super::duration::show(run.request_timeout), super::duration::show(run.cluster_timeout));
         ctx.error(place, format!("`request-timeout` (`{request}`) is longer than `cluster-timeout` (`{cluster}`)"));
     }
     run
 }
-

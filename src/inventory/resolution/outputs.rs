@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::Context;
 use super::clusters::Clusters;
 use super::grants::Grants;
 use super::profiles::Profiles;
 use super::selection::select;
-use super::Context;
 use crate::inventory::file::OutputTable;
 use crate::inventory::load::Parsed;
 use crate::inventory::model::{Inventory, Output};
@@ -66,12 +66,11 @@ fn output(
         ctx.check("namespace", namespace, syntax::dns_label);
     }
     let selected = select(output.selector.as_ref(), output.clusters.as_ref(), clusters, ctx);
-    let wanted: Option<BTreeSet<usize>> = output
-        .profiles
-        .as_ref()
-        .map(|names| names.value.iter().filter_map(|name| profiles.find(name, ctx)).collect());
+    let wanted: Option<BTreeSet<usize>> =
+        output.profiles.as_ref().map(|names| names.value.iter().filter_map(|name| profiles.find(name, ctx)).collect());
     if let Some(names) = output.profiles.as_ref().filter(|names| names.value.is_empty()) {
         ctx.error(names.place, "the output names no profile");
+        ctx.incomplete = true;
     }
     let path = output.path.as_ref().and_then(|path| {
         let is_good = check_template(path, ctx);
@@ -127,9 +126,8 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
             });
             problem
         }
-        TemplateErrorKind::LoneBrace(brace) => {
-            Problem::error(place, format!("`{brace}` has no counterpart")).hint(format!("write `{brace}{brace}` for a brace"))
-        }
+        TemplateErrorKind::LoneBrace(brace) => Problem::error(place, format!("`{brace}` has no counterpart"))
+            .hint(format!("write `{brace}{brace}` for a brace")),
     };
     ctx.problems.push(problem);
     ctx.incomplete = true;
@@ -160,11 +158,7 @@ fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants:
 }
 
 /// Computes which file holds which entries, and reports what cannot be written.
-pub(super) fn check_layout(
-    inventory: &Inventory,
-    outputs: &[ResolvedOutput],
-    ctx: &mut Context<'_>,
-) -> Option<Layout> {
+pub(super) fn check_layout(inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) -> Option<Layout> {
     match Layout::compute(inventory, &inventory.holder) {
         Ok(layout) => {
             check_current_contexts(&layout, outputs, ctx);
@@ -213,11 +207,7 @@ fn report_collisions(
 }
 
 /// Refuses a `current-context` that none of the output's files has.
-fn check_current_contexts(
-    layout: &Layout,
-    outputs: &[ResolvedOutput],
-    ctx: &mut Context<'_>,
-) {
+fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
     for index in layout.dangling.iter().copied() {
         let output = &outputs[index];
         let written = output.output.current_context.as_deref().unwrap_or_default();
@@ -232,13 +222,11 @@ fn check_current_contexts(
 
 /// Refuses files that are input, and warns about those that provision.
 fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
-    let files: Vec<PathBuf> =
-        ctx.sources.files().iter().map(|file| paths::normalise(&file.path)).collect();
+    let files: Vec<PathBuf> = ctx.sources.files().iter().map(|file| paths::normalise(&file.path)).collect();
     let mut sources: HashMap<&Path, &str> = files.iter().map(|file| (file.as_path(), "the inventory")).collect();
     let authorities = inventory.clusters.iter().filter_map(|cluster| cluster.consumer.certificate_authority.as_deref());
     sources.extend(authorities.map(|path| (path, "a `certificate-authority`")));
-    let admins: HashSet<&Path> =
-        inventory.clusters.iter().map(|cluster| cluster.admin.kubeconfig.as_path()).collect();
+    let admins: HashSet<&Path> = inventory.clusters.iter().map(|cluster| cluster.admin.kubeconfig.as_path()).collect();
     for file in &layout.files {
         let output = &outputs[file.outputs[0]];
         let shown = quote(&file.path.to_string_lossy());
@@ -247,7 +235,8 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
         } else if admins.contains(file.path.as_path()) {
             let message = format!("the output is merged into the admin kubeconfig {shown}");
             let problem = Problem::warning(output.path, message);
-            ctx.problems.push(problem.hint("its own entries stay; give the output a file of its own to keep them apart"));
+            ctx.problems
+                .push(problem.hint("its own entries stay; give the output a file of its own to keep them apart"));
         }
     }
 }

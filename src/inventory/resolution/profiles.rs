@@ -81,7 +81,7 @@ fn profile(
     let profile = &table.value;
     ctx.check("profile name", name, syntax::dns_label);
     if let Some(account) = &profile.service_account {
-        ctx.check("service-account", account, syntax::dns_subdomain);
+        ctx.check("ServiceAccount name", account, syntax::dns_subdomain);
     }
     if let Some(namespace) = &profile.namespace {
         ctx.check("namespace", namespace, syntax::dns_label);
@@ -91,7 +91,7 @@ fn profile(
     if profile.token.is_some() {
         check_token(token, default_token, ctx);
     }
-    check_roles("cluster-roles", profile.cluster_roles.as_ref(), ctx);
+    check_roles("ClusterRole name", profile.cluster_roles.as_ref(), ctx);
     let tables = profile.namespaces.iter().flat_map(|namespaces| &namespaces.value);
     let namespaces: Vec<NamespaceAccess> = tables.map(|table| namespace_access(table, ctx)).collect();
     let cluster_rules = rules::resolve(profile.cluster_rules.as_ref(), Scope::Cluster, ctx);
@@ -126,8 +126,8 @@ fn namespace_access(table: &At<NamespaceTable>, ctx: &mut Context<'_>) -> Namesp
     if let Some(names) = access.names.as_ref().filter(|names| names.value.is_empty()) {
         ctx.error(names.place, "`names` is empty: the access holds in no namespace");
     }
-    check_roles("cluster-roles", access.cluster_roles.as_ref(), ctx);
-    check_roles("roles", access.roles.as_ref(), ctx);
+    check_roles("ClusterRole name", access.cluster_roles.as_ref(), ctx);
+    check_roles("Role name", access.roles.as_ref(), ctx);
     let rules = rules::resolve(access.rules.as_ref(), Scope::Namespace, ctx);
     let resolved = NamespaceAccess {
         names: unique(texts(access.names.as_ref())),
@@ -144,9 +144,9 @@ fn namespace_access(table: &At<NamespaceTable>, ctx: &mut Context<'_>) -> Namesp
     resolved
 }
 
-fn check_roles(key: &str, roles: Option<&At<Strings>>, ctx: &mut Context<'_>) {
+fn check_roles(what: &str, roles: Option<&At<Strings>>, ctx: &mut Context<'_>) {
     for role in elements(roles) {
-        ctx.check(key, role, syntax::path_segment);
+        ctx.check(what, role, syntax::path_segment);
     }
 }
 
@@ -177,7 +177,10 @@ fn check_token(token: &TokenTable, defaults: &TokenTable, ctx: &mut Context<'_>)
         if ttl.value < MIN_TTL {
             ctx.error(ttl.place, format!("`ttl` is `{written}`, and Kubernetes mints no token for less than `10m`"));
         } else if ttl.value > MAX_TTL {
-            ctx.error(ttl.place, format!("`ttl` is `{written}`, and Kubernetes mints no token for more than 2^32 seconds"));
+            ctx.error(
+                ttl.place,
+                format!("`ttl` is `{written}`, and Kubernetes mints no token for more than 2^32 seconds"),
+            );
         }
     }
     if let Some(share) = &token.renew_after
@@ -190,7 +193,8 @@ fn check_token(token: &TokenTable, defaults: &TokenTable, ctx: &mut Context<'_>)
     }
     let policy = token_policy(token, defaults);
     let place = token.overlap.as_ref().or(token.ttl.as_ref()).map(|at| at.place);
-    if let Some(place) = place.filter(|_| policy.overlap >= policy.ttl) {
+    let is_mintable = (MIN_TTL..=MAX_TTL).contains(&policy.ttl);
+    if let Some(place) = place.filter(|_| is_mintable && policy.overlap >= policy.ttl) {
         let (overlap, ttl) = (duration::show(policy.overlap), duration::show(policy.ttl));
         let problem = Problem::error(place, format!("`overlap` (`{overlap}`) must be shorter than `ttl` (`{ttl}`)"));
         ctx.problems.push(problem.hint("set both in `token`"));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::clusters::Clusters;
 use super::Context;
+use super::clusters::Clusters;
 use crate::inventory::file::Strings;
 use crate::inventory::problem::{At, Problem, quote};
 use crate::selector::Selector;

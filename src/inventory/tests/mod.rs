@@ -1,34 +1,35 @@
 //! Tests of the whole way from text to inventory, problems and layout.
 
 mod documents;
-mod problems;
+mod meant;
 mod rendering;
 mod resolving;
+mod typed;
 
 use super::problem::Severity;
 use super::{Environment, Loading, Resolution, SourceFile, resolve};
 
 /// A valid inventory without warnings, which the cases change.
-const BASE: &str = r#"version = 1
-name = "acme"
+const BASE: &str = "version = 1
+name = 'acme'
 [defaults]
-admin = { kubeconfig = "admin.yaml" }
+admin = { kubeconfig = 'admin.yaml' }
 [profiles.deployer]
-cluster-roles = ["edit"]
+cluster-roles = ['edit']
 [profiles.viewer]
-cluster-roles = ["view"]
+cluster-roles = ['view']
 [[clusters]]
-name = "eu"
-labels = { env = "prod" }
+name = 'eu'
+labels = { env = 'prod' }
 [[clusters]]
-name = "us"
-labels = { env = "dev" }
+name = 'us'
+labels = { env = 'dev' }
 [[grants]]
-profiles = ["deployer", "viewer"]
-selector = "env"
+profiles = ['deployer', 'viewer']
+selector = 'env'
 [[outputs]]
-path = "out/{cluster}-{profile}.yaml"
-"#;
+path = 'out/{cluster}-{profile}.yaml'
+";
 
 fn environment() -> Environment {
     Environment { home: Some("/home/jo".into()), holder: None }

@@ -43,11 +43,15 @@ struct Content {
 impl Content {
     fn read(text: &str) -> Option<Self> {
         let root: Value = serde_saphyr::from_str_with_options(text, yaml_options(text.len())).ok()?;
-        let Value::Object(mut rest) = root else { return None };
+        let Value::Object(mut rest) = root else {
+            return None;
+        };
         let mut content = Self::default();
         for list in List::ALL {
             let named = content.named.entry(list.key()).or_default();
-            let Some(Value::Array(entries)) = rest.remove(list.key()) else { continue };
+            let Some(Value::Array(entries)) = rest.remove(list.key()) else {
+                continue;
+            };
             for entry in entries {
                 match entry["name"].as_str().map(str::to_owned) {
                     Some(name) => {

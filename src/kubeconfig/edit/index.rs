@@ -131,15 +131,8 @@ pub(super) fn index(text: &str) -> Result<Index, EditError> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.emit_anchor_events = true;
-    let mut indexer = Indexer {
-        text,
-        index: Index::default(),
-        stack: vec![],
-        last: 0,
-        root_key: None,
-        item_key: None,
-        item_keys: 0,
-    };
+    let mut indexer =
+        Indexer { text, index: Index::default(), stack: vec![], last: 0, root_key: None, item_key: None, item_keys: 0 };
     for event in Parser::new_from_str_with_options(text, options) {
         // The parser's message may quote the text.
         let (event, span) = event.map_err(|_| refused("it is not valid YAML"))?;
@@ -152,7 +145,8 @@ impl Indexer<'_> {
     fn event(&mut self, event: &Event<'_>, span: &Span) -> Result<(), EditError> {
         let range = span.byte_range().ok_or_else(|| refused("the parser tells no positions"))?;
         let tag = span.tag_span().and_then(|tag| tag.byte_range());
-        let node = |kind, anchor| Node { kind, text: None, style: None, anchor, range: range.clone(), tag: tag.clone() };
+        let node =
+            |kind, anchor| Node { kind, text: None, style: None, anchor, range: range.clone(), tag: tag.clone() };
         match event {
             Event::StreamStart | Event::StreamEnd => Ok(()),
             Event::DocumentStart(..) => {
@@ -207,7 +201,9 @@ impl Indexer<'_> {
     }
 
     fn close(&mut self, end: usize) {
-        let Some(frame) = self.stack.pop() else { return };
+        let Some(frame) = self.stack.pop() else {
+            return;
+        };
         if frame.flow {
             self.last = self.last.max(end);
         }
@@ -215,7 +211,9 @@ impl Indexer<'_> {
             return;
         }
         let last = self.last;
-        if frame.is_item && let Some(item) = self.current_item() {
+        if frame.is_item
+            && let Some(item) = self.current_item()
+        {
             item.end = last;
         }
         match self.stack.len() {
@@ -268,10 +266,8 @@ impl Indexer<'_> {
             self.place(node, role, depth, before)?;
             self.note_anchor(node, role, depth)?;
         }
-        let is_collection = matches!(
-            node.kind,
-            Kind::BlockSequence | Kind::FlowSequence | Kind::BlockMapping | Kind::FlowMapping
-        );
+        let is_collection =
+            matches!(node.kind, Kind::BlockSequence | Kind::FlowSequence | Kind::BlockMapping | Kind::FlowMapping);
         if is_collection {
             let flow = matches!(node.kind, Kind::FlowSequence | Kind::FlowMapping);
             if flow {
@@ -284,7 +280,10 @@ impl Indexer<'_> {
             });
         } else if self.in_first() {
             let last = self.last;
-            if depth == 1 && role == Role::Value && let Some(root) = self.index.roots.last_mut() {
+            if depth == 1
+                && role == Role::Value
+                && let Some(root) = self.index.roots.last_mut()
+            {
                 root.end = last;
             }
             if depth == 0 {
@@ -299,9 +298,11 @@ impl Indexer<'_> {
         let bytes = self.text.as_bytes();
         if matches!(node.style, Some(ScalarStyle::Literal | ScalarStyle::Folded)) {
             // The span of a block scalar includes the indentation of the next line.
-            let header = (before..node.range.start).find(|at| matches!(bytes[*at], b'|' | b'>')).unwrap_or(node.range.start);
-            let header_end =
-                (header..bytes.len()).find(|at| matches!(bytes[*at], b'\r' | b'\n' | b' ' | b'\t')).unwrap_or(bytes.len());
+            let header =
+                (before..node.range.start).find(|at| matches!(bytes[*at], b'|' | b'>')).unwrap_or(node.range.start);
+            let header_end = (header..bytes.len())
+                .find(|at| matches!(bytes[*at], b'\r' | b'\n' | b' ' | b'\t'))
+                .unwrap_or(bytes.len());
             let indicator = &bytes[header..header_end];
             let body = &self.text[node.range.clone()];
             self.index.open_block_scalar = !indicator.contains(&b'-');
@@ -355,7 +356,9 @@ impl Indexer<'_> {
                 let is_name = self.item_key.as_deref() == Some("name");
                 let name_first = self.item_keys == 1;
                 let column = render::column(self.text, node.range.start);
-                let Some(item) = self.current_item() else { return Ok(()) };
+                let Some(item) = self.current_item() else {
+                    return Ok(());
+                };
                 if is_name {
                     if node.kind == Kind::Alias {
                         return Err(refused("the name of an entry is an alias"));
@@ -406,8 +409,7 @@ impl Indexer<'_> {
             }
             self.last = self.last.max(dash + 1);
         }
-        let key_column =
-            if node.kind == Kind::BlockMapping { render::column(self.text, node.range.start) } else { 0 };
+        let key_column = if node.kind == Kind::BlockMapping { render::column(self.text, node.range.start) } else { 0 };
         let end = self.last;
         self.item_keys = 0;
         if let Some(root) = self.index.roots.last_mut() {

@@ -92,8 +92,7 @@ impl Ranking for Unranked {
 }
 
 /// What a new file starts from, with the keys that kubectl writes in its order.
-const NEW_FILE: &str =
-    "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\nusers: []\n";
+const NEW_FILE: &str = "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\nusers: []\n";
 
 /// Returns the file with the edits made; an empty input becomes a new file.
 ///

@@ -115,7 +115,9 @@ impl Style<'_> {
 /// Returns an entry with `name` first or last, or as it comes.
 pub(super) fn ordered(entry: &Value, name_first: Option<bool>) -> Map<String, Value> {
     let map = entry.as_object().cloned().unwrap_or_default();
-    let Some(name_first) = name_first else { return map };
+    let Some(name_first) = name_first else {
+        return map;
+    };
     let (mut names, others): (Map<_, _>, Map<_, _>) = map.into_iter().partition(|(key, _)| key == "name");
     if name_first {
         names.extend(others);

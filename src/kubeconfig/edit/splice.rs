@@ -86,7 +86,8 @@ pub(super) fn splices<'a>(
     ranking: &'a dyn Ranking,
 ) -> Result<Vec<Splice>, EditError> {
     refuse_unsafe(index)?;
-    let line_end = if text.find('\n').is_some_and(|at| at > 0 && text.as_bytes()[at - 1] == b'\r') { "\r\n" } else { "\n" };
+    let line_end =
+        if text.find('\n').is_some_and(|at| at > 0 && text.as_bytes()[at - 1] == b'\r') { "\r\n" } else { "\n" };
     let flow = index.kind == Some(Kind::FlowMapping);
     let mut splicer = Splicer { text, index, ranking, line_end, flow, splices: vec![], tail: vec![] };
     let mut context = None;
@@ -288,7 +289,9 @@ impl<'a> Splicer<'a> {
             return self.push(root.value_start + 1, root.value_start + 1, items.join(", "));
         }
         for group in self.by_neighbour(list, root, entries).into_values() {
-            let Some(model) = group.after.or(group.before) else { continue };
+            let Some(model) = group.after.or(group.before) else {
+                continue;
+            };
             let line = line_start(self.text, model.dash);
             let indent = &self.text[line..model.dash];
             let is_alone = model.dash > line && indent.bytes().all(|byte| matches!(byte, b' ' | b'\t'));
@@ -436,7 +439,9 @@ impl<'a> RankedItems<'a> {
         root: &'a Root,
         entry: &Value,
     ) -> (Option<&'a Item>, Option<&'a Item>) {
-        let Some(rank) = ranking.rank(list, name_of(entry)) else { return (root.items.last(), None) };
+        let Some(rank) = ranking.rank(list, name_of(entry)) else {
+            return (root.items.last(), None);
+        };
         let position = self.0.partition_point(|(other, _)| *other < rank);
         match (position.checked_sub(1).map(|before| self.0[before].1), self.0.get(position)) {
             (Some(item), _) => (Some(item), None),

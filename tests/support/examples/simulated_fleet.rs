@@ -18,11 +18,7 @@ fn main() -> std::io::Result<()> {
     let path = arguments.next().unwrap_or_else(|| "admin.yaml".to_owned());
     let start = Instant::now();
     let fleet = Fleet::start(FleetOptions::numbered("sim", count.unwrap_or(3)))?;
-    println!(
-        "{} clusters after {:?}",
-        fleet.clusters().len(),
-        start.elapsed()
-    );
+    println!("{} clusters after {:?}", fleet.clusters().len(), start.elapsed());
     std::fs::write(&path, kubeconfig_yaml(&fleet.test_clusters(), User::Admin))?;
     println!("{path}");
     std::io::stdin().read_to_end(&mut Vec::new())?;

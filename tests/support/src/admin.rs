@@ -67,27 +67,20 @@ impl Admin {
         Self {
             port: cluster.port(),
             token: Some(cluster.admin_token.clone()),
-            tls: crate::pki::client_config(&cluster.ca_pem)
-                .expect("a test cluster's CA is a certificate"),
+            tls: crate::pki::client_config(&cluster.ca_pem).expect("a test cluster's CA is a certificate"),
         }
     }
 
     /// Returns the same client with another token.
     #[must_use]
     pub fn as_token(&self, token: impl Into<String>) -> Self {
-        Self {
-            token: Some(token.into()),
-            ..self.clone()
-        }
+        Self { token: Some(token.into()), ..self.clone() }
     }
 
     /// Returns the same client without any credential.
     #[must_use]
     pub fn anonymous(&self) -> Self {
-        Self {
-            token: None,
-            ..self.clone()
-        }
+        Self { token: None, ..self.clone() }
     }
 
     /// Reads `path`.
@@ -103,27 +96,18 @@ impl Admin {
             "PartialObjectMetadata"
         };
         let accept = format!("application/json;as={kind};g=meta.k8s.io;v=v1");
-        self.send(&Method::GET, path, &[("accept", &accept)], None)?
-            .into_result()
+        self.send(&Method::GET, path, &[("accept", &accept)], None)?.into_result()
     }
 
     /// Posts `object` to `path`.
     pub fn create(&self, path: &str, object: &Value) -> Result<Value, ApiStatus> {
         let json = [("content-type", "application/json")];
-        self.send(&Method::POST, path, &json, Some(object))?
-            .into_result()
+        self.send(&Method::POST, path, &json, Some(object))?.into_result()
     }
 
     /// Applies `object` at `path` as `field_manager`; `path` may hold a query.
-    pub fn apply(
-        &self,
-        path: &str,
-        field_manager: &str,
-        force: Force,
-        object: &Value,
-    ) -> Result<Value, ApiStatus> {
-        self.apply_response(path, field_manager, force, object)?
-            .into_result()
+    pub fn apply(&self, path: &str, field_manager: &str, force: Force, object: &Value) -> Result<Value, ApiStatus> {
+        self.apply_response(path, field_manager, force, object)?.into_result()
     }
 
     /// Like [`Admin::apply`], for those who ask whether it was 200 or 201.
@@ -144,15 +128,13 @@ impl Admin {
     /// Merges `patch` into the object at `path`.
     pub fn merge_patch(&self, path: &str, patch: &Value) -> Result<Value, ApiStatus> {
         let merge = [("content-type", "application/merge-patch+json")];
-        self.send(&Method::PATCH, path, &merge, Some(patch))?
-            .into_result()
+        self.send(&Method::PATCH, path, &merge, Some(patch))?.into_result()
     }
 
     /// Replaces the object at `path`.
     pub fn replace(&self, path: &str, object: &Value) -> Result<Value, ApiStatus> {
         let json = [("content-type", "application/json")];
-        self.send(&Method::PUT, path, &json, Some(object))?
-            .into_result()
+        self.send(&Method::PUT, path, &json, Some(object))?.into_result()
     }
 
     /// Deletes the object at `path`.
@@ -163,8 +145,7 @@ impl Admin {
     /// Deletes the object at `path` with these `DeleteOptions`, for example preconditions.
     pub fn delete_with(&self, path: &str, options: &Value) -> Result<Value, ApiStatus> {
         let json = [("content-type", "application/json")];
-        self.send(&Method::DELETE, path, &json, Some(options))?
-            .into_result()
+        self.send(&Method::DELETE, path, &json, Some(options))?.into_result()
     }
 
     /// Sends any request and returns the answer as it is.
@@ -190,9 +171,7 @@ impl Admin {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let body = body.map_or_else(Bytes::new, |value| Bytes::from(value.to_string()));
-        let request = request
-            .body(Full::new(body))
-            .map_err(|error| ApiStatus::unanswered(&error))?;
+        let request = request.body(Full::new(body)).map_err(|error| ApiStatus::unanswered(&error))?;
         // A thread of its own: the caller may be inside a runtime, where blocking is not allowed.
         std::thread::scope(|scope| scope.spawn(|| self.send_blocking(request)).join())
             .expect("the client thread does not panic")
@@ -200,30 +179,22 @@ impl Admin {
     }
 
     fn send_blocking(&self, request: Request<Full<Bytes>>) -> io::Result<Response> {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(async {
-                tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(request))
-                    .await
-                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))?
-            })
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(request))
+                .await
+                .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))?
+        })
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> io::Result<Response> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        stream.set_nodelay(true)?;
         let name = ServerName::try_from("127.0.0.1").map_err(io::Error::other)?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, stream)
-            .await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let exchange = async {
-            let response = sender
-                .send_request(request)
-                .await
-                .map_err(io::Error::other)?;
+            let response = sender.send_request(request).await.map_err(io::Error::other)?;
             let (head, body) = response.into_parts();
             let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
             Ok(Response {
@@ -281,12 +252,7 @@ impl ApiStatus {
             message = format!("{message}: {cause}");
             source = cause.source();
         }
-        Self {
-            code: 0,
-            reason: String::new(),
-            message,
-            details: Box::default(),
-        }
+        Self { code: 0, reason: String::new(), message, details: Box::default() }
     }
 }
 

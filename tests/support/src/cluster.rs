@@ -107,23 +107,13 @@ pub fn kubeconfig_yaml(clusters: &[&TestCluster], user: User) -> String {
     }
     text.push_str("contexts:\n");
     for TestCluster { name, .. } in clusters {
-        write!(
-            text,
-            "- context:\n    cluster: {name}\n    user: {name}-{}\n  name: {name}\n",
-            user.name()
-        )
-        .expect(infallible);
+        write!(text, "- context:\n    cluster: {name}\n    user: {name}-{}\n  name: {name}\n", user.name())
+            .expect(infallible);
     }
     text.push_str("current-context: \"\"\nkind: Config\nusers:\n");
     for cluster in clusters {
-        write!(
-            text,
-            "- name: {}-{}\n  user:\n    token: {}\n",
-            cluster.name,
-            user.name(),
-            cluster.token(user)
-        )
-        .expect(infallible);
+        write!(text, "- name: {}-{}\n  user:\n    token: {}\n", cluster.name, user.name(), cluster.token(user))
+            .expect(infallible);
     }
     text
 }

@@ -7,9 +7,7 @@ use std::fmt::Write;
 /// Returns `N` random bytes.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the system has a source of randomness");
+    SystemRandom::new().fill(&mut bytes).expect("the system has a source of randomness");
     bytes
 }
 
@@ -26,9 +24,7 @@ pub(crate) fn random_uid() -> String {
 /// Returns the UID that belongs to `seed`: the same in every run.
 pub(crate) fn derived_uid(seed: &str) -> String {
     let digest = digest(&SHA256, seed.as_bytes());
-    let bytes = digest.as_ref()[..16]
-        .try_into()
-        .expect("a SHA-256 digest has more than 16 bytes");
+    let bytes = digest.as_ref()[..16].try_into().expect("a SHA-256 digest has more than 16 bytes");
     uid(bytes)
 }
 
@@ -41,14 +37,7 @@ fn uid(mut bytes: [u8; 16]) -> String {
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     let digits = hex(&bytes);
-    format!(
-        "{}-{}-{}-{}-{}",
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,8 +1,8 @@
 //! Certificates and keys: one CA, one serving certificate and one token-signing key per cluster.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -37,14 +37,9 @@ impl ClusterCertificates {
     fn try_generate(name: &str) -> Result<Self, rcgen::Error> {
         let ca_key = generate_key()?;
         let mut ca = CertificateParams::new(Vec::new())?;
-        ca.distinguished_name
-            .push(DnType::CommonName, format!("kubernetes-ca-{name}"));
+        ca.distinguished_name.push(DnType::CommonName, format!("kubernetes-ca-{name}"));
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        ca.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::CrlSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let authority_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
 
@@ -55,25 +50,17 @@ impl ClusterCertificates {
             format!("{name}.sim.test"),
             "kubernetes.default.svc".to_owned(),
         ])?;
-        server
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
+        server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let server_pem = server.signed_by(&server_key, &issuer)?.pem();
-        Ok(Self {
-            authority: authority_pem,
-            server: server_pem,
-            server_key: server_key.serialize_pem(),
-        })
+        Ok(Self { authority: authority_pem, server: server_pem, server_key: server_key.serialize_pem() })
     }
 
     /// Returns a TLS configuration that serves this certificate over HTTP/1.1.
     pub(crate) fn server_config(&self) -> io::Result<Arc<rustls::ServerConfig>> {
-        let certificate =
-            CertificateDer::from_pem_slice(self.server.as_bytes()).map_err(io::Error::other)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(self.server_key.as_bytes()).map_err(io::Error::other)?;
+        let certificate = CertificateDer::from_pem_slice(self.server.as_bytes()).map_err(io::Error::other)?;
+        let key = PrivateKeyDer::from_pem_slice(self.server_key.as_bytes()).map_err(io::Error::other)?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
@@ -91,10 +78,7 @@ impl SigningKeyPem {
     /// Makes a key that signs ServiceAccount tokens.
     pub(crate) fn generate() -> io::Result<Self> {
         let key = generate_key().map_err(io::Error::other)?;
-        Ok(Self {
-            private: key.serialize_pem(),
-            public: key.public_key_pem(),
-        })
+        Ok(Self { private: key.serialize_pem(), public: key.public_key_pem() })
     }
 }
 

@@ -1,9 +1,6 @@
 //! The real control plane: several clusters, faults, controllers, and no leftovers.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the bans keep the product's core pure; tests write plain files"
-)]
+#![expect(clippy::disallowed_methods, reason = "the bans keep the product's core pure; tests write plain files")]
 
 use kubemint_testkit::control_plane::{ClusterOptions, ControlPlane, ControllerManager, kubectl};
 use kubemint_testkit::{Admin, User, kubeconfig_yaml};
@@ -55,35 +52,24 @@ fn nothing_outlives_a_killed_process() {
     TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     victim.kill().expect("the victim is killed");
     victim.wait().expect("the victim has ended");
-    wait_until("the server outlives its test", || {
-        TcpStream::connect(("127.0.0.1", port)).is_err()
-    });
+    wait_until("the server outlives its test", || TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 
 #[test]
 fn real_clusters_start_break_and_stop() {
     let options = vec![
         ClusterOptions::named("one"),
-        ClusterOptions {
-            controller_manager: ControllerManager::On,
-            ..ClusterOptions::named("two")
-        },
+        ClusterOptions { controller_manager: ControllerManager::On, ..ClusterOptions::named("two") },
     ];
     let Some(mut control_plane) = ControlPlane::start(options) else {
         return;
     };
-    let (one, two) = (
-        Admin::new(control_plane.test_cluster(0)),
-        Admin::new(control_plane.test_cluster(1)),
-    );
+    let (one, two) = (Admin::new(control_plane.test_cluster(0)), Admin::new(control_plane.test_cluster(1)));
 
     // Each cluster has its own objects, and roles that grant something.
     let body = json!({ "metadata": { "name": "apps" } });
     one.create("/api/v1/namespaces", &body).expect("created");
-    assert_eq!(
-        two.get("/api/v1/namespaces/apps").expect_err("absent").code,
-        404
-    );
+    assert_eq!(two.get("/api/v1/namespaces/apps").expect_err("absent").code, 404);
     for admin in [&one, &two] {
         let view = admin.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/view");
         assert!(view.expect("it exists")["rules"].is_array());
@@ -92,9 +78,7 @@ fn real_clusters_start_break_and_stop() {
     // Controllers remove the namespaces of the second cluster.
     two.create("/api/v1/namespaces", &body).expect("created");
     two.delete("/api/v1/namespaces/apps").expect("deleted");
-    wait_until("the namespace goes away", || {
-        two.get("/api/v1/namespaces/apps").is_err()
-    });
+    wait_until("the namespace goes away", || two.get("/api/v1/namespaces/apps").is_err());
 
     // kubectl works with the kubeconfig.
     let kubeconfig = control_plane.directory().join("admin.yaml");
@@ -107,14 +91,10 @@ fn real_clusters_start_break_and_stop() {
 
     // A stopped cluster keeps its port and its data.
     control_plane.stop_cluster(0);
-    assert_eq!(
-        one.get("/api/v1/namespaces").expect_err("it is down").code,
-        0
-    );
+    assert_eq!(one.get("/api/v1/namespaces").expect_err("it is down").code, 0);
     two.get("/api/v1/namespaces").expect("the other goes on");
     control_plane.restart_cluster(0).expect("it starts again");
-    one.get("/api/v1/namespaces/apps")
-        .expect("it is still there");
+    one.get("/api/v1/namespaces/apps").expect("it is still there");
 
     // A frozen one accepts connections and says nothing.
     control_plane.pause_cluster(0);

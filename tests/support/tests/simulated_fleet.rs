@@ -1,9 +1,6 @@
 //! The simulated fleet as its users see it: faults, webhooks, counters, scale, kubectl.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the bans keep the product's core pure; tests write plain files"
-)]
+#![expect(clippy::disallowed_methods, reason = "the bans keep the product's core pure; tests write plain files")]
 
 use http::Method;
 use kubemint_testkit::control_plane::kubectl;
@@ -31,11 +28,7 @@ fn failure(admin: &Admin) -> ApiStatus {
 #[test]
 fn faults_come_and_go() {
     let (_fleet, cluster, admin) = one();
-    let status = |code, times| Fault::Status {
-        code,
-        retry_after: Some(1),
-        times,
-    };
+    let status = |code, times| Fault::Status { code, retry_after: Some(1), times };
     for (fault, code, message) in [
         (Fault::Refuse, 0, "refused"),
         (Fault::WrongCertificate, 0, "invalid peer certificate"),
@@ -96,9 +89,7 @@ fn a_lost_reply_leaves_the_object() {
         times: Some(1),
     }));
     let body = json!({ "metadata": { "name": "ci" } });
-    let lost = admin
-        .create(ACCOUNTS, &body)
-        .expect_err("the reply is lost");
+    let lost = admin.create(ACCOUNTS, &body).expect_err("the reply is lost");
     assert_eq!(lost.code, 0);
     let again = admin.create(ACCOUNTS, &body).expect_err("it exists");
     assert_eq!(again.reason, "AlreadyExists");
@@ -135,14 +126,9 @@ fn a_webhook_changes_what_is_written_and_owns_it() {
         "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "delete"] }],
     });
     let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/r";
-    let stored = admin
-        .apply(path, "kubemint", Force::No, &role)
-        .expect("the role is applied");
+    let stored = admin.apply(path, "kubemint", Force::No, &role).expect("the role is applied");
     assert_eq!(stored["rules"][0]["verbs"], json!(["get"]));
-    assert_eq!(
-        stored["metadata"]["labels"],
-        json!({ "kept": "1", "policy": "checked" })
-    );
+    assert_eq!(stored["metadata"]["labels"], json!({ "kept": "1", "policy": "checked" }));
     let entries = stored["metadata"]["managedFields"].as_array();
     let owner = entries
         .into_iter()
@@ -186,19 +172,14 @@ fn clocks_and_limits_shape_tokens() {
 #[test]
 fn a_token_of_one_cluster_means_nothing_to_another() {
     let fleet = Fleet::start(FleetOptions::named(["a", "b"])).expect("a fleet starts");
-    let (a, b) = (
-        Admin::new(&fleet.cluster("a")),
-        Admin::new(&fleet.cluster("b")),
-    );
+    let (a, b) = (Admin::new(&fleet.cluster("a")), Admin::new(&fleet.cluster("b")));
     let body = json!({ "metadata": { "name": "ci" } });
     a.create(ACCOUNTS, &body).expect("an account");
     let token = a.create(&format!("{ACCOUNTS}/ci/token"), &json!({}));
     let token = token.expect("a token")["status"]["token"].clone();
     let token = token.as_str().expect("a token");
     let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-    a.as_token(token)
-        .create(review, &json!({}))
-        .expect("a knows it");
+    a.as_token(token).create(review, &json!({})).expect("a knows it");
     let refused = b.as_token(token).create(review, &json!({}));
     assert_eq!(refused.expect_err("b does not").code, 401);
     let swapped = b.as_token(&fleet.cluster("a").admin_token).get("/version");
@@ -209,9 +190,7 @@ fn a_token_of_one_cluster_means_nothing_to_another() {
 fn a_thousand_clusters_start_and_answer() {
     let fleet = Fleet::start(FleetOptions::numbered("edge", 1000)).expect("a fleet starts");
     for cluster in fleet.clusters().iter().step_by(100) {
-        let namespace = Admin::new(cluster)
-            .get("/api/v1/namespaces/kube-system")
-            .expect("it answers");
+        let namespace = Admin::new(cluster).get("/api/v1/namespaces/kube-system").expect("it answers");
         assert_eq!(namespace["status"]["phase"], "Active");
     }
     let names = kubeconfig_yaml(&fleet.test_clusters(), User::Reader);
@@ -253,8 +232,7 @@ fn kubectl_works_on_a_simulated_cluster() {
     assert!(run(binding).contains("created"));
     assert!(run("describe rolebinding v -n apps").contains("ClusterRole"));
     assert!(run("create secret generic s -n apps --from-literal=a=b").contains("created"));
-    let secret: Value =
-        serde_json::from_str(&run("get secret s -n apps -o json")).expect("it is JSON");
+    let secret: Value = serde_json::from_str(&run("get secret s -n apps -o json")).expect("it is JSON");
     assert_eq!(secret["data"]["a"], "Yg==");
     assert!(run("label namespace apps env=test").contains("labeled"));
     assert!(run("get namespaces -l env=test -o name").contains("namespace/apps"));

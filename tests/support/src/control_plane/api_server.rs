@@ -135,19 +135,14 @@ impl ApiServer {
 
     fn wait_for_answers(&mut self) -> io::Result<()> {
         let admin = Admin::new(&self.test_cluster);
-        let process = self
-            .process
-            .as_mut()
-            .expect("a server that is waited for was started");
+        let process = self.process.as_mut().expect("a server that is waited for was started");
         process.wait_until(READY_DEADLINE, || {
             let exists = |path: &str| admin.get(path).is_ok();
             let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
             Ok(exists("/readyz")
                 && exists("/api/v1/namespaces/default")
                 && exists("/api/v1/namespaces/kube-system")
-                && ["cluster-admin", "admin", "edit", "view"]
-                    .iter()
-                    .all(|role| exists(&format!("{roles}/{role}"))))
+                && ["cluster-admin", "admin", "edit", "view"].iter().all(|role| exists(&format!("{roles}/{role}"))))
         })
     }
 
@@ -168,10 +163,8 @@ impl ApiServer {
 
     fn start_controller_manager(&mut self) -> io::Result<()> {
         let kubeconfig = self.home.join("kube-controller-manager.kubeconfig");
-        let text = kubeconfig_yaml(&[&self.test_cluster], User::Admin).replace(
-            "current-context: \"\"",
-            &format!("current-context: {}", self.test_cluster.name),
-        );
+        let text = kubeconfig_yaml(&[&self.test_cluster], User::Admin)
+            .replace("current-context: \"\"", &format!("current-context: {}", self.test_cluster.name));
         fs::write(&kubeconfig, text)?;
         let file = |name: &str| self.home.join(name).display().to_string();
         let mut process = Process::spawn(&Command {
@@ -184,10 +177,7 @@ impl ApiServer {
                  serviceaccount-token-controller,clusterrole-aggregation-controller,\
                  garbage-collector-controller,root-ca-certificate-publisher-controller"
                     .replace(' ', ""),
-                format!(
-                    "--service-account-private-key-file={}",
-                    file("token-signing-key.pem")
-                ),
+                format!("--service-account-private-key-file={}", file("token-signing-key.pem")),
                 format!("--root-ca-file={}", file("ca.pem")),
             ],
             log: self.home.join("kube-controller-manager.log"),
@@ -196,8 +186,7 @@ impl ApiServer {
         process.wait_until(READY_DEADLINE, || {
             let account = "/api/v1/namespaces/default/serviceaccounts/default";
             let view = "/apis/rbac.authorization.k8s.io/v1/clusterroles/view";
-            Ok(admin.get(account).is_ok()
-                && admin.get(view).is_ok_and(|role| role["rules"].is_array()))
+            Ok(admin.get(account).is_ok() && admin.get(view).is_ok_and(|role| role["rules"].is_array()))
         })?;
         self.controller_manager = Some(process);
         Ok(())
@@ -209,9 +198,7 @@ impl ApiServer {
         let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
         for role in AGGREGATED_ROLES {
             let selector = format!("rbac.authorization.k8s.io/aggregate-to-{role}=true");
-            let sources = admin
-                .get(&format!("{roles}?labelSelector={selector}"))
-                .map_err(io::Error::other)?;
+            let sources = admin.get(&format!("{roles}?labelSelector={selector}")).map_err(io::Error::other)?;
             let mut rules: Vec<Value> = Vec::new();
             let items = sources["items"].as_array();
             for rule in items.into_iter().flatten().flat_map(rules_of) {
@@ -226,9 +213,7 @@ impl ApiServer {
                 "rules": rules,
             });
             let manager = "clusterrole-aggregation-controller";
-            admin
-                .apply(&format!("{roles}/{role}"), manager, Force::Yes, &filled)
-                .map_err(io::Error::other)?;
+            admin.apply(&format!("{roles}/{role}"), manager, Force::Yes, &filled).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -279,14 +264,8 @@ fn arguments(home: &Path, etcd_url: &str, options: &ClusterOptions, port: u16) -
         format!("--client-ca-file={}", file("ca.pem")),
         format!("--token-auth-file={}", file("tokens.csv")),
         format!("--service-account-issuer={ISSUER}"),
-        format!(
-            "--service-account-signing-key-file={}",
-            file("token-signing-key.pem")
-        ),
-        format!(
-            "--service-account-key-file={}",
-            file("token-verification-key.pem")
-        ),
+        format!("--service-account-signing-key-file={}", file("token-signing-key.pem")),
+        format!("--service-account-key-file={}", file("token-verification-key.pem")),
         format!("--audit-policy-file={}", file("audit-policy.yaml")),
         format!("--audit-log-path={}", file("audit.log")),
     ];

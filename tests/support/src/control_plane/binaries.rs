@@ -17,10 +17,7 @@ use crate::identity::sha256_hex;
 const PROGRAMS: [(&str, &str); 4] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    (
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    ),
+    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
@@ -59,9 +56,7 @@ impl Binaries {
 pub fn binaries() -> io::Result<Binaries> {
     // One build per process; the lock file is for the other processes.
     static FOUND: Mutex<Option<Binaries>> = Mutex::new(None);
-    let mut found = FOUND
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut found = FOUND.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(binaries) = &*found {
         return Ok(binaries.clone());
     }
@@ -98,17 +93,13 @@ fn cached_build() -> io::Result<PathBuf> {
 }
 
 fn target_directory() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
-        PathBuf::from,
-    )
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from)
 }
 
 fn build(module: &Path, cache: &Path, complete: &Path) -> io::Result<()> {
     let linker_flags = linker_flags(module)?;
-    let partial = tempfile::Builder::new()
-        .prefix("partial-")
-        .tempdir_in(cache)?;
+    let partial = tempfile::Builder::new().prefix("partial-").tempdir_in(cache)?;
     for (index, (program, package)) in PROGRAMS.iter().enumerate() {
         report(&format!(
             "building {program} from its Go module ({} of {}), once; several minutes",
@@ -142,15 +133,9 @@ fn linker_flags(module: &Path) -> io::Result<String> {
     let requirements = fs::read_to_string(module.join("go.mod"))?;
     let version = requirements
         .lines()
-        .find_map(|line| {
-            line.trim()
-                .trim_start_matches("require ")
-                .strip_prefix("k8s.io/kubernetes ")
-        })
+        .find_map(|line| line.trim().trim_start_matches("require ").strip_prefix("k8s.io/kubernetes "))
         .ok_or_else(|| io::Error::other("go.mod does not require k8s.io/kubernetes"))?;
-    Ok(format!(
-        "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={version}"
-    ))
+    Ok(format!("-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={version}"))
 }
 
 fn missing_go(error: &io::Error) -> io::Error {

@@ -72,10 +72,7 @@ pub struct ControlPlane {
 impl ClusterOptions {
     /// Returns the options of a plain cluster.
     pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), ..Self::default() }
     }
 }
 
@@ -100,9 +97,7 @@ impl ControlPlane {
     /// Like [`ControlPlane::start`], with failures as values and without the way to skip.
     pub fn try_start(clusters: Vec<ClusterOptions>) -> io::Result<Self> {
         let binaries = binaries()?;
-        let directory = tempfile::Builder::new()
-            .prefix("kubemint-control-plane-")
-            .tempdir()?;
+        let directory = tempfile::Builder::new().prefix("kubemint-control-plane-").tempdir()?;
         let (etcd, etcd_url) = start_etcd(&binaries, &directory)?;
         let mut started = Vec::with_capacity(clusters.len());
         for options in clusters {
@@ -112,11 +107,7 @@ impl ControlPlane {
         for cluster in &mut started {
             cluster.wait_until_ready()?;
         }
-        Ok(Self {
-            clusters: started,
-            _etcd: etcd,
-            directory,
-        })
+        Ok(Self { clusters: started, _etcd: etcd, directory })
     }
 
     /// Returns the clusters in the order of their options.
@@ -187,9 +178,7 @@ fn start_etcd(binaries: &Binaries, directory: &TempDir) -> io::Result<(Process, 
             log: log.clone(),
         })?;
         let address = client.trim_start_matches("http://").to_owned();
-        etcd.wait_until(READY_DEADLINE, || {
-            Ok(std::net::TcpStream::connect(&address).is_ok())
-        })?;
+        etcd.wait_until(READY_DEADLINE, || Ok(std::net::TcpStream::connect(&address).is_ok()))?;
         Ok((etcd, client))
     })
 }
@@ -200,11 +189,7 @@ fn free_port() -> io::Result<u16> {
 }
 
 /// Polls `ready` until it holds; `what` names it in the failure.
-fn poll(
-    what: &str,
-    deadline: Duration,
-    mut ready: impl FnMut() -> io::Result<bool>,
-) -> io::Result<()> {
+fn poll(what: &str, deadline: Duration, mut ready: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let start = Instant::now();
     loop {
         if ready()? {
@@ -221,10 +206,7 @@ fn poll(
 }
 
 /// Tells the person who runs the tests what takes so long, or what is missing.
-#[expect(
-    clippy::print_stderr,
-    reason = "test output: the only way to reach whoever runs the tests"
-)]
+#[expect(clippy::print_stderr, reason = "test output: the only way to reach whoever runs the tests")]
 fn report(line: &str) {
     eprintln!("control plane: {line}");
 }

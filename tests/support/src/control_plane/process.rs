@@ -76,10 +76,7 @@ impl Process {
         Ok(Self {
             shell,
             program,
-            name: command
-                .program
-                .file_name()
-                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            name: command.program.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             log: command.log.clone(),
         })
     }
@@ -93,11 +90,7 @@ impl Process {
     pub(super) fn check_running(&mut self) -> io::Result<()> {
         match self.shell.try_wait()? {
             None => Ok(()),
-            Some(status) => Err(io::Error::other(format!(
-                "{} ended with {status}:\n{}",
-                self.name,
-                self.log_tail()
-            ))),
+            Some(status) => Err(io::Error::other(format!("{} ended with {status}:\n{}", self.name, self.log_tail()))),
         }
     }
 
@@ -113,9 +106,7 @@ impl Process {
             ready()
         })
         .map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => {
-                io::Error::new(error.kind(), format!("{error}\n{}", self.log_tail()))
-            }
+            io::ErrorKind::TimedOut => io::Error::new(error.kind(), format!("{error}\n{}", self.log_tail())),
             _ => error,
         })
     }
@@ -129,10 +120,7 @@ impl Process {
             file.read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        read().map_or_else(
-            |error| format!("no log: {error}"),
-            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-        )
+        read().map_or_else(|error| format!("no log: {error}"), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 

@@ -7,13 +7,8 @@ use serde_json::{Value, json};
 use super::resource::{RESOURCE_TYPES, ResourceType, Scope};
 
 /// The groups beside the core one; all have the version `v1` only.
-const GROUPS: [&str; 5] = [
-    "apps",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "batch",
-    "rbac.authorization.k8s.io",
-];
+const GROUPS: [&str; 5] =
+    ["apps", "authentication.k8s.io", "authorization.k8s.io", "batch", "rbac.authorization.k8s.io"];
 
 /// Returns the answer to a discovery path, `None` where there is nothing.
 pub(crate) fn discover(path: &str) -> Option<Value> {
@@ -62,11 +57,8 @@ fn group(name: &str) -> Value {
 }
 
 fn resources(group: &str) -> Value {
-    let mut listed: Vec<Value> = RESOURCE_TYPES
-        .into_iter()
-        .filter(|resource| resource.group == group)
-        .map(describe)
-        .collect();
+    let mut listed: Vec<Value> =
+        RESOURCE_TYPES.into_iter().filter(|resource| resource.group == group).map(describe).collect();
     let creatable = |name: &str, singular: &str, kind: &str| {
         json!({
             "name": name,
@@ -86,30 +78,16 @@ fn resources(group: &str) -> Value {
             "kind": "TokenRequest",
             "verbs": ["create"],
         })),
-        "authentication.k8s.io" => listed.push(creatable(
-            "selfsubjectreviews",
-            "selfsubjectreview",
-            "SelfSubjectReview",
-        )),
+        "authentication.k8s.io" => {
+            listed.push(creatable("selfsubjectreviews", "selfsubjectreview", "SelfSubjectReview"))
+        }
         "authorization.k8s.io" => {
-            listed.push(creatable(
-                "selfsubjectaccessreviews",
-                "selfsubjectaccessreview",
-                "SelfSubjectAccessReview",
-            ));
-            listed.push(creatable(
-                "selfsubjectrulesreviews",
-                "selfsubjectrulesreview",
-                "SelfSubjectRulesReview",
-            ));
+            listed.push(creatable("selfsubjectaccessreviews", "selfsubjectaccessreview", "SelfSubjectAccessReview"));
+            listed.push(creatable("selfsubjectrulesreviews", "selfsubjectrulesreview", "SelfSubjectRulesReview"));
         }
         _ => {}
     }
-    let version = if group.is_empty() {
-        "v1".to_owned()
-    } else {
-        format!("{group}/v1")
-    };
+    let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",

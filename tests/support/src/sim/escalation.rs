@@ -47,12 +47,8 @@ pub(crate) fn check(
             .ok_or_else(|| Failure::not_found(resource, text(&role, "name")))?;
         Rule::all_of(role)
     };
-    let held: Vec<Rule> = rules_for(store, caller, namespace)
-        .into_iter()
-        .map(|granted| granted.rule)
-        .collect();
-    let refuse =
-        |why: &str| Failure::forbidden(resource.group, resource.plural, text(object, "name"), why);
+    let held: Vec<Rule> = rules_for(store, caller, namespace).into_iter().map(|granted| granted.rule).collect();
+    let refuse = |why: &str| Failure::forbidden(resource.group, resource.plural, text(object, "name"), why);
     let missing_rules = missing(&held, &granted);
     if !missing_rules.is_empty() {
         let mut lines: Vec<String> = compact(missing_rules).iter().map(describe).collect();
@@ -75,9 +71,7 @@ pub(crate) fn check(
             ..Rule::default()
         };
         if !missing(&held, &[everything]).is_empty() {
-            return Err(refuse(
-                "must have cluster-admin privileges to use the aggregationRule",
-            ));
+            return Err(refuse("must have cluster-admin privileges to use the aggregationRule"));
         }
     }
     Ok(())
@@ -87,12 +81,7 @@ fn same_but_for_owners(before: &Value, object: &Value) -> bool {
     let stripped = |object: &Value| {
         let mut object = object.clone();
         if let Some(metadata) = object["metadata"].as_object_mut() {
-            for field in [
-                "ownerReferences",
-                "finalizers",
-                "managedFields",
-                "resourceVersion",
-            ] {
+            for field in ["ownerReferences", "finalizers", "managedFields", "resourceVersion"] {
                 metadata.shift_remove(field);
             }
         }
@@ -116,11 +105,7 @@ fn may(store: &Store, caller: &Caller, verb: &str, resource: &str, role: &Value)
 
 /// Returns the single rules within `granted` that no rule in `held` covers.
 fn missing(held: &[Rule], granted: &[Rule]) -> Vec<Rule> {
-    granted
-        .iter()
-        .flat_map(break_down)
-        .filter(|single| !held.iter().any(|rule| rule_covers(rule, single)))
-        .collect()
+    granted.iter().flat_map(break_down).filter(|single| !held.iter().any(|rule| rule_covers(rule, single))).collect()
 }
 
 fn break_down(rule: &Rule) -> Vec<Rule> {
@@ -138,10 +123,11 @@ fn break_down(rule: &Rule) -> Vec<Rule> {
                     singles.push(single);
                     continue;
                 }
-                singles.extend(rule.resource_names.iter().map(|name| Rule {
-                    resource_names: vec![name.clone()],
-                    ..single.clone()
-                }));
+                singles.extend(
+                    rule.resource_names
+                        .iter()
+                        .map(|name| Rule { resource_names: vec![name.clone()], ..single.clone() }),
+                );
             }
         }
     }
@@ -162,31 +148,17 @@ fn rule_covers(owner: &Rule, single: &Rule) -> bool {
     };
     let names = owner.resource_names.is_empty()
         || (!single.resource_names.is_empty()
-            && single
-                .resource_names
-                .iter()
-                .all(|name| owner.resource_names.contains(name)));
+            && single.resource_names.iter().all(|name| owner.resource_names.contains(name)));
     all(&owner.verbs, &single.verbs)
         && all(&owner.api_groups, &single.api_groups)
-        && single
-            .resources
-            .iter()
-            .all(|resource| has_resource(owner, resource))
+        && single.resources.iter().all(|resource| has_resource(owner, resource))
         && names
-        && single
-            .non_resource_urls
-            .iter()
-            .all(|url| owner.non_resource_urls.iter().any(|held| covers(held, url)))
+        && single.non_resource_urls.iter().all(|url| owner.non_resource_urls.iter().any(|held| covers(held, url)))
 }
 
 fn has_resource(owner: &Rule, resource: &str) -> bool {
-    let any_of_subresource = resource
-        .split_once('/')
-        .map(|(_, subresource)| format!("*/{subresource}"));
-    owner
-        .resources
-        .iter()
-        .any(|held| held == "*" || held == resource || Some(held) == any_of_subresource.as_ref())
+    let any_of_subresource = resource.split_once('/').map(|(_, subresource)| format!("*/{subresource}"));
+    owner.resources.iter().any(|held| held == "*" || held == resource || Some(held) == any_of_subresource.as_ref())
 }
 
 /// Joins the verbs of rules that differ only by verb.

@@ -45,21 +45,11 @@ impl Failure {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        Self {
-            code: 401,
-            reason: "Unauthorized",
-            message: "Unauthorized".to_owned(),
-            details: None,
-        }
+        Self { code: 401, reason: "Unauthorized", message: "Unauthorized".to_owned(), details: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self {
-            code: 400,
-            reason: "BadRequest",
-            message: message.into(),
-            details: None,
-        }
+        Self { code: 400, reason: "BadRequest", message: message.into(), details: None }
     }
 
     pub(crate) fn unsupported_media_type(accepted: &str) -> Self {
@@ -74,12 +64,7 @@ impl Failure {
     }
 
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        Self {
-            code: 500,
-            reason: "",
-            message: message.into(),
-            details: None,
-        }
+        Self { code: 500, reason: "", message: message.into(), details: None }
     }
 
     pub(crate) fn method_not_allowed() -> Self {
@@ -146,22 +131,13 @@ impl Failure {
 
     /// Other managers own fields with other values.
     pub(crate) fn apply_conflict(message: String, causes: &[Cause]) -> Self {
-        Self {
-            code: 409,
-            reason: "Conflict",
-            message,
-            details: Some(json!({ "causes": causes_json(causes) })),
-        }
+        Self { code: 409, reason: "Conflict", message, details: Some(json!({ "causes": causes_json(causes) })) }
     }
 
     /// `why` completes "... is forbidden: ".
     pub(crate) fn forbidden(group: &str, plural: &str, name: &str, why: &str) -> Self {
         let qualified = super::resource::qualified(plural, group);
-        let subject = if name.is_empty() {
-            qualified
-        } else {
-            format!("{qualified} \"{name}\"")
-        };
+        let subject = if name.is_empty() { qualified } else { format!("{qualified} \"{name}\"") };
         Self {
             code: 403,
             reason: "Forbidden",
@@ -172,12 +148,7 @@ impl Failure {
 
     /// A path that is not a resource.
     pub(crate) fn forbidden_path(why: &str) -> Self {
-        Self {
-            code: 403,
-            reason: "Forbidden",
-            message: format!("forbidden: {why}"),
-            details: Some(json!({})),
-        }
+        Self { code: 403, reason: "Forbidden", message: format!("forbidden: {why}"), details: Some(json!({})) }
     }
 
     /// The same refusal with `cause` in its details.
@@ -190,10 +161,7 @@ impl Failure {
 
     /// Invalid fields; each cause's message is `Invalid value: ...` or `Required value...`.
     pub(crate) fn invalid(kind: &str, group: &str, name: &str, causes: &[Cause]) -> Self {
-        let problems: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
+        let problems: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         let problems = match problems.as_slice() {
             [one] => one.clone(),
             several => format!("[{}]", several.join(", ")),
@@ -203,10 +171,7 @@ impl Failure {
         Self {
             code: 422,
             reason: "Invalid",
-            message: format!(
-                "{} \"{name}\" is invalid: {problems}",
-                super::resource::qualified(kind, group)
-            ),
+            message: format!("{} \"{name}\" is invalid: {problems}", super::resource::qualified(kind, group)),
             details: Some(details),
         }
     }
@@ -215,25 +180,13 @@ impl Failure {
 impl Cause {
     /// A value that is not allowed; `value` is printed as JSON.
     pub(crate) fn invalid(field: &str, value: &Value, why: &str) -> Self {
-        Self {
-            reason: "FieldValueInvalid",
-            message: format!("Invalid value: {value}: {why}"),
-            field: field.to_owned(),
-        }
+        Self { reason: "FieldValueInvalid", message: format!("Invalid value: {value}: {why}"), field: field.to_owned() }
     }
 
     /// A value that is missing.
     pub(crate) fn required(field: &str, why: &str) -> Self {
-        let message = if why.is_empty() {
-            "Required value".to_owned()
-        } else {
-            format!("Required value: {why}")
-        };
-        Self {
-            reason: "FieldValueRequired",
-            message,
-            field: field.to_owned(),
-        }
+        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        Self { reason: "FieldValueRequired", message, field: field.to_owned() }
     }
 }
 
@@ -250,8 +203,6 @@ fn details(name: &str, group: &str, kind: &str) -> Value {
 fn causes_json(causes: &[Cause]) -> Value {
     causes
         .iter()
-        .map(|cause| {
-            json!({ "reason": cause.reason, "message": cause.message, "field": cause.field })
-        })
+        .map(|cause| json!({ "reason": cause.reason, "message": cause.message, "field": cause.field }))
         .collect()
 }

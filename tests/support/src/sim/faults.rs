@@ -105,11 +105,7 @@ pub(crate) enum Verdict {
     /// Close the connection.
     Close,
     /// Answer this and do nothing.
-    Answer {
-        code: u16,
-        retry_after: Option<u64>,
-        body: Answer,
-    },
+    Answer { code: u16, retry_after: Option<u64>, body: Answer },
     /// Carry it out and break off within the answer.
     BreakOff,
     /// Carry it out and close the connection.
@@ -142,11 +138,7 @@ impl FaultSwitch {
     pub(crate) fn set(&self, fault: Option<Fault>) {
         let active = fault.map(|fault| {
             let (lift, lifted) = watch::channel(());
-            let active = ActiveFault {
-                fault,
-                requests: AtomicU64::new(0),
-                lifted,
-            };
+            let active = ActiveFault { fault, requests: AtomicU64::new(0), lifted };
             (Arc::new(active), lift)
         });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = active;
@@ -174,15 +166,9 @@ impl ActiveFault {
             Fault::Hang => Verdict::Hang,
             Fault::HangAfter(answered) if self.is_within(Some(*answered)) => Verdict::Serve,
             Fault::HangAfter(_) => Verdict::Hang,
-            Fault::Status {
-                code,
-                retry_after,
-                times,
-            } if self.is_within(*times) => Verdict::Answer {
-                code: *code,
-                retry_after: *retry_after,
-                body: Answer::Status,
-            },
+            Fault::Status { code, retry_after, times } if self.is_within(*times) => {
+                Verdict::Answer { code: *code, retry_after: *retry_after, body: Answer::Status }
+            }
             Fault::Garbage => Verdict::Answer {
                 code: 200,
                 retry_after: None,
@@ -194,23 +180,13 @@ impl ActiveFault {
                 body: Answer::Text("<html><body>502 Bad Gateway</body></html>".to_owned()),
             },
             Fault::ResetMidResponse => Verdict::BreakOff,
-            Fault::LoseReply {
-                method: wanted,
-                path_contains,
-                times,
-            } if is_match(wanted.as_ref(), path_contains, method, path_and_query)
-                && self.is_within(*times) =>
+            Fault::LoseReply { method: wanted, path_contains, times }
+                if is_match(wanted.as_ref(), path_contains, method, path_and_query) && self.is_within(*times) =>
             {
                 Verdict::LoseReply
             }
-            Fault::FailOn {
-                method: wanted,
-                path_contains,
-                code,
-                body,
-                times,
-            } if is_match(wanted.as_ref(), path_contains, method, path_and_query)
-                && self.is_within(*times) =>
+            Fault::FailOn { method: wanted, path_contains, code, body, times }
+                if is_match(wanted.as_ref(), path_contains, method, path_and_query) && self.is_within(*times) =>
             {
                 Verdict::Answer {
                     code: *code,
@@ -218,10 +194,9 @@ impl ActiveFault {
                     body: body.clone().map_or(Answer::Status, Answer::Text),
                 }
             }
-            Fault::Status { .. }
-            | Fault::LoseReply { .. }
-            | Fault::FailOn { .. }
-            | Fault::WrongCertificate => Verdict::Serve,
+            Fault::Status { .. } | Fault::LoseReply { .. } | Fault::FailOn { .. } | Fault::WrongCertificate => {
+                Verdict::Serve
+            }
         }
     }
 
@@ -232,11 +207,6 @@ impl ActiveFault {
     }
 }
 
-fn is_match(
-    wanted: Option<&Method>,
-    path_contains: &str,
-    method: &Method,
-    path_and_query: &str,
-) -> bool {
+fn is_match(wanted: Option<&Method>, path_contains: &str, method: &Method, path_and_query: &str) -> bool {
     wanted.is_none_or(|wanted| wanted == method) && path_and_query.contains(path_contains)
 }

@@ -50,14 +50,7 @@ pub(crate) fn field_set(object: &Value, containers: Containers) -> FieldSet {
     let fields = object.as_object().into_iter().flatten();
     for (field, value) in fields {
         // The status belongs to nobody here, nor does a namespace's spec.
-        let untracked = [
-            "apiVersion",
-            "kind",
-            "metadata",
-            "status",
-            "spec",
-            "stringData",
-        ];
+        let untracked = ["apiVersion", "kind", "metadata", "status", "spec", "stringData"];
         if untracked.contains(&field.as_str()) {
             continue;
         }
@@ -73,9 +66,7 @@ pub(crate) fn is_container(path: &[String]) -> bool {
 
 /// Returns the value at `path`.
 pub(crate) fn value_at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
-    path.iter()
-        .try_fold(object, |value, element| step(value, element))
-        .filter(|value| !value.is_null())
+    path.iter().try_fold(object, |value, element| step(value, element)).filter(|value| !value.is_null())
 }
 
 /// Sets the value at `path`, with the containers that it needs.
@@ -120,8 +111,7 @@ pub(crate) fn remove_at(object: &mut Value, path: &[String]) {
     };
     if !rest.is_empty() {
         remove_at(child, rest);
-        let is_empty = child.as_object().is_some_and(Map::is_empty)
-            || child.as_array().is_some_and(Vec::is_empty);
+        let is_empty = child.as_object().is_some_and(Map::is_empty) || child.as_array().is_some_and(Vec::is_empty);
         if !is_empty {
             return;
         }
@@ -158,10 +148,7 @@ pub(crate) fn to_fields_v1(set: &FieldSet) -> Value {
         }
         // A container that is itself in the set is marked when it also has children; the order of
         // the set puts containers before their children.
-        let has_children = set
-            .range(path.clone()..)
-            .nth(1)
-            .is_some_and(|next| next.starts_with(path));
+        let has_children = set.range(path.clone()..).nth(1).is_some_and(|next| next.starts_with(path));
         if has_children {
             node["."] = Value::Object(Map::new());
         }
@@ -198,9 +185,7 @@ fn read_fields(set: &mut FieldSet, path: &mut FieldPath, fields: &Value) {
 fn granularity(path: &[String]) -> Granularity {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
-        ["f:metadata", "f:labels" | "f:annotations"] | ["f:data" | "f:aggregationRule"] => {
-            Granularity::Map
-        }
+        ["f:metadata", "f:labels" | "f:annotations"] | ["f:data" | "f:aggregationRule"] => Granularity::Map,
         ["f:metadata", "f:ownerReferences"] => Granularity::KeyedList("uid"),
         ["f:secrets" | "f:imagePullSecrets"] => Granularity::KeyedList("name"),
         ["f:metadata", "f:finalizers"] => Granularity::Set,
@@ -231,9 +216,7 @@ fn collect(set: &mut FieldSet, path: FieldPath, value: &Value, containers: Conta
             }
             return;
         }
-        Granularity::KeyedList(key) => {
-            Box::new(move |item| format!("k:{}", serde_json::json!({ key: item[key] })))
-        }
+        Granularity::KeyedList(key) => Box::new(move |item| format!("k:{}", serde_json::json!({ key: item[key] }))),
         Granularity::Set => Box::new(|item| format!("v:{item}")),
     };
     for item in value.as_array().into_iter().flatten() {
@@ -271,9 +254,7 @@ fn is_item(item: &Value, element: &str) -> bool {
     match element.split_once(':') {
         Some(("k", key)) => serde_json::from_str::<Map<String, Value>>(key)
             .is_ok_and(|key| key.iter().all(|(name, value)| item[name] == *value)),
-        Some(("v", value)) => {
-            serde_json::from_str::<Value>(value).is_ok_and(|value| *item == value)
-        }
+        Some(("v", value)) => serde_json::from_str::<Value>(value).is_ok_and(|value| *item == value),
         _ => false,
     }
 }
@@ -322,11 +303,7 @@ mod tests {
     #[test]
     fn values_are_set_and_removed_with_their_containers() {
         let mut object = object();
-        let owner = vec![
-            "f:metadata".to_owned(),
-            "f:ownerReferences".to_owned(),
-            "k:{\"uid\":\"u1\"}".to_owned(),
-        ];
+        let owner = vec!["f:metadata".to_owned(), "f:ownerReferences".to_owned(), "k:{\"uid\":\"u1\"}".to_owned()];
         assert_eq!(display(&owner), ".metadata.ownerReferences[uid=\"u1\"]");
         let value = value_at(&object, &owner).unwrap().clone();
         assert_eq!(value["name"], "x");

@@ -75,10 +75,7 @@ impl FleetOptions {
         I: IntoIterator<Item = N>,
         N: Into<String>,
     {
-        Self {
-            names: names.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+        Self { names: names.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     /// Returns the options of `count` clusters, `PREFIX-0000` and so on.
@@ -169,10 +166,7 @@ impl Drop for Fleet {
 
 impl fmt::Debug for Fleet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Fleet")
-            .field("clusters", &self.clusters)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Fleet").field("clusters", &self.clusters).finish_non_exhaustive()
     }
 }
 
@@ -185,9 +179,7 @@ impl SimCluster {
         if is_refusing {
             running.stop_accepting();
         } else {
-            running
-                .accept()
-                .expect("the port of a simulated cluster is free again");
+            running.accept().expect("the port of a simulated cluster is free again");
         }
     }
 
@@ -242,11 +234,7 @@ impl Deref for SimCluster {
 
 impl fmt::Debug for SimCluster {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("SimCluster")
-            .field(&self.name)
-            .field(&self.server)
-            .finish()
+        formatter.debug_tuple("SimCluster").field(&self.name).field(&self.server).finish()
     }
 }
 
@@ -316,18 +304,10 @@ fn start_all(
             .names
             .chunks(share)
             .map(|names| {
-                scope.spawn(move || {
-                    names
-                        .iter()
-                        .map(|name| Running::start(name, options, handle, other_tls))
-                        .collect()
-                })
+                scope.spawn(move || names.iter().map(|name| Running::start(name, options, handle, other_tls)).collect())
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("starting a cluster does not panic"))
-            .collect()
+        workers.into_iter().map(|worker| worker.join().expect("starting a cluster does not panic")).collect()
     });
     let mut running = Vec::with_capacity(options.names.len());
     for share in shares {

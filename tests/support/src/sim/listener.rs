@@ -21,11 +21,7 @@ use super::server::Server;
 /// Accepts connections until the task is aborted.
 ///
 /// `other_tls` is served under [`Fault::WrongCertificate`].
-pub(crate) async fn serve(
-    listener: TcpListener,
-    server: Arc<Server>,
-    other_tls: Arc<rustls::ServerConfig>,
-) {
+pub(crate) async fn serve(listener: TcpListener, server: Arc<Server>, other_tls: Arc<rustls::ServerConfig>) {
     loop {
         // A failure here is a client that has gone, or too many open files; both pass.
         let Ok((stream, _)) = listener.accept().await else {
@@ -40,11 +36,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    server: Arc<Server>,
-    other_tls: Arc<rustls::ServerConfig>,
-) -> io::Result<()> {
+async fn connection(stream: TcpStream, server: Arc<Server>, other_tls: Arc<rustls::ServerConfig>) -> io::Result<()> {
     server.traffic.connected();
     stream.set_nodelay(true)?;
     let mut tls = Arc::clone(&server.tls);
@@ -61,32 +53,20 @@ async fn connection(
     }
     let stream = TlsAcceptor::from(tls).accept(stream).await?;
     let service = service_fn(move |request| exchange(Arc::clone(&server), request));
-    http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .map_err(io::Error::other)
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
 }
 
 /// Answers one request; an error closes the connection without an answer.
-async fn exchange(
-    server: Arc<Server>,
-    request: HttpRequest<Incoming>,
-) -> io::Result<HttpResponse<ReplyBody>> {
+async fn exchange(server: Arc<Server>, request: HttpRequest<Incoming>) -> io::Result<HttpResponse<ReplyBody>> {
     let (head, body) = request.into_parts();
-    let path = head
-        .uri
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .to_owned();
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     server.traffic.requested(&head.method, &path);
     let latency = server.traffic.latency();
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
     let active = server.faults.active();
-    let verdict = active
-        .as_ref()
-        .map_or(Verdict::Serve, |active| active.verdict(&head.method, &path));
+    let verdict = active.as_ref().map_or(Verdict::Serve, |active| active.verdict(&head.method, &path));
     let closed = || io::Error::other("closed by a fault");
     match verdict {
         Verdict::Close => return Err(closed()),
@@ -96,11 +76,7 @@ async fn exchange(
             }
             return Err(closed());
         }
-        Verdict::Answer {
-            code,
-            retry_after,
-            body,
-        } => return response(answer(code, retry_after, body), Length::Whole),
+        Verdict::Answer { code, retry_after, body } => return response(answer(code, retry_after, body), Length::Whole),
         Verdict::Serve | Verdict::BreakOff | Verdict::LoseReply => {}
     }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -120,27 +96,12 @@ fn answer(code: u16, retry_after: Option<u64>, body: Answer) -> Reply {
             let (reason, message) = match code {
                 401 => ("Unauthorized", "Unauthorized"),
                 403 => ("Forbidden", "forbidden by a fault"),
-                404 => (
-                    "NotFound",
-                    "the server could not find the requested resource",
-                ),
+                404 => ("NotFound", "the server could not find the requested resource"),
                 409 => ("Conflict", "conflict by a fault"),
-                429 => (
-                    "TooManyRequests",
-                    "too many requests, please try again later",
-                ),
-                500 => (
-                    "InternalError",
-                    "Internal error occurred: etcdserver: request timed out",
-                ),
-                503 => (
-                    "ServiceUnavailable",
-                    "the server is currently unable to handle the request",
-                ),
-                504 => (
-                    "Timeout",
-                    "the server was unable to return a response in the time allotted",
-                ),
+                429 => ("TooManyRequests", "too many requests, please try again later"),
+                500 => ("InternalError", "Internal error occurred: etcdserver: request timed out"),
+                503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
+                504 => ("Timeout", "the server was unable to return a response in the time allotted"),
                 _ => ("", "a fault"),
             };
             let mut status = serde_json::json!({
@@ -181,11 +142,7 @@ fn response(reply: Reply, length: Length) -> io::Result<HttpResponse<ReplyBody>>
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
-    let mut body = ReplyBody {
-        announced: reply.body.len() as u64,
-        bytes: reply.body,
-        is_sent: false,
-    };
+    let mut body = ReplyBody { announced: reply.body.len() as u64, bytes: reply.body, is_sent: false };
     if length == Length::Half {
         body.bytes.truncate(body.bytes.len() / 2);
     }

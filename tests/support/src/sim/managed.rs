@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::failure::{Cause, Failure};
 use super::fields::{
-    Containers, FieldPath, FieldSet, display, field_set, from_fields_v1, is_container, remove_at,
-    set_at, to_fields_v1, value_at,
+    Containers, FieldPath, FieldSet, display, field_set, from_fields_v1, is_container, remove_at, set_at, to_fields_v1,
+    value_at,
 };
 
 /// Somebody who writes to an object, and when.
@@ -57,11 +57,8 @@ pub(crate) fn apply(
 ) -> Result<Value, Failure> {
     let applied = field_set(configuration, Containers::LeftOut);
     let mut entries = read_entries(live);
-    let is_own =
-        |entry: &Entry| entry.operation == Operation::Apply && entry.manager == writer.manager;
-    let differs = |path: &FieldPath| {
-        !is_container(path) && value_at(live, path) != value_at(configuration, path)
-    };
+    let is_own = |entry: &Entry| entry.operation == Operation::Apply && entry.manager == writer.manager;
+    let differs = |path: &FieldPath| !is_container(path) && value_at(live, path) != value_at(configuration, path);
 
     let conflicting: Vec<(Entry, FieldPath)> = entries
         .iter()
@@ -82,24 +79,17 @@ pub(crate) fn apply(
         let value = value_at(configuration, path).unwrap_or(&Value::Null);
         set_at(&mut result, path, value);
     }
-    let before: FieldSet = entries
-        .iter()
-        .filter(|entry| is_own(entry))
-        .flat_map(|entry| entry.fields.clone())
-        .collect();
+    let before: FieldSet =
+        entries.iter().filter(|entry| is_own(entry)).flat_map(|entry| entry.fields.clone()).collect();
     for path in before.difference(&applied) {
-        let is_shared = entries
-            .iter()
-            .any(|entry| !is_own(entry) && entry.fields.contains(path));
+        let is_shared = entries.iter().any(|entry| !is_own(entry) && entry.fields.contains(path));
         if !is_shared {
             remove_at(&mut result, path);
         }
     }
 
     for entry in entries.iter_mut().filter(|entry| !is_own(entry)) {
-        entry
-            .fields
-            .retain(|path| !(applied.contains(path) && differs(path)));
+        entry.fields.retain(|path| !(applied.contains(path) && differs(path)));
     }
     match entries.iter_mut().find(|entry| is_own(entry)) {
         Some(entry) => entry.fields = applied,
@@ -132,18 +122,13 @@ pub(crate) fn record_update(before: &Value, after: &mut Value, writer: Writer<'_
     let new = field_set(after, Containers::Included);
     let is_leaf_changed = |path: &&FieldPath| {
         // A container that existed before is not changed by what happens within it.
-        let is_container = new
-            .range((*path).clone()..)
-            .nth(1)
-            .is_some_and(|next| next.starts_with(path.as_slice()));
+        let is_container = new.range((*path).clone()..).nth(1).is_some_and(|next| next.starts_with(path.as_slice()));
         !old.contains(*path) || (!is_container && value_at(before, path) != value_at(after, path))
     };
     let changed: FieldSet = new.iter().filter(is_leaf_changed).cloned().collect();
     let mut entries = read_entries(before);
     for entry in &mut entries {
-        entry
-            .fields
-            .retain(|path| new.contains(path) && !changed.contains(path));
+        entry.fields.retain(|path| new.contains(path) && !changed.contains(path));
     }
     if !changed.is_empty() {
         let own = entries.iter_mut().find(|entry| {
@@ -190,9 +175,7 @@ fn read_entries(object: &Value) -> Vec<Entry> {
 /// Writes the entries in the order of Kubernetes; managers that own nothing are not mentioned.
 fn write_entries(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
-    entries.sort_by(|a, b| {
-        (a.operation, &a.time, &a.manager).cmp(&(b.operation, &b.time, &b.manager))
-    });
+    entries.sort_by(|a, b| (a.operation, &a.time, &a.manager).cmp(&(b.operation, &b.time, &b.manager)));
     let Some(metadata) = object["metadata"].as_object_mut() else {
         return;
     };
@@ -239,25 +222,16 @@ fn conflict(conflicting: &[(Entry, FieldPath)]) -> Failure {
         let (manager, path) = (manager(entry), display(path));
         format!("Apply failed with 1 conflict: conflict with {manager}: {path}")
     } else {
-        let mut managers: Vec<String> = conflicting
-            .iter()
-            .map(|(entry, _)| manager(entry))
-            .collect();
+        let mut managers: Vec<String> = conflicting.iter().map(|(entry, _)| manager(entry)).collect();
         managers.sort();
         managers.dedup();
         let mut lines = Vec::new();
         for name in managers {
             lines.push(format!("conflicts with {name}:"));
-            let paths = conflicting
-                .iter()
-                .filter(|(entry, _)| manager(entry) == name);
+            let paths = conflicting.iter().filter(|(entry, _)| manager(entry) == name);
             lines.extend(paths.map(|(_, path)| format!("- {}", display(path))));
         }
-        format!(
-            "Apply failed with {} conflicts: {}",
-            conflicting.len(),
-            lines.join("\n")
-        )
+        format!("Apply failed with {} conflicts: {}", conflicting.len(), lines.join("\n"))
     };
     Failure::apply_conflict(message, &causes)
 }

@@ -46,7 +46,5 @@ pub use traffic::RecordedRequest;
 
 /// Returns whether `segment` is the plural of a resource type.
 pub(crate) fn is_resource_name(segment: &str) -> bool {
-    resource::RESOURCE_TYPES
-        .into_iter()
-        .any(|resource| resource.plural == segment)
+    resource::RESOURCE_TYPES.into_iter().any(|resource| resource.plural == segment)
 }

@@ -43,17 +43,13 @@ pub(crate) fn json_patch(target: &mut Value, operations: &Value) -> Result<(), F
             }
             continue;
         }
-        let parent = target
-            .pointer_mut(parent)
-            .ok_or_else(|| wrong("no such path"))?;
+        let parent = target.pointer_mut(parent).ok_or_else(|| wrong("no such path"))?;
         match (parent, operation["op"].as_str()) {
             (Value::Object(fields), Some("add" | "replace")) => {
                 fields.insert(key, value);
             }
             (Value::Object(fields), Some("remove")) => {
-                fields
-                    .shift_remove(&key)
-                    .ok_or_else(|| wrong("no such path"))?;
+                fields.shift_remove(&key).ok_or_else(|| wrong("no such path"))?;
             }
             (Value::Array(items), Some("add")) if key == "-" => items.push(value),
             (Value::Array(items), Some(op)) => {

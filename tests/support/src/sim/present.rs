@@ -47,15 +47,9 @@ impl Form {
         for media_type in accept.split(',') {
             let parameters: Vec<&str> = media_type.split(';').map(str::trim).collect();
             let is_json = parameters.first() == Some(&"application/json");
-            let value = |key: &str| {
-                parameters
-                    .iter()
-                    .find_map(|parameter| parameter.strip_prefix(key))
-            };
+            let value = |key: &str| parameters.iter().find_map(|parameter| parameter.strip_prefix(key));
             match (value("as="), value("v=")) {
-                (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("v1"))
-                    if is_json =>
-                {
+                (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("v1")) if is_json => {
                     return Self::Metadata;
                 }
                 (Some("Table"), Some("v1")) if is_json => return Self::Table,

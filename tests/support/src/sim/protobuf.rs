@@ -86,17 +86,9 @@ const ROLE: Message = &[
     (2, "rules", Type::Messages(RULE)),
     (3, "aggregationRule", Type::Message(AGGREGATION_RULE)),
 ];
-const SUBJECT: Message = &[
-    (1, "kind", Type::Text),
-    (2, "apiGroup", Type::Text),
-    (3, "name", Type::Text),
-    (4, "namespace", Type::Text),
-];
-const ROLE_REF: Message = &[
-    (1, "apiGroup", Type::Text),
-    (2, "kind", Type::Text),
-    (3, "name", Type::Text),
-];
+const SUBJECT: Message =
+    &[(1, "kind", Type::Text), (2, "apiGroup", Type::Text), (3, "name", Type::Text), (4, "namespace", Type::Text)];
+const ROLE_REF: Message = &[(1, "apiGroup", Type::Text), (2, "kind", Type::Text), (3, "name", Type::Text)];
 const BINDING: Message = &[
     (1, "metadata", Type::Message(METADATA)),
     (2, "subjects", Type::Messages(SUBJECT)),
@@ -114,35 +106,22 @@ const RESOURCE_ATTRIBUTES: Message = &[
 const NON_RESOURCE_ATTRIBUTES: Message = &[(1, "path", Type::Text), (2, "verb", Type::Text)];
 const ACCESS_REVIEW_SPEC: Message = &[
     (1, "resourceAttributes", Type::Message(RESOURCE_ATTRIBUTES)),
-    (
-        2,
-        "nonResourceAttributes",
-        Type::Message(NON_RESOURCE_ATTRIBUTES),
-    ),
+    (2, "nonResourceAttributes", Type::Message(NON_RESOURCE_ATTRIBUTES)),
 ];
 const ACCESS_REVIEW: Message = &[(2, "spec", Type::Message(ACCESS_REVIEW_SPEC))];
 const RULES_REVIEW_SPEC: Message = &[(1, "namespace", Type::Text)];
 const RULES_REVIEW: Message = &[(2, "spec", Type::Message(RULES_REVIEW_SPEC))];
-const BOUND_OBJECT: Message = &[
-    (1, "kind", Type::Text),
-    (2, "apiVersion", Type::Text),
-    (3, "name", Type::Text),
-    (4, "uid", Type::Text),
-];
+const BOUND_OBJECT: Message =
+    &[(1, "kind", Type::Text), (2, "apiVersion", Type::Text), (3, "name", Type::Text), (4, "uid", Type::Text)];
 const TOKEN_REQUEST_SPEC: Message = &[
     (1, "audiences", Type::Texts),
     (3, "boundObjectRef", Type::Message(BOUND_OBJECT)),
     (4, "expirationSeconds", Type::Number),
 ];
-const TOKEN_REQUEST: Message = &[
-    (1, "metadata", Type::Message(METADATA)),
-    (2, "spec", Type::Message(TOKEN_REQUEST_SPEC)),
-];
+const TOKEN_REQUEST: Message =
+    &[(1, "metadata", Type::Message(METADATA)), (2, "spec", Type::Message(TOKEN_REQUEST_SPEC))];
 const PRECONDITIONS: Message = &[(1, "uid", Type::Text), (2, "resourceVersion", Type::Text)];
-const DELETE_OPTIONS: Message = &[
-    (2, "preconditions", Type::Message(PRECONDITIONS)),
-    (5, "dryRun", Type::Texts),
-];
+const DELETE_OPTIONS: Message = &[(2, "preconditions", Type::Message(PRECONDITIONS)), (5, "dryRun", Type::Texts)];
 const TYPE: Message = &[(1, "apiVersion", Type::Text), (2, "kind", Type::Text)];
 
 /// Returns the body as JSON, `None` where it is not understood.

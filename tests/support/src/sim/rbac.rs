@@ -46,9 +46,7 @@ impl Caller {
 
     /// Returns the namespace and name of a ServiceAccount.
     fn service_account(&self) -> Option<(&str, &str)> {
-        self.name
-            .strip_prefix("system:serviceaccount:")?
-            .split_once(':')
+        self.name.strip_prefix("system:serviceaccount:")?.split_once(':')
     }
 
     fn is(&self, subject: &Value, binding_namespace: &str) -> bool {
@@ -140,11 +138,7 @@ pub(crate) fn authorize(store: &Store, caller: &Caller, attributes: &Attributes)
 }
 
 /// Returns the role that a binding refers to, if it exists.
-pub(crate) fn referenced_role<'a>(
-    store: &'a Store,
-    binding: &Value,
-    namespace: &str,
-) -> Option<&'a Value> {
+pub(crate) fn referenced_role<'a>(store: &'a Store, binding: &Value, namespace: &str) -> Option<&'a Value> {
     let name = binding["roleRef"]["name"].as_str()?;
     let role = match binding["roleRef"]["kind"].as_str()? {
         "ClusterRole" => store.get(&CLUSTER_ROLES, "", name),
@@ -154,26 +148,14 @@ pub(crate) fn referenced_role<'a>(
     role.map(AsRef::as_ref)
 }
 
-fn collect(
-    store: &Store,
-    caller: &Caller,
-    binding: &Value,
-    namespace: &str,
-    granted: &mut Vec<GrantedRule>,
-) {
+fn collect(store: &Store, caller: &Caller, binding: &Value, namespace: &str, granted: &mut Vec<GrantedRule>) {
     let subjects = binding["subjects"].as_array();
-    let subject = subjects
-        .into_iter()
-        .flatten()
-        .find(|subject| caller.is(subject, namespace));
+    let subject = subjects.into_iter().flatten().find(|subject| caller.is(subject, namespace));
     let (Some(subject), Some(role)) = (subject, referenced_role(store, binding, namespace)) else {
         return;
     };
     let source = source(binding, subject, namespace);
-    granted.extend(Rule::all_of(role).into_iter().map(|rule| GrantedRule {
-        rule,
-        source: source.clone(),
-    }));
+    granted.extend(Rule::all_of(role).into_iter().map(|rule| GrantedRule { rule, source: source.clone() }));
 }
 
 /// Says which binding grants a rule, as Kubernetes words it.

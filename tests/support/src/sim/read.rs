@@ -26,12 +26,7 @@ pub(crate) struct Target<'a> {
 }
 
 /// Answers a GET of one object.
-pub(crate) fn get(
-    store: &Store,
-    request: &Request,
-    target: Target<'_>,
-    now: Timestamp,
-) -> Result<Reply, Failure> {
+pub(crate) fn get(store: &Store, request: &Request, target: Target<'_>, now: Timestamp) -> Result<Reply, Failure> {
     let object = store
         .get(target.resource, target.namespace, target.name)
         .ok_or_else(|| Failure::not_found(target.resource, target.name))?;
@@ -41,12 +36,7 @@ pub(crate) fn get(
 }
 
 /// Answers a GET of a collection, page by page where `limit` says so.
-pub(crate) fn list(
-    store: &Store,
-    request: &Request,
-    target: Target<'_>,
-    now: Timestamp,
-) -> Result<Reply, Failure> {
+pub(crate) fn list(store: &Store, request: &Request, target: Target<'_>, now: Timestamp) -> Result<Reply, Failure> {
     let selector = Selector::parse(request.query("labelSelector"))?;
     let start = start_of_page(request.query("continue"))?;
     let mut objects: Vec<&Arc<Value>> = store
@@ -58,18 +48,13 @@ pub(crate) fn list(
     let limit = request.query("limit").parse().unwrap_or(0);
     let rest = (limit > 0 && objects.len() > limit).then(|| {
         // A real server does not count what a selector would still have to look at.
-        let is_selected = ["labelSelector", "fieldSelector"]
-            .iter()
-            .any(|selector| !request.query(selector).is_empty());
+        let is_selected = ["labelSelector", "fieldSelector"].iter().any(|selector| !request.query(selector).is_empty());
         let remaining = (!is_selected).then(|| objects.len() - limit);
         objects.truncate(limit);
         let last = key(objects[limit - 1]);
         (page_token(store.revision(), &last), remaining)
     });
-    let metadata = ListMetadata {
-        revision: store.revision(),
-        rest,
-    };
+    let metadata = ListMetadata { revision: store.revision(), rest };
     let objects: Vec<&Value> = objects.into_iter().map(AsRef::as_ref).collect();
     let form = Form::accepted(request.header("accept"));
     let shown = present::list(target.resource, &objects, &metadata, form, now);
@@ -82,13 +67,12 @@ fn key(object: &Value) -> (String, String) {
 }
 
 fn matches_fields(selector: &str, object: &Value) -> bool {
-    selector
-        .split(',')
-        .filter_map(|requirement| requirement.split_once('='))
-        .all(|(field, value)| match field.strip_prefix("metadata.") {
+    selector.split(',').filter_map(|requirement| requirement.split_once('=')).all(|(field, value)| {
+        match field.strip_prefix("metadata.") {
             Some(field) => text(object, field) == value.trim_start_matches('='),
             None => false,
-        })
+        }
+    })
 }
 
 fn page_token(revision: u64, (namespace, name): &(String, String)) -> String {

@@ -63,13 +63,7 @@ impl Request {
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(key, value)| (decode(key), decode(value)))
             .collect();
-        let mut request = Self {
-            method,
-            path: decode(uri.path()),
-            query,
-            headers,
-            body,
-        };
+        let mut request = Self { method, path: decode(uri.path()), query, headers, body };
         if request.media_type() == "application/vnd.kubernetes.protobuf"
             && let Some(object) = protobuf::to_json(&request.body)
         {
@@ -82,18 +76,12 @@ impl Request {
 
     /// Returns the value of one key of the query, empty when absent.
     pub(crate) fn query(&self, key: &str) -> &str {
-        self.query
-            .iter()
-            .find(|(name, _)| name == key)
-            .map_or("", |(_, value)| value)
+        self.query.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
     }
 
     /// Returns a header, empty when absent.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// Returns the media type of the body, without parameters.
@@ -121,19 +109,12 @@ impl Request {
 
     /// Returns what the request asks for.
     pub(crate) fn attributes(&self) -> Attributes {
-        let segments: Vec<&str> = self
-            .path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .collect();
+        let segments: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
         let (group, version, rest) = match segments.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
             ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
             _ => {
-                return Attributes::Path {
-                    verb: self.method.as_str().to_lowercase(),
-                    path: self.path.clone(),
-                };
+                return Attributes::Path { verb: self.method.as_str().to_lowercase(), path: self.path.clone() };
             }
         };
         let mut attributes = ResourceAttributes {
@@ -157,11 +138,7 @@ impl Request {
             }
             parts => parts,
         };
-        let part = |index: usize| {
-            parts
-                .get(index)
-                .map_or_else(String::new, |&part| part.to_owned())
-        };
+        let part = |index: usize| parts.get(index).map_or_else(String::new, |&part| part.to_owned());
         attributes.resource = part(0);
         attributes.name = part(1);
         attributes.subresource = part(2);
@@ -199,29 +176,18 @@ impl ResourceAttributes {
 impl Reply {
     /// Returns a JSON answer.
     pub(crate) fn json(code: u16, body: &Value) -> Self {
-        Self {
-            code,
-            content_type: "application/json",
-            headers: Vec::new(),
-            body: Bytes::from(body.to_string()),
-        }
+        Self { code, content_type: "application/json", headers: Vec::new(), body: Bytes::from(body.to_string()) }
     }
 
     /// Returns an answer in plain text.
     pub(crate) fn text(code: u16, body: impl Into<Bytes>) -> Self {
-        Self {
-            code,
-            content_type: "text/plain; charset=utf-8",
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Self { code, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: body.into() }
     }
 
     /// Returns the same answer with a `Warning` header, as kubectl shows it.
     pub(crate) fn with_warning(mut self, warning: &str) -> Self {
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        self.headers
-            .push(("warning", format!("299 - \"{quoted}\"")));
+        self.headers.push(("warning", format!("299 - \"{quoted}\"")));
         self
     }
 }
@@ -241,11 +207,7 @@ fn decode(text: &str) -> String {
             decoded.push(byte);
             index += 3;
         } else {
-            decoded.push(if bytes[index] == b'+' {
-                b' '
-            } else {
-                bytes[index]
-            });
+            decoded.push(if bytes[index] == b'+' { b' ' } else { bytes[index] });
             index += 1;
         }
     }
@@ -283,9 +245,7 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
-        let uri = "/api/v1/pods?&labelSelector=a%3Db%2Cc&x=1+2"
-            .parse()
-            .unwrap();
+        let uri = "/api/v1/pods?&labelSelector=a%3Db%2Cc&x=1+2".parse().unwrap();
         let request = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new());
         assert_eq!(request.query("labelSelector"), "a=b,c");
         assert_eq!(request.query("x"), "1 2");

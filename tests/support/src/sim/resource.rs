@@ -60,11 +60,7 @@ pub(crate) static SERVICE_ACCOUNTS: ResourceType = ResourceType {
     short_names: &["sa"],
     scope: Scope::Namespaced,
     storage: Storage::Stored,
-    fields: &[
-        "secrets",
-        "imagePullSecrets",
-        "automountServiceAccountToken",
-    ],
+    fields: &["secrets", "imagePullSecrets", "automountServiceAccountToken"],
 };
 
 pub(crate) static SECRETS: ResourceType = ResourceType {
@@ -124,38 +120,11 @@ pub(crate) static ROLE_BINDINGS: ResourceType = ResourceType {
 
 static PODS: ResourceType = empty("", "pods", "pod", "Pod", &["po"], Scope::Namespaced);
 static NODES: ResourceType = empty("", "nodes", "node", "Node", &["no"], Scope::Cluster);
-static CONFIG_MAPS: ResourceType = empty(
-    "",
-    "configmaps",
-    "configmap",
-    "ConfigMap",
-    &["cm"],
-    Scope::Namespaced,
-);
-static SERVICES: ResourceType = empty(
-    "",
-    "services",
-    "service",
-    "Service",
-    &["svc"],
-    Scope::Namespaced,
-);
-static ENDPOINTS: ResourceType = empty(
-    "",
-    "endpoints",
-    "endpoints",
-    "Endpoints",
-    &["ep"],
-    Scope::Namespaced,
-);
-static DEPLOYMENTS: ResourceType = empty(
-    "apps",
-    "deployments",
-    "deployment",
-    "Deployment",
-    &["deploy"],
-    Scope::Namespaced,
-);
+static CONFIG_MAPS: ResourceType = empty("", "configmaps", "configmap", "ConfigMap", &["cm"], Scope::Namespaced);
+static SERVICES: ResourceType = empty("", "services", "service", "Service", &["svc"], Scope::Namespaced);
+static ENDPOINTS: ResourceType = empty("", "endpoints", "endpoints", "Endpoints", &["ep"], Scope::Namespaced);
+static DEPLOYMENTS: ResourceType =
+    empty("apps", "deployments", "deployment", "Deployment", &["deploy"], Scope::Namespaced);
 static JOBS: ResourceType = empty("batch", "jobs", "job", "Job", &[], Scope::Namespaced);
 
 /// All types, in the order of discovery.
@@ -179,18 +148,12 @@ pub(crate) static RESOURCE_TYPES: [&ResourceType; 14] = [
 impl ResourceType {
     /// Finds a type by group and plural.
     pub(crate) fn find(group: &str, plural: &str) -> Option<&'static Self> {
-        RESOURCE_TYPES
-            .into_iter()
-            .find(|resource| resource.group == group && resource.plural == plural)
+        RESOURCE_TYPES.into_iter().find(|resource| resource.group == group && resource.plural == plural)
     }
 
     /// Returns `v1` or `GROUP/v1`.
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            "v1".to_owned()
-        } else {
-            format!("{}/v1", self.group)
-        }
+        if self.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", self.group) }
     }
 
     /// Returns `clusterroles.rbac.authorization.k8s.io`, as messages name it.
@@ -211,11 +174,7 @@ impl ResourceType {
 
 /// Returns `name.group`, or the bare name in the core group.
 pub(crate) fn qualified(name: &str, group: &str) -> String {
-    if group.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{name}.{group}")
-    }
+    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }
 
 const fn empty(

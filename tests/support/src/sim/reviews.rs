@@ -70,11 +70,7 @@ pub(crate) fn self_subject_access_review(store: &Store, caller: &Caller, body: &
 }
 
 /// Answers a SelfSubjectRulesReview.
-pub(crate) fn self_subject_rules_review(
-    store: &Store,
-    caller: &Caller,
-    body: &Value,
-) -> Result<Value, Failure> {
+pub(crate) fn self_subject_rules_review(store: &Store, caller: &Caller, body: &Value) -> Result<Value, Failure> {
     let namespace = body["spec"]["namespace"].as_str().unwrap_or_default();
     if namespace.is_empty() {
         return Err(Failure::bad_request("no namespace on request"));

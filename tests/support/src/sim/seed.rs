@@ -15,14 +15,8 @@ const DEFAULT_BINDINGS: [(&str, &[&str]); 5] = [
     ("cluster-admin", &["system:masters"]),
     ("system:basic-user", &["system:authenticated"]),
     ("system:discovery", &["system:authenticated"]),
-    (
-        "system:public-info-viewer",
-        &["system:authenticated", "system:unauthenticated"],
-    ),
-    (
-        "system:service-account-issuer-discovery",
-        &["system:serviceaccounts"],
-    ),
+    ("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+    ("system:service-account-issuer-discovery", &["system:serviceaccounts"]),
 ];
 
 /// The time at which all clusters were made; a fixed one keeps listings stable.
@@ -36,15 +30,8 @@ static SHARED: LazyLock<(Objects, Objects)> = LazyLock::new(|| {
     let roles: Value = serde_json::from_str(DEFAULT_ROLES).expect("the default roles are JSON");
     let roles = roles.as_object().into_iter().flatten();
     (
-        roles
-            .map(|(name, rules)| cluster_role(name, rules))
-            .map(Arc::new)
-            .collect(),
-        DEFAULT_BINDINGS
-            .iter()
-            .map(|(role, groups)| cluster_role_binding(role, groups))
-            .map(Arc::new)
-            .collect(),
+        roles.map(|(name, rules)| cluster_role(name, rules)).map(Arc::new).collect(),
+        DEFAULT_BINDINGS.iter().map(|(role, groups)| cluster_role_binding(role, groups)).map(Arc::new).collect(),
     )
 });
 
@@ -86,10 +73,8 @@ fn cluster_role(name: &str, rules: &Value) -> Value {
 }
 
 fn cluster_role_binding(role: &str, groups: &[&str]) -> Value {
-    let subjects: Vec<Value> = groups
-        .iter()
-        .map(|group| json!({ "kind": "Group", "apiGroup": RBAC_GROUP, "name": group }))
-        .collect();
+    let subjects: Vec<Value> =
+        groups.iter().map(|group| json!({ "kind": "Group", "apiGroup": RBAC_GROUP, "name": group })).collect();
     json!({
         "kind": "ClusterRoleBinding",
         "apiVersion": format!("{RBAC_GROUP}/v1"),

@@ -39,9 +39,7 @@ impl Selector {
     /// Returns whether `object`'s labels satisfy all requirements.
     pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
-        self.0
-            .iter()
-            .all(|requirement| requirement.matches(labels[&requirement.key].as_str()))
+        self.0.iter().all(|requirement| requirement.matches(labels[&requirement.key].as_str()))
     }
 }
 
@@ -50,14 +48,9 @@ impl Requirement {
         let requirement = |key: &str, operator| {
             let key = key.trim();
             if key.is_empty() || key.contains(|c: char| c.is_whitespace() || "=!(),".contains(c)) {
-                return Err(Failure::bad_request(format!(
-                    "unable to parse requirement: `{text}`"
-                )));
+                return Err(Failure::bad_request(format!("unable to parse requirement: `{text}`")));
             }
-            Ok(Self {
-                key: key.to_owned(),
-                operator,
-            })
+            Ok(Self { key: key.to_owned(), operator })
         };
         if let Some(key) = text.strip_prefix('!') {
             return requirement(key, Operator::DoesNotExist);
@@ -71,20 +64,14 @@ impl Requirement {
         let Some((head, values)) = text.split_once('(') else {
             return requirement(text, Operator::Exists);
         };
-        let values = values
-            .trim_end_matches(')')
-            .split(',')
-            .map(|value| value.trim().to_owned())
-            .collect();
+        let values = values.trim_end_matches(')').split(',').map(|value| value.trim().to_owned()).collect();
         let head = head.trim();
         if let Some(key) = head.strip_suffix(" notin") {
             requirement(key, Operator::NotIn(values))
         } else if let Some(key) = head.strip_suffix(" in") {
             requirement(key, Operator::In(values))
         } else {
-            Err(Failure::bad_request(format!(
-                "unable to parse requirement: `{text}`"
-            )))
+            Err(Failure::bad_request(format!("unable to parse requirement: `{text}`")))
         }
     }
 

@@ -66,8 +66,7 @@ impl Server {
     }
 
     pub(crate) fn set_clock_skew(&self, skew: SignedDuration) {
-        self.clock_skew_seconds
-            .store(skew.as_secs(), Ordering::Relaxed);
+        self.clock_skew_seconds.store(skew.as_secs(), Ordering::Relaxed);
     }
 
     /// Returns the server's time.
@@ -78,8 +77,7 @@ impl Server {
 
     /// Answers a request.
     pub(crate) fn handle(&self, request: &Request) -> Reply {
-        self.answer(request)
-            .unwrap_or_else(|failure| Reply::json(failure.code, &failure.body()))
+        self.answer(request).unwrap_or_else(|failure| Reply::json(failure.code, &failure.body()))
     }
 
     fn answer(&self, request: &Request) -> Result<Reply, Failure> {
@@ -90,31 +88,22 @@ impl Server {
         let attributes = request.attributes();
         if authorize(&store, &caller, &attributes).is_none() {
             return Err(match &attributes {
-                Attributes::Path { verb, path } => Failure::forbidden_path(&format!(
-                    "User {:?} cannot {verb} path {path:?}",
-                    caller.name
-                )),
+                Attributes::Path { verb, path } => {
+                    Failure::forbidden_path(&format!("User {:?} cannot {verb} path {path:?}", caller.name))
+                }
                 Attributes::Resource(attributes) => forbidden(&caller, attributes),
             });
         }
         match attributes {
             Attributes::Path { path, .. } => Ok(non_resource(&path)),
-            Attributes::Resource(attributes) => {
-                self.resource(&mut store, request, &caller, &attributes, now)
-            }
+            Attributes::Resource(attributes) => self.resource(&mut store, request, &caller, &attributes, now),
         }
     }
 
-    fn authenticate(
-        &self,
-        store: &Store,
-        request: &Request,
-        now: Timestamp,
-    ) -> Result<Caller, Failure> {
+    fn authenticate(&self, store: &Store, request: &Request, now: Timestamp) -> Result<Caller, Failure> {
         let authorization = request.header("authorization");
-        let Some((_, token)) = authorization
-            .split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        let Some((_, token)) =
+            authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         else {
             return self.anonymous_caller(request);
         };
@@ -129,15 +118,11 @@ impl Server {
                 });
             }
         }
-        self.signer
-            .authenticate(store, token, now)
-            .ok_or_else(Failure::unauthorized)
+        self.signer.authenticate(store, token, now).ok_or_else(Failure::unauthorized)
     }
 
     fn anonymous_caller(&self, request: &Request) -> Result<Caller, Failure> {
-        let is_public = ["/healthz", "/livez", "/readyz", "/version"]
-            .iter()
-            .any(|path| request.path.starts_with(path));
+        let is_public = ["/healthz", "/livez", "/readyz", "/version"].iter().any(|path| request.path.starts_with(path));
         if self.anonymous == Anonymous::Unauthorized && !is_public {
             return Err(Failure::unauthorized());
         }
@@ -159,8 +144,7 @@ impl Server {
         if let Some(reply) = review(store, request, caller, attributes, now) {
             return reply;
         }
-        let found = ResourceType::find(&attributes.group, &attributes.resource)
-            .filter(|_| attributes.version == "v1");
+        let found = ResourceType::find(&attributes.group, &attributes.resource).filter(|_| attributes.version == "v1");
         let Some(resource) = found else {
             let root = match attributes.group.as_str() {
                 "" => format!("/api/{}", attributes.version),
@@ -205,14 +189,7 @@ impl Server {
             _ => {}
         }
         let webhook = lock(&self.webhook).clone();
-        let write = Write {
-            store,
-            request,
-            caller,
-            target,
-            webhook: webhook.as_ref(),
-            now,
-        };
+        let write = Write { store, request, caller, target, webhook: webhook.as_ref(), now };
         match verb {
             "create" if target.name.is_empty() => write.create(),
             "patch" if !target.name.is_empty() => write.patch(),
@@ -222,18 +199,11 @@ impl Server {
         }
     }
 
-    fn token(
-        &self,
-        store: &Store,
-        request: &Request,
-        target: Target<'_>,
-        now: Timestamp,
-    ) -> Result<Reply, Failure> {
+    fn token(&self, store: &Store, request: &Request, target: Target<'_>, now: Timestamp) -> Result<Reply, Failure> {
         if request.method != http::Method::POST {
             return Err(Failure::method_not_allowed());
         }
-        let body = serde_json::from_slice(&request.body)
-            .map_err(|error| Failure::bad_request(error.to_string()))?;
+        let body = serde_json::from_slice(&request.body).map_err(|error| Failure::bad_request(error.to_string()))?;
         let token_request = TokenRequest {
             store,
             namespace: target.namespace,
@@ -309,8 +279,7 @@ fn impersonate(store: &Store, caller: Caller, request: &Request) -> Result<Calle
         .filter_map(|group| group.to_str().ok())
         .map(str::to_owned)
         .collect();
-    let wanted = std::iter::once(("users", user))
-        .chain(groups.iter().map(|group| ("groups", group.as_str())));
+    let wanted = std::iter::once(("users", user)).chain(groups.iter().map(|group| ("groups", group.as_str())));
     for (resource, name) in wanted {
         let attributes = ResourceAttributes {
             verb: "impersonate".to_owned(),
@@ -323,11 +292,7 @@ fn impersonate(store: &Store, caller: Caller, request: &Request) -> Result<Calle
         }
     }
     groups.push("system:authenticated".to_owned());
-    Ok(Caller {
-        name: user.to_owned(),
-        groups,
-        ..Caller::default()
-    })
+    Ok(Caller { name: user.to_owned(), groups, ..Caller::default() })
 }
 
 fn non_resource(path: &str) -> Reply {

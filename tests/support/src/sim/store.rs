@@ -21,10 +21,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            revision: 1,
-        }
+        Self { objects: BTreeMap::new(), revision: 1 }
     }
 
     /// Returns the revision of the last write.
@@ -32,12 +29,7 @@ impl Store {
         self.revision
     }
 
-    pub(crate) fn get(
-        &self,
-        resource: &ResourceType,
-        namespace: &str,
-        name: &str,
-    ) -> Option<&Arc<Value>> {
+    pub(crate) fn get(&self, resource: &ResourceType, namespace: &str, name: &str) -> Option<&Arc<Value>> {
         // The plurals of the stored types are unique across groups.
         let key = (resource.plural, namespace.to_owned(), name.to_owned());
         self.objects.get(&key)
@@ -45,11 +37,7 @@ impl Store {
 
     /// Returns the objects of a type in the order of namespace and name; all namespaces when
     /// `namespace` is empty.
-    pub(crate) fn list(
-        &self,
-        resource: &'static ResourceType,
-        namespace: &str,
-    ) -> impl Iterator<Item = &Arc<Value>> {
+    pub(crate) fn list(&self, resource: &'static ResourceType, namespace: &str) -> impl Iterator<Item = &Arc<Value>> {
         let plural = resource.plural;
         let first = (plural, namespace.to_owned(), String::new());
         let namespace = namespace.to_owned();
@@ -69,16 +57,8 @@ impl Store {
     }
 
     /// Stores an object as it is.
-    pub(crate) fn insert(
-        &mut self,
-        resource: &'static ResourceType,
-        object: Arc<Value>,
-    ) -> Arc<Value> {
-        let key = (
-            resource.plural,
-            text(&object, "namespace").to_owned(),
-            text(&object, "name").to_owned(),
-        );
+    pub(crate) fn insert(&mut self, resource: &'static ResourceType, object: Arc<Value>) -> Arc<Value> {
+        let key = (resource.plural, text(&object, "namespace").to_owned(), text(&object, "name").to_owned());
         self.objects.insert(key, Arc::clone(&object));
         object
     }
@@ -88,8 +68,7 @@ impl Store {
     pub(crate) fn remove(&mut self, resource: &'static ResourceType, object: &Value) {
         self.revision += 1;
         let (namespace, name) = (text(object, "namespace"), text(object, "name"));
-        self.objects
-            .remove(&(resource.plural, namespace.to_owned(), name.to_owned()));
+        self.objects.remove(&(resource.plural, namespace.to_owned(), name.to_owned()));
         if resource.plural == "namespaces" {
             self.objects.retain(|(_, within, _), _| within != name);
         }

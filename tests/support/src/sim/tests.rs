@@ -10,15 +10,8 @@ use super::resource::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
 use super::seed::seeded_store;
 use super::store::Store;
 
-const MINE: Writer<'_> = Writer {
-    manager: "kubemint",
-    api_version: "v1",
-    time: "2026-11-23T10:00:00Z",
-};
-const THEIRS: Writer<'_> = Writer {
-    manager: "kubectl-edit",
-    ..MINE
-};
+const MINE: Writer<'_> = Writer { manager: "kubemint", api_version: "v1", time: "2026-11-23T10:00:00Z" };
+const THEIRS: Writer<'_> = Writer { manager: "kubectl-edit", ..MINE };
 
 fn labelled(labels: &Value) -> Value {
     json!({ "metadata": { "name": "x", "labels": labels } })
@@ -37,19 +30,13 @@ fn an_apply_takes_keeps_and_removes() {
     drifted["metadata"]["labels"]["c"] = "foreign".into();
     record_update(&first, &mut drifted, THEIRS);
     let second = applied(&drifted, &json!({ "a": "2" }), MINE);
-    assert_eq!(
-        second["metadata"]["labels"],
-        json!({ "a": "2", "c": "foreign" })
-    );
+    assert_eq!(second["metadata"]["labels"], json!({ "a": "2", "c": "foreign" }));
 }
 
 #[test]
 fn a_shared_field_stays_until_its_last_owner_lets_go() {
     let bare = json!({ "metadata": { "name": "x" } });
-    let other = Writer {
-        manager: "other",
-        ..MINE
-    };
+    let other = Writer { manager: "other", ..MINE };
     let mine = applied(&bare, &json!({ "a": "1" }), MINE);
     let shared = applied(&mine, &json!({ "a": "1" }), other);
     let still = applied(&shared, &json!({}), MINE);
@@ -98,11 +85,7 @@ fn binding(role_kind: &str, role: &str) -> Value {
 }
 
 fn caller(name: &str) -> Caller {
-    Caller {
-        name: name.to_owned(),
-        groups: vec!["system:authenticated".to_owned()],
-        ..Caller::default()
-    }
+    Caller { name: name.to_owned(), groups: vec!["system:authenticated".to_owned()], ..Caller::default() }
 }
 
 fn wanted(verb: &str, resource: &str, namespace: &str, name: &str) -> Attributes {
@@ -150,10 +133,7 @@ fn rules_allow_what_they_name_and_nothing_else() {
         let stranger = caller("system:serviceaccount:apps:other");
         assert_eq!(authorize(&store, &stranger, &attributes), None);
     }
-    let path = |path: &str| Attributes::Path {
-        verb: "get".to_owned(),
-        path: path.to_owned(),
-    };
+    let path = |path: &str| Attributes::Path { verb: "get".to_owned(), path: path.to_owned() };
     assert!(authorize(&store, &caller("ann"), &path("/metrics/x")).is_some());
     assert!(authorize(&store, &caller("ann"), &path("/api/v1")).is_some());
     assert!(authorize(&store, &caller("ann"), &path("/debug")).is_none());
@@ -162,10 +142,7 @@ fn rules_allow_what_they_name_and_nothing_else() {
 #[test]
 fn a_role_binding_grants_in_its_namespace_only() {
     let mut store = seeded_store("test");
-    store.put(
-        &ROLE_BINDINGS,
-        in_namespace(binding("ClusterRole", "view"), "apps"),
-    );
+    store.put(&ROLE_BINDINGS, in_namespace(binding("ClusterRole", "view"), "apps"));
     let rules = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]);
     store.put(&ROLES, in_namespace(role(&rules), "apps"));
     store.put(&ROLE_BINDINGS, in_namespace(binding("Role", "r"), "apps"));
@@ -203,11 +180,7 @@ fn escalation_lists_what_is_missing() {
         )
     );
     assert_eq!(
-        check(
-            &CLUSTER_ROLE_BINDINGS,
-            &binding("ClusterRole", "cluster-admin")
-        )
-        .as_deref(),
+        check(&CLUSTER_ROLE_BINDINGS, &binding("ClusterRole", "cluster-admin")).as_deref(),
         Some(
             "{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}\n\
              {NonResourceURLs:[\"*\"], Verbs:[\"*\"]}"

@@ -9,8 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
-    UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
 use serde_json::{Value, json};
 use std::io;
@@ -47,26 +46,20 @@ impl TokenSigner {
     pub(crate) fn generate() -> io::Result<Self> {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random)
-            .map_err(|error| io::Error::other(error.to_string()))?;
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|error| io::Error::other(error.to_string()))?;
         let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random)
             .map_err(|error| io::Error::other(error.to_string()))?;
         let digest = ring::digest::digest(&ring::digest::SHA256, key.public_key().as_ref());
-        Ok(Self {
-            key_id: URL_SAFE_NO_PAD.encode(digest),
-            key,
-            random,
-        })
+        Ok(Self { key_id: URL_SAFE_NO_PAD.encode(digest), key, random })
     }
 
     fn sign(&self, claims: &Value) -> String {
         let header = json!({ "alg": "ES256", "kid": self.key_id });
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", encode(&header), encode(claims));
-        let signature = self
-            .key
-            .sign(&self.random, signed.as_bytes())
-            .expect("signing with a valid P-256 key does not fail");
+        let signature =
+            self.key.sign(&self.random, signed.as_bytes()).expect("signing with a valid P-256 key does not fail");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -82,12 +75,7 @@ impl TokenSigner {
     }
 
     /// Returns whom a token stands for, if it still counts.
-    pub(crate) fn authenticate(
-        &self,
-        store: &Store,
-        token: &str,
-        now: Timestamp,
-    ) -> Option<Caller> {
+    pub(crate) fn authenticate(&self, store: &Store, token: &str, now: Timestamp) -> Option<Caller> {
         let claims = self.verify(token)?;
         let second = |claim: &str| Timestamp::from_second(claims[claim].as_i64()?).ok();
         let audiences = claims["aud"].as_array()?;
@@ -194,9 +182,7 @@ impl TokenRequest<'_> {
         if granted == requested {
             return Ok(reply);
         }
-        Ok(reply.with_warning(&format!(
-            "requested expiration of {requested} seconds shortened to {granted} seconds"
-        )))
+        Ok(reply.with_warning(&format!("requested expiration of {requested} seconds shortened to {granted} seconds")))
     }
 
     fn requested_seconds(&self) -> Result<u64, Failure> {
@@ -233,9 +219,7 @@ impl TokenRequest<'_> {
             "TokenRequest",
             "authentication.k8s.io",
             self.name,
-            &format!(
-                "the UID in the token request ({uid}) does not match the UID of the service account ({live})"
-            ),
+            &format!("the UID in the token request ({uid}) does not match the UID of the service account ({live})"),
         ))
     }
 
@@ -246,19 +230,15 @@ impl TokenRequest<'_> {
         }
         let field = |key: &str| reference[key].as_str().unwrap_or_default();
         if (field("apiVersion"), field("kind")) != ("v1", "Secret") {
-            let (group, version) = field("apiVersion")
-                .rsplit_once('/')
-                .unwrap_or(("", field("apiVersion")));
+            let (group, version) = field("apiVersion").rsplit_once('/').unwrap_or(("", field("apiVersion")));
             return Err(Failure::bad_request(format!(
                 "cannot bind token to object of type {group}/{version}, Kind={}",
                 field("kind")
             )));
         }
         let name = field("name");
-        let secret = self
-            .store
-            .get(&SECRETS, self.namespace, name)
-            .ok_or_else(|| Failure::not_found(&SECRETS, name))?;
+        let secret =
+            self.store.get(&SECRETS, self.namespace, name).ok_or_else(|| Failure::not_found(&SECRETS, name))?;
         let uid = field("uid");
         if uid.is_empty() || uid == text(secret, "uid") {
             return Ok(Some(secret));

@@ -64,10 +64,7 @@ impl Traffic {
     pub(crate) fn reset(&self) {
         self.connections.store(0, Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
-        self.recorded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(crate) fn connected(&self) {
@@ -80,9 +77,6 @@ impl Traffic {
         if recorded.len() == REMEMBERED_REQUESTS {
             recorded.pop_front();
         }
-        recorded.push_back(RecordedRequest {
-            method: method.clone(),
-            path: path.to_owned(),
-        });
+        recorded.push_back(RecordedRequest { method: method.clone(), path: path.to_owned() });
     }
 }

@@ -39,33 +39,20 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 pub(crate) fn unknown_fields(resource: &ResourceType, object: &Value) -> Vec<String> {
     let unknown = |value: &Value, known: &[&str], prefix: &str| -> Vec<String> {
         let fields = value.as_object().into_iter().flat_map(Map::keys);
-        fields
-            .filter(|field| !known.contains(&field.as_str()))
-            .map(|field| format!("{prefix}{field}"))
-            .collect()
+        fields.filter(|field| !known.contains(&field.as_str())).map(|field| format!("{prefix}{field}")).collect()
     };
     let mut top = vec!["apiVersion", "kind", "metadata"];
     top.extend(resource.fields);
     let mut found = unknown(object, &top, "");
     found.extend(unknown(&object["metadata"], &METADATA_FIELDS, "metadata."));
     let items = |field: &str| object[field].as_array().cloned().unwrap_or_default();
-    let rule_fields = [
-        "verbs",
-        "apiGroups",
-        "resources",
-        "resourceNames",
-        "nonResourceURLs",
-    ];
+    let rule_fields = ["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
     for (index, rule) in items("rules").iter().enumerate() {
         found.extend(unknown(rule, &rule_fields, &format!("rules[{index}].")));
     }
     let subject_fields = ["kind", "apiGroup", "name", "namespace"];
     for (index, subject) in items("subjects").iter().enumerate() {
-        found.extend(unknown(
-            subject,
-            &subject_fields,
-            &format!("subjects[{index}]."),
-        ));
+        found.extend(unknown(subject, &subject_fields, &format!("subjects[{index}].")));
     }
     found
 }
@@ -74,8 +61,7 @@ pub(crate) fn unknown_fields(resource: &ResourceType, object: &Value) -> Vec<Str
 pub(crate) fn drop_unknown_fields(resource: &ResourceType, object: &mut Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.retain(|field, _| {
-            ["apiVersion", "kind", "metadata"].contains(&field.as_str())
-                || resource.fields.contains(&field.as_str())
+            ["apiVersion", "kind", "metadata"].contains(&field.as_str()) || resource.fields.contains(&field.as_str())
         });
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
@@ -115,15 +101,10 @@ pub(crate) fn store_form(resource: &ResourceType, object: &mut Value) {
 
 fn set_secret_defaults(object: &mut Value) {
     use base64::Engine;
-    let strings = object["stringData"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
+    let strings = object["stringData"].as_object().cloned().unwrap_or_default();
     for (key, value) in strings {
         let bytes = value.as_str().unwrap_or_default();
-        object["data"][key] = base64::engine::general_purpose::STANDARD
-            .encode(bytes)
-            .into();
+        object["data"][key] = base64::engine::general_purpose::STANDARD.encode(bytes).into();
     }
     if object["type"].as_str().unwrap_or_default().is_empty() {
         object["type"] = "Opaque".into();
@@ -148,19 +129,13 @@ fn set_binding_defaults(object: &mut Value) {
                 fields.shift_remove("apiGroup");
             }
         } else {
-            fields
-                .entry("apiGroup")
-                .or_insert_with(|| RBAC_GROUP.into());
+            fields.entry("apiGroup").or_insert_with(|| RBAC_GROUP.into());
         }
     }
 }
 
 /// Checks an object; `before` is the one that it replaces.
-pub(crate) fn check(
-    resource: &ResourceType,
-    before: Option<&Value>,
-    object: &Value,
-) -> Result<(), Failure> {
+pub(crate) fn check(resource: &ResourceType, before: Option<&Value>, object: &Value) -> Result<(), Failure> {
     let mut causes = Vec::new();
     check_name(resource, text(object, "name"), &mut causes);
     check_labels(object, &mut causes);
@@ -181,20 +156,10 @@ pub(crate) fn check(
         return Ok(());
     }
     let name = text(object, "name");
-    Err(Failure::invalid(
-        resource.kind,
-        resource.group,
-        name,
-        &causes,
-    ))
+    Err(Failure::invalid(resource.kind, resource.group, name, &causes))
 }
 
-fn check_immutable_fields(
-    resource: &ResourceType,
-    before: &Value,
-    object: &Value,
-    causes: &mut Vec<Cause>,
-) {
+fn check_immutable_fields(resource: &ResourceType, before: &Value, object: &Value, causes: &mut Vec<Cause>) {
     if resource.is_binding() && before["roleRef"] != object["roleRef"] {
         let role_ref = &object["roleRef"];
         let shown = json!({
@@ -205,11 +170,7 @@ fn check_immutable_fields(
         causes.push(Cause::invalid("roleRef", &shown, "field is immutable"));
     }
     if *resource == SECRETS && before["type"] != object["type"] {
-        causes.push(Cause::invalid(
-            "type",
-            &object["type"],
-            "field is immutable",
-        ));
+        causes.push(Cause::invalid("type", &object["type"], "field is immutable"));
     }
 }
 
@@ -218,10 +179,7 @@ fn check_name(resource: &ResourceType, name: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid("metadata.name", &name.into(), why));
     };
     if name.is_empty() {
-        causes.push(Cause::required(
-            "metadata.name",
-            "name or generateName is required",
-        ));
+        causes.push(Cause::required("metadata.name", "name or generateName is required"));
     } else if resource.group == RBAC_GROUP {
         // Roles and bindings may have any name that fits into a path.
         for character in ['/', '%'] {
@@ -266,16 +224,10 @@ fn check_rules(object: &Value, causes: &mut Vec<Cause>) {
         };
         if is_empty(&rule["nonResourceURLs"]) {
             if is_empty(&rule["apiGroups"]) {
-                require(
-                    "apiGroups",
-                    "resource rules must supply at least one api group",
-                );
+                require("apiGroups", "resource rules must supply at least one api group");
             }
             if is_empty(&rule["resources"]) {
-                require(
-                    "resources",
-                    "resource rules must supply at least one resource",
-                );
+                require("resources", "resource rules must supply at least one resource");
             }
         }
     }
@@ -298,8 +250,7 @@ fn check_binding(resource: &ResourceType, object: &Value, causes: &mut Vec<Cause
             require("name");
         }
         let is_account = subject["kind"] == "ServiceAccount";
-        if is_account && is_empty(&subject["namespace"]) && resource.plural == "clusterrolebindings"
-        {
+        if is_account && is_empty(&subject["namespace"]) && resource.plural == "clusterrolebindings" {
             require("namespace");
         }
     }
@@ -308,10 +259,7 @@ fn check_binding(resource: &ResourceType, object: &Value, causes: &mut Vec<Cause
         "rolebindings" => &["Role", "ClusterRole"],
         _ => &["ClusterRole"],
     };
-    if !role_ref["kind"]
-        .as_str()
-        .is_some_and(|kind| kinds.contains(&kind))
-    {
+    if !role_ref["kind"].as_str().is_some_and(|kind| kinds.contains(&kind)) {
         let supported: Vec<String> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
         causes.push(Cause {
             reason: "FieldValueNotSupported",
@@ -349,8 +297,7 @@ fn is_label(text: &str) -> bool {
 
 fn is_label_text(text: &str) -> bool {
     let is_end = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
-    text.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         && is_end(text.bytes().next())
         && is_end(text.bytes().next_back())
 }

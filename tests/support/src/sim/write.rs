@@ -26,14 +26,8 @@ use crate::identity::{random_hex, random_uid};
 const PERMANENT_NAMESPACES: [&str; 3] = ["default", "kube-public", "kube-system"];
 
 /// Fields of the metadata that belong to the server.
-const SERVER_FIELDS: [&str; 6] = [
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "managedFields",
-    "resourceVersion",
-];
+const SERVER_FIELDS: [&str; 6] =
+    ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion"];
 
 /// A write and everything that it needs.
 pub(crate) struct Write<'a> {
@@ -61,11 +55,7 @@ impl Write<'_> {
         self.record(&json!({}), &mut object);
         let object = self.admit(None, object)?;
         let name = text(&object, "name").to_owned();
-        let Target {
-            resource,
-            namespace,
-            ..
-        } = self.target;
+        let Target { resource, namespace, .. } = self.target;
         if self.store.get(resource, namespace, &name).is_some() {
             return Err(Failure::already_exists(resource, &name));
         }
@@ -102,11 +92,7 @@ impl Write<'_> {
         self.check_name(&object)?;
         self.adopt_namespace(&mut object)?;
         let live = self.live()?;
-        let Target {
-            resource,
-            namespace,
-            name,
-        } = self.target;
+        let Target { resource, namespace, name } = self.target;
         let (uid, live_uid) = (text(&object, "uid"), text(&live, "uid"));
         if !uid.is_empty() && uid != live_uid {
             let why = format!(
@@ -120,11 +106,7 @@ impl Write<'_> {
 
     /// Answers a DELETE of one object.
     pub(crate) fn delete(self) -> Result<Reply, Failure> {
-        let options = if self.request.body.is_empty() {
-            Value::Null
-        } else {
-            self.json_body()?
-        };
+        let options = if self.request.body.is_empty() { Value::Null } else { self.json_body()? };
         let Target { resource, name, .. } = self.target;
         if *resource == NAMESPACES && PERMANENT_NAMESPACES.contains(&name) {
             let why = "this namespace may not be deleted";
@@ -176,10 +158,7 @@ impl Write<'_> {
     fn apply(mut self) -> Result<Reply, Failure> {
         let manager = self.request.query("fieldManager");
         if manager.is_empty() {
-            let causes = [Cause::required(
-                "fieldManager",
-                "is required for apply patch",
-            )];
+            let causes = [Cause::required("fieldManager", "is required for apply patch")];
             return Err(Failure::invalid("PatchOptions", "meta.k8s.io", "", &causes));
         }
         let conflicts = match self.request.query("force") {
@@ -196,11 +175,7 @@ impl Write<'_> {
             self.adopt_namespace(&mut base)?;
         }
         let (api_version, time) = (self.target.resource.api_version(), self.timestamp());
-        let writer = Writer {
-            manager,
-            api_version: &api_version,
-            time: &time,
-        };
+        let writer = Writer { manager, api_version: &api_version, time: &time };
         let mut object = apply(&base, &configuration, writer, conflicts)?;
         let Some(live) = live else {
             stamp_apply(&mut object, writer);
@@ -228,11 +203,7 @@ impl Write<'_> {
 
     /// Reads and checks the body of an apply, and the object that it meets.
     fn configuration(&self) -> Result<(Value, Option<Arc<Value>>), Failure> {
-        let Target {
-            resource,
-            namespace,
-            name,
-        } = self.target;
+        let Target { resource, namespace, name } = self.target;
         let mut configuration = self.json_body()?;
         let field = |key: &str| configuration[key].as_str().unwrap_or_default();
         let (api_version, kind) = (field("apiVersion"), field("kind"));
@@ -245,11 +216,7 @@ impl Write<'_> {
             return Err(Failure::internal(format!(
                 "failed to create typed patch object ({}/{name}; {}, Kind={kind}): .{unknown}: field not declared in schema",
                 text(&configuration, "namespace"),
-                if resource.group.is_empty() {
-                    "/v1".to_owned()
-                } else {
-                    resource.api_version()
-                },
+                if resource.group.is_empty() { "/v1".to_owned() } else { resource.api_version() },
             )));
         }
         if !configuration["metadata"]["managedFields"].is_null() {
@@ -268,9 +235,8 @@ impl Write<'_> {
             self.check_may_create()?;
             let uid = wanted("uid");
             if !uid.is_empty() {
-                let why = format!(
-                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-                );
+                let why =
+                    format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
                 return Err(Failure::conflict(resource, name, &why));
             }
         }
@@ -279,11 +245,7 @@ impl Write<'_> {
 
     /// An apply that creates needs the right to create as well.
     fn check_may_create(&self) -> Result<(), Failure> {
-        let Target {
-            resource,
-            namespace,
-            name,
-        } = self.target;
+        let Target { resource, namespace, name } = self.target;
         let attributes = ResourceAttributes {
             verb: "create".to_owned(),
             group: resource.group.to_owned(),
@@ -335,11 +297,7 @@ impl Write<'_> {
             let unchanged = object.clone();
             webhook.mutate(resource, &mut object);
             let (api_version, time) = (resource.api_version(), self.timestamp());
-            let writer = Writer {
-                manager: "webhook",
-                api_version: &api_version,
-                time: &time,
-            };
+            let writer = Writer { manager: "webhook", api_version: &api_version, time: &time };
             record_update(&unchanged, &mut object, writer);
         }
         validate::store_form(resource, &mut object);
@@ -382,22 +340,14 @@ impl Write<'_> {
     }
 
     fn live(&self) -> Result<Arc<Value>, Failure> {
-        let Target {
-            resource,
-            namespace,
-            name,
-        } = self.target;
+        let Target { resource, namespace, name } = self.target;
         let live = self.store.get(resource, namespace, name).cloned();
         live.ok_or_else(|| Failure::not_found(resource, name))
     }
 
     fn record(&self, before: &Value, after: &mut Value) {
         let (manager, time) = (self.request.field_manager(), self.timestamp());
-        let writer = Writer {
-            manager: &manager,
-            api_version: &self.target.resource.api_version(),
-            time: &time,
-        };
+        let writer = Writer { manager: &manager, api_version: &self.target.resource.api_version(), time: &time };
         record_update(before, after, writer);
     }
 
@@ -407,9 +357,8 @@ impl Write<'_> {
     }
 
     fn json_body(&self) -> Result<Value, Failure> {
-        serde_json::from_slice(&self.request.body).map_err(|error| {
-            Failure::bad_request(format!("the body of the request is not JSON: {error}"))
-        })
+        serde_json::from_slice(&self.request.body)
+            .map_err(|error| Failure::bad_request(format!("the body of the request is not JSON: {error}")))
     }
 
     /// Reads an object that is created or replaced.
@@ -431,9 +380,7 @@ impl Write<'_> {
                 "" => "v1".to_owned(),
                 group => format!("{group}/v1"),
             };
-            Err(Failure::bad_request(format!(
-                "{given} in version \"{version}\" cannot be handled as a {kind}: {why}"
-            )))
+            Err(Failure::bad_request(format!("{given} in version \"{version}\" cannot be handled as a {kind}: {why}")))
         };
         if let Some(given) = object["kind"].as_str()
             && given != kind
@@ -443,10 +390,7 @@ impl Write<'_> {
         }
         let unknown = validate::unknown_fields(resource, &object);
         if !unknown.is_empty() && self.request.query("fieldValidation") == "Strict" {
-            let unknown: Vec<String> = unknown
-                .iter()
-                .map(|field| format!("unknown field {field:?}"))
-                .collect();
+            let unknown: Vec<String> = unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
             let why = format!("strict decoding error: {}", unknown.join(", "));
             return refuse(kind, &why);
         }
@@ -483,18 +427,12 @@ impl Write<'_> {
 
     /// Refuses new content in a namespace that is missing or going away.
     fn check_namespace(&self) -> Result<(), Failure> {
-        let Target {
-            resource,
-            namespace,
-            name,
-        } = self.target;
+        let Target { resource, namespace, name } = self.target;
         if resource.scope == Scope::Cluster {
             return Ok(());
         }
-        let live = self
-            .store
-            .get(&NAMESPACES, "", namespace)
-            .ok_or_else(|| Failure::not_found(&NAMESPACES, namespace))?;
+        let live =
+            self.store.get(&NAMESPACES, "", namespace).ok_or_else(|| Failure::not_found(&NAMESPACES, namespace))?;
         if text(live, "deletionTimestamp").is_empty() {
             return Ok(());
         }
@@ -503,9 +441,7 @@ impl Write<'_> {
             ("", Some(body)) => text(body, "name"),
             _ => name,
         };
-        let why = format!(
-            "unable to create new content in namespace {namespace} because it is being terminated"
-        );
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
         let cause = Cause {
             reason: "NamespaceTerminating",
             message: format!("namespace {namespace} is being terminated"),
@@ -519,11 +455,7 @@ impl Write<'_> {
         metadata["uid"] = random_uid().into();
         metadata["creationTimestamp"] = self.timestamp().into();
         if let Some(metadata) = metadata.as_object_mut() {
-            for field in [
-                "resourceVersion",
-                "deletionTimestamp",
-                "deletionGracePeriodSeconds",
-            ] {
+            for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"] {
                 metadata.shift_remove(field);
             }
         }
@@ -538,10 +470,9 @@ impl Write<'_> {
 
     fn check_preconditions(&self, live: &Value, preconditions: &Value) -> Result<(), Failure> {
         let resource = self.target.resource;
-        for (field, label, hint) in [
-            ("uid", "UID", "deleted and then recreated"),
-            ("resourceVersion", "ResourceVersion", "modified"),
-        ] {
+        for (field, label, hint) in
+            [("uid", "UID", "deleted and then recreated"), ("resourceVersion", "ResourceVersion", "modified")]
+        {
             let Some(wanted) = preconditions[field].as_str() else {
                 continue;
             };
@@ -551,12 +482,7 @@ impl Write<'_> {
                     "the {label} in the precondition ({wanted}) does not match the {label} in record ({found}). The object might have been {hint}"
                 );
                 let name = self.target.name;
-                return Err(Failure::conflict_on(
-                    resource.kind,
-                    resource.group,
-                    name,
-                    &why,
-                ));
+                return Err(Failure::conflict_on(resource.kind, resource.group, name, &why));
             }
         }
         Ok(())
@@ -585,8 +511,6 @@ fn string_data_to_data(configuration: &mut Value) {
     };
     for (key, value) in strings {
         let bytes = value.as_str().unwrap_or_default();
-        configuration["data"][key] = base64::engine::general_purpose::STANDARD
-            .encode(bytes)
-            .into();
+        configuration["data"][key] = base64::engine::general_purpose::STANDARD.encode(bytes).into();
     }
 }

@@ -56,27 +56,15 @@ impl World {
     }
 
     /// Sends a request as somebody and records the answer.
-    fn ask_as(
-        &mut self,
-        client: &Admin,
-        label: &str,
-        method: &Method,
-        path: &str,
-        body: &Body<'_>,
-    ) -> Value {
+    fn ask_as(&mut self, client: &Admin, label: &str, method: &Method, path: &str, body: &Body<'_>) -> Value {
         let (content_type, body) = match body {
             Body::None => (None, None),
             Body::Json(body) => (Some("application/json"), Some(*body)),
             Body::Apply(body) => (Some("application/apply-patch+yaml"), Some(*body)),
             Body::Merge(body) => (Some("application/merge-patch+json"), Some(*body)),
         };
-        let headers: Vec<_> = content_type
-            .map(|content_type| ("content-type", content_type))
-            .into_iter()
-            .collect();
-        let response = client
-            .send(method, path, &headers, body)
-            .unwrap_or_else(|error| panic!("{label}: {error}"));
+        let headers: Vec<_> = content_type.map(|content_type| ("content-type", content_type)).into_iter().collect();
+        let response = client.send(method, path, &headers, body).unwrap_or_else(|error| panic!("{label}: {error}"));
         let label = format!("{label}: {method} {path}");
         self.record(label, &response);
         response.body
@@ -89,10 +77,7 @@ impl World {
 
 #[test]
 fn the_simulation_answers_like_a_real_cluster() {
-    let options = ClusterOptions {
-        max_token_expiration: Some(MAX_TOKEN_EXPIRATION),
-        ..ClusterOptions::named("real")
-    };
+    let options = ClusterOptions { max_token_expiration: Some(MAX_TOKEN_EXPIRATION), ..ClusterOptions::named("real") };
     let Some(control_plane) = ControlPlane::start(vec![options]) else {
         return;
     };
@@ -105,7 +90,7 @@ fn the_simulation_answers_like_a_real_cluster() {
     let mut simulated = World::new(&fleet.cluster("simulated"), false);
     for world in [&mut real, &mut simulated] {
         for scenario in scenarios::ALL.iter().chain(token_scenarios::ALL) {
-            let st = std::time::Instant::now(); let n = world.answers.len(); scenario(world); if st.elapsed().as_millis() > 300 { println!("SLOW {:?} {} {}", st.elapsed(), world.answers.len()-n, world.answers[n].0); }
+            scenario(world);
         }
     }
     let mut report = String::new();
@@ -114,13 +99,8 @@ fn the_simulation_answers_like_a_real_cluster() {
             let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("it is JSON");
             let (label, real) = real;
             let (_, simulated) = simulated;
-            write!(
-                report,
-                "\n## {label}\nreal: {}\nsimulated: {}\n",
-                pretty(real),
-                pretty(simulated)
-            )
-            .expect("writing to a string cannot fail");
+            write!(report, "\n## {label}\nreal: {}\nsimulated: {}\n", pretty(real), pretty(simulated))
+                .expect("writing to a string cannot fail");
         }
     }
     assert_eq!(real.answers.len(), simulated.answers.len());

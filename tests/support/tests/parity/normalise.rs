@@ -7,21 +7,12 @@ use serde_json::{Map, Value, json};
 const TRANSIENT_KINDS: [&str; 2] = ["TokenRequest", "SelfSubjectAccessReview"];
 
 /// Lists that Kubernetes gives in random order, or ordered by time.
-const IN_NO_ORDER: [&str; 4] = [
-    "causes",
-    "managedFields",
-    "nonResourceRules",
-    "resourceRules",
-];
+const IN_NO_ORDER: [&str; 4] = ["causes", "managedFields", "nonResourceRules", "resourceRules"];
 
 /// Returns what is compared of an answer.
 pub(crate) fn answer(response: &Response) -> Value {
-    let warnings: Vec<&str> = response
-        .headers
-        .get_all("warning")
-        .iter()
-        .filter_map(|warning| warning.to_str().ok())
-        .collect();
+    let warnings: Vec<&str> =
+        response.headers.get_all("warning").iter().filter_map(|warning| warning.to_str().ok()).collect();
     let mut body = response.body.clone();
     if TRANSIENT_KINDS.iter().any(|kind| body["kind"] == *kind)
         && let Some(metadata) = body["metadata"].as_object_mut()
@@ -34,10 +25,7 @@ pub(crate) fn answer(response: &Response) -> Value {
 fn value(key: &str, original: &Value) -> Value {
     match original {
         Value::Object(fields) => {
-            let fields: Map<String, Value> = fields
-                .iter()
-                .map(|(key, field)| (text(key), value(key, field)))
-                .collect();
+            let fields: Map<String, Value> = fields.iter().map(|(key, field)| (text(key), value(key, field))).collect();
             fields.into()
         }
         Value::Array(items) => {
@@ -83,11 +71,7 @@ fn text(original: &str) -> String {
 fn after_uid(text: &str) -> Option<&str> {
     let (uid, rest) = text.split_at_checked(36)?;
     let is_uid = uid.char_indices().all(|(index, character)| {
-        if [8, 13, 18, 23].contains(&index) {
-            character == '-'
-        } else {
-            character.is_ascii_hexdigit()
-        }
+        if [8, 13, 18, 23].contains(&index) { character == '-' } else { character.is_ascii_hexdigit() }
     });
     is_uid.then_some(rest)
 }

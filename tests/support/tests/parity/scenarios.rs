@@ -111,12 +111,7 @@ fn apply_conflicts_and_takes_over(world: &mut World) {
     }
     let theirs = format!("{path}?fieldManager=argocd");
     let other = account("conflict", &json!({ "c": "2" }));
-    world.ask(
-        "apply conflict",
-        &Method::PATCH,
-        &theirs,
-        &Body::Apply(&other),
-    );
+    world.ask("apply conflict", &Method::PATCH, &theirs, &Body::Apply(&other));
     let same = account("conflict", &json!({ "c": "1" }));
     world.ask("shared", &Method::PATCH, &theirs, &Body::Apply(&same));
     let force = format!("{mine}&force=true");
@@ -178,21 +173,10 @@ fn apply_of_every_kind(world: &mut World) {
     binding["kind"] = "RoleBinding".into();
     binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": "x", "namespace": "y" }]);
     let path = format!("{RBAC}/namespaces/every-kind/rolebindings/binding?fieldManager=kubemint");
-    world.ask(
-        "role binding",
-        &Method::PATCH,
-        &path,
-        &Body::Apply(&binding),
-    );
-    world.ask(
-        "role binding",
-        &Method::PATCH,
-        &path,
-        &Body::Apply(&binding),
-    );
+    world.ask("role binding", &Method::PATCH, &path, &Body::Apply(&binding));
+    world.ask("role binding", &Method::PATCH, &path, &Body::Apply(&binding));
     let mut aggregate = cluster_role("aggregate", &Value::Null);
-    aggregate["aggregationRule"] =
-        json!({ "clusterRoleSelectors": [{ "matchLabels": { "x": "y" } }] });
+    aggregate["aggregationRule"] = json!({ "clusterRoleSelectors": [{ "matchLabels": { "x": "y" } }] });
     let path = format!("{RBAC}/clusterroles/aggregate?fieldManager=kubemint");
     world.ask("aggregate", &Method::PATCH, &path, &Body::Apply(&aggregate));
 }
@@ -223,12 +207,7 @@ fn apply_with_preconditions(world: &mut World) {
     world.ask("both right", &Method::PATCH, &path, &Body::Apply(&body));
     world.ask("stale now", &Method::PATCH, &path, &Body::Apply(&body));
     let dry_run = format!("{path}&dryRun=All");
-    world.ask(
-        "stale dry run",
-        &Method::PATCH,
-        &dry_run,
-        &Body::Apply(&body),
-    );
+    world.ask("stale dry run", &Method::PATCH, &dry_run, &Body::Apply(&body));
 }
 
 fn apply_with_the_uid_of_a_deleted_object(world: &mut World) {
@@ -240,12 +219,7 @@ fn apply_with_the_uid_of_a_deleted_object(world: &mut World) {
     body["metadata"]["uid"] = live["metadata"]["uid"].clone();
     world.ask("uid", &Method::PATCH, &path, &Body::Apply(&body));
     body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
-    world.ask(
-        "uid and version",
-        &Method::PATCH,
-        &path,
-        &Body::Apply(&body),
-    );
+    world.ask("uid and version", &Method::PATCH, &path, &Body::Apply(&body));
     let mut body = account("deleted", &json!({ "a": "1" }));
     body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     world.ask("version only", &Method::PATCH, &path, &Body::Apply(&body));
@@ -263,20 +237,10 @@ fn apply_refuses_wrong_bodies(world: &mut World) {
     world.ask("other kind", &Method::PATCH, &path, &Body::Apply(&kind));
     let mut unknown = body.clone();
     unknown["foo"] = 1.into();
-    world.ask(
-        "unknown field",
-        &Method::PATCH,
-        &path,
-        &Body::Apply(&unknown),
-    );
+    world.ask("unknown field", &Method::PATCH, &path, &Body::Apply(&unknown));
     let mut managed = body;
     managed["metadata"]["managedFields"] = json!([]);
-    world.ask(
-        "managed fields",
-        &Method::PATCH,
-        &path,
-        &Body::Apply(&managed),
-    );
+    world.ask("managed fields", &Method::PATCH, &path, &Body::Apply(&managed));
 }
 
 fn conflicts_over_rules(world: &mut World) {
@@ -315,10 +279,7 @@ fn dry_runs(world: &mut World) {
 /// Lets the group `limited` write RBAC objects, but not escalate or bind.
 fn let_limited_write_rbac(world: &mut World) {
     let verbs = ["get", "create", "patch", "update", "delete"];
-    let rules = json!([
-        rule(&["rbac.authorization.k8s.io"], &["*"], &verbs),
-        rule(&[""], &["configmaps"], &["get"]),
-    ]);
+    let rules = json!([rule(&["rbac.authorization.k8s.io"], &["*"], &verbs), rule(&[""], &["configmaps"], &["get"]),]);
     let roles = format!("{RBAC}/clusterroles/limited?fieldManager=setup&force=true");
     let role = cluster_role("limited", &rules);
     world.ask("setup", &Method::PATCH, &roles, &Body::Apply(&role));
@@ -366,8 +327,7 @@ fn escalation(world: &mut World) {
     let body = Body::Json(&role);
     world.ask_as(&limited, "role in a namespace", &Method::POST, &path, &body);
     let mut aggregate = cluster_role("aggregating", &Value::Null);
-    aggregate["aggregationRule"] =
-        json!({ "clusterRoleSelectors": [{ "matchLabels": { "x": "y" } }] });
+    aggregate["aggregationRule"] = json!({ "clusterRoleSelectors": [{ "matchLabels": { "x": "y" } }] });
     let path = format!("{RBAC}/clusterroles");
     let body = Body::Json(&aggregate);
     world.ask_as(&limited, "aggregation", &Method::POST, &path, &body);
@@ -399,9 +359,7 @@ fn binding_to_a_missing_role(world: &mut World) {
     let mut binding = body.clone();
     binding["kind"] = "RoleBinding".into();
     binding["roleRef"]["kind"] = "Role".into();
-    let path = format!(
-        "{RBAC}/namespaces/default/rolebindings/missing-role?fieldManager=kubemint&dryRun=All"
-    );
+    let path = format!("{RBAC}/namespaces/default/rolebindings/missing-role?fieldManager=kubemint&dryRun=All");
     let apply = Body::Apply(&binding);
     world.ask_as(&limited, "limited", &Method::PATCH, &path, &apply);
 }
@@ -472,10 +430,9 @@ fn preconditions_of_deletions(world: &mut World) {
     let body = cluster_role("precious", &json!([]));
     let role = world.ask("created", &Method::POST, &roles, &Body::Json(&body));
     for path in [format!("{ACCOUNTS}/precious"), format!("{roles}/precious")] {
-        for preconditions in [
-            json!({ "uid": "11111111-1111-4111-8111-111111111111" }),
-            json!({ "resourceVersion": "1" }),
-        ] {
+        for preconditions in
+            [json!({ "uid": "11111111-1111-4111-8111-111111111111" }), json!({ "resourceVersion": "1" })]
+        {
             let options = json!({ "preconditions": preconditions });
             world.ask("refused", &Method::DELETE, &path, &Body::Json(&options));
         }
@@ -490,11 +447,7 @@ fn deletions_answer(world: &mut World) {
     let bindings = format!("{RBAC}/clusterrolebindings");
     let secret = json!({ "metadata": { "name": "delete-me" } });
     let binding = cluster_role_binding("delete-me", "view", "nobody");
-    for (path, body) in [
-        (ACCOUNTS, account("delete-me", &json!({}))),
-        (SECRETS, secret),
-        (&bindings, binding),
-    ] {
+    for (path, body) in [(ACCOUNTS, account("delete-me", &json!({}))), (SECRETS, secret), (&bindings, binding)] {
         world.ask("created", &Method::POST, path, &Body::Json(&body));
         let path = format!("{path}/delete-me");
         let options = json!({ "propagationPolicy": "Background" });
@@ -514,12 +467,7 @@ fn creations_are_refused(world: &mut World) {
     world.ask("no namespace", &Method::POST, path, &Body::Json(&body));
     let mut elsewhere = account("elsewhere", &json!({}));
     elsewhere["metadata"]["namespace"] = "kube-system".into();
-    world.ask(
-        "elsewhere",
-        &Method::POST,
-        ACCOUNTS,
-        &Body::Json(&elsewhere),
-    );
+    world.ask("elsewhere", &Method::POST, ACCOUNTS, &Body::Json(&elsewhere));
     let mut unknown = account("unknown", &json!({}));
     unknown["foo"] = 1.into();
     let strict = format!("{ACCOUNTS}?fieldValidation=Strict");
@@ -547,12 +495,9 @@ fn names_and_labels(world: &mut World) {
     let body = cluster_role("a/b", &json!([]));
     let path = format!("{RBAC}/clusterroles?dryRun=All");
     world.ask("slash", &Method::POST, &path, &Body::Json(&body));
-    for labels in [
-        json!({ "a b": "c" }),
-        json!({ "a": "c d" }),
-        json!({ "example.com/a": "" }),
-        json!({ "a": "x".repeat(64) }),
-    ] {
+    for labels in
+        [json!({ "a b": "c" }), json!({ "a": "c d" }), json!({ "example.com/a": "" }), json!({ "a": "x".repeat(64) })]
+    {
         let body = account("labels", &labels);
         let path = format!("{ACCOUNTS}?dryRun=All");
         world.ask("labels", &Method::POST, &path, &Body::Json(&body));
@@ -666,11 +611,7 @@ fn metadata_only(world: &mut World) {
     let object = format!("{SECRETS}/metadata-only");
     let list = format!("{SECRETS}?labelSelector=metadata=only");
     for path in [object, list] {
-        let kind = if path.contains('?') {
-            "PartialObjectMetadataList"
-        } else {
-            "PartialObjectMetadata"
-        };
+        let kind = if path.contains('?') { "PartialObjectMetadataList" } else { "PartialObjectMetadata" };
         let accept = format!("application/json;as={kind};g=meta.k8s.io;v=v1");
         let headers = [("accept", accept.as_str())];
         let response = world.admin.send(&Method::GET, &path, &headers, None);
@@ -699,9 +640,7 @@ fn lists_by_label_and_page(world: &mut World) {
     }
     let mut path = format!("{ACCOUNTS}?labelSelector=scenario%3Dlist&limit=2");
     let page = world.ask("first page", &Method::GET, &path, &Body::None);
-    let token = page["metadata"]["continue"]
-        .as_str()
-        .expect("there is more");
+    let token = page["metadata"]["continue"].as_str().expect("there is more");
     path = format!("{path}&continue={token}");
     // The label keeps the token out of the comparison.
     let response = world.admin.send(&Method::GET, &path, &[], None);

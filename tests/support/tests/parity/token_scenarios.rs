@@ -43,10 +43,7 @@ fn request_token(world: &mut World, account: &str, spec: &Value) -> String {
     let body = json!({ "spec": spec });
     let path = format!("{ACCOUNTS}/{account}/token");
     let answer = world.ask("token", &Method::POST, &path, &Body::Json(&body));
-    answer["status"]["token"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
+    answer["status"]["token"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Waits until `token` is refused; a real server takes up to 10 s.
@@ -62,11 +59,7 @@ fn wait_until_refused(world: &World, token: &str) {
 
 fn a_token_is_bound_to_its_anchor(world: &mut World) {
     make(world, "bound");
-    let token = request_token(
-        world,
-        "bound",
-        &json!({ "boundObjectRef": bound_to("bound") }),
-    );
+    let token = request_token(world, "bound", &json!({ "boundObjectRef": bound_to("bound") }));
     let parts: Vec<&str> = token.split('.').collect();
     let decode = |part: &str| -> Value {
         let bytes = URL_SAFE_NO_PAD.decode(part).expect("a part is base64");
@@ -84,9 +77,7 @@ fn a_token_is_bound_to_its_anchor(world: &mut World) {
         claims["kubernetes.io"][bound]["uid"] = "<uid>".into();
     }
     let decoded = json!({ "header": header, "claims": claims, "lifetime": lifetime });
-    world
-        .answers
-        .push(("the parts of a token".to_owned(), decoded));
+    world.answers.push(("the parts of a token".to_owned(), decoded));
 }
 
 fn token_requests_are_refused(world: &mut World) {
@@ -125,20 +116,10 @@ fn lifetimes_are_limited(world: &mut World) {
 
 fn revoked_tokens_are_refused(world: &mut World) {
     make(world, "revoked");
-    let token = request_token(
-        world,
-        "revoked",
-        &json!({ "boundObjectRef": bound_to("revoked") }),
-    );
+    let token = request_token(world, "revoked", &json!({ "boundObjectRef": bound_to("revoked") }));
     let holder = world.admin.as_token(&token);
     let review = json!({});
-    world.ask_as(
-        &holder,
-        "alive",
-        &Method::POST,
-        REVIEW,
-        &Body::Json(&review),
-    );
+    world.ask_as(&holder, "alive", &Method::POST, REVIEW, &Body::Json(&review));
     let path = format!("{SECRETS}/revoked");
     world.ask("revoked", &Method::DELETE, &path, &Body::None);
     wait_until_refused(world, &token);
@@ -188,16 +169,10 @@ fn reviews_of_a_token(world: &mut World) {
     }
     let review = json!({});
     let answer = world.ask_as(&holder, "self", &Method::POST, REVIEW, &Body::Json(&review));
-    assert_eq!(
-        answer["status"]["userInfo"]["username"],
-        "system:serviceaccount:default:reviewed"
-    );
-    for (verb, resource, namespace) in [
-        ("get", "pods", "default"),
-        ("list", "pods", "default"),
-        ("get", "pods", ""),
-        ("get", "pods", "kube-system"),
-    ] {
+    assert_eq!(answer["status"]["userInfo"]["username"], "system:serviceaccount:default:reviewed");
+    for (verb, resource, namespace) in
+        [("get", "pods", "default"), ("list", "pods", "default"), ("get", "pods", ""), ("get", "pods", "kube-system")]
+    {
         let review = access(verb, resource, namespace);
         let body = Body::Json(&review);
         world.ask_as(&holder, "access", &Method::POST, path, &body);
@@ -235,13 +210,7 @@ fn a_token_for_another_audience(world: &mut World) {
     let token = request_token(world, "audience", &json!({ "audiences": ["vault"] }));
     let holder = world.admin.as_token(token);
     let review = json!({});
-    world.ask_as(
-        &holder,
-        "refused",
-        &Method::POST,
-        REVIEW,
-        &Body::Json(&review),
-    );
+    world.ask_as(&holder, "refused", &Method::POST, REVIEW, &Body::Json(&review));
 }
 
 fn a_recreated_account_revokes(world: &mut World) {
