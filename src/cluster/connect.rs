@@ -1,7 +1,5 @@
 //! Makes connections: as the admin, and as a consumer with nothing but what the consumer gets.
 
-use std::time::Duration;
-
 use kube::config::{
     AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
@@ -75,7 +73,6 @@ async fn client(cluster: Cluster, user: AuthInfo, limits: Limits, what: &'static
     };
     config.default_retry = false;
     config.connect_timeout = Some(limits.request);
-    config.read_timeout = Some(limits.request + Duration::from_secs(1));
     let agent = concat!("kubemint/", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     let client = Client::try_from(config).map_err(|cause| error(describe_client(&cause)))?;

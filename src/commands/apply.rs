@@ -9,9 +9,9 @@ use super::plan::{exit_code, print, print_failures};
 use super::{CommandContext, Fleet, PlannedFleet, printed};
 use crate::cli::{ApplyArgs, OutputFormat};
 use crate::error::Error;
-use crate::executor::Cancellation;
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
+use crate::executor::{Cancellation, Clock};
 use crate::exit_code::ExitCode;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
@@ -83,18 +83,18 @@ async fn plan_and_apply(
 
 /// Returns what will run: every plan that has steps and that nothing refuses.
 fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
-    let plans = planned.clusters.iter().filter_map(|(_, planned)| match planned {
-        Planned::Plan(plan) if !plan.steps.is_empty() && plan.refusals().is_empty() => Some(plan),
-        _ => None,
-    });
-    plans
-        .filter_map(|plan| {
-            let grants = || plan.steps.iter().filter_map(crate::step::Step::grant);
-            let any = fleet.inventory.grants.iter().position(|grant| grant.cluster.name == plan.cluster)?;
-            // It was usable a moment ago, when the plan was made of it.
-            let (admin, _) = fleet.access(any).ok()?;
-            let slots = fleet.outputs.publication_slots(grants());
-            Some(ApplyTask { plan: (**plan).clone(), admin, slots })
+    let runs = |planned: &Planned| match planned {
+        Planned::Plan(plan) if !plan.steps.is_empty() && plan.refusals().is_empty() => Some((**plan).clone()),
+        Planned::Plan(_) | Planned::Failed { .. } | Planned::NotStarted => None,
+    };
+    // Both are in the order of the inventory.
+    let clusters = planned.clusters.iter().zip(&fleet.selected);
+    clusters
+        .filter_map(|((_, planned), (_, grants))| {
+            let plan = runs(planned)?;
+            let slots = fleet.outputs.publication_slots(plan.steps.iter().filter_map(crate::step::Step::grant));
+            let cluster = Arc::clone(&fleet.inventory.grants[*grants.first()?].cluster);
+            Some(ApplyTask { cluster, plan, slots })
         })
         .collect()
 }
@@ -142,10 +142,11 @@ async fn apply(
     cancellation: &Cancellation,
 ) -> HashMap<ClusterName, Applied> {
     let apply_context = Arc::new(ApplyContext {
-        inventory: fleet.inventory.clone(),
+        inventory: Arc::clone(&fleet.inventory),
+        admin_files: Arc::clone(&fleet.admin_files),
         holder: fleet.holder().clone(),
         run: context.environment.run.clone(),
-        now: context.environment.now,
+        clock: Clock::start(context.environment.now),
     });
     let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
     let (publisher, writing) = publisher(fleet.outputs.targets.clone(), break_lock);

@@ -8,16 +8,14 @@ use tokio::sync::mpsc;
 use super::outputs::Outputs;
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
-use crate::cluster::{AdminEntry, AdminError, AdminFiles, consumer_endpoint};
+use crate::cluster::AdminFiles;
 use crate::credential::Reissue;
 use crate::error::Error;
 use crate::event::Event;
 use crate::executor::apply::orphan_after;
 use crate::executor::observe::{PlanContext, PlanTask, plan_clusters};
-use crate::executor::{Cancellation, Events};
-use crate::failure::StepFailure;
+use crate::executor::{Cancellation, Clock, Events};
 use crate::inventory::Inventory;
-use crate::kubeconfig::Endpoint;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::Planned;
 use crate::output::{Phase, Progress};
@@ -27,12 +25,13 @@ use crate::report::{ClusterReport, GrantPaths};
 /// An inventory with everything that a run on it needs.
 #[derive(Debug)]
 pub struct Fleet {
-    pub(super) inventory: Inventory,
+    pub(super) inventory: Arc<Inventory>,
     pub(super) options: PlanOptions,
     pub(super) outputs: Outputs,
     pub(super) paths: GrantPaths,
-    selected: Vec<(ClusterName, Vec<usize>)>,
-    admin_files: AdminFiles,
+    /// The selected grants by cluster, in the order of the inventory.
+    pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
+    pub(super) admin_files: Arc<AdminFiles>,
 }
 
 /// The plans of a fleet, in the order of the inventory.
@@ -58,13 +57,14 @@ impl Fleet {
         let outputs = Outputs::read(&inventory, &layout, &holder, &|grant| grants.contains(&grant))?;
         let paths = outputs.paths(inventory.grants.len());
         let accesses = grants.iter().map(|grant| &inventory.grants[*grant].cluster.admin);
-        let admin_files = AdminFiles::load(accesses);
+        let admin_files = Arc::new(AdminFiles::load(accesses));
         let options = PlanOptions {
             holder,
             adoption: Adoption { foreign: policy.adopt, inventories: policy.adopt_from.clone() },
             reissue: if policy.reissue { Reissue::Allowed } else { Reissue::Refused },
             orphan_after: orphan_after(inventory.run.cluster_timeout),
         };
+        let inventory = Arc::new(inventory);
         Ok(Self { inventory, options, outputs, paths, selected, admin_files })
     }
 
@@ -83,14 +83,6 @@ impl Fleet {
         &self.options.holder
     }
 
-    /// Returns the admin access and the consumer endpoint of a cluster, by one of its grants.
-    pub(super) fn access(&self, grant: usize) -> Result<(AdminEntry, Endpoint), AdminError> {
-        let cluster = &self.inventory.grants[grant].cluster;
-        let admin = self.admin_files.resolve(&cluster.admin)?;
-        let endpoint = consumer_endpoint(cluster, &admin.endpoint)?;
-        Ok((admin, endpoint))
-    }
-
     /// Plans every selected cluster.
     pub async fn plan(&self, context: &CommandContext<'_>, cancellation: &Cancellation) -> PlannedFleet {
         let tasks = self
@@ -98,13 +90,6 @@ impl Fleet {
             .iter()
             .map(|(cluster, grants)| PlanTask {
                 cluster: cluster.clone(),
-                access: self.access(grants[0]).map_err(|error| {
-                    let failure = StepFailure::new(error.to_string());
-                    match error.hint() {
-                        Some(hint) => failure.hint(hint),
-                        None => failure,
-                    }
-                }),
                 grants: grants
                     .iter()
                     .map(|grant| GrantInput { grant: *grant, outputs: self.outputs.plan_slots(*grant) })
@@ -112,9 +97,10 @@ impl Fleet {
             })
             .collect();
         let plan_context = Arc::new(PlanContext {
-            inventory: self.inventory.clone(),
+            inventory: Arc::clone(&self.inventory),
+            admin_files: Arc::clone(&self.admin_files),
             options: self.options.clone(),
-            now: context.environment.now,
+            clock: Clock::start(context.environment.now),
         });
         let (events, shown) = events(context, Phase::Planning, self.len());
         let run = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };

@@ -3,15 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use super::observe::access;
 use super::publish::Publisher;
-use super::{Cancellation, Ended, Events, Slot, run_bounded};
-use crate::cluster::{AdminEntry, Api, Limits, connect_admin, issue, verify, write};
+use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
+use crate::cluster::{AdminFiles, Api, Limits, connect_admin, issue, verify, write};
 use crate::credential::Generation;
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
-use crate::inventory::{Inventory, VerifyVia};
+use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::{Credential, Endpoint, Incoming};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Published, StepFailed};
@@ -21,10 +20,10 @@ use crate::step::{Mint, Publish, Step};
 /// One cluster to apply.
 #[derive(Debug)]
 pub struct ApplyTask {
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
     /// Its plan.
     pub plan: ClusterPlan,
-    /// Its admin access.
-    pub admin: AdminEntry,
     /// Where the credentials of its grants go: the grant, the target file, and what goes there but
     /// for the credential itself.
     pub slots: Vec<PublicationSlot>,
@@ -45,13 +44,15 @@ pub struct PublicationSlot {
 #[derive(Debug)]
 pub struct ApplyContext {
     /// The inventory.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
+    /// The admin kubeconfigs.
+    pub admin_files: Arc<AdminFiles>,
     /// Who keeps the chain of generations.
     pub holder: Holder,
     /// Identifies this run in the index and on anchors.
     pub run: String,
-    /// The time at which the run began.
-    pub now: Timestamp,
+    /// Tells the time.
+    pub clock: Clock,
 }
 
 /// What a task has done so far, also if it is dropped half-way.
@@ -83,6 +84,7 @@ pub async fn apply_clusters(
             events: events.clone(),
             progress: handles.next().expect("one for each task"),
             slot,
+            admin_endpoint: Endpoint::default(),
         };
         run.run(task)
     })
@@ -127,6 +129,8 @@ struct ClusterRun {
     events: Events,
     progress: Arc<Mutex<Progress>>,
     slot: Slot,
+    /// Known once the admin access is found.
+    admin_endpoint: Endpoint,
 }
 
 impl ClusterRun {
@@ -150,7 +154,9 @@ impl ClusterRun {
         self.doing(&task.plan.cluster, "connect".to_owned());
         let run = &self.context.inventory.run;
         let limits = Limits::new(run.request_timeout, run.cluster_timeout);
-        let api = connect_admin(&task.admin, limits).await;
+        let (admin, _) = access(&self.context.admin_files, &task.cluster)?;
+        self.admin_endpoint = admin.endpoint.clone();
+        let api = connect_admin(&admin, limits).await;
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         for (position, step) in task.plan.steps.iter().enumerate() {
             lock(&self.progress).number = position + 1;
@@ -177,7 +183,7 @@ impl ClusterRun {
         let cluster = &task.plan.cluster;
         let say = |run: &Self, what: &str| run.doing(cluster, format!("{what} for `{}`", mint.profile));
         say(self, "claim a generation");
-        let claimed = issue::claim(api, mint, &self.context.run, self.context.now).await?;
+        let claimed = issue::claim(api, mint, &self.context.run, self.context.clock.now()).await?;
         say(self, "create the anchor");
         let anchor_uid = issue::create_anchor(api, mint, &claimed).await?;
         let result = self.mint_anchored(api, task, mint, &claimed, &anchor_uid).await;
@@ -210,10 +216,9 @@ impl ClusterRun {
         let (credential, claims) =
             issue::request_token(api, mint, claimed, anchor_uid).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("verify the token for `{}`", mint.profile));
-        let grant = &self.context.inventory.grants[mint.grant];
-        let endpoint = match grant.cluster.consumer.verify {
+        let endpoint = match task.cluster.consumer.verify {
             VerifyVia::Endpoint => &task.plan.endpoint,
-            VerifyVia::Admin => &task.admin.endpoint,
+            VerifyVia::Admin => &self.admin_endpoint,
         };
         verify::verify(endpoint, &credential.token, &claims, api.limits()).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.profile));

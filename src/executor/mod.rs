@@ -11,9 +11,32 @@ pub mod publish;
 
 pub use pool::{Cancellation, Ended, Slot, run_bounded};
 
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::Event;
+
+/// Tells the time during a run: a run over ten thousand clusters takes minutes.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    began: Timestamp,
+    since: Instant,
+}
+
+impl Clock {
+    /// Starts at the time at which the run began.
+    pub fn start(began: Timestamp) -> Self {
+        Self { began, since: Instant::now() }
+    }
+
+    /// Returns the current time.
+    pub fn now(&self) -> Timestamp {
+        let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
+        self.began.checked_add(elapsed).unwrap_or(self.began)
+    }
+}
 
 /// Where events go. A display that is gone does not stop a run.
 #[derive(Debug, Clone)]

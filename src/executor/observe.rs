@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::{Cancellation, Ended, Events, Slot, run_bounded};
+use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::observe::observe;
 use crate::cluster::probe::probe;
-use crate::cluster::{AdminEntry, Limits, connect_admin};
+use crate::cluster::{AdminEntry, AdminFiles, Limits, connect_admin, consumer_endpoint};
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
-use crate::inventory::Inventory;
+use crate::inventory::{Cluster, Inventory};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::outcome::Planned;
@@ -21,9 +19,7 @@ use crate::plan::{GrantInput, PlanInput, PlanOptions, assess, plan_cluster};
 pub struct PlanTask {
     /// The cluster.
     pub cluster: ClusterName,
-    /// Its admin access and its consumer endpoint, or why there is none.
-    pub access: Result<(AdminEntry, Endpoint), StepFailure>,
-    /// The selected grants on it.
+    /// The selected grants on it; there is at least one.
     pub grants: Vec<GrantInput>,
 }
 
@@ -31,11 +27,13 @@ pub struct PlanTask {
 #[derive(Debug)]
 pub struct PlanContext {
     /// The inventory.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
+    /// The admin kubeconfigs.
+    pub admin_files: Arc<AdminFiles>,
     /// What the user allows.
     pub options: PlanOptions,
-    /// The current time.
-    pub now: Timestamp,
+    /// Tells the time.
+    pub clock: Clock,
 }
 
 /// Plans clusters; the results are in the order of the tasks.
@@ -61,6 +59,18 @@ pub async fn plan_clusters(
     names.into_iter().zip(results).collect()
 }
 
+/// Finds the admin access of a cluster and what its consumers are told.
+pub(super) fn access(files: &AdminFiles, cluster: &Cluster) -> Result<(AdminEntry, Endpoint), StepFailure> {
+    let found = files.resolve(&cluster.admin).and_then(|admin| {
+        let endpoint = consumer_endpoint(cluster, &admin.endpoint)?;
+        Ok((admin, endpoint))
+    });
+    found.map_err(|error| {
+        let hint = error.hint();
+        StepFailure { cause: error.to_string(), hint }
+    })
+}
+
 async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events: Events) -> Planned {
     events.send(Event::Started(task.cluster.clone()));
     let cluster = task.cluster.clone();
@@ -83,7 +93,8 @@ async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events:
 
 async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
     let inventory = &context.inventory;
-    let (admin, endpoint) = match task.access {
+    let cluster = &inventory.grants[task.grants[0].grant].cluster;
+    let (admin, endpoint) = match access(&context.admin_files, cluster) {
         Ok(access) => access,
         Err(failure) => {
             return Planned::Failed { doing: "find the admin access", failure };
@@ -97,7 +108,7 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
             }
         };
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
-    let observed = match observe(&api, inventory, &grants, &context.options.holder, context.now).await {
+    let observed = match observe(&api, inventory, &grants, &context.options.holder, context.clock.now()).await {
         Ok(observed) => observed,
         Err(failure) => {
             return Planned::Failed { doing: "read the current access objects", failure: failure.into() };
@@ -110,7 +121,7 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
         observed: &observed,
         endpoint: &endpoint,
         options: &context.options,
-        now: context.now,
+        now: context.clock.now(),
     });
     match probe(&api, &plan, &observed).await {
         Ok(results) => assess(&mut plan, &results),

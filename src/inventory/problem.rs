@@ -315,7 +315,7 @@ mod tests {
         check("apiGroups", Some("api-groups"));
         check("api_groups", Some("api-groups"));
         check("vebrs", Some("verbs"));
-        check("resource-n", Some("resource-names"));
+        check("resource-nam", Some("resource-names"));
         check("colour", None);
         check("", None);
     }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn suggestions_stop_when_the_budget_is_spent() {
         let mut problems = Problems { list: vec![], comparisons: 1 };
-        assert_eq!(problems.nearest("ab", ["ax"]), None);
+        assert_eq!(problems.nearest("abc", ["xyz", "abd"]), None);
         let mut problems = Problems { list: vec![], comparisons: 1 };
         assert_eq!(problems.nearest("abc", ["abd"]), Some("abd"));
         assert_eq!(problems.nearest("abc", ["abd"]), None);

@@ -4,7 +4,6 @@
 //! clusters is one problem to a reader. Pure: returns text, prints nothing.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
@@ -59,7 +58,12 @@ pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
         text.push_str("\n\n");
     }
     for (problem, others) in groups.iter().skip(DETAILED) {
-        line(&mut text, problem, others, sources);
+        let kind = match problem.severity {
+            Severity::Error => "error: ",
+            Severity::Warning => "warning: ",
+        };
+        text.push_str(&line(kind, problem, others, sources));
+        text.push('\n');
     }
     text
 }
@@ -69,7 +73,7 @@ fn footer<'a>(mut report: Group<'a>, problem: &'a Problem, others: &[&Problem], 
         let mut places: Vec<String> =
             others.iter().take(PLACES).map(|other| sources.position(other.place).to_string()).collect();
         if others.len() > PLACES {
-            places.push(format!("{} more places", others.len() - PLACES));
+            places.push(count(others.len() - PLACES, "more place"));
         }
         report = report.element(Level::NOTE.message(format!("also at {}", and(&places))));
     }
@@ -140,36 +144,28 @@ pub fn summary(problems: &[Problem], sources: &Sources) -> String {
     hints.sort_unstable();
     hints.dedup();
     for (problem, others) in grouped(problems) {
-        text.push_str("  ");
-        line(&mut text, problem, &others, sources);
-        if let Some(hint) = problem.hint.as_ref().filter(|_| hints.len() > 1) {
-            text.truncate(text.trim_end().len());
-            let _ = writeln!(text, " ({hint})");
-        }
+        let kind = if errors > 0 && problem.severity == Severity::Warning { "warning: " } else { "" };
+        let hint = problem.hint.as_ref().filter(|_| hints.len() > 1);
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        text.push_str(&format!("  {}{hint}\n", line(kind, problem, &others, sources)));
     }
     if let [hint] = hints[..] {
-        let _ = write!(text, "\nhint: {hint}\n");
+        text.push_str(&format!("\nhint: {hint}\n"));
     }
     text
 }
 
-fn line(text: &mut String, problem: &Problem, others: &[&Problem], sources: &Sources) {
-    let kind = if problem.severity == Severity::Warning { "warning: " } else { "" };
-    let _ = write!(text, "{}: {kind}{}", sources.position(problem.place), problem.message);
-    if !others.is_empty() {
-        let _ = write!(text, ", and at {}", count(others.len(), "more place"));
-    }
-    text.push('\n');
+fn line(kind: &str, problem: &Problem, others: &[&Problem], sources: &Sources) -> String {
+    let also = match others.len() {
+        0 => String::new(),
+        number => format!(", and at {}", count(number, "more place")),
+    };
+    format!("{}: {kind}{}{also}", sources.position(problem.place), problem.message)
 }
 
 /// Counts things: `1 problem`, `2 problems`.
 pub(super) fn count(number: usize, thing: &str) -> String {
-    match (number, thing.strip_prefix("more ")) {
-        (1, None) => format!("1 {thing}"),
-        (number, None) => format!("{number} {thing}s"),
-        (1, Some(thing)) => format!("1 more {thing}"),
-        (number, Some(thing)) => format!("{number} more {thing}s"),
-    }
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 fn and(items: &[String]) -> String {

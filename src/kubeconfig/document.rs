@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::entry::{Credential, CredentialFacts, EntryNames, Mark, OurEntries};
+use super::entry::{Credential, CredentialFacts, EntriesDigest, EntryNames, Mark, OurEntries};
 use crate::credential::{Claims, StoredCredential};
 use crate::names::EXTENSION;
 use crate::secret::SecretToken;
@@ -59,9 +59,8 @@ pub enum EntryState {
 pub struct Held {
     /// The credential, if the entry belongs to the grant and holder in question and is readable.
     pub credential: Option<(StoredCredential, CredentialFacts)>,
-    cluster: Option<Value>,
-    user: Option<Value>,
-    context: Option<Value>,
+    /// Of the entries as they are: a fleet has too many of them to keep.
+    digest: EntriesDigest,
 }
 
 impl fmt::Debug for Held {
@@ -134,9 +133,7 @@ impl Document {
         }
         EntryState::Ours(Box::new(Held {
             credential: user.and_then(|user| credential(&user["user"], mark)),
-            cluster: cluster.cloned(),
-            user: user.cloned(),
-            context: context.cloned(),
+            digest: EntriesDigest::of([cluster, user, context]),
         }))
     }
 }
@@ -144,7 +141,7 @@ impl Document {
 impl Held {
     /// Returns whether the file holds exactly these entries.
     pub fn is_exactly(&self, entries: &OurEntries) -> bool {
-        entries.are_in(self.cluster.as_ref(), self.user.as_ref(), self.context.as_ref())
+        entries.digest() == self.digest
     }
 
     /// Returns the credential in a form that can be published elsewhere.

@@ -7,6 +7,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use ring::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -85,6 +86,25 @@ pub struct Credential {
     pub token: SecretToken,
 }
 
+/// A digest of a cluster, a user and a context entry, whatever the order of their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EntriesDigest([u8; 32]);
+
+impl EntriesDigest {
+    pub(super) fn of(entries: [Option<&Value>; 3]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for entry in entries {
+            let mut entry = entry.cloned().unwrap_or_default();
+            entry.sort_all_objects();
+            let text = entry.to_string();
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text.as_bytes());
+        }
+        let digest = context.finish();
+        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
+
 /// The entries of one grant in one file. They hold the token, so they cannot be formatted.
 #[derive(Clone, PartialEq)]
 pub struct OurEntries {
@@ -146,9 +166,9 @@ impl OurEntries {
         }
     }
 
-    /// Returns whether a file holds exactly these entries.
-    pub fn are_in(&self, cluster: Option<&Value>, user: Option<&Value>, context: Option<&Value>) -> bool {
-        cluster == Some(&self.cluster) && user == Some(&self.user) && context == Some(&self.context)
+    /// Returns a digest that only equal entries have.
+    pub(super) fn digest(&self) -> EntriesDigest {
+        EntriesDigest::of([Some(&self.cluster), Some(&self.user), Some(&self.context)])
     }
 
     /// Turns the entries into edits of a file.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, PlanInput};
 use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
 use crate::diff::{FieldDiff, describe_rules, diff_object};
-use crate::inventory::MissingNamespace;
+use crate::inventory::{Grant, MissingNamespace};
 use crate::names::FIELD_MANAGER;
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
@@ -174,9 +174,7 @@ fn plan_deletions(
     plan: &mut ClusterPlan,
     desired: &BTreeMap<ObjectRef, DesiredObject>,
 ) -> Vec<Step> {
-    let on_cluster = |grant: &&crate::inventory::Grant| grant.cluster.name == *input.cluster;
-    let live: BTreeSet<&str> =
-        input.inventory.grants.iter().filter(on_cluster).map(|grant| grant.profile.name.as_str()).collect();
+    let live: BTreeSet<&str> = grants_of_cluster(input).map(|grant| grant.profile.name.as_str()).collect();
     let selected: BTreeSet<&str> =
         input.grants.iter().map(|grant| input.inventory.grants[grant.grant].profile.name.as_str()).collect();
     let mut vanished = 0_usize;
@@ -203,6 +201,16 @@ fn plan_deletions(
         plan.notes.push(Note::new(NoteKind::VanishedGrants, message));
     }
     last
+}
+
+/// Returns all grants of the cluster, selected or not: they stand next to each other.
+fn grants_of_cluster<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a Grant> {
+    let grants = &input.inventory.grants;
+    let one = input.grants.first().map_or(0, |grant| grant.grant).min(grants.len());
+    let (before, after) = grants.split_at(one);
+    let name = input.cluster;
+    let is_here = move |grant: &&Grant| grant.cluster.name == *name;
+    before.iter().rev().take_while(is_here).chain(after.iter().take_while(is_here))
 }
 
 fn describe(observed: &ObservedObject) -> Vec<String> {

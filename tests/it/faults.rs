@@ -249,7 +249,7 @@ fn killed_at_any_instant_the_next_run_converges() {
             }
         }
     }
-    machine.expect(0, &["apply", "--yes", "--reissue"]);
+    machine.expect(0, &["apply", "--yes"]);
     for (position, name) in ["a", "b", "c"].iter().enumerate() {
         let token = machine.token(&format!("out/{name}.kubeconfig"));
         assert!(can_i(&machine.admin(position), &token, "list", "pods", "default"));

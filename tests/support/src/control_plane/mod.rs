@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 use crate::cluster::TestCluster;
 use api_server::{ApiServer, start_on_free_ports};
-use process::{Command, Process};
+use process::{Command, Process, Sweeper};
 
 /// How long one server may take to be ready: ten times what a busy machine needs.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -66,6 +66,7 @@ pub struct ControlPlane {
     // The order matters: the processes stop before the directory goes away.
     clusters: Vec<ApiServer>,
     _etcd: Process,
+    _sweeper: Sweeper,
     directory: TempDir,
 }
 
@@ -98,6 +99,7 @@ impl ControlPlane {
     pub fn try_start(clusters: Vec<ClusterOptions>) -> io::Result<Self> {
         let binaries = binaries()?;
         let directory = tempfile::Builder::new().prefix("kubemint-control-plane-").tempdir()?;
+        let sweeper = Sweeper::spawn(directory.path())?;
         let (etcd, etcd_url) = start_etcd(&binaries, &directory)?;
         let mut started = Vec::with_capacity(clusters.len());
         for options in clusters {

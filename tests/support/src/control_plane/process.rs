@@ -7,7 +7,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -29,6 +29,15 @@ kill "$watchdog" 2>/dev/null
 exit "$status"
 "#;
 
+/// Removes a directory at the end of its own stdin, a moment after the watchdogs have killed the
+/// programs that write there; the interrupt of a terminal does not stop it.
+const SWEEPER: &str = r#"
+trap '' INT TERM HUP
+read -r _
+sleep 1
+rm -rf "$1"
+"#;
+
 /// How much of a log is shown when its program failed.
 const LOG_TAIL_BYTES: u64 = 4_000;
 
@@ -48,6 +57,31 @@ pub(super) struct Process {
     program: Pid,
     name: String,
     log: PathBuf,
+}
+
+/// Removes a directory when this process ends without dropping it: killed, or holding the clusters
+/// in a static.
+#[derive(Debug)]
+pub(super) struct Sweeper(Child);
+
+impl Sweeper {
+    pub(super) fn spawn(directory: &Path) -> io::Result<Self> {
+        std::process::Command::new("sh")
+            .args(["-c", SWEEPER, "sweeper"])
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Self)
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        // The directory removes itself now.
+        let _result = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 impl Process {
