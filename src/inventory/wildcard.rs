@@ -24,10 +24,7 @@ fn describe(rule: &Rule, place: &str) -> Option<String> {
     let is_wild = |values: &[String]| values.iter().any(|value| value == "*");
     let partly_wild = |value: &String| value.contains('*');
     let shown = |values: &[String]| list(values.iter().map(String::as_str), 5);
-    let verbs = match is_wild(&rule.verbs) {
-        true => "every verb".to_owned(),
-        false => shown(&rule.verbs),
-    };
+    let verbs = if is_wild(&rule.verbs) { "every verb".to_owned() } else { shown(&rule.verbs) };
     if !rule.non_resource_urls.is_empty() {
         let wild = is_wild(&rule.verbs) || rule.non_resource_urls.iter().any(partly_wild);
         return wild.then(|| format!("{verbs} on the URLs {}", shown(&rule.non_resource_urls)));
@@ -35,10 +32,7 @@ fn describe(rule: &Rule, place: &str) -> Option<String> {
     if !is_wild(&rule.verbs) && !is_wild(&rule.api_groups) && !rule.resources.iter().any(partly_wild) {
         return None;
     }
-    let resources = match is_wild(&rule.resources) {
-        true => "every resource".to_owned(),
-        false => shown(&rule.resources),
-    };
+    let resources = if is_wild(&rule.resources) { "every resource".to_owned() } else { shown(&rule.resources) };
     let groups = match is_wild(&rule.api_groups) {
         true => "every API group".to_owned(),
         false if rule.api_groups.iter().all(String::is_empty) => "the core group".to_owned(),

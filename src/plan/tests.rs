@@ -142,6 +142,33 @@ fn what_is_being_deleted_blocks() {
 }
 
 #[test]
+fn a_namespace_that_is_being_deleted_is_a_cause_of_its_own() {
+    let mut observed = ObservedCluster::default();
+    observed.namespaces.insert("apps".to_owned(), NamespaceState::Terminating);
+    let plan = plan_with(&inventory(INVENTORY), &observed, Adoption::default());
+    assert_eq!(plan.blockers[0].message, "namespace `apps` is being deleted");
+}
+
+#[test]
+fn the_rules_of_an_aggregated_role_are_left_alone() {
+    let text = INVENTORY.replace(
+        "[[clusters]]",
+        "[[profiles.deployer.cluster-rules]]\napi-groups = [\"\"]\nresources = [\"pods\"]\nverbs = [\"get\"]\n[[clusters]]",
+    );
+    let inventory = inventory(&text);
+    let mut observed = applied(&inventory);
+    let role = object(&mut observed, "ClusterRole").1;
+    (role.aggregated, role.rules) = (true, vec![]);
+    let plan = plan_with(&inventory, &observed, Adoption::default());
+    assert_eq!(
+        summarise(&plan),
+        [
+            "note: the rules of ClusterRole `kubemint:acme:deployer` are left alone: they are aggregated from other roles"
+        ]
+    );
+}
+
+#[test]
 fn one_api_server_under_two_names_blocks_both() {
     let inventory = inventory(INVENTORY);
     let plan = plan_with(&inventory, &applied(&inventory), Adoption::default());

@@ -139,6 +139,60 @@ fn what_cannot_be_proven_is_not_published() {
     assert_eq!(machine.facts("out/a.kubeconfig")["generation"], 3, "a number is never reused");
 }
 
+/// A webhook that does not support dry run leaves a write unchecked, and the plan says so.
+#[test]
+fn what_a_webhook_keeps_from_being_tried_is_a_note() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet, "nodry");
+    let message = "admission webhook \"x\" does not support dry run";
+    fleet.cluster("a").set_fault(Some(Fault::FailOn {
+        method: Some(http::Method::POST),
+        path_contains: "clusterroles?dryRun".into(),
+        code: 400,
+        body: Some(format!("{{\"kind\":\"Status\",\"code\":400,\"reason\":\"BadRequest\",\"message\":{message:?}}}")),
+        times: None,
+    }));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let notes = report["clusters"][0]["notes"].to_string();
+    assert!(notes.contains("a webhook does not support dry run"), "{notes}");
+}
+
+/// The credential is proven at the endpoint that its consumer gets, with that endpoint's CA.
+#[test]
+fn the_consumer_endpoint_is_what_is_written_and_proven() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet, "consumer");
+    let public = machine.clusters[0].server.replace("127.0.0.1", "localhost");
+    let text = machine.read("clusters.toml");
+    let with = |consumer: &str| text.replace("labels = {", &format!("consumer = {{ {consumer} }}\nlabels = {{"));
+    // Where nobody listens, the proof fails, and nothing is published.
+    machine.write("clusters.toml", &with("server = \"https://localhost:1\""));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
+    assert!(report["clusters"][0]["error"]["cause"].as_str().unwrap().contains("<https://localhost:1>"), "{report:#}");
+    assert!(!machine.path("out/a.kubeconfig").exists());
+
+    machine.write("clusters.toml", &with(&format!("server = \"{public}\", tls-server-name = \"a.sim.test\"")));
+    machine.expect(0, &["apply", "--yes"]);
+    let issued: Value = serde_saphyr::from_str(&machine.read("out/a.kubeconfig")).unwrap();
+    let cluster = &issued["clusters"][0]["cluster"];
+    assert_eq!((&cluster["server"], &cluster["tls-server-name"]), (&public.into(), &"a.sim.test".into()));
+
+    // Where the consumer's endpoint cannot be reached from here, the admin's may be used.
+    let text = machine.read("clusters.toml").replace("tls-server-name = \"a.sim.test\"", "verify = \"admin\"");
+    let unreachable = "https://localhost:1";
+    machine.write(
+        "clusters.toml",
+        &text.replace(&machine.clusters[0].server.replace("127.0.0.1", "localhost"), unreachable),
+    );
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert!(report["clusters"][0]["notes"].to_string().contains("proven at the admin endpoint"), "{report:#}");
+    let issued: Value = serde_saphyr::from_str(&machine.read("out/a.kubeconfig")).unwrap();
+    assert_eq!(
+        issued["clusters"][0]["cluster"]["server"], unreachable,
+        "a changed endpoint is written without minting"
+    );
+}
+
 /// A webhook that changes an object back fails the cluster, by field and manager.
 #[test]
 fn what_a_webhook_changes_back_is_named() {

@@ -28,6 +28,12 @@ fn shared(cluster: usize) -> Option<TestCluster> {
     Some(plane.test_cluster(cluster).clone())
 }
 
+/// Returns the audit log of the first cluster of the shared plane.
+fn audit_log() -> String {
+    let plane = SHARED.as_ref().map(|plane| plane.lock().unwrap_or_else(PoisonError::into_inner));
+    plane.map(|plane| std::fs::read_to_string(plane.audit_log(0)).unwrap()).unwrap_or_default()
+}
+
 macro_rules! on_real {
     ($($scenario:ident),* $(,)?) => {$(
         #[test]
@@ -150,7 +156,10 @@ path = "out/{cluster}.kubeconfig"
     assert!(secrets.stderr.contains("Forbidden"), "{}", secrets.stderr);
     let deleted = control_plane::kubectl(&issued, ["delete", "namespace", "default"]).unwrap();
     assert!(deleted.stderr.contains("Forbidden"), "{}", deleted.stderr);
+    let audit = audit_log();
+    assert!(audit.contains(concat!("\"userAgent\":\"kubemint/", env!("CARGO_PKG_VERSION"), "\"")), "who asks is said");
     let token = machine.token(&format!("out/{}.kubeconfig", cluster.name));
+    assert!(!audit.contains(&token));
     let viewed = control_plane::kubectl(&issued, ["config", "view", "--raw", "-o", "jsonpath={.users[0].user.token}"]);
     assert_eq!(viewed.unwrap().stdout, token, "kubectl reads what was written");
 }

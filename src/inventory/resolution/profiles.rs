@@ -159,15 +159,15 @@ fn unique(mut texts: Vec<String>) -> Vec<String> {
 
 fn token_policy(token: &TokenTable, defaults: &TokenTable) -> TokenPolicy {
     TokenPolicy {
-        ttl: first(&token.ttl, &defaults.ttl).unwrap_or(Duration::from_secs(24 * 3600)),
-        renew_after: first(&token.renew_after, &defaults.renew_after).unwrap_or(0.66),
-        overlap: first(&token.overlap, &defaults.overlap).unwrap_or(Duration::from_secs(15 * 60)),
+        ttl: first(token.ttl.as_ref(), defaults.ttl.as_ref()).unwrap_or(Duration::from_secs(24 * 3600)),
+        renew_after: first(token.renew_after.as_ref(), defaults.renew_after.as_ref()).unwrap_or(0.66),
+        overlap: first(token.overlap.as_ref(), defaults.overlap.as_ref()).unwrap_or(Duration::from_secs(15 * 60)),
         audiences: unique(texts(token.audiences.as_ref().or(defaults.audiences.as_ref()))),
     }
 }
 
-fn first<T: Copy>(own: &Option<At<T>>, default: &Option<At<T>>) -> Option<T> {
-    own.as_ref().or(default.as_ref()).map(|at| at.value)
+fn first<T: Copy>(own: Option<&At<T>>, default: Option<&At<T>>) -> Option<T> {
+    own.or(default).map(|at| at.value)
 }
 
 /// Checks the keys of a table, and what they mean together with those it leaves to the defaults.

@@ -53,6 +53,9 @@ fn nothing_outlives_a_killed_process() {
     victim.kill().expect("the victim is killed");
     victim.wait().expect("the victim has ended");
     wait_until("the server outlives its test", || TcpStream::connect(("127.0.0.1", port)).is_err());
+    wait_until("the directory outlives its test", || {
+        std::fs::read_dir(temporary.path()).is_ok_and(|mut entries| entries.next().is_none())
+    });
 }
 
 #[test]

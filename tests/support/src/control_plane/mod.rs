@@ -109,7 +109,7 @@ impl ControlPlane {
         for cluster in &mut started {
             cluster.wait_until_ready()?;
         }
-        Ok(Self { clusters: started, _etcd: etcd, directory })
+        Ok(Self { clusters: started, _etcd: etcd, _sweeper: sweeper, directory })
     }
 
     /// Returns the clusters in the order of their options.

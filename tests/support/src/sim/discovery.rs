@@ -79,7 +79,7 @@ fn resources(group: &str) -> Value {
             "verbs": ["create"],
         })),
         "authentication.k8s.io" => {
-            listed.push(creatable("selfsubjectreviews", "selfsubjectreview", "SelfSubjectReview"))
+            listed.push(creatable("selfsubjectreviews", "selfsubjectreview", "SelfSubjectReview"));
         }
         "authorization.k8s.io" => {
             listed.push(creatable("selfsubjectaccessreviews", "selfsubjectaccessreview", "SelfSubjectAccessReview"));

@@ -369,3 +369,6 @@ pub fn consumer_endpoint(cluster: &InventoryCluster, admin: &Endpoint) -> Result
     }
     Ok(endpoint)
 }
+
+#[cfg(test)]
+mod tests;
