@@ -147,7 +147,7 @@ fn what_a_webhook_keeps_from_being_tried_is_a_note() {
     let message = "admission webhook \"x\" does not support dry run";
     fleet.cluster("a").set_fault(Some(Fault::FailOn {
         method: Some(http::Method::POST),
-        path_contains: "clusterroles?dryRun".into(),
+        path_contains: "clusterroles?fieldManager=kubemint&fieldValidation=Strict&dryRun=All".into(),
         code: 400,
         body: Some(format!("{{\"kind\":\"Status\",\"code\":400,\"reason\":\"BadRequest\",\"message\":{message:?}}}")),
         times: None,

@@ -252,6 +252,7 @@ impl AdminFile {
             &mut user.client_certificate_data,
             &mut user.client_key,
             &mut user.impersonate,
+            &mut user.impersonate_uid,
         ] {
             absent_if_empty(field);
         }
@@ -291,8 +292,11 @@ impl AdminFile {
         }
         // Static credentials decide in client-go; kube would run the plugin.
         user.exec = None;
+        if user.impersonate.is_none() && user.impersonate_groups.as_ref().is_some_and(|groups| !groups.is_empty()) {
+            return Err("`as-groups` is set without `as`".to_owned());
+        }
         // kube sends `as` and `as-groups` only: acting half as somebody else is acting as a third.
-        if user.other.contains_key("as-uid") || user.other.contains_key("as-user-extra") {
+        if user.impersonate_uid.is_some() || user.impersonate_user_extra.is_some() {
             return Err("`as-uid` and `as-user-extra` are not supported".to_owned());
         }
         if !is_static {
