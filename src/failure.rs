@@ -153,7 +153,7 @@ impl fmt::Display for ApiFailure {
                 Ok(())
             }
             Self::Timeout { server, after } => {
-                write!(f, "no answer from <{server}> within {}", crate::report::duration(*after))
+                write!(f, "no answer from <{server}> within {}", crate::wording::duration(*after))
             }
             Self::Connection { server, cause } => write!(f, "no connection to <{server}>: {cause}"),
             Self::Tls { server, cause } => {

@@ -2,8 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use crate::credential::CredentialFacts;
 use crate::failure::StepFailure;
-use crate::kubeconfig::CredentialFacts;
 use crate::plan::ClusterPlan;
 
 /// What came of planning one cluster.

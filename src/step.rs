@@ -5,10 +5,9 @@
 
 use std::fmt;
 
-use crate::credential::{Generation, MintReason};
+use crate::credential::{Credential, Generation, MintReason};
 use crate::desired::DesiredObject;
 use crate::diff::FieldDiff;
-use crate::kubeconfig::Credential;
 use crate::names::{Holder, InventoryName, ProfileName};
 use crate::object::ObjectRef;
 

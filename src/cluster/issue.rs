@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, Request};
-use crate::credential::{Claims, Generation, Index, KIND_TOKEN};
+use crate::credential::{Claims, Credential, CredentialFacts, Generation, Index, KIND_TOKEN};
 use crate::failure::{ApiFailure, StepFailure};
-use crate::kubeconfig::{Credential, CredentialFacts};
 use crate::names::{
     ANCHOR_TYPE, FIELD_MANAGER, HOLDER_LABEL, Holder, INDEX_ANNOTATION, INDEX_FIELD_MANAGER, INVENTORY_LABEL,
     InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, RUN_ANNOTATION, anchor_name,

@@ -16,8 +16,9 @@ use crate::exit_code::ExitCode;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
-use crate::report::{ClusterReport, Command, Report, ReportHead, count, plan_text, summary_line};
+use crate::report::{ClusterReport, Command, Report, ReportHead, plan_text, summary_line};
 use crate::store::BreakLock;
+use crate::wording::count;
 
 /// Plans and applies the selected clusters.
 pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCode, Error> {

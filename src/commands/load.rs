@@ -34,7 +34,7 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
             context.printer.problem(&shown);
             let errors = resolution.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
             let name = context.global.inventory.display();
-            let problems = crate::report::count(errors, "problem");
+            let problems = crate::wording::count(errors, "problem");
             Err(Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{name}`: {problems}")))
         }
     }

@@ -87,7 +87,7 @@ impl Outputs {
         if collisions.is_empty() {
             return Ok(Self { targets, slots });
         }
-        let count = crate::report::count(collisions.len(), "output entry").replace("entrys", "entries");
+        let count = crate::wording::count(collisions.len(), "output entry").replace("entrys", "entries");
         let mut error = Error::new(ExitCode::Blocked, format!("{count} would overwrite what is not kubemint's"))
             .hint("rename the entry in the file, or set another `context` in that `[[outputs]]`; nothing was written");
         error.lines = collisions;

@@ -3,7 +3,7 @@
 use super::{CommandContext, load, printed};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::count;
+use crate::wording::count;
 
 /// Validates the inventory and says what it holds.
 pub(super) fn run(context: &CommandContext<'_>) -> Result<ExitCode, Error> {

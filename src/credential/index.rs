@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Claims;
-use crate::kubeconfig::Credential;
+use super::{Claims, Credential};
 use crate::names::Holder;
 
 /// The version of the format that this kubemint writes.

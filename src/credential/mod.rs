@@ -4,10 +4,12 @@
 
 mod claims;
 mod decide;
+mod facts;
 mod index;
 
 pub use claims::{Claims, ClaimsError};
 pub use decide::{AnchorState, Decision, DecisionInput, MintReason, Reissue, StoredCredential, decide, due_at};
+pub use facts::{Credential, CredentialFacts};
 pub use index::{Generation, HolderIndex, Index, IndexError};
 
 use crate::inventory::TokenPolicy;

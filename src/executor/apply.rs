@@ -7,11 +7,11 @@ use super::observe::access;
 use super::publish::Publisher;
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::{AdminFiles, Api, Limits, connect_admin, issue, verify, write};
-use crate::credential::Generation;
+use crate::credential::{Credential, Generation};
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
-use crate::kubeconfig::{Credential, Endpoint, Incoming};
+use crate::kubeconfig::{Endpoint, Incoming};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Published, StepFailed};
 use crate::plan::ClusterPlan;
@@ -140,7 +140,7 @@ impl ClusterRun {
         let limit = self.context.inventory.run.cluster_timeout;
         let result = tokio::time::timeout(limit, self.steps(&task))
             .await
-            .unwrap_or_else(|_| Err(StepFailure::new(format!("not done within {}", crate::report::duration(limit)))));
+            .unwrap_or_else(|_| Err(StepFailure::new(format!("not done within {}", crate::wording::duration(limit)))));
         let end = match &result {
             Ok(()) => End::Changed,
             Err(failure) => End::Failed(failure.cause.clone()),

@@ -77,7 +77,7 @@ async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events:
     let limit = context.inventory.run.cluster_timeout;
     let planned = tokio::time::timeout(limit, plan_within(&context, task)).await.unwrap_or_else(|_| Planned::Failed {
         doing: "read the current access objects",
-        failure: StepFailure::new(format!("not done within {}", crate::report::duration(limit))),
+        failure: StepFailure::new(format!("not done within {}", crate::wording::duration(limit))),
     });
     let end = match &planned {
         Planned::Plan(plan) if !plan.blockers.is_empty() => End::Blocked,

@@ -11,22 +11,13 @@ use super::file::InventoryFile;
 use super::model::Inventory;
 use super::problem::{Place, Problem, Problems, SourceFile, Sources};
 use super::read::Reader;
-use super::resolution::{self, Context};
+use super::resolution::{self, Context, Environment, Parsed};
 use super::syntax;
 use crate::layout::Layout;
 use crate::names::Holder;
 
 /// The version of the inventory format.
 const VERSION: &str = "1";
-
-/// What the inventory's meaning depends on beside its text.
-#[derive(Debug, Clone, Default)]
-pub struct Environment {
-    /// The home directory, for paths that begin with `~/`.
-    pub home: Option<PathBuf>,
-    /// The holder that overrules the inventory's.
-    pub holder: Option<Holder>,
-}
 
 /// A pattern of files to include.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +28,6 @@ pub struct Include {
     pub place: Place,
     /// The pattern as it was written.
     pub written: String,
-}
-
-/// A file's index in the sources, and its content as typed.
-#[derive(Debug)]
-pub(super) struct Parsed {
-    pub(super) file: usize,
-    pub(super) content: InventoryFile,
 }
 
 /// An inventory of which not every file may be known yet.

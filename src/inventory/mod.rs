@@ -41,13 +41,14 @@ pub(crate) mod template;
 mod wildcard;
 
 pub use file::schema;
-pub use load::{Environment, Include, Loading, Resolution, parse_holder, resolve};
+pub use load::{Include, Loading, Resolution, parse_holder, resolve};
 pub use model::{
     AdminAccess, Cluster, Consumer, Grant, Inventory, MissingNamespace, NamespaceAccess, Output, Profile, Rule,
     RunPolicy, TokenPolicy, VerifyVia,
 };
 pub use problem::{Place, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
+pub use resolution::Environment;
 pub use wildcard::wildcards;
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::entry::{Credential, CredentialFacts, EntriesDigest, EntryNames, Mark, OurEntries};
-use crate::credential::{Claims, StoredCredential};
+use super::entry::{EntriesDigest, EntryNames, Mark, OurEntries};
+use crate::credential::{Claims, Credential, CredentialFacts, StoredCredential};
 use crate::names::EXTENSION;
 use crate::secret::SecretToken;
 
@@ -195,8 +195,8 @@ mod tests {
 
     use super::*;
     use crate::credential::tests_support::token;
+    use crate::kubeconfig::Endpoint;
     use crate::kubeconfig::edit::{Unranked, edit};
-    use crate::kubeconfig::{Endpoint, OurEntries};
 
     fn names() -> EntryNames {
         EntryNames { context: "c".into(), cluster: "c".into(), user: "c".into(), namespace: None }

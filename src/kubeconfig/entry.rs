@@ -6,14 +6,12 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use ring::digest;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::edit::{Edit, List};
+use crate::credential::{Credential, CredentialFacts};
 use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName};
-use crate::secret::SecretToken;
 
 /// The version of the extension's format.
 const VERSION: u64 = 1;
@@ -55,35 +53,6 @@ pub struct Mark {
     pub cluster: ClusterName,
     /// The profile.
     pub profile: ProfileName,
-}
-
-/// What is known about a credential beside the token itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CredentialFacts {
-    /// What it is; `token` today.
-    pub kind: String,
-    /// Its generation.
-    pub generation: u64,
-    /// The name of its anchor.
-    pub anchor: String,
-    /// The uid of its anchor.
-    pub anchor_uid: String,
-    /// When it was issued.
-    pub issued: Timestamp,
-    /// The lifetime that was requested, in seconds.
-    pub requested_seconds: u64,
-    /// When it really expires.
-    pub expires: Timestamp,
-}
-
-/// A credential that can be published.
-#[derive(Debug, Clone)]
-pub struct Credential {
-    /// What is known about it.
-    pub facts: CredentialFacts,
-    /// The token.
-    pub token: SecretToken,
 }
 
 /// A digest of a cluster, a user and a context entry, whatever the order of their keys.

@@ -5,7 +5,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::edit::{Edit, EditError, List, Ranking, edit};
-use super::{Credential, Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OurEntries};
+use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OurEntries};
+use crate::credential::Credential;
 
 /// A credential on its way into a file.
 #[derive(Debug, Clone)]

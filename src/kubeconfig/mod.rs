@@ -9,7 +9,7 @@ mod entry;
 mod merge;
 
 pub use document::{Document, DocumentError, EntryState, Held};
-pub use entry::{Credential, CredentialFacts, Endpoint, EntryNames, Mark, OurEntries};
+pub use entry::{Endpoint, EntryNames, Mark, OurEntries};
 pub use merge::{FileOrder, Incoming, MergeError, Merged, merge};
 
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without

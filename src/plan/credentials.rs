@@ -191,7 +191,7 @@ pub(crate) fn shortened(profile: &str, generation: &Generation) -> Option<String
 pub(crate) fn shortened_lifetime(profile: &str, requested: u64, actual: u64) -> Option<String> {
     // Issue and expiry are rounded to seconds by the API server.
     const ROUNDING: u64 = 2;
-    let show = |seconds| crate::report::duration(std::time::Duration::from_secs(seconds));
+    let show = |seconds| crate::wording::duration(std::time::Duration::from_secs(seconds));
     (actual + ROUNDING < requested)
         .then(|| format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual)))
 }

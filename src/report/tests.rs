@@ -1,7 +1,5 @@
 //! Snapshots of the text renderer on hand-made reports.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::*;
@@ -171,13 +169,4 @@ fn the_json_model_is_stable() {
       ]
     }
     "#);
-}
-
-#[test]
-fn durations_read_well() {
-    let check = |seconds, expected| assert_eq!(duration(Duration::from_secs(seconds)), expected);
-    check(10, "10s");
-    check(90, "1m 30s");
-    check(86_400, "24h");
-    assert_eq!(duration(Duration::from_millis(200)), "200ms");
 }

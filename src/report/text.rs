@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::count;
 use super::model::{Action, Change, ClusterReport, Command, Report, State, Summary};
+use crate::wording::count;
 
 const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default();

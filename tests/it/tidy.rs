@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and directories of the core: pure and synchronous.
-const CORE: [&str; 18] = [
+const CORE: [&str; 19] = [
     "credential",
     "desired.rs",
     "diff.rs",
@@ -21,6 +21,7 @@ const CORE: [&str; 18] = [
     "secret.rs",
     "selector.rs",
     "step.rs",
+    "wording.rs",
     "lib.rs",
 ];
 

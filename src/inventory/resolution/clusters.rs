@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Context;
+use super::Parsed;
 use crate::inventory::file::{AdminTable, ClusterTable, ConsumerTable, DefaultsTable};
-use crate::inventory::load::Parsed;
 use crate::inventory::model::{AdminAccess, Cluster, Consumer};
 use crate::inventory::problem::{At, Place, Problem, list};
 use crate::inventory::syntax;

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::Parsed;
 use super::clusters::Clusters;
 use super::profiles::Profiles;
 use super::rules::elements;
 use super::selection::select;
 use super::{Context, missing};
 use crate::inventory::file::{DefaultsTable, GrantTable};
-use crate::inventory::load::Parsed;
 use crate::inventory::model::Grant;
 use crate::inventory::problem::{At, Place, Problem};
 use crate::inventory::render::count;

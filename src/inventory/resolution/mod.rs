@@ -12,15 +12,31 @@ mod profiles;
 mod rules;
 mod selection;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file::{DefaultsTable, InventoryFile};
-use super::load::{Environment, Parsed};
 use super::model::{Inventory, MissingNamespace, RunPolicy};
 use super::problem::{At, Place, Problem, Problems, Sources, quote};
 use super::syntax::{self, Verdict};
 use crate::layout::Layout;
 use crate::names::{DEFAULT_HOLDER, Holder, InventoryName};
+
+/// What the inventory's meaning depends on beside its text.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// The home directory, for paths that begin with `~/`.
+    pub home: Option<PathBuf>,
+    /// The holder that overrules the inventory's.
+    pub holder: Option<Holder>,
+}
+
+/// A file's index in the sources, and its content as typed.
+#[derive(Debug)]
+pub(in crate::inventory) struct Parsed {
+    pub(in crate::inventory) file: usize,
+    pub(in crate::inventory) content: InventoryFile,
+}
 
 /// What every topic needs.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Context;
+use super::Parsed;
 use super::clusters::Clusters;
 use super::grants::Grants;
 use super::profiles::Profiles;
 use super::selection::select;
 use crate::inventory::file::OutputTable;
-use crate::inventory::load::Parsed;
 use crate::inventory::model::{Inventory, Output};
 use crate::inventory::paths;
 use crate::inventory::problem::{At, Place, Problem, list, quote};

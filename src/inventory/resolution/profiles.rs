@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Parsed;
 use super::rules::{self, Scope, elements, texts};
 use super::{Context, missing};
 use crate::inventory::duration;
 use crate::inventory::file::{DefaultsTable, NamespaceTable, ProfileTable, Strings, TokenTable};
-use crate::inventory::load::Parsed;
 use crate::inventory::model::{NamespaceAccess, Profile, TokenPolicy};
 use crate::inventory::problem::{At, Place, Problem, quote};
 use crate::inventory::syntax;
