@@ -6,20 +6,44 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::entry::{EntriesDigest, EntryNames, Mark, OurEntries};
+use super::digest::Digest;
+use super::entry::{EntryNames, Mark, OurEntries};
 use crate::credential::{Claims, Credential, CredentialFacts, StoredCredential};
 use crate::names::EXTENSION;
 use crate::secret::SecretToken;
 
 /// A kubeconfig that was read.
 pub struct Document {
-    clusters: HashMap<String, Value>,
-    users: HashMap<String, Value>,
-    contexts: HashMap<String, Value>,
+    clusters: HashMap<String, Entry>,
+    users: HashMap<String, Entry>,
+    contexts: HashMap<String, Entry>,
     current_context: Option<String>,
+}
+
+/// What is kept of an entry.
+struct Entry {
+    name: Option<String>,
+    digest: Digest,
+    /// Our extension, if it has one.
+    extension: Option<Value>,
+    /// The token, if the entry is a user with our extension.
+    token: Option<SecretToken>,
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entry = Value::deserialize(deserializer)?;
+        // Which list it is in does not matter: an entry has one body beside its name.
+        let body =
+            ["cluster", "user", "context"].iter().find_map(|key| entry.get(*key).filter(|body| body.is_object()));
+        let extension = body.and_then(our_extension).cloned();
+        let token = extension.as_ref().and_then(|_| body?["token"].as_str()).map(SecretToken::new);
+        let name = entry["name"].as_str().map(str::to_owned);
+        Ok(Self { name, extension, token, digest: Digest::of(entry) })
+    }
 }
 
 /// Why a kubeconfig cannot be read. Never quotes the file.
@@ -59,8 +83,8 @@ pub enum EntryState {
 pub struct Held {
     /// The credential, if the entry belongs to the grant and holder in question and is readable.
     pub credential: Option<(StoredCredential, CredentialFacts)>,
-    /// Of the entries as they are: a fleet has too many of them to keep.
-    digest: EntriesDigest,
+    /// Of the cluster, user and context entry as they are.
+    digests: [Option<Digest>; 3],
 }
 
 impl fmt::Debug for Held {
@@ -78,11 +102,11 @@ impl fmt::Debug for Document {
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
-    clusters: Option<Vec<Value>>,
+    clusters: Option<Vec<Entry>>,
     #[serde(default)]
-    users: Option<Vec<Value>>,
+    users: Option<Vec<Entry>>,
     #[serde(default)]
-    contexts: Option<Vec<Value>>,
+    contexts: Option<Vec<Entry>>,
     #[serde(default, rename = "current-context")]
     current_context: Option<String>,
 }
@@ -124,7 +148,7 @@ impl Document {
         let entries =
             [("cluster", &names.cluster, cluster), ("user", &names.user, user), ("context", &names.context, context)];
         for (list, name, entry) in entries {
-            if entry.is_some_and(|entry| !is_ours(&entry[list], mark)) {
+            if entry.is_some_and(|entry| !entry.is_ours(mark)) {
                 return EntryState::Foreign { list, name: name.clone() };
             }
         }
@@ -132,8 +156,8 @@ impl Document {
             return EntryState::Absent;
         }
         EntryState::Ours(Box::new(Held {
-            credential: user.and_then(|user| credential(&user["user"], mark)),
-            digest: EntriesDigest::of([cluster, user, context]),
+            credential: user.and_then(|user| user.credential(mark)),
+            digests: [cluster, user, context].map(|entry| entry.map(|entry| entry.digest)),
         }))
     }
 }
@@ -141,7 +165,7 @@ impl Document {
 impl Held {
     /// Returns whether the file holds exactly these entries.
     pub fn is_exactly(&self, entries: &OurEntries) -> bool {
-        entries.digest() == self.digest
+        entries.digests().map(Some) == self.digests
     }
 
     /// Returns the credential in a form that can be published elsewhere.
@@ -151,13 +175,11 @@ impl Held {
     }
 }
 
-fn by_name(list: &'static str, entries: Option<Vec<Value>>) -> Result<HashMap<String, Value>, DocumentError> {
+fn by_name(list: &'static str, entries: Option<Vec<Entry>>) -> Result<HashMap<String, Entry>, DocumentError> {
     let mut named = HashMap::new();
     for entry in entries.into_iter().flatten() {
         // Entries without a name are not addressable, by us or by kubectl.
-        let Some(name) = entry["name"].as_str().map(str::to_owned) else {
-            continue;
-        };
+        let Some(name) = entry.name.clone() else { continue };
         if named.insert(name.clone(), entry).is_some() {
             return Err(DocumentError::Duplicate { list, name });
         }
@@ -170,23 +192,25 @@ fn our_extension(body: &Value) -> Option<&Value> {
     extensions.iter().find(|extension| extension["name"] == EXTENSION).map(|extension| &extension["extension"])
 }
 
-fn is_ours(body: &Value, mark: &Mark) -> bool {
-    our_extension(body).is_some_and(|extension| extension["inventory"] == mark.inventory.as_str())
-}
-
-/// Reads the credential of a user entry, if it belongs to this grant and holder.
-fn credential(user: &Value, mark: &Mark) -> Option<(StoredCredential, CredentialFacts)> {
-    let extension = our_extension(user)?;
-    let belongs = extension["cluster"] == mark.cluster.as_str()
-        && extension["profile"] == mark.profile.as_str()
-        && extension["holder"] == mark.holder.as_str();
-    if !belongs {
-        return None;
+impl Entry {
+    fn is_ours(&self, mark: &Mark) -> bool {
+        self.extension.as_ref().is_some_and(|extension| extension["inventory"] == mark.inventory.as_str())
     }
-    let facts = CredentialFacts::deserialize(extension).ok()?;
-    let token = SecretToken::new(user["token"].as_str()?);
-    let claims = Claims::of(&token).ok()?;
-    Some((StoredCredential { generation: facts.generation, token, claims }, facts))
+
+    /// Reads the credential, if the entry belongs to this grant and holder.
+    fn credential(&self, mark: &Mark) -> Option<(StoredCredential, CredentialFacts)> {
+        let extension = self.extension.as_ref()?;
+        let belongs = extension["cluster"] == mark.cluster.as_str()
+            && extension["profile"] == mark.profile.as_str()
+            && extension["holder"] == mark.holder.as_str();
+        if !belongs {
+            return None;
+        }
+        let facts = CredentialFacts::deserialize(extension).ok()?;
+        let token = self.token.clone()?;
+        let claims = Claims::of(&token).ok()?;
+        Some((StoredCredential { generation: facts.generation, token, claims }, facts))
+    }
 }
 
 #[cfg(test)]

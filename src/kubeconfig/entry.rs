@@ -6,9 +6,9 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::digest;
 use serde_json::{Value, json};
 
+use super::digest::Digest;
 use super::edit::{Edit, List};
 use crate::credential::{Credential, CredentialFacts};
 use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName};
@@ -53,25 +53,6 @@ pub struct Mark {
     pub cluster: ClusterName,
     /// The profile.
     pub profile: ProfileName,
-}
-
-/// A digest of a cluster, a user and a context entry, whatever the order of their keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct EntriesDigest([u8; 32]);
-
-impl EntriesDigest {
-    pub(super) fn of(entries: [Option<&Value>; 3]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for entry in entries {
-            let mut entry = entry.cloned().unwrap_or_default();
-            entry.sort_all_objects();
-            let text = entry.to_string();
-            context.update(&(text.len() as u64).to_be_bytes());
-            context.update(text.as_bytes());
-        }
-        let digest = context.finish();
-        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
-    }
 }
 
 /// The entries of one grant in one file. They hold the token, so they cannot be formatted.
@@ -135,9 +116,9 @@ impl OurEntries {
         }
     }
 
-    /// Returns a digest that only equal entries have.
-    pub(super) fn digest(&self) -> EntriesDigest {
-        EntriesDigest::of([Some(&self.cluster), Some(&self.user), Some(&self.context)])
+    /// Returns the digests of the cluster, user and context entry.
+    pub(super) fn digests(&self) -> [Digest; 3] {
+        [&self.cluster, &self.user, &self.context].map(|entry| Digest::of(entry.clone()))
     }
 
     /// Turns the entries into edits of a file.

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Edit, EditError, List};
+use crate::kubeconfig::digest::{Digest, DigestedEntry};
 use crate::kubeconfig::yaml_options;
 
 /// Checks that `after` is `before` with the edits made, and nothing else.
@@ -32,44 +34,53 @@ pub(super) fn check(before: &str, after: &str, edits: &[Edit]) -> Result<(), Edi
     Ok(())
 }
 
+/// A file's root; of the entries only digests are kept while it is read.
+#[derive(Deserialize)]
+struct Root {
+    #[serde(default)]
+    clusters: Option<Vec<DigestedEntry>>,
+    #[serde(default)]
+    users: Option<Vec<DigestedEntry>>,
+    #[serde(default)]
+    contexts: Option<Vec<DigestedEntry>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
 /// What a file says, without the order of the entries.
 #[derive(Default)]
 struct Content {
     rest: Map<String, Value>,
-    named: BTreeMap<&'static str, BTreeMap<String, Value>>,
-    unnamed: Vec<Value>,
+    named: BTreeMap<&'static str, BTreeMap<String, Digest>>,
+    unnamed: Vec<Digest>,
 }
 
 impl Content {
     fn read(text: &str) -> Option<Self> {
-        let root: Value = serde_saphyr::from_str_with_options(text, yaml_options(text.len())).ok()?;
-        let Value::Object(mut rest) = root else {
-            return None;
-        };
-        let mut content = Self::default();
-        for list in List::ALL {
+        let root: Root = serde_saphyr::from_str_with_options(text, yaml_options(text.len())).ok()?;
+        let mut content = Self { rest: root.rest, ..Self::default() };
+        for (list, entries) in
+            [(List::Clusters, root.clusters), (List::Users, root.users), (List::Contexts, root.contexts)]
+        {
             let named = content.named.entry(list.key()).or_default();
-            let Some(Value::Array(entries)) = rest.remove(list.key()) else {
-                continue;
-            };
-            for entry in entries {
-                match entry["name"].as_str().map(str::to_owned) {
+            for entry in entries.into_iter().flatten() {
+                match entry.name {
                     Some(name) => {
-                        named.insert(name, entry);
+                        named.insert(name, entry.digest);
                     }
-                    None => content.unnamed.push(entry),
+                    None => content.unnamed.push(entry.digest),
                 }
             }
         }
-        content.rest = rest;
         Some(content)
     }
 
     fn make(&mut self, edit: &Edit) {
         match edit {
             Edit::Upsert { list, entry } => {
-                let name = entry["name"].as_str().unwrap_or_default().to_owned();
-                self.named.entry(list.key()).or_default().insert(name, entry.clone());
+                let entry = DigestedEntry::of(entry.clone());
+                let name = entry.name.unwrap_or_default();
+                self.named.entry(list.key()).or_default().insert(name, entry.digest);
             }
             Edit::CurrentContext(name) => {
                 self.rest.insert("current-context".to_owned(), name.as_str().into());
