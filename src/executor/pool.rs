@@ -34,7 +34,12 @@ pub enum Ended<T> {
 pub struct Slot {
     semaphore: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
+    /// Held until the item ends: who waits keeps a connection, so there is a bound to that too.
+    _in_flight: Option<OwnedSemaphorePermit>,
 }
+
+/// Items that are in flight, as a multiple of those that work: the others wait in lent-out slots.
+const IN_FLIGHT_FACTOR: usize = 8;
 
 impl Slot {
     /// Waits for something that needs no work, and lets another item work meanwhile.
@@ -62,6 +67,11 @@ where
     T: Send + 'static,
 {
     let semaphore = Arc::new(Semaphore::new(limit.max(1)));
+    let in_flight = Arc::new(Semaphore::new(limit.max(1) * IN_FLIGHT_FACTOR));
+    let permits = || async {
+        let in_flight = Arc::clone(&in_flight).acquire_owned().await.ok();
+        (in_flight, Arc::clone(&semaphore).acquire_owned().await.ok())
+    };
     let mut ends: Vec<Ended<T>> = items.iter().map(|_| Ended::NotStarted).collect();
     let mut tasks: JoinSet<(usize, Ended<T>)> = JoinSet::new();
     let mut positions = std::collections::HashMap::new();
@@ -80,10 +90,10 @@ where
         }
     };
     while let Some((position, item)) = next.take() {
-        let permit = tokio::select! {
+        let (in_flight, permit) = tokio::select! {
             biased;
             () = cancellation.no_new.cancelled() => break,
-            permit = Arc::clone(&semaphore).acquire_owned() => permit.ok(),
+            permits = permits() => permits,
             // What has ended is collected on the way, so that results do not wait in their tasks.
             Some(joined) = tasks.join_next_with_id() => {
                 collect(&mut ends, &positions, joined);
@@ -91,7 +101,7 @@ where
                 continue;
             }
         };
-        let slot = Slot { semaphore: Arc::clone(&semaphore), permit };
+        let slot = Slot { semaphore: Arc::clone(&semaphore), permit, _in_flight: in_flight };
         let future = work(item, slot);
         let stop = cancellation.stop.clone();
         let handle = tasks.spawn(async move {

@@ -4,7 +4,7 @@
 //! by one task at a time; what arrives meanwhile goes into the next write, and a write that took
 //! long makes the next one wait longer, so that a file of 10,000 contexts is not written 10,000 times.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,9 @@ use crate::kubeconfig::{FileOrder, Incoming, MergeError, merge};
 use crate::store::{self, BreakLock, StoreError};
 
 /// The shortest pause after a write, as a multiple of what the write took.
-const PAUSE_FACTOR: u32 = 10;
+const PAUSE_FACTOR: u32 = 2;
+/// Files that are written at the same time: more wait for the same disk, each in a thread of its own.
+const MOST_WRITES: usize = 8;
 /// The longest pause: combined files are current within a few seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -67,8 +69,19 @@ impl Publisher {
 #[derive(Default)]
 struct FileState {
     pending: Vec<(u64, Incoming)>,
-    writing: bool,
+    /// Whether it is being written, or is in a queue for it.
+    busy: bool,
     ready_at: Option<Instant>,
+}
+
+/// The files, and which of them are to be written when.
+struct Files {
+    targets: Vec<TargetFile>,
+    states: Vec<FileState>,
+    break_lock: BreakLock,
+    ready: VecDeque<usize>,
+    delayed: BTreeSet<(Instant, usize)>,
+    writes: JoinSet<FileWritten>,
 }
 
 struct Waiting {
@@ -92,40 +105,35 @@ pub fn publisher(files: Vec<TargetFile>, break_lock: BreakLock) -> (Publisher, i
 }
 
 async fn run(files: Vec<TargetFile>, break_lock: BreakLock, mut receiver: mpsc::UnboundedReceiver<Publication>) {
-    let mut states: Vec<FileState> = files.iter().map(|_| FileState::default()).collect();
+    let mut files = Files::new(files, break_lock);
     let mut waiting: HashMap<u64, Waiting> = HashMap::new();
-    let mut writes: JoinSet<FileWritten> = JoinSet::new();
     let mut next_id = 0_u64;
     let mut open = true;
     loop {
-        start_writes(&files, break_lock, &mut states, &mut writes);
-        let idle = writes.is_empty() && states.iter().all(|state| state.pending.is_empty());
-        if !open && idle {
+        files.start_writes();
+        if !open && files.are_idle() {
             return;
         }
-        let next_ready = states
-            .iter()
-            .filter(|state| !state.writing && !state.pending.is_empty())
-            .filter_map(|state| state.ready_at)
-            .min();
+        let next_ready = files.delayed.first().map(|(at, _)| *at);
         tokio::select! {
             publication = receiver.recv(), if open => match publication {
                 None => open = false,
+                Some(publication) if publication.incoming.is_empty() => {
+                    // Whoever asked may be gone; there is nothing to write either way.
+                    drop(publication.reply.send(Ok(())));
+                }
                 Some(publication) => {
                     next_id += 1;
                     let files_left = publication.incoming.len();
-                    if files_left == 0 {
-                        drop(publication.reply.send(Ok(())));
-                        continue;
-                    }
-                    for (file, incoming) in publication.incoming {
-                        states[file].pending.push((next_id, incoming));
-                    }
                     waiting.insert(next_id, Waiting { files_left, failure: None, reply: publication.reply });
+                    for (file, incoming) in publication.incoming {
+                        files.states[file].pending.push((next_id, incoming));
+                        files.enqueue(file);
+                    }
                 }
             },
-            Some(written) = writes.join_next() => match written {
-                Ok(written) => finish(written, &mut states, &mut waiting),
+            Some(written) = files.writes.join_next() => match written {
+                Ok(written) => files.finish(written, &mut waiting),
                 // A write panicked: everybody who waits, now or later, learns that files are not written.
                 Err(_) => return,
             },
@@ -134,42 +142,63 @@ async fn run(files: Vec<TargetFile>, break_lock: BreakLock, mut receiver: mpsc::
     }
 }
 
-fn start_writes(
-    files: &[TargetFile],
-    break_lock: BreakLock,
-    states: &mut [FileState],
-    writes: &mut JoinSet<FileWritten>,
-) {
-    let now = Instant::now();
-    for (file, state) in states.iter_mut().enumerate() {
-        let ready = state.ready_at.is_none_or(|ready_at| ready_at <= now);
-        if state.writing || state.pending.is_empty() || !ready {
-            continue;
-        }
-        state.writing = true;
-        let batch = std::mem::take(&mut state.pending);
-        let target = files[file].clone();
-        writes.spawn_blocking(move || write_file(file, &target, &batch, break_lock));
+impl Files {
+    fn new(targets: Vec<TargetFile>, break_lock: BreakLock) -> Self {
+        let states = targets.iter().map(|_| FileState::default()).collect();
+        Self { targets, states, break_lock, ready: VecDeque::new(), delayed: BTreeSet::new(), writes: JoinSet::new() }
     }
-}
 
-fn finish(written: FileWritten, states: &mut [FileState], waiting: &mut HashMap<u64, Waiting>) {
-    let state = &mut states[written.file];
-    state.writing = false;
-    state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
-    for (id, failure) in written.results {
-        let Some(entry) = waiting.get_mut(&id) else {
-            continue;
-        };
-        entry.files_left -= 1;
-        if entry.failure.is_none() {
-            entry.failure = failure;
+    fn are_idle(&self) -> bool {
+        self.writes.is_empty() && self.ready.is_empty() && self.delayed.is_empty()
+    }
+
+    /// Puts a file with something to write into the queue that it belongs to.
+    fn enqueue(&mut self, file: usize) {
+        let state = &mut self.states[file];
+        if state.busy || state.pending.is_empty() {
+            return;
         }
-        if entry.files_left == 0
-            && let Some(done) = waiting.remove(&id)
+        state.busy = true;
+        match state.ready_at {
+            Some(at) if at > Instant::now() => drop(self.delayed.insert((at, file))),
+            _ => self.ready.push_back(file),
+        }
+    }
+
+    fn start_writes(&mut self) {
+        let now = Instant::now();
+        while let Some((at, file)) = self.delayed.first().copied()
+            && at <= now
         {
-            // Whoever waited may have run out of time; the file is written all the same.
-            drop(done.reply.send(done.failure.map_or(Ok(()), Err)));
+            self.delayed.pop_first();
+            self.ready.push_back(file);
+        }
+        while self.writes.len() < MOST_WRITES
+            && let Some(file) = self.ready.pop_front()
+        {
+            let batch = std::mem::take(&mut self.states[file].pending);
+            let (target, break_lock) = (self.targets[file].clone(), self.break_lock);
+            self.writes.spawn_blocking(move || write_file(file, &target, &batch, break_lock));
+        }
+    }
+
+    fn finish(&mut self, written: FileWritten, waiting: &mut HashMap<u64, Waiting>) {
+        let state = &mut self.states[written.file];
+        state.busy = false;
+        state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
+        self.enqueue(written.file);
+        for (id, failure) in written.results {
+            let Some(entry) = waiting.get_mut(&id) else { continue };
+            entry.files_left -= 1;
+            if entry.failure.is_none() {
+                entry.failure = failure;
+            }
+            if entry.files_left == 0
+                && let Some(done) = waiting.remove(&id)
+            {
+                // Whoever waited may have run out of time; the file is written all the same.
+                drop(done.reply.send(done.failure.map_or(Ok(()), Err)));
+            }
         }
     }
 }
