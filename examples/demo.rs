@@ -138,7 +138,7 @@ fn keep(directory: &Path, issued: &Path) -> Result<(), Failure> {
         "\nthe fleet stays up until Ctrl-C; in another terminal:\n\
          \n  cd {directory}\
          \n  kubemint plan\
-         \n  kubemint apply --yes --cluster cluster-0000 --holder laptop --reissue\
+         \n  kubemint apply --yes --profile auditor\
          \n  kubectl --kubeconfig {issued} get namespaces\
          \n  kubectl --kubeconfig {issued} auth can-i --list\
          \n  kubectl --kubeconfig {issued} get secrets        # Forbidden\n"

@@ -50,6 +50,8 @@ pub struct Delete {
     pub object: ObjectRef,
     /// Its uid.
     pub uid: String,
+    /// Its resourceVersion: whoever changed it meanwhile may have taken it over.
+    pub resource_version: String,
     /// What it said, as the lines of a diff.
     pub removed: Vec<String>,
 }
@@ -77,8 +79,9 @@ pub struct Mint {
     pub audiences: Vec<String>,
     /// The fingerprint of the token policy.
     pub policy: String,
-    /// Orphaned claims: their numbers and anchors, which are deleted.
-    pub orphans: Vec<(u64, ObjectRef)>,
+    /// Generations that leave the index, and whose anchors are deleted: expired ones, and claims that
+    /// were never published.
+    pub spent: Vec<u64>,
 }
 
 /// Hands a living credential on to the outputs that lack it.
@@ -90,11 +93,13 @@ pub struct Publish {
     pub profile: ProfileName,
     /// The holder.
     pub holder: Holder,
-    /// The credential.
-    pub credential: Credential,
+    /// The credential, as the outputs hold it; where they disagree, the first that works counts.
+    pub candidates: Vec<Credential>,
     /// How many outputs lack it or describe its endpoint wrongly.
     pub outputs: usize,
-    /// The ServiceAccount and the record that its index still lacks.
+    /// What changes in the endpoint that consumers are told.
+    pub changes: Vec<FieldDiff>,
+    /// The ServiceAccount and the claim in its index that is not recorded as published.
     pub record: Option<(ObjectRef, Generation)>,
 }
 

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::admin::AdminEntry;
 use super::api::{Api, Limits};
-use crate::kubeconfig::Endpoint;
+use crate::kubeconfig::{Endpoint, without_user};
 use crate::secret::SecretToken;
 
 /// Why no client could be made; nothing was sent.
@@ -49,7 +49,11 @@ pub async fn connect_consumer(endpoint: &Endpoint, token: &SecretToken, limits: 
 
 /// Hands kube a kubeconfig of one context: it would clone a whole file for every client.
 async fn client(cluster: Cluster, user: AuthInfo, limits: Limits, what: &'static str) -> Result<Api, ConnectError> {
-    let server = cluster.server.clone().unwrap_or_default();
+    let mut server = cluster.server.clone().unwrap_or_default();
+    if let Some(proxy) = &cluster.proxy_url {
+        // Who refuses a connection may be the one or the other.
+        server = format!("{server} through {}", without_user(proxy));
+    }
     // kube takes a proxy from the environment for all clusters alike, so it is set here.
     let proxy = cluster.proxy_url.clone();
     let error = |cause: String| ConnectError { what, cause };

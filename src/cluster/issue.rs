@@ -36,15 +36,15 @@ pub struct Claimed {
 ///
 /// If another run claimed it, or the ServiceAccount cannot be written.
 pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<Claimed, StepFailure> {
-    let orphans: Vec<u64> = mint.orphans.iter().map(|(number, _)| *number).collect();
     let mut claimed = None;
-    edit_index(api, &mint.service_account, &mint.inventory, |account_uid, index| {
+    edit_index(api, &mint.service_account, &mint.inventory, |account_uid, date, index| {
         let account = &mint.service_account;
         let generation = Generation {
             n: mint.generation,
             kind: KIND_TOKEN.to_owned(),
             run: run.to_owned(),
-            claimed_at: now,
+            // By the cluster's clock where it tells: other machines compare with that too.
+            claimed_at: date.unwrap_or(now),
             policy: mint.policy.clone(),
             anchor: anchor_name(&account.name, account_uid, &mint.inventory, &mint.holder, mint.generation),
             requested_seconds: mint.ttl_seconds,
@@ -55,15 +55,15 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
             other: serde_json::Map::new(),
         };
         claimed = Some(Claimed { account_uid: account_uid.to_owned(), generation: generation.clone() });
-        index.claim(&mint.holder, generation, &orphans).map(Some).map_err(|next| {
+        index.claim(&mint.holder, generation, &mint.spent).map(Some).map_err(|next| {
             let last = next.saturating_sub(1);
             StepFailure::new(format!("another run of holder `{}` claimed generation {last} meanwhile", mint.holder))
                 .hint("run it again when the other run has ended")
         })
     })
     .await?;
-    for (_, anchor) in &mint.orphans {
-        delete_anchor(api, anchor, None).await?;
+    for number in &mint.spent {
+        delete_spent_anchor(api, mint, claimed.as_ref(), *number).await?;
     }
     claimed.ok_or_else(|| StepFailure::new("the index was not written"))
 }
@@ -120,7 +120,7 @@ pub async fn request_token(
     mint: &Mint,
     claimed: &Claimed,
     anchor_uid: &str,
-) -> Result<(Credential, Claims), StepFailure> {
+) -> Result<Credential, StepFailure> {
     let mut spec = json!({
         "expirationSeconds": mint.ttl_seconds,
         "boundObjectRef": {
@@ -157,7 +157,7 @@ pub async fn request_token(
         requested_seconds: mint.ttl_seconds,
         expires,
     };
-    Ok((Credential { facts, token }, claims))
+    Ok(Credential { facts, token })
 }
 
 /// Records in the index that the outputs of a generation are written.
@@ -173,7 +173,17 @@ pub async fn record(
     holder: &Holder,
     generation: &Generation,
 ) -> Result<(), StepFailure> {
-    edit_index(api, account, inventory, |_, index| Ok(index.record(holder, generation.clone()))).await
+    edit_index(api, account, inventory, |_, _, index| {
+        let dropped = || {
+            StepFailure::new(format!(
+                "generation {} is written, but another run took it for abandoned and has revoked it",
+                generation.n
+            ))
+            .hint("run it again to mint a new one")
+        };
+        index.record(holder, generation.clone()).ok_or_else(dropped).map(Some)
+    })
+    .await
 }
 
 /// Deletes the anchor of a claim that will not be published: a token that nobody holds must not live.
@@ -182,7 +192,7 @@ pub async fn record(
 ///
 /// If it cannot be deleted; as an orphan it is deleted by a later run.
 pub async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str) -> Result<(), StepFailure> {
-    delete_anchor(api, &anchor_ref(mint, claimed), Some(anchor_uid)).await
+    delete_anchor(api, &anchor_ref(mint, claimed), anchor_uid).await
 }
 
 fn anchor_ref(mint: &Mint, claimed: &Claimed) -> ObjectRef {
@@ -193,11 +203,44 @@ fn anchor_ref(mint: &Mint, claimed: &Claimed) -> ObjectRef {
     }
 }
 
-async fn delete_anchor(api: &Api, anchor: &ObjectRef, uid: Option<&str>) -> Result<(), StepFailure> {
-    let mut options = json!({ "apiVersion": "v1", "kind": "DeleteOptions" });
-    if let Some(uid) = uid {
-        options["preconditions"] = json!({ "uid": uid });
+/// Deletes the anchor of a generation that is spent, if it really is one of this chain's.
+///
+/// The index is an annotation that others may be able to write, so nothing is deleted on its word:
+/// the name is computed, and the object must carry our marks and belong to the ServiceAccount.
+async fn delete_spent_anchor(
+    api: &Api,
+    mint: &Mint,
+    claimed: Option<&Claimed>,
+    number: u64,
+) -> Result<(), StepFailure> {
+    let Some(claimed) = claimed else { return Ok(()) };
+    let account = &mint.service_account;
+    let anchor = ObjectRef {
+        kind: Kind::Secret,
+        namespace: account.namespace.clone(),
+        name: anchor_name(&account.name, &claimed.account_uid, &mint.inventory, &mint.holder, number),
+    };
+    let existing = match api.send(&Request::get(anchor.path()).metadata_only()).await {
+        Ok(answer) => answer.value,
+        Err(failure) if failure.is_not_found() => return Ok(()),
+        Err(failure) => return Err(failure.into()),
+    };
+    let observed = ObservedObject::from_json(&existing);
+    let has = |label: &str, value: &str| observed.labels.get(label).is_some_and(|actual| actual == value);
+    let owners = existing["metadata"]["ownerReferences"].as_array();
+    let is_owned = owners.into_iter().flatten().any(|owner| owner["uid"] == claimed.account_uid.as_str());
+    let is_ours = observed.ownership(&mint.inventory) == Ownership::Ours
+        && has(PROFILE_LABEL, mint.profile.as_str())
+        && has(HOLDER_LABEL, mint.holder.as_str())
+        && is_owned;
+    if !is_ours {
+        return Ok(());
     }
+    delete_anchor(api, &anchor, &observed.uid).await
+}
+
+async fn delete_anchor(api: &Api, anchor: &ObjectRef, uid: &str) -> Result<(), StepFailure> {
+    let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid } });
     match api.send(&Request::delete(anchor.path(), options)).await {
         Ok(_) => Ok(()),
         Err(failure) if failure.is_not_found() => Ok(()),
@@ -207,19 +250,19 @@ async fn delete_anchor(api: &Api, anchor: &ObjectRef, uid: Option<&str>) -> Resu
 
 /// Reads the index, changes it and writes it back, again if somebody else wrote in between.
 ///
-/// `change` gets the uid of the ServiceAccount and the index; if it returns `None`, nothing is
-/// written. The write names uid and resourceVersion: without them an apply would recreate a
+/// `change` gets the uid of the ServiceAccount, the cluster's time and the index; if it returns
+/// `None`, nothing is written. The write names uid and resourceVersion: without them an apply would recreate a
 /// deleted ServiceAccount, without marks.
 async fn edit_index(
     api: &Api,
     account: &ObjectRef,
     inventory: &InventoryName,
-    mut change: impl FnMut(&str, Index) -> Result<Option<Index>, StepFailure>,
+    mut change: impl FnMut(&str, Option<Timestamp>, Index) -> Result<Option<Index>, StepFailure>,
 ) -> Result<(), StepFailure> {
     let mut conflict = None;
     for _ in 0..INDEX_TRIES {
-        let value = api.send(&Request::get(account.path())).await?.value;
-        let observed = ObservedObject::from_json(&value);
+        let answer = api.send(&Request::get(account.path())).await?;
+        let observed = ObservedObject::from_json(&answer.value);
         if observed.deleting || observed.ownership(inventory) != Ownership::Ours {
             return Err(StepFailure::new(format!("{account} is no longer ours, or is being deleted")));
         }
@@ -228,7 +271,7 @@ async fn edit_index(
                 .map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?,
             None => Index::default(),
         };
-        let Some(changed) = change(&observed.uid, index)? else {
+        let Some(changed) = change(&observed.uid, answer.date, index)? else {
             return Ok(());
         };
         match api.send(&index_request(account, &observed, &changed)).await {

@@ -25,16 +25,17 @@ pub async fn probe(
     let mut results = vec![];
     for (position, step) in plan.steps.iter().enumerate() {
         let (object, request) = match step {
+            Step::Create(desired) if observed.objects.contains_key(&desired.object) => {
+                // The step before deletes it; until then a dry run could only say that it exists.
+                let mut stand_in = desired.clone();
+                stand_in.object.name.push_str(":dry-run");
+                (&desired.object, create_request(&stand_in))
+            }
             Step::Create(desired) => (&desired.object, create_request(desired)),
             Step::Update(update) => (&update.desired.object, update_request(update)),
             Step::Delete(delete) => (&delete.object, delete_request(delete)),
             Step::Mint(_) | Step::Publish(_) => continue,
         };
-        let is_replaced = matches!(step, Step::Create(_)) && observed.objects.contains_key(object);
-        if is_replaced {
-            // The step before deletes it; until then a dry run can only say that it exists.
-            continue;
-        }
         let result = match &object.namespace {
             Some(namespace) if is_absent(namespace) => ProbeResult::NamespaceAbsent(namespace.clone()),
             _ => attempt(api, &request.dry_run()).await?,
@@ -43,7 +44,7 @@ pub async fn probe(
     }
     for probe in mint_probes(plan) {
         let result = match &probe {
-            Probe::RequestToken { service_account, .. } => may_request_token(api, service_account).await?,
+            Probe::Right { verb, subresource, object, .. } => may(api, verb, *subresource, object).await?,
             Probe::CreateAnchor { namespace, .. } if is_absent(namespace) => {
                 ProbeResult::NamespaceAbsent(namespace.clone())
             }
@@ -76,12 +77,12 @@ fn anchor_request(namespace: &str) -> Request {
     Request::post(Kind::Secret.collection_path(Some(namespace)), anchor).query("fieldManager", FIELD_MANAGER)
 }
 
-async fn may_request_token(api: &Api, account: &ObjectRef) -> Result<ProbeResult, ApiFailure> {
+async fn may(api: &Api, verb: &str, subresource: Option<&str>, object: &ObjectRef) -> Result<ProbeResult, ApiFailure> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
         "spec": { "resourceAttributes": {
-            "verb": "create", "resource": "serviceaccounts", "subresource": "token",
-            "namespace": account.namespace, "name": account.name,
+            "verb": verb, "group": object.kind.group(), "resource": object.kind.resource(),
+            "subresource": subresource.unwrap_or_default(), "namespace": object.namespace, "name": object.name,
         }},
     });
     let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);

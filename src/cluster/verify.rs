@@ -21,12 +21,8 @@ const WAIT: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// If the endpoint cannot be reached with what consumers get, or the token is somebody else's.
-pub async fn verify(
-    endpoint: &Endpoint,
-    token: &SecretToken,
-    claims: &Claims,
-    limits: Limits,
-) -> Result<(), StepFailure> {
+pub async fn verify(endpoint: &Endpoint, token: &SecretToken, limits: Limits) -> Result<(), StepFailure> {
+    let claims = Claims::of(token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
     let api = connect_consumer(endpoint, token, limits).await.map_err(|error| StepFailure::new(error.to_string()))?;
     let is_new = |failure: &ApiFailure| matches!(failure.code(), Some(401 | 403));
     let waits = ConstantBuilder::default().with_delay(WAIT).with_max_times(TRIES);

@@ -38,7 +38,7 @@ pub(super) fn delete_request(delete: &Delete) -> Request {
     let options = json!({
         "apiVersion": "v1", "kind": "DeleteOptions",
         "propagationPolicy": "Background",
-        "preconditions": { "uid": delete.uid },
+        "preconditions": { "uid": delete.uid, "resourceVersion": delete.resource_version },
     });
     Request::delete(delete.object.path(), options)
 }
@@ -107,8 +107,8 @@ pub async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
         Ok(_) => Ok(()),
         Err(failure) if failure.is_not_found() => Ok(()),
         Err(failure) if failure.is_stale() => {
-            Err(StepFailure::new(format!("{} was replaced after the plan was made", delete.object))
-                .hint("run the plan again to see by what"))
+            Err(StepFailure::new(format!("{} changed after the plan was made", delete.object))
+                .hint("run the plan again to see how"))
         }
         Err(failure) => Err(failure.into()),
     }

@@ -5,13 +5,13 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use super::fleet::{block_on, events, interruptions};
-use super::plan::{exit_code, print, print_failures};
+use super::plan::{exit_code, print, print_failures, repeated};
 use super::{CommandContext, Fleet, PlannedFleet, printed};
 use crate::cli::{ApplyArgs, OutputFormat};
 use crate::error::Error;
+use crate::executor::Cancellation;
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
-use crate::executor::{Cancellation, Clock};
 use crate::exit_code::ExitCode;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
@@ -28,6 +28,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
         );
     }
     let fleet = Fleet::load(context, &args.selection, &args.policy)?;
+    let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
+    fleet.outputs.check_replaceable(break_lock)?;
     let cancellation = Cancellation::default();
     let report = block_on(async {
         tokio::select! {
@@ -45,16 +47,17 @@ fn finish(
     report: &Report,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
+    let arguments = repeated(context, &args.selection, &args.policy);
     match args.output {
-        OutputFormat::Json => print(context, report, OutputFormat::Json)?,
+        OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments)?,
         OutputFormat::Text => {
             printed(context.printer.data(&format!("{}\n", summary_line(report))))?;
-            print_failures(context, report);
+            print_failures(context, report, &arguments);
         }
     }
-    let code = exit_code(&report.summary, cancellation.no_new.is_cancelled());
-    let declined = code == ExitCode::Done && report.summary.not_started > 0;
-    Ok(if declined { ExitCode::Pending } else { code })
+    // Without an interruption, what was not started was declined, and nothing was written.
+    let is_declined = report.summary.not_started > 0 && !cancellation.no_new.is_cancelled();
+    Ok(if is_declined { ExitCode::Pending } else { exit_code(&report.summary, cancellation) })
 }
 
 async fn plan_and_apply(
@@ -66,7 +69,7 @@ async fn plan_and_apply(
     let planned = fleet.plan(context, cancellation).await;
     let head = ReportHead {
         command: Command::Apply,
-        started: context.environment.now,
+        started: context.environment.clock.began(),
         run: Some(context.environment.run.clone()),
         holder: fleet.holder().clone(),
     };
@@ -147,7 +150,7 @@ async fn apply(
         admin_files: Arc::clone(&fleet.admin_files),
         holder: fleet.holder().clone(),
         run: context.environment.run.clone(),
-        clock: Clock::start(context.environment.now),
+        clock: context.environment.clock,
     });
     let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
     let (publisher, writing) = publisher(fleet.outputs.targets.clone(), break_lock);

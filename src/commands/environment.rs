@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::executor::Clock;
+
 /// What a run reads from its process.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -13,8 +15,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// The directory that relative paths of the command line refer to.
     pub directory: PathBuf,
-    /// When the run began.
-    pub now: Timestamp,
+    /// Tells the time since the process began.
+    pub clock: Clock,
     /// An identifier of this run that no other run has.
     pub run: String,
     /// Whether somebody can answer a question.
@@ -31,7 +33,7 @@ impl Environment {
         Self {
             home: std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from),
             directory: std::env::current_dir().unwrap_or_default(),
-            now: Timestamp::now(),
+            clock: Clock::start(Timestamp::now()),
             run: random_identifier(),
             can_ask: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
             shows_progress: std::io::stderr().is_terminal() && !is_ci,

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::executor::apply::orphan_after;
 use crate::executor::observe::{PlanContext, PlanTask, plan_clusters};
-use crate::executor::{Cancellation, Clock, Events};
+use crate::executor::{Cancellation, Events};
 use crate::inventory::Inventory;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::Planned;
@@ -100,7 +100,7 @@ impl Fleet {
             inventory: Arc::clone(&self.inventory),
             admin_files: Arc::clone(&self.admin_files),
             options: self.options.clone(),
-            clock: Clock::start(context.environment.now),
+            clock: context.environment.clock,
         });
         let (events, shown) = events(context, Phase::Planning, self.len());
         let run = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };

@@ -1,11 +1,12 @@
 //! Reads what the output files hold, before any cluster is contacted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::executor::apply::PublicationSlot;
-use crate::executor::publish::TargetFile;
+use crate::executor::publish::{TargetFile, describe};
 use crate::exit_code::ExitCode;
 use crate::inventory::Inventory;
 use crate::kubeconfig::edit::check_editable;
@@ -14,7 +15,7 @@ use crate::layout::Layout;
 use crate::names::Holder;
 use crate::plan::OutputSlot;
 use crate::report::GrantPaths;
-use crate::store;
+use crate::store::{self, BreakLock};
 
 /// What the output files hold for each grant.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl Outputs {
         let mut targets = vec![];
         let mut slots: BTreeMap<usize, Vec<(PublicationSlot, EntryState)>> = BTreeMap::new();
         let mut collisions = vec![];
+        let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
         for (file, output) in layout.files.iter().enumerate() {
             let names = |entry: &crate::layout::OutputEntry| EntryNames {
                 context: entry.context.clone(),
@@ -49,15 +51,20 @@ impl Outputs {
                 namespace: entry.namespace.clone(),
             };
             let all_names: Vec<EntryNames> = output.entries.iter().map(names).collect();
+            let is_used = output.entries.iter().any(|entry| is_selected(entry.grant));
+            let document = if is_used { Some(read_document(&output.path)?) } else { None };
             targets.push(TargetFile {
                 path: output.path.clone(),
                 order: Arc::new(FileOrder::new(&all_names)),
                 current_context: output.current_context.clone(),
+                others: document.as_ref().map_or(0, |document| document.entries_of_others(&inventory.name)),
             });
-            if !output.entries.iter().any(|entry| is_selected(entry.grant)) {
-                continue;
+            let Some(document) = document else { continue };
+            let identity =
+                store::identity(&output.path).map_err(|error| unusable(&output.path, describe(&error).cause))?;
+            if let Some(other) = identities.insert(identity, output.path.clone()) {
+                return Err(unusable(&output.path, format!("it is the same file as `{}`", other.display())));
             }
-            let document = read_document(&output.path)?;
             for (entry, names) in output.entries.iter().zip(all_names) {
                 if !is_selected(entry.grant) {
                     continue;
@@ -94,6 +101,28 @@ impl Outputs {
         Err(error)
     }
 
+    /// Checks that every file a selected grant goes to could be replaced, before anything is minted
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// If one is locked, or its directory cannot be written.
+    pub(super) fn check_replaceable(&self, break_lock: BreakLock) -> Result<(), Error> {
+        let used: BTreeSet<usize> = self.slots.values().flatten().map(|(slot, _)| slot.file).collect();
+        for file in used {
+            let path = &self.targets[file].path;
+            store::check_replaceable(path, break_lock).map_err(|error| {
+                let failure = describe(&error);
+                let unusable = unusable(path, failure.cause);
+                match failure.hint {
+                    Some(hint) => unusable.hint(format!("{hint}; nothing was written")),
+                    None => unusable,
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Returns the places of a grant with what is there.
     pub(super) fn plan_slots(&self, grant: usize) -> Vec<OutputSlot> {
         let slots = self.slots.get(&grant).into_iter().flatten();
@@ -113,16 +142,17 @@ impl Outputs {
     }
 }
 
-fn read_document(path: &std::path::Path) -> Result<Document, Error> {
-    let unusable = |cause: String| {
-        Error::new(ExitCode::Blocked, format!("output `{}` cannot be used", path.display()))
-            .because(cause)
-            .hint("repair or move that file; nothing was written")
-    };
-    let bytes = store::read(path).map_err(|error| unusable(crate::executor::publish::describe(&error).cause))?;
+fn unusable(path: &Path, cause: String) -> Error {
+    Error::new(ExitCode::Blocked, format!("output `{}` cannot be used", path.display()))
+        .because(cause)
+        .hint("repair or move that file, or change the `path` of its `[[outputs]]`; nothing was written")
+}
+
+fn read_document(path: &Path) -> Result<Document, Error> {
+    let bytes = store::read(path).map_err(|error| unusable(path, describe(&error).cause))?;
     let bytes = bytes.unwrap_or_default();
-    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8".to_owned()))?;
-    let document = Document::parse(text).map_err(|error| unusable(error.to_string()))?;
-    check_editable(&bytes).map_err(|error| unusable(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable(path, "it is not UTF-8".to_owned()))?;
+    let document = Document::parse(text).map_err(|error| unusable(path, error.to_string()))?;
+    check_editable(&bytes).map_err(|error| unusable(path, error.to_string()))?;
     Ok(document)
 }

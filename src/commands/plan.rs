@@ -2,12 +2,12 @@
 
 use super::fleet::{block_on, interruptions};
 use super::{CommandContext, Fleet, printed};
-use crate::cli::{OutputFormat, PlanArgs};
+use crate::cli::{OutputFormat, PlanArgs, PolicyArgs, SelectionArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
 use crate::output::render_error;
-use crate::report::{Command, Report, ReportHead, Summary, failures, plan_text};
+use crate::report::{Command, Failures, Report, ReportHead, Summary, failures, plan_text};
 
 /// Plans the selected clusters and prints the report.
 pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
@@ -21,18 +21,23 @@ pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitC
     })?;
     let head = ReportHead {
         command: Command::Plan,
-        started: context.environment.now,
+        started: context.environment.clock.began(),
         run: None,
         holder: fleet.holder().clone(),
     };
     let report = Report::new(head, &fleet.inventory, fleet.reports(&planned));
-    print(context, &report, args.output)?;
-    let code = exit_code(&report.summary, cancellation.no_new.is_cancelled());
+    print(context, &report, args.output, &repeated(context, &args.selection, &args.policy))?;
+    let code = exit_code(&report.summary, &cancellation);
     Ok(if code == ExitCode::Done && args.check && report.summary.pending > 0 { ExitCode::Pending } else { code })
 }
 
 /// Prints a report to stdout and what went wrong to stderr.
-pub(super) fn print(context: &CommandContext<'_>, report: &Report, format: OutputFormat) -> Result<(), Error> {
+pub(super) fn print(
+    context: &CommandContext<'_>,
+    report: &Report,
+    format: OutputFormat,
+    arguments: &[String],
+) -> Result<(), Error> {
     match format {
         OutputFormat::Text => printed(context.printer.data(&plan_text(report)))?,
         OutputFormat::Json => {
@@ -43,23 +48,39 @@ pub(super) fn print(context: &CommandContext<'_>, report: &Report, format: Outpu
             printed(context.printer.data(&json))?;
         }
     }
-    print_failures(context, report);
+    print_failures(context, report, arguments);
     Ok(())
 }
 
 /// Prints which clusters did not make it, to stderr.
-pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report) {
-    if let Some((message, lines, hint)) = failures(report) {
-        let code = exit_code(&report.summary, false);
+pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, arguments: &[String]) {
+    if let Some(Failures { message, lines, hint }) = failures(report, arguments) {
+        let code = exit_code(&report.summary, &Cancellation::default());
         let error = Error { code, message, lines, causes: vec![], hint };
         context.printer.problem(&render_error(&error));
     }
 }
 
+/// Returns what the command was given beside the selection of clusters, to repeat it.
+pub(super) fn repeated(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Vec<String> {
+    let mut arguments = vec![];
+    let inventory = context.global.inventory.display().to_string();
+    if inventory != "clusters.toml" {
+        arguments.push(format!("-f {inventory}"));
+    }
+    arguments.extend(selection.profile.iter().map(|profile| format!("--profile {profile}")));
+    arguments.extend(policy.holder.iter().map(|holder| format!("--holder {holder}")));
+    arguments.extend(policy.adopt_from.iter().map(|inventory| format!("--adopt-from {inventory}")));
+    let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue")];
+    arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
+    arguments
+}
+
 /// Returns the exit code that counts of clusters amount to.
-pub(super) fn exit_code(summary: &Summary, interrupted: bool) -> ExitCode {
+pub(super) fn exit_code(summary: &Summary, cancellation: &Cancellation) -> ExitCode {
     let Summary { clusters, blocked, failed, not_started, .. } = *summary;
-    if interrupted && not_started > 0 {
+    let is_cut_short = cancellation.stop.is_cancelled() && failed > 0;
+    if is_cut_short || (cancellation.no_new.is_cancelled() && not_started > 0) {
         ExitCode::Interrupted
     } else if blocked == clusters {
         ExitCode::Blocked
@@ -81,7 +102,7 @@ mod tests {
         let check = |blocked, failed, unchanged, expected| {
             let clusters = blocked + failed + unchanged;
             let summary = Summary { clusters, unchanged, blocked, failed, ..Summary::default() };
-            assert_eq!(exit_code(&summary, false), expected);
+            assert_eq!(exit_code(&summary, &Cancellation::default()), expected);
         };
         check(0, 0, 3, ExitCode::Done);
         check(3, 0, 0, ExitCode::Blocked);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::observe::access;
-use super::publish::Publisher;
+use super::publish::{NotWritten, Publisher};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::{AdminFiles, Api, Limits, connect_admin, issue, verify, write};
 use crate::credential::{Credential, Generation};
@@ -152,11 +152,9 @@ impl ClusterRun {
     async fn steps(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
         lock(&self.progress).of = task.plan.steps.len();
         self.doing(&task.plan.cluster, "connect".to_owned());
-        let run = &self.context.inventory.run;
-        let limits = Limits::new(run.request_timeout, run.cluster_timeout);
         let (admin, _) = access(&self.context.admin_files, &task.cluster)?;
         self.admin_endpoint = admin.endpoint.clone();
-        let api = connect_admin(&admin, limits).await;
+        let api = connect_admin(&admin, self.limits()).await;
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         for (position, step) in task.plan.steps.iter().enumerate() {
             lock(&self.progress).number = position + 1;
@@ -213,46 +211,63 @@ impl ClusterRun {
     ) -> Result<Generation, NotPublished> {
         let cluster = &task.plan.cluster;
         self.doing(cluster, format!("request token for `{}`", mint.profile));
-        let (credential, claims) =
-            issue::request_token(api, mint, claimed, anchor_uid).await.map_err(NotPublished::Safe)?;
-        self.doing(cluster, format!("verify the token for `{}`", mint.profile));
+        let credential = issue::request_token(api, mint, claimed, anchor_uid).await.map_err(NotPublished::Safe)?;
+        self.verify(task, mint.profile.as_str(), &credential).await.map_err(NotPublished::Safe)?;
+        self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
+        let published = Published { grant: mint.grant, facts: credential.facts.clone(), minted: true };
+        match self.publish(task, mint.grant, &credential).await {
+            Ok(()) => {}
+            Err(NotWritten { failure, written: 0 }) => return Err(NotPublished::Safe(failure)),
+            Err(NotWritten { failure, .. }) => {
+                lock(&self.progress).published.push(published);
+                return Err(NotPublished::Perhaps(failure));
+            }
+        }
+        lock(&self.progress).published.push(published);
+        Ok(claimed.generation.clone().recorded(&credential))
+    }
+
+    /// Proves a credential where its consumers, or the inventory, want it proven.
+    async fn verify(&self, task: &ApplyTask, profile: &str, credential: &Credential) -> Result<(), StepFailure> {
+        self.doing(&task.plan.cluster, format!("verify the token for `{profile}`"));
         let endpoint = match task.cluster.consumer.verify {
             VerifyVia::Endpoint => &task.plan.endpoint,
             VerifyVia::Admin => &self.admin_endpoint,
         };
-        verify::verify(endpoint, &credential.token, &claims, api.limits()).await.map_err(NotPublished::Safe)?;
-        self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
-        // Some of the outputs may hold it although another could not be written.
-        self.publish(task, mint.grant, &task.plan.endpoint, &credential).await.map_err(NotPublished::Perhaps)?;
-        lock(&self.progress).published.push(Published {
-            grant: mint.grant,
-            facts: credential.facts.clone(),
-            minted: true,
-        });
-        Ok(claimed.generation.clone().recorded(&credential))
+        verify::verify(endpoint, &credential.token, self.limits()).await
     }
 
-    async fn hand_on(&mut self, api: &Api, task: &ApplyTask, publish: &Publish) -> Result<(), StepFailure> {
-        self.publish(task, publish.grant, &task.plan.endpoint, &publish.credential).await?;
+    fn limits(&self) -> Limits {
+        let run = &self.context.inventory.run;
+        Limits::new(run.request_timeout, run.cluster_timeout)
+    }
+
+    /// Hands a living credential on. It is proven first, like a new one: the endpoint may be another
+    /// than before, and a token may have been damaged where it was kept.
+    async fn hand_on(&mut self, api: &Api, task: &ApplyTask, step: &Publish) -> Result<(), StepFailure> {
+        let mut proven = Err(StepFailure::new("no output holds the credential any more"));
+        for credential in &step.candidates {
+            proven = self.verify(task, step.profile.as_str(), credential).await.map(|()| credential);
+            if proven.is_ok() {
+                break;
+            }
+        }
+        let credential = proven?;
+        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.profile));
+        self.publish(task, step.grant, credential).await.map_err(|not_written| not_written.failure)?;
         lock(&self.progress).published.push(Published {
-            grant: publish.grant,
-            facts: publish.credential.facts.clone(),
+            grant: step.grant,
+            facts: credential.facts.clone(),
             minted: false,
         });
-        if let Some((account, generation)) = &publish.record {
-            let inventory = &self.context.inventory.name;
-            issue::record(api, account, inventory, &publish.holder, generation).await?;
+        if let Some((account, claim)) = &step.record {
+            let generation = claim.clone().recorded(credential);
+            issue::record(api, account, &self.context.inventory.name, &step.holder, &generation).await?;
         }
         Ok(())
     }
 
-    async fn publish(
-        &mut self,
-        task: &ApplyTask,
-        grant: usize,
-        endpoint: &Endpoint,
-        credential: &Credential,
-    ) -> Result<(), StepFailure> {
+    async fn publish(&mut self, task: &ApplyTask, grant: usize, credential: &Credential) -> Result<(), NotWritten> {
         let grant_value = &self.context.inventory.grants[grant];
         let incoming = task
             .slots
@@ -267,7 +282,7 @@ impl ClusterRun {
                         cluster: grant_value.cluster.name.clone(),
                         profile: grant_value.profile.name.clone(),
                     },
-                    endpoint: endpoint.clone(),
+                    endpoint: task.plan.endpoint.clone(),
                     credential: credential.clone(),
                 };
                 (slot.file, incoming)

@@ -31,6 +31,11 @@ impl Clock {
         Self { began, since: Instant::now() }
     }
 
+    /// Returns when the run began.
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
     /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::observe::observe;
 use crate::cluster::probe::probe;
@@ -121,7 +123,8 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
         observed: &observed,
         endpoint: &endpoint,
         options: &context.options,
-        now: context.clock.now(),
+        // The API server decides what has expired, so its clock counts.
+        now: context.clock.now() + SignedDuration::from_secs(observed.clock_ahead),
     });
     match probe(&api, &plan, &observed).await {
         Ok(results) => assess(&mut plan, &results),

@@ -33,12 +33,23 @@ pub struct TargetFile {
     pub order: Arc<FileOrder>,
     /// The context that becomes current, if the inventory says so.
     pub current_context: Option<String>,
+    /// How many entries of others it had when it was read first.
+    pub others: usize,
+}
+
+/// Why a credential is not in all of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotWritten {
+    /// The first reason.
+    pub failure: StepFailure,
+    /// How many of the files hold it all the same.
+    pub written: usize,
 }
 
 /// A credential for some files, and where to say that they are written.
 struct Publication {
     incoming: Vec<(usize, Incoming)>,
-    reply: oneshot::Sender<Result<(), StepFailure>>,
+    reply: oneshot::Sender<Result<(), NotWritten>>,
 }
 
 /// Where credentials are handed in.
@@ -57,9 +68,13 @@ impl Publisher {
     /// # Errors
     ///
     /// If a file could not take it.
-    pub async fn publish(&self, incoming: Vec<(usize, Incoming)>) -> Result<(), StepFailure> {
+    pub async fn publish(&self, incoming: Vec<(usize, Incoming)>) -> Result<(), NotWritten> {
         let (reply, written) = oneshot::channel();
-        let gone = || StepFailure::new("the files are no longer written; this is a bug in kubemint");
+        // What the writer did before it ended is not known: some may be written.
+        let gone = || NotWritten {
+            failure: StepFailure::new("the files are no longer written; this is a bug in kubemint"),
+            written: 1,
+        };
         self.0.send(Publication { incoming, reply }).map_err(|_| gone())?;
         written.await.map_err(|_| gone())?
     }
@@ -86,8 +101,9 @@ struct Files {
 
 struct Waiting {
     files_left: usize,
+    written: usize,
     failure: Option<StepFailure>,
-    reply: oneshot::Sender<Result<(), StepFailure>>,
+    reply: oneshot::Sender<Result<(), NotWritten>>,
 }
 
 /// The outcome of writing one file.
@@ -125,7 +141,7 @@ async fn run(files: Vec<TargetFile>, break_lock: BreakLock, mut receiver: mpsc::
                 Some(publication) => {
                     next_id += 1;
                     let files_left = publication.incoming.len();
-                    waiting.insert(next_id, Waiting { files_left, failure: None, reply: publication.reply });
+                    waiting.insert(next_id, Waiting { files_left, written: 0, failure: None, reply: publication.reply });
                     for (file, incoming) in publication.incoming {
                         files.states[file].pending.push((next_id, incoming));
                         files.enqueue(file);
@@ -190,14 +206,19 @@ impl Files {
         for (id, failure) in written.results {
             let Some(entry) = waiting.get_mut(&id) else { continue };
             entry.files_left -= 1;
-            if entry.failure.is_none() {
-                entry.failure = failure;
+            match failure {
+                None => entry.written += 1,
+                Some(failure) => {
+                    entry.failure.get_or_insert(failure);
+                }
             }
             if entry.files_left == 0
                 && let Some(done) = waiting.remove(&id)
             {
                 // Whoever waited may have run out of time; the file is written all the same.
-                drop(done.reply.send(done.failure.map_or(Ok(()), Err)));
+                let written = done.written;
+                let result = done.failure.map_or(Ok(()), |failure| Err(NotWritten { failure, written }));
+                drop(done.reply.send(result));
             }
         }
     }
@@ -208,7 +229,7 @@ fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], break
     let incoming: Vec<Incoming> = batch.iter().map(|(_, incoming)| incoming.clone()).collect();
     let mut refused: HashMap<usize, StepFailure> = HashMap::new();
     let result = store::update(&target.path, break_lock, |before| {
-        let merged = merge(before, &incoming, &target.order, target.current_context.as_deref())?;
+        let merged = merge(before, &incoming, &target.order, target.others, target.current_context.as_deref())?;
         for (position, reason) in merged.refused {
             refused.insert(position, StepFailure::new(format!("`{}`: {reason}", target.path.display())));
         }

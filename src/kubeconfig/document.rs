@@ -6,13 +6,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::digest::Digest;
+use super::endpoint::HeldEndpoint;
 use super::entry::{EntryNames, Mark, OurEntries};
 use crate::credential::{Claims, Credential, CredentialFacts, StoredCredential};
-use crate::names::EXTENSION;
+use crate::names::{EXTENSION, InventoryName};
 use crate::secret::SecretToken;
 
 /// A kubeconfig that was read.
@@ -29,6 +31,8 @@ struct Entry {
     digest: Digest,
     /// Our extension, if it has one.
     extension: Option<Value>,
+    /// What a cluster entry with our extension says.
+    endpoint: Option<HeldEndpoint>,
     /// The token, if the entry is a user with our extension.
     token: Option<SecretToken>,
 }
@@ -42,7 +46,8 @@ impl<'de> Deserialize<'de> for Entry {
         let extension = body.and_then(our_extension).cloned();
         let token = extension.as_ref().and_then(|_| body?["token"].as_str()).map(SecretToken::new);
         let name = entry["name"].as_str().map(str::to_owned);
-        Ok(Self { name, extension, token, digest: Digest::of(entry) })
+        let endpoint = extension.as_ref().and_then(|_| HeldEndpoint::of(&entry["cluster"]));
+        Ok(Self { name, extension, endpoint, token, digest: Digest::of(entry) })
     }
 }
 
@@ -83,8 +88,23 @@ pub enum EntryState {
 pub struct Held {
     /// The credential, if the entry belongs to the grant and holder in question and is readable.
     pub credential: Option<(StoredCredential, CredentialFacts)>,
+    /// Whose living credential it is, if it is another holder's.
+    pub other_holder: Option<OtherHolder>,
+    /// The endpoint that its cluster entry describes.
+    pub endpoint: Option<HeldEndpoint>,
     /// Of the cluster, user and context entry as they are.
     digests: [Option<Digest>; 3],
+}
+
+/// A credential of another holder that stands where ours would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherHolder {
+    /// The holder.
+    pub holder: String,
+    /// The generation.
+    pub generation: u64,
+    /// When it expires.
+    pub expires: Timestamp,
 }
 
 impl fmt::Debug for Held {
@@ -140,6 +160,13 @@ impl Document {
         self.contexts.keys().map(String::as_str)
     }
 
+    /// Returns how many entries do not belong to an inventory: a file that lost some of them between
+    /// two reads is being written by somebody else.
+    pub fn entries_of_others(&self, inventory: &InventoryName) -> usize {
+        let lists = [&self.clusters, &self.users, &self.contexts];
+        lists.iter().flat_map(|list| list.values()).filter(|entry| !entry.belongs_to(inventory)).count()
+    }
+
     /// Returns what the file holds under the names of one grant.
     pub fn state(&self, names: &EntryNames, mark: &Mark) -> EntryState {
         let cluster = self.clusters.get(&names.cluster);
@@ -157,6 +184,8 @@ impl Document {
         }
         EntryState::Ours(Box::new(Held {
             credential: user.and_then(|user| user.credential(mark)),
+            other_holder: user.and_then(|user| user.other_holder(mark)),
+            endpoint: cluster.and_then(|cluster| cluster.endpoint.clone()),
             digests: [cluster, user, context].map(|entry| entry.map(|entry| entry.digest)),
         }))
     }
@@ -194,7 +223,21 @@ fn our_extension(body: &Value) -> Option<&Value> {
 
 impl Entry {
     fn is_ours(&self, mark: &Mark) -> bool {
-        self.extension.as_ref().is_some_and(|extension| extension["inventory"] == mark.inventory.as_str())
+        self.belongs_to(&mark.inventory)
+    }
+
+    fn belongs_to(&self, inventory: &InventoryName) -> bool {
+        self.extension.as_ref().is_some_and(|extension| extension["inventory"] == inventory.as_str())
+    }
+
+    /// Tells whose credential this is, if it is the same grant's and another holder's.
+    fn other_holder(&self, mark: &Mark) -> Option<OtherHolder> {
+        let extension = self.extension.as_ref()?;
+        let holder = extension["holder"].as_str().filter(|holder| *holder != mark.holder.as_str())?;
+        let is_same_grant =
+            extension["cluster"] == mark.cluster.as_str() && extension["profile"] == mark.profile.as_str();
+        let facts = CredentialFacts::deserialize(extension).ok().filter(|_| is_same_grant)?;
+        Some(OtherHolder { holder: holder.to_owned(), generation: facts.generation, expires: facts.expires })
     }
 
     /// Reads the credential, if the entry belongs to this grant and holder.
@@ -242,9 +285,9 @@ mod tests {
             generation: 3,
             anchor: "a".into(),
             anchor_uid: "u".into(),
-            issued: jiff::Timestamp::UNIX_EPOCH,
+            issued: Timestamp::UNIX_EPOCH,
             requested_seconds: 3600,
-            expires: jiff::Timestamp::UNIX_EPOCH,
+            expires: Timestamp::UNIX_EPOCH,
         };
         let endpoint = Endpoint { server: "https://a:1".into(), ..Endpoint::default() };
         let entries = OurEntries::render(&names(), &mark("acme", "prod"), &endpoint, &Credential { facts, token });

@@ -10,24 +10,12 @@ use serde_json::{Value, json};
 
 use super::digest::Digest;
 use super::edit::{Edit, List};
+use super::endpoint::Endpoint;
 use crate::credential::{Credential, CredentialFacts};
 use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName};
 
 /// The version of the extension's format.
 const VERSION: u64 = 1;
-
-/// How consumers reach a cluster: the only part of the admin's knowledge that is handed on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The server URL.
-    pub server: String,
-    /// The CA certificates in PEM; without them the consumer's own trust store counts.
-    pub certificate_authority: Option<Vec<u8>>,
-    /// The name that the server certificate is checked against.
-    pub tls_server_name: Option<String>,
-    /// The proxy.
-    pub proxy_url: Option<String>,
-}
 
 /// The names of the entries of one grant in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,6 +33,12 @@ pub enum MergeError {
     /// The file is not UTF-8.
     #[error("it is not UTF-8")]
     NotText,
+    /// Entries of others were there a moment ago.
+    #[error("it lost entries of others since it was read first: somebody else is writing it")]
+    Shrunk,
+    /// Another run was faster.
+    #[error("another run has written generation {0} already")]
+    Superseded(u64),
     /// An entry of the same name belongs to somebody else.
     #[error("{list} `{name}` is not kubemint's")]
     Foreign {
@@ -79,9 +85,10 @@ pub struct Merged {
 
 /// Brings credentials into a file.
 ///
-/// An entry that holds a newer generation of the same grant is left as it is: another run was
-/// faster. `current` names the context that becomes current; without it, the only context of a file
-/// that has no current one does.
+/// An entry that holds a newer generation of the same grant is left as it is, and the incoming one
+/// refused: another run was faster. `others` is how many entries of others the file had when it was
+/// read first. `current` names the context that becomes current; without it, the only context of a
+/// file that has no current one does.
 ///
 /// # Errors
 ///
@@ -90,11 +97,16 @@ pub fn merge(
     before: Option<&[u8]>,
     incoming: &[Incoming],
     order: &FileOrder,
+    others: usize,
     current: Option<&str>,
 ) -> Result<Merged, MergeError> {
     let bytes = before.unwrap_or_default();
     let text = std::str::from_utf8(bytes).map_err(|_| MergeError::NotText)?;
     let document = Document::parse(text)?;
+    let inventory = incoming.first().map(|incoming| &incoming.mark.inventory);
+    if inventory.is_some_and(|inventory| document.entries_of_others(inventory) < others) {
+        return Err(MergeError::Shrunk);
+    }
     let mut edits = vec![];
     let mut refused = vec![];
     let mut contexts: BTreeSet<&str> = document.context_names().collect();
@@ -107,7 +119,11 @@ pub fn merge(
             }
             EntryState::Ours(held) => {
                 let held_generation = held.credential.as_ref().map_or(0, |(stored, _)| stored.generation);
-                if held_generation > incoming.credential.facts.generation || held.is_exactly(&entries) {
+                if held_generation > incoming.credential.facts.generation {
+                    refused.push((position, MergeError::Superseded(held_generation)));
+                    continue;
+                }
+                if held.is_exactly(&entries) {
                     continue;
                 }
             }
@@ -125,4 +141,66 @@ pub fn merge(
     }
     let content = if edits.is_empty() { bytes.to_vec() } else { edit(bytes, &edits, order)? };
     Ok(Merged { content, refused })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::credential::CredentialFacts;
+    use crate::credential::tests_support::token;
+
+    fn incoming(generation: u64) -> Incoming {
+        let facts = CredentialFacts {
+            kind: "token".into(),
+            generation,
+            anchor: "a".into(),
+            anchor_uid: "u".into(),
+            issued: Timestamp::UNIX_EPOCH,
+            requested_seconds: 3600,
+            expires: Timestamp::UNIX_EPOCH,
+        };
+        let mark = Mark { inventory: "acme".into(), holder: "h".into(), cluster: "c".into(), profile: "p".into() };
+        Incoming {
+            names: EntryNames { context: "x".into(), cluster: "x".into(), user: "x".into(), namespace: None },
+            mark,
+            endpoint: Endpoint { server: "https://a".into(), ..Endpoint::default() },
+            credential: Credential { facts, token: token(&json!({"sub": "s", "exp": 2, "iat": 1})) },
+        }
+    }
+
+    fn merged(before: Option<&[u8]>, generation: u64, others: usize) -> Result<Merged, MergeError> {
+        merge(before, &[incoming(generation)], &FileOrder::default(), others, None)
+    }
+
+    #[test]
+    fn a_newer_generation_is_never_replaced_by_an_older_one() {
+        let newer = merged(None, 2, 0).unwrap().content;
+        let result = merged(Some(&newer), 1, 0).unwrap();
+        assert_eq!(result.refused, [(0, MergeError::Superseded(2))]);
+        assert_eq!(result.content, newer);
+    }
+
+    #[test]
+    fn a_file_that_is_being_truncated_by_somebody_is_left_alone() {
+        let theirs = b"users:\n- name: mine\n  user: {token: x}\n";
+        assert!(merged(Some(theirs), 1, 1).is_ok());
+        assert_eq!(merged(Some(b""), 1, 1).unwrap_err(), MergeError::Shrunk);
+        assert_eq!(merged(Some(b"users: []\n"), 1, 1).unwrap_err(), MergeError::Shrunk);
+    }
+
+    #[test]
+    fn the_only_context_becomes_current_and_a_chosen_one_stays() {
+        let current = |content: &[u8]| {
+            let text = std::str::from_utf8(content).unwrap();
+            Document::parse(text).unwrap().current_context().map(str::to_owned)
+        };
+        assert_eq!(current(&merged(None, 1, 0).unwrap().content).as_deref(), Some("x"));
+        let theirs = b"contexts:\n- name: other\n  context: {}\n";
+        assert_eq!(current(&merged(Some(theirs), 1, 1).unwrap().content), None);
+        let chosen = merge(Some(theirs), &[incoming(1)], &FileOrder::default(), 1, Some("x")).unwrap();
+        assert_eq!(current(&chosen.content).as_deref(), Some("x"));
+    }
 }

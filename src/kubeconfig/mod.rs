@@ -6,11 +6,14 @@
 mod digest;
 mod document;
 pub mod edit;
+mod endpoint;
 mod entry;
 mod merge;
 
-pub use document::{Document, DocumentError, EntryState, Held};
-pub use entry::{Endpoint, EntryNames, Mark, OurEntries};
+pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};
+pub(crate) use endpoint::without_user;
+pub use endpoint::{Endpoint, HeldEndpoint};
+pub use entry::{EntryNames, Mark, OurEntries};
 pub use merge::{FileOrder, Incoming, MergeError, Merged, merge};
 
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, PlanInput};
+use super::{Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput};
 use crate::credential::{
-    AnchorState, Decision, DecisionInput, Generation, HolderIndex, Index, MintReason, decide, policy_fingerprint,
+    AnchorState, Credential, Decision, DecisionInput, Generation, HolderIndex, Index, MintReason, Reissue, decide,
+    policy_fingerprint,
 };
 use crate::desired::service_account;
+use crate::diff::FieldDiff;
 use crate::inventory::Grant;
 use crate::kubeconfig::{EntryState, Held, Mark, OurEntries};
 use crate::names::INDEX_ANNOTATION;
@@ -37,7 +39,16 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
             return;
         }
     };
+    if index.suspended {
+        plan.blockers.push(Blocker {
+            kind: BlockerKind::Suspended,
+            message: format!("issuing for `{}` is suspended by a revocation", grant.profile.name),
+            hint: None,
+        });
+        return;
+    }
     let holder = &input.options.holder;
+    plan.blockers.extend(other_holders(input, grant_input));
     let chain = index.holder(holder);
     let anchors = chain.map(|chain| anchor_states(input, grant, chain)).unwrap_or_default();
     let outputs: Vec<_> = grant_input
@@ -74,46 +85,87 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
             ),
             hint: Some("pass `--reissue` to mint a new one, or use a `--holder` of your own".to_owned()),
         }),
-        Decision::Mint { generation, reason, orphans } => {
-            note_claims_in_flight(chain, &orphans, plan);
-            plan.steps.push(mint(input, grant_input.grant, &account, chain, generation, reason, orphans));
+        Decision::Mint { generation, reason, spent } => {
+            note_claims_in_flight(chain, &spent, plan);
+            plan.steps.push(mint(input, grant_input.grant, &account, generation, reason, spent));
         }
         Decision::Publish { from, generation, recorded, due } => {
-            let Some(held) = held_at(grant_input, from) else { return };
-            let Some(credential) = held.publishable() else { return };
-            let mark = Mark {
-                inventory: input.inventory.name.clone(),
-                holder: holder.clone(),
-                cluster: grant.cluster.name.clone(),
-                profile: grant.profile.name.clone(),
-            };
-            let lacking = grant_input
-                .outputs
-                .iter()
-                .filter(|slot| {
-                    let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, &credential);
-                    !matches!(&slot.state, EntryState::Ours(held) if held.is_exactly(&wanted))
-                })
-                .count();
-            let record = (!recorded)
-                .then(|| chain.and_then(|chain| chain.generation(generation)))
-                .flatten()
-                .map(|claim| (account.clone(), claim.clone().recorded(&credential)));
-            if lacking == 0 && record.is_none() {
-                let expires = credential.facts.expires;
-                plan.kept.push(KeptCredential { grant: grant_input.grant, generation, expires, due });
-            } else {
-                plan.steps.push(Step::Publish(Box::new(Publish {
-                    grant: grant_input.grant,
-                    profile: grant.profile.name.clone(),
-                    holder: holder.clone(),
-                    credential,
-                    outputs: lacking,
-                    record,
-                })));
-            }
+            let claim = chain.and_then(|chain| chain.generation(generation)).filter(|_| !recorded);
+            publish(input, grant_input, plan, &from, due, claim.map(|claim| (account, claim.clone())));
         }
     }
+}
+
+/// Plans to hand a living credential on, or notes that it is everywhere already.
+fn publish(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
+    plan: &mut ClusterPlan,
+    from: &[usize],
+    due: jiff::Timestamp,
+    record: Option<(ObjectRef, Generation)>,
+) {
+    let grant = &input.inventory.grants[grant_input.grant];
+    let holder = &input.options.holder;
+    let mut candidates: Vec<Credential> = vec![];
+    for credential in from.iter().filter_map(|position| held_at(grant_input, *position)?.publishable()) {
+        if !candidates.iter().any(|known| known.token.is_same_as(&credential.token)) {
+            candidates.push(credential);
+        }
+    }
+    let Some(first) = candidates.first() else { return };
+    let mark = Mark {
+        inventory: input.inventory.name.clone(),
+        holder: holder.clone(),
+        cluster: grant.cluster.name.clone(),
+        profile: grant.profile.name.clone(),
+    };
+    let lacks = |slot: &&OutputSlot| {
+        let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, first);
+        !matches!(&slot.state, EntryState::Ours(held) if held.is_exactly(&wanted))
+    };
+    let lacking = grant_input.outputs.iter().filter(lacks).count();
+    if lacking == 0 && record.is_none() {
+        let (generation, expires) = (first.facts.generation, first.facts.expires);
+        plan.kept.push(KeptCredential { grant: grant_input.grant, generation, expires, due });
+        return;
+    }
+    let mut changes: Vec<FieldDiff> = (0..grant_input.outputs.len())
+        .filter_map(|position| held_at(grant_input, position)?.endpoint.as_ref())
+        .flat_map(|endpoint| endpoint.diff(input.endpoint))
+        .collect();
+    changes.sort();
+    changes.dedup();
+    plan.steps.push(Step::Publish(Box::new(Publish {
+        grant: grant_input.grant,
+        profile: grant.profile.name.clone(),
+        holder: holder.clone(),
+        candidates,
+        outputs: lacking,
+        changes,
+        record,
+    })));
+}
+
+/// Returns a blocker for each output entry that holds another holder's living credential.
+fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker> {
+    if input.options.reissue == Reissue::Allowed {
+        return vec![];
+    }
+    let held = (0..grant_input.outputs.len()).filter_map(|position| held_at(grant_input, position));
+    held.filter_map(|held| held.other_holder.as_ref())
+        .filter(|other| other.expires > input.now)
+        .map(|other| Blocker {
+            kind: BlockerKind::CredentialHeldElsewhere,
+            message: format!(
+                "an output holds generation {} of holder `{}`, alive until {}; it would be overwritten",
+                other.generation, other.holder, other.expires
+            ),
+            hint: Some(
+                "give each holder outputs of its own, as with `{holder}` in `path`, or pass `--reissue`".to_owned(),
+            ),
+        })
+        .collect()
 }
 
 fn held_at(grant: &GrantInput, output: usize) -> Option<&Held> {
@@ -145,17 +197,12 @@ fn mint(
     input: &PlanInput<'_>,
     grant_index: usize,
     account: &ObjectRef,
-    chain: Option<&HolderIndex>,
     generation: u64,
     reason: MintReason,
-    orphans: Vec<u64>,
+    spent: Vec<u64>,
 ) -> Step {
     let grant = &input.inventory.grants[grant_index];
     let policy = &grant.profile.token;
-    let anchor_of = |number: u64| {
-        let anchor = &chain?.generation(number)?.anchor;
-        Some((number, anchor_ref(grant, anchor)))
-    };
     Step::Mint(Box::new(Mint {
         grant: grant_index,
         profile: grant.profile.name.clone(),
@@ -167,7 +214,7 @@ fn mint(
         ttl_seconds: policy.ttl.as_secs(),
         audiences: policy.audiences.clone(),
         policy: policy_fingerprint(policy),
-        orphans: orphans.into_iter().filter_map(anchor_of).collect(),
+        spent,
     }))
 }
 
@@ -196,9 +243,9 @@ pub(crate) fn shortened_lifetime(profile: &str, requested: u64, actual: u64) -> 
         .then(|| format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual)))
 }
 
-fn note_claims_in_flight(chain: Option<&HolderIndex>, orphans: &[u64], plan: &mut ClusterPlan) {
+fn note_claims_in_flight(chain: Option<&HolderIndex>, spent: &[u64], plan: &mut ClusterPlan) {
     for generation in chain.map_or(&[][..], |chain| &chain.generations) {
-        if !generation.is_recorded() && !orphans.contains(&generation.n) {
+        if !generation.is_recorded() && !spent.contains(&generation.n) {
             let message = format!(
                 "generation {} was claimed by run {} at {} and is not published yet",
                 generation.n, generation.run, generation.claimed_at

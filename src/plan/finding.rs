@@ -41,6 +41,8 @@ pub enum BlockerKind {
     UnusableIndex,
     /// A living credential is held elsewhere.
     CredentialHeldElsewhere,
+    /// A revocation suspended issuing.
+    Suspended,
 }
 
 /// Something the user should know.

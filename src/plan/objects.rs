@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, PlanInput};
+use crate::credential::{Index, Reissue};
 use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
 use crate::diff::{FieldDiff, describe_rules, diff_object};
 use crate::inventory::{Grant, MissingNamespace};
-use crate::names::FIELD_MANAGER;
+use crate::names::{FIELD_MANAGER, INDEX_ANNOTATION};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
 use crate::step::{Delete, Step, Update};
@@ -105,12 +106,17 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
     if let (Content::Binding { role, .. }, Some(actual)) = (&desired.content, &observed.role)
         && role != actual
     {
+        if let Some(owner) = adopts {
+            plan.blockers.push(Blocker {
+                kind: BlockerKind::ForeignObject,
+                message: format!("{object} of {owner} is bound to another role, which cannot be changed"),
+                hint: Some("delete it, and run this again".to_owned()),
+            });
+            return;
+        }
         // A roleRef cannot change (422), and this name is only ever used for this role.
-        plan.steps.push(Step::Delete(Delete {
-            object: object.clone(),
-            uid: observed.uid.clone(),
-            removed: vec![format!("roleRef {actual}")],
-        }));
+        let removed = vec![format!("roleRef {actual}")];
+        plan.steps.push(delete(object, observed, removed));
         return plan.steps.push(Step::Create(desired.clone()));
     }
     let changes = diff_object(desired, observed);
@@ -188,9 +194,13 @@ fn plan_deletions(
         if !live.contains(profile) {
             vanished += 1;
         } else if selected.contains(profile) {
-            let delete =
-                Step::Delete(Delete { object: object.clone(), uid: observed.uid.clone(), removed: describe(observed) });
-            if object.kind == Kind::ServiceAccount { last.push(delete) } else { soon.push(delete) }
+            let step = delete(object, observed, describe(observed));
+            if object.kind == Kind::ServiceAccount {
+                plan.blockers.extend(living_credentials(input, object, observed));
+                last.push(step);
+            } else {
+                soon.push(step);
+            }
         }
     }
     // Bindings sort after roles and must go first: a role without a binding grants nothing.
@@ -201,6 +211,37 @@ fn plan_deletions(
         plan.notes.push(Note::new(NoteKind::VanishedGrants, message));
     }
     last
+}
+
+fn delete(object: &ObjectRef, observed: &ObservedObject, removed: Vec<String>) -> Step {
+    Step::Delete(Delete {
+        object: object.clone(),
+        uid: observed.uid.clone(),
+        resource_version: observed.resource_version.clone(),
+        removed,
+    })
+}
+
+/// Returns a blocker if deleting a ServiceAccount would kill credentials that somebody may be using.
+fn living_credentials(input: &PlanInput<'_>, object: &ObjectRef, observed: &ObservedObject) -> Option<Blocker> {
+    if input.options.reissue == Reissue::Allowed {
+        return None;
+    }
+    let index = observed.annotations.get(INDEX_ANNOTATION).and_then(|annotation| Index::parse(annotation).ok())?;
+    let living: Vec<String> = index
+        .holders
+        .iter()
+        .flat_map(|(holder, chain)| chain.generations.iter().map(move |generation| (holder, generation)))
+        .filter_map(|(holder, generation)| {
+            let expires = generation.expires.filter(|expires| *expires > input.now)?;
+            Some(format!("generation {} of holder `{holder}` until {expires}", generation.n))
+        })
+        .collect();
+    (!living.is_empty()).then(|| Blocker {
+        kind: BlockerKind::CredentialHeldElsewhere,
+        message: format!("{object} left the profile and still has living credentials: {}", living.join(", ")),
+        hint: Some("pass `--reissue` to delete it all the same, or wait until they have expired".to_owned()),
+    })
 }
 
 /// Returns all grants of the cluster, selected or not: they stand next to each other.

@@ -10,19 +10,23 @@ use crate::failure::ApiFailure;
 use crate::inventory::Rule;
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef};
-use crate::step::{Mint, Step};
+use crate::step::Step;
 
 /// Something that is tried without effect before the first write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// The write of the step at this position, with `dryRun=All`.
     Write(usize),
-    /// Whether tokens of this ServiceAccount may be requested.
-    RequestToken {
+    /// Whether something may be done to an object; asked for, not tried.
+    Right {
         /// The profile.
         profile: ProfileName,
-        /// The ServiceAccount.
-        service_account: ObjectRef,
+        /// The verb.
+        verb: &'static str,
+        /// The subresource.
+        subresource: Option<&'static str>,
+        /// The object; an empty name stands for all of its kind in the namespace.
+        object: ObjectRef,
     },
     /// Whether an anchor may be created in this namespace, with `dryRun=All`.
     CreateAnchor {
@@ -46,22 +50,33 @@ pub enum ProbeResult {
     NamespaceAbsent(String),
 }
 
-/// Returns the probes of everything that minting needs; the writes are probed one by one.
+/// Returns the probes of everything that credentials need; the writes are probed one by one.
 pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
-    let mints = plan.steps.iter().filter_map(|step| match step {
-        Step::Mint(mint) => Some(&**mint),
-        _ => None,
-    });
-    mints
-        .flat_map(|mint: &Mint| {
-            let profile = mint.profile.clone();
-            let namespace = mint.service_account.namespace.clone().unwrap_or_default();
-            [
-                Probe::RequestToken { profile: profile.clone(), service_account: mint.service_account.clone() },
-                Probe::CreateAnchor { profile, namespace },
-            ]
+    plan.steps
+        .iter()
+        .flat_map(|step| match step {
+            Step::Mint(mint) => {
+                let (profile, account) = (&mint.profile, &mint.service_account);
+                let namespace = account.namespace.clone().unwrap_or_default();
+                let anchors = ObjectRef::namespaced(Kind::Secret, &namespace, "");
+                vec![
+                    right(profile, "create", Some("token"), account.clone()),
+                    right(profile, "patch", None, account.clone()),
+                    right(profile, "delete", None, anchors),
+                    Probe::CreateAnchor { profile: profile.clone(), namespace },
+                ]
+            }
+            Step::Publish(publish) => {
+                let account = publish.record.as_ref().map(|(account, _)| account.clone());
+                account.into_iter().map(|account| right(&publish.profile, "patch", None, account)).collect()
+            }
+            Step::Create(_) | Step::Update(_) | Step::Delete(_) => vec![],
         })
         .collect()
+}
+
+fn right(profile: &ProfileName, verb: &'static str, subresource: Option<&'static str>, object: ObjectRef) -> Probe {
+    Probe::Right { profile: profile.clone(), verb, subresource, object }
 }
 
 /// Adds what the probes found to a plan.
@@ -74,7 +89,7 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
         match result {
             ProbeResult::Allowed => {
                 // A review is answered to everybody; only a write that would pass proves a right to write.
-                may_write_something |= !matches!(probe, Probe::RequestToken { .. });
+                may_write_something |= !matches!(probe, Probe::Right { .. });
             }
             ProbeResult::NamespaceAbsent(namespace) => {
                 unchecked.insert(format!(
@@ -145,8 +160,12 @@ impl ClusterPlan {
 fn subject_of(probe: &Probe, plan: &ClusterPlan) -> String {
     match probe {
         Probe::Write(position) => plan.steps[*position].to_string(),
-        Probe::RequestToken { profile, service_account } => {
-            format!("create `serviceaccounts/token` of {service_account} for `{profile}`")
+        Probe::Right { profile, verb, subresource, object } => {
+            let subresource = subresource.map(|name| format!("/{name}")).unwrap_or_default();
+            let resource = format!("{}{subresource}", object.kind.resource());
+            let namespace = object.namespace.as_deref().unwrap_or_default();
+            let name = if object.name.is_empty() { String::new() } else { format!(" `{}`", object.name) };
+            format!("{verb} `{resource}`{name} in namespace `{namespace}` for `{profile}`")
         }
         Probe::CreateAnchor { profile, namespace } => {
             format!("create an anchor Secret in namespace `{namespace}` for `{profile}`")
@@ -172,7 +191,14 @@ fn terminating(failure: &ApiFailure) -> bool {
 
 /// Whether a 403 comes from the authorizer and not from admission, which names itself otherwise.
 fn is_plain(failure: &ApiFailure) -> bool {
-    failure.status().is_some_and(|status| status.message.contains(" cannot "))
+    failure.status().is_some_and(|status| {
+        // `… is forbidden: User "x" cannot create resource "roles" in API group "…"`; a webhook's own
+        // words may say anything after its name.
+        !status.message.contains("admission webhook")
+            && status.message.contains("User \"")
+            && status.message.contains(" cannot ")
+            && status.message.contains(" resource \"")
+    })
 }
 
 fn no_dry_run(failure: &ApiFailure) -> bool {

@@ -189,12 +189,14 @@ fn change(step: &Step, paths: &GrantPaths) -> Change {
             profile: Some(mint.profile.to_string()),
             generation: Some(mint.generation),
             reason: Some(mint.reason.as_str()),
+            fields: spent(&mint.spent),
             files,
             ..empty(Action::Mint)
         },
         Step::Publish(publish) => Change {
             profile: Some(publish.profile.to_string()),
-            generation: Some(publish.credential.facts.generation),
+            generation: publish.candidates.first().map(|credential| credential.facts.generation),
+            fields: publish.changes.clone(),
             files,
             ..empty(Action::Write)
         },
@@ -225,6 +227,14 @@ fn on(action: Action, object: &ObjectRef) -> Change {
         name: Some(object.name.clone()),
         ..empty(action)
     }
+}
+
+fn spent(generations: &[u64]) -> Vec<FieldDiff> {
+    if generations.is_empty() {
+        return vec![];
+    }
+    let removed = generations.iter().map(|number| format!("generation {number}, expired or never published")).collect();
+    vec![FieldDiff { field: "generations".to_owned(), removed, added: vec![] }]
 }
 
 fn created(content: &Content) -> Vec<FieldDiff> {

@@ -11,7 +11,7 @@ pub use build::{GrantPaths, ReportHead};
 pub use model::{
     Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
 };
-pub use text::{failures, plan_text, summary_line};
+pub use text::{Failures, failures, plan_text, summary_line};
 
 #[cfg(test)]
 mod tests;

@@ -113,13 +113,24 @@ fn failures_name_cluster_step_cause_and_command() {
     let mut clusters: Vec<_> = (0..12).map(|number| cluster(&format!("c{number}"), State::Changed)).collect();
     clusters.push(failed("prod-eu", 3, "request token", "no answer within 10s"));
     clusters.push(failed("edge-07", 0, "read current access objects", "it is signed by an unknown authority"));
-    let (message, lines, hint) = failures(&report(Command::Apply, clusters)).unwrap();
+    clusters.push(ClusterReport {
+        blockers: vec![Blocker {
+            kind: BlockerKind::CredentialHeldElsewhere,
+            message: "generation 1 is alive".into(),
+            hint: Some("pass `--reissue`".into()),
+        }],
+        ..cluster("stuck", State::Blocked)
+    });
+    let arguments = ["--holder ci".to_owned()];
+    let Failures { message, lines, hint } = failures(&report(Command::Apply, clusters), &arguments).unwrap();
     insta::assert_snapshot!(format!("{message}\n{}\n{}", lines.join("\n"), hint.unwrap()), @r"
-    2 failed of 14 clusters
+    2 failed, 1 blocked of 15 clusters
       prod-eu  step 3 of 4, request token: no answer within 10s
       edge-07  read current access objects: it is signed by an unknown authority
-    12 clusters are up to date; the others' files keep what they had
-    run `kubemint apply --cluster prod-eu --cluster edge-07`
+      stuck    blocked: generation 1 is alive
+                 pass `--reissue`
+    12 clusters are up to date
+    run `kubemint apply --holder ci --cluster prod-eu --cluster edge-07`
     ");
 }
 

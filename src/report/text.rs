@@ -111,7 +111,7 @@ fn write_change(out: &mut String, change: &Change) {
     };
     let _ = writeln!(out, "  {} {verb} {}{}", paint(style, sign), subject(change), suffix(change));
     for field in &change.fields {
-        let is_update = matches!(change.action, Action::Update | Action::Adopt);
+        let is_update = matches!(change.action, Action::Update | Action::Adopt | Action::Write);
         let name = if is_update { format!("{}: ", field.field) } else { String::new() };
         for line in &field.removed {
             let _ = writeln!(out, "      {}", paint(RED, &format!("- {name}{line}")));
@@ -181,16 +181,27 @@ pub fn summary_line(report: &Report) -> String {
     format!("{}: {}", count(clusters, "cluster"), parts.join(", "))
 }
 
-/// Returns what to print as an error about the clusters that did not make it, and the command that
-/// runs just those; nothing if all did.
-pub fn failures(report: &Report) -> Option<(String, Vec<String>, Option<String>)> {
+/// What to print as an error about the clusters that did not make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failures {
+    /// What failed.
+    pub message: String,
+    /// One line for each cluster, with its hints below, and one about the others.
+    pub lines: Vec<String>,
+    /// The command that runs just the clusters for which that may help.
+    pub hint: Option<String>,
+}
+
+/// Returns what to print about the clusters that did not make it; nothing if all did.
+///
+/// `arguments` are what the command was given beside the selection of clusters, so that it can be
+/// repeated as it was meant: without the holder, it would act as another.
+pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     /// Failed clusters that are listed; a report has them all.
     const MOST: usize = 20;
-    let sick: Vec<&ClusterReport> = report
-        .clusters
-        .iter()
-        .filter(|cluster| matches!(cluster.state, State::Failed | State::Blocked | State::NotStarted))
-        .collect();
+    let is_sick =
+        |cluster: &&ClusterReport| matches!(cluster.state, State::Failed | State::Blocked | State::NotStarted);
+    let sick: Vec<&ClusterReport> = report.clusters.iter().filter(is_sick).collect();
     if sick.is_empty() {
         return None;
     }
@@ -200,31 +211,40 @@ pub fn failures(report: &Report) -> Option<(String, Vec<String>, Option<String>)
         kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     let message = format!("{} of {}", kinds.join(", "), count(clusters, "cluster"));
     let width = sick.iter().take(MOST).map(|cluster| cluster.name.as_str().chars().count()).max().unwrap_or(0);
-    let mut lines: Vec<String> = sick
-        .iter()
-        .take(MOST)
-        .map(|cluster| format!("  {:width$}  {}", cluster.name.as_str(), reason(cluster)))
-        .collect();
+    let mut lines = vec![];
+    for cluster in sick.iter().take(MOST) {
+        lines.push(format!("  {:width$}  {}", cluster.name.as_str(), reason(cluster)));
+        lines.extend(hints(cluster).into_iter().map(|hint| format!("  {:width$}    {hint}", "")));
+    }
     if sick.len() > MOST {
         lines.push(format!("  … and {} more; `-o json` lists them all", sick.len() - MOST));
     }
-    let fine = unchanged + changed;
-    let rest = match report.command {
-        Command::Apply => format!(
-            "{} {} up to date; the others' files keep what they had",
-            count(fine, "cluster"),
-            if fine == 1 { "is" } else { "are" }
-        ),
-        Command::Plan => format!("{} could be planned", count(fine + pending, "cluster")),
-    };
-    lines.push(rest);
+    lines.push(match report.command {
+        Command::Apply => {
+            let fine = unchanged + changed;
+            format!("{} {} up to date", count(fine, "cluster"), if fine == 1 { "is" } else { "are" })
+        }
+        Command::Plan => format!("{} could be planned", count(unchanged + changed + pending, "cluster")),
+    });
+    // What is blocked is blocked again until somebody does something about it.
+    let again: Vec<&str> =
+        sick.iter().filter(|cluster| cluster.state != State::Blocked).map(|cluster| cluster.name.as_str()).collect();
     let command = match report.command {
         Command::Plan => "plan",
         Command::Apply => "apply",
     };
-    let selection: String = sick.iter().take(MOST).map(|cluster| format!(" --cluster {}", cluster.name)).collect();
-    let hint = (sick.len() <= MOST).then(|| format!("run `kubemint {command}{selection}`"));
-    Some((message, lines, hint))
+    let selection: String = again.iter().map(|name| format!(" --cluster {name}")).collect();
+    let arguments: String = arguments.iter().map(|argument| format!(" {argument}")).collect();
+    let hint =
+        (!again.is_empty() && again.len() <= MOST).then(|| format!("run `kubemint {command}{arguments}{selection}`"));
+    Some(Failures { message, lines, hint })
+}
+
+fn hints(cluster: &ClusterReport) -> Vec<String> {
+    let blockers = cluster.blockers.iter().filter_map(|blocker| blocker.hint.clone());
+    let mut hints: Vec<String> = cluster.error.iter().filter_map(|error| error.hint.clone()).chain(blockers).collect();
+    hints.dedup();
+    hints
 }
 
 fn reason(cluster: &ClusterReport) -> String {

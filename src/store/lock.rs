@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,9 @@ pub enum LockError {
 struct Owner {
     program: String,
     host: String,
+    machine: String,
     boot: String,
+    pid_namespace: String,
     pid: u32,
     started: String,
 }
@@ -64,6 +66,10 @@ struct Owner {
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
+    /// Device and inode of the file that the lock is a link to.
+    identity: (u64, u64),
+    /// Open, so that its inode is not given to the next lock while this one lives.
+    _file: File,
 }
 
 impl Lock {
@@ -85,38 +91,82 @@ impl Lock {
             .tempfile_in(directory)
             .map_err(create_error)?;
         candidate.write_all(&content).map_err(create_error)?;
-        let start = Instant::now();
-        let mut waits = ExponentialBuilder::default()
+        let metadata = candidate.as_file().metadata().map_err(create_error)?;
+        let identity = (metadata.dev(), metadata.ino());
+        let mut patience = Patience::new();
+        loop {
+            match fs::hard_link(candidate.path(), &lock) {
+                Ok(()) => return Ok(Self { path: lock, identity, _file: candidate.into_file() }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(create_error(source)),
+            }
+            patience.wait_or_break(file, &lock, break_lock)?;
+        }
+    }
+
+    /// Waits until nobody holds the lock of a file, as long as taking it would.
+    ///
+    /// # Errors
+    ///
+    /// If it is still held then.
+    pub fn wait_until_free(file: &Path, break_lock: BreakLock) -> Result<(), LockError> {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = PathBuf::from(name);
+        let mut patience = Patience::new();
+        while fs::symlink_metadata(&lock).is_ok() {
+            patience.wait_or_break(file, &lock, break_lock)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the lock is still the one that was taken: somebody may have broken it.
+    pub fn is_held(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+    }
+}
+
+/// Waiting for a lock that somebody else holds.
+struct Patience {
+    start: Instant,
+    waits: backon::ExponentialBackoff,
+}
+
+impl Patience {
+    fn new() -> Self {
+        let waits = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(2))
             .with_max_delay(Duration::from_millis(200))
             .without_max_times()
             .with_jitter()
             .build();
-        loop {
-            match fs::hard_link(candidate.path(), &lock) {
-                Ok(()) => return Ok(Self { path: lock }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(create_error(source)),
-            }
-            let found = fs::read(&lock).unwrap_or_default();
-            let owner: Option<Owner> = serde_json::from_slice(&found).ok();
-            let patience_over = start.elapsed() >= PATIENCE;
-            let is_dead = owner.as_ref().is_some_and(Owner::is_dead);
-            if is_dead || (patience_over && break_lock == BreakLock::AfterWaiting) {
-                remove_if_still(&lock, &found).map_err(create_error)?;
-                continue;
-            }
-            if patience_over {
-                return Err(held(file, lock, owner));
-            }
-            // A lock file cannot be waited for otherwise: kubectl's has no owner to ask.
-            std::thread::sleep(waits.next().unwrap_or(PATIENCE));
+        Self { start: Instant::now(), waits }
+    }
+
+    /// Waits a little, or removes a lock that is dead or may be broken.
+    fn wait_or_break(&mut self, file: &Path, lock: &Path, break_lock: BreakLock) -> Result<(), LockError> {
+        let found = fs::read(lock).unwrap_or_default();
+        let owner: Option<Owner> = serde_json::from_slice(&found).ok();
+        let is_over = self.start.elapsed() >= PATIENCE;
+        let is_dead = owner.as_ref().is_some_and(Owner::is_dead);
+        if is_dead || (is_over && break_lock == BreakLock::AfterWaiting) {
+            return remove_if_still(lock, &found).map_err(|source| LockError::Create { lock: lock.to_owned(), source });
         }
+        if is_over {
+            return Err(held(file, lock.to_owned(), owner));
+        }
+        // A lock file cannot be waited for otherwise: kubectl's has no owner to ask.
+        std::thread::sleep(self.waits.next().unwrap_or(PATIENCE));
+        Ok(())
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // Somebody may have broken it, and a third may hold the lock of that name now.
+        if !self.is_held() {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(lock = %self.path.display(), %error, "cannot remove a lock");
         }
@@ -164,7 +214,11 @@ impl Owner {
         Self {
             program: "kubemint".to_owned(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            boot: boot_id(),
+            machine: read_line("/etc/machine-id"),
+            boot: read_line("/proc/sys/kernel/random/boot_id"),
+            pid_namespace: fs::read_link("/proc/self/ns/pid")
+                .map(|link| link.display().to_string())
+                .unwrap_or_default(),
             pid,
             started: start_time(pid).unwrap_or_default(),
         }
@@ -176,13 +230,23 @@ impl Owner {
         if self.program != this.program || self.host != this.host || self.boot.is_empty() {
             return false;
         }
-        // After a reboot no process of before is left; otherwise a pid may have been given out again.
-        self.boot != this.boot || start_time(self.pid).as_deref() != Some(self.started.as_str())
+        if self.boot != this.boot {
+            // After a reboot no process of before is left; but two machines may have one host name.
+            return !self.machine.is_empty() && self.machine == this.machine;
+        }
+        // A pid means nothing in another namespace, such as another container's.
+        if self.pid_namespace.is_empty() || self.pid_namespace != this.pid_namespace {
+            return false;
+        }
+        let is_gone = rustix::process::Pid::from_raw(self.pid.cast_signed())
+            .is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
+        // The pid may have been given out again.
+        is_gone || start_time(self.pid).is_some_and(|started| started != self.started)
     }
 }
 
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+fn read_line(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
 /// Returns when a process started, in ticks since boot: field 22 of `/proc/<pid>/stat` (proc(5)).
@@ -213,6 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn who_lost_the_lock_leaves_the_next_owners_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        let lost = Lock::take(&file, BreakLock::Never).unwrap();
+        fs::remove_file(lock_of(&file)).unwrap();
+        let next = Lock::take(&file, BreakLock::Never).unwrap();
+        assert!(!lost.is_held() && next.is_held());
+        drop(lost);
+        assert!(next.is_held());
+    }
+
+    #[test]
     fn a_dead_lock_of_ours_is_broken() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config");
@@ -226,7 +302,11 @@ mod tests {
         let this = Owner::this_process();
         assert!(!this.is_dead());
         assert!(!Owner { host: "elsewhere".into(), started: "1".into(), ..this.clone() }.is_dead());
-        assert!(Owner { boot: "earlier".into(), ..this }.is_dead());
+        assert!(!Owner { pid_namespace: "other".into(), pid: 1, started: "1".into(), ..this.clone() }.is_dead());
+        let machine = "the same".to_owned();
+        let rebooted = Owner { boot: "earlier".into(), machine: this.machine.clone(), ..this.clone() };
+        assert_eq!(rebooted.is_dead(), !this.machine.is_empty());
+        assert!(!Owner { boot: "earlier".into(), machine, ..this }.is_dead(), "another machine of that name");
     }
 
     #[test]

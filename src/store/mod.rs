@@ -50,12 +50,20 @@ pub enum StoreError {
     },
 }
 
-/// Reads a file; nothing if it does not exist.
+/// The largest file that is read: kubeconfigs of 10,000 clusters have 25 MB.
+const LARGEST_FILE: u64 = 256 * 1024 * 1024;
+
+/// Reads a regular file; nothing if it does not exist.
 ///
 /// # Errors
 ///
-/// If it exists and cannot be read.
+/// If it exists and cannot be read, or is something else, such as a pipe that would never end.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let is_usable = |metadata: &fs::Metadata| metadata.is_file() && metadata.len() <= LARGEST_FILE;
+    if fs::metadata(path).is_ok_and(|metadata| !is_usable(&metadata)) {
+        let source = io::Error::other("it is not a regular file of at most 256 MiB");
+        return Err(StoreError::Read { path: path.to_owned(), source });
+    }
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -74,8 +82,8 @@ pub enum Written {
 
 /// Replaces the content of a file by what `edit` makes of it.
 ///
-/// Missing directories are made with mode 0700, a new file with 0600; an existing file keeps its
-/// owner and its mode, without the bits for others.
+/// Missing directories are made with mode 0700. The file gets mode 0600, whatever it had, because it
+/// now holds tokens; an existing one keeps its owner.
 ///
 /// # Errors
 ///
@@ -92,17 +100,22 @@ where
     let directory = target.parent().unwrap_or(Path::new("/"));
     let write_error = |source| StoreError::Write { path: target.clone(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(write_error)?;
-    // kubectl locks the name it was given; through a symlink that is another name than the target's.
-    let _lock = Lock::take(path, break_lock)?;
-    let before = read(&target)?;
+    // Who writes through a symlink locks its name, who writes the file itself locks that one's. They
+    // are taken in sorted order, as client-go does with several files.
+    let mut names = vec![path.to_owned(), target.clone()];
+    names.sort();
+    names.dedup();
+    let locks = names.iter().map(|name| Lock::take(name, break_lock)).collect::<Result<Vec<_>, _>>()?;
+    // The stamp comes first: a writer without the lock, who is done after it was taken, is noticed.
     let stamp = Stamp::of(&target);
+    let before = read(&target)?;
     let after =
         edit(before.as_deref()).map_err(|source| StoreError::Edit { path: path.to_owned(), source: source.into() })?;
     if before.as_deref() == Some(after.as_slice()) {
         return Ok(Written::Unchanged);
     }
     let temporary = write_temporary(directory, &target, &after).map_err(write_error)?;
-    if Stamp::of(&target) != stamp {
+    if Stamp::of(&target) != stamp || !locks.iter().all(Lock::is_held) {
         return Err(StoreError::Changed { path: path.to_owned() });
     }
     temporary.persist(&target).map_err(|error| write_error(error.error))?;
@@ -121,8 +134,6 @@ fn write_temporary(directory: &Path, target: &Path, content: &[u8]) -> io::Resul
         if (metadata.uid(), metadata.gid()) != (own.uid(), own.gid()) {
             std::os::unix::fs::fchown(temporary.as_file(), Some(metadata.uid()), Some(metadata.gid()))?;
         }
-        let mode = metadata.permissions().mode() & 0o770;
-        temporary.as_file().set_permissions(Permissions::from_mode(mode | 0o600))?;
     }
     temporary.as_file().sync_all()?;
     Ok(temporary)
@@ -137,6 +148,36 @@ impl Stamp {
         let metadata = fs::metadata(path).ok();
         Self(metadata.map(|metadata| (metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())))
     }
+}
+
+/// Checks, without writing anything, that a file could be replaced: nobody has left its lock behind,
+/// and its directory can be written.
+///
+/// # Errors
+///
+/// If not.
+pub fn check_replaceable(path: &Path, break_lock: BreakLock) -> Result<(), StoreError> {
+    use rustix::fs::{Access, access};
+    let target = resolve(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
+    for name in [path, &target] {
+        Lock::wait_until_free(name, break_lock)?;
+    }
+    let existing = target.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("/"));
+    access(existing, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| StoreError::Write { path: path.to_owned(), source: error.into() })
+}
+
+/// Returns what identifies the file behind a path, so that two paths to one file are noticed.
+///
+/// # Errors
+///
+/// If its links cannot be followed.
+pub fn identity(path: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |source| StoreError::Read { path: path.to_owned(), source };
+    let target = resolve(path).map_err(failed)?;
+    let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else { return Ok(target) };
+    // A directory that does not exist yet is no link to another.
+    Ok(directory.canonicalize().unwrap_or_else(|_| directory.to_owned()).join(name))
 }
 
 /// Follows symlinks, also to a target that does not exist yet.
@@ -201,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_file_keeps_its_mode_but_not_for_others() {
+    fn an_existing_file_becomes_private() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");
         put(&path, "x");
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         put(&path, "y");
-        assert_eq!(mode(&path), 0o640);
+        assert_eq!(mode(&path), 0o600);
     }
 
     #[test]
@@ -232,5 +273,23 @@ mod tests {
             Ok::<_, Infallible>(b"y".to_vec())
         });
         assert!(matches!(error, Err(StoreError::Changed { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn both_names_of_a_file_are_locked() {
+        let directory = tempfile::tempdir().unwrap();
+        let (link, target) = (directory.path().join("link"), directory.path().join("target"));
+        symlink("target", &link).unwrap();
+        update(&link, BreakLock::Never, |_| {
+            assert!(directory.path().join("target.lock").exists() && directory.path().join("link.lock").exists());
+            Ok::<_, Infallible>(b"x".to_vec())
+        })
+        .unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["link", "target"]);
+        let _other = Lock::take(&target, BreakLock::Never).unwrap();
+        assert!(!directory.path().join("link.lock").exists());
     }
 }

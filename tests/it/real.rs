@@ -61,6 +61,11 @@ on_real!(
     a_new_output_never_mints,
     a_changed_token_policy_mints,
     what_asks_to_be_left_alone_is_left_alone,
+    a_changed_endpoint_is_proven_first,
+    a_damaged_token_never_replaces_a_whole_one,
+    another_holders_credential_is_not_overwritten,
+    a_renamed_service_account_needs_consent,
+    a_forged_index_deletes_nothing,
     the_server_answers_a_create_of_something_that_exists,
 );
 
@@ -68,6 +73,13 @@ on_real!(
 fn a_shortened_lifetime_is_noticed() {
     if let Some(cluster) = shared(1) {
         scenarios::a_shortened_lifetime_is_noticed(&cluster);
+    }
+}
+
+#[test]
+fn the_right_to_write_the_index_is_checked() {
+    if let Some(cluster) = shared(1) {
+        scenarios::the_right_to_write_the_index_is_checked(&cluster);
     }
 }
 

@@ -448,3 +448,137 @@ pub(crate) fn the_server_answers_a_create_of_something_that_exists(cluster: &Tes
     let applied = admin.apply(&format!("{RBAC}/clusterroles/appeared"), "kubemint", Force::No, &role);
     assert!(applied.is_ok(), "an apply merges into it unasked");
 }
+
+/// An endpoint that does not work is not written over one that does, and the plan shows the change.
+pub(crate) fn a_changed_endpoint_is_proven_first(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("endpoint", &simple("\"get\""));
+    machine.expect(0, &["apply", "--yes"]);
+    let before = machine.read(&output(cluster));
+    let text = machine.read("clusters.toml");
+    let broken = text.replace("labels = {", "consumer.server = \"https://127.0.0.1:1\"\nlabels = {");
+    machine.write("clusters.toml", &broken);
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
+    let fields = &report["clusters"][0]["changes"][0]["fields"];
+    assert_eq!(fields[0], json!({"field": "server", "removed": [cluster.server], "added": ["https://127.0.0.1:1"]}));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
+    assert!(report["clusters"][0]["error"]["doing"].as_str().unwrap().contains("verify"), "{report:#}");
+    assert_eq!(machine.read(&output(cluster)), before);
+}
+
+/// A token that was damaged where it was kept never replaces a whole one.
+pub(crate) fn a_damaged_token_never_replaces_a_whole_one(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let two = format!("{}[[outputs]]\npath = \"second.kubeconfig\"\n", simple("\"get\""));
+    machine.inventory("damage", &two);
+    machine.expect(0, &["apply", "--yes"]);
+    let token = machine.token(&output(cluster));
+    // Its claims are still readable; only the signature is wrong.
+    let (claims, signature) = token.rsplit_once('.').unwrap();
+    let damaged = format!("{claims}.{}", signature.chars().rev().collect::<String>());
+    let file = output(cluster);
+    machine.write(&file, &machine.read(&file).replace(&token, &damaged));
+    machine.expect(0, &["apply", "--yes"]);
+    assert_eq!(machine.token(&file), token, "the good one was copied back");
+    assert_eq!(machine.token("second.kubeconfig"), token);
+}
+
+/// Another holder's living credential is not overwritten without consent.
+pub(crate) fn another_holders_credential_is_not_overwritten(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("overwrite", &simple("\"get\""));
+    machine.expect(0, &["apply", "--yes"]);
+    let before = machine.read(&output(cluster));
+    let report = machine.kubemint(&["apply", "--yes", "--holder", "ci", "-o", "json"]).exits(5).report();
+    let message = report["clusters"][0]["blockers"][0]["message"].as_str().unwrap();
+    assert!(message.contains("generation 1 of holder `default`"), "{message}");
+    assert_eq!(machine.read(&output(cluster)), before);
+}
+
+/// A ServiceAccount that leaves a profile is not deleted under those who use its credentials.
+pub(crate) fn a_renamed_service_account_needs_consent(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("rename", &simple("\"get\""));
+    machine.expect(0, &["apply", "--yes"]);
+    let token = machine.token(&output(cluster));
+    let renamed = simple("\"get\"").replace("[profiles.reader]\n", "[profiles.reader]\nservice-account = \"moved\"\n");
+    machine.inventory("rename", &renamed);
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    let message = report["clusters"][0]["blockers"][0]["message"].as_str().unwrap();
+    assert!(message.contains("ServiceAccount `rename/reader` left the profile"), "{message}");
+    assert!(can_i(&machine.admin(0), &token, "get", "pods", "default"), "the old credential still works");
+    let report = machine.kubemint(&["apply", "--yes", "--reissue", "-o", "json"]).exits(0).report();
+    let all = changes(&report, 0);
+    assert_eq!(all.last().unwrap(), "delete ServiceAccount rename/reader", "after its successor is published: {all:?}");
+    assert!(can_i(&machine.admin(0), &machine.token(&output(cluster)), "get", "pods", "default"));
+}
+
+/// The index is an annotation: nothing is deleted on its word.
+pub(crate) fn a_forged_index_deletes_nothing(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("forged", &simple("\"get\""));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let victim = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "victim"}, "type": "Opaque"});
+    admin.create("/api/v1/namespaces/forged/secrets", &victim).unwrap();
+    let account = "/api/v1/namespaces/forged/serviceaccounts/reader";
+    let annotation = &admin.get(account).unwrap()["metadata"]["annotations"]["kubemint.dev/credentials"];
+    let mut index: Value = serde_json::from_str(annotation.as_str().unwrap()).unwrap();
+    let generations = index["holders"]["default"]["generations"].as_array_mut().unwrap();
+    let mut forged = generations[0].clone();
+    for recorded in ["anchor-uid", "issued", "expires", "jti"] {
+        forged.as_object_mut().unwrap().remove(recorded);
+    }
+    (forged["n"], forged["anchor"], forged["claimed-at"]) = (json!(0), json!("victim"), json!("2020-01-01T00:00:00Z"));
+    generations.insert(0, forged);
+    let patch = json!({"metadata": {"annotations": {"kubemint.dev/credentials": index.to_string()}}});
+    admin.merge_patch(account, &patch).unwrap();
+    let longer = simple("\"get\"").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"30m\" }\n");
+    machine.inventory("forged", &longer);
+    let planned = machine.kubemint(&["plan"]).exits(0);
+    assert!(planned.stdout.contains("generation 0, expired or never published"), "{}", planned.stdout);
+    machine.expect(0, &["apply", "--yes"]);
+    assert!(admin.get("/api/v1/namespaces/forged/secrets/victim").is_ok());
+
+    // And what a revocation suspended is not issued.
+    let annotation = &admin.get(account).unwrap()["metadata"]["annotations"]["kubemint.dev/credentials"];
+    let mut index: Value = serde_json::from_str(annotation.as_str().unwrap()).unwrap();
+    index["suspended"] = json!(true);
+    let patch = json!({"metadata": {"annotations": {"kubemint.dev/credentials": index.to_string()}}});
+    admin.merge_patch(account, &patch).unwrap();
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "suspended");
+}
+
+/// An admin who may do everything but write the index is stopped before the first write. On a cluster
+/// of its own: other scenarios give the same identity more.
+pub(crate) fn the_right_to_write_the_index_is_checked(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::LimitedAdmin);
+    let admin = machine.admin(0);
+    let namespace = json!({"metadata": {"name": "indexless"}});
+    admin.create("/api/v1/namespaces", &namespace).unwrap();
+    // The rights of an admin, in one namespace, but for `patch` on ServiceAccounts.
+    let role = json!({"metadata": {"name": "indexless"}, "rules": [
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["secrets", "serviceaccounts/token"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list", "create", "delete"]},
+    ]});
+    admin.create(&format!("{RBAC}/clusterroles"), &role).unwrap();
+    let binding = json!({
+        "metadata": {"name": "indexless"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "indexless"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "limited-admin"}],
+    });
+    admin.create(&format!("{RBAC}/clusterrolebindings"), &binding).unwrap();
+    machine.inventory("indexless", &simple("\"get\""));
+    let run = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5);
+    let limited = run.report();
+    let blockers = limited["clusters"][0]["blockers"].to_string();
+    assert!(
+        blockers.contains("patch `serviceaccounts` `reader` in namespace `indexless`"),
+        "{blockers}\n{}",
+        run.stderr
+    );
+    assert!(versions(&admin, "indexless").is_empty(), "nothing was written");
+}

@@ -35,6 +35,12 @@ on_simulated!(
     a_new_output_never_mints,
     a_changed_token_policy_mints,
     what_asks_to_be_left_alone_is_left_alone,
+    a_changed_endpoint_is_proven_first,
+    a_damaged_token_never_replaces_a_whole_one,
+    another_holders_credential_is_not_overwritten,
+    a_renamed_service_account_needs_consent,
+    a_forged_index_deletes_nothing,
+    the_right_to_write_the_index_is_checked,
     the_server_answers_a_create_of_something_that_exists,
 );
 

@@ -129,13 +129,18 @@ impl AdminFiles {
     }
 }
 
+/// Certificates, keys and tokens have some kilobytes.
+const LARGEST_PART: u64 = 1024 * 1024;
 /// Kubeconfigs of 10,000 clusters have 22 MB.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 
 fn read_bounded(path: &Path) -> Result<String, AdminError> {
     let unreadable = |cause: String| AdminError::Unreadable { path: path.to_owned(), cause };
-    let size = std::fs::metadata(path).map_err(|error| unreadable(describe_io(&error)))?.len();
-    if size > LARGEST_FILE {
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(describe_io(&error)))?;
+    if !metadata.is_file() {
+        return Err(unreadable("it is not a regular file".to_owned()));
+    }
+    if metadata.len() > LARGEST_FILE {
         return Err(unreadable("it is larger than 256 MiB".to_owned()));
     }
     std::fs::read_to_string(path).map_err(|error| unreadable(describe_io(&error)))
@@ -308,6 +313,9 @@ impl AdminFile {
     /// Reads a file that the kubeconfig names, relative to the kubeconfig.
     fn read_file(&self, file: &str, field: &str) -> Result<Vec<u8>, String> {
         let path = self.directory.join(file);
+        if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file() || metadata.len() > LARGEST_PART) {
+            return Err(format!("`{field}` `{}` is not a regular file of at most 1 MiB", path.display()));
+        }
         std::fs::read(&path)
             .map_err(|error| format!("cannot read `{field}` `{}`: {}", path.display(), describe_io(&error)))
     }

@@ -90,8 +90,8 @@ pub enum Decision {
     NoOutput,
     /// The outputs hold, or will hold, this credential.
     Publish {
-        /// The position of the output that holds it.
-        from: usize,
+        /// The positions of the outputs that hold it; what they hold may differ, if one is damaged.
+        from: Vec<usize>,
         /// Its number.
         generation: u64,
         /// Whether the index still has to learn that it was published.
@@ -105,8 +105,9 @@ pub enum Decision {
         generation: u64,
         /// Why.
         reason: MintReason,
-        /// Claims that were never published and are too old to be in flight.
-        orphans: Vec<u64>,
+        /// Generations that leave the index: expired ones, and claims that were never published and
+        /// are too old to be in flight.
+        spent: Vec<u64>,
     },
     /// A living credential exists that no output here holds; superseding it needs consent.
     Withheld {
@@ -122,55 +123,58 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
     if input.outputs.is_empty() {
         return Decision::NoOutput;
     }
-    let mint = |reason| Decision::Mint { generation: next_number(input), reason, orphans: orphans(input) };
+    let mint = |reason| Decision::Mint { generation: next_number(input), reason, spent: spent(input) };
     let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
 
     // The newest generation that was published: recorded, or found whole in an output.
     let current = generations
         .iter()
-        .filter(|generation| generation.is_recorded() || holder_of(input, generation).is_some())
+        .filter(|generation| generation.is_recorded() || !holders_of(input, generation).is_empty())
         .max_by_key(|generation| generation.n);
     let Some(current) = current else {
         let lost = input.outputs.iter().flatten().next().is_some();
         return mint(if lost { MintReason::Revoked } else { MintReason::First });
     };
-    let held = holder_of(input, current);
+    let held = holders_of(input, current);
     if !is_anchored(input, current) {
         return mint(MintReason::Revoked);
     }
-    let expires = held.map(|(_, stored)| stored.claims.expires).or(current.expires);
+    let expires = held.first().map(|(_, stored)| stored.claims.expires).or(current.expires);
     let expires = expires.expect("a current generation is recorded or held");
     if expires <= input.now {
         return mint(MintReason::Expired);
     }
+    // Whoever holds a living credential elsewhere is asked first, whatever the reason to mint.
+    let Some((_, stored)) = held.first() else {
+        return match input.reissue {
+            Reissue::Allowed => mint(MintReason::Reissue),
+            Reissue::Refused => Decision::Withheld { generation: current.n, expires },
+        };
+    };
     if current.policy != policy_fingerprint(input.policy) {
         return mint(MintReason::PolicyChanged);
     }
-    match held {
-        Some((from, stored)) => {
-            let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
-            if due <= input.now {
-                return mint(MintReason::Due);
-            }
-            Decision::Publish { from, generation: current.n, recorded: current.is_recorded(), due }
-        }
-        None if input.reissue == Reissue::Allowed => mint(MintReason::Reissue),
-        None => Decision::Withheld { generation: current.n, expires },
+    let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
+    if due <= input.now {
+        return mint(MintReason::Due);
     }
+    let from = held.iter().map(|(position, _)| *position).collect();
+    Decision::Publish { from, generation: current.n, recorded: current.is_recorded(), due }
 }
 
-/// Returns the first output that holds the whole, living token of a generation.
-fn holder_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Option<(usize, &'a StoredCredential)> {
+/// Returns the outputs that hold a living token of a generation, as far as its claims tell.
+fn holders_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(usize, &'a StoredCredential)> {
     let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else {
-        return None;
+        return vec![];
     };
-    input.outputs.iter().enumerate().find_map(|(position, stored)| {
+    let holders = input.outputs.iter().enumerate().filter_map(|(position, stored)| {
         let stored = stored.as_ref()?;
         let whole = stored.generation == generation.n
             && stored.claims.anchor_uid.as_deref() == Some(anchor_uid)
             && stored.claims.service_account_uid.as_deref() == input.service_account_uid;
         whole.then_some((position, stored))
-    })
+    });
+    holders.collect()
 }
 
 /// Whether the anchor still is the one that the generation's token is bound to.
@@ -189,15 +193,17 @@ fn next_number(input: &DecisionInput<'_>) -> u64 {
     claimed.max(stored.unwrap_or(1))
 }
 
-fn orphans(input: &DecisionInput<'_>) -> Vec<u64> {
+/// Returns the generations that are of no use to anybody any more.
+fn spent(input: &DecisionInput<'_>) -> Vec<u64> {
+    /// API servers accept a token for this long after it has expired.
+    const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
     let limit = SignedDuration::try_from(input.orphan_after).unwrap_or(SignedDuration::MAX);
+    let is_spent = |generation: &&Generation| match generation.expires {
+        Some(expires) => input.now.duration_since(expires) > LEEWAY,
+        None => holders_of(input, generation).is_empty() && input.now.duration_since(generation.claimed_at) > limit,
+    };
     let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
-    generations
-        .iter()
-        .filter(|generation| !generation.is_recorded() && holder_of(input, generation).is_none())
-        .filter(|generation| input.now.duration_since(generation.claimed_at) > limit)
-        .map(|generation| generation.n)
-        .collect()
+    generations.iter().filter(is_spent).map(|generation| generation.n).collect()
 }
 
 /// Returns when a token is due for renewal: issued + min(`renew_after` × life, life − `overlap`),

@@ -81,9 +81,10 @@ fn check(case: Case, expected: &str) {
     let actual = match decision {
         Decision::NoOutput => "no output".to_owned(),
         Decision::Publish { from, generation, recorded, .. } => {
-            format!("publish {generation} from {from}{}", if recorded { "" } else { ", record" })
+            let from: Vec<String> = from.iter().map(ToString::to_string).collect();
+            format!("publish {generation} from {}{}", from.join("+"), if recorded { "" } else { ", record" })
         }
-        Decision::Mint { generation, reason, orphans } => format!("mint {generation} {reason:?} {orphans:?}"),
+        Decision::Mint { generation, reason, spent } => format!("mint {generation} {reason:?} {spent:?}"),
         Decision::Withheld { generation, .. } => format!("withheld {generation}"),
     };
     assert_eq!(actual, expected);
@@ -119,6 +120,23 @@ fn an_output_with_an_older_generation_does_not_count() {
 fn a_living_credential_elsewhere_needs_consent() {
     check(case(vec![recorded(1)], vec![None]), "withheld 1");
     check(Case { reissue: Reissue::Allowed, ..case(vec![recorded(1)], vec![None]) }, "mint 2 Reissue []");
+}
+
+#[test]
+fn consent_is_needed_whatever_the_reason_to_mint() {
+    let other = TokenPolicy { ttl: Duration::from_secs(7200), ..policy() };
+    check(Case { policy: other, ..case(vec![recorded(1)], vec![None]) }, "withheld 1");
+}
+
+#[test]
+fn outputs_that_disagree_are_all_candidates() {
+    check(case(vec![recorded(1)], vec![stored(1), None, stored(1)]), "publish 1 from 0+2");
+}
+
+#[test]
+fn expired_generations_leave_the_index() {
+    let late = Case { now: HOUR + 120, ..case(vec![recorded(1), recorded(2)], vec![stored(2)]) };
+    check(late, "mint 3 Expired [1, 2]");
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let count: usize = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(1);
     let path = arguments.next().unwrap_or_else(|| "admin.yaml".to_owned());
-    let clusters = (1..=count).map(|number| ClusterOptions::named(&format!("real-{number}"))).collect();
+    let clusters = (1..=count).map(|number| ClusterOptions::named(format!("real-{number}"))).collect();
     let Some(plane) = ControlPlane::start(clusters) else { return Ok(()) };
     std::fs::write(&path, kubeconfig_yaml(&plane.test_clusters(), User::Admin))?;
     println!("{count} clusters; admin kubeconfig {path}; kubectl {}", kubectl_path()?.display());
