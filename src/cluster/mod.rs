@@ -2,7 +2,7 @@
 //!
 //! [`AdminFiles`] finds the admin credential, [`connect_admin`] makes a connection of it, [`Api`]
 //! sends requests with deadlines and retries. On top of that, one file per thing that is done:
-//! [`observe`], [`probe`], [`write`], [`issue`], [`verify`]. Requests to one cluster go one after
+//! [`observe`], [`probe`], [`mod@write`], [`issue`], [`verify`]. Requests to one cluster go one after
 //! another over one connection.
 
 mod admin;

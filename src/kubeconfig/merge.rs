@@ -53,18 +53,21 @@ pub enum MergeError {
 #[derive(Debug, Clone, Default)]
 pub struct FileOrder {
     ranks: HashMap<(List, String), usize>,
+    contexts: BTreeSet<String>,
 }
 
 impl FileOrder {
     /// Ranks the entries of a file in the given order.
     pub fn new<'a>(entries: impl IntoIterator<Item = &'a EntryNames>) -> Self {
         let mut ranks = HashMap::new();
+        let mut contexts = BTreeSet::new();
         for (rank, names) in entries.into_iter().enumerate() {
+            contexts.insert(names.context.clone());
             ranks.insert((List::Clusters, names.cluster.clone()), rank);
             ranks.insert((List::Users, names.user.clone()), rank);
             ranks.insert((List::Contexts, names.context.clone()), rank);
         }
-        Self { ranks }
+        Self { ranks, contexts }
     }
 }
 
@@ -132,8 +135,10 @@ pub fn merge(
         contexts.insert(&incoming.names.context);
         edits.extend(entries.into_edits());
     }
-    let only =
-        if contexts.len() == 1 && document.current_context().is_none() { contexts.first().copied() } else { None };
+    // Counting all that will ever be there, not only what has arrived: else the first to arrive would
+    // become current in a file of many.
+    let all = contexts.iter().copied().chain(order.contexts.iter().map(String::as_str)).collect::<BTreeSet<_>>();
+    let only = contexts.first().copied().filter(|_| all.len() == 1 && document.current_context().is_none());
     if let Some(current) = current.filter(|name| contexts.contains(name)).or(only)
         && document.current_context() != Some(current)
     {
@@ -189,6 +194,14 @@ mod tests {
         assert!(merged(Some(theirs), 1, 1).is_ok());
         assert_eq!(merged(Some(b""), 1, 1).unwrap_err(), MergeError::Shrunk);
         assert_eq!(merged(Some(b"users: []\n"), 1, 1).unwrap_err(), MergeError::Shrunk);
+    }
+
+    #[test]
+    fn the_first_of_many_to_arrive_does_not_become_current() {
+        let names = |context: &str| EntryNames { context: context.into(), ..incoming(1).names };
+        let order = FileOrder::new(&[names("x"), names("y")]);
+        let first = merge(None, &[incoming(1)], &order, 0, None).unwrap().content;
+        assert!(String::from_utf8(first).unwrap().contains("current-context: \"\"\n"));
     }
 
     #[test]

@@ -136,6 +136,34 @@ pub(crate) fn repairs_drift_and_names_who_is_overruled(cluster: &TestCluster) {
     machine.expect(0, &["plan", "--check"]);
 }
 
+/// A plan writes nothing, whatever it plans: not the creates, not the updates, not the deletes.
+pub(crate) fn a_plan_writes_nothing(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("plan", &full("\"plan-a\", \"plan-b\""));
+    machine.expect(0, &["plan"]);
+    let admin = machine.admin(0);
+    assert!(versions(&admin, "plan").is_empty());
+    machine.expect(0, &["apply", "--yes"]);
+    // Something to create, to update and to delete, a ServiceAccount among it.
+    let role = format!("{RBAC}/clusterroles/kubemint:plan:deployer");
+    admin.merge_patch(&role, &json!({"rules": []})).unwrap();
+    let changed = full("\"plan-a\"").replace(
+        "[profiles.deployer]\n",
+        "[profiles.deployer]\nservice-account = \"moved\"\ntoken = { ttl = \"30m\" }\n",
+    );
+    machine.inventory("plan", &changed);
+    let before = versions(&admin, "plan");
+    let files = machine.files();
+    for arguments in [&["plan", "--reissue"][..], &["plan", "--reissue", "-o", "json"], &["plan"], &["apply", "--yes"]]
+    {
+        let run = machine.kubemint(arguments);
+        let expected = if arguments.contains(&"--reissue") { 0 } else { 5 };
+        assert_eq!(run.code, expected, "{}\n{}", run.stdout, run.stderr);
+        assert_eq!(versions(&admin, "plan"), before, "{arguments:?} wrote something");
+        assert_eq!(machine.files(), files);
+    }
+}
+
 /// A namespace and a role that leave the profile really take the access away.
 pub(crate) fn narrowing_really_narrows(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);

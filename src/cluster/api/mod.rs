@@ -115,8 +115,16 @@ impl Request {
     }
 
     /// Asks for an effect-free run of admission and validation.
+    ///
+    /// A delete that has a body takes its options from there *and from nowhere else*: with `dryRun` in
+    /// the query it would really delete (apiserver `pkg/endpoints/handlers/delete.go`).
     #[must_use]
-    pub fn dry_run(self) -> Self {
+    pub fn dry_run(mut self) -> Self {
+        if self.method == http::Method::DELETE {
+            let options = self.body.get_or_insert_with(|| serde_json::json!({}));
+            options["dryRun"] = serde_json::json!(["All"]);
+            return self;
+        }
         self.query("dryRun", "All")
     }
 

@@ -45,6 +45,24 @@ async fn an_apply_is_sent_as_kubernetes_wants_it() {
     assert_eq!(result.unwrap().date.unwrap().to_string(), "2026-11-23T10:00:00Z");
 }
 
+#[tokio::test]
+async fn a_delete_is_tried_by_its_body_because_the_query_does_not_count() {
+    let (api, mut server) = mocked();
+    let serve = async {
+        let (request, reply) = server.next_request().await.unwrap();
+        assert_eq!(request.method(), http::Method::DELETE);
+        assert_eq!(request.uri(), "/api/v1/namespaces/x/serviceaccounts/y");
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body, json!({"preconditions": {"uid": "u"}, "dryRun": ["All"]}));
+        reply.send_response(answer(200, &json!({})));
+    };
+    let request = Request::delete("/api/v1/namespaces/x/serviceaccounts/y", json!({"preconditions": {"uid": "u"}}));
+    let request = request.dry_run();
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    assert!(result.is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_may_pass_is_repeated_and_retry_after_is_honoured() {
     let (api, mut server) = mocked();

@@ -1,9 +1,9 @@
 //! Editing a kubeconfig without touching what is not ours.
 //!
 //! No YAML library keeps comments, quoting, unknown fields and line ends of a whole file, so edits
-//! are spliced into the text at the granularity of list entries: [`index`] finds where each entry
-//! stands, [`splice`] decides which bytes change, [`render`] writes entries in the style of their
-//! neighbours, and [`check`] reads the result again and compares it with what was meant. What cannot
+//! are spliced into the text at the granularity of list entries: `index` finds where each entry
+//! stands, `splice` decides which bytes change, `render` writes entries in the style of their
+//! neighbours, and `check` reads the result again and compares it with what was meant. What cannot
 //! be edited without loss is refused. Pure: no I/O, no clock.
 
 mod check;

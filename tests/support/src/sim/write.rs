@@ -114,7 +114,9 @@ impl Write<'_> {
         }
         let live = self.live()?;
         self.check_preconditions(&live, &options["preconditions"])?;
-        let is_dry_run = self.request.is_dry_run() || options["dryRun"] == json!(["All"]);
+        // Where there is a body, the query does not count: apiserver pkg/endpoints/handlers/delete.go.
+        let is_dry_run =
+            if options.is_null() { self.request.is_dry_run() } else { options["dryRun"] == json!(["All"]) };
         let mut object = live.as_ref().clone();
         let is_kept = !validate::is_empty(&object["metadata"]["finalizers"]);
         if is_kept || *resource == NAMESPACES {
