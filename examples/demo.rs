@@ -72,10 +72,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let namespaces = tokio::runtime::Runtime::new()?.block_on(read_namespaces(&issued))?;
     say(&format!("\nnamespaces of {name}, read with {}:\n  {}\n", issued.display(), namespaces.join(", ")));
 
-    let before = fleet.requests();
+    fleet.clusters().iter().for_each(kubemint_testkit::sim::SimCluster::reset_traffic);
     kubemint(&directory, &["apply", "--yes"])?;
-    let requests = fleet.requests() - before;
-    say(&format!("that took {requests} reads, {} per cluster, and no write", requests / u64::from(arguments.clusters)));
+    let requests: Vec<_> = fleet.clusters().iter().flat_map(kubemint_testkit::sim::SimCluster::recorded).collect();
+    let writes = requests.iter().filter(|request| request.method != "GET").count();
+    say(&format!(
+        "that took {} requests, {} per cluster, and {writes} of them were writes",
+        requests.len(),
+        requests.len() / usize::from(arguments.clusters)
+    ));
     if arguments.keep {
         keep(&directory, &issued)?;
     }
@@ -136,6 +141,7 @@ fn keep(directory: &Path, issued: &Path) -> Result<(), Failure> {
     let (directory, issued) = (directory.display(), issued.display());
     say(&format!(
         "\nthe fleet stays up until Ctrl-C; in another terminal:\n\
+         \n  cargo install --path . --locked        # for the command `kubemint`\
          \n  cd {directory}\
          \n  kubemint plan\
          \n  kubemint apply --yes --profile auditor\

@@ -33,10 +33,10 @@ pub struct GlobalArgs {
         env = "KUBEMINT_INVENTORY"
     )]
     pub inventory: PathBuf,
-    /// Say only what went wrong
+    /// Show no progress and no remarks
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Log more; twice for requests, three times for everything
+    /// Log each step; twice for requests too
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// When to use colours

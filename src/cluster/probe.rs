@@ -4,9 +4,10 @@ use serde_json::json;
 
 use super::api::{Api, Request};
 use super::write::{create_request, delete_request, update_request};
+use crate::desired::{Content, DesiredObject};
 use crate::failure::ApiFailure;
 use crate::names::{ANCHOR_TYPE, FIELD_MANAGER};
-use crate::object::{Kind, ObjectRef};
+use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::observed::{NamespaceState, ObservedCluster};
 use crate::plan::{ClusterPlan, Probe, ProbeResult, mint_probes};
 use crate::step::Step;
@@ -40,6 +41,10 @@ pub async fn probe(
             Some(namespace) if is_absent(namespace) => ProbeResult::NamespaceAbsent(namespace.clone()),
             _ => attempt(api, &request.dry_run()).await?,
         };
+        let result = match (result, missing_role(api, plan, step).await?) {
+            (ProbeResult::Allowed, Some(role)) => ProbeResult::RoleAbsent(role),
+            (result, _) => result,
+        };
         results.push((Probe::Write(position), result));
     }
     for probe in mint_probes(plan) {
@@ -54,6 +59,27 @@ pub async fn probe(
         results.push((probe, result));
     }
     Ok(results)
+}
+
+/// Returns the role that a new binding refers to, if it neither exists nor is part of the plan.
+///
+/// Who may bind anything is told nothing about it by the dry run: a misspelled role would pass.
+async fn missing_role(api: &Api, plan: &ClusterPlan, step: &Step) -> Result<Option<RoleRef>, ApiFailure> {
+    let Step::Create(DesiredObject { object, content: Content::Binding { role, .. }, .. }) = step else {
+        return Ok(None);
+    };
+    let namespace = object.namespace.clone().filter(|_| role.kind == Kind::Role);
+    let referred = ObjectRef { kind: role.kind, namespace, name: role.name.clone() };
+    let is_planned = plan.steps.iter().any(|step| matches!(step, Step::Create(desired) if desired.object == referred));
+    if is_planned {
+        return Ok(None);
+    }
+    match api.send(&Request::get(referred.path()).metadata_only()).await {
+        Err(failure) if failure.is_not_found() => Ok(Some(role.clone())),
+        // Who may not read roles learns nothing here, and the API server checks the binding anyway.
+        Err(failure) if failure.is_forbidden() => Ok(None),
+        result => result.map(|_| None),
+    }
 }
 
 /// What the API server says counts as a result; that it says nothing does not.

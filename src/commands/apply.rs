@@ -47,6 +47,12 @@ fn finish(
     report: &Report,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
+    // Without an interruption, what was not started was declined.
+    let is_declined = report.summary.not_started > 0 && !cancellation.no_new.is_cancelled();
+    if is_declined && args.output == OutputFormat::Text {
+        context.printer.problem("nothing was changed\n");
+        return Ok(ExitCode::Pending);
+    }
     let arguments = repeated(context, &args.selection, &args.policy);
     match args.output {
         OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments)?,
@@ -55,8 +61,6 @@ fn finish(
             print_failures(context, report, &arguments);
         }
     }
-    // Without an interruption, what was not started was declined, and nothing was written.
-    let is_declined = report.summary.not_started > 0 && !cancellation.no_new.is_cancelled();
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&report.summary, cancellation) })
 }
 

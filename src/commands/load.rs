@@ -51,7 +51,7 @@ pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Res
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let failed = Error::unreadable(ExitCode::InvalidInventory, written, &error);
         if error.kind() == std::io::ErrorKind::NotFound {
-            failed.hint("name the inventory with `--inventory FILE`; `clusters.toml.example` shows what it may say")
+            failed.hint("run this where the inventory is, or name it with `--inventory FILE` or `KUBEMINT_INVENTORY`")
         } else {
             failed
         }

@@ -172,6 +172,7 @@ impl ClusterRun {
     }
 
     fn doing(&self, cluster: &ClusterName, step: String) {
+        tracing::info!(%cluster, step, "applying");
         lock(&self.progress).doing.clone_from(&step);
         self.events.send(Event::Step { cluster: cluster.clone(), step });
     }

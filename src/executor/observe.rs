@@ -76,6 +76,7 @@ pub(super) fn access(files: &AdminFiles, cluster: &Cluster) -> Result<(AdminEntr
 async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events: Events) -> Planned {
     events.send(Event::Started(task.cluster.clone()));
     let cluster = task.cluster.clone();
+    tracing::info!(%cluster, "planning");
     let limit = context.inventory.run.cluster_timeout;
     let planned = tokio::time::timeout(limit, plan_within(&context, task)).await.unwrap_or_else(|_| Planned::Failed {
         doing: "read the current access objects",

@@ -14,8 +14,7 @@ pub fn start_logging(verbosity: u8, format: LogFormat, color: bool) {
     let level = match verbosity {
         0 => "warn",
         1 => "info",
-        2 => "debug",
-        _ => "trace",
+        _ => "debug",
     };
     let filter = EnvFilter::new(format!("off,kubemint={level}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AsideWriter);

@@ -69,7 +69,7 @@ impl Progress {
             let display = MultiProgress::new();
             let bar = display.add(ProgressBar::new(total as u64));
             // One aggregate bar: a bar for each cluster is useless at ten thousand.
-            let template = "{prefix:>10} [{bar:30}] {pos}/{len} {msg} {elapsed}, ETA {eta}";
+            let template = "{prefix} {pos}/{len} [{wide_bar}] {msg} {elapsed}, ETA {eta}";
             if let Ok(template) = BarStyle::with_template(template) {
                 bar.set_style(template.progress_chars("=> "));
             }

@@ -156,11 +156,12 @@ pub fn block_duplicates(plans: &mut [&mut ClusterPlan]) {
             .map(|name| format!("`{name}`"))
             .collect();
         if !others.is_empty() {
-            plan.blockers.push(Blocker {
+            // Whatever else was found there is a consequence of it, and its hints would mislead.
+            plan.blockers = vec![Blocker {
                 kind: BlockerKind::SameCluster,
                 message: format!("it is the same API server as {}", others.join(", ")),
                 hint: Some("keep one of the names in the inventory".to_owned()),
-            });
+            }];
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::diff::describe_rules;
 use crate::failure::ApiFailure;
 use crate::inventory::Rule;
 use crate::names::ProfileName;
-use crate::object::{Kind, ObjectRef};
+use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::step::Step;
 
 /// Something that is tried without effect before the first write.
@@ -46,6 +46,8 @@ pub enum ProbeResult {
     Failed(ApiFailure),
     /// It says that the caller may not.
     Denied,
+    /// It would be done, but this role, which the binding refers to, does not exist.
+    RoleAbsent(RoleRef),
     /// It was not tried, because this namespace is not there yet.
     NamespaceAbsent(String),
 }
@@ -90,6 +92,10 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
             ProbeResult::Allowed => {
                 // A review is answered to everybody; only a write that would pass proves a right to write.
                 may_write_something |= !matches!(probe, Probe::Right { .. });
+            }
+            ProbeResult::RoleAbsent(role) => {
+                may_write_something = true;
+                unchecked.insert(format!("{role} does not exist; until it does, its binding allows nothing"));
             }
             ProbeResult::NamespaceAbsent(namespace) => {
                 unchecked.insert(format!(

@@ -219,13 +219,15 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     if sick.len() > MOST {
         lines.push(format!("  … and {} more; `-o json` lists them all", sick.len() - MOST));
     }
-    lines.push(match report.command {
-        Command::Apply => {
-            let fine = unchanged + changed;
-            format!("{} {} up to date", count(fine, "cluster"), if fine == 1 { "is" } else { "are" })
+    let fine = unchanged + changed;
+    match report.command {
+        Command::Apply if fine == 1 => lines.push("1 cluster is up to date".to_owned()),
+        Command::Apply if fine > 1 => lines.push(format!("{} are up to date", count(fine, "cluster"))),
+        Command::Plan if fine + pending > 0 => {
+            lines.push(format!("{} could be planned", count(fine + pending, "cluster")));
         }
-        Command::Plan => format!("{} could be planned", count(unchanged + changed + pending, "cluster")),
-    });
+        Command::Apply | Command::Plan => {}
+    }
     // What is blocked is blocked again until somebody does something about it.
     let again: Vec<&str> =
         sick.iter().filter(|cluster| cluster.state != State::Blocked).map(|cluster| cluster.name.as_str()).collect();

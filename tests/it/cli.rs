@@ -57,7 +57,7 @@ fn a_missing_inventory_is_said() {
     error: cannot read `clusters.toml`
       caused by: No such file or directory (os error 2)
 
-    hint: name the inventory with `--inventory FILE`; `clusters.toml.example` shows what it may say
+    hint: run this where the inventory is, or name it with `--inventory FILE` or `KUBEMINT_INVENTORY`
     ");
 }
 

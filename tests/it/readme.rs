@@ -39,6 +39,23 @@ fn its_links_lead_somewhere() {
     }
 }
 
+/// The plan at its top is what kubemint prints for that profile of the demo.
+#[test]
+fn its_output_is_real() {
+    let fleet = Fleet::start(FleetOptions::named(["prod-eu", "prod-us"])).unwrap();
+    let machine = Machine::new(&[&fleet.cluster("prod-eu"), &fleet.cluster("prod-us")], User::Admin);
+    let demo = include_str!("../../examples/demo/clusters.toml");
+    let clusters = "[[clusters]]\nname = \"prod-eu\"\nlabels.env = \"prod\"\n[[clusters]]\nname = \"prod-us\"\nlabels.env = \"prod\"\n";
+    // One profile and one output of the demo, to keep it short.
+    let demo = demo.replace("[[outputs]]                             # one combined file per profile\npath = \"out/{profile}.kubeconfig\"\ncontext = \"{cluster}\"\n", "");
+    machine.write("clusters.toml", &format!("{demo}{clusters}"));
+    let run = machine.kubemint(&["plan", "--profile", "auditor"]).exits(0);
+    assert!(readme().contains(run.stdout.trim_end()), "the README shows something else than:\n{}", run.stdout);
+    machine.expect(0, &["apply", "--yes", "--profile", "auditor"]);
+    let again = machine.kubemint(&["apply", "--yes", "--profile", "auditor"]).exits(0);
+    assert!(readme().contains(&format!("$ kubemint apply\n{}", again.stdout)), "{}", again.stdout);
+}
+
 /// The tour's inventory and commands work as they stand, on a cluster in place of the reader's.
 #[test]
 fn its_tour_works() {

@@ -49,6 +49,7 @@ on_real!(
     creates_and_then_does_nothing,
     repairs_drift_and_names_who_is_overruled,
     a_plan_writes_nothing,
+    a_misspelled_role_is_a_note,
     narrowing_really_narrows,
     vanished_grants_are_a_note,
     foreign_objects_block_until_they_are_adopted,

@@ -610,3 +610,17 @@ pub(crate) fn the_right_to_write_the_index_is_checked(cluster: &TestCluster) {
     );
     assert!(versions(&admin, "indexless").is_empty(), "nothing was written");
 }
+
+/// A role that does not exist is said, also to an admin whom the API server would let bind it.
+pub(crate) fn a_misspelled_role_is_a_note(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let profile = "[profiles.reader]\ncluster-roles = [\"veiw\"]\n[[grants]]\nprofile = \"reader\"\nselector = \"env=test\"\n\
+                   [[outputs]]\npath = \"out/{cluster}.kubeconfig\"\n";
+    machine.inventory("misspelled", profile);
+    let run = machine.kubemint(&["plan"]).exits(0);
+    assert!(
+        run.stdout.contains("ClusterRole `veiw` does not exist; until it does, its binding allows nothing"),
+        "{}",
+        run.stdout
+    );
+}
