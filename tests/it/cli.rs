@@ -202,3 +202,24 @@ fn a_pipe_as_output_is_refused_and_not_read() {
     let run = machine.kubemint(&["plan"]).exits(5);
     assert!(run.stderr.contains("it is not a regular file"), "{}", run.stderr);
 }
+
+#[test]
+fn included_files_are_read_and_their_problems_have_their_names() {
+    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
+    let machine = machine(&fleet);
+    let head = "version = 1\nname = \"parts\"\ninclude = [\"clusters.d/*.toml\"]\n[defaults]\n\
+                admin = { kubeconfig = \"admin.yaml\" }\nnamespace = \"parts\"\ncreate-namespaces = true\n";
+    machine.write("clusters.toml", &format!("{head}{READER}"));
+    let run = machine.kubemint(&["validate"]).exits(3);
+    assert!(run.stderr.contains("include pattern `clusters.d/*.toml` matches no file"), "{}", run.stderr);
+    for name in ["a", "b"] {
+        let text =
+            format!("[[clusters]]\nname = \"{name}\"\nlabels.env = \"test\"\nadmin.kubeconfig = \"../admin.yaml\"\n");
+        machine.write(&format!("clusters.d/{name}.toml"), &text);
+    }
+    machine.expect(0, &["apply", "--yes"]);
+    assert!(machine.path("out/b.kubeconfig").exists());
+    machine.write("clusters.d/c.toml", "[[clusters]]\nname = \"a\"\n");
+    let run = machine.kubemint(&["validate"]).exits(3);
+    assert!(run.stderr.contains("clusters.d/c.toml:2:8"), "{}", run.stderr);
+}
