@@ -295,3 +295,52 @@ fn index_request(account: &ObjectRef, observed: &ObservedObject, index: &Index) 
     });
     Request::apply(account.path(), manifest).query("fieldManager", INDEX_FIELD_MANAGER).query("force", "true")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Response;
+    use kube::client::Body;
+    use tower_test::mock;
+
+    use super::*;
+    use crate::cluster::Limits;
+    use crate::names::{MANAGED_BY, MANAGED_BY_LABEL};
+
+    /// A generation that another run dropped was revoked: to call it done would be untrue.
+    #[tokio::test]
+    async fn a_generation_that_left_the_index_is_not_recorded_as_done() {
+        let (service, mut server) = mock::pair::<http::Request<Body>, Response<Body>>();
+        let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
+        let api = Api::new(kube::Client::new(service, "default"), "https://api", limits);
+        let serve = async {
+            let (request, reply) = server.next_request().await.unwrap();
+            assert_eq!(request.uri(), "/api/v1/namespaces/ci/serviceaccounts/deployer");
+            let account = json!({"metadata": {
+                "uid": "u", "resourceVersion": "7",
+                "labels": {MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: "acme"},
+                "annotations": {INDEX_ANNOTATION: Index::default().to_annotation()},
+            }});
+            reply.send_response(Response::new(Body::from(account.to_string().into_bytes())));
+        };
+        let account = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "deployer");
+        let generation = Generation {
+            n: 4,
+            kind: KIND_TOKEN.to_owned(),
+            run: "run".to_owned(),
+            claimed_at: Timestamp::UNIX_EPOCH,
+            policy: String::new(),
+            anchor: "anchor".to_owned(),
+            requested_seconds: 3600,
+            anchor_uid: None,
+            issued: None,
+            expires: None,
+            jti: None,
+            other: serde_json::Map::new(),
+        };
+        let (inventory, holder) = ("acme".into(), Holder::new("default"));
+        let (result, ()) = tokio::join!(record(&api, &account, &inventory, &holder, &generation), serve);
+        assert!(result.unwrap_err().cause.contains("generation 4 is written, but another run"));
+    }
+}
