@@ -3,12 +3,15 @@
 //! Every function may be repeated by the next run after a kill at any point; see
 //! [`crate::credential::decide`] for what that run makes of what it finds.
 
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, Request};
 use crate::credential::{Claims, Credential, CredentialFacts, Generation, Index, KIND_TOKEN};
-use crate::failure::{ApiFailure, StepFailure};
+use crate::failure::StepFailure;
 use crate::names::{
     ANCHOR_TYPE, FIELD_MANAGER, HOLDER_LABEL, Holder, INDEX_ANNOTATION, INDEX_FIELD_MANAGER, INVENTORY_LABEL,
     InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, RUN_ANNOTATION, anchor_name,
@@ -18,8 +21,13 @@ use crate::observed::{ObservedObject, Ownership};
 use crate::secret::SecretToken;
 use crate::step::Mint;
 
-/// The index is read and written again this often when somebody else wrote it in between.
-const INDEX_TRIES: usize = 3;
+/// The index is read and written again this often when somebody else wrote it in between: holders
+/// share it, and a generation that is published and not recorded would look abandoned.
+const INDEX_TRIES: usize = 12;
+/// The first wait between two tries; it doubles up to [`LONGEST_INDEX_WAIT`], with jitter, so that
+/// those who collide do not collide again.
+const FIRST_INDEX_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_INDEX_WAIT: Duration = Duration::from_millis(500);
 
 /// A generation that is claimed in the index and not published yet.
 #[derive(Debug, Clone)]
@@ -55,7 +63,7 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
             other: serde_json::Map::new(),
         };
         claimed = Some(Claimed { account_uid: account_uid.to_owned(), generation: generation.clone() });
-        index.claim(&mint.holder, generation, &mint.spent).map(Some).map_err(|next| {
+        index.claim(&mint.holder, generation).map(Some).map_err(|next| {
             let last = next.saturating_sub(1);
             StepFailure::new(format!("another run of holder `{}` claimed generation {last} meanwhile", mint.holder))
                 .hint("run it again when the other run has ended")
@@ -172,6 +180,7 @@ pub async fn record(
     inventory: &InventoryName,
     holder: &Holder,
     generation: &Generation,
+    spent: &[u64],
 ) -> Result<(), StepFailure> {
     edit_index(api, account, inventory, |_, _, index| {
         let dropped = || {
@@ -181,7 +190,7 @@ pub async fn record(
             ))
             .hint("run it again to mint a new one")
         };
-        index.record(holder, generation.clone()).ok_or_else(dropped).map(Some)
+        index.record(holder, generation.clone(), spent).ok_or_else(dropped).map(Some)
     })
     .await
 }
@@ -259,8 +268,13 @@ async fn edit_index(
     inventory: &InventoryName,
     mut change: impl FnMut(&str, Option<Timestamp>, Index) -> Result<Option<Index>, StepFailure>,
 ) -> Result<(), StepFailure> {
-    let mut conflict = None;
-    for _ in 0..INDEX_TRIES {
+    let mut waits = ExponentialBuilder::default()
+        .with_min_delay(FIRST_INDEX_WAIT)
+        .with_max_delay(LONGEST_INDEX_WAIT)
+        .with_max_times(INDEX_TRIES)
+        .with_jitter()
+        .build();
+    loop {
         let answer = api.send(&Request::get(account.path())).await?;
         let observed = ObservedObject::from_json(&answer.value);
         if observed.deleting || observed.ownership(inventory) != Ownership::Ours {
@@ -276,12 +290,13 @@ async fn edit_index(
         };
         match api.send(&index_request(account, &observed, &changed)).await {
             Ok(_) => return Ok(()),
-            Err(failure) if failure.is_stale() => conflict = Some(failure),
+            Err(failure) if failure.is_stale() => match waits.next() {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(failure.into()),
+            },
             Err(failure) => return Err(failure.into()),
         }
     }
-    let failure: Option<ApiFailure> = conflict;
-    Err(failure.map_or_else(|| StepFailure::new("the index was not written"), StepFailure::from))
 }
 
 fn index_request(account: &ObjectRef, observed: &ObservedObject, index: &Index) -> Request {
@@ -298,8 +313,6 @@ fn index_request(account: &ObjectRef, observed: &ObservedObject, index: &Index) 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::Response;
     use kube::client::Body;
     use tower_test::mock;
@@ -340,7 +353,7 @@ mod tests {
             other: serde_json::Map::new(),
         };
         let (inventory, holder) = ("acme".into(), Holder::new("default"));
-        let (result, ()) = tokio::join!(record(&api, &account, &inventory, &holder, &generation), serve);
+        let (result, ()) = tokio::join!(record(&api, &account, &inventory, &holder, &generation, &[]), serve);
         assert!(result.unwrap_err().cause.contains("generation 4 is written, but another run"));
     }
 }

@@ -104,7 +104,17 @@ pub async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
 /// If the API server refuses, or another object took its place.
 pub async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
     match api.send(&delete_request(delete)).await {
-        Ok(_) => Ok(()),
+        Ok(answer) => {
+            let metadata = &answer.value["metadata"];
+            let finalizers: Vec<&str> =
+                metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            if metadata["deletionTimestamp"].is_string() && !finalizers.is_empty() {
+                let held = finalizers.join("`, `");
+                return Err(StepFailure::new(format!("{} still exists: `{held}` holds it", delete.object))
+                    .hint("see what that finalizer waits for; until then what it allows is still allowed"));
+            }
+            Ok(())
+        }
         Err(failure) if failure.is_not_found() => Ok(()),
         Err(failure) if failure.is_stale() => {
             Err(StepFailure::new(format!("{} changed after the plan was made", delete.object))

@@ -154,6 +154,7 @@ async fn apply(
         admin_files: Arc::clone(&fleet.admin_files),
         holder: fleet.holder().clone(),
         run: context.environment.run.clone(),
+        reissue: fleet.options.reissue,
         clock: context.environment.clock,
     });
     let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };

@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 use super::{Claims, Credential};
 use crate::names::Holder;
 
+/// The largest number of a generation: far more than any chain will ever have, and exact in every
+/// JSON reader.
+pub const LARGEST_GENERATION: u64 = 1 << 53;
 /// The version of the format that this kubemint writes.
 const VERSION: u64 = 1;
 
@@ -111,7 +114,17 @@ impl Index {
             Some(version) => return Err(IndexError::Version(version)),
             None => return Err(IndexError::Malformed("it has no version".to_owned())),
         }
-        serde_json::from_value(value).map_err(|error| IndexError::Malformed(error.to_string()))
+        let index: Self = serde_json::from_value(value).map_err(|error| IndexError::Malformed(error.to_string()))?;
+        let numbers = index
+            .holders
+            .values()
+            .flat_map(|chain| chain.generations.iter().map(|generation| generation.n).chain([chain.next]));
+        match numbers.max() {
+            Some(number) if number > LARGEST_GENERATION => {
+                Err(IndexError::Malformed(format!("{number} is no number that a generation can have")))
+            }
+            _ => Ok(index),
+        }
     }
 
     /// Returns the annotation's value.
@@ -124,12 +137,12 @@ impl Index {
         self.holders.get(holder.as_str())
     }
 
-    /// Returns the index with `generation` claimed for `holder` and its orphans dropped.
+    /// Returns the index with `generation` claimed for `holder`.
     ///
     /// # Errors
     ///
     /// Returns the next free number if the generation's own is taken: somebody else claimed it.
-    pub fn claim(mut self, holder: &Holder, generation: Generation, orphans: &[u64]) -> Result<Self, u64> {
+    pub fn claim(mut self, holder: &Holder, generation: Generation) -> Result<Self, u64> {
         let chain = self.holders.entry(holder.as_str().to_owned()).or_default();
         // The same run may repeat its claim: the reply to the first attempt was lost.
         let repeated = chain.generations.iter().any(|known| known.n == generation.n && known.run == generation.run);
@@ -140,14 +153,17 @@ impl Index {
             return Err(chain.next);
         }
         chain.next = generation.n + 1;
-        chain.generations.retain(|known| !orphans.contains(&known.n));
         chain.generations.push(generation);
         Ok(self)
     }
 
     /// Returns the index with a generation recorded as published, or nothing if it was dropped.
-    pub fn record(mut self, holder: &Holder, generation: Generation) -> Option<Self> {
+    ///
+    /// `spent` generations leave it. They do so only now, after their anchors are deleted: a run that
+    /// dies in between leaves them to be found again.
+    pub fn record(mut self, holder: &Holder, generation: Generation, spent: &[u64]) -> Option<Self> {
         let chain = self.holders.get_mut(holder.as_str())?;
+        chain.generations.retain(|known| known.n == generation.n || !spent.contains(&known.n));
         let known = chain.generations.iter_mut().find(|known| known.n == generation.n)?;
         let other = std::mem::take(&mut known.other);
         *known = Generation { other, ..generation };
@@ -206,16 +222,33 @@ pub(crate) mod tests {
     #[test]
     fn a_number_is_never_claimed_twice() {
         let holder = Holder::new("default");
-        let index = Index::default().claim(&holder, generation(1, "a"), &[]).unwrap();
-        assert_eq!(index.clone().claim(&holder, generation(1, "b"), &[]), Err(2));
-        assert_eq!(index.clone().claim(&holder, generation(1, "a"), &[]), Ok(index));
+        let index = Index::default().claim(&holder, generation(1, "a")).unwrap();
+        assert_eq!(index.clone().claim(&holder, generation(1, "b")), Err(2));
+        assert_eq!(index.clone().claim(&holder, generation(1, "a")), Ok(index));
+    }
+
+    #[test]
+    fn what_is_spent_leaves_the_index_only_when_its_successor_is_recorded() {
+        let holder = Holder::new("default");
+        let index = Index::default().claim(&holder, generation(1, "a")).unwrap();
+        let index = index.claim(&holder, generation(2, "b")).unwrap();
+        assert_eq!(index.holder(&holder).unwrap().generations.len(), 2);
+        let index = index.record(&holder, generation(2, "b"), &[1]).unwrap();
+        assert_eq!(index.holder(&holder).unwrap().generations.len(), 1);
+        assert_eq!(index.record(&holder, generation(1, "a"), &[]), None);
+    }
+
+    #[test]
+    fn numbers_that_could_overflow_are_refused() {
+        let text = format!(r#"{{"v":1,"holders":{{"default":{{"next":{},"generations":[]}}}}}}"#, u64::MAX);
+        assert!(matches!(Index::parse(&text), Err(IndexError::Malformed(_))));
     }
 
     #[test]
     fn holders_have_chains_of_their_own() {
         let (laptop, ci) = (Holder::new("laptop"), Holder::new("ci"));
-        let index = Index::default().claim(&laptop, generation(1, "a"), &[]).unwrap();
-        let index = index.claim(&ci, generation(1, "b"), &[]).unwrap();
+        let index = Index::default().claim(&laptop, generation(1, "a")).unwrap();
+        let index = index.claim(&ci, generation(1, "b")).unwrap();
         assert_eq!(index.holder(&laptop).unwrap().generations.len(), 1);
         assert_eq!(index.holder(&ci).unwrap().next, 2);
     }

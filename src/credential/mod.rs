@@ -10,7 +10,7 @@ mod index;
 pub use claims::{Claims, ClaimsError};
 pub use decide::{AnchorState, Decision, DecisionInput, MintReason, Reissue, StoredCredential, decide, due_at};
 pub use facts::{Credential, CredentialFacts};
-pub use index::{Generation, HolderIndex, Index, IndexError};
+pub use index::{Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION};
 
 use crate::inventory::TokenPolicy;
 use crate::names::short_hash;

@@ -7,7 +7,7 @@ use super::observe::access;
 use super::publish::{NotWritten, Publisher};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::{AdminFiles, Api, Limits, connect_admin, issue, verify, write};
-use crate::credential::{Credential, Generation};
+use crate::credential::{Credential, Generation, Reissue};
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
@@ -51,6 +51,8 @@ pub struct ApplyContext {
     pub holder: Holder,
     /// Identifies this run in the index and on anchors.
     pub run: String,
+    /// Whether another holder's living credential may be replaced in a file.
+    pub reissue: Reissue,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -199,7 +201,7 @@ impl ClusterRun {
             Err(NotPublished::Perhaps(failure)) => return Err(failure),
         };
         say(self, "record the generation");
-        issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation).await
+        issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation, &mint.spent).await
     }
 
     async fn mint_anchored(
@@ -263,7 +265,7 @@ impl ClusterRun {
         });
         if let Some((account, claim)) = &step.record {
             let generation = claim.clone().recorded(credential);
-            issue::record(api, account, &self.context.inventory.name, &step.holder, &generation).await?;
+            issue::record(api, account, &self.context.inventory.name, &step.holder, &generation, &[]).await?;
         }
         Ok(())
     }
@@ -285,6 +287,7 @@ impl ClusterRun {
                     },
                     endpoint: task.plan.endpoint.clone(),
                     credential: credential.clone(),
+                    reissue: self.context.reissue,
                 };
                 (slot.file, incoming)
             })
@@ -305,5 +308,5 @@ enum NotPublished {
 pub fn orphan_after(cluster_timeout: Duration) -> Duration {
     /// For clocks that differ and for the last write after the deadline.
     const MARGIN: Duration = Duration::from_secs(5 * 60);
-    cluster_timeout + MARGIN
+    cluster_timeout.saturating_add(MARGIN)
 }

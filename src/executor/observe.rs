@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::observe::observe;
@@ -59,6 +59,11 @@ pub async fn plan_clusters(
         }
     });
     names.into_iter().zip(results).collect()
+}
+
+/// Returns the time by a cluster's clock; one that is beyond the calendar does not count.
+fn by_the_cluster(now: Timestamp, ahead: i64) -> Timestamp {
+    now.checked_add(SignedDuration::from_secs(ahead)).unwrap_or(now)
 }
 
 /// Finds the admin access of a cluster and what its consumers are told.
@@ -125,7 +130,7 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
         endpoint: &endpoint,
         options: &context.options,
         // The API server decides what has expired, so its clock counts.
-        now: context.clock.now() + SignedDuration::from_secs(observed.clock_ahead),
+        now: by_the_cluster(context.clock.now(), observed.clock_ahead),
     });
     match probe(&api, &plan, &observed).await {
         Ok(results) => assess(&mut plan, &results),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::digest::Digest;
 use super::endpoint::HeldEndpoint;
 use super::entry::{EntryNames, Mark, OurEntries};
-use crate::credential::{Claims, Credential, CredentialFacts, StoredCredential};
+use crate::credential::{Claims, Credential, CredentialFacts, LARGEST_GENERATION, StoredCredential};
 use crate::names::{EXTENSION, InventoryName};
 use crate::secret::SecretToken;
 
@@ -249,7 +249,8 @@ impl Entry {
         if !belongs {
             return None;
         }
-        let facts = CredentialFacts::deserialize(extension).ok()?;
+        let is_possible = |facts: &CredentialFacts| facts.generation <= LARGEST_GENERATION;
+        let facts = CredentialFacts::deserialize(extension).ok().filter(is_possible)?;
         let token = self.token.clone()?;
         let claims = Claims::of(&token).ok()?;
         Some((StoredCredential { generation: facts.generation, token, claims }, facts))

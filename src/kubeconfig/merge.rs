@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::edit::{Edit, EditError, List, Ranking, edit};
 use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OurEntries};
-use crate::credential::Credential;
+use crate::credential::{Credential, Reissue};
 
 /// A credential on its way into a file.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Incoming {
     pub endpoint: Endpoint,
     /// The credential.
     pub credential: Credential,
+    /// Whether another holder's living credential may be replaced.
+    pub reissue: Reissue,
 }
 
 /// Why a file does not take credentials.
@@ -39,6 +41,9 @@ pub enum MergeError {
     /// Another run was faster.
     #[error("another run has written generation {0} already")]
     Superseded(u64),
+    /// Another holder was faster.
+    #[error("holder `{0}` has written a credential of its own there meanwhile")]
+    OtherHolder(String),
     /// An entry of the same name belongs to somebody else.
     #[error("{list} `{name}` is not kubemint's")]
     Foreign {
@@ -121,6 +126,12 @@ pub fn merge(
                 continue;
             }
             EntryState::Ours(held) => {
+                let issued = incoming.credential.facts.issued;
+                let living = held.other_holder.as_ref().filter(|other| other.expires > issued);
+                if let (Some(other), Reissue::Refused) = (living, incoming.reissue) {
+                    refused.push((position, MergeError::OtherHolder(other.holder.clone())));
+                    continue;
+                }
                 let held_generation = held.credential.as_ref().map_or(0, |(stored, _)| stored.generation);
                 if held_generation > incoming.credential.facts.generation {
                     refused.push((position, MergeError::Superseded(held_generation)));
@@ -173,6 +184,7 @@ mod tests {
             mark,
             endpoint: Endpoint { server: "https://a".into(), ..Endpoint::default() },
             credential: Credential { facts, token: token(&json!({"sub": "s", "exp": 2, "iat": 1})) },
+            reissue: Reissue::Refused,
         }
     }
 
@@ -186,6 +198,18 @@ mod tests {
         let result = merged(Some(&newer), 1, 0).unwrap();
         assert_eq!(result.refused, [(0, MergeError::Superseded(2))]);
         assert_eq!(result.content, newer);
+    }
+
+    #[test]
+    fn a_holder_that_was_faster_is_not_overwritten() {
+        let mut theirs = incoming(1);
+        theirs.mark.holder = "other".into();
+        theirs.credential.facts.expires = Timestamp::from_second(60).unwrap();
+        let before = merge(None, &[theirs], &FileOrder::default(), 0, None).unwrap().content;
+        let result = merged(Some(&before), 1, 0).unwrap();
+        assert_eq!(result.refused, [(0, MergeError::OtherHolder("other".to_owned()))]);
+        let consented = Incoming { reissue: Reissue::Allowed, ..incoming(1) };
+        assert!(merge(Some(&before), &[consented], &FileOrder::default(), 0, None).unwrap().refused.is_empty());
     }
 
     #[test]

@@ -187,11 +187,17 @@ fn plan_deletions(
     let (mut soon, mut last) = (vec![], vec![]);
     for (object, observed) in &input.observed.objects {
         let ours = observed.ownership(&input.inventory.name) == Ownership::Ours;
-        if !ours || observed.deleting || desired.contains_key(object) {
+        if !ours || desired.contains_key(object) {
             continue;
         }
         let profile = observed.profile().unwrap_or_default();
-        if !live.contains(profile) {
+        if observed.deleting {
+            plan.blockers.push(Blocker {
+                kind: BlockerKind::BeingDeleted,
+                message: format!("{object} is being deleted, and still allows what it allowed"),
+                hint: Some("see which finalizer holds it".to_owned()),
+            });
+        } else if !live.contains(profile) {
             vanished += 1;
         } else if selected.contains(profile) {
             let step = delete(object, observed, describe(observed));

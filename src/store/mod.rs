@@ -114,20 +114,27 @@ where
     if before.as_deref() == Some(after.as_slice()) {
         return Ok(Written::Unchanged);
     }
+    // Opened before anything is replaced: what cannot be synced must not be found out afterwards.
+    let opened = File::open(directory).map_err(write_error)?;
     let temporary = write_temporary(directory, &target, &after).map_err(write_error)?;
     if Stamp::of(&target) != stamp || !locks.iter().all(Lock::is_held) {
         return Err(StoreError::Changed { path: path.to_owned() });
     }
     temporary.persist(&target).map_err(|error| write_error(error.error))?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(write_error)?;
+    if let Err(error) = opened.sync_all() {
+        // The file is replaced; only a crash of the machine could still bring the old one back.
+        tracing::warn!(path = %target.display(), %error, "cannot sync the directory");
+    }
     Ok(Written::Changed)
 }
 
 fn write_temporary(directory: &Path, target: &Path, content: &[u8]) -> io::Result<tempfile::NamedTempFile> {
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".kubemint-")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(directory)?;
+    // The caller holds the lock of the target, so a temporary file of that name is a dead process's.
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".kubemint-{name}.");
+    remove_left_behind(directory, &prefix)?;
+    let mut temporary =
+        tempfile::Builder::new().prefix(&prefix).permissions(Permissions::from_mode(0o600)).tempfile_in(directory)?;
     temporary.write_all(content)?;
     if let Ok(metadata) = fs::metadata(target) {
         let own = temporary.as_file().metadata()?;
@@ -137,6 +144,17 @@ fn write_temporary(directory: &Path, target: &Path, content: &[u8]) -> io::Resul
     }
     temporary.as_file().sync_all()?;
     Ok(temporary)
+}
+
+/// Removes the temporary files that killed processes left: they hold tokens.
+fn remove_left_behind(directory: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// What tells one version of a file from another without reading it.
@@ -163,7 +181,7 @@ pub fn check_replaceable(path: &Path, break_lock: BreakLock) -> Result<(), Store
         Lock::wait_until_free(name, break_lock)?;
     }
     let existing = target.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("/"));
-    access(existing, Access::WRITE_OK | Access::EXEC_OK)
+    access(existing, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|error| StoreError::Write { path: path.to_owned(), source: error.into() })
 }
 
@@ -273,6 +291,18 @@ mod tests {
             Ok::<_, Infallible>(b"y".to_vec())
         });
         assert!(matches!(error, Err(StoreError::Changed { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        for name in [".kubemint-config.dead", ".kubemint-other.alive"] {
+            put(&directory.path().join(name), "token");
+        }
+        put(&path, "x");
+        assert!(!directory.path().join(".kubemint-config.dead").exists());
+        assert!(directory.path().join(".kubemint-other.alive").exists(), "another file's may be alive");
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl Limits {
 
     /// Whether a request that is sent after `wait` could still be answered in time.
     fn leave_time_after(&self, wait: Duration) -> bool {
-        Instant::now() + wait + self.request <= self.deadline
+        let end = wait.checked_add(self.request).and_then(|after| Instant::now().checked_add(after));
+        end.is_some_and(|end| end <= self.deadline)
     }
 }
 

@@ -154,6 +154,10 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
     if current.policy != policy_fingerprint(input.policy) {
         return mint(MintReason::PolicyChanged);
     }
+    // An output with a newer number, which is dead, would never take an older one back.
+    if input.outputs.iter().flatten().any(|stored| stored.generation > current.n) {
+        return mint(MintReason::Revoked);
+    }
     let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
     if due <= input.now {
         return mint(MintReason::Due);
@@ -189,7 +193,7 @@ fn is_anchored(input: &DecisionInput<'_>, generation: &Generation) -> bool {
 /// Returns a number that was never used: not by the index, and not by what the outputs hold.
 fn next_number(input: &DecisionInput<'_>) -> u64 {
     let claimed = input.chain.map_or(1, |chain| chain.next.max(1));
-    let stored = input.outputs.iter().flatten().map(|stored| stored.generation + 1).max();
+    let stored = input.outputs.iter().flatten().map(|stored| stored.generation.saturating_add(1)).max();
     claimed.max(stored.unwrap_or(1))
 }
 

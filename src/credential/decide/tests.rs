@@ -134,6 +134,12 @@ fn outputs_that_disagree_are_all_candidates() {
 }
 
 #[test]
+fn a_dead_newer_generation_in_an_output_does_not_stop_everything() {
+    let absent = Case { absent: vec![2], ..case(vec![recorded(1), generation(2, "x")], vec![stored(1), stored(2)]) };
+    check(absent, "mint 3 Revoked []");
+}
+
+#[test]
 fn expired_generations_leave_the_index() {
     let late = Case { now: HOUR + 120, ..case(vec![recorded(1), recorded(2)], vec![stored(2)]) };
     check(late, "mint 3 Expired [1, 2]");
