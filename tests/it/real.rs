@@ -50,6 +50,7 @@ on_real!(
     repairs_drift_and_names_who_is_overruled,
     a_plan_writes_nothing,
     a_misspelled_role_is_a_note,
+    a_delete_that_is_held_is_not_done,
     narrowing_really_narrows,
     vanished_grants_are_a_note,
     foreign_objects_block_until_they_are_adopted,

@@ -624,3 +624,22 @@ pub(crate) fn a_misspelled_role_is_a_note(cluster: &TestCluster) {
         run.stdout
     );
 }
+
+/// A binding that a finalizer holds still grants what it granted: that is no "done".
+pub(crate) fn a_delete_that_is_held_is_not_done(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("held", &full("\"held-a\", \"held-b\""));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let binding = format!("{RBAC}/namespaces/held-b/rolebindings/kubemint:held:deployer");
+    admin.merge_patch(&binding, &json!({"metadata": {"finalizers": ["example.com/hold"]}})).unwrap();
+    machine.inventory("held", &full("\"held-a\""));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
+    let cause = report["clusters"][0]["error"]["cause"].as_str().unwrap();
+    assert!(cause.contains("`example.com/hold` holds it"), "{cause}");
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(5).report();
+    assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "being-deleted");
+    admin.merge_patch(&binding, &json!({"metadata": {"finalizers": null}})).unwrap();
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["plan", "--check"]);
+}

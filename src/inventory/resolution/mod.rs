@@ -22,6 +22,9 @@ use super::syntax::{self, Verdict};
 use crate::layout::Layout;
 use crate::names::{DEFAULT_HOLDER, Holder, InventoryName};
 
+/// No run over one cluster takes a day; far longer ones would overflow deadlines.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the inventory's meaning depends on beside its text.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -164,6 +167,9 @@ fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
     for (key, at) in timeouts {
         if let Some(at) = at.as_ref().filter(|at| at.value < Duration::from_secs(1)) {
             ctx.error(at.place, format!("`{key}` must be at least `1s`"));
+        }
+        if let Some(at) = at.as_ref().filter(|at| at.value > LONGEST_TIMEOUT) {
+            ctx.error(at.place, format!("`{key}` must be at most `24h`"));
         }
     }
     let place = defaults.request_timeout.as_ref().or(defaults.cluster_timeout.as_ref()).map(|at| at.place);
