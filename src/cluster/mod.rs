@@ -16,5 +16,5 @@ pub mod verify;
 pub mod write;
 
 pub use admin::{AdminEntry, AdminError, AdminFiles, consumer_endpoint};
-pub use api::{Answer, Api, Limits, Repeat, Request};
+pub use api::{Answer, Api, Limits, Request};
 pub use connect::{ConnectError, connect_admin, connect_consumer};

@@ -1,6 +1,6 @@
 //! The three entries that give a consumer access: cluster, user and context, each with our mark.
 //!
-//! One of the two places where a token leaves its type. Pure: no I/O, no clock.
+//! The place where a token leaves its type to be written. Pure: no I/O, no clock.
 
 use std::fmt;
 

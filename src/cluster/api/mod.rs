@@ -52,16 +52,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Lists of a whole cluster are paged and stay far below this.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
-/// Whether a request may be sent again when its answer was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
-    /// Sending it twice has the effect of sending it once.
-    Safe,
-    /// The caller looks at the answer first.
-    Never,
-}
-
-/// A request.
+/// A request. Every one is safe to repeat: sending it twice has the effect of sending it once, or the
+/// caller looks into the refusal of the second.
 #[derive(Debug, Clone)]
 pub struct Request {
     method: http::Method,
@@ -70,7 +62,6 @@ pub struct Request {
     content_type: &'static str,
     accept: &'static str,
     body: Option<Value>,
-    repeat: Repeat,
 }
 
 impl Request {
@@ -82,7 +73,6 @@ impl Request {
             content_type: "application/json",
             accept: "application/json",
             body: None,
-            repeat: Repeat::Safe,
         }
     }
 
@@ -133,13 +123,6 @@ impl Request {
     #[must_use]
     pub fn metadata_only(mut self) -> Self {
         self.accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-        self
-    }
-
-    /// Sends it at most once.
-    #[must_use]
-    pub fn once(mut self) -> Self {
-        self.repeat = Repeat::Never;
         self
     }
 
@@ -199,21 +182,12 @@ impl Api {
         Self { client, server: server.into(), limits }
     }
 
-    /// Returns the limits.
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// Sends a request, again if that is safe and may help, and returns the answer.
+    /// Sends a request, again if that may help, and returns the answer.
     pub async fn send(&self, request: &Request) -> Result<Answer, ApiFailure> {
-        let repetitions = match request.repeat {
-            Repeat::Safe => REPETITIONS,
-            Repeat::Never => 0,
-        };
         let waits = ExponentialBuilder::default()
             .with_min_delay(FIRST_WAIT)
             .with_max_delay(LONGEST_WAIT)
-            .with_max_times(repetitions)
+            .with_max_times(REPETITIONS)
             .with_jitter();
         (|| self.send_once(request))
             .retry(waits)

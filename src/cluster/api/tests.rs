@@ -11,8 +11,13 @@ use super::*;
 type ApiServer = Handle<http::Request<Body>, Response<Body>>;
 
 fn mocked() -> (Api, ApiServer) {
+    mocked_for(Duration::from_secs(60))
+}
+
+/// Mocks a server on which all work must be done within `all`.
+fn mocked_for(all: Duration) -> (Api, ApiServer) {
     let (service, handle) = mock::pair::<http::Request<Body>, Response<Body>>();
-    let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
+    let limits = Limits::new(Duration::from_secs(10), all);
     (Api::new(kube::Client::new(service, "default"), "https://api:6443", limits), handle)
 }
 
@@ -108,10 +113,10 @@ async fn what_is_refused_is_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_server_costs_the_request_timeout_and_no_more_when_sent_once() {
-    let (api, mut server) = mocked();
+async fn a_silent_server_costs_the_request_timeout_and_no_more_where_no_more_fits() {
+    let (api, mut server) = mocked_for(Duration::from_secs(10));
     let start = Instant::now();
-    let request = Request::get("/version").once();
+    let request = Request::get("/version");
     let silent = async {
         let held = server.next_request().await;
         std::future::pending::<()>().await;

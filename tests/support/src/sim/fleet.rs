@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::TcpListener as StdTcpListener;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -65,7 +65,14 @@ struct Running {
     server: Arc<Server>,
     handle: Handle,
     other_tls: Arc<rustls::ServerConfig>,
-    acceptor: Mutex<Option<JoinHandle<()>>>,
+    acceptor: Mutex<Option<Acceptor>>,
+}
+
+/// The task that accepts connections of one cluster.
+struct Acceptor {
+    task: JoinHandle<()>,
+    /// Disconnected once the port is closed.
+    closed: mpsc::Receiver<()>,
 }
 
 impl FleetOptions {
@@ -271,7 +278,14 @@ impl Running {
         let _inside = self.handle.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (server, other_tls) = (Arc::clone(&self.server), Arc::clone(&self.other_tls));
-        *self.lock() = Some(self.handle.spawn(serve(listener, server, other_tls)));
+        let (open, closed) = mpsc::channel::<()>();
+        // A tuple is dropped in its order: the listener goes before the sender that tells so.
+        let serving = (serve(listener, server, other_tls), open);
+        let task = self.handle.spawn(async move {
+            let (serving, _open) = serving;
+            serving.await;
+        });
+        *self.lock() = Some(Acceptor { task, closed });
         Ok(())
     }
 
@@ -280,13 +294,12 @@ impl Running {
         let Some(acceptor) = self.lock().take() else {
             return;
         };
-        acceptor.abort();
-        while !acceptor.is_finished() {
-            std::thread::sleep(Duration::from_micros(100));
-        }
+        acceptor.task.abort();
+        // Nothing is ever sent: this ends when the task, and the listener with it, is dropped.
+        acceptor.closed.iter().for_each(drop);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Acceptor>> {
         self.acceptor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
