@@ -1,6 +1,6 @@
 //! The only code that talks to Kubernetes.
 //!
-//! [`AdminFiles`] finds the admin credential, [`connect_admin`] makes a connection of it, [`Api`]
+//! [`AdminSources`] finds the admin credential, [`connect_admin`] makes a connection of it, [`Api`]
 //! sends requests with deadlines and retries. On top of that, one file per thing that is done:
 //! [`observe`], [`probe`], [`mod@write`], [`issue`], [`verify`]. Requests to one cluster go one after
 //! another over one connection.
@@ -12,9 +12,13 @@ mod connect;
 pub mod issue;
 pub mod observe;
 pub mod probe;
+mod transport;
 pub mod verify;
 pub mod write;
 
-pub use admin::{AdminEntry, AdminError, AdminFiles, consumer_endpoint};
+pub use admin::{
+    AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Problem as AdminProblem, consumer_endpoint,
+};
 pub use api::{Answer, Api, Limits, Request};
-pub use connect::{ConnectError, connect_admin, connect_consumer};
+pub use connect::{ConnectError, connect_admin, connect_consumer, connect_with};
+pub use transport::{Network, ProxyEnvironment};

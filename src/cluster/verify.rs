@@ -5,28 +5,25 @@ use std::time::Duration;
 use backon::{ConstantBuilder, Retryable};
 use serde_json::{Value, json};
 
-use super::api::{Api, Limits, Request};
-use super::connect::connect_consumer;
+use super::api::{Api, Request};
 use crate::credential::Claims;
 use crate::failure::{ApiFailure, StepFailure};
-use crate::kubeconfig::Endpoint;
 use crate::secret::SecretToken;
 
 /// Several API servers learn of a new ServiceAccount one after another; 15 s covers their caches.
 const TRIES: usize = 15;
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Proves that a token works at an endpoint and is whom it should be.
+/// Proves that a token works and is whom it should be; `api` is a connection that has it alone.
 ///
 /// # Errors
 ///
 /// If the endpoint cannot be reached with what consumers get, or the token is somebody else's.
-pub async fn verify(endpoint: &Endpoint, token: &SecretToken, limits: Limits) -> Result<(), StepFailure> {
+pub async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFailure> {
     let claims = Claims::of(token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
-    let api = connect_consumer(endpoint, token, limits).await.map_err(|error| StepFailure::new(error.to_string()))?;
     let is_new = |failure: &ApiFailure| matches!(failure.code(), Some(401 | 403));
     let waits = ConstantBuilder::default().with_delay(WAIT).with_max_times(TRIES);
-    let username = (|| who_am_i(&api)).retry(waits).when(is_new).await?;
+    let username = (|| who_am_i(api)).retry(waits).when(is_new).await?;
     match username {
         Some(username) if username != claims.subject => Err(StepFailure::new(format!(
             "the endpoint takes the token for `{}`, not for `{}`",

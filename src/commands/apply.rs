@@ -151,7 +151,7 @@ async fn apply(
 ) -> HashMap<ClusterName, Applied> {
     let apply_context = Arc::new(ApplyContext {
         inventory: Arc::clone(&fleet.inventory),
-        admin_files: Arc::clone(&fleet.admin_files),
+        admin: Arc::clone(&fleet.admin),
         holder: fleet.holder().clone(),
         run: context.environment.run.clone(),
         reissue: fleet.options.reissue,

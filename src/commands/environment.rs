@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::cluster::{AdminEnvironment, ProxyEnvironment};
 use crate::executor::Clock;
 
 /// What a run reads from its process.
@@ -13,6 +14,10 @@ use crate::executor::Clock;
 pub struct Environment {
     /// The home directory, which `~` stands for.
     pub home: Option<PathBuf>,
+    /// The files that kubectl would read: `KUBECONFIG`, else the one in the home directory.
+    pub kubeconfig: Vec<PathBuf>,
+    /// What admin access depends on.
+    pub admin: AdminEnvironment,
     /// The directory that relative paths of the command line refer to.
     pub directory: PathBuf,
     /// Tells the time since the process began.
@@ -29,10 +34,27 @@ impl Environment {
     /// Reads the process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads environment and clock")]
     pub fn from_process() -> Self {
+        // Go reads a variable in capitals first, then in small letters; one that is empty is not set.
+        let either = |name: &str| {
+            let value = |name: String| std::env::var(name).ok().filter(|value| !value.is_empty());
+            value(name.to_owned()).or_else(|| value(name.to_ascii_lowercase()))
+        };
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        let directory = std::env::current_dir().unwrap_or_default();
+        let kubeconfig = match std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+            Some(list) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
+            None => home.iter().map(|home| home.join(".kube/config")).collect::<Vec<_>>(),
+        };
         let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         Self {
-            home: std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from),
-            directory: std::env::current_dir().unwrap_or_default(),
+            kubeconfig: kubeconfig.into_iter().map(|path| directory.join(path)).collect(),
+            admin: AdminEnvironment {
+                proxies: ProxyEnvironment::new(either("HTTPS_PROXY"), &either("NO_PROXY").unwrap_or_default()),
+                service: set("KUBERNETES_SERVICE_HOST").zip(set("KUBERNETES_SERVICE_PORT")),
+            },
+            home,
+            directory,
             clock: Clock::start(Timestamp::now()),
             run: random_identifier(),
             can_ask: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),

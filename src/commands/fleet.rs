@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::outputs::Outputs;
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
-use crate::cluster::AdminFiles;
+use crate::cluster::AdminSources;
 use crate::credential::Reissue;
 use crate::error::Error;
 use crate::event::Event;
@@ -31,7 +31,7 @@ pub struct Fleet {
     pub(super) paths: GrantPaths,
     /// The selected grants by cluster, in the order of the inventory.
     pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
-    pub(super) admin_files: Arc<AdminFiles>,
+    pub(super) admin: Arc<AdminSources>,
 }
 
 /// The plans of a fleet, in the order of the inventory.
@@ -57,7 +57,10 @@ impl Fleet {
         let outputs = Outputs::read(&inventory, &layout, &holder, &|grant| grants.contains(&grant))?;
         let paths = outputs.paths(inventory.grants.len());
         let accesses = grants.iter().map(|grant| &inventory.grants[*grant].cluster.admin);
-        let admin_files = Arc::new(AdminFiles::load(accesses));
+        let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));
+        for warning in admin.warnings() {
+            context.printer.remark(&format!("warning: {warning}\n"));
+        }
         let options = PlanOptions {
             holder,
             adoption: Adoption { foreign: policy.adopt, inventories: policy.adopt_from.clone() },
@@ -65,7 +68,7 @@ impl Fleet {
             orphan_after: orphan_after(inventory.run.cluster_timeout),
         };
         let inventory = Arc::new(inventory);
-        Ok(Self { inventory, options, outputs, paths, selected, admin_files })
+        Ok(Self { inventory, options, outputs, paths, selected, admin })
     }
 
     /// Returns the number of selected clusters.
@@ -98,7 +101,7 @@ impl Fleet {
             .collect();
         let plan_context = Arc::new(PlanContext {
             inventory: Arc::clone(&self.inventory),
-            admin_files: Arc::clone(&self.admin_files),
+            admin: Arc::clone(&self.admin),
             options: self.options.clone(),
             clock: context.environment.clock,
         });

@@ -57,7 +57,11 @@ pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Res
         }
     })?;
     let root = SourceFile::new(&path, text).named(written.display().to_string());
-    let environment = inventory::Environment { home: context.environment.home.clone(), holder };
+    let environment = inventory::Environment {
+        home: context.environment.home.clone(),
+        kubeconfig: context.environment.kubeconfig.clone(),
+        holder,
+    };
     let mut loading = Loading::start(root, environment);
     for include in loading.includes() {
         let mut matches = matching(&include.pattern);

@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::observe::access;
 use super::publish::{NotWritten, Publisher};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
-use crate::cluster::{AdminFiles, Api, Limits, connect_admin, issue, verify, write};
+use crate::cluster::{
+    AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, issue, verify, write,
+};
 use crate::credential::{Credential, Generation, Reissue};
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
-use crate::kubeconfig::{Endpoint, Incoming};
+use crate::kubeconfig::Incoming;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Published, StepFailed};
 use crate::plan::ClusterPlan;
@@ -45,8 +47,8 @@ pub struct PublicationSlot {
 pub struct ApplyContext {
     /// The inventory.
     pub inventory: Arc<Inventory>,
-    /// The admin kubeconfigs.
-    pub admin_files: Arc<AdminFiles>,
+    /// The admin credentials.
+    pub admin: Arc<AdminSources>,
     /// Who keeps the chain of generations.
     pub holder: Holder,
     /// Identifies this run in the index and on anchors.
@@ -86,7 +88,7 @@ pub async fn apply_clusters(
             events: events.clone(),
             progress: handles.next().expect("one for each task"),
             slot,
-            admin_endpoint: Endpoint::default(),
+            admin: None,
         };
         run.run(task)
     })
@@ -131,8 +133,8 @@ struct ClusterRun {
     events: Events,
     progress: Arc<Mutex<Progress>>,
     slot: Slot,
-    /// Known once the admin access is found.
-    admin_endpoint: Endpoint,
+    /// How the cluster was reached, once it was.
+    admin: Option<AdminEntry>,
 }
 
 impl ClusterRun {
@@ -140,9 +142,15 @@ impl ClusterRun {
         let cluster = task.plan.cluster.clone();
         self.events.send(Event::Started(cluster.clone()));
         let limit = self.context.inventory.run.cluster_timeout;
-        let result = tokio::time::timeout(limit, self.steps(&task))
-            .await
-            .unwrap_or_else(|_| Err(StepFailure::new(format!("not done within {}", crate::wording::duration(limit)))));
+        lock(&self.progress).of = task.plan.steps.len();
+        self.doing(&cluster, "connect".to_owned());
+        let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(limit)));
+        let result = match access(&self.context.admin, &task.cluster, self.context.clock).await {
+            Ok((admin, _)) => {
+                tokio::time::timeout(limit, self.steps(&task, admin)).await.unwrap_or_else(|_| Err(late()))
+            }
+            Err(failure) => Err(failure),
+        };
         let end = match &result {
             Ok(()) => End::Changed,
             Err(failure) => End::Failed(failure.cause.clone()),
@@ -151,13 +159,10 @@ impl ClusterRun {
         result
     }
 
-    async fn steps(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
-        lock(&self.progress).of = task.plan.steps.len();
-        self.doing(&task.plan.cluster, "connect".to_owned());
-        let (admin, _) = access(&self.context.admin_files, &task.cluster)?;
-        self.admin_endpoint = admin.endpoint.clone();
-        let api = connect_admin(&admin, self.limits()).await;
+    async fn steps(&mut self, task: &ApplyTask, admin: AdminEntry) -> Result<(), StepFailure> {
+        let api = connect_admin(&admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
+        self.admin = Some(admin);
         for (position, step) in task.plan.steps.iter().enumerate() {
             lock(&self.progress).number = position + 1;
             self.doing(&task.plan.cluster, step.to_string());
@@ -233,11 +238,13 @@ impl ClusterRun {
     /// Proves a credential where its consumers, or the inventory, want it proven.
     async fn verify(&self, task: &ApplyTask, profile: &str, credential: &Credential) -> Result<(), StepFailure> {
         self.doing(&task.plan.cluster, format!("verify the token for `{profile}`"));
-        let endpoint = match task.cluster.consumer.verify {
-            VerifyVia::Endpoint => &task.plan.endpoint,
-            VerifyVia::Admin => &self.admin_endpoint,
+        let (network, token) = (self.context.admin.network(), &credential.token);
+        let api = match (task.cluster.consumer.verify, &self.admin) {
+            (VerifyVia::Admin, Some(admin)) => connect_with(admin, token, network, self.limits()),
+            _ => connect_consumer(&task.plan.endpoint, token, network, self.limits()),
         };
-        verify::verify(endpoint, &credential.token, self.limits()).await
+        let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
+        verify::verify(&api, token).await
     }
 
     fn limits(&self) -> Limits {

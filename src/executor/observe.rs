@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::observe::observe;
 use crate::cluster::probe::probe;
-use crate::cluster::{AdminEntry, AdminFiles, Limits, connect_admin, consumer_endpoint};
+use crate::cluster::{AdminEntry, AdminSources, Limits, connect_admin, consumer_endpoint};
 use crate::event::{End, Event};
-use crate::failure::StepFailure;
+use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::{Cluster, Inventory};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
@@ -30,8 +30,8 @@ pub struct PlanTask {
 pub struct PlanContext {
     /// The inventory.
     pub inventory: Arc<Inventory>,
-    /// The admin kubeconfigs.
-    pub admin_files: Arc<AdminFiles>,
+    /// The admin credentials.
+    pub admin: Arc<AdminSources>,
     /// What the user allows.
     pub options: PlanOptions,
     /// Tells the time.
@@ -67,9 +67,13 @@ fn by_the_cluster(now: Timestamp, ahead: i64) -> Timestamp {
 }
 
 /// Finds the admin access of a cluster and what its consumers are told.
-pub(super) fn access(files: &AdminFiles, cluster: &Cluster) -> Result<(AdminEntry, Endpoint), StepFailure> {
-    let found = files.resolve(&cluster.admin).and_then(|admin| {
-        let endpoint = consumer_endpoint(cluster, &admin.endpoint)?;
+pub(super) async fn access(
+    admin: &AdminSources,
+    cluster: &Cluster,
+    clock: Clock,
+) -> Result<(AdminEntry, Endpoint), StepFailure> {
+    let found = admin.resolve(cluster, || clock.now()).await.and_then(|admin| {
+        let endpoint = consumer_endpoint(cluster, &admin.endpoint())?;
         Ok((admin, endpoint))
     });
     found.map_err(|error| {
@@ -78,15 +82,36 @@ pub(super) fn access(files: &AdminFiles, cluster: &Cluster) -> Result<(AdminEntr
     })
 }
 
+/// Describes why a cluster could not be read; where the admin access may be the reason, with how to
+/// try that by hand.
+fn unreadable(failure: ApiFailure, admin: &AdminEntry) -> StepFailure {
+    let may_be_the_access = failure.code().is_none_or(|code| code == 401);
+    let failure = StepFailure::from(failure);
+    match &admin.try_command {
+        Some(command) if may_be_the_access && failure.hint.is_none() => {
+            failure.hint(format!("check the admin access with `{command}`"))
+        }
+        _ => failure,
+    }
+}
+
 async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events: Events) -> Planned {
     events.send(Event::Started(task.cluster.clone()));
     let cluster = task.cluster.clone();
     tracing::info!(%cluster, "planning");
     let limit = context.inventory.run.cluster_timeout;
-    let planned = tokio::time::timeout(limit, plan_within(&context, task)).await.unwrap_or_else(|_| Planned::Failed {
-        doing: "read the current access objects",
-        failure: StepFailure::new(format!("not done within {}", crate::wording::duration(limit))),
-    });
+    let entry = &context.inventory.grants[task.grants[0].grant].cluster;
+    // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
+    let planned = match access(&context.admin, entry, context.clock).await {
+        Ok(access) => {
+            let planned = tokio::time::timeout(limit, plan_within(&context, task, access)).await;
+            planned.unwrap_or_else(|_| Planned::Failed {
+                doing: "read the current access objects",
+                failure: StepFailure::new(format!("not done within {}", crate::wording::duration(limit))),
+            })
+        }
+        Err(failure) => Planned::Failed { doing: "find the admin access", failure },
+    };
     let end = match &planned {
         Planned::Plan(plan) if !plan.blockers.is_empty() => End::Blocked,
         Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
@@ -99,27 +124,21 @@ async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events:
     planned
 }
 
-async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
+async fn plan_within(context: &PlanContext, task: PlanTask, (admin, endpoint): (AdminEntry, Endpoint)) -> Planned {
     let inventory = &context.inventory;
-    let cluster = &inventory.grants[task.grants[0].grant].cluster;
-    let (admin, endpoint) = match access(&context.admin_files, cluster) {
-        Ok(access) => access,
-        Err(failure) => {
-            return Planned::Failed { doing: "find the admin access", failure };
+    let limits = Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout);
+    let api = match connect_admin(&admin, context.admin.network(), limits) {
+        Ok(api) => api,
+        Err(error) => {
+            return Planned::Failed { doing: "connect", failure: StepFailure::new(error.to_string()) };
         }
     };
-    let api =
-        match connect_admin(&admin, Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout)).await {
-            Ok(api) => api,
-            Err(error) => {
-                return Planned::Failed { doing: "connect", failure: StepFailure::new(error.to_string()) };
-            }
-        };
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
     let observed = match observe(&api, inventory, &grants, &context.options.holder, context.clock.now()).await {
         Ok(observed) => observed,
         Err(failure) => {
-            return Planned::Failed { doing: "read the current access objects", failure: failure.into() };
+            let failure = unreadable(failure, &admin);
+            return Planned::Failed { doing: "read the current access objects", failure };
         }
     };
     let mut plan = plan_cluster(&PlanInput {
@@ -128,6 +147,7 @@ async fn plan_within(context: &PlanContext, task: PlanTask) -> Planned {
         grants: &task.grants,
         observed: &observed,
         endpoint: &endpoint,
+        is_insecure: admin.is_insecure(),
         options: &context.options,
         // The API server decides what has expired, so its clock counts.
         now: by_the_cluster(context.clock.now(), observed.clock_ahead),

@@ -73,14 +73,36 @@ tables! {
         "token" token: TokenTable [optional];
     }
 
-    /// The existing credential that provisions a cluster: one context of a kubeconfig.
+    /// The existing credential that provisions a cluster: a context of kubeconfigs (`kubeconfig`), an
+    /// endpoint and a credential (`server`), or the pod's own ServiceAccount (`in-cluster`).
     AdminTable("`admin`") {
-        /// The path of the kubeconfig. `~/` is the home directory; a relative path starts at the
-        /// directory of the file that it stands in.
+        /// Where the kubeconfigs are: a file, several files separated by `:` and merged as kubectl
+        /// merges them, a directory, a pattern such as `admin/*.yaml`, or `$KUBECONFIG` for what
+        /// kubectl would read. `~/` is the home directory; a relative path starts at the directory
+        /// of the file that it stands in.
         "kubeconfig" kubeconfig: String [optional];
-        /// The context in the kubeconfig. Defaults to the cluster's name; the kubeconfig's
+        /// The context in the kubeconfigs. Defaults to the cluster's name; the kubeconfig's
         /// current-context is never used.
         "context" context: String [optional];
+        /// The URL of the API server. `https`, without user, query and fragment.
+        "server" server: String [optional];
+        /// The path of a PEM file with the CA certificates. Needs `server`; without it, the
+        /// system's are trusted.
+        "certificate-authority" certificate_authority: String [optional];
+        /// The path of a file that holds a bearer token. Needs `server`.
+        "token-file" token_file: String [optional];
+        /// The path of a PEM file with a client certificate. Needs `server` and `client-key`.
+        "client-certificate" client_certificate: String [optional];
+        /// The path of a PEM file with the key of the client certificate.
+        "client-key" client_key: String [optional];
+        /// The name that the server's certificate is checked against. Needs `server`.
+        "tls-server-name" tls_server_name: String [optional];
+        /// The proxy: `http`, `https` or `socks5`. Needs `server`.
+        "proxy-url" proxy_url: String [optional];
+        /// Do not check the server's certificate. Needs `server`, and `allow-insecure` of the cluster.
+        "insecure-skip-tls-verify" insecure_skip_tls_verify: bool [default "false"];
+        /// Use the ServiceAccount of the pod that kubemint runs in.
+        "in-cluster" in_cluster: bool [default "false"];
     }
 
     /// How tokens are minted and renewed.
@@ -161,6 +183,9 @@ tables! {
         /// The existing credential that provisions the cluster. Each key defaults to the one in
         /// `defaults`.
         "admin" admin: AdminTable [optional];
+        /// Whether the admin may connect without checking the server's certificate, as a kubeconfig
+        /// with `insecure-skip-tls-verify` asks for. Otherwise that is refused.
+        "allow-insecure" allow_insecure: bool [default "false"];
         /// What consumers are told, where it differs from the admin's endpoint.
         "consumer" consumer: ConsumerTable [optional];
     }

@@ -43,8 +43,8 @@ mod wildcard;
 pub use file::schema;
 pub use load::{Include, Loading, Resolution, parse_holder, resolve};
 pub use model::{
-    AdminAccess, Cluster, Consumer, Grant, Inventory, MissingNamespace, NamespaceAccess, Output, Profile, Rule,
-    RunPolicy, TokenPolicy, VerifyVia,
+    AdminAccess, Cluster, Consumer, Grant, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace, NamespaceAccess,
+    Output, Profile, Rule, RunPolicy, TokenPolicy, VerifyVia,
 };
 pub use problem::{Place, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};

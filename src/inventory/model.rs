@@ -50,17 +50,83 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// The existing credential that provisions.
     pub admin: AdminAccess,
+    /// Whether the admin may connect without checking the server certificate.
+    pub allow_insecure: bool,
     /// What consumers are told, where it differs from the admin endpoint.
     pub consumer: Consumer,
 }
 
-/// The existing credential that provisions a cluster: one context of one kubeconfig file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdminAccess {
-    /// The absolute path of the kubeconfig.
-    pub kubeconfig: PathBuf,
-    /// The context in it.
-    pub context: String,
+/// The existing credential that provisions a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AdminAccess {
+    /// One context of existing kubeconfigs.
+    Kubeconfig {
+        /// Where they are.
+        source: KubeconfigSource,
+        /// The context.
+        context: String,
+    },
+    /// An endpoint and a credential that the inventory itself names.
+    Inline(Box<InlineAdmin>),
+    /// The ServiceAccount of the pod that kubemint runs in.
+    InCluster,
+}
+
+impl AdminAccess {
+    /// Returns the kubeconfigs, as far as the inventory names single ones.
+    pub fn kubeconfigs(&self) -> &[PathBuf] {
+        match self {
+            Self::Kubeconfig { source: KubeconfigSource::Path(path), .. } => std::slice::from_ref(path),
+            Self::Kubeconfig { source: KubeconfigSource::List(paths), .. } => paths,
+            _ => &[],
+        }
+    }
+
+    /// Returns the files with certificates, keys and tokens that the inventory names, and their keys.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let admin = if let Self::Inline(admin) = self { Some(admin) } else { None };
+        let parts = admin.map(|admin| {
+            [
+                ("certificate-authority", &admin.certificate_authority),
+                ("token-file", &admin.token_file),
+                ("client-certificate", &admin.client_certificate),
+                ("client-key", &admin.client_key),
+            ]
+        });
+        parts.into_iter().flatten().filter_map(|(key, path)| Some((key, path.as_ref()?)))
+    }
+}
+
+/// Where kubeconfigs are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum KubeconfigSource {
+    /// One file, or all files of a directory.
+    Path(PathBuf),
+    /// Files that are merged as kubectl merges `KUBECONFIG`.
+    List(Vec<PathBuf>),
+    /// The files that a pattern matches.
+    Glob(String),
+}
+
+/// An endpoint and a credential that the inventory itself names. All paths are absolute.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct InlineAdmin {
+    /// The server URL.
+    pub server: String,
+    /// A PEM file with the CA certificates.
+    pub certificate_authority: Option<PathBuf>,
+    /// A file that holds a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// A PEM file with a client certificate.
+    pub client_certificate: Option<PathBuf>,
+    /// A PEM file with its key.
+    pub client_key: Option<PathBuf>,
+    /// The name that the server certificate is checked against.
+    pub tls_server_name: Option<String>,
+    /// The proxy.
+    pub proxy_url: Option<String>,
+    /// Whether the server certificate is not checked at all; needs [`Cluster::allow_insecure`].
+    pub insecure_skip_tls_verify: bool,
 }
 
 /// Overrides of the endpoint that is written into issued kubeconfigs.

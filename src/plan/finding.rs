@@ -72,6 +72,8 @@ pub enum NoteKind {
     ReadOnly,
     /// The API server shortens lifetimes.
     ShortenedLifetime,
+    /// The admin's connection does not check the server's certificate.
+    Insecure,
     /// Credentials are not proven at the consumer endpoint.
     VerifiedAtAdmin,
     /// The clocks differ.
@@ -110,6 +112,10 @@ pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
             let message = "new credentials are proven at the admin endpoint, not at the consumer's";
             notes.push(Note::new(NoteKind::VerifiedAtAdmin, message));
         }
+    }
+    if input.is_insecure {
+        let message = "the admin access does not check the server's certificate (`allow-insecure`)";
+        notes.push(Note::new(NoteKind::Insecure, message));
     }
     if input.observed.clock_ahead.abs() > TOLERATED_SECONDS {
         let ahead = input.observed.clock_ahead;

@@ -77,6 +77,8 @@ pub struct PlanInput<'a> {
     pub observed: &'a ObservedCluster,
     /// How consumers reach it.
     pub endpoint: &'a Endpoint,
+    /// Whether the admin's connection does not check the server's certificate.
+    pub is_insecure: bool,
     /// What the user allows.
     pub options: &'a PlanOptions,
     /// The current time.

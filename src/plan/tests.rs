@@ -58,6 +58,7 @@ fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopti
         grants: &grants,
         observed,
         endpoint: &Endpoint::default(),
+        is_insecure: false,
         options: &PlanOptions {
             holder: "default".into(),
             adoption,

@@ -15,7 +15,7 @@ fn machine(example: &str) -> (Fleet, Machine, Inventory) {
     let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(example)).unwrap();
     let machine = Machine::new(&[], User::Admin);
     machine.write("clusters.toml", &text);
-    let environment = Environment { home: Some(machine.path("")), holder: None };
+    let environment = Environment { home: Some(machine.path("")), ..Environment::default() };
     let resolution = resolve(SourceFile::new(machine.path("clusters.toml"), text), vec![], environment);
     assert!(resolution.problems.is_empty(), "{:?}", resolution.problems);
     let inventory = resolution.inventory.unwrap();

@@ -1,30 +1,85 @@
 //! Kubeconfigs in, admin access or a refusal out.
 
-use super::*;
-use crate::inventory::{Consumer, VerifyVia};
+use secrecy::ExposeSecret;
 
-const CA: &str = "Q0E="; // "CA"
+use super::*;
+use crate::inventory::{Consumer, InlineAdmin, VerifyVia};
+
+/// A user's machine: files in a directory of its own.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let directory = Self(tempfile::tempdir().unwrap());
+        for (name, text) in files {
+            directory.write(name, text);
+        }
+        directory
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test writes what an admin has")]
+    fn write(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn list(&self, names: &[&str]) -> KubeconfigSource {
+        KubeconfigSource::List(names.iter().map(|name| self.path(name)).collect())
+    }
+
+    fn sources(&self, access: &AdminAccess) -> AdminSources {
+        AdminSources::load([access], &AdminEnvironment::default(), Duration::from_secs(10))
+    }
+
+    fn resolve_as(&self, admin: AdminAccess, allow_insecure: bool) -> Result<AdminEntry, String> {
+        let sources = self.sources(&admin);
+        let cluster = Cluster { admin, allow_insecure, ..cluster(Consumer::default()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let found = runtime.block_on(sources.resolve(&cluster, Timestamp::default));
+        found.map_err(|error| error.to_string().replace(&self.0.path().display().to_string(), ""))
+    }
+
+    fn resolve(&self, source: KubeconfigSource, context: &str) -> Result<AdminEntry, String> {
+        self.resolve_as(AdminAccess::Kubeconfig { source, context: context.to_owned() }, false)
+    }
+}
+
+fn pki(name: &str) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+fn resolve_text(text: &str) -> Result<AdminEntry, String> {
+    let (ca, _) = pki("ca");
+    let files = Files::new(&[("token", " from-file \n"), ("empty", "\n"), ("ca.pem", &ca), ("config", text)]);
+    files.resolve(KubeconfigSource::Path(files.path("config")), "x")
+}
 
 /// Resolves the context `x` of a kubeconfig with one cluster and one user.
 fn resolve(cluster: &str, user: &str) -> Result<AdminEntry, String> {
-    resolve_text(&format!(
+    resolve_text(&config("x", cluster, user))
+}
+
+fn config(context: &str, cluster: &str, user: &str) -> String {
+    format!(
         "clusters:\n- name: c\n  cluster: {{{cluster}}}\nusers:\n- name: u\n  user: {{{user}}}\n\
-         contexts:\n- name: x\n  context: {{cluster: c, user: u}}\n"
-    ))
+         contexts:\n- name: {context}\n  context: {{cluster: c, user: u}}\n"
+    )
 }
 
-#[expect(clippy::disallowed_methods, reason = "the test writes what an admin has")]
-fn resolve_text(text: &str) -> Result<AdminEntry, String> {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("token"), " from-file \n").unwrap();
-    std::fs::write(directory.path().join("ca.pem"), "CA").unwrap();
-    let path = directory.path().join("config");
-    std::fs::write(&path, text).unwrap();
-    let access = AdminAccess { kubeconfig: path, context: "x".to_owned() };
-    let found = AdminFiles::load([&access]).resolve(&access);
-    found.map_err(|error| error.to_string().replace(&directory.path().display().to_string(), ""))
+fn bearer(entry: &AdminEntry) -> &str {
+    entry.login.bearer.as_ref().unwrap().expose_secret()
 }
 
+#[track_caller]
 fn refuses(cluster: &str, user: &str, problem: &str) {
     let error = resolve(cluster, user).unwrap_err();
     assert_eq!(error, format!("context `x` in `/config`: {problem}"));
@@ -37,7 +92,7 @@ fn what_kube_would_get_wrong_is_refused() {
     refuses("server: 'http://api:6443'", "token: t", "`server` is not https: credentials are never sent in the clear");
     refuses("server: 'api:6443'", "token: t", "`server` is not https: credentials are never sent in the clear");
     refuses("server: ''", "token: t", "`server` is missing");
-    refuses("server: 'https://a:b@api'", "token: t", "`server` has a user or a query");
+    refuses("server: 'https://a:b@api'", "token: t", "`server` has a user, a query or a fragment");
     refuses(
         &format!("{SERVER}, insecure-skip-tls-verify: true"),
         "token: t",
@@ -45,39 +100,113 @@ fn what_kube_would_get_wrong_is_refused() {
     );
     refuses(&format!("{SERVER}, proxy-url: 'socks5h://p'"), "token: t", "`proxy-url` is not http, https or socks5");
     refuses(
-        &format!("{SERVER}, certificate-authority-data: {CA}, certificate-authority: ca.pem"),
+        &format!("{SERVER}, certificate-authority-data: QQ==, certificate-authority: ca.pem"),
         "token: t",
         "`certificate-authority` and `certificate-authority-data` are both set",
     );
+    refuses(&format!("{SERVER}, certificate-authority-data: QQ=="), "token: t", "its CA holds no certificate");
+    refuses(
+        &format!("{SERVER}, certificate-authority-data: '%'"),
+        "token: t",
+        "`certificate-authority-data` is not base64",
+    );
+    refuses(
+        &format!("{SERVER}, tls-server-name: 'a b'"),
+        "token: t",
+        "`tls-server-name` is neither a DNS name nor an IP address",
+    );
     refuses(SERVER, "token: \"a b\"", "the token has characters that a token cannot have");
-    refuses(SERVER, "client-certificate-data: QQ==", "only one of client certificate and client key is set");
+    refuses(SERVER, "token: \"a\\n\"", "the token has characters that a token cannot have");
+    refuses(SERVER, "client-certificate-data: QQ==", "there is a client certificate and no client key");
+    refuses(SERVER, "client-key-data: QQ==", "there is a client key and no client certificate");
+    refuses(SERVER, "client-certificate-data: QQ==, client-key-data: QQ==", "the client certificate is not PEM");
+    refuses(SERVER, "token: t, username: u, password: p", "both a token and `username` with `password` are set");
     refuses(SERVER, "", "its user has no credential");
     refuses(SERVER, "token: ''", "its user has no credential");
-    refuses(SERVER, "as: root, as-uid: '1', token: t", "`as-uid` and `as-user-extra` are not supported");
-    refuses(
-        SERVER,
-        "exec: {apiVersion: client.authentication.k8s.io/v1, command: aws}",
-        "`exec` plugins are not supported yet; use a token or a client certificate",
-    );
+    refuses(SERVER, "token: t, as-uid: '1'", "`as-uid` is set without `as`");
+    refuses(SERVER, "token: t, as-groups: [a]", "`as-groups` is set without `as`");
+    refuses(SERVER, "token: t, as-user-extra: {a: [b]}", "`as-user-extra` is set without `as`");
+    refuses(SERVER, "tokenFile: nowhere", "cannot read `tokenFile` `/nowhere`: it does not exist");
+    refuses(SERVER, "auth-provider: {name: gcp}", "`auth-provider` is not supported; client-go dropped it too");
 }
 
 #[test]
-fn a_token_file_decides_and_is_trimmed() {
-    let entry = resolve(SERVER, "token: inline, tokenFile: token").unwrap();
-    assert_eq!(entry.user.token.unwrap().expose_secret(), "from-file");
+fn empty_strings_are_absent() {
+    let entry = resolve(
+        &format!("{SERVER}, certificate-authority-data: '', proxy-url: '', tls-server-name: ''"),
+        "token: t, client-key-data: '', client-certificate: '', username: '', tokenFile: '', as: ''",
+    )
+    .unwrap();
+    assert_eq!(bearer(&entry), "t");
+    assert!(entry.target.authority.is_none() && entry.login.certificate.is_none() && entry.login.basic.is_none());
+}
+
+#[test]
+fn a_token_file_decides_and_is_trimmed_unless_it_is_empty_or_missing() {
+    for (user, token) in [
+        ("token: inline, tokenFile: token", "from-file"),
+        ("token: inline, tokenFile: empty", "inline"),
+        ("token: inline, tokenFile: nowhere", "inline"),
+    ] {
+        assert_eq!(bearer(&resolve(SERVER, user).unwrap()), token, "{user}");
+    }
 }
 
 #[test]
 fn static_credentials_decide_over_exec() {
     let entry = resolve(SERVER, "token: t, exec: {apiVersion: v1, command: never}").unwrap();
-    assert!(entry.user.exec.is_none());
+    assert_eq!(bearer(&entry), "t");
+}
+
+#[test]
+fn an_impersonation_is_kept_whole() {
+    let user = "token: t, as: jo, as-uid: '42', as-groups: [a, b], as-user-extra: {scopes: [x]}";
+    let impersonation = resolve(SERVER, user).unwrap().login.impersonation.unwrap();
+    assert_eq!((impersonation.user.as_str(), impersonation.uid.as_deref()), ("jo", Some("42")));
+    assert_eq!(impersonation.groups, ["a", "b"]);
+    assert_eq!(impersonation.extra, [("scopes".to_owned(), vec!["x".to_owned()])]);
+}
+
+#[test]
+fn a_key_that_belongs_to_another_certificate_is_refused() {
+    use base64::Engine;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let ((certificate, key), (_, other)) = (pki("a"), pki("b"));
+    let user =
+        |key: &str| format!("client-certificate-data: {}, client-key-data: {}", encode(&certificate), encode(key));
+    resolve(SERVER, &user(&key)).unwrap();
+    refuses(SERVER, &user(&other), "the client key does not belong to the client certificate");
 }
 
 #[test]
 fn a_ca_file_is_found_beside_the_kubeconfig_and_inlined() {
     let entry = resolve(&format!("{SERVER}, certificate-authority: ca.pem"), "token: t").unwrap();
-    assert_eq!(entry.endpoint.certificate_authority.as_deref(), Some(&b"CA"[..]));
-    assert_eq!(entry.cluster.certificate_authority_data.as_deref(), Some(CA));
+    let authority = entry.endpoint().certificate_authority.unwrap();
+    assert!(authority.starts_with(b"-----BEGIN CERTIFICATE-----"));
+}
+
+#[test]
+fn a_ca_that_has_expired_is_none() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let ca = parameters.self_signed(&key).unwrap().pem();
+    let files = Files::new(&[
+        ("ca.pem", &ca),
+        ("config", &config("x", &format!("{SERVER}, certificate-authority: ca.pem"), "token: t")),
+    ]);
+    let error = files.resolve(KubeconfigSource::Path(files.path("config")), "x").unwrap_err();
+    assert_eq!(error, "context `x` in `/config`: its CA certificate has expired or is not valid yet");
+}
+
+#[test]
+fn unchecked_certificates_need_to_be_allowed() {
+    let files =
+        Files::new(&[("config", &config("x", &format!("{SERVER}, insecure-skip-tls-verify: true"), "token: t"))]);
+    let access =
+        || AdminAccess::Kubeconfig { source: KubeconfigSource::Path(files.path("config")), context: "x".to_owned() };
+    assert!(files.resolve_as(access(), true).unwrap().is_insecure());
+    assert!(files.resolve_as(access(), false).unwrap_err().contains("`insecure-skip-tls-verify` is set"));
 }
 
 #[test]
@@ -90,10 +219,20 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn a_name_that_is_defined_twice_is_refused_as_by_kubectl() {
-    let error =
-        resolve_text("users:\n- name: u\n  user: {token: s3cret}\n- name: u\n  user: {token: s3cret}\n").unwrap_err();
-    assert_eq!(error, "`/config` is not a kubeconfig: user `u` is defined twice");
+fn files_that_kubectl_refuses_are_refused() {
+    for (text, cause) in [
+        (
+            "users:\n- name: u\n  user: {token: s3cret}\n- name: u\n  user: {token: s3cret}\n",
+            "user `u` is defined twice",
+        ),
+        ("kind: Secret\n", "its `kind` is not `Config`"),
+        ("apiVersion: v2\n", "its `apiVersion` is not `v1`"),
+        ("contexts:\n  x: {}\n", "line 2, column 3"),
+        ("users:\n- name: 12\n  user: {token: s3cret}\n", "line 2, column 9"),
+    ] {
+        let error = resolve_text(text).unwrap_err();
+        assert_eq!(error, format!("`/config` is not a kubeconfig that can be used: {cause}"));
+    }
 }
 
 #[test]
@@ -103,15 +242,126 @@ fn errors_never_quote_a_value() {
     );
     let error = resolve_text(&broken).unwrap_err();
     assert!(error.contains("line 8") && !error.contains("s3cret"), "{error}");
-    let error = resolve("server: 'https://user:s3cret@api'", "token: t").unwrap_err();
-    assert!(!error.contains("s3cret"), "{error}");
+    for cluster in ["server: 'https://user:s3cret@api'", "server: 'https://api', proxy-url: 'ftp://u:s3cret@p'"] {
+        let error = resolve(cluster, "token: t").unwrap_err();
+        assert!(!error.contains("s3cret"), "{error}");
+    }
 }
 
-fn cluster(consumer: Consumer) -> InventoryCluster {
-    InventoryCluster {
+#[test]
+fn a_list_is_merged_by_the_rules_of_client_go() {
+    let files = Files::new(&[
+        ("a", &config("x", "server: 'https://a'", "token: a")),
+        ("b", &config("x", "server: 'https://b'", "token: b")),
+        ("c", &config("only-c", "server: 'https://c'", "token: c")),
+    ]);
+    let found = |names: &[&str], context: &str| {
+        files.resolve(files.list(names), context).map(|entry| (entry.target.server.clone(), bearer(&entry).to_owned()))
+    };
+    let pair = |server: &str, token: &str| Ok((server.to_owned(), token.to_owned()));
+    assert_eq!(found(&["nowhere", "a", "b"], "x"), pair("https://a", "a"));
+    assert_eq!(found(&["b", "a"], "x"), pair("https://b", "b"));
+    // The first file to define a cluster or a user wins, also for the contexts of others.
+    assert_eq!(found(&["a", "c"], "only-c"), pair("https://a", "a"));
+    assert_eq!(found(&["nowhere"], "x").unwrap_err(), "no kubeconfig at `/nowhere`");
+    files.write("broken", "{");
+    assert!(found(&["a", "broken"], "x").is_err(), "client-go reads none if one is broken");
+}
+
+#[test]
+fn the_files_of_a_directory_or_a_pattern_are_not_merged() {
+    let files = Files::new(&[
+        ("d/a.yaml", &config("one", "server: 'https://a'", "token: a")),
+        ("d/b.yaml", &config("two", "server: 'https://b'", "token: b")),
+        ("d/.hidden", &config("one", "server: 'https://h'", "token: h")),
+        ("d/a.yaml.lock", ""),
+    ]);
+    let sources =
+        [KubeconfigSource::Path(files.path("d")), KubeconfigSource::Glob(files.path("d/*.yaml").display().to_string())];
+    for source in &sources {
+        assert_eq!(files.resolve(source.clone(), "one").unwrap().target.server, "https://a");
+        assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b", "its own `c` counts");
+    }
+    files.write("d/z.yaml", &config("one", "server: 'https://z'", "token: z"));
+    files.write("d/y.yaml", "{");
+    for source in &sources {
+        let error = files.resolve(source.clone(), "one").unwrap_err();
+        assert_eq!(error, "context `one` is in `/d/a.yaml` and in `/d/z.yaml`");
+        assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b", "one is broken, not all");
+        let access = AdminAccess::Kubeconfig { source: source.clone(), context: "two".to_owned() };
+        let warnings = files.sources(&access).warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("y.yaml"), "{warnings:?}");
+    }
+    let nothing = files.resolve(KubeconfigSource::Glob(files.path("e/*").display().to_string()), "x").unwrap_err();
+    assert_eq!(nothing, "no kubeconfig at `/e/*`");
+}
+
+#[test]
+fn who_can_be_read_by_others_is_warned_about() {
+    use std::os::unix::fs::PermissionsExt;
+    let files = Files::new(&[("config", &config("x", SERVER, "token: t"))]);
+    let access =
+        AdminAccess::Kubeconfig { source: KubeconfigSource::Path(files.path("config")), context: "x".to_owned() };
+    assert!(files.sources(&access).warnings().is_empty());
+    std::fs::set_permissions(files.path("config"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let warnings = files.sources(&access).warnings();
+    assert!(warnings[0].ends_with("can be read by its group or by others; `chmod 600` keeps its credentials private"));
+}
+
+#[test]
+fn ten_thousand_contexts_are_read() {
+    let mut text = "clusters:\n".to_owned();
+    for number in 0..10_000 {
+        text.push_str(&format!("- name: c{number}\n  cluster: {{server: 'https://a{number}'}}\n"));
+    }
+    text.push_str("users:\n- name: u\n  user: {token: t}\ncontexts:\n");
+    for number in 0..10_000 {
+        text.push_str(&format!("- name: x{number}\n  context: {{cluster: c{number}, user: u}}\n"));
+    }
+    let files = Files::new(&[("config", &text)]);
+    let entry = files.resolve(KubeconfigSource::Path(files.path("config")), "x9999").unwrap();
+    assert_eq!(entry.target.server, "https://a9999");
+}
+
+#[test]
+fn an_inline_access_reads_its_files() {
+    let (certificate, key) = pki("admin");
+    let (ca, _) = pki("ca");
+    let files = Files::new(&[("token", "t\n"), ("ca.pem", &ca), ("cert.pem", &certificate), ("key.pem", &key)]);
+    let inline = |admin: InlineAdmin| files.resolve_as(AdminAccess::Inline(Box::new(admin)), false);
+    let base = || InlineAdmin {
+        server: "https://api".into(),
+        certificate_authority: Some(files.path("ca.pem")),
+        ..InlineAdmin::default()
+    };
+    let entry = inline(InlineAdmin { token_file: Some(files.path("token")), ..base() }).unwrap();
+    assert_eq!(bearer(&entry), "t");
+    let (cert, key) = (Some(files.path("cert.pem")), Some(files.path("key.pem")));
+    let entry = inline(InlineAdmin { client_certificate: cert, client_key: key, ..base() }).unwrap();
+    assert!(entry.login.certificate.is_some());
+    let error = inline(InlineAdmin { token_file: Some(files.path("nowhere")), ..base() }).unwrap_err();
+    assert_eq!(error, "the admin access: cannot read `token-file` `/nowhere`: it does not exist");
+}
+
+#[test]
+fn a_pod_uses_its_own_account() {
+    let (ca, _) = pki("ca");
+    let files = Files::new(&[("ca.crt", &ca), ("token", "pod\n")]);
+    let (target, login) =
+        usable::in_cluster(Some(&("10.0.0.1".into(), "443".into())), files.0.path()).map_err(|p| p.what).unwrap();
+    assert_eq!((target.server.as_str(), login.bearer.unwrap().expose_secret()), ("https://10.0.0.1:443", "pod"));
+    let (target, _) = usable::in_cluster(Some(&("fd00::1".into(), "443".into())), files.0.path()).ok().unwrap();
+    assert_eq!(target.server, "https://[fd00::1]:443");
+    let problem = usable::in_cluster(None, files.0.path()).err().unwrap();
+    assert!(problem.what.contains("KUBERNETES_SERVICE_HOST"), "{}", problem.what);
+}
+
+fn cluster(consumer: Consumer) -> Cluster {
+    Cluster {
         name: "a".into(),
-        labels: std::collections::BTreeMap::new(),
-        admin: AdminAccess { kubeconfig: "x".into(), context: "x".into() },
+        labels: BTreeMap::new(),
+        admin: AdminAccess::InCluster,
+        allow_insecure: false,
         consumer,
     }
 }

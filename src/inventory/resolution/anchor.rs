@@ -34,26 +34,30 @@ impl Context<'_> {
         Some(format!("{}/{rest}", template::escape(base.trim_end_matches('/'))))
     }
 
-    /// Resolves an include pattern: what precedes it is taken literally.
+    /// Resolves an include pattern.
     pub(in crate::inventory) fn include(&mut self, pattern: &At<String>) -> Option<Include> {
-        let resolved = self.base("include", pattern).and_then(|(base, rest)| {
-            if let Err(error) = glob::Pattern::new(rest) {
-                let place = self.inside(pattern, error.pos.min(pattern.value.len()), 0);
-                self.error(place, format!("`include` is not a valid pattern: {}", error.msg));
-                return None;
-            }
-            if rest.starts_with('/') {
-                return Some(rest.to_owned());
-            }
-            let Some(base) = base.to_str() else {
-                self.error(pattern.place, format!("the directory `{}` is not valid UTF-8", base.display()));
-                return None;
-            };
-            Some(format!("{}/{rest}", glob::Pattern::escape(base.trim_end_matches('/'))))
-        });
+        let resolved = self.pattern("include", pattern);
         self.incomplete |= resolved.is_none();
         let (place, written) = (pattern.place, pattern.value.clone());
         resolved.map(|pattern| Include { pattern, place, written })
+    }
+
+    /// Resolves a pattern of paths: what precedes it is taken literally.
+    pub(super) fn pattern(&mut self, key: &str, pattern: &At<String>) -> Option<String> {
+        let (base, rest) = self.base(key, pattern)?;
+        if let Err(error) = glob::Pattern::new(rest) {
+            let place = self.inside(pattern, error.pos.min(pattern.value.len()), 0);
+            self.error(place, format!("`{key}` is not a valid pattern: {}", error.msg));
+            return None;
+        }
+        if rest.starts_with('/') {
+            return Some(rest.to_owned());
+        }
+        let Some(base) = base.to_str() else {
+            self.error(pattern.place, format!("the directory `{}` is not valid UTF-8", base.display()));
+            return None;
+        };
+        Some(format!("{}/{rest}", glob::Pattern::escape(base.trim_end_matches('/'))))
     }
 
     /// Splits a path into the directory that it starts at and the rest.

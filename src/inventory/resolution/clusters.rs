@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Context;
-use super::Parsed;
-use crate::inventory::file::{AdminTable, ClusterTable, ConsumerTable, DefaultsTable};
-use crate::inventory::model::{AdminAccess, Cluster, Consumer};
+use super::admin::{self, Admin};
+use super::{Context, Parsed};
+use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
+use crate::inventory::model::{Cluster, Consumer};
 use crate::inventory::problem::{At, Place, Problem, list};
 use crate::inventory::syntax;
 use crate::names::ClusterName;
@@ -33,9 +32,7 @@ pub(super) struct Clusters {
 }
 
 pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Clusters {
-    let no_admin = AdminTable::default();
-    let default_admin = defaults.admin.as_ref().map_or(&no_admin, |admin| &admin.value);
-    let default_admin = Admin::resolve(default_admin, ctx);
+    let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
     let mut clusters = Clusters::default();
     let mut servers: Vec<Option<String>> = vec![];
     for table in files.iter().filter_map(|parsed| parsed.content.clusters.as_ref()).flat_map(|list| &list.value) {
@@ -58,31 +55,8 @@ pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Cont
     clusters
 }
 
-/// The keys of `admin` with their paths resolved, because those of the defaults start elsewhere.
-#[derive(Debug)]
-struct Admin {
-    kubeconfig: Option<PathBuf>,
-    /// Whether the key is there and its path cannot be resolved, which was reported.
-    is_broken: bool,
-    context: Option<String>,
-}
-
-impl Admin {
-    fn resolve(table: &AdminTable, ctx: &mut Context<'_>) -> Self {
-        if let Some(context) = &table.context {
-            ctx.check("context", context, syntax::plain_text);
-        }
-        let kubeconfig = table.kubeconfig.as_ref().and_then(|path| ctx.path("kubeconfig", path));
-        Self {
-            is_broken: table.kubeconfig.is_some() && kubeconfig.is_none(),
-            kubeconfig,
-            context: table.context.as_ref().map(|context| context.value.clone()),
-        }
-    }
-}
-
 fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) -> Option<ResolvedCluster> {
-    let ClusterTable { name, labels, namespace, create_namespaces, admin, consumer } = &table.value;
+    let ClusterTable { name, labels, namespace, create_namespaces, admin, allow_insecure, consumer } = &table.value;
     let mut resolved_labels = BTreeMap::new();
     for (key, value) in labels.iter().flat_map(|labels| &labels.value.0) {
         if let Err(message) = selector::validate_label_key(&key.value) {
@@ -96,25 +70,16 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
     if let Some(namespace) = namespace {
         ctx.check("namespace", namespace, syntax::dns_label);
     }
-    let admin = admin.as_ref().map(|admin| Admin::resolve(&admin.value, ctx));
-    let admin = admin.as_ref();
     let place = name.as_ref().map_or(table.place, |name| name.place);
-    let kubeconfig = admin.and_then(|admin| admin.kubeconfig.clone()).or_else(|| defaults.kubeconfig.clone());
-    let is_broken = ctx.misread || defaults.is_broken || admin.is_some_and(|admin| admin.is_broken);
-    if kubeconfig.is_none() && !is_broken {
-        let hint = "set `admin = { kubeconfig = \"…\" }` in `[defaults]` or in the cluster";
-        ctx.problems.push(Problem::error(place, "the cluster has no admin kubeconfig").hint(hint));
-    }
+    let admin = Admin::resolve(admin.as_ref(), ctx).or(defaults);
+    let admin = admin.access(name.as_ref().map_or("", |name| &name.value), place, ctx);
     let name = name.as_ref()?;
     ctx.check("cluster name", name, syntax::cluster_name);
-    let context = admin.and_then(|admin| admin.context.clone()).or_else(|| defaults.context.clone());
     let cluster = Cluster {
         name: ClusterName::new(&name.value),
         labels: resolved_labels,
-        admin: AdminAccess {
-            kubeconfig: kubeconfig.unwrap_or_default(),
-            context: context.unwrap_or_else(|| name.value.clone()),
-        },
+        admin,
+        allow_insecure: allow_insecure.as_ref().is_some_and(|allowed| allowed.value),
         consumer: consumer.as_ref().map(|consumer| resolve_consumer(&consumer.value, ctx)).unwrap_or_default(),
     };
     Some(ResolvedCluster {
@@ -158,12 +123,8 @@ fn resolve_consumer(consumer: &ConsumerTable, ctx: &mut Context<'_>) -> Consumer
 
 /// Warns about names that seem to mean the same API server.
 fn warn_about_twins(clusters: &Clusters, servers: &[Option<String>], ctx: &mut Context<'_>) {
-    let admin = |cluster: &ResolvedCluster| {
-        let admin = &cluster.cluster.admin;
-        (!admin.kubeconfig.as_os_str().is_empty()).then(|| (admin.kubeconfig.clone(), admin.context.clone()))
-    };
-    for twins in groups(clusters.list.iter().map(admin)) {
-        warn(&twins, "the same admin kubeconfig and context", clusters, ctx);
+    for twins in groups(clusters.list.iter().map(|cluster| admin::identity(&cluster.cluster.admin))) {
+        warn(&twins, "the same admin access", clusters, ctx);
     }
     for twins in groups(servers.iter().cloned()) {
         warn(&twins, "the same consumer server", clusters, ctx);

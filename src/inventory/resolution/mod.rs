@@ -4,6 +4,7 @@
 //! One file per topic; all of them report to one [`Context`] and go on, so that one run shows every
 //! problem. Pure: no I/O, no clock. Start with [`resolve`].
 
+mod admin;
 mod anchor;
 mod clusters;
 mod grants;
@@ -30,6 +31,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Environment {
     /// The home directory, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
+    /// The files that kubectl would read, for `$KUBECONFIG`.
+    pub kubeconfig: Vec<PathBuf>,
     /// The holder that overrules the inventory's.
     pub holder: Option<Holder>,
 }

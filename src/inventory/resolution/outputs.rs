@@ -223,10 +223,15 @@ fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut
 /// Refuses files that are input, and warns about those that provision.
 fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
     let files: Vec<PathBuf> = ctx.sources.files().iter().map(|file| paths::normalise(&file.path)).collect();
-    let mut sources: HashMap<&Path, &str> = files.iter().map(|file| (file.as_path(), "the inventory")).collect();
-    let authorities = inventory.clusters.iter().filter_map(|cluster| cluster.consumer.certificate_authority.as_deref());
-    sources.extend(authorities.map(|path| (path, "a `certificate-authority`")));
-    let admins: HashSet<&Path> = inventory.clusters.iter().map(|cluster| cluster.admin.kubeconfig.as_path()).collect();
+    let mut sources: HashMap<&Path, String> =
+        files.iter().map(|file| (file.as_path(), "the inventory".to_owned())).collect();
+    let clusters = || inventory.clusters.iter();
+    let authorities = clusters().filter_map(|cluster| cluster.consumer.certificate_authority.as_ref());
+    let parts = authorities.map(|path| ("certificate-authority", path));
+    let parts = parts.chain(clusters().flat_map(|cluster| cluster.admin.parts()));
+    sources.extend(parts.map(|(key, path)| (path.as_path(), format!("a `{key}`"))));
+    let admins: HashSet<&Path> =
+        clusters().flat_map(|cluster| cluster.admin.kubeconfigs()).map(PathBuf::as_path).collect();
     for file in &layout.files {
         let output = &outputs[file.outputs[0]];
         let shown = quote(&file.path.to_string_lossy());

@@ -308,7 +308,7 @@ fn two_names_for_one_server_are_a_warning() {
         "name = 'us'",
         "name = 'us'\nadmin.context = 'eu'",
         &[
-            "warning at 'us': clusters `eu`, `us` have the same admin kubeconfig and context [keep one name for each API server; two would fight over the same objects]",
+            "warning at 'us': clusters `eu`, `us` have the same admin access [keep one name for each API server; two would fight over the same objects]",
         ],
     );
     check_replaced(
@@ -322,7 +322,7 @@ fn two_names_for_one_server_are_a_warning() {
         "[defaults]\nadmin = {",
         "[defaults]\nadmin = { context = 'fleet',",
         &[
-            "warning at 'us': clusters `eu`, `us` have the same admin kubeconfig and context [keep one name for each API server; two would fight over the same objects]",
+            "warning at 'us': clusters `eu`, `us` have the same admin access [keep one name for each API server; two would fight over the same objects]",
         ],
     );
 }

@@ -1,5 +1,6 @@
 //! Tests of the whole way from text to inventory, problems and layout.
 
+mod admin;
 mod documents;
 mod meant;
 mod rendering;
@@ -32,7 +33,7 @@ path = 'out/{cluster}-{profile}.yaml'
 ";
 
 fn environment() -> Environment {
-    Environment { home: Some("/home/jo".into()), holder: None }
+    Environment { home: Some("/home/jo".into()), kubeconfig: vec!["/home/jo/.kube/config".into()], holder: None }
 }
 
 fn load(text: &str) -> Resolution {

@@ -71,7 +71,7 @@ fn a_message_that_repeats_is_shown_once() {
        | ^^^^^^
        |
        = note: also at clusters.toml:15:1, clusters.toml:24:1, clusters.toml:27:1 and 1 more place
-       = hint: known keys: `name`, `labels`, `namespace`, `create-namespaces`, `admin`, `consumer`
+       = hint: known keys: `name`, `labels`, `namespace`, `create-namespaces`, `admin`, `allow-insecure`, `consumer`
     ");
 }
 

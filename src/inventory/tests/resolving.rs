@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{BASE, environment, load, load_with, summarise};
+use crate::inventory::{AdminAccess, KubeconfigSource};
 use crate::inventory::{
     Environment, Inventory, Loading, MissingNamespace, Resolution, SourceFile, VerifyVia, parse_holder, resolve,
     wildcards,
@@ -35,6 +36,10 @@ fn files(layout: &Layout) -> Vec<String> {
     lines.collect()
 }
 
+fn kubeconfig(path: &str, context: &str) -> AdminAccess {
+    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path.into()), context: context.to_owned() }
+}
+
 #[test]
 fn what_is_not_said_has_its_default() {
     let (inventory, _) = valid(BASE);
@@ -49,8 +54,8 @@ fn what_is_not_said_has_its_default() {
     assert!((profile.token.renew_after - 0.66).abs() < f64::EPSILON);
     assert_eq!(profile.token.audiences, Vec::<String>::new());
     let cluster = &inventory.clusters[0];
-    assert_eq!(cluster.admin.kubeconfig.to_str(), Some("/inv/admin.yaml"));
-    assert_eq!(cluster.admin.context, "eu");
+    assert_eq!(cluster.admin, kubeconfig("/inv/admin.yaml", "eu"));
+    assert!(!cluster.allow_insecure);
     assert_eq!(cluster.consumer.verify, VerifyVia::Endpoint);
     assert_eq!(inventory.outputs[0].context, "{profile}@{cluster}");
 }
@@ -187,7 +192,7 @@ fn included_files_resolve_against_their_own_directory() {
     assert_eq!(summarise(&resolution), Vec::<String>::new());
     let cluster = resolution.inventory.unwrap().clusters[0].clone();
     assert_eq!(cluster.consumer.certificate_authority.as_deref(), Some("/inv/clusters.d/ca.pem".as_ref()));
-    assert_eq!(cluster.admin.kubeconfig.to_str(), Some("/inv/admin.yaml"));
+    assert_eq!(cluster.admin, kubeconfig("/inv/admin.yaml", "eu"));
     assert_eq!(files(&resolution.layout.unwrap()), ["/inv/eu: viewer@eu"]);
 }
 

@@ -64,7 +64,7 @@ fn unknown_keys_name_the_nearest() {
         "admin = { kubeconfig = 'admin.yaml', contxt = 'a' }",
         &[
             "error at contxt: unknown key `contxt` in `admin` [did you mean `context`?]",
-            "warning at 'us': clusters `eu`, `us` have the same admin kubeconfig and context [keep one name for each API server; two would fight over the same objects]",
+            "warning at 'us': clusters `eu`, `us` have the same admin access [keep one name for each API server; two would fight over the same objects]",
         ],
     );
     check_replaced(
@@ -200,8 +200,8 @@ fn missing_keys_name_their_table() {
         "admin = { kubeconfig = 'admin.yaml' }\n",
         "",
         &[
-            r#"error at 'eu': the cluster has no admin kubeconfig [set `admin = { kubeconfig = "…" }` in `[defaults]` or in the cluster]"#,
-            r#"error at 'us': the cluster has no admin kubeconfig [set `admin = { kubeconfig = "…" }` in `[defaults]` or in the cluster]"#,
+            r#"error at 'eu': the cluster has no admin access [set `admin = { kubeconfig = "…" }` in `[defaults]` or in the cluster]"#,
+            r#"error at 'us': the cluster has no admin access [set `admin = { kubeconfig = "…" }` in `[defaults]` or in the cluster]"#,
         ],
     );
 }

@@ -1,0 +1,122 @@
+//! Why admin access cannot be used. Names file, context and field, never a value.
+
+use std::path::PathBuf;
+
+/// Why admin access cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// A file cannot be read.
+    #[error("cannot read `{path}`: {cause}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        cause: String,
+    },
+    /// The file is no kubeconfig.
+    #[error("`{path}` is not a kubeconfig that can be used: {cause}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where or what.
+        cause: String,
+    },
+    /// There is nothing where kubeconfigs should be.
+    #[error("no kubeconfig at {source_name}")]
+    Nothing {
+        /// The files, the directory or the pattern.
+        source_name: String,
+    },
+    /// The kubeconfigs lack something that the context needs.
+    #[error("{source_name} has no {kind} `{name}`")]
+    Missing {
+        /// The files, the directory or the pattern.
+        source_name: String,
+        /// `context`, `cluster` or `user`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+        /// Why a file that might have it cannot be used.
+        unusable: Option<String>,
+    },
+    /// Two files of a directory or a pattern have the context.
+    #[error("context `{context}` is in `{first}` and in `{second}`")]
+    Ambiguous {
+        /// The context.
+        context: String,
+        /// A file that has it.
+        first: PathBuf,
+        /// Another.
+        second: PathBuf,
+    },
+    /// A field cannot be used.
+    #[error("context `{context}` in `{path}`: {problem}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The context.
+        context: String,
+        /// What is wrong with which field.
+        problem: Problem,
+    },
+    /// What the inventory or the pod names cannot be used.
+    #[error("the admin access: {0}")]
+    Access(Problem),
+}
+
+/// What is wrong with a field, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which field, and what is wrong with it.
+    pub what: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Problem {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(what: &str) -> Self {
+        Self::new(what)
+    }
+}
+
+impl From<String> for Problem {
+    fn from(what: String) -> Self {
+        Self::new(what)
+    }
+}
+
+impl AdminError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { unusable: Some(cause), .. } => {
+                Some(format!("it may be in a file that is unusable: {cause}"))
+            }
+            Self::Missing { nearest: Some(nearest), kind, .. } => Some(format!("did you mean {kind} `{nearest}`?")),
+            Self::Ambiguous { .. } => {
+                Some("name one file: `admin = { kubeconfig = \"…\" }` in that cluster".to_owned())
+            }
+            Self::Unusable { problem, .. } | Self::Access(problem) => problem.hint.clone(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Reads one kubeconfig as client-go does: its types, its names, and nothing else of it.
+//!
+//! The types are those of client-go's `tools/clientcmd/api/v1`; kube's would run exec plugins, lose
+//! half of an impersonation and accept names that are defined twice.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::error::AdminError;
+
+/// Certificates, keys and tokens have some kilobytes.
+const LARGEST_PART: u64 = 1024 * 1024;
+/// Kubeconfigs of 10,000 clusters have 22 MB.
+const LARGEST_FILE: u64 = 256 * 1024 * 1024;
+/// The extension of a cluster entry that is handed to exec plugins
+/// (client-go `pkg/apis/clientauthentication`).
+const EXEC_EXTENSION: &str = "client.authentication.k8s.io/exec";
+
+/// One kubeconfig, indexed by names.
+pub(super) struct AdminFile {
+    pub(super) path: PathBuf,
+    pub(super) clusters: HashMap<String, ClusterFields>,
+    pub(super) users: HashMap<String, UserFields>,
+    pub(super) contexts: HashMap<String, ContextFields>,
+    /// Whether its group or others can read it.
+    pub(super) is_exposed: bool,
+}
+
+impl std::fmt::Debug for AdminFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AdminFile({}, {} contexts)", self.path.display(), self.contexts.len())
+    }
+}
+
+/// A cluster entry. Empty strings are absent, as in Go.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct ClusterFields {
+    #[serde(deserialize_with = "text")]
+    pub(super) server: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(super) tls_server_name: Option<String>,
+    pub(super) insecure_skip_tls_verify: Option<bool>,
+    #[serde(deserialize_with = "text")]
+    pub(super) certificate_authority: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(super) certificate_authority_data: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(super) proxy_url: Option<String>,
+    pub(super) disable_compression: Option<bool>,
+    extensions: Option<Vec<NamedExtension>>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct NamedExtension {
+    #[serde(deserialize_with = "text")]
+    name: Option<String>,
+    extension: Value,
+}
+
+impl ClusterFields {
+    /// Returns the entry with the path of its CA made absolute.
+    pub(super) fn with_absolute_authority(&self, directory: &Path) -> Self {
+        let path = self.certificate_authority.as_ref().map(|path| directory.join(path).to_string_lossy().into_owned());
+        Self { certificate_authority: path, ..self.clone() }
+    }
+
+    /// Returns what the cluster entry says to exec plugins.
+    pub(super) fn exec_configuration(&self) -> Option<&Value> {
+        let mut extensions = self.extensions.iter().flatten();
+        extensions.find(|extension| extension.name.as_deref() == Some(EXEC_EXTENSION)).map(|found| &found.extension)
+    }
+}
+
+/// A user entry. Empty strings are absent, as in Go.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct UserFields {
+    #[serde(deserialize_with = "text")]
+    pub(super) client_certificate: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(super) client_certificate_data: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(super) client_key: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) client_key_data: Option<SecretString>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) token: Option<SecretString>,
+    #[serde(rename = "tokenFile", deserialize_with = "text")]
+    pub(super) token_file: Option<String>,
+    #[serde(rename = "as", deserialize_with = "text")]
+    pub(super) impersonate: Option<String>,
+    #[serde(rename = "as-uid", deserialize_with = "text")]
+    pub(super) impersonate_uid: Option<String>,
+    #[serde(rename = "as-groups")]
+    pub(super) impersonate_groups: Option<Vec<String>>,
+    #[serde(rename = "as-user-extra")]
+    pub(super) impersonate_extra: Option<BTreeMap<String, Vec<String>>>,
+    #[serde(deserialize_with = "text")]
+    pub(super) username: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) password: Option<SecretString>,
+    /// Only whether it is there: client-go dropped them.
+    pub(super) auth_provider: Option<Value>,
+    pub(super) exec: Option<ExecFields>,
+}
+
+/// An exec plugin. Its arguments and environment may hold secrets.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ExecFields {
+    #[serde(deserialize_with = "text")]
+    pub(super) command: Option<String>,
+    pub(super) args: Option<Vec<String>>,
+    pub(super) env: Option<Vec<ExecVariable>>,
+    #[serde(deserialize_with = "text")]
+    pub(super) api_version: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub(super) install_hint: Option<String>,
+    pub(super) provide_cluster_info: Option<bool>,
+    #[serde(deserialize_with = "text")]
+    pub(super) interactive_mode: Option<String>,
+}
+
+#[derive(Clone, Default, Deserialize, PartialEq, Eq, Hash)]
+#[serde(default)]
+pub(super) struct ExecVariable {
+    #[serde(deserialize_with = "plain")]
+    pub(super) name: String,
+    #[serde(deserialize_with = "plain")]
+    pub(super) value: String,
+}
+
+/// A context entry.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ContextFields {
+    #[serde(deserialize_with = "plain")]
+    pub(super) cluster: String,
+    #[serde(deserialize_with = "plain")]
+    pub(super) user: String,
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+}
+
+fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(text(deserializer)?.map(SecretString::from))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Root {
+    #[serde(rename = "apiVersion", deserialize_with = "text")]
+    api_version: Option<String>,
+    #[serde(deserialize_with = "text")]
+    kind: Option<String>,
+    clusters: Option<Vec<NamedCluster>>,
+    users: Option<Vec<NamedUser>>,
+    contexts: Option<Vec<NamedContext>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedCluster {
+    #[serde(deserialize_with = "plain")]
+    name: String,
+    cluster: Option<ClusterFields>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedUser {
+    #[serde(deserialize_with = "plain")]
+    name: String,
+    user: Option<UserFields>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedContext {
+    #[serde(deserialize_with = "plain")]
+    name: String,
+    context: Option<ContextFields>,
+}
+
+impl AdminFile {
+    /// Reads a kubeconfig.
+    pub(super) fn read(path: &Path) -> Result<Self, AdminError> {
+        use std::os::unix::fs::PermissionsExt;
+        let bytes = read_bounded(path, LARGEST_FILE)?;
+        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+        let text = String::from_utf8(bytes)
+            .map_err(|_| AdminError::Malformed { path: path.to_owned(), cause: "it is not UTF-8 text".to_owned() })?;
+        let mut file = Self::parse(path, &text)?;
+        file.is_exposed = mode & 0o077 != 0;
+        Ok(file)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, AdminError> {
+        let malformed = |cause: String| AdminError::Malformed { path: path.to_owned(), cause };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // kubectl refuses names that YAML takes for numbers or booleans.
+        let mut options = crate::kubeconfig::yaml_options(text.len());
+        options.no_schema = true;
+        // kubectl reads the first document only.
+        let documents: Vec<Option<Root>> = serde_saphyr::from_multiple_with_options(text, options)
+            .map_err(|error| malformed(crate::kubeconfig::describe_yaml_error(&error)))?;
+        let root = documents.into_iter().next().flatten().unwrap_or_default();
+        if root.kind.is_some_and(|kind| kind != "Config") {
+            return Err(malformed("its `kind` is not `Config`".to_owned()));
+        }
+        if root.api_version.is_some_and(|version| version != "v1") {
+            return Err(malformed("its `apiVersion` is not `v1`".to_owned()));
+        }
+        let clusters = root.clusters.into_iter().flatten().map(|entry| (entry.name, entry.cluster));
+        let users = root.users.into_iter().flatten().map(|entry| (entry.name, entry.user));
+        let contexts = root.contexts.into_iter().flatten().map(|entry| (entry.name, entry.context));
+        Ok(Self {
+            path: path.to_owned(),
+            clusters: by_name("cluster", clusters).map_err(malformed)?,
+            users: by_name("user", users).map_err(malformed)?,
+            contexts: by_name("context", contexts).map_err(malformed)?,
+            is_exposed: false,
+        })
+    }
+
+    /// Returns the directory that relative paths start at.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// Collects entries; kubectl refuses names that are defined twice.
+fn by_name<T: Default>(
+    kind: &str,
+    entries: impl Iterator<Item = (String, Option<T>)>,
+) -> Result<HashMap<String, T>, String> {
+    let mut named = HashMap::new();
+    for (name, entry) in entries {
+        if named.contains_key(&name) {
+            return Err(format!("{kind} `{name}` is defined twice"));
+        }
+        named.insert(name, entry.unwrap_or_default());
+    }
+    Ok(named)
+}
+
+/// Reads a file that a kubeconfig or the inventory names for a field.
+pub(super) fn read_part(path: &Path, field: &str) -> Result<Vec<u8>, String> {
+    read_bounded(path, LARGEST_PART).map_err(|error| match error {
+        AdminError::Unreadable { path, cause } => format!("cannot read `{field}` `{}`: {cause}", path.display()),
+        error => error.to_string(),
+    })
+}
+
+/// Reads a regular file: a pipe would never end.
+fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, AdminError> {
+    let unreadable = |cause: String| AdminError::Unreadable { path: path.to_owned(), cause };
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(describe_io(&error)))?;
+    if !metadata.is_file() {
+        return Err(unreadable("it is not a regular file".to_owned()));
+    }
+    if metadata.len() > largest {
+        return Err(unreadable(format!("it is larger than {} MiB", largest / (1024 * 1024))));
+    }
+    std::fs::read(path).map_err(|error| unreadable(describe_io(&error)))
+}
+
+pub(super) fn describe_io(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}

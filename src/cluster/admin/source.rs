@@ -1,0 +1,203 @@
+//! Where kubeconfigs are: a file, a list that is merged, a directory or a pattern.
+//!
+//! A list is merged by client-go's rules (`tools/clientcmd/loader.go`): files that are missing are
+//! skipped, the first to define a name wins the whole entry. The files of a directory or a pattern
+//! are never merged: each context is what its own file says, because in a fleet many files call
+//! their cluster `kubernetes`, and the first one's would be meant for all.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::AdminError;
+use super::file::{AdminFile, ClusterFields, ContextFields, UserFields};
+use crate::inventory::KubeconfigSource;
+
+/// Files that together are one kubeconfig, or many of which each is one.
+#[derive(Debug)]
+pub(super) struct Source {
+    name: String,
+    is_merged: bool,
+    files: Vec<Arc<AdminFile>>,
+    /// Of files of a directory or a pattern.
+    unusable: Vec<AdminError>,
+}
+
+/// One context with what it refers to, each with the file that says it.
+pub(super) struct Found<'a> {
+    pub(super) file: &'a AdminFile,
+    pub(super) cluster: (&'a AdminFile, &'a ClusterFields),
+    pub(super) user: (&'a AdminFile, &'a UserFields),
+}
+
+impl Source {
+    /// Reads what a source names; `read` reads each file once.
+    pub(super) fn load(
+        source: &KubeconfigSource,
+        read: &mut dyn FnMut(&Path) -> Result<Arc<AdminFile>, AdminError>,
+    ) -> Result<Self, AdminError> {
+        match source {
+            KubeconfigSource::Path(path) if path.is_dir() => {
+                let name = format!("`{}`", path.display());
+                Self::separate(name, &files_of(path)?, read)
+            }
+            KubeconfigSource::Path(path) => Ok(Self {
+                name: format!("`{}`", path.display()),
+                is_merged: true,
+                files: vec![read(path)?],
+                unusable: vec![],
+            }),
+            KubeconfigSource::List(paths) => Self::merged(paths, read),
+            KubeconfigSource::Glob(pattern) => {
+                let matches = glob::glob(pattern).map(|paths| paths.filter_map(Result::ok).collect::<Vec<_>>());
+                let mut files = matches.unwrap_or_default();
+                files.retain(|path| path.is_file());
+                Self::separate(format!("`{pattern}`"), &files, read)
+            }
+        }
+    }
+
+    fn separate(
+        name: String,
+        paths: &[PathBuf],
+        read: &mut dyn FnMut(&Path) -> Result<Arc<AdminFile>, AdminError>,
+    ) -> Result<Self, AdminError> {
+        if paths.is_empty() {
+            return Err(AdminError::Nothing { source_name: name });
+        }
+        let mut source = Self { name, is_merged: false, files: vec![], unusable: vec![] };
+        for path in paths {
+            match read(path) {
+                Ok(file) => source.files.push(file),
+                Err(error) => source.unusable.push(error),
+            }
+        }
+        Ok(source)
+    }
+
+    fn merged(
+        paths: &[PathBuf],
+        read: &mut dyn FnMut(&Path) -> Result<Arc<AdminFile>, AdminError>,
+    ) -> Result<Self, AdminError> {
+        let shown: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
+        let mut source = Self { name: shown.join(":"), is_merged: true, files: vec![], unusable: vec![] };
+        let mut seen = vec![];
+        for path in paths {
+            // Neither a directory nor anything else that exists is skipped: only what is missing.
+            if seen.contains(&path) || std::fs::symlink_metadata(path).is_err_and(|error| is_missing(&error)) {
+                continue;
+            }
+            seen.push(path);
+            source.files.push(read(path)?);
+        }
+        if source.files.is_empty() { Err(AdminError::Nothing { source_name: source.name }) } else { Ok(source) }
+    }
+
+    /// Returns the files that their group or others can read.
+    pub(super) fn exposed(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().filter(|file| file.is_exposed).map(|file| file.path.as_path())
+    }
+
+    /// Returns why files cannot be used that might have had what is looked for.
+    pub(super) fn unusable(&self) -> &[AdminError] {
+        &self.unusable
+    }
+
+    /// Returns the names of all contexts and the file of each, in the order of the files, then by name.
+    pub(super) fn contexts(&self) -> Vec<(&str, &Path)> {
+        let mut contexts: Vec<(&str, &Path)> = vec![];
+        let mut seen = std::collections::HashSet::new();
+        for file in &self.files {
+            let mut names: Vec<&str> = file.contexts.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            names.retain(|name| !self.is_merged || seen.insert(*name));
+            contexts.extend(names.into_iter().map(|name| (name, file.path.as_path())));
+        }
+        contexts
+    }
+
+    /// Finds a context and what it refers to.
+    pub(super) fn find(&self, name: &str) -> Result<Found<'_>, AdminError> {
+        let mut having = self.files.iter().filter(|file| file.contexts.contains_key(name));
+        let file = having.next().ok_or_else(|| self.missing("context", name, &self.files, |file| &file.contexts))?;
+        if let Some(other) = having.next().filter(|_| !self.is_merged) {
+            let (first, second) = (file.path.clone(), other.path.clone());
+            return Err(AdminError::Ambiguous { context: name.to_owned(), first, second });
+        }
+        self.found(file, &file.contexts[name])
+    }
+
+    fn found<'a>(&'a self, file: &'a Arc<AdminFile>, context: &ContextFields) -> Result<Found<'a>, AdminError> {
+        let own = std::slice::from_ref(file);
+        let files = if self.is_merged { &self.files[..] } else { own };
+        let cluster = find_in(files, &context.cluster, |file| &file.clusters);
+        let user = find_in(files, &context.user, |file| &file.users);
+        Ok(Found {
+            file,
+            // kubectl would ask localhost.
+            cluster: cluster.ok_or_else(|| self.missing("cluster", &context.cluster, files, |file| &file.clusters))?,
+            // kubectl would ask for a password, kube would be anonymous.
+            user: user.ok_or_else(|| self.missing("user", &context.user, files, |file| &file.users))?,
+        })
+    }
+
+    fn missing<T>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        files: &[Arc<AdminFile>],
+        entries: impl Fn(&AdminFile) -> &std::collections::HashMap<String, T>,
+    ) -> AdminError {
+        let names = files.iter().flat_map(|file| entries(file).keys());
+        AdminError::Missing {
+            source_name: match files {
+                [file] => format!("`{}`", file.path.display()),
+                _ => self.name.clone(),
+            },
+            kind,
+            name: name.to_owned(),
+            nearest: nearest(name, names).cloned(),
+            unusable: self.unusable.first().map(ToString::to_string),
+        }
+    }
+}
+
+fn find_in<'a, T>(
+    files: &'a [Arc<AdminFile>],
+    name: &str,
+    entries: impl Fn(&AdminFile) -> &std::collections::HashMap<String, T>,
+) -> Option<(&'a AdminFile, &'a T)> {
+    files.iter().find_map(|file| Some((&**file, entries(file).get(name)?)))
+}
+
+/// Returns the files of a directory that may be kubeconfigs, sorted: no hidden ones and no locks.
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, AdminError> {
+    let unreadable = |error: &std::io::Error| AdminError::Unreadable {
+        path: directory.to_owned(),
+        cause: super::file::describe_io(error),
+    };
+    let mut files = vec![];
+    for entry in std::fs::read_dir(directory).map_err(|error| unreadable(&error))? {
+        let path = entry.map_err(|error| unreadable(&error))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_lock = path.extension().is_some_and(|extension| extension == "lock");
+        if !name.starts_with('.') && !is_lock && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+/// Returns the name that is most like `name`, if one is like it at all.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    const ALIKE: f64 = 0.7;
+    names
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, left), (b, right)| a.total_cmp(b).then_with(|| right.cmp(left)))
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,308 @@
+//! The HTTP client: one connection to one API server, through a proxy if there is one.
+//!
+//! It is put together here, and handed to kube as a service, because kube's own does not present
+//! credentials to SOCKS proxies, opens the system's certificates for every client that has no CA
+//! (5.8 ms each), and takes a server's own certificate for no CA.
+
+mod proxy;
+mod tls;
+
+use std::sync::{Arc, OnceLock};
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::rt::TokioExecutor;
+use kube::client::Body;
+use rustls::pki_types::ServerName;
+use secrecy::{ExposeSecret, SecretString};
+use tower::ServiceExt;
+
+pub use proxy::ProxyEnvironment;
+pub(super) use proxy::{Proxy, ProxyScheme};
+
+/// What all connections of a process share.
+#[derive(Debug, Default)]
+pub struct Network {
+    proxies: ProxyEnvironment,
+    /// Opening the system's certificates takes milliseconds; all clients share one verifier.
+    system: OnceLock<Result<Arc<rustls_platform_verifier::Verifier>, String>>,
+}
+
+impl Network {
+    /// Makes connections as the environment says.
+    pub fn new(proxies: ProxyEnvironment) -> Self {
+        Self { proxies, system: OnceLock::new() }
+    }
+}
+
+/// Where a connection goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The server URL.
+    pub(super) server: String,
+    /// CA certificates as PEM; without them the system's are trusted.
+    pub(super) authority: Option<Vec<u8>>,
+    pub(super) server_name: Option<String>,
+    pub(super) proxy_url: Option<String>,
+    /// Whether the server certificate is not checked.
+    pub(super) insecure: bool,
+}
+
+/// How a connection authenticates. Its secrets cannot be formatted.
+#[derive(Clone, Default)]
+pub(super) struct Login {
+    pub(super) bearer: Option<SecretString>,
+    pub(super) basic: Option<(String, SecretString)>,
+    /// Certificate chain and key, both PEM.
+    pub(super) certificate: Option<(Vec<u8>, SecretString)>,
+    pub(super) impersonation: Option<Impersonation>,
+}
+
+/// As whom requests are made (client-go `transport.ImpersonationConfig`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Impersonation {
+    pub(super) user: String,
+    pub(super) uid: Option<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) extra: Vec<(String, Vec<String>)>,
+}
+
+/// Makes a client; nothing is sent yet. The error says which part cannot be used, and quotes none.
+pub(super) fn client(target: &Target, login: &Login, network: &Network) -> Result<kube::Client, String> {
+    let base = Base::parse(&target.server)?;
+    let headers = headers(login)?;
+    let proxy = match &target.proxy_url {
+        Some(url) => Some(Proxy::parse(url)?),
+        None => network.proxies.proxy_of(&base.host, base.port)?,
+    };
+    let tls = tls::configuration(target, login.certificate.as_ref(), network)?;
+    let server_name = server_name(target, &base.host)?;
+    let secured = |config: &rustls::ClientConfig, name: ServerName<'static>| {
+        let builder = HttpsConnectorBuilder::new().with_tls_config(config.clone()).https_only();
+        builder.with_server_name_resolver(FixedServerNameResolver::new(name)).enable_http1()
+    };
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let Some(proxy) = proxy else {
+        return Ok(finish(secured(&tls, server_name).wrap_connector(tcp), base, headers));
+    };
+    Ok(match proxy.scheme {
+        ProxyScheme::Http => {
+            let tunnel = authorized(Tunnel::new(proxy.address.clone(), tcp), &proxy);
+            finish(secured(&tls, server_name).wrap_connector(tunnel), base, headers)
+        }
+        ProxyScheme::Https => {
+            // As Go does: the proxy's certificate is checked like the server's own. The client
+            // certificate is not for the proxy.
+            let name = match &target.server_name {
+                Some(_) => server_name.clone(),
+                None => name_of(proxy.address.host().unwrap_or_default(), "the proxy's host")?,
+            };
+            let outer = tls::configuration(target, None, network)?;
+            let tunnel =
+                authorized(Tunnel::new(proxy.address.clone(), secured(&outer, name).wrap_connector(tcp)), &proxy);
+            finish(secured(&tls, server_name).wrap_connector(tunnel), base, headers)
+        }
+        ProxyScheme::Socks5 => {
+            let mut socks = SocksV5::new(proxy.address.clone(), tcp);
+            if let Some((user, password)) = &proxy.login {
+                socks = socks.with_auth(user.clone(), password.expose_secret().to_owned());
+            }
+            finish(secured(&tls, server_name).wrap_connector(socks), base, headers)
+        }
+    })
+}
+
+fn authorized<C>(tunnel: Tunnel<C>, proxy: &Proxy) -> Tunnel<C> {
+    match &proxy.login {
+        // Base64 has no character that a header could not have.
+        Some((user, password)) => tunnel.with_auth(basic(user, password)),
+        None => tunnel,
+    }
+}
+
+/// Returns whom the server's certificate must be for.
+fn server_name(target: &Target, host: &str) -> Result<ServerName<'static>, String> {
+    match &target.server_name {
+        Some(name) => name_of(name, "`tls-server-name`"),
+        None => name_of(host, "the host of `server`"),
+    }
+}
+
+fn name_of(name: &str, what: &str) -> Result<ServerName<'static>, String> {
+    // Go accepts absolute names.
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = name.strip_suffix('.').unwrap_or(name);
+    ServerName::try_from(name.to_owned()).map_err(|_| format!("{what} is neither a DNS name nor an IP address"))
+}
+
+/// The parts of a server URL.
+#[derive(Debug, Clone)]
+struct Base {
+    authority: http::uri::Authority,
+    host: String,
+    port: u16,
+    /// Without the final slash.
+    path: String,
+}
+
+impl Base {
+    fn parse(server: &str) -> Result<Self, String> {
+        let url: http::Uri = server.parse().map_err(|_| "`server` is not a URL")?;
+        let authority = url.authority().cloned().ok_or("`server` has no host")?;
+        Ok(Self {
+            host: authority.host().to_owned(),
+            port: authority.port_u16().unwrap_or(443),
+            authority,
+            path: url.path().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Returns the address of a request for a path and query.
+    fn address(&self, request: &http::Uri) -> http::Uri {
+        let wanted = request.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(http::uri::Scheme::HTTPS);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = format!("{}{wanted}", self.path).parse().ok();
+        http::Uri::from_parts(parts).expect("a path that follows a valid path is valid")
+    }
+}
+
+/// Puts the layers together: address and headers on every request, one idle connection at most.
+fn finish<C>(connector: HttpsConnector<C>, base: Base, headers: HeaderMap) -> kube::Client
+where
+    HttpsConnector<C>: legacy::connect::Connect + Clone + Send + Sync + 'static,
+{
+    let client: legacy::Client<_, Body> =
+        legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+    let service = client.map_request(move |mut request: http::Request<Body>| {
+        *request.uri_mut() = base.address(request.uri());
+        for (name, value) in &headers {
+            request.headers_mut().append(name, value.clone());
+        }
+        request
+    });
+    kube::Client::new(service, "default")
+}
+
+fn headers(login: &Login) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("kubemint/", env!("CARGO_PKG_VERSION"))));
+    if let Some(token) = &login.bearer {
+        // A header may hold blanks; a token cannot.
+        if token.expose_secret().bytes().any(|byte| !(0x21..=0x7e).contains(&byte)) {
+            return Err("the token has characters that a token cannot have".to_owned());
+        }
+        let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
+        let mut value = value.map_err(|_| "the token has characters that a token cannot have")?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    } else if let Some((user, password)) = &login.basic {
+        headers.insert(AUTHORIZATION, basic(user, password));
+    }
+    if let Some(impersonation) = &login.impersonation {
+        impersonate(&mut headers, impersonation)?;
+    }
+    Ok(headers)
+}
+
+fn basic(user: &str, password: &SecretString) -> HeaderValue {
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+    let mut value = HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 fits into a header");
+    value.set_sensitive(true);
+    value
+}
+
+/// Adds the headers of an impersonation (client-go `transport/round_trippers.go`).
+fn impersonate(headers: &mut HeaderMap, impersonation: &Impersonation) -> Result<(), String> {
+    let mut add = |name: &str, value: &str| {
+        let name = HeaderName::try_from(name).map_err(|_| "`as-user-extra` has a key that cannot be sent")?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| "`as` has characters that cannot be sent")?;
+        headers.append(name, value);
+        Ok::<(), String>(())
+    };
+    add("impersonate-user", &impersonation.user)?;
+    if let Some(uid) = &impersonation.uid {
+        add("impersonate-uid", uid)?;
+    }
+    for group in &impersonation.groups {
+        add("impersonate-group", group)?;
+    }
+    for (key, values) in &impersonation.extra {
+        let name = format!("impersonate-extra-{}", escape_key(key));
+        for value in values {
+            add(&name, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Escapes what a header's name cannot have; the API server decodes it.
+fn escape_key(key: &str) -> String {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte);
+    let escape = |byte: u8| if is_legal(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    key.bytes().map(escape).collect()
+}
+
+/// Checks that a login can be sent at all, before any connection is made.
+pub(super) fn check_login(login: &Login) -> Result<(), String> {
+    headers(login).map(drop)?;
+    if let Some((certificate, key)) = &login.certificate { tls::check_certificate(certificate, key) } else { Ok(()) }
+}
+
+/// Checks that a target can be connected to at all.
+pub(super) fn check_target(target: &Target, network: &Network) -> Result<(), String> {
+    let base = Base::parse(&target.server)?;
+    server_name(target, &base.host)?;
+    if let Some(url) = &target.proxy_url {
+        Proxy::parse(url)?;
+    }
+    tls::configuration(target, None, network).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_prefix_stays_before_the_path() {
+        let base = Base::parse("https://rancher/k8s/clusters/c-1/").unwrap();
+        let address = base.address(&"/api/v1/namespaces?limit=1".parse().unwrap());
+        assert_eq!(address.to_string(), "https://rancher/k8s/clusters/c-1/api/v1/namespaces?limit=1");
+    }
+
+    #[test]
+    fn an_impersonation_is_sent_whole() {
+        let impersonation = Impersonation {
+            user: "jo".into(),
+            uid: Some("42".into()),
+            groups: vec!["a".into(), "b".into()],
+            extra: vec![("example.com/Scopes".into(), vec!["x".into(), "y".into()])],
+        };
+        let login = Login { impersonation: Some(impersonation), ..Login::default() };
+        let headers = headers(&login).unwrap();
+        let values = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(values("impersonate-user"), ["jo"]);
+        assert_eq!(values("impersonate-uid"), ["42"]);
+        assert_eq!(values("impersonate-group"), ["a", "b"]);
+        assert_eq!(values("impersonate-extra-example.com%2fscopes"), ["x", "y"]);
+    }
+
+    #[test]
+    fn secrets_in_headers_are_marked() {
+        for login in [
+            Login { bearer: Some("t".into()), ..Login::default() },
+            Login { basic: Some(("u".into(), "p".into())), ..Login::default() },
+        ] {
+            assert!(headers(&login).unwrap()[AUTHORIZATION].is_sensitive());
+        }
+        let line_end = Login { bearer: Some("t\n".into()), ..Login::default() };
+        assert_eq!(headers(&line_end).unwrap_err(), "the token has characters that a token cannot have");
+    }
+}

@@ -1,0 +1,204 @@
+//! Admin access: which of its three forms is meant, and whether its keys fit together. Pure.
+
+use std::path::PathBuf;
+
+use super::Context;
+use crate::inventory::file::AdminTable;
+use crate::inventory::model::{AdminAccess, InlineAdmin, KubeconfigSource};
+use crate::inventory::problem::{At, Place, Problem};
+use crate::inventory::syntax::{self, Verdict};
+
+/// What stands for the files that kubectl would read.
+const AMBIENT: &str = "$KUBECONFIG";
+
+/// The keys of an `admin` table with their paths resolved, because those of the defaults start elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Admin {
+    form: Option<Form>,
+    context: Option<String>,
+    certificate_authority: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    tls_server_name: Option<String>,
+    proxy_url: Option<String>,
+    insecure_skip_tls_verify: Option<bool>,
+    /// The first key that makes sense with `server` only, and where it stands.
+    inline_key: Option<(&'static str, Place)>,
+    /// Whether a value cannot be resolved, which was reported.
+    is_broken: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    Kubeconfig(KubeconfigSource),
+    Server(String),
+    InCluster,
+}
+
+impl Admin {
+    /// Reads a table; one that is absent says nothing.
+    pub(super) fn resolve(table: Option<&At<AdminTable>>, ctx: &mut Context<'_>) -> Self {
+        let Some(table) = table else { return Self::default() };
+        let mut admin = Self::default();
+        admin.read(&table.value, table.place, ctx);
+        admin
+    }
+
+    fn read(&mut self, table: &AdminTable, place: Place, ctx: &mut Context<'_>) {
+        if let Some(context) = &table.context {
+            ctx.check("context", context, syntax::plain_text);
+            self.context = Some(context.value.clone());
+        }
+        if let Some(name) = &table.tls_server_name {
+            ctx.check("tls-server-name", name, syntax::server_name);
+        }
+        let url = |ctx: &mut Context<'_>, key: &str, url: &At<String>, rule: fn(&str) -> Verdict| {
+            // Not quoted: a URL that is not valid may hold a password.
+            if let Err(reason) = rule(&url.value) {
+                ctx.error(url.place, format!("`{key}` is not valid: {reason}"));
+            }
+        };
+        if let Some(proxy) = &table.proxy_url {
+            url(ctx, "proxy-url", proxy, syntax::proxy_url);
+        }
+        let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+        self.tls_server_name = text(&table.tls_server_name);
+        self.proxy_url = text(&table.proxy_url);
+        self.insecure_skip_tls_verify = table.insecure_skip_tls_verify.as_ref().map(|at| at.value);
+        self.certificate_authority = self.path("certificate-authority", table.certificate_authority.as_ref(), ctx);
+        self.token_file = self.path("token-file", table.token_file.as_ref(), ctx);
+        self.client_certificate = self.path("client-certificate", table.client_certificate.as_ref(), ctx);
+        self.client_key = self.path("client-key", table.client_key.as_ref(), ctx);
+        let place_of = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
+        let inline = [
+            ("certificate-authority", place_of(&table.certificate_authority)),
+            ("token-file", place_of(&table.token_file)),
+            ("client-certificate", place_of(&table.client_certificate)),
+            ("client-key", place_of(&table.client_key)),
+            ("tls-server-name", place_of(&table.tls_server_name)),
+            ("proxy-url", place_of(&table.proxy_url)),
+            ("insecure-skip-tls-verify", table.insecure_skip_tls_verify.as_ref().map(|at| at.place)),
+        ];
+        self.inline_key = inline.into_iter().find_map(|(key, place)| Some((key, place?)));
+
+        let in_cluster = table.in_cluster.as_ref().is_some_and(|at| at.value);
+        let forms = usize::from(table.kubeconfig.is_some()) + usize::from(table.server.is_some());
+        if forms + usize::from(in_cluster) > 1 {
+            ctx.error(place, "`admin` has more than one of `kubeconfig`, `server` and `in-cluster`");
+            self.is_broken = true;
+        }
+        if let Some(kubeconfig) = &table.kubeconfig {
+            let source = source(kubeconfig, ctx);
+            self.is_broken |= source.is_none();
+            self.form = source.map(Form::Kubeconfig);
+        }
+        if let Some(server) = &table.server {
+            url(ctx, "server", server, |url| syntax::server_url(url).map(|_| ()));
+            self.form = Some(Form::Server(server.value.clone()));
+        }
+        if in_cluster {
+            self.form = Some(Form::InCluster);
+        }
+    }
+
+    fn path(&mut self, key: &str, path: Option<&At<String>>, ctx: &mut Context<'_>) -> Option<PathBuf> {
+        let resolved = path.and_then(|path| ctx.path(key, path));
+        self.is_broken |= path.is_some() && resolved.is_none();
+        resolved
+    }
+
+    /// Adds what the defaults say where this says nothing.
+    pub(super) fn or(self, defaults: &Self) -> Self {
+        let other = defaults.clone();
+        // A cluster that names a form is not asked to fit the defaults of another.
+        let is_inline = matches!(self.form.as_ref().or(other.form.as_ref()), Some(Form::Server(_)) | None);
+        let other = if is_inline { other } else { Self { inline_key: None, ..other } };
+        Self {
+            is_broken: self.is_broken || (other.is_broken && self.form.is_none()),
+            form: self.form.or(other.form),
+            context: self.context.or(other.context),
+            certificate_authority: self.certificate_authority.or(other.certificate_authority),
+            token_file: self.token_file.or(other.token_file),
+            client_certificate: self.client_certificate.or(other.client_certificate),
+            client_key: self.client_key.or(other.client_key),
+            tls_server_name: self.tls_server_name.or(other.tls_server_name),
+            proxy_url: self.proxy_url.or(other.proxy_url),
+            insecure_skip_tls_verify: self.insecure_skip_tls_verify.or(other.insecure_skip_tls_verify),
+            inline_key: self.inline_key.or(other.inline_key),
+        }
+    }
+
+    /// Returns what is meant for a cluster, and reports what does not fit together.
+    pub(super) fn access(self, cluster: &str, place: Place, ctx: &mut Context<'_>) -> AdminAccess {
+        if let (Some((key, key_place)), Some(Form::Kubeconfig(_) | Form::InCluster)) = (self.inline_key, &self.form) {
+            let problem = Problem::error(key_place, format!("`{key}` is for `admin` with `server` only"));
+            ctx.problems.push(problem.hint("a kubeconfig says that itself; remove the key or name the `server`"));
+        }
+        match self.form {
+            Some(Form::Kubeconfig(source)) => {
+                AdminAccess::Kubeconfig { source, context: self.context.unwrap_or_else(|| cluster.to_owned()) }
+            }
+            Some(Form::InCluster) => AdminAccess::InCluster,
+            Some(Form::Server(server)) => {
+                let has_certificate = self.client_certificate.is_some();
+                if !self.is_broken && has_certificate != self.client_key.is_some() {
+                    ctx.error(place, "only one of `client-certificate` and `client-key` is set");
+                } else if !self.is_broken && has_certificate == self.token_file.is_some() {
+                    let problem = Problem::error(place, "`admin` with `server` needs one credential");
+                    ctx.problems.push(problem.hint("set `token-file`, or `client-certificate` and `client-key`"));
+                }
+                if self.insecure_skip_tls_verify == Some(true) && self.certificate_authority.is_some() {
+                    ctx.error(place, "`insecure-skip-tls-verify` and `certificate-authority` exclude each other");
+                }
+                AdminAccess::Inline(Box::new(InlineAdmin {
+                    server,
+                    certificate_authority: self.certificate_authority,
+                    token_file: self.token_file,
+                    client_certificate: self.client_certificate,
+                    client_key: self.client_key,
+                    tls_server_name: self.tls_server_name,
+                    proxy_url: self.proxy_url,
+                    insecure_skip_tls_verify: self.insecure_skip_tls_verify.unwrap_or_default(),
+                }))
+            }
+            None => {
+                if !self.is_broken && !ctx.misread {
+                    let problem = Problem::error(place, "the cluster has no admin access");
+                    let hint = "set `admin = { kubeconfig = \"…\" }` in `[defaults]` or in the cluster";
+                    ctx.problems.push(problem.hint(hint));
+                }
+                // Stands for what could not be resolved; nobody sees it, because that is an error.
+                AdminAccess::Kubeconfig { source: KubeconfigSource::List(vec![]), context: String::new() }
+            }
+        }
+    }
+}
+
+/// Returns where the kubeconfigs are that a value names.
+fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource> {
+    if value.value == AMBIENT {
+        if ctx.environment.kubeconfig.is_empty() {
+            ctx.error(value.place, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
+            return None;
+        }
+        return Some(KubeconfigSource::List(ctx.environment.kubeconfig.clone()));
+    }
+    let parts: Vec<&str> = value.value.split(':').filter(|part| !part.is_empty()).collect();
+    if value.value.contains(':') && !parts.is_empty() {
+        let at = |part: &&str| At { value: (*part).to_owned(), place: value.place };
+        let paths: Option<Vec<PathBuf>> = parts.iter().map(|part| ctx.path("kubeconfig", &at(part))).collect();
+        return paths.map(KubeconfigSource::List);
+    }
+    if value.value.contains(['*', '?', '[']) {
+        return ctx.pattern("kubeconfig", value).map(KubeconfigSource::Glob);
+    }
+    ctx.path("kubeconfig", value).map(KubeconfigSource::Path)
+}
+
+/// Returns what tells one admin access from another; nothing for one that was not resolved.
+pub(super) fn identity(admin: &AdminAccess) -> Option<AdminAccess> {
+    let is_resolved =
+        !matches!(admin, AdminAccess::Kubeconfig { source: KubeconfigSource::List(files), .. } if files.is_empty());
+    is_resolved.then(|| admin.clone())
+}
