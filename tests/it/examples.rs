@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kubemint::inventory::{Environment, Inventory, SourceFile, resolve};
+use kubemint::inventory::{AdminAccess, Environment, Inventory, KubeconfigSource, SourceFile, resolve};
 use kubemint_testkit::sim::{Fleet, FleetOptions};
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::json;
@@ -27,8 +27,11 @@ fn machine(example: &str) -> (Fleet, Machine, Inventory) {
         if let Some(path) = &cluster.consumer.certificate_authority {
             machine.write(path.strip_prefix(machine.path("")).unwrap().to_str().unwrap(), &real.ca_pem);
         }
-        let named = TestCluster { name: cluster.admin.context.clone(), ..real };
-        files.entry(cluster.admin.kubeconfig.clone()).or_default().push(named);
+        let AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path), context } = &cluster.admin else {
+            panic!("the examples have kubeconfigs: {:?}", cluster.admin);
+        };
+        let named = TestCluster { name: context.clone(), ..real };
+        files.entry(path.clone()).or_default().push(named);
     }
     for (path, clusters) in files {
         let yaml = kubeconfig_yaml(&clusters.iter().collect::<Vec<_>>(), User::Admin);

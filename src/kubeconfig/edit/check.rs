@@ -16,7 +16,8 @@ use crate::kubeconfig::yaml_options;
 pub(super) fn check(before: &str, after: &str, edits: &[Edit]) -> Result<(), EditError> {
     let failed = |what: &str| EditError::Check(what.to_owned());
     let mut expected = Content::read(before).ok_or_else(|| failed("the text before it cannot be read"))?;
-    for edit in edits {
+    let is_removal = |edit: &&Edit| matches!(edit, Edit::Remove { .. });
+    for edit in edits.iter().filter(is_removal).chain(edits.iter().filter(|edit| !is_removal(edit))) {
         expected.make(edit);
     }
     let actual = Content::read(after).ok_or_else(|| failed("it cannot be read"))?;
@@ -81,6 +82,9 @@ impl Content {
                 let entry = DigestedEntry::of(entry.clone());
                 let name = entry.name.unwrap_or_default();
                 self.named.entry(list.key()).or_default().insert(name, entry.digest);
+            }
+            Edit::Remove { list, name } => {
+                self.named.entry(list.key()).or_default().remove(name);
             }
             Edit::CurrentContext(name) => {
                 self.rest.insert("current-context".to_owned(), name.as_str().into());

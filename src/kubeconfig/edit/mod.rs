@@ -8,9 +8,11 @@
 
 mod check;
 mod index;
+mod removal;
 mod render;
 mod splice;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -50,6 +52,13 @@ pub enum Edit {
         /// The entry; an object with a `name`.
         entry: Value,
     },
+    /// Removes an entry, if it is there. Removals come before everything else.
+    Remove {
+        /// The list.
+        list: List,
+        /// The name of the entry.
+        name: String,
+    },
     /// Sets the current context.
     CurrentContext(String),
 }
@@ -59,6 +68,7 @@ impl fmt::Debug for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upsert { list, entry } => write!(f, "Upsert({} {})", list.key(), entry["name"]),
+            Self::Remove { list, name } => write!(f, "Remove({} {name:?})", list.key()),
             Self::CurrentContext(name) => write!(f, "CurrentContext({name:?})"),
         }
     }
@@ -119,14 +129,28 @@ const NEW_FILE: &str = "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-cont
 pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u8>, EditError> {
     let (bom, text) = prepare(input)?;
     let text = if text.trim().is_empty() { NEW_FILE } else { text };
-    let index = index::index(text)?;
-    let splices = splice::splices(text, &index, edits, ranking)?;
-    let edited = splice::apply(text, splices)?;
+    let removed = remove(text, edits)?;
+    let remaining = removed.as_deref().unwrap_or(text);
+    let splices = splice::splices(remaining, &index::index(remaining)?, edits, ranking)?;
+    let edited = splice::apply(remaining, splices)?;
     check::check(text, &edited, edits)?;
     let mut output = Vec::with_capacity(bom.len() + edited.len());
     output.extend_from_slice(bom.as_bytes());
     output.extend_from_slice(edited.as_bytes());
     Ok(output)
+}
+
+/// Returns the text without the entries that are removed; nothing if none is.
+fn remove(text: &str, edits: &[Edit]) -> Result<Option<String>, EditError> {
+    let names: HashSet<(List, &str)> = edits
+        .iter()
+        .filter_map(|edit| if let Edit::Remove { list, name } = edit { Some((*list, name.as_str())) } else { None })
+        .collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let splices = removal::removals(text, &index::index(text)?, &names)?;
+    splice::apply(text, splices).map(Some)
 }
 
 /// Returns whether a file can be edited at all, before anything is done that would need it.

@@ -18,6 +18,12 @@ pub(super) struct Splice {
     text: String,
 }
 
+impl Splice {
+    pub(super) fn new(start: usize, end: usize, text: String) -> Self {
+        Self { start, end, text }
+    }
+}
+
 /// Refuses what could change its meaning when something next to it changes.
 pub(super) fn refuse_unsafe(index: &Index) -> Result<(), EditError> {
     if index.documents > 1 {
@@ -96,6 +102,7 @@ pub(super) fn splices<'a>(
         match edit {
             Edit::Upsert { list, entry } => entries.entry(*list).or_default().push(entry),
             Edit::CurrentContext(name) => context = Some(name),
+            Edit::Remove { .. } => {}
         }
     }
     for (list, entries) in entries {
@@ -232,13 +239,7 @@ impl<'a> Splicer<'a> {
     }
 
     fn replace(&mut self, root: &Root, item: &Item, entry: &Value) -> Result<(), EditError> {
-        let anchors = item.anchors;
-        let is_used_outside = |(anchor, place): &(usize, usize)| {
-            (anchors.first..=anchors.last).contains(anchor) && !(item.start..item.end).contains(place)
-        };
-        if anchors.first > 0 && self.index.aliases.iter().any(is_used_outside) {
-            return Err(refused(format!("an anchor in the entry `{}` is used elsewhere", name_of(entry))));
-        }
+        refuse_outside_aliases(self.index, item)?;
         let text = if root.kind == Kind::FlowSequence {
             json(entry, item.name_first)
         } else {
@@ -274,7 +275,7 @@ impl<'a> Splicer<'a> {
     fn add_to_block(&mut self, list: List, root: &'a Root, entries: &[&'a Value]) {
         for group in self.by_neighbour(list, root, entries).into_values() {
             let (place, model) = match (group.after, group.before) {
-                (Some(item), _) => (self.owned_end(item), item),
+                (Some(item), _) => (owned_end(self.text, item), item),
                 (None, Some(item)) => (self.owned_start(root, item), item),
                 (None, None) => continue,
             };
@@ -327,19 +328,6 @@ impl<'a> Splicer<'a> {
         let lines = self.block(self.style(), entries);
         self.push_lines(line_end(self.text, root.end), lines);
         Ok(())
-    }
-
-    /// Returns the end of an entry's lines: comments right below that are indented deeper belong to it.
-    fn owned_end(&self, item: &Item) -> usize {
-        let dash = column(self.text, item.dash);
-        let mut end = line_end(self.text, item.end);
-        loop {
-            let start = skip_spaces(self.text, end);
-            if self.text.as_bytes().get(start) != Some(&b'#') || start - end <= dash {
-                return end;
-            }
-            end = line_end(self.text, start + 1);
-        }
     }
 
     /// Returns the start of an entry's lines: comments right above it belong to it.
@@ -410,6 +398,32 @@ impl<'a> Splicer<'a> {
         let has_marker = self.text[marker..].starts_with("...") && column(self.text, marker) == 0;
         self.push_lines(if has_marker { marker } else { self.text.len() }, tail.concat());
         Ok(())
+    }
+}
+
+/// Refuses an entry with an anchor that something outside of it refers to.
+pub(super) fn refuse_outside_aliases(index: &Index, item: &Item) -> Result<(), EditError> {
+    let anchors = item.anchors;
+    let is_used_outside = |(anchor, place): &(usize, usize)| {
+        (anchors.first..=anchors.last).contains(anchor) && !(item.start..item.end).contains(place)
+    };
+    if anchors.first > 0 && index.aliases.iter().any(is_used_outside) {
+        let name = item.name.as_deref().unwrap_or_default();
+        return Err(refused(format!("an anchor in the entry `{name}` is used elsewhere")));
+    }
+    Ok(())
+}
+
+/// Returns the end of an entry's lines: comments right below that are indented deeper belong to it.
+pub(super) fn owned_end(text: &str, item: &Item) -> usize {
+    let dash = column(text, item.dash);
+    let mut end = line_end(text, item.end);
+    loop {
+        let start = skip_spaces(text, end);
+        if text.as_bytes().get(start) != Some(&b'#') || start - end <= dash {
+            return end;
+        }
+        end = line_end(text, start + 1);
     }
 }
 

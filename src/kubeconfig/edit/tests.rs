@@ -213,3 +213,46 @@ proptest! {
         prop_assert_eq!(String::from_utf8(again).unwrap(), after);
     }
 }
+
+fn gone(name: &str) -> Edit {
+    Edit::Remove { list: List::Users, name: name.to_owned() }
+}
+
+#[test]
+fn a_removed_entry_takes_its_own_comments_and_leaves_the_others() {
+    let before = "users:\n# first\n- name: a\n  user: {}\n  # of a\n# of b\n- name: b # keep\n  user: {}\n";
+    check(before, &[gone("a")], "users:\n# first\n# of b\n- name: b # keep\n  user: {}\n");
+    check(before, &[gone("b")], "users:\n# first\n- name: a\n  user: {}\n  # of a\n# of b\n");
+    check(before, &[gone("c")], before);
+    check("users: # all\n- name: a\nkind: Config\n", &[gone("a")], "users: [] # all\nkind: Config\n");
+    check("users:\r\n  - name: a\r\n  - name: b", &[gone("b")], "users:\r\n  - name: a\r\n");
+}
+
+#[test]
+fn entries_of_flow_lists_go_with_one_comma() {
+    let all = "{\"users\": [{\"name\": \"a\"}, {\"name\": \"b\"}, {\"name\": \"c\"}]}";
+    check(all, &[gone("a")], "{\"users\": [{\"name\": \"b\"}, {\"name\": \"c\"}]}");
+    check(all, &[gone("b")], "{\"users\": [{\"name\": \"a\"}, {\"name\": \"c\"}]}");
+    check(all, &[gone("b"), gone("c")], "{\"users\": [{\"name\": \"a\"}]}");
+    check(all, &[gone("a"), gone("b"), gone("c")], "{\"users\": []}");
+    check("users: [{name: a}, {name: b},]\n", &[gone("a"), gone("b")], "users: []\n");
+    let error = edit(b"users: [{name: a}, # of a\n {name: b}]\n", &[gone("b")], &Unranked).unwrap_err();
+    assert!(matches!(error, EditError::Refused(_)), "{error}");
+}
+
+#[test]
+fn a_removal_comes_before_an_addition() {
+    check("users:\n- name: a\n  user: {}\n", &[user("b"), gone("a")], "users:\n- name: b\n  user:\n    token: t\n");
+    check(
+        "{\"users\": [{\"name\": \"a\"}]}",
+        &[user("b"), gone("a")],
+        "{\"users\": [{\"name\":\"b\",\"user\":{\"token\":\"t\"}}]}",
+    );
+}
+
+#[test]
+fn what_others_refer_to_is_not_removed() {
+    let error =
+        edit(b"users:\n- name: a\n  user: &u {}\n- name: b\n  user: *u\n", &[gone("a")], &Unranked).unwrap_err();
+    assert_eq!(error.to_string(), "it cannot be edited without loss: an anchor in the entry `a` is used elsewhere");
+}
