@@ -82,12 +82,16 @@ pub enum OutputFormat {
 /// What to do
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write an inventory with one cluster for each context of existing kubeconfigs
+    Init(InitArgs),
     /// Report all problems of the inventory, offline
     Validate,
     /// Show what apply would do
     Plan(PlanArgs),
     /// Make the clusters match the inventory and write the kubeconfigs
     Apply(ApplyArgs),
+    /// Merge kubeconfigs into one, without changing whom any of them means
+    Merge(MergeArgs),
     /// Print the JSON Schema of the inventory
     Schema,
     /// Print shell completions
@@ -172,4 +176,67 @@ pub struct ApplyArgs {
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+}
+
+/// Arguments of `init`
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// A kubeconfig, a list separated by `:`, a directory, a pattern, or `$KUBECONFIG`; may be repeated
+    #[arg(long, value_name = "KUBECONFIG", required = true, num_args = 1..)]
+    pub from: Vec<String>,
+    /// Only contexts whose name matches this pattern; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub context: Vec<String>,
+    /// Make labels of the context's name: each named group of this regular expression is one
+    #[arg(long, value_name = "REGEX")]
+    pub label_from_name: Option<String>,
+    /// The inventory's name, its mark on every object
+    #[arg(long, value_name = "NAME", default_value = "fleet")]
+    pub name: String,
+}
+
+/// Arguments of `merge`
+#[derive(Debug, Clone, Args)]
+pub struct MergeArgs {
+    /// Kubeconfigs, directories, patterns, `@LIST` for a file that lists these, or `-` for standard input
+    #[arg(value_name = "FILE|DIR|GLOB|@LIST", required = true)]
+    pub inputs: Vec<String>,
+    /// The file that is written, or `-` for standard output; everything else that it has stays
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// What happens if two entries have one name and say different things
+    #[arg(long, value_name = "WHAT", default_value = "error")]
+    pub on_collision: CollisionArg,
+    /// A template of context names, which clusters and users then have too: {context}, {cluster},
+    /// {user}, {namespace}, {file}
+    #[arg(long, value_name = "TEMPLATE")]
+    pub context: Option<String>,
+    /// What all names begin with; {file} is the file's name
+    #[arg(long, value_name = "TEMPLATE")]
+    pub prefix: Option<String>,
+    /// Only contexts whose name matches this pattern; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub select: Vec<String>,
+    /// Remove the entries of OUT that no input has
+    #[arg(long)]
+    pub prune: bool,
+    /// Show what would come, change and go, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Break a lock that nobody released in time
+    #[arg(long)]
+    pub break_lock: bool,
+}
+
+/// What happens if two entries have one name and say different things
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CollisionArg {
+    /// Write nothing
+    Error,
+    /// Put the file's name before the later one's
+    PrefixFile,
+    /// Leave the later one's context out
+    KeepFirst,
+    /// Replace what OUT has; two inputs still collide
+    Replace,
 }

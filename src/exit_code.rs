@@ -16,9 +16,9 @@ pub enum ExitCode {
     Pending = 4,
     /// Nothing was written: an output collision, or every selected cluster is blocked.
     Blocked = 5,
-    /// Some clusters are blocked, failed or unreachable; the others are done.
+    /// Some clusters are blocked, failed or unreachable, or some inputs were left out; the others are done.
     Partial = 6,
-    /// All clusters failed.
+    /// All clusters failed, or no input can be used.
     AllFailed = 7,
     /// The run was interrupted.
     Interrupted = 130,
@@ -33,8 +33,11 @@ impl ExitCode {
         (Self::InvalidInventory, "the inventory is invalid"),
         (Self::Pending, "changes are pending: `plan --check`, or `apply` was declined"),
         (Self::Blocked, "nothing was written: an output collision, or every selected cluster is blocked"),
-        (Self::Partial, "some clusters are blocked, failed or unreachable; the others are done"),
-        (Self::AllFailed, "all clusters failed"),
+        (
+            Self::Partial,
+            "some clusters are blocked, failed or unreachable, or some inputs were left out; the others are done",
+        ),
+        (Self::AllFailed, "all clusters failed, or no input can be used"),
         (Self::Interrupted, "the run was interrupted"),
     ];
 

@@ -8,12 +8,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::inventory::paths::normalise;
-use crate::inventory::template::{Template, Values};
 use crate::inventory::{Grant, Inventory, Output};
 use crate::names::Holder;
+use crate::template::Template;
 
 /// The template of context names that cannot collide.
 pub const DEFAULT_CONTEXT: &str = "{profile}@{cluster}";
+
+/// The variables that templates of outputs know.
+pub(crate) const VARIABLES: [&str; 4] = ["cluster", "profile", "inventory", "holder"];
 
 /// All output files, in the order in which the outputs and grants name them first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,17 +116,17 @@ impl Layout {
                 let grant = &inventory.grants[*grant_index];
                 let origin = Origin { grant: *grant_index, output: output_index };
                 let values = values(inventory, holder, grant);
-                let path = normalise(Path::new(&templates.path.expand(values)));
+                let path = normalise(Path::new(&templates.path.expand(&values)));
                 let file = *by_path.entry(path).or_insert_with_key(|path| {
                     files.push(Building::new(path.clone()));
                     files.len() - 1
                 });
                 if let Some(current) = &templates.current_context {
-                    files[file].wanted.push((current.expand(values), origin));
+                    files[file].wanted.push((current.expand(&values), origin));
                 }
-                let context = templates.context.expand(values);
+                let context = templates.context.expand(&values);
                 let named = |template: &Option<Template>| {
-                    template.as_ref().map_or_else(|| context.clone(), |template| template.expand(values))
+                    template.as_ref().map_or_else(|| context.clone(), |template| template.expand(&values))
                 };
                 let entry = OutputEntry {
                     grant: *grant_index,
@@ -211,12 +214,13 @@ impl Collision {
     }
 }
 
-fn values<'a>(inventory: &'a Inventory, holder: &'a Holder, grant: &'a Grant) -> Values<'a> {
-    Values {
-        cluster: grant.cluster.name.as_str(),
-        profile: grant.profile.name.as_str(),
-        inventory: inventory.name.as_str(),
-        holder: holder.as_str(),
+fn values<'a>(inventory: &'a Inventory, holder: &'a Holder, grant: &'a Grant) -> impl Fn(&'static str) -> &'a str {
+    move |variable| match variable {
+        "cluster" => grant.cluster.name.as_str(),
+        "profile" => grant.profile.name.as_str(),
+        "inventory" => inventory.name.as_str(),
+        "holder" => holder.as_str(),
+        other => unreachable!("`{other}` is no variable"),
     }
 }
 
@@ -232,7 +236,8 @@ struct Templates {
 
 impl Templates {
     fn parse(output: &Output) -> Self {
-        let parse = |text: &String| Template::parse(text).expect("templates were checked when they were resolved");
+        let parse =
+            |text: &String| Template::parse(text, &VARIABLES).expect("templates were checked when they were resolved");
         Self {
             path: parse(&output.path),
             context: parse(&output.context),

@@ -27,6 +27,7 @@ pub mod report;
 pub mod secret;
 pub mod selector;
 pub mod step;
+mod template;
 pub mod wording;
 
 // Shell: may read environment, terminal, clock, disk and network.

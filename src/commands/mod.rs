@@ -4,7 +4,9 @@ mod apply;
 mod environment;
 mod fleet;
 mod generate;
+mod init;
 mod load;
+mod merge;
 mod outputs;
 mod plan;
 mod selection;
@@ -41,6 +43,8 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Validate => validate::run(context),
         Command::Plan(args) => plan::run(context, args),
         Command::Apply(args) => apply::run(context, args),
+        Command::Init(args) => init::run(context, args),
+        Command::Merge(args) => merge::run(context, args),
         Command::Schema => generate::schema(context),
         Command::Completions { shell } => generate::completions(context, *shell),
         Command::Man { directory } => generate::man(context, directory),

@@ -36,8 +36,8 @@ mod problem;
 mod read;
 mod render;
 mod resolution;
+mod starter;
 mod syntax;
-pub(crate) mod template;
 mod wildcard;
 
 pub use file::schema;
@@ -48,7 +48,8 @@ pub use model::{
 };
 pub use problem::{Place, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
-pub use resolution::Environment;
+pub use resolution::{DEFAULT_TIMEOUT, Environment, kubeconfig_source};
+pub use starter::{StarterCluster, cluster_name_of, starter};
 pub use wildcard::wildcards;
 
 #[cfg(test)]

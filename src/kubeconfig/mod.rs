@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. [`entry`](Endpoint) renders what we write, [`Document`] reads what an
 //! output holds, [`edit`] splices the one into the other.
 
+pub mod combine;
 mod digest;
 mod document;
 pub mod edit;

@@ -58,6 +58,21 @@ impl Printer {
         })
     }
 
+    /// Writes data to stdout as it is, such as a kubeconfig, whose bytes count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Printer::data`].
+    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        Progress::suspend(|| {
+            let mut stdout = io::stdout().lock();
+            match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+                result => result,
+            }
+        })
+    }
+
     /// Writes a remark to stderr, unless the run is quiet.
     pub fn remark(&self, text: &str) {
         if !self.quiet {

@@ -28,7 +28,8 @@ fn machine(example: &str) -> (Fleet, Machine, Inventory) {
             machine.write(path.strip_prefix(machine.path("")).unwrap().to_str().unwrap(), &real.ca_pem);
         }
         let AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path), context } = &cluster.admin else {
-            panic!("the examples have kubeconfigs: {:?}", cluster.admin);
+            // These have no grants.
+            continue;
         };
         let named = TestCluster { name: context.clone(), ..real };
         files.entry(path.clone()).or_default().push(named);

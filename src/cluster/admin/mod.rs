@@ -22,6 +22,7 @@ pub use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;
 use self::source::Source;
+pub use self::source::kubeconfigs_in;
 use self::usable::Usable;
 use super::transport::{Login, Network, ProxyEnvironment, Target, check_target};
 use crate::inventory::{AdminAccess, Cluster, KubeconfigSource};
@@ -89,6 +90,8 @@ pub struct ContextFound {
     pub problem: Option<AdminError>,
     /// Whether it can be used only with `allow-insecure`.
     pub is_insecure: bool,
+    /// What tells its API server from others: how it is reached, and whose certificate it has.
+    pub endpoint: Option<String>,
 }
 
 impl AdminSources {
@@ -162,7 +165,9 @@ impl AdminSources {
                 let refused = usable(false).err();
                 let is_insecure = refused.is_some() && usable(true).is_ok();
                 let problem = refused.filter(|_| !is_insecure);
-                found.push(ContextFound { name: name.to_owned(), file: file.to_owned(), problem, is_insecure });
+                let endpoint = self.usable(source, name, true).ok().map(|(target, ..)| target.identity());
+                let (name, file) = (name.to_owned(), file.to_owned());
+                found.push(ContextFound { name, file, problem, is_insecure, endpoint });
             }
         }
         Ok(found)

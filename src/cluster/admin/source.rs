@@ -38,7 +38,7 @@ impl Source {
         match source {
             KubeconfigSource::Path(path) if path.is_dir() => {
                 let name = format!("`{}`", path.display());
-                Self::separate(name, &files_of(path)?, read)
+                Self::separate(name, &kubeconfigs_in(path)?, read)
             }
             KubeconfigSource::Path(path) => Ok(Self {
                 name: format!("`{}`", path.display()),
@@ -170,7 +170,11 @@ fn find_in<'a, T>(
 }
 
 /// Returns the files of a directory that may be kubeconfigs, sorted: no hidden ones and no locks.
-fn files_of(directory: &Path) -> Result<Vec<PathBuf>, AdminError> {
+///
+/// # Errors
+///
+/// If the directory cannot be read.
+pub fn kubeconfigs_in(directory: &Path) -> Result<Vec<PathBuf>, AdminError> {
     let unreadable = |error: &std::io::Error| AdminError::Unreadable {
         path: directory.to_owned(),
         cause: super::file::describe_io(error),

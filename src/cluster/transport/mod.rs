@@ -51,6 +51,14 @@ pub(super) struct Target {
     pub(super) insecure: bool,
 }
 
+impl Target {
+    /// Returns what tells API servers apart: one address behind two proxies, or with two CAs, is two.
+    pub(super) fn identity(&self) -> String {
+        let server = self.server.trim_end_matches('/').to_ascii_lowercase();
+        format!("{server} {:?} {:?} {:?}", self.server_name, self.proxy_url, self.authority)
+    }
+}
+
 /// How a connection authenticates. Its secrets cannot be formatted.
 #[derive(Clone, Default)]
 pub(super) struct Login {

@@ -177,23 +177,39 @@ impl Admin {
 
 /// Returns where the kubeconfigs are that a value names.
 fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource> {
-    if value.value == AMBIENT {
-        if ctx.environment.kubeconfig.is_empty() {
-            ctx.error(value.place, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
-            return None;
-        }
-        return Some(KubeconfigSource::List(ctx.environment.kubeconfig.clone()));
+    if value.value == AMBIENT && ctx.environment.kubeconfig.is_empty() {
+        ctx.error(value.place, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
+        return None;
     }
-    let parts: Vec<&str> = value.value.split(':').filter(|part| !part.is_empty()).collect();
-    if value.value.contains(':') && !parts.is_empty() {
-        let at = |part: &&str| At { value: (*part).to_owned(), place: value.place };
-        let paths: Option<Vec<PathBuf>> = parts.iter().map(|part| ctx.path("kubeconfig", &at(part))).collect();
-        return paths.map(KubeconfigSource::List);
+    let ctx = std::cell::RefCell::new(ctx);
+    let at = |text: &str| At { value: text.to_owned(), place: value.place };
+    let ambient = ctx.borrow().environment.kubeconfig.clone();
+    let mut path = |text: &str| ctx.borrow_mut().path("kubeconfig", &at(text));
+    let mut pattern = |text: &str| ctx.borrow_mut().pattern("kubeconfig", &at(text));
+    kubeconfig_source(&value.value, &ambient, &mut path, &mut pattern)
+}
+
+/// Reads what names kubeconfigs: `$KUBECONFIG`, a list separated by `:`, a pattern, or one path.
+///
+/// `ambient` is what the first stands for; `path` and `pattern` make the others absolute, and return
+/// nothing for what they cannot.
+pub fn kubeconfig_source(
+    text: &str,
+    ambient: &[PathBuf],
+    path: &mut dyn FnMut(&str) -> Option<PathBuf>,
+    pattern: &mut dyn FnMut(&str) -> Option<String>,
+) -> Option<KubeconfigSource> {
+    if text == AMBIENT {
+        return (!ambient.is_empty()).then(|| KubeconfigSource::List(ambient.to_owned()));
     }
-    if value.value.contains(['*', '?', '[']) {
-        return ctx.pattern("kubeconfig", value).map(KubeconfigSource::Glob);
+    let parts: Vec<&str> = text.split(':').filter(|part| !part.is_empty()).collect();
+    if text.contains(':') && !parts.is_empty() {
+        return parts.into_iter().map(path).collect::<Option<_>>().map(KubeconfigSource::List);
     }
-    ctx.path("kubeconfig", value).map(KubeconfigSource::Path)
+    if text.contains(['*', '?', '[']) {
+        return pattern(text).map(KubeconfigSource::Glob);
+    }
+    path(text).map(KubeconfigSource::Path)
 }
 
 /// Returns what tells one admin access from another; nothing for one that was not resolved.

@@ -7,7 +7,7 @@ use super::Context;
 use crate::inventory::load::Include;
 use crate::inventory::paths::normalise;
 use crate::inventory::problem::{At, Problem};
-use crate::inventory::template;
+use crate::template;
 
 impl Context<'_> {
     /// Resolves the path that is the value of a key.

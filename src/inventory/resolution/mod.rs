@@ -13,6 +13,8 @@ mod profiles;
 mod rules;
 mod selection;
 
+pub use self::admin::kubeconfig_source;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ use super::problem::{At, Place, Problem, Problems, Sources, quote};
 use super::syntax::{self, Verdict};
 use crate::layout::Layout;
 use crate::names::{DEFAULT_HOLDER, Holder, InventoryName};
+
+/// The time that all work on one cluster may take where the inventory says nothing.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// No run over one cluster takes a day; far longer ones would overflow deadlines.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -164,7 +169,7 @@ fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
     let run = RunPolicy {
         concurrency: concurrency.map_or(64, |at| usize::try_from(at.value).unwrap_or(usize::MAX)),
         request_timeout: defaults.request_timeout.as_ref().map_or(Duration::from_secs(10), |at| at.value),
-        cluster_timeout: defaults.cluster_timeout.as_ref().map_or(Duration::from_secs(60), |at| at.value),
+        cluster_timeout: defaults.cluster_timeout.as_ref().map_or(DEFAULT_TIMEOUT, |at| at.value),
     };
     let timeouts = [("request-timeout", &defaults.request_timeout), ("cluster-timeout", &defaults.cluster_timeout)];
     for (key, at) in timeouts {

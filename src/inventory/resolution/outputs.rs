@@ -16,8 +16,9 @@ use crate::inventory::paths;
 use crate::inventory::problem::{At, Place, Problem, list, quote};
 use crate::inventory::render::count;
 use crate::inventory::syntax;
-use crate::inventory::template::{Template, TemplateErrorKind, VARIABLES};
+use crate::layout::VARIABLES;
 use crate::layout::{Collision, CollisionKind, DEFAULT_CONTEXT, Layout};
+use crate::template::{Template, TemplateErrorKind};
 
 /// An output, and where its keys stand.
 #[derive(Debug)]
@@ -112,22 +113,23 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
         ctx.incomplete = true;
         return false;
     }
-    let Err(error) = Template::parse(&text.value) else {
+    let Err(error) = Template::parse(&text.value, &VARIABLES) else {
         return true;
     };
     let place = ctx.inside(text, error.offset, error.length);
-    let problem = match error.kind {
+    let problem = match &error.kind {
         TemplateErrorKind::UnknownVariable(name) => {
             let mut problem = Problem::error(place, format!("unknown variable {}", quote(&format!("{{{name}}}"))));
-            let nearest = ctx.problems.nearest(&name, VARIABLES);
+            let nearest = ctx.problems.nearest(name, VARIABLES);
             problem.hint = Some(match nearest {
                 Some(nearest) => format!("did you mean `{{{nearest}}}`?"),
                 None => "the variables are `{cluster}`, `{profile}`, `{inventory}` and `{holder}`".to_owned(),
             });
             problem
         }
-        TemplateErrorKind::LoneBrace(brace) => Problem::error(place, format!("`{brace}` has no counterpart"))
-            .hint(format!("write `{brace}{brace}` for a brace")),
+        TemplateErrorKind::LoneBrace(brace) => {
+            Problem::error(place, error.kind.to_string()).hint(format!("write `{brace}{brace}` for a brace"))
+        }
     };
     ctx.problems.push(problem);
     ctx.incomplete = true;

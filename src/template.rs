@@ -2,19 +2,7 @@
 //!
 //! `{{` and `}}` are literal braces. Pure: no I/O, no clock.
 
-use std::fmt::Write;
-
-/// What a variable stands for, for one grant.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Values<'a> {
-    pub(crate) cluster: &'a str,
-    pub(crate) profile: &'a str,
-    pub(crate) inventory: &'a str,
-    pub(crate) holder: &'a str,
-}
-
-/// The variables by name.
-pub(super) const VARIABLES: [&str; 4] = ["cluster", "profile", "inventory", "holder"];
+use std::fmt;
 
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,25 +13,22 @@ pub(crate) struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Cluster,
-    Profile,
-    Inventory,
-    Holder,
+    Variable(&'static str),
 }
 
 /// A template that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TemplateError {
     /// The byte offset of the offending part.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// Its length in bytes.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// What is wrong.
-    pub(super) kind: TemplateErrorKind,
+    pub(crate) kind: TemplateErrorKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TemplateErrorKind {
+pub(crate) enum TemplateErrorKind {
     /// A variable of an unknown name.
     UnknownVariable(String),
     /// A brace without its counterpart.
@@ -51,7 +36,8 @@ pub(super) enum TemplateErrorKind {
 }
 
 impl Template {
-    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
+    /// Parses a template that may have some variables.
+    pub(crate) fn parse(text: &str, variables: &[&'static str]) -> Result<Self, TemplateError> {
         let mut parts = vec![];
         let mut literal = String::new();
         let mut offset = 0;
@@ -69,20 +55,15 @@ impl Template {
                 let kind = TemplateErrorKind::LoneBrace(if rest.starts_with('{') { '{' } else { '}' });
                 return Err(TemplateError { offset, length: 1, kind });
             };
-            let part = match &rest[1..end] {
-                "cluster" => Part::Cluster,
-                "profile" => Part::Profile,
-                "inventory" => Part::Inventory,
-                "holder" => Part::Holder,
-                name => {
-                    let kind = TemplateErrorKind::UnknownVariable(name.to_owned());
-                    return Err(TemplateError { offset, length: end + 1, kind });
-                }
+            let name = &rest[1..end];
+            let Some(variable) = variables.iter().find(|variable| **variable == name) else {
+                let kind = TemplateErrorKind::UnknownVariable(name.to_owned());
+                return Err(TemplateError { offset, length: end + 1, kind });
             };
             if !literal.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut literal)));
             }
-            parts.push(part);
+            parts.push(Part::Variable(variable));
             offset += end + 1;
         }
         literal.push_str(&text[offset..]);
@@ -92,23 +73,30 @@ impl Template {
         Ok(Self { parts })
     }
 
-    pub(crate) fn expand(&self, values: Values<'_>) -> String {
+    /// Puts the values of the variables in.
+    pub(crate) fn expand<'v>(&self, value: impl Fn(&'static str) -> &'v str) -> String {
         let mut text = String::new();
         for part in &self.parts {
-            let _ = text.write_str(match part {
+            text.push_str(match part {
                 Part::Text(text) => text,
-                Part::Cluster => values.cluster,
-                Part::Profile => values.profile,
-                Part::Inventory => values.inventory,
-                Part::Holder => values.holder,
+                Part::Variable(name) => value(name),
             });
         }
         text
     }
 }
 
+impl fmt::Display for TemplateErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownVariable(name) => write!(f, "unknown variable `{{{name}}}`"),
+            Self::LoneBrace(brace) => write!(f, "`{brace}` has no counterpart"),
+        }
+    }
+}
+
 /// Returns a template that expands to the text itself.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }
 
@@ -119,13 +107,13 @@ mod tests {
     #[test]
     fn variables_are_expanded_and_doubled_braces_are_braces() {
         let check = |text: &str, expect: Result<&str, (usize, usize)>| {
-            let values = Values { cluster: "c", profile: "p", inventory: "i", holder: "h" };
-            let expanded = Template::parse(text).map(|template| template.expand(values));
+            let parsed = Template::parse(text, &["cluster", "profile"]);
+            let expanded = parsed.map(|template| template.expand(|name| &name[..1]));
             let expanded = expanded.as_deref().map_err(|error| (error.offset, error.length));
             assert_eq!(expanded, expect, "{text}");
         };
         check("", Ok(""));
-        check("out/{cluster}/{profile}.{inventory}-{holder}", Ok("out/c/p.i-h"));
+        check("out/{cluster}/{profile}.x", Ok("out/c/p.x"));
         check("{{cluster}}", Ok("{cluster}"));
         check("a{{{cluster}}}b", Ok("a{c}b"));
         check("ä{clustr}", Err((2, 8)));

@@ -1,0 +1,311 @@
+//! `kubemint merge`: any kubeconfigs into one file, which keeps everything else that it has.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{CommandContext, printed};
+use crate::cli::{CollisionArg, MergeArgs};
+use crate::cluster::kubeconfigs_in;
+use crate::error::Error;
+use crate::executor::publish::describe;
+use crate::exit_code::ExitCode;
+use crate::kubeconfig::combine::{
+    Change, ChangeKind, Collision, CombineOptions, Combined, Input, OnCollision, combine, context_template,
+    prefix_template,
+};
+use crate::kubeconfig::edit::{EditError, Unranked, edit};
+use crate::store::{self, BreakLock, StoreError};
+use crate::wording::count;
+
+/// What stands for standard input and standard output.
+const STANDARD: &str = "-";
+/// Lists of files are read whole, and have a line for each.
+const LARGEST_LIST: u64 = 64 * 1024 * 1024;
+
+/// Merges kubeconfigs.
+pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<ExitCode, Error> {
+    let output = (args.output != Path::new(STANDARD)).then(|| context.environment.directory.join(&args.output));
+    let options = options(args, output.as_deref())?;
+    let inputs = Inputs::read(context, args, output.as_deref())?;
+    for problem in &inputs.unusable {
+        context.printer.problem(&format!("{problem}\n"));
+    }
+    if inputs.usable.is_empty() {
+        let error = Error::new(ExitCode::AllFailed, "there is nothing to merge: no input can be used");
+        return Err(error);
+    }
+    let now = context.environment.clock.now();
+    let read = |path: &Path| store::read(path).ok().flatten();
+    let merged = |before: Option<&Input>| combine(&inputs.usable, before, &options, now, &read);
+    let combined = match &output {
+        None => {
+            let combined = merged(None);
+            refuse(&combined.collisions)?;
+            let text = edit(b"", &combined.edits, &Unranked).map_err(|error| cannot_edit(STANDARD, &error))?;
+            printed(context.printer.bytes(&text))?;
+            combined
+        }
+        Some(path) if args.dry_run => {
+            let before = store::read(path).map_err(|error| unusable(&error))?;
+            let combined = merged(parse(path, before.as_deref())?.as_ref());
+            refuse(&combined.collisions)?;
+            let edited = edit(before.as_deref().unwrap_or_default(), &combined.edits, &Unranked);
+            edited.map_err(|error| cannot_edit(&args.output.display().to_string(), &error))?;
+            combined
+        }
+        Some(path) => write(path, args, &merged)?,
+    };
+    report(context, args, &inputs, &combined)
+}
+
+/// Writes the file under its lock, on the basis of what it then holds.
+fn write(path: &Path, args: &MergeArgs, merged: &dyn Fn(Option<&Input>) -> Combined) -> Result<Combined, Error> {
+    let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
+    let mut result = Combined::default();
+    let written = store::update(path, break_lock, |before| {
+        let combined = parse(path, before).map(|input| merged(input.as_ref()));
+        let combined = combined.and_then(|combined| refuse(&combined.collisions).map(|()| combined));
+        let combined = combined.map_err(NotMerged::Refused)?;
+        let bytes = edit(before.unwrap_or_default(), &combined.edits, &Unranked).map_err(NotMerged::Edit)?;
+        result = combined;
+        Ok::<_, NotMerged>(bytes)
+    });
+    match written {
+        Ok(_) => Ok(result),
+        Err(StoreError::Edit { source, path }) => match source.downcast::<NotMerged>() {
+            Ok(reason) => Err(match *reason {
+                NotMerged::Refused(error) => error,
+                NotMerged::Edit(error) => cannot_edit(&path.display().to_string(), &error),
+            }),
+            Err(source) => Err(unusable(&StoreError::Edit { path, source })),
+        },
+        Err(error) => Err(unusable(&error)),
+    }
+}
+
+/// Why nothing is written.
+#[derive(Debug, thiserror::Error)]
+enum NotMerged {
+    #[error("{}", .0.message)]
+    Refused(Error),
+    #[error(transparent)]
+    Edit(EditError),
+}
+
+fn options(args: &MergeArgs, output: Option<&Path>) -> Result<CombineOptions, Error> {
+    let template = |what: &str, parsed: Result<_, String>| {
+        parsed.map_err(|cause| Error::usage(format!("`--{what}` is not a valid template")).because(cause))
+    };
+    let pattern = |text: &String| {
+        glob::Pattern::new(text)
+            .map_err(|error| Error::usage(format!("`--select {text}` is not a valid pattern")).because(error.msg))
+    };
+    Ok(CombineOptions {
+        select: args.select.iter().map(pattern).collect::<Result<_, _>>()?,
+        context: args.context.as_deref().map(|text| template("context", context_template(text))).transpose()?,
+        prefix: args.prefix.as_deref().map(|text| template("prefix", prefix_template(text))).transpose()?,
+        on_collision: match args.on_collision {
+            CollisionArg::Error => OnCollision::Error,
+            CollisionArg::PrefixFile => OnCollision::PrefixFile,
+            CollisionArg::KeepFirst => OnCollision::KeepFirst,
+            CollisionArg::Replace => OnCollision::Replace,
+        },
+        prune: args.prune,
+        directory: output.and_then(Path::parent).map(Path::to_owned),
+    })
+}
+
+fn parse(path: &Path, bytes: Option<&[u8]>) -> Result<Option<Input>, Error> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    Input::parse(path.display().to_string(), path, bytes).map(Some).map_err(|error| {
+        Error::new(ExitCode::Blocked, format!("`{}` cannot be merged into", path.display())).because(error.to_string())
+    })
+}
+
+fn unusable(error: &StoreError) -> Error {
+    let failure = describe(error);
+    Error { hint: failure.hint, ..Error::new(ExitCode::Blocked, failure.cause) }
+}
+
+fn cannot_edit(path: &str, error: &EditError) -> Error {
+    Error::new(ExitCode::Blocked, format!("`{path}` cannot be merged into")).because(error.to_string())
+}
+
+fn refuse(collisions: &[Collision]) -> Result<(), Error> {
+    /// More would scroll the first ones away.
+    const SHOWN: usize = 10;
+    if collisions.is_empty() {
+        return Ok(());
+    }
+    let line = |collision: &Collision| {
+        let kind = collision.list.key().trim_end_matches('s');
+        let first = collision.first.as_ref().map_or_else(|| "the file itself".to_owned(), |first| format!("`{first}`"));
+        format!("  {kind} `{}`: in {first} and in `{}`", collision.name, collision.second)
+    };
+    let names = if collisions.len() == 1 { "one name means" } else { "names mean" };
+    let mut error = Error::new(ExitCode::Blocked, format!("failed to merge kubeconfigs: {names} different things"));
+    error.lines = collisions.iter().take(SHOWN).map(line).collect();
+    if collisions.len() > SHOWN {
+        error.lines.push(format!("  … and {} more", collisions.len() - SHOWN));
+    }
+    Err(error.hint("name them apart with `--on-collision prefix-file` or `--context '{file}'`; nothing was written"))
+}
+
+/// Says what came of it: data if the file is not that already.
+fn report(
+    context: &CommandContext<'_>,
+    args: &MergeArgs,
+    inputs: &Inputs,
+    combined: &Combined,
+) -> Result<ExitCode, Error> {
+    for finding in &combined.findings {
+        context.printer.remark(&format!("{}: {}\n", finding.input, finding.message));
+    }
+    let to_stdout = args.output == Path::new(STANDARD);
+    let mut text = String::new();
+    if args.dry_run {
+        text.extend(combined.changes.iter().map(line));
+    }
+    text.push_str(&summary(args, inputs, combined));
+    if to_stdout {
+        context.printer.remark(&text);
+    } else {
+        printed(context.printer.data(&text))?;
+    }
+    let left_out = combined.findings.iter().any(|finding| finding.left_out);
+    Ok(if left_out || !inputs.unusable.is_empty() { ExitCode::Partial } else { ExitCode::Done })
+}
+
+fn line(change: &Change) -> String {
+    let (sign, kind) = match change.kind {
+        ChangeKind::Come => ('+', "comes"),
+        ChangeKind::Change => ('~', "changes"),
+        ChangeKind::Go => ('-', "goes"),
+    };
+    let list = change.list.key().trim_end_matches('s');
+    let from = change.from.as_ref().map(|from| format!(", from `{from}`")).unwrap_or_default();
+    format!("{sign} {list} `{}` {kind}{from}\n", change.name)
+}
+
+fn summary(args: &MergeArgs, inputs: &Inputs, combined: &Combined) -> String {
+    let changed = |kind| combined.changes.iter().filter(|change| change.kind == kind).count();
+    let (come, change, go) = (changed(ChangeKind::Come), changed(ChangeKind::Change), changed(ChangeKind::Go));
+    let name = match args.output.to_str() {
+        Some(STANDARD) => "standard output".to_owned(),
+        _ => format!("`{}`", args.output.display()),
+    };
+    let files = count(inputs.usable.len(), "kubeconfig");
+    if combined.changes.is_empty() {
+        return format!("{name} has everything of {files} already\n");
+    }
+    let would = if args.dry_run { "would come" } else { "came" };
+    let entries = if come == 1 { "entry" } else { "entries" };
+    let others = if args.dry_run { ("would change", "would go") } else { ("changed", "went") };
+    format!(
+        "{files} into {name}: {come} {entries} {would}, {change} {}, {go} {}, {} unchanged\n",
+        others.0, others.1, combined.unchanged
+    )
+}
+
+/// The kubeconfigs that are merged, and why others are not.
+struct Inputs {
+    usable: Vec<Input>,
+    unusable: Vec<String>,
+}
+
+/// One kubeconfig to read.
+enum Origin {
+    Standard,
+    File(PathBuf),
+}
+
+impl Inputs {
+    fn read(context: &CommandContext<'_>, args: &MergeArgs, output: Option<&Path>) -> Result<Self, Error> {
+        let own = output.and_then(|output| store::identity(output).ok());
+        let mut seen = std::collections::HashSet::new();
+        let mut inputs = Self { usable: vec![], unusable: vec![] };
+        for origin in origins(context, &args.inputs)? {
+            let (name, path, bytes) = match origin {
+                Origin::Standard => {
+                    let path = context.environment.directory.join("stdin");
+                    ("standard input".to_owned(), path, read_standard()?)
+                }
+                Origin::File(path) => {
+                    let identity = store::identity(&path).ok();
+                    // A pattern may match the file that is written, and several patterns one file.
+                    if identity.is_some() && identity == own || !seen.insert(identity.unwrap_or_else(|| path.clone())) {
+                        continue;
+                    }
+                    let shown = path.strip_prefix(&context.environment.directory).unwrap_or(&path);
+                    let name = shown.display().to_string();
+                    match store::read(&path) {
+                        Ok(Some(bytes)) => (name, path, bytes),
+                        Ok(None) => {
+                            inputs.unusable.push(format!("{name}: it does not exist; it is left out"));
+                            continue;
+                        }
+                        Err(error) => {
+                            inputs.unusable.push(format!("{name}: {}; it is left out", describe(&error).cause));
+                            continue;
+                        }
+                    }
+                }
+            };
+            match Input::parse(name.clone(), &path, &bytes) {
+                Ok(input) => inputs.usable.push(input),
+                Err(error) => inputs.unusable.push(format!("{name}: {error}; it is left out")),
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+/// Expands what was typed: files, directories, patterns, lists of these, standard input.
+fn origins(context: &CommandContext<'_>, typed: &[String]) -> Result<Vec<Origin>, Error> {
+    let mut origins = vec![];
+    for text in typed {
+        if text == STANDARD {
+            origins.push(Origin::Standard);
+            continue;
+        }
+        let Some(list) = text.strip_prefix('@') else {
+            origins.extend(files(context, text)?.into_iter().map(Origin::File));
+            continue;
+        };
+        let lines = if list == STANDARD {
+            String::from_utf8_lossy(&read_standard()?).into_owned()
+        } else {
+            let path = context.environment.directory.join(list);
+            std::fs::read_to_string(&path).map_err(|error| Error::unreadable(ExitCode::Usage, &path, &error))?
+        };
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            origins.extend(files(context, line)?.into_iter().map(Origin::File));
+        }
+    }
+    Ok(origins)
+}
+
+fn files(context: &CommandContext<'_>, text: &str) -> Result<Vec<PathBuf>, Error> {
+    let path = context.environment.directory.join(text);
+    let nothing = || Error::usage(format!("`{text}` matches no file"));
+    if path.is_dir() {
+        let files = kubeconfigs_in(&path).map_err(|error| Error::usage(error.to_string()))?;
+        return if files.is_empty() { Err(nothing()) } else { Ok(files) };
+    }
+    // A file may have a name that looks like a pattern.
+    if path.exists() || !text.contains(['*', '?', '[']) {
+        return Ok(vec![path]);
+    }
+    let pattern = path.to_string_lossy().into_owned();
+    let matches = glob::glob(&pattern)
+        .map_err(|error| Error::usage(format!("`{text}` is not a valid pattern")).because(error.msg))?;
+    let files: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+    if files.is_empty() { Err(nothing()) } else { Ok(files) }
+}
+
+fn read_standard() -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![];
+    let read = std::io::stdin().lock().take(LARGEST_LIST).read_to_end(&mut bytes);
+    read.map_err(|error| Error::usage("cannot read standard input").because(error.to_string()))?;
+    Ok(bytes)
+}

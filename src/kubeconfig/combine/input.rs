@@ -1,0 +1,238 @@
+//! One kubeconfig that is combined with others: its entries as they are, unknown fields included.
+//!
+//! Pure: no I/O, no clock.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::paths::rebase;
+use super::{CombineOptions, Finding};
+use crate::kubeconfig::edit::List;
+use crate::kubeconfig::{describe_yaml_error, yaml_options};
+
+/// A kubeconfig that was read. It holds secrets.
+#[derive(Clone)]
+pub struct Input {
+    /// What it is called in messages.
+    pub name: String,
+    /// What `{file}` stands for.
+    pub stem: String,
+    /// Where its relative paths start.
+    pub directory: PathBuf,
+    /// Its current context, if it has one.
+    pub current_context: Option<String>,
+    lists: [Vec<Value>; 3],
+}
+
+/// Why a file cannot be combined. Never quotes it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// It is not UTF-8.
+    #[error("it is not UTF-8 text")]
+    NotText,
+    /// It is no YAML, or not of the form of a kubeconfig.
+    #[error("it is not a kubeconfig: {0}")]
+    Malformed(String),
+    /// Two entries have the same name, which kubectl refuses as well.
+    #[error("`{list}` has two entries `{name}`")]
+    Duplicate {
+        /// The list.
+        list: &'static str,
+        /// The name.
+        name: String,
+    },
+}
+
+/// What belongs together: a context with its cluster and user, or one of these alone.
+pub(super) struct Unit {
+    /// The context's own name.
+    pub(super) original: Option<String>,
+    pub(super) context: Option<Value>,
+    pub(super) cluster: Option<Value>,
+    pub(super) user: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Root {
+    kind: Option<String>,
+    clusters: Option<Vec<Value>>,
+    users: Option<Vec<Value>>,
+    contexts: Option<Vec<Value>>,
+    #[serde(rename = "current-context")]
+    current_context: Option<String>,
+}
+
+/// Returns the name of an entry.
+pub(super) fn name_of(entry: &Value) -> &str {
+    entry["name"].as_str().unwrap_or_default()
+}
+
+fn body(list: List) -> &'static str {
+    match list {
+        List::Clusters => "cluster",
+        List::Users => "user",
+        List::Contexts => "context",
+    }
+}
+
+fn at(list: List) -> usize {
+    match list {
+        List::Clusters => 0,
+        List::Users => 1,
+        List::Contexts => 2,
+    }
+}
+
+impl Input {
+    /// Reads a kubeconfig; `path` tells where its relative paths start and what `{file}` stands for.
+    ///
+    /// # Errors
+    ///
+    /// If it is no kubeconfig, or kubectl would refuse it.
+    pub fn parse(name: impl Into<String>, path: &Path, bytes: &[u8]) -> Result<Self, InputError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| InputError::NotText)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // kubectl reads the first document only.
+        let documents: Vec<Option<Root>> = serde_saphyr::from_multiple_with_options(text, yaml_options(text.len()))
+            .map_err(|error| InputError::Malformed(describe_yaml_error(&error)))?;
+        let root = documents.into_iter().next().flatten().unwrap_or_default();
+        if root.kind.as_deref().is_some_and(|kind| !matches!(kind, "" | "Config")) {
+            return Err(InputError::Malformed("its `kind` is not `Config`".to_owned()));
+        }
+        let lists = [root.clusters, root.users, root.contexts].map(Option::unwrap_or_default);
+        let input = Self {
+            name: name.into(),
+            stem: path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+            directory: path.parent().unwrap_or(Path::new("")).to_owned(),
+            current_context: root.current_context.filter(|name| !name.is_empty()),
+            lists,
+        };
+        input.check()?;
+        Ok(input)
+    }
+
+    fn check(&self) -> Result<(), InputError> {
+        for list in List::ALL {
+            let mut names = HashSet::new();
+            for entry in &self.lists[at(list)] {
+                let is_usable =
+                    entry["name"].is_string() && (entry[body(list)].is_object() || entry[body(list)].is_null());
+                if !is_usable {
+                    return Err(InputError::Malformed(format!(
+                        "an entry of `{}` has no name or no content",
+                        list.key()
+                    )));
+                }
+                if !names.insert(name_of(entry)) {
+                    return Err(InputError::Duplicate { list: list.key(), name: name_of(entry).to_owned() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of contexts.
+    pub fn contexts(&self) -> usize {
+        self.lists[at(List::Contexts)].len()
+    }
+
+    /// Returns every entry with its list and name.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (List, &str, &Value)> {
+        let entries = |list: List| self.lists[at(list)].iter().map(move |entry| (list, name_of(entry), entry));
+        List::ALL.into_iter().flat_map(entries)
+    }
+
+    /// Returns what is selected, under the names that the options give, and what was left out.
+    pub(super) fn units(&self, options: &CombineOptions) -> (Vec<Unit>, Vec<Finding>) {
+        let by_name = |list: List| -> HashMap<&str, &Value> {
+            self.lists[at(list)].iter().map(|entry| (name_of(entry), entry)).collect()
+        };
+        let (clusters, users) = (by_name(List::Clusters), by_name(List::Users));
+        let (mut used_clusters, mut used_users) = (HashSet::new(), HashSet::new());
+        let (mut units, mut findings) = (vec![], vec![]);
+        for context in &self.lists[at(List::Contexts)] {
+            let name = name_of(context);
+            let reference = |key: &str| context["context"][key].as_str().unwrap_or_default();
+            let (cluster_name, user_name) = (reference("cluster"), reference("user"));
+            used_clusters.insert(cluster_name);
+            used_users.insert(user_name);
+            if !options.select.is_empty() && !options.select.iter().any(|pattern| pattern.matches(name)) {
+                continue;
+            }
+            let missing = match (clusters.get(cluster_name), users.get(user_name)) {
+                (Some(cluster), Some(user)) => {
+                    units.push(self.unit(context, cluster, user, options));
+                    continue;
+                }
+                (None, _) => ("cluster", cluster_name),
+                (_, None) => ("user", user_name),
+            };
+            findings.push(Finding::dangling(&self.name, name, missing));
+        }
+        // Entries that no context refers to come too, unless contexts were asked for.
+        if options.select.is_empty() && options.context.is_none() {
+            let lone = |list: List, used: &HashSet<&str>| -> Vec<Value> {
+                let unused = self.lists[at(list)].iter().filter(|entry| !used.contains(name_of(entry)));
+                unused
+                    .map(|entry| self.renamed(list, entry, &self.prefixed(name_of(entry), options), options))
+                    .collect()
+            };
+            let none = || Unit { original: None, context: None, cluster: None, user: None };
+            let clusters = lone(List::Clusters, &used_clusters);
+            units.extend(clusters.into_iter().map(|cluster| Unit { cluster: Some(cluster), ..none() }));
+            let users = lone(List::Users, &used_users);
+            units.extend(users.into_iter().map(|user| Unit { user: Some(user), ..none() }));
+        }
+        (units, findings)
+    }
+
+    fn unit(&self, context: &Value, cluster: &Value, user: &Value, options: &CombineOptions) -> Unit {
+        let names = match &options.context {
+            Some(template) => {
+                let value = |variable: &'static str| match variable {
+                    "context" => name_of(context),
+                    "cluster" => name_of(cluster),
+                    "user" => name_of(user),
+                    "namespace" => context["context"]["namespace"].as_str().unwrap_or("default"),
+                    "file" => self.stem.as_str(),
+                    other => unreachable!("`{other}` is no variable"),
+                };
+                let name = template.0.expand(value);
+                // What is named anew must not meet others in the names that it no longer has.
+                [name.clone(), name.clone(), name]
+            }
+            None => [context, cluster, user].map(|entry| name_of(entry).to_owned()),
+        };
+        let [context_name, cluster_name, user_name] = names.map(|name| self.prefixed(&name, options));
+        let mut renamed = self.renamed(List::Contexts, context, &context_name, options);
+        renamed["context"]["cluster"] = cluster_name.as_str().into();
+        renamed["context"]["user"] = user_name.as_str().into();
+        Unit {
+            original: Some(name_of(context).to_owned()),
+            context: Some(renamed),
+            cluster: Some(self.renamed(List::Clusters, cluster, &cluster_name, options)),
+            user: Some(self.renamed(List::Users, user, &user_name, options)),
+        }
+    }
+
+    fn prefixed(&self, name: &str, options: &CombineOptions) -> String {
+        let prefix = options.prefix.as_ref().map(|prefix| prefix.0.expand(|_| self.stem.as_str()));
+        format!("{}{name}", prefix.unwrap_or_default())
+    }
+
+    /// Returns an entry under another name, with its paths as they are from where it goes.
+    fn renamed(&self, list: List, entry: &Value, name: &str, options: &CombineOptions) -> Value {
+        let mut entry = entry.clone();
+        entry["name"] = name.into();
+        let body = &mut entry[body(list)];
+        if body.is_null() {
+            *body = Value::Object(Map::new());
+        }
+        rebase(list, body, &self.directory, options.directory.as_deref());
+        entry
+    }
+}
