@@ -6,6 +6,7 @@
 
 mod follow;
 mod generator;
+mod scale;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -132,12 +133,18 @@ fn nothing_but_the_edited_entries_changes() {
         let failed = |what: &str, found: &str| {
             Err(format!("{what}; before:\n{}\none by one:\n{after}\nfound:\n{found}", text(&file)))
         };
-        // All at once, in any run: the same bytes, or where a comment came to belong to the first of two
-        // new entries, the same content.
+        // All at once, in any run: the same bytes. Where a comment came to belong to the first of two new
+        // entries, or the entry whose style new ones follow was replaced, the same content.
+        let replaces = edits.iter().any(|edit| match edit {
+            Edit::Upsert { list, entry } => {
+                file.entries[position(*list)].iter().any(|known| known["name"] == entry["name"])
+            }
+            Edit::CurrentContext(_) => false,
+        });
         let runs = [(); 2].map(|()| edit(text(&file).as_bytes(), &edits, &Unranked));
         match runs.map(|bytes| bytes.map(|bytes| String::from_utf8(bytes).unwrap())) {
             [Ok(first), Ok(second)] if first != second => return failed("two runs differ", &first),
-            [Ok(found), _] if file.comments => {
+            [Ok(found), _] if file.comments || replaces => {
                 if let Err(error) = follow::says(&found, &record) {
                     return failed(&format!("all at once: {error}"), &found);
                 }
