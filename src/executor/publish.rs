@@ -256,10 +256,8 @@ pub fn describe(error: &StoreError) -> StepFailure {
         source = cause.source();
     }
     let failure = StepFailure::new(text);
-    match error {
-        StoreError::Lock(store::LockError::Held { lock, .. }) => {
-            failure.hint(format!("if nobody is writing the file, remove `{}` or pass `--break-lock`", lock.display()))
-        }
-        _ => failure,
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }

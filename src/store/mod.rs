@@ -1,16 +1,21 @@
 //! The only code that writes files.
 //!
 //! [`update`] replaces a file atomically under kubectl's lock: at any kill it is the old one or the
-//! new one. Symlinks are followed, so that what they point at is replaced and they stay.
+//! new one. Symlinks are followed, so that what they point at is replaced and they stay; what cannot
+//! be replaced like that ([`Obstacle`]) is refused rather than written in place.
 
 mod lock;
+mod obstacle;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use lock::{BreakLock, Lock, LockError};
+pub use obstacle::Obstacle;
 
 /// Why a file was not written. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,14 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The file cannot be replaced without harm.
+    #[error("`{path}` cannot be replaced: {obstacle}")]
+    Irreplaceable {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
+        obstacle: Obstacle,
+    },
     /// The new content could not be made.
     #[error("cannot edit `{path}`")]
     Edit {
@@ -48,6 +61,41 @@ pub enum StoreError {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl StoreError {
+    /// Returns what to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(LockError::Held { lock, .. }) => {
+                Some(format!("if nobody is writing the file, remove `{}` or pass `--break-lock`", lock.display()))
+            }
+            Self::Lock(LockError::Create { lock: path, source }) | Self::Write { path, source } => {
+                hint_for(path.parent().unwrap_or(path), source)
+            }
+            Self::Irreplaceable { path, obstacle } => Some(obstacle.hint(path)),
+            Self::Changed { .. } => {
+                Some("run it again; stop whatever else writes the file if it comes back".to_owned())
+            }
+            Self::Read { .. } | Self::Edit { .. } => None,
+        }
+    }
+}
+
+fn hint_for(directory: &Path, error: &io::Error) -> Option<String> {
+    let directory = directory.display();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some(format!("make room on the file system of `{directory}`"))
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some(format!("mount the file system of `{directory}` with write access, or write the file elsewhere"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            Some(format!("let this user create and replace files in `{directory}`, or write the file elsewhere"))
+        }
+        _ => None,
+    }
 }
 
 /// The largest file that is read: kubeconfigs of 10,000 clusters have 25 MB.
@@ -87,7 +135,8 @@ pub enum Written {
 ///
 /// # Errors
 ///
-/// If the lock is held, or reading, editing or writing fails; the file is then as it was.
+/// If the lock is held, or reading, editing or writing fails, or the file cannot be replaced without
+/// harm; the file is then as it was.
 pub fn update<E>(
     path: &Path,
     break_lock: BreakLock,
@@ -106,7 +155,9 @@ where
     names.sort();
     names.dedup();
     let locks = names.iter().map(|name| Lock::take(name, break_lock)).collect::<Result<Vec<_>, _>>()?;
+    refuse_obstacle(path, &target)?;
     // The stamp comes first: a writer without the lock, who is done after it was taken, is noticed.
+    let replaced = fs::metadata(&target).ok();
     let stamp = Stamp::of(&target);
     let before = read(&target)?;
     let after =
@@ -116,11 +167,19 @@ where
     }
     // Opened before anything is replaced: what cannot be synced must not be found out afterwards.
     let opened = File::open(directory).map_err(write_error)?;
-    let temporary = write_temporary(directory, &target, &after).map_err(write_error)?;
+    let temporary = begin_temporary(directory, &target).map_err(write_error)?;
+    if let Some(replaced) = replaced {
+        give_owner(temporary.as_file(), &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
+    }
+    temporary.as_file().write_all(&after).and_then(|()| temporary.as_file().sync_all()).map_err(write_error)?;
     if Stamp::of(&target) != stamp || !locks.iter().all(Lock::is_held) {
         return Err(StoreError::Changed { path: path.to_owned() });
     }
-    temporary.persist(&target).map_err(|error| write_error(error.error))?;
+    temporary.persist(&target).map_err(|error| match error.error.kind() {
+        // Not every kernel tells that a file is a mount point before it is replaced.
+        io::ErrorKind::ResourceBusy => irreplaceable(path, Obstacle::MountPoint),
+        _ => write_error(error.error),
+    })?;
     if let Err(error) = opened.sync_all() {
         // The file is replaced; only a crash of the machine could still bring the old one back.
         tracing::warn!(path = %target.display(), %error, "cannot sync the directory");
@@ -128,29 +187,50 @@ where
     Ok(Written::Changed)
 }
 
-fn write_temporary(directory: &Path, target: &Path, content: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+fn irreplaceable(path: &Path, obstacle: Obstacle) -> StoreError {
+    StoreError::Irreplaceable { path: path.to_owned(), obstacle }
+}
+
+fn refuse_obstacle(path: &Path, target: &Path) -> Result<(), StoreError> {
+    let found = Obstacle::find(target).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
+    found.map_or(Ok(()), |obstacle| Err(irreplaceable(path, obstacle)))
+}
+
+/// How many random letters and digits end the name of a temporary file.
+const RANDOM_LENGTH: usize = 6;
+
+/// Makes an empty private file beside the one that it will replace.
+fn begin_temporary(directory: &Path, target: &Path) -> io::Result<tempfile::NamedTempFile> {
     // The caller holds the lock of the target, so a temporary file of that name is a dead process's.
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = format!(".kubemint-{name}.");
+    let mut prefix = OsString::from(".kubemint-");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(".");
     remove_left_behind(directory, &prefix)?;
-    let mut temporary =
-        tempfile::Builder::new().prefix(&prefix).permissions(Permissions::from_mode(0o600)).tempfile_in(directory)?;
-    temporary.write_all(content)?;
-    if let Ok(metadata) = fs::metadata(target) {
-        let own = temporary.as_file().metadata()?;
-        if (metadata.uid(), metadata.gid()) != (own.uid(), own.gid()) {
-            std::os::unix::fs::fchown(temporary.as_file(), Some(metadata.uid()), Some(metadata.gid()))?;
-        }
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .rand_bytes(RANDOM_LENGTH)
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(directory)
+}
+
+/// Gives a file the owner and group that the file it replaces has.
+fn give_owner(file: &File, replaced: &fs::Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if (replaced.uid(), replaced.gid()) == (own.uid(), own.gid()) {
+        return Ok(());
     }
-    temporary.as_file().sync_all()?;
-    Ok(temporary)
+    std::os::unix::fs::fchown(file, Some(replaced.uid()), Some(replaced.gid()))
 }
 
 /// Removes the temporary files that killed processes left: they hold tokens.
-fn remove_left_behind(directory: &Path, prefix: &str) -> io::Result<()> {
+fn remove_left_behind(directory: &Path, prefix: &OsStr) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
+        let name = entry.file_name();
+        // Of `config` and `config.old`, the prefix of the one begins the other's temporary files, which
+        // are somebody else's to remove.
+        let random = name.as_bytes().strip_prefix(prefix.as_bytes());
+        if random.is_some_and(|end| end.len() == RANDOM_LENGTH && end.iter().all(u8::is_ascii_alphanumeric)) {
             fs::remove_file(entry.path())?;
         }
     }
@@ -168,8 +248,8 @@ impl Stamp {
     }
 }
 
-/// Checks, without writing anything, that a file could be replaced: nobody has left its lock behind,
-/// and its directory can be written.
+/// Checks, without leaving anything behind, that a file could be replaced: nobody has left its lock
+/// there, nothing stands in the way, and a file with its owner can be made beside it.
 ///
 /// # Errors
 ///
@@ -180,9 +260,20 @@ pub fn check_replaceable(path: &Path, break_lock: BreakLock) -> Result<(), Store
     for name in [path, &target] {
         Lock::wait_until_free(name, break_lock)?;
     }
+    refuse_obstacle(path, &target)?;
     let existing = target.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("/"));
+    let write_error = |source| StoreError::Write { path: path.to_owned(), source };
+    if !existing.is_dir() {
+        return Err(write_error(io::ErrorKind::NotADirectory.into()));
+    }
     access(existing, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|error| StoreError::Write { path: path.to_owned(), source: error.into() })
+        .map_err(|error| write_error(error.into()))?;
+    if let Ok(replaced) = fs::metadata(&target) {
+        // Only an attempt tells who may give files away. The file has no name, so no kill leaves it.
+        let nameless = tempfile::tempfile_in(existing).map_err(write_error)?;
+        give_owner(&nameless, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
+    }
+    Ok(())
 }
 
 /// Returns what identifies the file behind a path, so that two paths to one file are noticed.
@@ -216,110 +307,4 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn put(path: &Path, content: &str) -> Written {
-        update(path, BreakLock::Never, |_| Ok::<_, Infallible>(content.as_bytes().to_vec())).unwrap()
-    }
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    #[test]
-    fn new_files_and_directories_are_private() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a/b/config");
-        assert_eq!(put(&path, "x"), Written::Changed);
-        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
-    }
-
-    #[test]
-    fn a_file_that_is_right_is_not_touched() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config");
-        put(&path, "x");
-        let stamp = Stamp::of(&path);
-        assert_eq!(put(&path, "x"), Written::Unchanged);
-        assert_eq!(Stamp::of(&path), stamp);
-    }
-
-    #[test]
-    fn a_symlink_stays_and_its_target_is_replaced() {
-        let directory = tempfile::tempdir().unwrap();
-        let (link, target) = (directory.path().join("link"), directory.path().join("dotfiles/config"));
-        fs::create_dir(target.parent().unwrap()).unwrap();
-        symlink("dotfiles/config", &link).unwrap();
-        put(&link, "x");
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read_to_string(&target).unwrap(), "x");
-    }
-
-    #[test]
-    fn an_existing_file_becomes_private() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config");
-        put(&path, "x");
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        put(&path, "y");
-        assert_eq!(mode(&path), 0o600);
-    }
-
-    #[test]
-    fn a_failed_edit_leaves_the_file_and_no_lock() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config");
-        put(&path, "x");
-        let error = update(&path, BreakLock::Never, |_| Err("no")).unwrap_err();
-        assert!(matches!(error, StoreError::Edit { .. }));
-        let names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["config"]);
-    }
-
-    #[test]
-    fn a_change_by_somebody_without_the_lock_is_noticed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config");
-        put(&path, "x");
-        let error = update(&path, BreakLock::Never, |_| {
-            fs::remove_file(&path).unwrap();
-            symlink("/dev/null", &path).unwrap();
-            Ok::<_, Infallible>(b"y".to_vec())
-        });
-        assert!(matches!(error, Err(StoreError::Changed { .. })), "{error:?}");
-    }
-
-    #[test]
-    fn what_a_killed_process_left_is_removed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config");
-        for name in [".kubemint-config.dead", ".kubemint-other.alive"] {
-            put(&directory.path().join(name), "token");
-        }
-        put(&path, "x");
-        assert!(!directory.path().join(".kubemint-config.dead").exists());
-        assert!(directory.path().join(".kubemint-other.alive").exists(), "another file's may be alive");
-    }
-
-    #[test]
-    fn both_names_of_a_file_are_locked() {
-        let directory = tempfile::tempdir().unwrap();
-        let (link, target) = (directory.path().join("link"), directory.path().join("target"));
-        symlink("target", &link).unwrap();
-        update(&link, BreakLock::Never, |_| {
-            assert!(directory.path().join("target.lock").exists() && directory.path().join("link.lock").exists());
-            Ok::<_, Infallible>(b"x".to_vec())
-        })
-        .unwrap();
-        let mut names: Vec<_> =
-            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["link", "target"]);
-        let _other = Lock::take(&target, BreakLock::Never).unwrap();
-        assert!(!directory.path().join("link.lock").exists());
-    }
-}
+mod tests;

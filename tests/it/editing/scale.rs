@@ -1,0 +1,86 @@
+//! Files of thousands of contexts: what an edit costs grows with the file, and not faster.
+
+use std::process::Command;
+
+use kubemint::kubeconfig::edit::{Edit, List, Unranked, edit};
+use serde_json::json;
+
+/// Tells the test that it is alone in its process, so that the memory is its own.
+const ALONE: &str = "KUBEMINT_TEST_ALONE";
+
+fn entries(count: usize, token: &str) -> Vec<Edit> {
+    let ca = "QUJD".repeat(400);
+    (0..count)
+        .flat_map(|number| {
+            let name = format!("cluster-{number:05}");
+            let server = format!("https://{name}.example.com:6443");
+            [
+                (
+                    List::Clusters,
+                    json!({"cluster": {"certificate-authority-data": ca, "server": server}, "name": name}),
+                ),
+                (List::Users, json!({"name": name, "user": {"token": format!("{token}-{}", "x".repeat(800))}})),
+                (List::Contexts, json!({"context": {"cluster": name, "user": name}, "name": name})),
+            ]
+        })
+        .map(|(list, entry)| Edit::Upsert { list, entry })
+        .collect()
+}
+
+/// Returns the time that this thread spent on a processor: others that run do not count.
+fn processor_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+/// Returns the largest memory of this process so far, in bytes.
+fn peak_memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0
+}
+
+fn cost<T>(work: impl Fn() -> T) -> f64 {
+    let start = processor_seconds();
+    drop(work());
+    processor_seconds() - start
+}
+
+/// Returns the file's size, and what it costs to write it anew, to replace all of it and one entry.
+fn measure(count: usize) -> (f64, [f64; 3]) {
+    let (first, second) = (entries(count, "first"), entries(count, "second"));
+    let file = edit(b"", &first, &Unranked).unwrap();
+    let costs = [
+        cost(|| edit(b"", &first, &Unranked).unwrap()),
+        cost(|| edit(&file, &second, &Unranked).unwrap()),
+        cost(|| edit(&file, &second[..3], &Unranked).unwrap()),
+    ];
+    (f64::from(u32::try_from(file.len()).unwrap()), costs)
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the variable is how the test tells itself where it runs")]
+fn ten_thousand_contexts_cost_twice_as_much_as_five_thousand() {
+    if std::env::var_os(ALONE).is_none() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "editing::scale::ten_thousand_contexts_cost_twice_as_much_as_five_thousand"])
+            .arg("--nocapture")
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        println!("{text}");
+        return;
+    }
+    let (_, half) = measure(5_000);
+    let (size, whole) = measure(10_000);
+    let peak = peak_memory();
+    for (what, (half, whole)) in ["all new", "all replaced", "one replaced"].iter().zip(half.into_iter().zip(whole)) {
+        println!("{what}: {half:.2} s, {whole:.2} s, {:.2} times as much", whole / half);
+        assert!(whole < half * 3.0, "{what}: {half} s for 5,000 contexts, {whole} s for 10,000");
+    }
+    // Of the memory, the test's own edits and texts are about four times the file.
+    println!("{:.1} MB; memory {:.0} MB, {:.1} times the file", size / 1e6, peak / 1e6, peak / size);
+    assert!(peak < size * 16.0, "{peak} bytes of memory for a file of {size}");
+}
