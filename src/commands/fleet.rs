@@ -18,7 +18,7 @@ use crate::executor::{Cancellation, Events};
 use crate::inventory::Inventory;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::Planned;
-use crate::output::{Phase, Progress};
+use crate::output::{Phase, Progress, TICK};
 use crate::plan::{Adoption, ClusterPlan, GrantInput, PlanOptions, block_duplicates};
 use crate::report::{ClusterReport, GrantPaths};
 
@@ -137,8 +137,15 @@ pub(super) fn events(
     let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
     let mut progress = Progress::start(context.progress, phase, total);
     let display = async move {
-        while let Some(event) = receiver.recv().await {
-            progress.show(&event);
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                event = receiver.recv() => match event {
+                    Some(event) => progress.show(&event),
+                    None => break,
+                },
+                _ = tick.tick() => progress.tick(),
+            }
         }
         progress.finish();
     };

@@ -8,4 +8,4 @@ mod progress;
 pub use errors::render_error;
 pub use logging::start_logging;
 pub use printer::{Printer, PrinterOptions};
-pub use progress::{Phase, Progress, ProgressStyle};
+pub use progress::{Phase, Progress, ProgressStyle, TICK};

@@ -1,17 +1,28 @@
-//! Progress on stderr: one bar with counts on a terminal, plain lines elsewhere.
+//! Progress on stderr: one bar with counts and the slowest clusters on a terminal, plain lines elsewhere.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle as BarStyle};
 
 use crate::event::{End, Event};
+use crate::names::ClusterName;
 
 /// The display of this process: what else prints makes it step aside.
 static DISPLAY: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
 /// Without a terminal: a line this often, one at the end, and one for each cluster that did not make it.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The clusters that have taken longest so far, below the bar.
+const SLOWEST: usize = 3;
+/// A cluster that has taken this long is worth a line: most take less.
+const SLOW: Duration = Duration::from_secs(2);
+/// How often the times of the slowest clusters move on.
+pub const TICK: Duration = Duration::from_millis(500);
+/// Below this width a bar has no room beside the counts.
+const NARROW: u16 = 70;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +40,10 @@ pub enum ProgressStyle {
 pub struct Progress {
     style: ProgressStyle,
     bar: ProgressBar,
+    slow_bars: Vec<ProgressBar>,
+    /// What is being worked on, since when, and the step.
+    running: HashMap<ClusterName, (Instant, String)>,
+    started: Instant,
     phase: Phase,
     total: usize,
     done: usize,
@@ -65,29 +80,53 @@ impl Phase {
 impl Progress {
     /// Starts showing a phase with `total` clusters.
     pub fn start(style: ProgressStyle, phase: Phase, total: usize) -> Self {
+        let mut slow_bars = vec![];
         let bar = if style == ProgressStyle::Bar {
             let display = MultiProgress::new();
             let bar = display.add(ProgressBar::new(total as u64));
             // One aggregate bar: a bar for each cluster is useless at ten thousand.
-            let template = "{prefix} {pos}/{len} [{wide_bar}] {msg} {elapsed}, ETA {eta}";
+            let template = match width() {
+                Some(width) if width < NARROW => "{prefix} {pos}/{len}, ETA {eta}, {wide_msg}",
+                _ => "{prefix} {pos}/{len} [{wide_bar}] {msg} {elapsed}, ETA {eta}",
+            };
             if let Ok(template) = BarStyle::with_template(template) {
                 bar.set_style(template.progress_chars("=> "));
             }
             bar.set_prefix(phase.title());
             bar.enable_steady_tick(Duration::from_millis(200));
+            for _ in 0..SLOWEST {
+                let line = display.add(ProgressBar::new_spinner());
+                if let Ok(template) = BarStyle::with_template("{wide_msg}") {
+                    line.set_style(template);
+                }
+                slow_bars.push(line);
+            }
             *DISPLAY.lock().unwrap_or_else(PoisonError::into_inner) = Some(display);
             bar
         } else {
             ProgressBar::hidden()
         };
-        Self { style, bar, phase, total, done: 0, changed: 0, bad: 0, last_line: Instant::now() }
+        let now = Instant::now();
+        let running = HashMap::new();
+        Self { style, bar, slow_bars, running, started: now, phase, total, done: 0, changed: 0, bad: 0, last_line: now }
     }
 
     /// Shows an event.
     pub fn show(&mut self, event: &Event) {
-        let Event::Finished { cluster, end } = event else {
-            return;
+        let (cluster, end) = match event {
+            Event::Started(cluster) => {
+                self.running.insert(cluster.clone(), (Instant::now(), self.phase.title().to_owned()));
+                return;
+            }
+            Event::Step { cluster, step } => {
+                if let Some(running) = self.running.get_mut(cluster) {
+                    running.1.clone_from(step);
+                }
+                return;
+            }
+            Event::Finished { cluster, end } => (cluster, end),
         };
+        self.running.remove(cluster);
         self.done += 1;
         let bad = match end {
             End::Unchanged => None,
@@ -105,11 +144,37 @@ impl Progress {
         }
         self.bar.set_position(self.done as u64);
         self.bar.set_message(self.counts());
-        let is_time = self.last_line.elapsed() >= PLAIN_INTERVAL || self.done == self.total;
-        if self.style == ProgressStyle::Plain && is_time {
-            self.last_line = Instant::now();
-            self.line(&format!("{}: {}/{}, {}", self.phase.title(), self.done, self.total, self.counts()));
+        if self.done == self.total {
+            self.plain_line();
         }
+    }
+
+    /// Shows what has changed with time alone.
+    pub fn tick(&mut self) {
+        if self.style == ProgressStyle::Plain && self.last_line.elapsed() >= PLAIN_INTERVAL {
+            self.plain_line();
+        }
+        if self.slow_bars.is_empty() {
+            return;
+        }
+        let running = self.running.iter().map(|(cluster, (since, step))| (cluster, since.elapsed(), step.as_str()));
+        let lines = slowest(running.collect());
+        for (bar, line) in
+            self.slow_bars.iter().zip(lines.into_iter().chain(std::iter::repeat_n(String::new(), SLOWEST)))
+        {
+            bar.set_message(line);
+        }
+    }
+
+    fn plain_line(&mut self) {
+        if self.style != ProgressStyle::Plain {
+            return;
+        }
+        self.last_line = Instant::now();
+        let (done, total) = (self.done, self.total);
+        let rest = remaining(self.started.elapsed(), done, total);
+        let rest = rest.map(|rest| format!(", ETA {}", crate::wording::duration(rest))).unwrap_or_default();
+        self.line(&format!("{}: {done}/{total}, {}{rest}", self.phase.title(), self.counts()));
     }
 
     fn counts(&self) -> String {
@@ -127,6 +192,9 @@ impl Progress {
 
     /// Stops showing the phase.
     pub fn finish(self) {
+        for bar in &self.slow_bars {
+            bar.finish_and_clear();
+        }
         self.bar.finish_and_clear();
         *DISPLAY.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -138,5 +206,45 @@ impl Progress {
             Some(display) => display.suspend(print),
             None => print(),
         }
+    }
+}
+
+/// Returns the columns of the terminal that stderr is.
+fn width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| size.ws_col).filter(|width| *width > 0)
+}
+
+/// Describes the clusters that have taken longest, the slowest first.
+fn slowest(mut running: Vec<(&ClusterName, Duration, &str)>) -> Vec<String> {
+    running.retain(|(_, took, _)| *took >= SLOW);
+    running.sort_by_key(|(cluster, took, _)| (std::cmp::Reverse(took.as_secs()), (*cluster).clone()));
+    let line =
+        |(cluster, took, step): (&ClusterName, Duration, &str)| format!("  {cluster}  {}s  {step}", took.as_secs());
+    running.into_iter().take(SLOWEST).map(line).collect()
+}
+
+/// Guesses how long the rest takes, in whole seconds, if it goes on as before.
+fn remaining(elapsed: Duration, done: usize, total: usize) -> Option<Duration> {
+    let per_cluster = elapsed.checked_div(u32::try_from(done).ok()?)?;
+    let rest = per_cluster.checked_mul(u32::try_from(total.checked_sub(done)?).ok()?)?;
+    Some(Duration::from_secs(rest.as_secs())).filter(|rest| !rest.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_clusters_are_named_with_their_step() {
+        let clusters: Vec<ClusterName> = ["a", "b", "c", "d", "e"].into_iter().map(Into::into).collect();
+        let times = [1, 5, 9, 5, 3].map(Duration::from_secs);
+        let running = clusters.iter().zip(times).map(|(cluster, took)| (cluster, took, "connect")).collect();
+        assert_eq!(slowest(running), ["  c  9s  connect", "  b  5s  connect", "  d  5s  connect"]);
+    }
+
+    #[test]
+    fn the_rest_takes_as_long_as_what_is_done() {
+        let after = |seconds, done| remaining(Duration::from_secs(seconds), done, 300).map(|rest| rest.as_secs());
+        assert_eq!((after(10, 100), after(10, 300), after(10, 0)), (Some(20), None, None));
     }
 }

@@ -360,7 +360,7 @@ impl<'a> Splicer<'a> {
         if !matches!(root.kind, Kind::Null | Kind::Scalar) || root.anchor > 0 || root.has_properties {
             return Err(refused("`current-context` is not a plain scalar"));
         }
-        if root.value_start <= root.colon_end {
+        if root.value_start == root.end {
             self.push(root.colon_end, root.colon_end, format!(" {value}"));
             return Ok(());
         }

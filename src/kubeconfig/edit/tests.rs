@@ -256,3 +256,10 @@ fn what_others_refer_to_is_not_removed() {
         edit(b"users:\n- name: a\n  user: &u {}\n- name: b\n  user: *u\n", &[gone("a")], &Unranked).unwrap_err();
     assert_eq!(error.to_string(), "it cannot be edited without loss: an anchor in the entry `a` is used elsewhere");
 }
+
+#[test]
+fn a_value_right_after_its_colon_is_replaced() {
+    let context = Edit::CurrentContext("b".to_owned());
+    check("{\"current-context\":\"a\"}", std::slice::from_ref(&context), "{\"current-context\":\"b\"}");
+    check("current-context:\nkind: Config\n", &[context], "current-context: b\nkind: Config\n");
+}

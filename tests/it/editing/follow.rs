@@ -42,6 +42,7 @@ pub(super) fn follow(before: &File, change: &Edit) -> Result<File, Failure> {
             }
             upserted(before, &after, *list, entry)
         }
+        Edit::Remove { .. } => unreachable!("removals have a test of their own"),
         Edit::CurrentContext(name) => {
             next.rest.insert("current-context".to_owned(), name.as_str().into());
             context_set(before, &after, name)

@@ -6,6 +6,7 @@
 
 mod follow;
 mod generator;
+mod removal;
 mod scale;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +33,6 @@ fn edits(file: &File, choices: &[u16]) -> Vec<Edit> {
             let list = List::ALL[dice.roll(3)];
             let entries = &file.entries[position(list)];
             let existing = if entries.is_empty() { None } else { Some(name_of(&entries[dice.roll(entries.len())])) };
-            // Edit::Remove goes here, of an existing name.
             match (dice.roll(5), existing) {
                 (0, _) => Edit::CurrentContext(dice.name()),
                 (1 | 2, Some(name)) => Edit::Upsert { list, entry: sorted(entry(&mut dice, list, &name)) },
@@ -47,7 +47,7 @@ fn edits(file: &File, choices: &[u16]) -> Vec<Edit> {
     // matter whether edits are made one by one or at once.
     let key = |edit: &Edit| match edit {
         Edit::Upsert { list, entry } => (Some(*list), name_of(entry)),
-        Edit::CurrentContext(_) => (None, String::new()),
+        Edit::CurrentContext(_) | Edit::Remove { .. } => (None, String::new()),
     };
     let mut kept: Vec<Edit> = vec![];
     for edit in edits {
@@ -139,7 +139,7 @@ fn nothing_but_the_edited_entries_changes() {
             Edit::Upsert { list, entry } => {
                 file.entries[position(*list)].iter().any(|known| known["name"] == entry["name"])
             }
-            Edit::CurrentContext(_) => false,
+            Edit::CurrentContext(_) | Edit::Remove { .. } => false,
         });
         let runs = [(); 2].map(|()| edit(text(&file).as_bytes(), &edits, &Unranked));
         match runs.map(|bytes| bytes.map(|bytes| String::from_utf8(bytes).unwrap())) {
