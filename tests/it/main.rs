@@ -8,6 +8,7 @@ mod cli;
 mod editing;
 mod examples;
 mod faults;
+mod parity;
 mod readme;
 mod real;
 mod scenarios;
