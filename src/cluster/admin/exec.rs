@@ -109,7 +109,8 @@ fn cluster_information(cluster: &ClusterFields, directory: &Path) -> Result<serd
         ("certificate-authority-data", encoded.map(Into::into)),
         ("proxy-url", cluster.proxy_url.clone().map(Into::into)),
         ("disable-compression", flag(cluster.disable_compression)),
-        ("config", cluster.exec_configuration().cloned()),
+        // client-go always tells this one.
+        ("config", Some(cluster.exec_configuration().cloned().unwrap_or_default())),
     ];
     for (key, value) in fields {
         if let Some(value) = value {
@@ -283,9 +284,12 @@ fn credential(output: &[u8], api_version: &str) -> Result<(Login, Option<Timesta
     use secrecy::ExposeSecret;
     let unreadable = "printed something else than an ExecCredential";
     let text = std::str::from_utf8(output).map_err(|_| unreadable)?;
-    let answer: ExecCredential = serde_saphyr::from_str_with_options(text, crate::kubeconfig::yaml_options(text.len()))
-        .map_err(|_| unreadable)?;
-    if answer.kind.as_deref() != Some("ExecCredential") {
+    // A token is text; a number is none.
+    let mut options = crate::kubeconfig::yaml_options(text.len());
+    options.no_schema = true;
+    let answer: ExecCredential = serde_saphyr::from_str_with_options(text, options).map_err(|_| unreadable)?;
+    // client-go takes what has no kind for what it expects.
+    if !matches!(answer.kind.as_deref(), None | Some("" | "ExecCredential")) {
         return Err(unreadable.to_owned());
     }
     if answer.api_version.as_deref() != Some(api_version) {

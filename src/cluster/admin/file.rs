@@ -44,6 +44,7 @@ pub(super) struct ClusterFields {
     pub(super) server: Option<String>,
     #[serde(deserialize_with = "text")]
     pub(super) tls_server_name: Option<String>,
+    #[serde(deserialize_with = "flag")]
     pub(super) insecure_skip_tls_verify: Option<bool>,
     #[serde(deserialize_with = "text")]
     pub(super) certificate_authority: Option<String>,
@@ -51,6 +52,7 @@ pub(super) struct ClusterFields {
     pub(super) certificate_authority_data: Option<String>,
     #[serde(deserialize_with = "text")]
     pub(super) proxy_url: Option<String>,
+    #[serde(deserialize_with = "flag")]
     pub(super) disable_compression: Option<bool>,
     extensions: Option<Vec<NamedExtension>>,
 }
@@ -122,6 +124,7 @@ pub(super) struct ExecFields {
     pub(super) api_version: Option<String>,
     #[serde(deserialize_with = "text")]
     pub(super) install_hint: Option<String>,
+    #[serde(deserialize_with = "flag")]
     pub(super) provide_cluster_info: Option<bool>,
     #[serde(deserialize_with = "text")]
     pub(super) interactive_mode: Option<String>,
@@ -154,6 +157,15 @@ fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
     Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A boolean; text that looks like one is none, as in Go.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::Bool(flag) => Ok(Some(flag)),
+        _ => Err(serde::de::Error::custom("not a boolean")),
+    }
+}
+
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     Ok(text(deserializer)?.map(SecretString::from))
 }
@@ -165,9 +177,9 @@ struct Root {
     api_version: Option<String>,
     #[serde(deserialize_with = "text")]
     kind: Option<String>,
-    clusters: Option<Vec<NamedCluster>>,
-    users: Option<Vec<NamedUser>>,
-    contexts: Option<Vec<NamedContext>>,
+    clusters: Option<Vec<Option<NamedCluster>>>,
+    users: Option<Vec<Option<NamedUser>>>,
+    contexts: Option<Vec<Option<NamedContext>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -223,9 +235,12 @@ impl AdminFile {
         if root.api_version.is_some_and(|version| version != "v1") {
             return Err(malformed("its `apiVersion` is not `v1`".to_owned()));
         }
-        let clusters = root.clusters.into_iter().flatten().map(|entry| (entry.name, entry.cluster));
-        let users = root.users.into_iter().flatten().map(|entry| (entry.name, entry.user));
-        let contexts = root.contexts.into_iter().flatten().map(|entry| (entry.name, entry.context));
+        let clusters =
+            root.clusters.into_iter().flatten().map(Option::unwrap_or_default).map(|entry| (entry.name, entry.cluster));
+        let users =
+            root.users.into_iter().flatten().map(Option::unwrap_or_default).map(|entry| (entry.name, entry.user));
+        let contexts =
+            root.contexts.into_iter().flatten().map(Option::unwrap_or_default).map(|entry| (entry.name, entry.context));
         Ok(Self {
             path: path.to_owned(),
             clusters: by_name("cluster", clusters).map_err(malformed)?,

@@ -118,7 +118,11 @@ fn what_kube_would_get_wrong_is_refused() {
     refuses(SERVER, "token: \"a b\"", "the token has characters that a token cannot have");
     refuses(SERVER, "token: \"a\\n\"", "the token has characters that a token cannot have");
     refuses(SERVER, "client-certificate-data: QQ==", "there is a client certificate and no client key");
-    refuses(SERVER, "client-key-data: QQ==", "there is a client key and no client certificate");
+    refuses(SERVER, "client-key-data: QQ==", "its user has no credential");
+    refuses(SERVER, "password: p", "its user has no credential");
+    let blank = "`as`, `as-groups` or `as-user-extra` begins or ends with a blank";
+    refuses(SERVER, "token: t, as: 'jane '", blank);
+    refuses(SERVER, "token: t, as: jane, as-groups: [' one']", blank);
     refuses(SERVER, "client-certificate-data: QQ==, client-key-data: QQ==", "the client certificate is not PEM");
     refuses(SERVER, "token: t, username: u, password: p", "both a token and `username` with `password` are set");
     refuses(SERVER, "", "its user has no credential");
@@ -225,6 +229,7 @@ fn files_that_kubectl_refuses_are_refused() {
             "users:\n- name: u\n  user: {token: s3cret}\n- name: u\n  user: {token: s3cret}\n",
             "user `u` is defined twice",
         ),
+        ("clusters:\n- name: c\n  cluster: {insecure-skip-tls-verify: 'true'}\n", "line 3, column 39"),
         ("kind: Secret\n", "its `kind` is not `Config`"),
         ("apiVersion: v2\n", "its `apiVersion` is not `v1`"),
         ("contexts:\n  x: {}\n", "line 2, column 3"),

@@ -103,7 +103,7 @@ pub(super) fn login(user: &UserFields, directory: &Path, cluster: &ClusterFields
         certificate: certificate(user, directory)?,
         impersonation: impersonation.clone(),
     };
-    if login.bearer.is_some() && login.basic.is_some() {
+    if login.bearer.is_some() && (user.username.is_some() || user.password.is_some()) {
         return Err("both a token and `username` with `password` are set".into());
     }
     // Static credentials decide over a plugin, also in client-go.
@@ -138,8 +138,9 @@ fn token_from(bytes: &[u8], field: &str) -> Result<SecretString, Problem> {
 }
 
 fn basic(user: &UserFields) -> Option<(String, SecretString)> {
-    let is_set = user.username.is_some() || user.password.is_some();
-    is_set.then(|| (user.username.clone().unwrap_or_default(), user.password.clone().unwrap_or_default()))
+    // As in client-go, a password alone is nobody's.
+    let username = user.username.clone()?;
+    Some((username, user.password.clone().unwrap_or_default()))
 }
 
 fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Vec<u8>, SecretString)>, Problem> {
@@ -159,7 +160,8 @@ fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Vec<u8>, S
         (Some(chain), Some(key)) => Ok(Some((chain, key))),
         (None, None) => Ok(None),
         (Some(_), None) => Err("there is a client certificate and no client key".into()),
-        (None, Some(_)) => Err("there is a client key and no client certificate".into()),
+        // client-go does not look at a key alone; without another credential there is none.
+        (None, Some(_)) => Ok(None),
     }
 }
 

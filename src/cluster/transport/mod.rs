@@ -231,6 +231,10 @@ fn basic(user: &str, password: &SecretString) -> HeaderValue {
 fn impersonate(headers: &mut HeaderMap, impersonation: &Impersonation) -> Result<(), String> {
     let mut add = |name: &str, value: &str| {
         let name = HeaderName::try_from(name).map_err(|_| "`as-user-extra` has a key that cannot be sent")?;
+        // HTTP/1.1 takes blanks around a value away, and what is left is somebody else.
+        if value.trim() != value {
+            return Err("`as`, `as-groups` or `as-user-extra` begins or ends with a blank".to_owned());
+        }
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| "`as` has characters that cannot be sent")?;
         headers.append(name, value);
         Ok::<(), String>(())

@@ -114,7 +114,7 @@ impl ProxyEnvironment {
 
     fn applies_to(&self, host: &str, port: u16) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        let address: Option<IpAddr> = host.parse().ok();
+        let address: Option<IpAddr> = host.parse().ok().map(|address: IpAddr| address.to_canonical());
         if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
             return false;
         }
@@ -136,7 +136,7 @@ impl Exception {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = port.map(str::to_owned);
         if let Ok(address) = host.parse::<IpAddr>() {
-            return Some(Self::Address(address, port));
+            return Some(Self::Address(address.to_canonical(), port));
         }
         let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
         match host {
@@ -206,6 +206,8 @@ mod tests {
             ("192.168.1.9:6443", "192.168.1.9", false),
             ("192.168.1.9:1", "192.168.1.9", true),
             ("2001:db8::52", "[2001:db8::52]", false),
+            ("::ffff:192.168.1.9", "192.168.1.9", false),
+            ("", "[::ffff:127.0.0.1]", false),
             ("[2001:db8::52]:6443", "[2001:db8::52]", false),
             ("2001:db8::/32", "[2001:db8::53]", false),
             (":6443", "example.com", true),

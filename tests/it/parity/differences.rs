@@ -76,12 +76,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         kind: Kind::KubemintRefuses,
-        what: "a client key without a certificate beside a token",
-        why: "Something is missing.",
-        cases: &["key-without-certificate-and-token"],
-    },
-    Difference {
-        kind: Kind::KubemintRefuses,
         what: "a token with blanks in it or around it",
         why: "The API server reads such a token as another one, or as none.",
         cases: &["token-trailing-space", "token-leading-space", "token-inner-space", "token-tab-at-end"],
@@ -114,21 +108,9 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         kind: Kind::KubemintRefuses,
-        what: "an empty entry in a list",
-        why: "It has no name.",
-        cases: &["null-entry"],
-    },
-    Difference {
-        kind: Kind::KubemintRefuses,
         what: "a context that another file of the same directory or pattern has too",
         why: "These are not merged, see above.",
         cases: &["glob-first-wins"],
-    },
-    Difference {
-        kind: Kind::KubemintRefuses,
-        what: "a plugin that replies without `kind`",
-        why: "It is no ExecCredential.",
-        cases: &["reply-kind-missing", "reply-kind-empty"],
     },
     Difference {
         kind: Kind::KubemintRefuses,
@@ -151,21 +133,9 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         kind: Kind::KubemintAccepts,
-        what: "a quoted boolean",
-        why: "It can mean one thing only.",
-        cases: &["insecure-string", "info-provide-string"],
-    },
-    Difference {
-        kind: Kind::KubemintAccepts,
         what: "YAML 1.2",
         why: "kubectl reads YAML 1.1 and counts an empty document.",
         cases: &["directive-1-2", "nel-character", "first-document-empty"],
-    },
-    Difference {
-        kind: Kind::KubemintAccepts,
-        what: "a password without a user",
-        why: "Nobody is let in as that: the API server sees an anonymous user.",
-        cases: &["password-without-user"],
     },
     Difference {
         kind: Kind::AnotherIdentity,
@@ -174,35 +144,14 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         cases: &["merge-key-after-own"],
     },
     Difference {
-        kind: Kind::AnotherIdentity,
+        kind: Kind::KubemintRefuses,
         what: "blanks around `as`, `as-groups` or `as-user-extra`",
-        why: "HTTP/1.1 takes them away, HTTP/2 keeps them.",
+        why: "HTTP/1.1 takes them away, and what is left is somebody else.",
         cases: &[
             "as-trailing-space",
             "as-groups-trailing-space",
             "as-groups-leading-space",
             "as-user-extra-trailing-space",
-        ],
-    },
-    Difference {
-        kind: Kind::AnotherProxy,
-        what: "an IPv4 address as IPv6 in `NO_PROXY`",
-        why: "It is another address.",
-        cases: &["no-proxy-ip-six-form"],
-    },
-    Difference {
-        kind: Kind::PluginSees,
-        what: "a plugin with `provideClusterInfo` and no configuration of its own",
-        why: "`config` is left out, kubectl says `null`.",
-        cases: &[
-            "info-provided",
-            "info-name",
-            "info-insecure",
-            "info-ca-file",
-            "info-no-compression",
-            "info-other-extension",
-            "info-server-slash",
-            "info-v1beta1",
         ],
     },
 ];

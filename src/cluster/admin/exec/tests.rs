@@ -131,6 +131,7 @@ async fn answers_that_client_go_refuses_are_refused_and_never_shown() {
         (format!("{TOKEN} s3cret"), "printed something else than an ExecCredential"),
         ("s3cret".to_owned(), "printed something else than an ExecCredential"),
         (String::new(), "printed something else than an ExecCredential"),
+        (answer(V1, "ExecCredential", r#","status":{"token":5}"#), "printed something else than an ExecCredential"),
         (answer(V1, "Config", token), "printed something else than an ExecCredential"),
         (
             answer("client.authentication.k8s.io/v1beta1", "ExecCredential", token),
