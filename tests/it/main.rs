@@ -8,6 +8,7 @@ mod cli;
 mod editing;
 mod examples;
 mod faults;
+mod merging;
 mod parity;
 mod readme;
 mod real;

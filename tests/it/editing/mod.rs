@@ -8,6 +8,7 @@ mod follow;
 mod generator;
 mod removal;
 mod scale;
+mod together;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
