@@ -52,6 +52,10 @@ use crate::output::{Printer, PrinterOptions, ProgressStyle, render_error, start_
 
 /// Runs the command line and returns the exit code; prints what came of it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if commands::complete(arguments.clone(), environment) {
+        return ExitCode::Done;
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -18,6 +18,8 @@ pub struct Environment {
     pub kubeconfig: Vec<PathBuf>,
     /// What admin access depends on.
     pub admin: AdminEnvironment,
+    /// The inventory that the environment names.
+    pub inventory: Option<PathBuf>,
     /// The directory that relative paths of the command line refer to.
     pub directory: PathBuf,
     /// Tells the time since the process began.
@@ -53,6 +55,7 @@ impl Environment {
                 proxies: ProxyEnvironment::new(either("HTTPS_PROXY"), &either("NO_PROXY").unwrap_or_default()),
                 service: set("KUBERNETES_SERVICE_HOST").zip(set("KUBERNETES_SERVICE_PORT")),
             },
+            inventory: set("KUBEMINT_INVENTORY").map(PathBuf::from),
             home,
             directory,
             clock: Clock::start(Timestamp::now()),

@@ -1,4 +1,4 @@
-//! `kubemint schema`, `completions`, `man`: documents that are made of the code.
+//! `kubemint schema` and `man`: documents that are made of the code.
 
 use std::path::Path;
 
@@ -13,14 +13,6 @@ use crate::inventory;
 /// Prints the JSON Schema of the inventory.
 pub(super) fn schema(context: &CommandContext<'_>) -> Result<ExitCode, Error> {
     printed(context.printer.data(&format!("{:#}\n", inventory::schema())))?;
-    Ok(ExitCode::Done)
-}
-
-/// Prints the completions of a shell.
-pub(super) fn completions(context: &CommandContext<'_>, shell: clap_complete::Shell) -> Result<ExitCode, Error> {
-    let mut script = vec![];
-    clap_complete::generate(shell, &mut Cli::command(), "kubemint", &mut script);
-    printed(context.printer.data(&String::from_utf8_lossy(&script)))?;
     Ok(ExitCode::Done)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::CommandContext;
+use super::{CommandContext, Environment};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::inventory::{self, Color, Inventory, Loading, Resolution, Severity, SourceFile, render};
@@ -42,12 +42,16 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
 
 /// Reads and resolves the inventory, whatever its problems.
 pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
+    read(&context.global.inventory, context.environment, holder)
+}
+
+/// Reads and resolves an inventory.
+pub(super) fn read(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<Resolution, Error> {
     let holder = match holder {
         Some(name) => Some(parse_holder(name)?),
         None => None,
     };
-    let written = &context.global.inventory;
-    let path = context.environment.directory.join(written);
+    let path = environment.directory.join(written);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let failed = Error::unreadable(ExitCode::InvalidInventory, written, &error);
         if error.kind() == std::io::ErrorKind::NotFound {
@@ -57,12 +61,9 @@ pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Res
         }
     })?;
     let root = SourceFile::new(&path, text).named(written.display().to_string());
-    let environment = inventory::Environment {
-        home: context.environment.home.clone(),
-        kubeconfig: context.environment.kubeconfig.clone(),
-        holder,
-    };
-    let mut loading = Loading::start(root, environment);
+    let meant =
+        inventory::Environment { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
+    let mut loading = Loading::start(root, meant);
     for include in loading.includes() {
         let mut matches = matching(&include.pattern);
         matches.retain(|found| *found != path);
@@ -72,7 +73,7 @@ pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Res
         for found in matches {
             match std::fs::read_to_string(&found) {
                 Ok(text) => {
-                    let name = relative(&found, &context.environment.directory);
+                    let name = relative(&found, &environment.directory);
                     loading.include(SourceFile::new(&found, text).named(name));
                 }
                 Err(error) => loading.unreadable(&include, &found, &error.to_string()),

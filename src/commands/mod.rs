@@ -1,6 +1,7 @@
 //! One file per subcommand, what they share, and the one match that tells them apart.
 
 mod apply;
+mod complete;
 mod environment;
 mod fleet;
 mod generate;
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::output::{Printer, ProgressStyle};
 
+pub use complete::complete;
 pub use environment::Environment;
 pub use fleet::{Fleet, PlannedFleet};
 
@@ -46,7 +48,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Init(args) => init::run(context, args),
         Command::Merge(args) => merge::run(context, args),
         Command::Schema => generate::schema(context),
-        Command::Completions { shell } => generate::completions(context, *shell),
+        Command::Completions { shell } => complete::script(context, *shell),
         Command::Man { directory } => generate::man(context, directory),
     }
 }

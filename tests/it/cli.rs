@@ -223,3 +223,50 @@ fn included_files_are_read_and_their_problems_have_their_names() {
     let run = machine.kubemint(&["validate"]).exits(3);
     assert!(run.stderr.contains("clusters.d/c.toml:2:8"), "{}", run.stderr);
 }
+
+/// Asks for completions as the scripts of zsh and fish do; bash itself is run below.
+fn completed(machine: &Machine, shell: &str, words: &[&str]) -> String {
+    let mut command = machine.command(&["--", "kubemint"]);
+    let index = words.len().to_string();
+    command.args(words).env("COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n");
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn shells_complete_the_names_of_the_inventory() {
+    let fleet = Fleet::start(FleetOptions::named(["prod-eu", "prod-us", "dev"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("complete", READER);
+    for shell in ["fish", "zsh"] {
+        let clusters = completed(&machine, shell, &["plan", "--cluster", "prod"]);
+        assert_eq!(clusters.lines().collect::<Vec<_>>(), ["prod-eu", "prod-us"], "{shell}");
+        let profiles = completed(&machine, shell, &["apply", "--profile", ""]);
+        assert_eq!(profiles.lines().collect::<Vec<_>>(), ["reader"], "{shell}");
+    }
+    std::fs::rename(machine.path("clusters.toml"), machine.path("other.toml")).unwrap();
+    let other = completed(&machine, "fish", &["plan", "-f", "other.toml", "--cluster", "d"]);
+    assert_eq!(other, "dev\n");
+    assert_eq!(
+        completed(&machine, "fish", &["plan", "--cluster", "d"]),
+        "",
+        "an inventory that is not there has no names"
+    );
+    assert_eq!(fleet.requests(), 0, "completing contacts nothing");
+}
+
+#[test]
+fn bash_completes_with_the_script_that_is_printed() {
+    let fleet = Fleet::start(FleetOptions::named(["prod-eu", "dev"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("bash", READER);
+    let script = machine.kubemint(&["completions", "bash"]).exits(0).stdout;
+    let asked = format!(
+        "{script}\nCOMP_WORDS=(kubemint plan --cluster pr); COMP_CWORD=3; COMP_TYPE=9; _CLAP_COMPLETE_SPACE=true\n\
+         _clap_complete_kubemint kubemint pr --cluster; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+    );
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_kubemint")).parent().unwrap().display().to_string();
+    let mut command = std::process::Command::new("bash");
+    command.args(["--norc", "-c", &asked]).env_clear().env("HOME", machine.path("")).current_dir(machine.path(""));
+    let output = command.env("PATH", format!("{program}:/usr/bin:/bin")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "prod-eu\n", "{}", String::from_utf8_lossy(&output.stderr));
+}

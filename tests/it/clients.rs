@@ -74,7 +74,6 @@ fn with_kubectl(path: &Path, context: &str) -> Value {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is a program that reads a kubeconfig as kube-rs does")]
 fn with_kube_rs(path: &Path, context: &str) -> Value {
     use secrecy::ExposeSecret;
     drop(rustls::crypto::ring::default_provider().install_default());

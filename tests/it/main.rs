@@ -7,6 +7,7 @@
 mod cli;
 mod clients;
 mod editing;
+mod errors;
 mod examples;
 mod faults;
 mod merging;

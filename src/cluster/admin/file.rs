@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::AdminError;
+use crate::store::{BreakLock, Lock};
 
 /// Certificates, keys and tokens have some kilobytes.
 const LARGEST_PART: u64 = 1024 * 1024;
@@ -208,7 +209,22 @@ struct NamedContext {
 
 impl AdminFile {
     /// Reads a kubeconfig.
+    ///
+    /// kubectl truncates a file before it writes it: one that is empty or broken while its lock is held
+    /// is being written, and is read again when that is over.
     pub(super) fn read(path: &Path) -> Result<Self, AdminError> {
+        let read = Self::read_once(path);
+        let is_whole = read.as_ref().is_ok_and(|file| !file.contexts.is_empty());
+        let lock = PathBuf::from(format!("{}.lock", path.display()));
+        if is_whole || std::fs::symlink_metadata(lock).is_err() {
+            return read;
+        }
+        // Who left a lock behind is not writing; then the file is what it is.
+        drop(Lock::wait_until_free(path, BreakLock::Never));
+        Self::read_once(path)
+    }
+
+    fn read_once(path: &Path) -> Result<Self, AdminError> {
         use std::os::unix::fs::PermissionsExt;
         let bytes = read_bounded(path, LARGEST_FILE)?;
         let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());

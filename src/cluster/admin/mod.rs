@@ -10,7 +10,7 @@ mod file;
 mod source;
 mod usable;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,9 +132,9 @@ impl AdminSources {
     /// Returns what the user should know: files that others can read, and files that were left out.
     pub fn warnings(&self) -> Vec<String> {
         let sources = || self.sources.values().filter_map(|source| source.as_ref().ok());
-        let exposed: BTreeMap<&Path, ()> = sources().flat_map(Source::exposed).map(|path| (path, ())).collect();
+        let exposed: BTreeSet<&Path> = sources().flat_map(Source::exposed).collect();
         let mut warnings = vec![];
-        if let Some((first, ())) = exposed.first_key_value() {
+        if let Some(first) = exposed.first() {
             let others = match exposed.len() - 1 {
                 0 => String::new(),
                 more => format!(" and {} like it", crate::wording::count(more, "admin kubeconfig")),

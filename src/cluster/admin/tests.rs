@@ -34,12 +34,8 @@ impl Files {
         KubeconfigSource::List(names.iter().map(|name| self.path(name)).collect())
     }
 
-    fn sources(&self, access: &AdminAccess) -> AdminSources {
-        AdminSources::load([access], &AdminEnvironment::default(), Duration::from_secs(10))
-    }
-
     fn resolve_as(&self, admin: AdminAccess, allow_insecure: bool) -> Result<AdminEntry, String> {
-        let sources = self.sources(&admin);
+        let sources = sources(&admin);
         let cluster = Cluster { admin, allow_insecure, ..cluster(Consumer::default()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let found = runtime.block_on(sources.resolve(&cluster, Timestamp::default));
@@ -49,6 +45,10 @@ impl Files {
     fn resolve(&self, source: KubeconfigSource, context: &str) -> Result<AdminEntry, String> {
         self.resolve_as(AdminAccess::Kubeconfig { source, context: context.to_owned() }, false)
     }
+}
+
+fn sources(access: &AdminAccess) -> AdminSources {
+    AdminSources::load([access], &AdminEnvironment::default(), Duration::from_secs(10))
 }
 
 fn pki(name: &str) -> (String, String) {
@@ -281,20 +281,20 @@ fn the_files_of_a_directory_or_a_pattern_are_not_merged() {
         ("d/.hidden", &config("one", "server: 'https://h'", "token: h")),
         ("d/a.yaml.lock", ""),
     ]);
-    let sources =
+    let forms =
         [KubeconfigSource::Path(files.path("d")), KubeconfigSource::Glob(files.path("d/*.yaml").display().to_string())];
-    for source in &sources {
+    for source in &forms {
         assert_eq!(files.resolve(source.clone(), "one").unwrap().target.server, "https://a");
         assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b", "its own `c` counts");
     }
     files.write("d/z.yaml", &config("one", "server: 'https://z'", "token: z"));
     files.write("d/y.yaml", "{");
-    for source in &sources {
+    for source in &forms {
         let error = files.resolve(source.clone(), "one").unwrap_err();
         assert_eq!(error, "context `one` is in `/d/a.yaml` and in `/d/z.yaml`");
         assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b", "one is broken, not all");
         let access = AdminAccess::Kubeconfig { source: source.clone(), context: "two".to_owned() };
-        let warnings = files.sources(&access).warnings();
+        let warnings = sources(&access).warnings();
         assert!(warnings.len() == 1 && warnings[0].contains("y.yaml"), "{warnings:?}");
     }
     let nothing = files.resolve(KubeconfigSource::Glob(files.path("e/*").display().to_string()), "x").unwrap_err();
@@ -307,9 +307,9 @@ fn who_can_be_read_by_others_is_warned_about() {
     let files = Files::new(&[("config", &config("x", SERVER, "token: t"))]);
     let access =
         AdminAccess::Kubeconfig { source: KubeconfigSource::Path(files.path("config")), context: "x".to_owned() };
-    assert!(files.sources(&access).warnings().is_empty());
+    assert!(sources(&access).warnings().is_empty());
     std::fs::set_permissions(files.path("config"), std::fs::Permissions::from_mode(0o640)).unwrap();
-    let warnings = files.sources(&access).warnings();
+    let warnings = sources(&access).warnings();
     assert!(warnings[0].ends_with("can be read by its group or by others; `chmod 600` keeps its credentials private"));
 }
 
@@ -364,7 +364,7 @@ fn a_pod_uses_its_own_account() {
 fn cluster(consumer: Consumer) -> Cluster {
     Cluster {
         name: "a".into(),
-        labels: BTreeMap::new(),
+        labels: std::collections::BTreeMap::new(),
         admin: AdminAccess::InCluster,
         allow_insecure: false,
         consumer,
@@ -394,4 +394,19 @@ fn only_the_consumers_part_is_handed_on() {
         },
         "how the admin gets to another address says nothing about this one"
     );
+}
+
+#[test]
+fn a_file_that_is_being_written_is_read_when_that_is_over() {
+    let files = Files::new(&[("config", ""), ("config.lock", "")]);
+    let whole = config("x", SERVER, "token: t");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // As kubectl does: the file is truncated, the lock is held, and then it is whole.
+            files.write("config", &whole[..whole.len() / 2]);
+            files.write("config", &whole);
+            std::fs::remove_file(files.path("config.lock")).unwrap();
+        });
+        assert!(files.resolve(KubeconfigSource::Path(files.path("config")), "x").is_ok());
+    });
 }

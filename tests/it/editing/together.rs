@@ -39,7 +39,7 @@ fn nothing_is_lost_when_kubectl_writes_at_the_same_time() {
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            let mut number = 0;
+            let mut number = 0_u64;
             while !is_done.load(Ordering::Relaxed) {
                 let server = json!({"name": "c", "cluster": {"server": format!("https://{number}")}});
                 let mut edits = all.clone();
@@ -47,7 +47,7 @@ fn nothing_is_lost_when_kubectl_writes_at_the_same_time() {
                 write(&path, &edits);
                 number += 1;
                 // kubectl gives up at once where the lock is taken; this leaves it a chance, at odd instants.
-                std::thread::sleep(Duration::from_millis((number * 37 % 97) as u64));
+                std::thread::sleep(Duration::from_millis((number * 37 % 97)));
             }
             number
         });

@@ -32,8 +32,11 @@ impl Script {
     }
 
     fn fields(&self) -> ExecFields {
+        // By way of the shell: a script that was just written cannot be started while another test forks.
+        let path = self.directory.path().join("plugin").display().to_string();
         ExecFields {
-            command: Some("./plugin".to_owned()),
+            command: Some("sh".to_owned()),
+            args: Some(vec![path]),
             api_version: Some(V1.to_owned()),
             interactive_mode: Some("IfAvailable".to_owned()),
             ..ExecFields::default()
@@ -130,7 +133,7 @@ async fn answers_that_client_go_refuses_are_refused_and_never_shown() {
     for (answer, problem) in [
         (format!("{TOKEN} s3cret"), "printed something else than an ExecCredential"),
         ("s3cret".to_owned(), "printed something else than an ExecCredential"),
-        (String::new(), "printed something else than an ExecCredential"),
+        (String::new(), "printed another `apiVersion` than `client.authentication.k8s.io/v1`"),
         (answer(V1, "ExecCredential", r#","status":{"token":5}"#), "printed something else than an ExecCredential"),
         (answer(V1, "Config", token), "printed something else than an ExecCredential"),
         (
@@ -149,7 +152,7 @@ async fn answers_that_client_go_refuses_are_refused_and_never_shown() {
         ),
     ] {
         let refused = Script::answering(&answer).ask().await.err().unwrap();
-        assert_eq!(refused, format!("the exec plugin `/./plugin` {problem}"), "{answer}");
+        assert_eq!(refused, format!("the exec plugin `sh` {problem}"), "{answer}");
     }
 }
 
@@ -161,7 +164,7 @@ async fn a_plugin_is_told_what_client_go_tells_it() {
     ));
     let variable = ExecVariable { name: "REGION".into(), value: "eu".into() };
     let fields = ExecFields {
-        args: Some(vec!["get".into(), "token".into()]),
+        args: script.fields().args.map(|args| [args, vec!["get".into(), "token".into()]].concat()),
         env: Some(vec![variable]),
         provide_cluster_info: Some(true),
         ..script.fields()
