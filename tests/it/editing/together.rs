@@ -47,7 +47,7 @@ fn nothing_is_lost_when_kubectl_writes_at_the_same_time() {
                 write(&path, &edits);
                 number += 1;
                 // kubectl gives up at once where the lock is taken; this leaves it a chance, at odd instants.
-                std::thread::sleep(Duration::from_millis((number * 37 % 97)));
+                std::thread::sleep(Duration::from_millis(number * 37 % 97));
             }
             number
         });
