@@ -77,3 +77,41 @@ fn nothing_is_lost_when_kubectl_writes_at_the_same_time() {
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["config"], "a lock or a temporary file is left");
 }
+
+/// The limit that the test above leaves to kubectl, without kubemint and without chance: the second
+/// file of the list is a pipe, so that kubectl waits there after it read the first and before it locks.
+#[test]
+fn kubectl_alone_removes_what_was_added_after_it_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let set = |name: &str| {
+        let output = control_plane::kubectl(&path("config"), ["config", "set-context", name, "--cluster=c"]).unwrap();
+        assert!(output.success(), "{}", output.stderr);
+    };
+    set("first");
+    let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    assert!(made.success());
+    let mut slow = std::process::Command::new(control_plane::kubectl_path().unwrap())
+        .args(["config", "set-context", "slow", "--cluster=c"])
+        .env_clear()
+        .env("HOME", directory.path())
+        .env("KUBECONFIG", std::env::join_paths([path("config"), path("pipe")]).unwrap())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // This ends when kubectl opens the pipe, after it read the file.
+    let pipe = std::fs::OpenOptions::new().write(true).open(path("pipe")).unwrap();
+    assert!(!path("config.lock").exists(), "it holds no lock yet");
+    set("meanwhile");
+    drop(pipe);
+    // It reads both again under its locks. Each time it opens the pipe it waits for a writer: this is one,
+    // which closes it at once, so that there is nothing in it.
+    while slow.try_wait().unwrap().is_none() {
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        drop(rustix::fs::open(path("pipe"), flags, rustix::fs::Mode::empty()));
+        std::thread::yield_now();
+    }
+    assert!(slow.wait().unwrap().success());
+    let output = control_plane::kubectl(&path("config"), ["config", "get-contexts", "-o", "name"]).unwrap();
+    assert_eq!(output.stdout, "first\nslow\n", "kubectl learned to keep what others add: say so in the documentation");
+}
