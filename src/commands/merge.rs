@@ -34,6 +34,11 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
         let error = Error::new(ExitCode::AllFailed, "there is nothing to merge: no input can be used");
         return Err(error);
     }
+    if !options.select.is_empty() && !inputs.usable.iter().any(|input| input.has_context_like(&options.select)) {
+        return Err(
+            Error::usage("no context matches `--select`").hint("the patterns are those of a shell: `*`, `?`, `[…]`")
+        );
+    }
     let now = context.environment.clock.now();
     let read = |path: &Path| store::read(path).ok().flatten();
     let merged = |before: Option<&Input>| combine(&inputs.usable, before, &options, now, &read);

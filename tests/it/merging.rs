@@ -139,6 +139,14 @@ fn standard_input_and_output_are_files_too() {
 }
 
 #[test]
+fn a_selection_of_nothing_is_a_mistake() {
+    let machine = machine();
+    let run = machine.kubemint(&["merge", "in/eu.yaml", "-o", "out.yaml", "--select", "prod-*"]).exits(2);
+    assert!(run.stderr.starts_with("error: no context matches `--select`\n"), "{}", run.stderr);
+    assert!(!machine.path("out.yaml").exists());
+}
+
+#[test]
 fn init_writes_what_validates_and_plans() {
     let fleet = Fleet::start(FleetOptions::named(["prod-eu", "dev-us"])).unwrap();
     let clusters = fleet.test_clusters();

@@ -135,9 +135,11 @@ impl Input {
         Ok(())
     }
 
-    /// Returns the number of contexts.
-    pub fn contexts(&self) -> usize {
-        self.lists[at(List::Contexts)].len()
+    /// Returns whether a context matches one of some patterns.
+    pub fn has_context_like(&self, patterns: &[glob::Pattern]) -> bool {
+        self.lists[at(List::Contexts)]
+            .iter()
+            .any(|entry| patterns.iter().any(|pattern| pattern.matches(name_of(entry))))
     }
 
     /// Returns every entry with its list and name.

@@ -32,6 +32,8 @@ const AT_A_TIME: usize = 8;
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long what a plugin left running may hold its output open after it ended itself.
 const GRACE: Duration = Duration::from_millis(500);
+/// Plugins answer within seconds; those that hang hold up the others that wait for their turn.
+const LONGEST: Duration = Duration::from_secs(30);
 /// Credentials have some kilobytes.
 const LARGEST_OUTPUT: u64 = 1024 * 1024;
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
@@ -144,8 +146,9 @@ impl std::fmt::Debug for Plugins {
 }
 
 impl Plugins {
-    /// Runs plugins, each for `limit` at most.
+    /// Runs plugins, each for `limit` at most, and never longer than [`LONGEST`].
     pub(super) fn new(limit: Duration) -> Self {
+        let limit = limit.min(LONGEST);
         Self { running: Semaphore::new(AT_A_TIME), limit, told: Mutex::default() }
     }
 
