@@ -4,6 +4,7 @@
 //! `real` on a real control plane. Start with `scenarios`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod cli;
 mod clients;
 mod editing;
