@@ -46,4 +46,20 @@ mod tests {
         hint: run `kubemint apply --cluster prod-eu`
         ");
     }
+
+    /// The last example of the project's style for errors; the others are in `tests/it/errors.rs`.
+    #[test]
+    fn a_chain_of_causes_is_said_link_by_link() {
+        let error = Error::new(ExitCode::AllFailed, "no valid credential for `deployer` in cluster `prod-eu`")
+            .because("the stored token expired 3h ago")
+            .because("refresh failed: no answer from <https://10.20.0.1:6443> within 5s")
+            .hint("run `kubemint refresh --cluster prod-eu` where the API server is reachable");
+        insta::assert_snapshot!(anstream::adapter::strip_str(&render_error(&error)), @r"
+        error: no valid credential for `deployer` in cluster `prod-eu`
+          caused by: the stored token expired 3h ago
+          caused by: refresh failed: no answer from <https://10.20.0.1:6443> within 5s
+
+        hint: run `kubemint refresh --cluster prod-eu` where the API server is reachable
+        ");
+    }
 }
