@@ -1,6 +1,7 @@
 //! The command line: what can be typed. Meaning comes in `commands`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -90,6 +91,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Make the clusters match the inventory and write the kubeconfigs
     Apply(ApplyArgs),
+    /// Renew the credentials that are due, and end superseded ones after their overlap
+    Refresh(RefreshArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
     Merge(MergeArgs),
     /// Print the JSON Schema of the inventory
@@ -173,6 +176,45 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Break a kubeconfig's lock that nobody released in time
+    #[arg(long)]
+    pub break_lock: bool,
+}
+
+/// Arguments of `refresh`
+#[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
+pub struct RefreshArgs {
+    /// Which grants
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Who keeps the credentials, instead of the inventory's `holder`
+    #[arg(long, value_name = "NAME")]
+    pub holder: Option<String>,
+    /// Renew all of them, due or not
+    #[arg(long)]
+    pub force: bool,
+    /// Renew also what falls due before the next run, which comes after this time, as in `6h`
+    #[arg(long, value_name = "DURATION", value_parser = crate::inventory::parse_duration)]
+    pub next_run: Option<Duration>,
+    /// Repair ServiceAccounts and RBAC too, as `apply` does; otherwise drift is only reported
+    #[arg(long)]
+    pub with_access: bool,
+    /// Lift the suspension that `revoke` left
+    #[arg(long)]
+    pub resume: bool,
+    /// Mint anew where a living credential is held elsewhere
+    #[arg(long)]
+    pub reissue: bool,
+    /// Stay until superseded credentials are deleted, which is `overlap` after the renewal
+    #[arg(long, conflicts_with = "check")]
+    pub wait_overlap: bool,
+    /// Write nothing, and exit with 4 if anything is due
+    #[arg(long)]
+    pub check: bool,
+    /// How the result is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,

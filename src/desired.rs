@@ -120,6 +120,11 @@ pub fn service_account(grant: &Grant) -> ObjectRef {
     ObjectRef::namespaced(Kind::ServiceAccount, &grant.namespace, &grant.profile.service_account)
 }
 
+/// Returns the user name that the grant's tokens authenticate as.
+pub fn service_account_user(grant: &Grant) -> String {
+    format!("system:serviceaccount:{}:{}", grant.namespace, grant.profile.service_account)
+}
+
 /// Returns the namespaces that the objects of a grant live in.
 pub fn needed_namespaces(grant: &Grant) -> Vec<NeededNamespace> {
     let own = NeededNamespace { name: grant.namespace.clone(), missing: grant.missing_namespace };

@@ -173,12 +173,19 @@ pub struct StepFailure {
     pub cause: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether another run was faster, and is doing or has done the same.
+    pub is_overtaken: bool,
 }
 
 impl StepFailure {
     /// Makes a failure without a hint.
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), hint: None }
+        Self { cause: cause.into(), hint: None, is_overtaken: false }
+    }
+
+    /// Makes a failure that comes of another run being faster.
+    pub fn overtaken(cause: impl Into<String>) -> Self {
+        Self { is_overtaken: true, ..Self::new(cause) }
     }
 
     /// Adds what to do about it.

@@ -134,12 +134,38 @@ pub fn anchor_name(
     holder: &Holder,
     generation: u64,
 ) -> String {
+    anchor_name_of(service_account, service_account_uid, inventory, holder, &generation.to_string())
+}
+
+/// Returns the name of the standing anchor that the tokens of a holder's exec plugins are bound to.
+pub fn exec_anchor_name(
+    service_account: &str,
+    service_account_uid: &str,
+    inventory: &InventoryName,
+    holder: &Holder,
+) -> String {
+    anchor_name_of(service_account, service_account_uid, inventory, holder, "exec")
+}
+
+/// Returns the number of the generation that an anchor of [`anchor_name`] belongs to.
+pub fn generation_of_anchor(name: &str) -> Option<u64> {
+    let (rest, _hash) = name.rsplit_once('-')?;
+    rest.rsplit_once('-')?.1.parse().ok()
+}
+
+fn anchor_name_of(
+    service_account: &str,
+    service_account_uid: &str,
+    inventory: &InventoryName,
+    holder: &Holder,
+    what: &str,
+) -> String {
     // A Secret's name may have 253 characters; what follows the prefix has at most 63 + 20 + 12.
     const PREFIX: usize = 150;
     let prefix: String = service_account.chars().take(PREFIX).collect();
     let prefix = prefix.trim_end_matches(['-', '.']);
     let hash = short_hash(&[service_account, service_account_uid, inventory.as_str(), holder.as_str()]);
-    format!("{prefix}-{holder}-{generation}-{hash}")
+    format!("{prefix}-{holder}-{what}-{hash}")
 }
 
 /// Returns the first 10 hexadecimal digits of the SHA-256 of the parts, each preceded by its length.
@@ -181,5 +207,7 @@ mod tests {
         let two = anchor_name(&long, "uid-2", &inventory, &holder, u64::MAX);
         assert!(one.len() <= 253, "{}", one.len());
         assert_ne!(one, two);
+        assert_eq!(generation_of_anchor(&one), Some(u64::MAX));
+        assert_eq!(generation_of_anchor(&exec_anchor_name(&long, "uid-1", &inventory, &holder)), None);
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::credential::CredentialFacts;
 use crate::failure::StepFailure;
-use crate::plan::ClusterPlan;
+use crate::plan::{ClusterPlan, Note};
 
 /// What came of planning one cluster.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ pub struct Applied {
     pub done: Vec<String>,
     /// The credentials that are now in the outputs.
     pub published: Vec<Published>,
+    /// What came up on the way.
+    pub notes: Vec<Note>,
+    /// The grants, by their index in the inventory, whose renewal was left to another run.
+    pub overtaken: Vec<usize>,
     /// The step that failed, if one did.
     pub failure: Option<StepFailed>,
     /// Whether the cluster was started at all.

@@ -5,11 +5,12 @@
 
 use std::fmt;
 
-use crate::credential::{Credential, Generation, MintReason};
+use crate::credential::{Credential, Generation, Index, MintReason, Suspended};
 use crate::desired::DesiredObject;
 use crate::diff::FieldDiff;
 use crate::names::{Holder, InventoryName, ProfileName};
 use crate::object::ObjectRef;
+use crate::secret::SecretToken;
 
 /// One write.
 #[derive(Debug, Clone)]
@@ -24,6 +25,14 @@ pub enum Step {
     Mint(Box<Mint>),
     /// Writes a living credential to the outputs that lack it.
     Publish(Box<Publish>),
+    /// Deletes generations that nobody needs any more.
+    Retire(Box<Retire>),
+    /// Revokes living generations.
+    Revoke(Box<Revoke>),
+    /// Deletes a ServiceAccount and makes it anew, which kills every token for it.
+    Recreate(Box<Recreate>),
+    /// Lifts the suspension that a revocation left.
+    Resume(Box<Resume>),
 }
 
 /// Makes an existing object right by server-side apply.
@@ -79,8 +88,8 @@ pub struct Mint {
     pub audiences: Vec<String>,
     /// The fingerprint of the token policy.
     pub policy: String,
-    /// Generations that leave the index, and whose anchors are deleted: expired ones, and claims that
-    /// were never published.
+    /// Generations that leave the index, and whose anchors are deleted: dead and superseded ones, and
+    /// claims that were never published.
     pub spent: Vec<u64>,
 }
 
@@ -103,13 +112,106 @@ pub struct Publish {
     pub record: Option<(ObjectRef, Generation)>,
 }
 
+/// Deletes generations that nobody needs any more: their anchors, then their lines in the index.
+#[derive(Debug, Clone)]
+pub struct Retire {
+    /// The profile.
+    pub profile: ProfileName,
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// The holder.
+    pub holder: Holder,
+    /// The ServiceAccount.
+    pub service_account: ObjectRef,
+    /// The generations that go.
+    pub generations: Vec<u64>,
+    /// The one that supersedes them: without it in the index, nothing is deleted.
+    pub keep: u64,
+}
+
+/// Revokes generations: a fence in the index, their anchors, their lines in the index.
+#[derive(Debug, Clone)]
+pub struct Revoke {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// The profile.
+    pub profile: ProfileName,
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// The ServiceAccount.
+    pub service_account: ObjectRef,
+    /// What dies.
+    pub victims: Victims,
+    /// Whom it suspends; nobody if what is current lives on.
+    pub suspends: Option<Suspended>,
+    /// What dies, as it was when it was planned, in words.
+    pub shown: Vec<String>,
+    /// Tokens that die, where the run waits until the API server refuses them.
+    pub awaited: Vec<SecretToken>,
+}
+
+/// Which generations a revocation is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Victims {
+    /// Some of one holder.
+    Generations {
+        /// The holder.
+        holder: Holder,
+        /// Their numbers.
+        numbers: Vec<u64>,
+    },
+    /// All of one holder, those that are claimed meanwhile included.
+    Holder(Holder),
+    /// All of every holder.
+    Everybody,
+}
+
+/// Deletes a ServiceAccount and makes it anew.
+#[derive(Debug, Clone)]
+pub struct Recreate {
+    /// The profile.
+    pub profile: ProfileName,
+    /// The ServiceAccount as it should be.
+    pub account: DesiredObject,
+    /// The uid of the one that is deleted.
+    pub uid: String,
+    /// Whom the revocation suspends.
+    pub suspends: Suspended,
+}
+
+/// Lifts the suspension that a revocation left.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// The profile.
+    pub profile: ProfileName,
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// The holder.
+    pub holder: Holder,
+    /// The ServiceAccount.
+    pub service_account: ObjectRef,
+}
+
+impl Recreate {
+    /// Returns the index of the new ServiceAccount where the old one's cannot be read.
+    pub fn index_if_lost(&self) -> Index {
+        Index::default().suspend(&self.suspends)
+    }
+}
+
 impl Step {
     /// Returns the grant whose credential the step is about.
     pub fn grant(&self) -> Option<usize> {
         match self {
             Self::Mint(mint) => Some(mint.grant),
             Self::Publish(publish) => Some(publish.grant),
-            Self::Create(_) | Self::Update(_) | Self::Delete(_) => None,
+            Self::Create(_)
+            | Self::Update(_)
+            | Self::Delete(_)
+            | Self::Retire(_)
+            | Self::Revoke(_)
+            | Self::Recreate(_)
+            | Self::Resume(_) => None,
         }
     }
 }
@@ -126,6 +228,10 @@ impl fmt::Display for Step {
             Self::Delete(delete) => write!(f, "delete {}", delete.object),
             Self::Mint(mint) => write!(f, "mint token for `{}`", mint.profile),
             Self::Publish(publish) => write!(f, "write kubeconfig for `{}`", publish.profile),
+            Self::Retire(retire) => write!(f, "retire tokens of `{}`", retire.profile),
+            Self::Revoke(revoke) => write!(f, "revoke tokens of `{}`", revoke.profile),
+            Self::Recreate(recreate) => write!(f, "recreate {}", recreate.account.object),
+            Self::Resume(resume) => write!(f, "resume issuing for `{}`", resume.profile),
         }
     }
 }

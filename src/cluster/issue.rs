@@ -3,31 +3,21 @@
 //! Every function may be repeated by the next run after a kill at any point; see
 //! [`crate::credential::decide`] for what that run makes of what it finds.
 
-use std::time::Duration;
-
-use backon::{BackoffBuilder, ExponentialBuilder};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
-use crate::credential::{Claims, Credential, CredentialFacts, Generation, Index, KIND_TOKEN};
+use super::index::{edit_index, read_index};
+use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
 use crate::failure::StepFailure;
 use crate::names::{
-    ANCHOR_TYPE, FIELD_MANAGER, HOLDER_LABEL, Holder, INDEX_ANNOTATION, INDEX_FIELD_MANAGER, INVENTORY_LABEL,
-    InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, RUN_ANNOTATION, anchor_name,
+    ANCHOR_TYPE, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL,
+    PROFILE_LABEL, RUN_ANNOTATION, anchor_name,
 };
 use crate::object::{Kind, ObjectRef};
-use crate::observed::{ObservedObject, Ownership};
 use crate::secret::SecretToken;
 use crate::step::Mint;
-
-/// The index is read and written again this often when somebody else wrote it in between: holders
-/// share it, and a generation that is published and not recorded would look abandoned.
-const INDEX_TRIES: usize = 12;
-/// The first wait between two tries; it doubles up to [`LONGEST_INDEX_WAIT`], with jitter, so that
-/// those who collide do not collide again.
-const FIRST_INDEX_WAIT: Duration = Duration::from_millis(20);
-const LONGEST_INDEX_WAIT: Duration = Duration::from_millis(500);
 
 /// A generation that is claimed in the index and not published yet.
 #[derive(Debug, Clone)]
@@ -60,20 +50,51 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
             issued: None,
             expires: None,
             jti: None,
+            published: None,
             other: serde_json::Map::new(),
         };
         claimed = Some(Claimed { account_uid: account_uid.to_owned(), generation: generation.clone() });
-        index.claim(&mint.holder, generation).map(Some).map_err(|next| {
-            let last = next.saturating_sub(1);
-            StepFailure::new(format!("another run of holder `{}` claimed generation {last} meanwhile", mint.holder))
-                .hint("run it again when the other run has ended")
+        index.claim(&mint.holder, generation).map(Some).map_err(|refused| match refused {
+            ClaimRefused::Taken { last } => {
+                let holder = &mint.holder;
+                StepFailure::overtaken(format!("another run of holder `{holder}` claimed generation {last} meanwhile"))
+                    .hint("run it again when the other run has ended")
+            }
+            ClaimRefused::Suspended => suspended(mint),
         })
     })
     .await?;
+    let claimed = claimed.ok_or_else(|| StepFailure::new("the index was not written"))?;
     for number in &mint.spent {
-        delete_spent_anchor(api, mint, claimed.as_ref(), *number).await?;
+        let anchor = numbered_anchor(mint, &claimed.account_uid, *number);
+        anchor::delete_ours(api, &anchor, owner(mint, &claimed)).await?;
     }
-    claimed.ok_or_else(|| StepFailure::new("the index was not written"))
+    Ok(claimed)
+}
+
+fn suspended(mint: &Mint) -> StepFailure {
+    StepFailure::new(format!("a revocation suspended issuing for `{}` meanwhile", mint.profile))
+        .hint("see why it was revoked; `kubemint refresh --resume` lifts the suspension")
+}
+
+/// Checks, before a token goes to any output, that no revocation came in between.
+///
+/// A revocation first writes its fence and then deletes every anchor it finds. This comes after the
+/// anchor was made: either the fence is seen here, or the revocation sees the anchor.
+///
+/// # Errors
+///
+/// If the claim does not stand any more.
+pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<(), StepFailure> {
+    let (_, _, index) = read_index(api, &mint.service_account, &mint.inventory).await?;
+    if index.is_suspended(&mint.holder) {
+        return Err(suspended(mint));
+    }
+    if index.has_claim(&mint.holder, &claimed.generation) {
+        return Ok(());
+    }
+    Err(StepFailure::new(format!("another run dropped the claim of generation {}", mint.generation))
+        .hint("run it again to mint a new one"))
 }
 
 /// Creates the anchor of a claim and returns its uid.
@@ -182,7 +203,7 @@ pub async fn record(
     generation: &Generation,
     spent: &[u64],
 ) -> Result<(), StepFailure> {
-    edit_index(api, account, inventory, |_, _, index| {
+    edit_index(api, account, inventory, |_, date, index| {
         let dropped = || {
             StepFailure::new(format!(
                 "generation {} is written, but another run took it for abandoned and has revoked it",
@@ -190,18 +211,43 @@ pub async fn record(
             ))
             .hint("run it again to mint a new one")
         };
-        index.record(holder, generation.clone(), spent).ok_or_else(dropped).map(Some)
+        let now = date.or(generation.issued).unwrap_or(generation.claimed_at);
+        index.record(holder, generation.clone(), spent, now).ok_or_else(dropped).map(Some)
     })
     .await
 }
 
-/// Deletes the anchor of a claim that will not be published: a token that nobody holds must not live.
+/// Takes back a claim that will not be published: deletes its anchor, because a token that nobody holds
+/// must not live, and then its line in the index.
 ///
 /// # Errors
 ///
-/// If it cannot be deleted; as an orphan it is deleted by a later run.
+/// If either fails; as an orphan it is removed by a later run.
 pub async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str) -> Result<(), StepFailure> {
-    delete_anchor(api, &anchor_ref(mint, claimed), anchor_uid).await
+    anchor::delete(api, &anchor_ref(mint, claimed), anchor_uid).await?;
+    edit_index(api, &mint.service_account, &mint.inventory, |_, _, index| {
+        let stands = index.has_claim(&mint.holder, &claimed.generation);
+        Ok(stands.then(|| index.without(&mint.holder, &[mint.generation])))
+    })
+    .await
+}
+
+fn owner<'a>(mint: &'a Mint, claimed: &'a Claimed) -> AnchorOwner<'a> {
+    AnchorOwner {
+        account_uid: &claimed.account_uid,
+        inventory: &mint.inventory,
+        profile: &mint.profile,
+        holder: &mint.holder,
+    }
+}
+
+fn numbered_anchor(mint: &Mint, account_uid: &str, number: u64) -> ObjectRef {
+    let account = &mint.service_account;
+    ObjectRef {
+        kind: Kind::Secret,
+        namespace: account.namespace.clone(),
+        name: anchor_name(&account.name, account_uid, &mint.inventory, &mint.holder, number),
+    }
 }
 
 fn anchor_ref(mint: &Mint, claimed: &Claimed) -> ObjectRef {
@@ -212,114 +258,18 @@ fn anchor_ref(mint: &Mint, claimed: &Claimed) -> ObjectRef {
     }
 }
 
-/// Deletes the anchor of a generation that is spent, if it really is one of this chain's.
-///
-/// The index is an annotation that others may be able to write, so nothing is deleted on its word:
-/// the name is computed, and the object must carry our marks and belong to the ServiceAccount.
-async fn delete_spent_anchor(
-    api: &Api,
-    mint: &Mint,
-    claimed: Option<&Claimed>,
-    number: u64,
-) -> Result<(), StepFailure> {
-    let Some(claimed) = claimed else { return Ok(()) };
-    let account = &mint.service_account;
-    let anchor = ObjectRef {
-        kind: Kind::Secret,
-        namespace: account.namespace.clone(),
-        name: anchor_name(&account.name, &claimed.account_uid, &mint.inventory, &mint.holder, number),
-    };
-    let existing = match api.send(&Request::get(anchor.path()).metadata_only()).await {
-        Ok(answer) => answer.value,
-        Err(failure) if failure.is_not_found() => return Ok(()),
-        Err(failure) => return Err(failure.into()),
-    };
-    let observed = ObservedObject::from_json(&existing);
-    let has = |label: &str, value: &str| observed.labels.get(label).is_some_and(|actual| actual == value);
-    let owners = existing["metadata"]["ownerReferences"].as_array();
-    let is_owned = owners.into_iter().flatten().any(|owner| owner["uid"] == claimed.account_uid.as_str());
-    let is_ours = observed.ownership(&mint.inventory) == Ownership::Ours
-        && has(PROFILE_LABEL, mint.profile.as_str())
-        && has(HOLDER_LABEL, mint.holder.as_str())
-        && is_owned;
-    if !is_ours {
-        return Ok(());
-    }
-    delete_anchor(api, &anchor, &observed.uid).await
-}
-
-async fn delete_anchor(api: &Api, anchor: &ObjectRef, uid: &str) -> Result<(), StepFailure> {
-    let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid } });
-    match api.send(&Request::delete(anchor.path(), options)).await {
-        Ok(_) => Ok(()),
-        Err(failure) if failure.is_not_found() => Ok(()),
-        Err(failure) => Err(failure.into()),
-    }
-}
-
-/// Reads the index, changes it and writes it back, again if somebody else wrote in between.
-///
-/// `change` gets the uid of the ServiceAccount, the cluster's time and the index; if it returns
-/// `None`, nothing is written. The write names uid and resourceVersion: without them an apply would recreate a
-/// deleted ServiceAccount, without marks.
-async fn edit_index(
-    api: &Api,
-    account: &ObjectRef,
-    inventory: &InventoryName,
-    mut change: impl FnMut(&str, Option<Timestamp>, Index) -> Result<Option<Index>, StepFailure>,
-) -> Result<(), StepFailure> {
-    let mut waits = ExponentialBuilder::default()
-        .with_min_delay(FIRST_INDEX_WAIT)
-        .with_max_delay(LONGEST_INDEX_WAIT)
-        .with_max_times(INDEX_TRIES)
-        .with_jitter()
-        .build();
-    loop {
-        let answer = api.send(&Request::get(account.path())).await?;
-        let observed = ObservedObject::from_json(&answer.value);
-        if observed.deleting || observed.ownership(inventory) != Ownership::Ours {
-            return Err(StepFailure::new(format!("{account} is no longer ours, or is being deleted")));
-        }
-        let index = match observed.annotations.get(INDEX_ANNOTATION) {
-            Some(annotation) => Index::parse(annotation)
-                .map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?,
-            None => Index::default(),
-        };
-        let Some(changed) = change(&observed.uid, answer.date, index)? else {
-            return Ok(());
-        };
-        match api.send(&index_request(account, &observed, &changed)).await {
-            Ok(_) => return Ok(()),
-            Err(failure) if failure.is_stale() => match waits.next() {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(failure.into()),
-            },
-            Err(failure) => return Err(failure.into()),
-        }
-    }
-}
-
-fn index_request(account: &ObjectRef, observed: &ObservedObject, index: &Index) -> Request {
-    let manifest: Value = json!({
-        "apiVersion": account.kind.api_version(), "kind": account.kind.as_str(),
-        "metadata": {
-            "name": account.name, "namespace": account.namespace,
-            "uid": observed.uid, "resourceVersion": observed.resource_version,
-            "annotations": { INDEX_ANNOTATION: index.to_annotation() },
-        },
-    });
-    Request::apply(account.path(), manifest).query("fieldManager", INDEX_FIELD_MANAGER).query("force", "true")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::Response;
     use kube::client::Body;
     use tower_test::mock;
 
     use super::*;
     use crate::cluster::Limits;
-    use crate::names::{MANAGED_BY, MANAGED_BY_LABEL};
+    use crate::credential::Index;
+    use crate::names::INDEX_ANNOTATION;
 
     /// A generation that another run dropped was revoked: to call it done would be untrue.
     #[tokio::test]
@@ -350,6 +300,7 @@ mod tests {
             issued: None,
             expires: None,
             jti: None,
+            published: None,
             other: serde_json::Map::new(),
         };
         let (inventory, holder) = ("acme".into(), Holder::new("default"));

@@ -35,7 +35,13 @@ pub async fn probe(
             Step::Create(desired) => (&desired.object, create_request(desired)),
             Step::Update(update) => (&update.desired.object, update_request(update)),
             Step::Delete(delete) => (&delete.object, delete_request(delete)),
-            Step::Mint(_) | Step::Publish(_) => continue,
+            // What these need is asked for below; a revocation must not wait for more answers than it needs.
+            Step::Mint(_)
+            | Step::Publish(_)
+            | Step::Retire(_)
+            | Step::Revoke(_)
+            | Step::Recreate(_)
+            | Step::Resume(_) => continue,
         };
         let result = match &object.namespace {
             Some(namespace) if is_absent(namespace) => ProbeResult::NamespaceAbsent(namespace.clone()),

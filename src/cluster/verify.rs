@@ -1,4 +1,4 @@
-//! Proves a new credential before it is published: a fresh connection, and the question who it is.
+//! Uses a token to find out whether it works: a fresh connection, and the question who it is.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use backon::{ConstantBuilder, Retryable};
 use serde_json::{Value, json};
 
 use super::api::{Api, Request};
-use crate::credential::Claims;
+use crate::credential::{Claims, Distrust};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::secret::SecretToken;
 
@@ -32,6 +32,52 @@ pub async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFailure> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// How often a refused credential is tried again before it counts as dead: an API server that has just
+/// started knows nobody yet.
+const SECOND_TRIES: usize = 2;
+
+/// Tries a credential that was published earlier; `api` is a connection that has it alone.
+///
+/// # Errors
+///
+/// If the endpoint gives no answer: then nothing is known about the credential.
+pub async fn distrust(api: &Api, subject: &str) -> Result<Option<Distrust>, ApiFailure> {
+    let waits = ConstantBuilder::default().with_delay(WAIT).with_max_times(SECOND_TRIES);
+    let is_refused = |failure: &ApiFailure| failure.code() == Some(401);
+    match (|| who_am_i(api)).retry(waits).when(is_refused).await {
+        Ok(Some(username)) if username != subject => Ok(Some(Distrust::WrongSubject)),
+        Ok(_) => Ok(None),
+        Err(failure) if failure.code() == Some(401) => Ok(Some(Distrust::Refused)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// How often a revoked token is tried; API servers remember an accepted one for 10 s, and one of several
+/// may lag behind the others.
+const REFUSAL_TRIES: usize = 120;
+const REFUSAL_WAIT: Duration = Duration::from_millis(500);
+
+/// Returns once the API server refuses a revoked token; `api` is a connection that has it alone.
+///
+/// # Errors
+///
+/// If it is still accepted after a minute, or the endpoint gives no answer.
+pub async fn await_refusal(api: &Api) -> Result<(), StepFailure> {
+    let waits = ConstantBuilder::default().with_delay(REFUSAL_WAIT).with_max_times(REFUSAL_TRIES);
+    let refused = || async {
+        match who_am_i(api).await {
+            Ok(_) => Err(None),
+            Err(failure) if failure.code() == Some(401) => Ok(()),
+            Err(failure) => Err(Some(failure)),
+        }
+    };
+    refused.retry(waits).when(Option::is_none).await.map_err(|failure| match failure {
+        Some(failure) => failure.into(),
+        None => StepFailure::new("the API server still accepts the revoked token after a minute")
+            .hint("see whether something between, such as an authenticating proxy, remembers it"),
+    })
 }
 
 /// Asks who the caller is; servers before 1.28 cannot tell, and are asked something that only an

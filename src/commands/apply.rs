@@ -2,22 +2,16 @@
 
 use std::collections::HashMap;
 use std::io::BufRead;
-use std::sync::Arc;
 
-use super::fleet::{block_on, events, interruptions};
+use super::carry_out::{break_lock, carry_out, conclude, tasks};
+use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::plan::{exit_code, print, print_failures, repeated};
-use super::{CommandContext, Fleet, PlannedFleet, printed};
+use super::{CommandContext, Fleet, printed};
 use crate::cli::{ApplyArgs, OutputFormat};
 use crate::error::Error;
 use crate::executor::Cancellation;
-use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
-use crate::executor::publish::publisher;
 use crate::exit_code::ExitCode;
-use crate::names::ClusterName;
-use crate::outcome::{Applied, Planned};
-use crate::output::Phase;
 use crate::report::{ClusterReport, Command, Report, ReportHead, plan_text, summary_line};
-use crate::store::BreakLock;
 use crate::wording::count;
 
 /// Plans and applies the selected clusters.
@@ -27,9 +21,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
             Error::usage("apply needs a terminal to confirm on").hint("look at `kubemint plan`, then pass `--yes`")
         );
     }
-    let fleet = Fleet::load(context, &args.selection, &args.policy)?;
-    let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
-    fleet.outputs.check_replaceable(break_lock)?;
+    let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
+    fleet.outputs.check_replaceable(break_lock(args.break_lock))?;
     let cancellation = Cancellation::default();
     let report = block_on(async {
         tokio::select! {
@@ -85,26 +78,12 @@ async fn plan_and_apply(
     }
     show(context, args, fleet, &head, &reports)?;
     let go = !cancellation.no_new.is_cancelled() && (args.yes || confirm(context, tasks.len(), cancellation).await);
-    let applied = if go { apply(context, args, fleet, tasks, cancellation).await } else { HashMap::new() };
-    Ok(Report::new(head, &fleet.inventory, conclude(fleet, &planned, reports, &applied)))
-}
-
-/// Returns what will run: every plan that has steps and that nothing refuses.
-fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
-    let runs = |planned: &Planned| match planned {
-        Planned::Plan(plan) if !plan.steps.is_empty() && plan.refusals().is_empty() => Some((**plan).clone()),
-        Planned::Plan(_) | Planned::Failed { .. } | Planned::NotStarted => None,
+    let applied = if go {
+        carry_out(context, fleet, tasks, break_lock(args.break_lock), cancellation).await
+    } else {
+        HashMap::new()
     };
-    // Both are in the order of the inventory.
-    let clusters = planned.clusters.iter().zip(&fleet.selected);
-    clusters
-        .filter_map(|((_, planned), (_, grants))| {
-            let plan = runs(planned)?;
-            let slots = fleet.outputs.publication_slots(plan.steps.iter().filter_map(crate::step::Step::grant));
-            let cluster = Arc::clone(&fleet.inventory.grants[*grants.first()?].cluster);
-            Some(ApplyTask { cluster, plan, slots })
-        })
-        .collect()
+    Ok(Report::new(head, &fleet.inventory, conclude(fleet, &planned, reports, &applied)))
 }
 
 /// Shows the plan; where the result goes to stdout as JSON, the plan goes to stderr.
@@ -127,7 +106,13 @@ fn show(
 }
 
 async fn confirm(context: &CommandContext<'_>, clusters: usize, cancellation: &Cancellation) -> bool {
-    context.printer.problem(&format!("Apply these changes to {}? [y/N] ", count(clusters, "cluster")));
+    let question = format!("Apply these changes to {}?", count(clusters, "cluster"));
+    ask(context, &question, cancellation).await
+}
+
+/// Asks a question that `y` agrees to.
+pub(super) async fn ask(context: &CommandContext<'_>, question: &str, cancellation: &Cancellation) -> bool {
+    context.printer.problem(&format!("{question} [y/N] "));
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).map(|_| line)
@@ -140,46 +125,4 @@ async fn confirm(context: &CommandContext<'_>, clusters: usize, cancellation: &C
         },
         () = cancellation.no_new.cancelled() => false,
     }
-}
-
-async fn apply(
-    context: &CommandContext<'_>,
-    args: &ApplyArgs,
-    fleet: &Fleet,
-    tasks: Vec<ApplyTask>,
-    cancellation: &Cancellation,
-) -> HashMap<ClusterName, Applied> {
-    let apply_context = Arc::new(ApplyContext {
-        inventory: Arc::clone(&fleet.inventory),
-        admin: Arc::clone(&fleet.admin),
-        holder: fleet.holder().clone(),
-        run: context.environment.run.clone(),
-        reissue: fleet.options.reissue,
-        clock: context.environment.clock,
-    });
-    let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
-    let (publisher, writing) = publisher(fleet.outputs.targets.clone(), break_lock);
-    let (events, shown) = events(context, Phase::Applying, tasks.len());
-    let run = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
-    let (applied, (), ()) = tokio::join!(run, writing, shown);
-    applied.into_iter().collect()
-}
-
-/// Completes the reports of the plans with what came of them.
-fn conclude(
-    fleet: &Fleet,
-    planned: &PlannedFleet,
-    reports: Vec<ClusterReport>,
-    applied: &HashMap<ClusterName, Applied>,
-) -> Vec<ClusterReport> {
-    let conclude_one = |(report, (name, planned)): (ClusterReport, &(ClusterName, Planned))| match planned {
-        Planned::Plan(plan) if !plan.refusals().is_empty() => report.refused(plan),
-        Planned::Plan(plan) if plan.steps.is_empty() => report,
-        Planned::Plan(_) => match applied.get(name) {
-            Some(applied) => report.applied(applied, &fleet.inventory),
-            None => report.not_started(),
-        },
-        Planned::Failed { .. } | Planned::NotStarted => report,
-    };
-    reports.into_iter().zip(&planned.clusters).map(conclude_one).collect()
 }

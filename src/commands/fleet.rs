@@ -1,6 +1,6 @@
-//! What `plan` and `apply` share: an inventory made ready, and the planning of its clusters.
+//! What the commands on a fleet share: an inventory made ready, and the planning of its clusters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -9,18 +9,64 @@ use super::outputs::Outputs;
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
 use crate::cluster::AdminSources;
-use crate::credential::Reissue;
+use crate::credential::{Reissue, Renewal};
 use crate::error::Error;
 use crate::event::Event;
 use crate::executor::apply::orphan_after;
-use crate::executor::observe::{PlanContext, PlanTask, plan_clusters};
+use crate::executor::observe::{PlanContext, PlanTask, Trial, plan_clusters};
 use crate::executor::{Cancellation, Events};
 use crate::inventory::Inventory;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::Planned;
 use crate::output::{Phase, Progress, TICK};
-use crate::plan::{Adoption, ClusterPlan, GrantInput, PlanOptions, block_duplicates};
+use crate::plan::{
+    Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, PlanOptions, Scope, Suspension, block_duplicates,
+};
 use crate::report::{ClusterReport, GrantPaths};
+use crate::store::BreakLock;
+
+/// What a run is told beside its selection of grants.
+#[derive(Debug, Clone)]
+pub struct FleetPolicy {
+    /// Who keeps the credentials, instead of the inventory's `holder`.
+    pub(super) holder: Option<String>,
+    pub(super) adoption: Adoption,
+    pub(super) reissue: Reissue,
+    pub(super) renewal: Renewal,
+    pub(super) scope: Scope,
+    pub(super) suspension: Suspension,
+    pub(super) trial: Trial,
+}
+
+/// What `plan` and `apply` may do.
+impl From<&PolicyArgs> for FleetPolicy {
+    fn from(args: &PolicyArgs) -> Self {
+        Self {
+            holder: args.holder.clone(),
+            adoption: Adoption { foreign: args.adopt, inventories: args.adopt_from.clone() },
+            reissue: if args.reissue { Reissue::Allowed } else { Reissue::Refused },
+            renewal: Renewal::default(),
+            scope: Scope::Access,
+            suspension: Suspension::Lift,
+            trial: Trial::Skip,
+        }
+    }
+}
+
+impl FleetPolicy {
+    /// Returns what a run may do that only looks at the credentials of a holder.
+    pub(super) fn looking(holder: Option<&String>) -> Self {
+        Self {
+            holder: holder.cloned(),
+            adoption: Adoption::default(),
+            reissue: Reissue::Refused,
+            renewal: Renewal::default(),
+            scope: Scope::Credentials,
+            suspension: Suspension::Keep,
+            trial: Trial::Skip,
+        }
+    }
+}
 
 /// An inventory with everything that a run on it needs.
 #[derive(Debug)]
@@ -32,6 +78,7 @@ pub struct Fleet {
     /// The selected grants by cluster, in the order of the inventory.
     pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
     pub(super) admin: Arc<AdminSources>,
+    trial: Trial,
 }
 
 /// The plans of a fleet, in the order of the inventory.
@@ -46,7 +93,7 @@ impl Fleet {
     /// # Errors
     ///
     /// If the inventory is invalid, nothing is selected, or an output cannot be used.
-    pub fn load(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Result<Self, Error> {
+    pub fn load(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Self, Error> {
         let load::Loaded { mut inventory, layout } = load::load(context, policy.holder.as_deref())?;
         if let Some(concurrency) = selection.concurrency {
             inventory.run.concurrency = usize::from(concurrency);
@@ -63,12 +110,15 @@ impl Fleet {
         }
         let options = PlanOptions {
             holder,
-            adoption: Adoption { foreign: policy.adopt, inventories: policy.adopt_from.clone() },
-            reissue: if policy.reissue { Reissue::Allowed } else { Reissue::Refused },
+            adoption: policy.adoption.clone(),
+            reissue: policy.reissue,
+            renewal: policy.renewal,
+            scope: policy.scope,
+            suspension: policy.suspension,
             orphan_after: orphan_after(inventory.run.cluster_timeout),
         };
         let inventory = Arc::new(inventory);
-        Ok(Self { inventory, options, outputs, paths, selected, admin })
+        Ok(Self { inventory, options, outputs, paths, selected, admin, trial: policy.trial })
     }
 
     /// Returns the number of selected clusters.
@@ -95,7 +145,7 @@ impl Fleet {
                 cluster: cluster.clone(),
                 grants: grants
                     .iter()
-                    .map(|grant| GrantInput { grant: *grant, outputs: self.outputs.plan_slots(*grant) })
+                    .map(|grant| GrantInput { grant: *grant, outputs: self.outputs.plan_slots(*grant), distrust: None })
                     .collect(),
             })
             .collect();
@@ -103,6 +153,7 @@ impl Fleet {
             inventory: Arc::clone(&self.inventory),
             admin: Arc::clone(&self.admin),
             options: self.options.clone(),
+            trial: self.trial,
             clock: context.environment.clock,
         });
         let (events, shown) = events(context, Phase::Planning, self.len());
@@ -117,6 +168,28 @@ impl Fleet {
             .collect();
         block_duplicates(&mut plans);
         PlannedFleet { clusters }
+    }
+
+    /// Takes from plans what goes to files that could not be replaced, before anything is minted for
+    /// them. The other credentials of a cluster are renewed all the same.
+    pub(super) fn block_unwritable(&self, planned: &mut PlannedFleet, break_lock: BreakLock) {
+        let mut checked = HashMap::new();
+        for (_, planned) in &mut planned.clusters {
+            let Planned::Plan(plan) = planned else { continue };
+            let mut blockers = vec![];
+            plan.steps.retain(|step| {
+                let Some(grant) = step.grant() else { return true };
+                let failure = self.outputs.unwritable(grant, break_lock, &mut checked);
+                blockers.extend(failure.clone().map(|failure| Blocker {
+                    kind: BlockerKind::OutputUnusable,
+                    profile: Some(self.inventory.grants[grant].profile.name.clone()),
+                    message: format!("{}; nothing was minted for it", failure.cause),
+                    hint: failure.hint,
+                }));
+                failure.is_none()
+            });
+            plan.blockers.extend(blockers);
+        }
     }
 
     /// Reports planned clusters.

@@ -1,6 +1,7 @@
 //! One file per subcommand, what they share, and the one match that tells them apart.
 
 mod apply;
+mod carry_out;
 mod complete;
 mod environment;
 mod fleet;
@@ -10,6 +11,7 @@ mod load;
 mod merge;
 mod outputs;
 mod plan;
+mod refresh;
 mod selection;
 mod validate;
 
@@ -20,7 +22,7 @@ use crate::output::{Printer, ProgressStyle};
 
 pub use complete::complete;
 pub use environment::Environment;
-pub use fleet::{Fleet, PlannedFleet};
+pub use fleet::{Fleet, FleetPolicy, PlannedFleet};
 
 /// What every command gets.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Validate => validate::run(context),
         Command::Plan(args) => plan::run(context, args),
         Command::Apply(args) => apply::run(context, args),
+        Command::Refresh(args) => refresh::run(context, args),
         Command::Init(args) => init::run(context, args),
         Command::Merge(args) => merge::run(context, args),
         Command::Schema => generate::schema(context),

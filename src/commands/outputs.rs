@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{TargetFile, describe};
 use crate::exit_code::ExitCode;
+use crate::failure::StepFailure;
 use crate::inventory::Inventory;
 use crate::kubeconfig::edit::check_editable;
 use crate::kubeconfig::{Document, EntryNames, EntryState, FileOrder, Mark};
@@ -121,6 +122,21 @@ impl Outputs {
             })?;
         }
         Ok(())
+    }
+
+    /// Returns why a file of a grant could not be replaced. `checked` remembers what was found.
+    pub(super) fn unwritable(
+        &self,
+        grant: usize,
+        break_lock: BreakLock,
+        checked: &mut HashMap<usize, Option<StepFailure>>,
+    ) -> Option<StepFailure> {
+        let slots = self.slots.get(&grant).into_iter().flatten();
+        let mut failures = slots.map(|(slot, _)| {
+            let check = || store::check_replaceable(&self.targets[slot.file].path, break_lock);
+            checked.entry(slot.file).or_insert_with(|| check().err().map(|error| describe(&error))).clone()
+        });
+        failures.find_map(|failure| failure)
     }
 
     /// Returns the places of a grant with what is there.

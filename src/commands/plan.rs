@@ -1,6 +1,6 @@
 //! `kubemint plan`: shows what apply would do, and writes nothing.
 
-use super::fleet::{block_on, interruptions};
+use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::{CommandContext, Fleet, printed};
 use crate::cli::{OutputFormat, PlanArgs, PolicyArgs, SelectionArgs};
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::report::{Command, Failures, Report, ReportHead, Summary, failures, pl
 
 /// Plans the selected clusters and prints the report.
 pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
-    let fleet = Fleet::load(context, &args.selection, &args.policy)?;
+    let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
     let cancellation = Cancellation::default();
     let planned = block_on(async {
         tokio::select! {

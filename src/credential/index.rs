@@ -26,7 +26,7 @@ pub struct Index {
     /// The chains of generations by holder.
     #[serde(default)]
     pub holders: BTreeMap<String, HolderIndex>,
-    /// Whether issuing is suspended by a revocation.
+    /// Whether a revocation suspended issuing for every holder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
     /// What a newer version added.
@@ -42,6 +42,9 @@ pub struct HolderIndex {
     /// The live generations, oldest first.
     #[serde(default)]
     pub generations: Vec<Generation>,
+    /// Whether a revocation suspended issuing for this holder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
     /// What a newer version added.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -77,9 +80,33 @@ pub struct Generation {
     /// The token's identifier in audit logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// Since when all outputs hold it, by the cluster's clock; known when the generation is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Timestamp>,
     /// What a newer version added.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Whom a revocation suspends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspended {
+    /// One holder.
+    Holder(Holder),
+    /// Every holder.
+    Everybody,
+}
+
+/// Why a generation cannot be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimRefused {
+    /// Its number is taken.
+    Taken {
+        /// The last number that is.
+        last: u64,
+    },
+    /// A revocation suspended issuing.
+    Suspended,
 }
 
 /// Why an index cannot be used.
@@ -137,12 +164,21 @@ impl Index {
         self.holders.get(holder.as_str())
     }
 
+    /// Returns whether a revocation suspended issuing for a holder.
+    pub fn is_suspended(&self, holder: &Holder) -> bool {
+        self.suspended || self.holder(holder).is_some_and(|chain| chain.suspended)
+    }
+
     /// Returns the index with `generation` claimed for `holder`.
     ///
     /// # Errors
     ///
-    /// Returns the next free number if the generation's own is taken: somebody else claimed it.
-    pub fn claim(mut self, holder: &Holder, generation: Generation) -> Result<Self, u64> {
+    /// If the generation's number is taken, by another run or by the fence of a revocation, or if
+    /// issuing is suspended.
+    pub fn claim(mut self, holder: &Holder, generation: Generation) -> Result<Self, ClaimRefused> {
+        if self.is_suspended(holder) {
+            return Err(ClaimRefused::Suspended);
+        }
         let chain = self.holders.entry(holder.as_str().to_owned()).or_default();
         // The same run may repeat its claim: the reply to the first attempt was lost.
         let repeated = chain.generations.iter().any(|known| known.n == generation.n && known.run == generation.run);
@@ -150,23 +186,69 @@ impl Index {
             return Ok(self);
         }
         if generation.n < chain.next {
-            return Err(chain.next);
+            return Err(ClaimRefused::Taken { last: chain.next - 1 });
         }
         chain.next = generation.n + 1;
         chain.generations.push(generation);
         Ok(self)
     }
 
-    /// Returns the index with a generation recorded as published, or nothing if it was dropped.
+    /// Returns whether a claim still stands: no revocation and no other run dropped it.
+    pub fn has_claim(&self, holder: &Holder, generation: &Generation) -> bool {
+        let known = self.holder(holder).and_then(|chain| chain.generation(generation.n));
+        known.is_some_and(|known| known.run == generation.run)
+    }
+
+    /// Returns the index with issuing suspended, and a fence: a number that was planned before the
+    /// revocation can no longer be claimed after it.
+    #[must_use]
+    pub fn suspend(mut self, whose: &Suspended) -> Self {
+        match whose {
+            Suspended::Everybody => self.suspended = true,
+            Suspended::Holder(one) => drop(self.holders.entry(one.as_str().to_owned()).or_default()),
+        }
+        for (holder, chain) in &mut self.holders {
+            match whose {
+                Suspended::Holder(one) if one.as_str() != holder => continue,
+                Suspended::Holder(_) => chain.suspended = true,
+                Suspended::Everybody => {}
+            }
+            chain.next = chain.next.max(1) + 1;
+        }
+        self
+    }
+
+    /// Returns the index with issuing resumed for a holder, and for everybody if all were suspended.
+    #[must_use]
+    pub fn resume(mut self, holder: &Holder) -> Self {
+        self.suspended = false;
+        if let Some(chain) = self.holders.get_mut(holder.as_str()) {
+            chain.suspended = false;
+        }
+        self
+    }
+
+    /// Returns the index without some generations of a holder. Their anchors are deleted before: a
+    /// run that dies in between leaves the lines to be found again.
+    #[must_use]
+    pub fn without(mut self, holder: &Holder, numbers: &[u64]) -> Self {
+        if let Some(chain) = self.holders.get_mut(holder.as_str()) {
+            chain.generations.retain(|known| !numbers.contains(&known.n));
+        }
+        self
+    }
+
+    /// Returns the index with a generation recorded as published at `now`, or nothing if it was
+    /// dropped.
     ///
     /// `spent` generations leave it. They do so only now, after their anchors are deleted: a run that
     /// dies in between leaves them to be found again.
-    pub fn record(mut self, holder: &Holder, generation: Generation, spent: &[u64]) -> Option<Self> {
+    pub fn record(mut self, holder: &Holder, generation: Generation, spent: &[u64], now: Timestamp) -> Option<Self> {
         let chain = self.holders.get_mut(holder.as_str())?;
         chain.generations.retain(|known| known.n == generation.n || !spent.contains(&known.n));
         let known = chain.generations.iter_mut().find(|known| known.n == generation.n)?;
         let other = std::mem::take(&mut known.other);
-        *known = Generation { other, ..generation };
+        *known = Generation { other, published: Some(now), ..generation };
         Some(self)
     }
 }
@@ -184,7 +266,8 @@ impl Generation {
         self.expires.is_some()
     }
 
-    /// Returns the generation as it stands in the index once its outputs are written.
+    /// Returns the generation as it stands in the index once its outputs are written; since when
+    /// they are is filled in when it is recorded.
     #[must_use]
     pub fn recorded(self, credential: &Credential) -> Self {
         let facts = &credential.facts;
@@ -215,6 +298,7 @@ pub(crate) mod tests {
             issued: None,
             expires: None,
             jti: None,
+            published: None,
             other: Map::new(),
         }
     }
@@ -223,7 +307,7 @@ pub(crate) mod tests {
     fn a_number_is_never_claimed_twice() {
         let holder = Holder::new("default");
         let index = Index::default().claim(&holder, generation(1, "a")).unwrap();
-        assert_eq!(index.clone().claim(&holder, generation(1, "b")), Err(2));
+        assert_eq!(index.clone().claim(&holder, generation(1, "b")), Err(ClaimRefused::Taken { last: 1 }));
         assert_eq!(index.clone().claim(&holder, generation(1, "a")), Ok(index));
     }
 
@@ -233,9 +317,36 @@ pub(crate) mod tests {
         let index = Index::default().claim(&holder, generation(1, "a")).unwrap();
         let index = index.claim(&holder, generation(2, "b")).unwrap();
         assert_eq!(index.holder(&holder).unwrap().generations.len(), 2);
-        let index = index.record(&holder, generation(2, "b"), &[1]).unwrap();
+        let now = Timestamp::from_second(7).unwrap();
+        let index = index.record(&holder, generation(2, "b"), &[1], now).unwrap();
         assert_eq!(index.holder(&holder).unwrap().generations.len(), 1);
-        assert_eq!(index.record(&holder, generation(1, "a"), &[]), None);
+        assert_eq!(index.holder(&holder).unwrap().generations[0].published, Some(now));
+        assert_eq!(index.record(&holder, generation(1, "a"), &[], now), None);
+    }
+
+    #[test]
+    fn a_revocation_suspends_and_fences_off_what_was_planned_before() {
+        let (laptop, ci) = (Holder::new("laptop"), Holder::new("ci"));
+        let index = Index::default().claim(&laptop, generation(1, "a")).unwrap();
+        let index = index.claim(&ci, generation(1, "b")).unwrap();
+        let one = index.clone().suspend(&Suspended::Holder(laptop.clone()));
+        assert_eq!(one.clone().claim(&laptop, generation(2, "c")), Err(ClaimRefused::Suspended));
+        assert!(one.clone().claim(&ci, generation(2, "c")).is_ok(), "the other holder goes on");
+        let resumed = one.resume(&laptop);
+        assert_eq!(resumed.clone().claim(&laptop, generation(2, "c")), Err(ClaimRefused::Taken { last: 2 }));
+        assert!(resumed.claim(&laptop, generation(3, "c")).is_ok());
+        let all = index.suspend(&Suspended::Everybody);
+        assert!(all.is_suspended(&ci) && all.is_suspended(&laptop) && all.is_suspended(&Holder::new("new")));
+        assert!(!all.resume(&ci).is_suspended(&laptop));
+    }
+
+    #[test]
+    fn a_claim_that_was_dropped_does_not_stand() {
+        let holder = Holder::new("default");
+        let index = Index::default().claim(&holder, generation(1, "a")).unwrap();
+        assert!(index.has_claim(&holder, &generation(1, "a")));
+        assert!(!index.has_claim(&holder, &generation(1, "b")), "another run's");
+        assert!(!index.without(&holder, &[1]).has_claim(&holder, &generation(1, "a")));
     }
 
     #[test]

@@ -8,12 +8,15 @@ mod facts;
 mod index;
 
 pub use claims::{Claims, ClaimsError};
-pub use decide::{AnchorState, Decision, DecisionInput, MintReason, Reissue, StoredCredential, decide, due_at};
+pub use decide::{
+    AnchorState, Decision, DecisionInput, Distrust, MintReason, Reissue, Renewal, StoredCredential, decide, due_at,
+    overlap_of,
+};
 pub use facts::{Credential, CredentialFacts};
-pub use index::{Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION};
+pub use index::{ClaimRefused, Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION, Suspended};
 
 use crate::inventory::TokenPolicy;
-use crate::names::short_hash;
+use crate::names::{ClusterName, Holder, ProfileName, short_hash};
 
 /// Kind of credential that kubemint mints today; certificates may follow.
 pub const KIND_TOKEN: &str = "token";
@@ -26,6 +29,11 @@ pub fn policy_fingerprint(policy: &TokenPolicy) -> String {
     let mut parts = vec![KIND_TOKEN, ttl.as_str()];
     parts.extend(policy.audiences.iter().map(String::as_str));
     short_hash(&parts)
+}
+
+/// Returns what the jitter of a grant's due times is derived from.
+pub fn jitter_seed(cluster: &ClusterName, profile: &ProfileName, holder: &Holder) -> String {
+    format!("{cluster}/{profile}/{holder}")
 }
 
 #[cfg(test)]

@@ -7,17 +7,18 @@ use super::observe::access;
 use super::publish::{NotWritten, Publisher};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::{
-    AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, issue, verify, write,
+    AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, issue, revoke, verify, write,
 };
-use crate::credential::{Credential, Generation, Reissue};
+use crate::credential::{Credential, Generation, MintReason, Reissue};
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::Incoming;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Published, StepFailed};
-use crate::plan::ClusterPlan;
-use crate::step::{Mint, Publish, Step};
+use crate::plan::{ClusterPlan, Note, NoteKind};
+use crate::secret::SecretToken;
+use crate::step::{Mint, Publish, Revoke, Step};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -64,6 +65,9 @@ pub struct ApplyContext {
 struct Progress {
     done: Vec<String>,
     published: Vec<Published>,
+    notes: Vec<Note>,
+    /// The grants whose renewal was left to another run.
+    overtaken: Vec<usize>,
     number: usize,
     of: usize,
     doing: String,
@@ -108,7 +112,14 @@ fn applied(progress: &Mutex<Progress>, end: Ended<Result<(), StepFailure>>) -> A
         Ended::Done(Ok(())) => None,
         Ended::Done(Err(failure)) => Some(failure),
         Ended::NotStarted => {
-            return Applied { done: vec![], published: vec![], failure: None, started: false };
+            return Applied {
+                done: vec![],
+                published: vec![],
+                notes: vec![],
+                overtaken: vec![],
+                failure: None,
+                started: false,
+            };
         }
         Ended::Stopped => Some(StepFailure::new("interrupted")),
         Ended::Panicked => Some(StepFailure::new("kubemint panicked; this is a bug in kubemint")),
@@ -122,6 +133,8 @@ fn applied(progress: &Mutex<Progress>, end: Ended<Result<(), StepFailure>>) -> A
         }),
         done: progress.done,
         published: progress.published,
+        notes: progress.notes,
+        overtaken: progress.overtaken,
         started: true,
     }
 }
@@ -170,8 +183,24 @@ impl ClusterRun {
                 Step::Create(desired) => write::create(&api, desired).await?,
                 Step::Update(update) => write::update(&api, update).await?,
                 Step::Delete(delete) => write::delete(&api, delete).await?,
-                Step::Mint(mint) => self.mint(&api, task, mint).await?,
-                Step::Publish(publish) => self.hand_on(&api, task, publish).await?,
+                Step::Mint(mint) => match self.mint(&api, task, mint).await {
+                    Err(failure) if failure.is_overtaken && renews(mint) => {
+                        lock(&self.progress).overtaken.push(mint.grant);
+                        self.left_to_another_run(step, &failure);
+                    }
+                    result => result?,
+                },
+                Step::Publish(publish) => match self.hand_on(&api, task, publish).await {
+                    Err(failure) if failure.is_overtaken => self.left_to_another_run(step, &failure),
+                    result => result?,
+                },
+                Step::Retire(retire) => match revoke::retire(&api, retire).await {
+                    Err(failure) if failure.is_overtaken => self.left_to_another_run(step, &failure),
+                    result => result?,
+                },
+                Step::Revoke(step) => self.revoke(&api, task, step).await?,
+                Step::Recreate(recreate) => revoke::recreate(&api, recreate).await?,
+                Step::Resume(resume) => revoke::resume(&api, resume).await?,
             }
             lock(&self.progress).done.push(step.to_string());
         }
@@ -221,6 +250,7 @@ impl ClusterRun {
         self.doing(cluster, format!("request token for `{}`", mint.profile));
         let credential = issue::request_token(api, mint, claimed, anchor_uid).await.map_err(NotPublished::Safe)?;
         self.verify(task, mint.profile.as_str(), &credential).await.map_err(NotPublished::Safe)?;
+        issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
         let published = Published { grant: mint.grant, facts: credential.facts.clone(), minted: true };
         match self.publish(task, mint.grant, &credential).await {
@@ -238,13 +268,37 @@ impl ClusterRun {
     /// Proves a credential where its consumers, or the inventory, want it proven.
     async fn verify(&self, task: &ApplyTask, profile: &str, credential: &Credential) -> Result<(), StepFailure> {
         self.doing(&task.plan.cluster, format!("verify the token for `{profile}`"));
-        let (network, token) = (self.context.admin.network(), &credential.token);
+        verify::verify(&self.connect_as(task, &credential.token)?, &credential.token).await
+    }
+
+    /// Connects with a token and nothing else, where the inventory wants tokens proven.
+    fn connect_as(&self, task: &ApplyTask, token: &SecretToken) -> Result<Api, StepFailure> {
+        let network = self.context.admin.network();
         let api = match (task.cluster.consumer.verify, &self.admin) {
             (VerifyVia::Admin, Some(admin)) => connect_with(admin, token, network, self.limits()),
             _ => connect_consumer(&task.plan.endpoint, token, network, self.limits()),
         };
-        let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
-        verify::verify(&api, token).await
+        api.map_err(|error| StepFailure::new(error.to_string()))
+    }
+
+    /// Revokes, and waits until the API server really refuses the tokens that are at hand.
+    async fn revoke(&self, api: &Api, task: &ApplyTask, step: &Revoke) -> Result<(), StepFailure> {
+        let since = tokio::time::Instant::now();
+        revoke::revoke(api, step).await?;
+        for token in &step.awaited {
+            self.doing(&task.plan.cluster, format!("wait until the token of `{}` is refused", step.profile));
+            verify::await_refusal(&self.connect_as(task, token)?).await?;
+            let took = crate::wording::duration(since.elapsed());
+            let message = format!("the token of `{}` is refused, {took} after the revocation began", step.profile);
+            lock(&self.progress).notes.push(Note::new(NoteKind::Refused, message));
+        }
+        Ok(())
+    }
+
+    /// Another run does what this one was about to do; what is current lives on meanwhile.
+    fn left_to_another_run(&self, step: &Step, failure: &StepFailure) {
+        let message = format!("another run was faster to {step}: {}", failure.cause);
+        lock(&self.progress).notes.push(Note::new(NoteKind::Overtaken, message));
     }
 
     fn limits(&self) -> Limits {
@@ -301,6 +355,11 @@ impl ClusterRun {
             .collect();
         self.slot.lend(self.publisher.publish(incoming)).await
     }
+}
+
+/// Whether a credential that still works is replaced, so that somebody else may as well do it.
+fn renews(mint: &Mint) -> bool {
+    matches!(mint.reason, MintReason::Due | MintReason::Forced)
 }
 
 /// Why a generation was not published.

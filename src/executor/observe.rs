@@ -7,14 +7,18 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::observe::observe;
 use crate::cluster::probe::probe;
-use crate::cluster::{AdminEntry, AdminSources, Limits, connect_admin, consumer_endpoint};
+use crate::cluster::verify::distrust;
+use crate::cluster::{
+    AdminEntry, AdminSources, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
+};
+use crate::desired::service_account_user;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
-use crate::inventory::{Cluster, Inventory};
+use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::outcome::Planned;
-use crate::plan::{GrantInput, PlanInput, PlanOptions, assess, plan_cluster};
+use crate::plan::{ClusterPlan, GrantInput, Note, NoteKind, PlanInput, PlanOptions, assess, plan_cluster};
 
 /// One cluster to plan.
 #[derive(Debug)]
@@ -34,8 +38,19 @@ pub struct PlanContext {
     pub admin: Arc<AdminSources>,
     /// What the user allows.
     pub options: PlanOptions,
+    /// Whether the credentials in the outputs are used, to see whether they still work.
+    pub trial: Trial,
     /// Tells the time.
     pub clock: Clock,
+}
+
+/// Whether the credentials in the outputs are used to see whether they work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// They are.
+    Use,
+    /// They are judged by what they say.
+    Skip,
 }
 
 /// Plans clusters; the results are in the order of the tasks.
@@ -78,7 +93,7 @@ pub(super) async fn access(
     });
     found.map_err(|error| {
         let hint = error.hint();
-        StepFailure { cause: error.to_string(), hint }
+        StepFailure { hint, ..StepFailure::new(error.to_string()) }
     })
 }
 
@@ -124,7 +139,40 @@ async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events:
     planned
 }
 
-async fn plan_within(context: &PlanContext, task: PlanTask, (admin, endpoint): (AdminEntry, Endpoint)) -> Planned {
+/// Uses the credentials that a plan would keep, as their consumers do. What is found goes into the
+/// grants; what could not be tried is a note.
+async fn try_credentials(
+    context: &PlanContext,
+    plan: &ClusterPlan,
+    grants: &mut [GrantInput],
+    admin: &AdminEntry,
+    limits: Limits,
+) -> Vec<Note> {
+    let mut notes = vec![];
+    for grant in grants {
+        let Some(credential) = plan.credential_to_try(grant) else { continue };
+        let entry = &context.inventory.grants[grant.grant];
+        let (network, profile) = (context.admin.network(), &entry.profile.name);
+        let api = match entry.cluster.consumer.verify {
+            VerifyVia::Admin => connect_with(admin, &credential.token, network, limits),
+            VerifyVia::Endpoint => connect_consumer(&plan.endpoint, &credential.token, network, limits),
+        };
+        let tried = match api {
+            Ok(api) => distrust(&api, &service_account_user(entry)).await.map_err(|failure| failure.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match tried {
+            Ok(distrust) => grant.distrust = distrust,
+            Err(cause) => {
+                let message = format!("the credential of `{profile}` could not be tried: {cause}");
+                notes.push(Note::new(NoteKind::NotTried, message));
+            }
+        }
+    }
+    notes
+}
+
+async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint): (AdminEntry, Endpoint)) -> Planned {
     let inventory = &context.inventory;
     let limits = Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout);
     let api = match connect_admin(&admin, context.admin.network(), limits) {
@@ -141,17 +189,27 @@ async fn plan_within(context: &PlanContext, task: PlanTask, (admin, endpoint): (
             return Planned::Failed { doing: "read the current access objects", failure };
         }
     };
-    let mut plan = plan_cluster(&PlanInput {
-        inventory,
-        cluster: &task.cluster,
-        grants: &task.grants,
-        observed: &observed,
-        endpoint: &endpoint,
-        is_insecure: admin.is_insecure(),
-        options: &context.options,
-        // The API server decides what has expired, so its clock counts.
-        now: by_the_cluster(context.clock.now(), observed.clock_ahead),
-    });
+    let plan_with = |grants: &[GrantInput]| {
+        plan_cluster(&PlanInput {
+            inventory,
+            cluster: &task.cluster,
+            grants,
+            observed: &observed,
+            endpoint: &endpoint,
+            is_insecure: admin.is_insecure(),
+            options: &context.options,
+            // The API server decides what has expired, so its clock counts.
+            now: by_the_cluster(context.clock.now(), observed.clock_ahead),
+        })
+    };
+    let mut plan = plan_with(&task.grants);
+    if context.trial == Trial::Use {
+        let notes = try_credentials(context, &plan, &mut task.grants, &admin, limits).await;
+        if task.grants.iter().any(|grant| grant.distrust.is_some()) {
+            plan = plan_with(&task.grants);
+        }
+        plan.notes.extend(notes);
+    }
     match probe(&api, &plan, &observed).await {
         Ok(results) => assess(&mut plan, &results),
         Err(failure) => {

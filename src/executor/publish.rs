@@ -231,7 +231,9 @@ fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], break
     let result = store::update(&target.path, break_lock, |before| {
         let merged = merge(before, &incoming, &target.order, target.others, target.current_context.as_deref())?;
         for (position, reason) in merged.refused {
-            refused.insert(position, StepFailure::new(format!("`{}`: {reason}", target.path.display())));
+            let is_overtaken = matches!(reason, MergeError::Superseded(_));
+            let failure = StepFailure::new(format!("`{}`: {reason}", target.path.display()));
+            refused.insert(position, StepFailure { is_overtaken, ..failure });
         }
         Ok::<_, MergeError>(merged.content)
     });

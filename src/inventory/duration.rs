@@ -11,8 +11,12 @@ const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1
 /// The JSON Schema pattern of a duration.
 pub(super) const PATTERN: &str = "^([0-9]+[dhms])+$";
 
-/// Parses a duration; the error says what is wrong with the text.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+/// Parses a duration.
+///
+/// # Errors
+///
+/// Says what is wrong with the text.
+pub fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }

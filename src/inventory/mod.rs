@@ -40,6 +40,7 @@ mod starter;
 mod syntax;
 mod wildcard;
 
+pub use duration::parse as parse_duration;
 pub use file::schema;
 pub use load::{Include, Loading, Resolution, parse_holder, resolve};
 pub use model::{

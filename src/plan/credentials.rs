@@ -3,20 +3,24 @@
 //! Pure: no I/O, `now` comes with the input.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::{Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput};
+use super::{
+    Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput, Scope,
+    Suspension,
+};
 use crate::credential::{
     AnchorState, Credential, Decision, DecisionInput, Generation, HolderIndex, Index, MintReason, Reissue, decide,
-    policy_fingerprint,
+    jitter_seed, policy_fingerprint,
 };
 use crate::desired::service_account;
 use crate::diff::FieldDiff;
 use crate::inventory::Grant;
 use crate::kubeconfig::{EntryState, Held, Mark, OurEntries};
-use crate::names::INDEX_ANNOTATION;
+use crate::names::{INDEX_ANNOTATION, ProfileName};
 use crate::object::{Kind, ObjectRef};
-use crate::observed::ObservedObject;
-use crate::step::{Mint, Publish, Step};
+use crate::observed::{ObservedObject, Ownership};
+use crate::step::{Mint, Publish, Resume, Retire, Step};
 
 pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
     for grant_input in input.grants {
@@ -26,28 +30,42 @@ pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
 
 fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut ClusterPlan) {
     let grant = &input.inventory.grants[grant_input.grant];
+    let profile = &grant.profile.name;
     let account = service_account(grant);
     let observed = input.observed.objects.get(&account);
+    if input.options.scope == Scope::Credentials
+        && let Some(blocker) = not_provisioned(input, profile, &account, observed)
+    {
+        return plan.blockers.push(blocker);
+    }
     let index = match read_index(observed) {
         Ok(index) => index,
         Err(error) => {
             plan.blockers.push(Blocker {
+                profile: Some(profile.clone()),
                 kind: BlockerKind::UnusableIndex,
                 message: format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}"),
-                hint: None,
+                hint: Some(format!(
+                    "restore it from a backup, or start anew with `kubemint revoke --hard --cluster {} --profile {profile}`",
+                    grant.cluster.name
+                )),
             });
             return;
         }
     };
-    if index.suspended {
-        plan.blockers.push(Blocker {
-            kind: BlockerKind::Suspended,
-            message: format!("issuing for `{}` is suspended by a revocation", grant.profile.name),
-            hint: None,
-        });
-        return;
-    }
     let holder = &input.options.holder;
+    if index.is_suspended(holder) {
+        if input.options.suspension == Suspension::Keep {
+            let message = format!("issuing for `{profile}` is suspended by a revocation");
+            return plan.notes.push(Note::new(NoteKind::Suspended, message));
+        }
+        plan.steps.push(Step::Resume(Box::new(Resume {
+            profile: profile.clone(),
+            inventory: input.inventory.name.clone(),
+            holder: holder.clone(),
+            service_account: account.clone(),
+        })));
+    }
     plan.blockers.extend(other_holders(input, grant_input));
     let chain = index.holder(holder);
     let anchors = chain.map(|chain| anchor_states(input, grant, chain)).unwrap_or_default();
@@ -66,49 +84,98 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         policy: &grant.profile.token,
         outputs: &outputs,
         reissue: input.options.reissue,
+        renewal: input.options.renewal,
+        distrust: grant_input.distrust,
         now: input.now,
         orphan_after: input.options.orphan_after,
-        jitter_seed: &format!("{}/{}/{holder}", grant.cluster.name, grant.profile.name),
+        jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
-    note_shortened(grant, chain, plan);
+    note_life(input, grant, chain, plan);
     match decision {
         Decision::NoOutput => {
-            let message = format!("no output holds profile `{}`, so no token is minted for it", grant.profile.name);
+            let message = format!("no output holds profile `{profile}`, so no token is minted for it");
             plan.notes.push(Note::new(NoteKind::NoOutput, message));
         }
         Decision::Withheld { generation, expires } => plan.blockers.push(Blocker {
+            profile: Some(profile.clone()),
             kind: BlockerKind::CredentialHeldElsewhere,
             message: format!(
-                "generation {generation} of `{}` for holder `{holder}` is alive until {expires}, and no output here \
-                 holds it; who holds it would lose it when a newer one supersedes it",
-                grant.profile.name
+                "generation {generation} of `{profile}` for holder `{holder}` is alive until {expires}, and no output \
+                 here holds it; who holds it would lose it when a newer one supersedes it"
             ),
             hint: Some("pass `--reissue` to mint a new one, or use a `--holder` of your own".to_owned()),
         }),
+        Decision::InFlight { generation, expires, due, claimed } => {
+            let message = format!(
+                "another run is renewing `{profile}` (it claimed generation {claimed}); generation {generation} is \
+                 current until {expires}"
+            );
+            plan.notes.push(Note::new(NoteKind::ClaimInFlight, message));
+            let grant = grant_input.grant;
+            plan.kept.push(KeptCredential { grant, generation, expires, due, superseded: vec![], retire_at: None });
+        }
         Decision::Mint { generation, reason, spent } => {
             note_claims_in_flight(chain, &spent, plan);
             plan.steps.push(mint(input, grant_input.grant, &account, generation, reason, spent));
         }
-        Decision::Publish { from, generation, recorded, due } => {
-            let claim = chain.and_then(|chain| chain.generation(generation)).filter(|_| !recorded);
-            publish(input, grant_input, plan, &from, due, claim.map(|claim| (account, claim.clone())));
+        Decision::Publish { from, generation, recorded, due, retire, superseded, retire_at } => {
+            let claim = chain.and_then(|chain| chain.generation(generation)).cloned();
+            let kept =
+                KeptCredential { grant: grant_input.grant, generation, expires: input.now, due, superseded, retire_at };
+            publish(input, grant_input, plan, &Publishing { account: &account, from, recorded, claim, kept });
+            if !retire.is_empty() {
+                plan.steps.push(Step::Retire(Box::new(Retire {
+                    profile: profile.clone(),
+                    inventory: input.inventory.name.clone(),
+                    holder: holder.clone(),
+                    service_account: account,
+                    generations: retire,
+                    keep: generation,
+                })));
+            }
         }
     }
 }
 
-/// Plans to hand a living credential on, or notes that it is everywhere already.
-fn publish(
+/// Says why the credentials of a grant cannot be renewed on their own: the account is not there.
+fn not_provisioned(
     input: &PlanInput<'_>,
-    grant_input: &GrantInput,
-    plan: &mut ClusterPlan,
-    from: &[usize],
-    due: jiff::Timestamp,
-    record: Option<(ObjectRef, Generation)>,
-) {
+    profile: &ProfileName,
+    account: &ObjectRef,
+    observed: Option<&ObservedObject>,
+) -> Option<Blocker> {
+    let why = match observed {
+        None => "does not exist",
+        Some(observed) if observed.deleting => "is being deleted",
+        Some(observed) if observed.ownership(&input.inventory.name) != Ownership::Ours => "is not this inventory's",
+        Some(_) => return None,
+    };
+    Some(Blocker {
+        profile: Some(profile.clone()),
+        kind: BlockerKind::NotProvisioned,
+        message: format!("{account} {why}, so nothing can be renewed for `{profile}`"),
+        hint: Some(format!("run `kubemint apply --cluster {} --profile {profile}`", input.cluster)),
+    })
+}
+
+/// A living credential that outputs hold, and what the index knows of it.
+struct Publishing<'a> {
+    account: &'a ObjectRef,
+    /// The outputs that hold it.
+    from: Vec<usize>,
+    /// Whether the index knows that it is published.
+    recorded: bool,
+    claim: Option<Generation>,
+    /// What to say about it if it is everywhere.
+    kept: KeptCredential,
+}
+
+/// Plans to hand a living credential on, or notes that it is everywhere already.
+fn publish(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut ClusterPlan, publishing: &Publishing<'_>) {
     let grant = &input.inventory.grants[grant_input.grant];
     let holder = &input.options.holder;
     let mut candidates: Vec<Credential> = vec![];
-    for credential in from.iter().filter_map(|position| held_at(grant_input, *position)?.publishable()) {
+    for credential in publishing.from.iter().filter_map(|position| held_at(grant_input, *position)?.publishable()) {
         if !candidates.iter().any(|known| known.token.is_same_as(&credential.token)) {
             candidates.push(credential);
         }
@@ -125,10 +192,8 @@ fn publish(
         !matches!(&slot.state, EntryState::Ours(held) if held.is_exactly(&wanted))
     };
     let lacking = grant_input.outputs.iter().filter(lacks).count();
-    if lacking == 0 && record.is_none() {
-        let (generation, expires) = (first.facts.generation, first.facts.expires);
-        plan.kept.push(KeptCredential { grant: grant_input.grant, generation, expires, due });
-        return;
+    if lacking == 0 && publishing.recorded {
+        return plan.kept.push(KeptCredential { expires: first.facts.expires, ..publishing.kept.clone() });
     }
     let mut changes: Vec<FieldDiff> = (0..grant_input.outputs.len())
         .filter_map(|position| held_at(grant_input, position)?.endpoint.as_ref())
@@ -136,6 +201,9 @@ fn publish(
         .collect();
     changes.sort();
     changes.dedup();
+    // Where an output still held an older generation, its overlap begins only now.
+    let is_behind = !publishing.recorded || !publishing.kept.superseded.is_empty();
+    let record = publishing.claim.clone().filter(|_| is_behind).map(|claim| (publishing.account.clone(), claim));
     plan.steps.push(Step::Publish(Box::new(Publish {
         grant: grant_input.grant,
         profile: grant.profile.name.clone(),
@@ -156,6 +224,7 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
     held.filter_map(|held| held.other_holder.as_ref())
         .filter(|other| other.expires > input.now)
         .map(|other| Blocker {
+            profile: Some(input.inventory.grants[grant_input.grant].profile.name.clone()),
             kind: BlockerKind::CredentialHeldElsewhere,
             message: format!(
                 "an output holds generation {} of holder `{}`, alive until {}; it would be overwritten",
@@ -218,27 +287,45 @@ fn mint(
     }))
 }
 
-/// Remembers from the index that the API server shortens what is asked for.
-fn note_shortened(grant: &Grant, chain: Option<&HolderIndex>, plan: &mut ClusterPlan) {
+/// Remembers from the index that the API server shortens what is asked for, and says what follows.
+fn note_life(input: &PlanInput<'_>, grant: &Grant, chain: Option<&HolderIndex>, plan: &mut ClusterPlan) {
     let newest = chain.and_then(|chain| chain.generations.iter().rev().find(|generation| generation.is_recorded()));
     let Some(generation) = newest else { return };
-    if let Some(message) = shortened(grant.profile.name.as_str(), generation) {
+    let profile = grant.profile.name.as_str();
+    let life = life(generation);
+    if let Some(mut message) = shortened(profile, generation) {
+        let overlap = grant.profile.token.overlap;
+        if life.is_some_and(|life| Duration::from_secs(life) <= overlap) {
+            let overlap = crate::wording::duration(overlap);
+            message
+                .push_str(&format!(", which is not more than `overlap` ({overlap}): half their life counts instead"));
+        }
         plan.notes.push(Note::new(NoteKind::ShortenedLifetime, message));
     }
+    let horizon = input.options.renewal.horizon;
+    if let Some(life) = life.map(Duration::from_secs).filter(|life| *life < horizon) {
+        let (life, horizon) = (crate::wording::duration(life), crate::wording::duration(horizon));
+        let message =
+            format!("tokens of `{profile}` live for {life}, and the next run comes in {horizon}: run more often");
+        plan.notes.push(Note::new(NoteKind::ShortLife, message));
+    }
+}
+
+/// Returns how many seconds a recorded generation lives.
+fn life(generation: &Generation) -> Option<u64> {
+    u64::try_from(generation.expires?.duration_since(generation.issued?).as_secs()).ok()
 }
 
 /// Returns what to say if a generation lives shorter than was requested.
 pub(crate) fn shortened(profile: &str, generation: &Generation) -> Option<String> {
-    let (issued, expires) = (generation.issued?, generation.expires?);
-    let actual = u64::try_from(expires.duration_since(issued).as_secs()).unwrap_or(0);
-    shortened_lifetime(profile, generation.requested_seconds, actual)
+    shortened_lifetime(profile, generation.requested_seconds, life(generation)?)
 }
 
 /// Returns what to say if `actual` seconds are fewer than `requested`.
 pub(crate) fn shortened_lifetime(profile: &str, requested: u64, actual: u64) -> Option<String> {
     // Issue and expiry are rounded to seconds by the API server.
     const ROUNDING: u64 = 2;
-    let show = |seconds| crate::wording::duration(std::time::Duration::from_secs(seconds));
+    let show = |seconds| crate::wording::duration(Duration::from_secs(seconds));
     (actual + ROUNDING < requested)
         .then(|| format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual)))
 }

@@ -4,14 +4,19 @@
 
 use serde::Serialize;
 
-use super::PlanInput;
+use super::{Drift, PlanInput};
 use crate::inventory::{VerifyVia, wildcards};
+use crate::names::ProfileName;
 
 /// Something that stops a cluster before the first write.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Blocker {
     /// What it is, for programs.
     pub kind: BlockerKind,
+    /// The profile whose credential it is about; the other credentials of a cluster can be renewed
+    /// all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
     /// What it is, in words; the cluster is named by the context.
     pub message: String,
     /// What to do about it.
@@ -41,8 +46,10 @@ pub enum BlockerKind {
     UnusableIndex,
     /// A living credential is held elsewhere.
     CredentialHeldElsewhere,
-    /// A revocation suspended issuing.
-    Suspended,
+    /// The ServiceAccount does not exist, or is not ours.
+    NotProvisioned,
+    /// A file that a credential goes to cannot be written.
+    OutputUnusable,
 }
 
 /// Something the user should know.
@@ -82,6 +89,22 @@ pub enum NoteKind {
     ClaimInFlight,
     /// No output holds the credential of a grant.
     NoOutput,
+    /// Objects differ from the inventory, and this run leaves them.
+    Drift,
+    /// A revocation suspended issuing, and this run leaves it so.
+    Suspended,
+    /// A revocation does not reach tokens that the holder may have made for itself.
+    SelfMade,
+    /// There is nothing to revoke.
+    NothingToRevoke,
+    /// A credential lives shorter than the time until the next run.
+    ShortLife,
+    /// Another run does what this one would have done.
+    Overtaken,
+    /// A revoked token is refused.
+    Refused,
+    /// A credential could not be tried where its consumers use it.
+    NotTried,
 }
 
 impl Note {
@@ -89,6 +112,14 @@ impl Note {
     pub fn new(kind: NoteKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
+}
+
+/// Says that objects differ, if any do.
+pub(super) fn drift_note(drift: &[Drift]) -> Option<Note> {
+    let (first, others) = drift.split_first()?;
+    let more = if others.is_empty() { String::new() } else { format!(" and do {} more", others.len()) };
+    let message = format!("access differs from the inventory: `kubemint apply` would {}{more}", first.what);
+    Some(Note::new(NoteKind::Drift, message))
 }
 
 /// Notes that follow from the inventory and the connection alone.

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::credential::Reissue;
+use crate::credential::{Credential, Distrust, Reissue, Renewal};
 use crate::inventory::Inventory;
 use crate::kubeconfig::{Endpoint, EntryNames, EntryState};
-use crate::names::{ClusterName, Holder};
+use crate::names::{ClusterName, Holder, ProfileName};
 use crate::observed::ObservedCluster;
 use crate::step::Step;
 
@@ -33,8 +33,32 @@ pub struct PlanOptions {
     pub adoption: Adoption,
     /// Whether a living credential that no output here holds may be superseded.
     pub reissue: Reissue,
+    /// When credentials are renewed that would still be current.
+    pub renewal: Renewal,
+    /// What may change.
+    pub scope: Scope,
+    /// What happens to a suspension that a revocation left.
+    pub suspension: Suspension,
     /// How long a claim may stay unpublished.
     pub orphan_after: Duration,
+}
+
+/// What a run may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// ServiceAccounts, RBAC and credentials.
+    Access,
+    /// Credentials only: that other objects differ is drift, and each grant stands for itself.
+    Credentials,
+}
+
+/// What happens to a suspension that a revocation left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspension {
+    /// It is lifted.
+    Lift,
+    /// It is left, with a note.
+    Keep,
 }
 
 /// Which objects that are not ours may be taken over.
@@ -62,6 +86,8 @@ pub struct GrantInput {
     pub grant: usize,
     /// Its places in the output files.
     pub outputs: Vec<OutputSlot>,
+    /// What using its current credential showed, if it was used.
+    pub distrust: Option<Distrust>,
 }
 
 /// Everything that planning one cluster looks at.
@@ -102,6 +128,21 @@ pub struct ClusterPlan {
     pub notes: Vec<Note>,
     /// The credentials that stay as they are.
     pub kept: Vec<KeptCredential>,
+    /// Seconds that the cluster's clock, which all times here are by, is ahead of this machine's.
+    pub clock_ahead: i64,
+    /// What may change.
+    pub scope: Scope,
+    /// What differs from the inventory and is left, where only credentials may change.
+    pub drift: Vec<Drift>,
+}
+
+/// An object that differs from the inventory and is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// The profile that it serves, if it serves one.
+    pub profile: Option<ProfileName>,
+    /// What an apply would do about it.
+    pub what: String,
 }
 
 /// A credential that is current and in all outputs.
@@ -115,12 +156,32 @@ pub struct KeptCredential {
     pub expires: Timestamp,
     /// When it is due for renewal.
     pub due: Timestamp,
+    /// Older generations that still live.
+    pub superseded: Vec<u64>,
+    /// When they can be retired, if nothing but time is missing.
+    pub retire_at: Option<Timestamp>,
 }
 
 impl ClusterPlan {
     /// Returns whether the cluster and its outputs match the inventory.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blockers.is_empty()
+    }
+
+    /// Returns the credential of a grant that the plan relies on, from the outputs that hold it.
+    pub fn credential_to_try(&self, grant: &GrantInput) -> Option<Credential> {
+        let handed_on = self.steps.iter().find_map(|step| match step {
+            Step::Publish(publish) if publish.grant == grant.grant => publish.candidates.first().cloned(),
+            _ => None,
+        });
+        let kept = self.kept.iter().find(|kept| kept.grant == grant.grant);
+        handed_on.or_else(|| {
+            let held = grant.outputs.iter().filter_map(|slot| match &slot.state {
+                EntryState::Ours(held) => held.publishable(),
+                EntryState::Absent | EntryState::Foreign { .. } => None,
+            });
+            held.into_iter().find(|credential| Some(credential.facts.generation) == kept.map(|kept| kept.generation))
+        })
     }
 }
 
@@ -134,8 +195,18 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
         blockers: vec![],
         notes: finding::general_notes(input),
         kept: vec![],
+        clock_ahead: input.observed.clock_ahead,
+        scope: input.options.scope,
+        drift: vec![],
     };
-    let deletions = objects::plan_objects(input, &mut plan);
+    let deletions = match input.options.scope {
+        Scope::Access => objects::plan_objects(input, &mut plan),
+        Scope::Credentials => {
+            plan.drift = objects::find_drift(input, plan.clone());
+            plan.notes.extend(finding::drift_note(&plan.drift));
+            vec![]
+        }
+    };
     credentials::plan_credentials(input, &mut plan);
     // A ServiceAccount is deleted after its successor's credential is published.
     plan.steps.extend(deletions);
@@ -160,6 +231,7 @@ pub fn block_duplicates(plans: &mut [&mut ClusterPlan]) {
         if !others.is_empty() {
             // Whatever else was found there is a consequence of it, and its hints would mislead.
             plan.blockers = vec![Blocker {
+                profile: None,
                 kind: BlockerKind::SameCluster,
                 message: format!("it is the same API server as {}", others.join(", ")),
                 hint: Some("keep one of the names in the inventory".to_owned()),

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, PlanInput};
+use super::{Blocker, BlockerKind, ClusterPlan, Drift, Note, NoteKind, PlanInput};
 use crate::credential::{Index, Reissue};
 use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
 use crate::diff::{FieldDiff, describe_rules, diff_object};
@@ -33,6 +33,23 @@ pub(super) fn plan_objects(input: &PlanInput<'_>, plan: &mut ClusterPlan) -> Vec
         }
     }
     plan_deletions(input, plan, &desired)
+}
+
+/// Returns what an apply would do about the objects; `empty` is a plan without steps.
+pub(super) fn find_drift(input: &PlanInput<'_>, empty: ClusterPlan) -> Vec<Drift> {
+    let mut plan = empty;
+    let deletions = plan_objects(input, &mut plan);
+    let profile = |step: &Step| match step {
+        Step::Create(desired) => desired.profile.clone(),
+        Step::Update(update) => update.desired.profile.clone(),
+        Step::Delete(delete) => input.observed.objects.get(&delete.object)?.profile().map(Into::into),
+        _ => None,
+    };
+    let steps = plan.steps.iter().chain(&deletions);
+    let drift = steps.map(|step| Drift { profile: profile(step), what: step.to_string() });
+    let blocked =
+        plan.blockers.iter().map(|blocker| Drift { profile: None, what: format!("stop: {}", blocker.message) });
+    drift.chain(blocked).collect()
 }
 
 /// Creates the namespaces that may be created and blocks on those that may not.
@@ -67,12 +84,14 @@ fn plan_namespaces(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &BTre
                     .collect();
                 let profiles: Vec<String> = wanting.into_iter().map(|profile| format!("`{profile}`")).collect();
                 plan.blockers.push(Blocker {
+                    profile: None,
                     kind: BlockerKind::MissingNamespace,
                     message: format!("namespace `{name}` does not exist; {} needs it", profiles.join(", ")),
                     hint: Some(format!("create namespace `{name}`, or set `create-namespaces = true` for it")),
                 });
             }
             (Some(NamespaceState::Terminating), _) => plan.blockers.push(Blocker {
+                profile: None,
                 kind: BlockerKind::BeingDeleted,
                 message: format!("namespace `{name}` is being deleted"),
                 hint: Some("wait until it is gone".to_owned()),
@@ -85,6 +104,7 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
     let object = &desired.object;
     if observed.deleting {
         plan.blockers.push(Blocker {
+            profile: None,
             kind: BlockerKind::BeingDeleted,
             message: format!("{object} is being deleted"),
             hint: Some("wait until it is gone".to_owned()),
@@ -108,6 +128,7 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
     {
         if let Some(owner) = adopts {
             plan.blockers.push(Blocker {
+                profile: None,
                 kind: BlockerKind::ForeignObject,
                 message: format!("{object} of {owner} is bound to another role, which cannot be changed"),
                 hint: Some("delete it, and run this again".to_owned()),
@@ -136,8 +157,9 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
 /// Returns whose the object is if it may be taken over, nothing if it is ours.
 fn adoption(input: &PlanInput<'_>, object: &ObjectRef, observed: &ObservedObject) -> Result<Option<String>, Blocker> {
     let adoption = &input.options.adoption;
-    let foreign =
-        |message: String, hint: String| Err(Blocker { kind: BlockerKind::ForeignObject, message, hint: Some(hint) });
+    let foreign = |message: String, hint: String| {
+        Err(Blocker { profile: None, kind: BlockerKind::ForeignObject, message, hint: Some(hint) })
+    };
     match observed.ownership(&input.inventory.name) {
         Ownership::Ours => Ok(None),
         Ownership::OtherInventory(other) if adoption.inventories.contains(&other) => {
@@ -193,6 +215,7 @@ fn plan_deletions(
         let profile = observed.profile().unwrap_or_default();
         if observed.deleting {
             plan.blockers.push(Blocker {
+                profile: None,
                 kind: BlockerKind::BeingDeleted,
                 message: format!("{object} is being deleted, and still allows what it allowed"),
                 hint: Some("see which finalizer holds it".to_owned()),
@@ -244,6 +267,7 @@ fn living_credentials(input: &PlanInput<'_>, object: &ObjectRef, observed: &Obse
         })
         .collect();
     (!living.is_empty()).then(|| Blocker {
+        profile: None,
         kind: BlockerKind::CredentialHeldElsewhere,
         message: format!("{object} left the profile and still has living credentials: {}", living.join(", ")),
         hint: Some("pass `--reissue` to delete it all the same, or wait until they have expired".to_owned()),

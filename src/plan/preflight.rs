@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
+use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, Scope};
 use crate::diff::describe_rules;
 use crate::failure::ApiFailure;
 use crate::inventory::Rule;
@@ -72,7 +72,16 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
                 let account = publish.record.as_ref().map(|(account, _)| account.clone());
                 account.into_iter().map(|account| right(&publish.profile, "patch", None, account)).collect()
             }
-            Step::Create(_) | Step::Update(_) | Step::Delete(_) => vec![],
+            Step::Retire(retire) => {
+                let account = &retire.service_account;
+                let anchors = ObjectRef::namespaced(Kind::Secret, account.namespace.clone().unwrap_or_default(), "");
+                vec![
+                    right(&retire.profile, "patch", None, account.clone()),
+                    right(&retire.profile, "delete", None, anchors),
+                ]
+            }
+            Step::Resume(resume) => vec![right(&resume.profile, "patch", None, resume.service_account.clone())],
+            Step::Create(_) | Step::Update(_) | Step::Delete(_) | Step::Revoke(_) | Step::Recreate(_) => vec![],
         })
         .collect()
 }
@@ -108,6 +117,7 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
                 plan.blockers.push(escalation(&subject, failure));
             }
             ProbeResult::Failed(failure) if terminating(failure) => plan.blockers.push(Blocker {
+                profile: None,
                 kind: BlockerKind::BeingDeleted,
                 message: format!("cannot {subject}: its namespace is being deleted"),
                 hint: Some("wait until it is gone".to_owned()),
@@ -128,6 +138,7 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
             ProbeResult::Failed(failure) => {
                 may_write_something = true;
                 plan.blockers.push(Blocker {
+                    profile: None,
                     kind: BlockerKind::Refused,
                     message: format!("cannot {subject}: {failure}"),
                     hint: None,
@@ -141,6 +152,7 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
     }
     if may_write_something {
         plan.blockers.extend(missing_rights.into_iter().map(|message| Blocker {
+            profile: None,
             kind: BlockerKind::MissingRight,
             message,
             hint: Some("let the admin identity do that, or use another admin context".to_owned()),
@@ -152,14 +164,17 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
 }
 
 impl ClusterPlan {
-    /// Returns why apply must not start on this cluster: its blockers, or an admin who may not write.
+    /// Returns why a run must not start on this cluster: its blockers, or an admin who may not write.
+    /// Where only credentials change, what blocks one of them does not block the others.
     pub fn refusals(&self) -> Vec<Blocker> {
+        let blocks = |blocker: &&Blocker| self.scope == Scope::Access || blocker.profile.is_none();
         let read_only = self.notes.iter().filter(|note| note.kind == NoteKind::ReadOnly).map(|_| Blocker {
+            profile: None,
             kind: BlockerKind::MissingRight,
             message: "the admin may read, but not write".to_owned(),
             hint: Some("use an admin context that may write".to_owned()),
         });
-        self.blockers.iter().cloned().chain(read_only.filter(|_| !self.steps.is_empty())).collect()
+        self.blockers.iter().filter(blocks).cloned().chain(read_only.filter(|_| !self.steps.is_empty())).collect()
     }
 }
 
@@ -225,7 +240,7 @@ fn escalation(subject: &str, failure: &ApiFailure) -> Blocker {
             Some(format!("let {user} hold these rights, or the verb `escalate` on roles and `bind` on their bindings")),
         )
     };
-    Blocker { kind: BlockerKind::Escalation, message, hint }
+    Blocker { profile: None, kind: BlockerKind::Escalation, message, hint }
 }
 
 /// Reads the rules that an escalation message lists, one `{APIGroups:["…"], …}` each.

@@ -51,7 +51,7 @@ fn applied(inventory: &Inventory) -> ObservedCluster {
 
 fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption) -> ClusterPlan {
     // Without a place in an output nothing is minted: this is about objects.
-    let grants = [GrantInput { grant: 0, outputs: vec![] }];
+    let grants = [GrantInput { grant: 0, outputs: vec![], distrust: None }];
     plan_cluster(&PlanInput {
         inventory,
         cluster: &"a".into(),
@@ -63,6 +63,9 @@ fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopti
             holder: "default".into(),
             adoption,
             reissue: Reissue::Refused,
+            renewal: Renewal::default(),
+            scope: Scope::Access,
+            suspension: Suspension::Lift,
             orphan_after: Duration::from_secs(360),
         },
         now: Timestamp::UNIX_EPOCH,
@@ -203,7 +206,7 @@ fn execute(observed: &mut ObservedCluster, step: &Step) {
         Step::Delete(delete) => {
             observed.objects.remove(&delete.object);
         }
-        Step::Mint(_) | Step::Publish(_) => {}
+        Step::Mint(_) | Step::Publish(_) | Step::Retire(_) | Step::Revoke(_) | Step::Recreate(_) | Step::Resume(_) => {}
     }
 }
 

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use super::model::{
     Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
 };
+use crate::credential::{due_at, jitter_seed};
 use crate::desired::Content;
 use crate::diff::{FieldDiff, describe_rules};
 use crate::inventory::Inventory;
 use crate::names::{ClusterName, Holder};
 use crate::object::ObjectRef;
-use crate::outcome::{Applied, Planned};
+use crate::outcome::{Applied, Planned, Published};
 use crate::plan::{ClusterPlan, Note, NoteKind};
 use crate::step::Step;
 
@@ -56,6 +57,7 @@ impl Report {
             inventory: inventory.name.clone(),
             holder: head.holder,
             summary,
+            credentials: None,
             clusters,
         }
     }
@@ -108,7 +110,7 @@ impl ClusterReport {
 
     /// Reports what came of applying a plan that this is the report of.
     #[must_use]
-    pub fn applied(mut self, applied: &Applied, inventory: &Inventory) -> Self {
+    pub fn applied(mut self, applied: &Applied, inventory: &Inventory, holder: &Holder) -> Self {
         if !applied.started {
             self.state = State::NotStarted;
         }
@@ -131,10 +133,11 @@ impl ClusterReport {
                 profile,
                 generation: facts.generation,
                 expires: facts.expires,
-                due: None,
+                due: Some(due(inventory, published, holder)),
                 minted: published.minted,
             });
         }
+        self.notes.extend(applied.notes.iter().cloned());
         if let Some(failed) = &applied.failure {
             self.state = State::Failed;
             self.error = Some(ErrorReport {
@@ -145,7 +148,18 @@ impl ClusterReport {
                 hint: failed.failure.hint.clone(),
             });
         } else if applied.started {
-            self.state = State::Changed;
+            self.state = if applied.done.is_empty() { State::Unchanged } else { State::Changed };
+        }
+        // Where each credential stands for itself, the others were renewed all the same.
+        if let Some(blocker) = self.blockers.first().filter(|_| applied.started && self.error.is_none()) {
+            self.state = State::Failed;
+            self.error = Some(ErrorReport {
+                step: 0,
+                steps: 0,
+                doing: "renew every credential".to_owned(),
+                cause: blocker.message.clone(),
+                hint: blocker.hint.clone(),
+            });
         }
         self
     }
@@ -164,6 +178,13 @@ impl ClusterReport {
         self.state = State::NotStarted;
         self
     }
+}
+
+/// Returns when a credential that was just published is due.
+fn due(inventory: &Inventory, published: &Published, holder: &Holder) -> Timestamp {
+    let grant = &inventory.grants[published.grant];
+    let seed = jitter_seed(&grant.cluster.name, &grant.profile.name, holder);
+    due_at(published.facts.issued, published.facts.expires, &grant.profile.token, &seed)
 }
 
 fn change(step: &Step, paths: &GrantPaths) -> Change {
@@ -200,6 +221,20 @@ fn change(step: &Step, paths: &GrantPaths) -> Change {
             files,
             ..empty(Action::Write)
         },
+        Step::Retire(retire) => Change {
+            profile: Some(retire.profile.to_string()),
+            fields: spent(&retire.generations),
+            ..empty(Action::Retire)
+        },
+        Step::Revoke(revoke) => Change {
+            profile: Some(revoke.profile.to_string()),
+            fields: vec![FieldDiff { field: "generations".to_owned(), removed: revoke.shown.clone(), added: vec![] }],
+            ..empty(Action::Revoke)
+        },
+        Step::Recreate(recreate) => {
+            Change { profile: Some(recreate.profile.to_string()), ..on(Action::Recreate, &recreate.account.object) }
+        }
+        Step::Resume(resume) => Change { profile: Some(resume.profile.to_string()), ..empty(Action::Resume) },
     }
 }
 
@@ -233,7 +268,8 @@ fn spent(generations: &[u64]) -> Vec<FieldDiff> {
     if generations.is_empty() {
         return vec![];
     }
-    let removed = generations.iter().map(|number| format!("generation {number}, expired or never published")).collect();
+    let removed =
+        generations.iter().map(|number| format!("generation {number}, superseded, dead or never published")).collect();
     vec![FieldDiff { field: "generations".to_owned(), removed, added: vec![] }]
 }
 

@@ -9,9 +9,10 @@ mod text;
 
 pub use build::{GrantPaths, ReportHead};
 pub use model::{
-    Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
+    Action, Change, ClusterReport, Command, CredentialReport, CredentialSummary, ErrorReport, Report, SCHEMA_VERSION,
+    State, Summary,
 };
-pub use text::{Failures, failures, plan_text, summary_line};
+pub use text::{Failures, failures, notes_text, plan_text, refresh_line, summary_line};
 
 #[cfg(test)]
 mod tests;

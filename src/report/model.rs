@@ -34,6 +34,9 @@ pub struct Report {
     pub holder: Holder,
     /// The clusters counted by state.
     pub summary: Summary,
+    /// The credentials counted by what came of them; of `refresh` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialSummary>,
     /// The clusters, in the order of the inventory.
     pub clusters: Vec<ClusterReport>,
 }
@@ -46,6 +49,10 @@ pub enum Command {
     Plan,
     /// `kubemint apply`
     Apply,
+    /// `kubemint refresh`
+    Refresh,
+    /// `kubemint revoke`
+    Revoke,
 }
 
 /// The clusters counted by state.
@@ -66,6 +73,25 @@ pub struct Summary {
     pub failed: usize,
     /// Clusters that were not started, because the run was interrupted or declined.
     pub not_started: usize,
+}
+
+/// The credentials of a refresh, counted by what came of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CredentialSummary {
+    /// They were current already, or another run renews them.
+    pub current: usize,
+    /// This run renewed them.
+    pub renewed: usize,
+    /// They are due; of `--check` only.
+    pub due: usize,
+    /// They could not be renewed, or nothing is known about them.
+    pub failed: usize,
+    /// A revocation suspended them.
+    pub suspended: usize,
+    /// When the next one is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_due: Option<Timestamp>,
 }
 
 /// One cluster.
@@ -164,6 +190,14 @@ pub enum Action {
     Mint,
     /// A living credential is written to outputs that lack it.
     Write,
+    /// Generations that nobody needs any more are deleted.
+    Retire,
+    /// Living generations are revoked.
+    Revoke,
+    /// A ServiceAccount is deleted and made anew.
+    Recreate,
+    /// A suspension is lifted.
+    Resume,
 }
 
 /// A credential in the outputs.
@@ -210,6 +244,10 @@ impl MintReason {
             Self::Due => "due",
             Self::PolicyChanged => "policy changed",
             Self::Reissue => "reissue",
+            Self::AccountRecreated => "ServiceAccount recreated",
+            Self::Refused => "no longer accepted",
+            Self::WrongSubject => "wrong subject",
+            Self::Forced => "forced",
         }
     }
 }

@@ -49,6 +49,7 @@ fn report(command: Command, clusters: Vec<ClusterReport>) -> Report {
         }
     }
     Report {
+        credentials: None,
         schema_version: SCHEMA_VERSION,
         kubemint: "0.0.0",
         command,
@@ -81,6 +82,7 @@ fn a_plan_shows_identical_changes_once_and_each_field() {
     clusters.push(cluster("fine", State::Unchanged));
     clusters.push(ClusterReport {
         blockers: vec![Blocker {
+            profile: None,
             kind: BlockerKind::MissingNamespace,
             message: "namespace `apps` does not exist; `deployer` needs it".into(),
             hint: Some("create it".into()),
@@ -115,6 +117,7 @@ fn failures_name_cluster_step_cause_and_command() {
     clusters.push(failed("edge-07", 0, "read current access objects", "it is signed by an unknown authority"));
     clusters.push(ClusterReport {
         blockers: vec![Blocker {
+            profile: None,
             kind: BlockerKind::CredentialHeldElsewhere,
             message: "generation 1 is alive".into(),
             hint: Some("pass `--reissue`".into()),

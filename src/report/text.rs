@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
-use super::model::{Action, Change, ClusterReport, Command, Report, State, Summary};
+use super::model::{Action, Change, ClusterReport, Command, CredentialSummary, Report, State, Summary};
+use crate::plan::Note;
 use crate::wording::count;
 
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -108,6 +111,10 @@ fn write_change(out: &mut String, change: &Change) {
         Action::Delete => ("-", RED, "delete"),
         Action::Mint => ("*", GREEN, "mint"),
         Action::Write => ("*", YELLOW, "write"),
+        Action::Retire => ("-", YELLOW, "retire"),
+        Action::Revoke => ("-", RED, "revoke"),
+        Action::Recreate => ("!", RED, "recreate"),
+        Action::Resume => ("+", GREEN, "resume"),
     };
     let _ = writeln!(out, "  {} {verb} {}{}", paint(style, sign), subject(change), suffix(change));
     for field in &change.fields {
@@ -135,8 +142,12 @@ fn subject(change: &Change) -> String {
         (Some(kind), None, Some(name)) => format!("{kind} `{name}`"),
         _ => {
             let profile = change.profile.as_deref().unwrap_or_default();
-            let what = if change.action == Action::Mint { "token" } else { "kubeconfig" };
-            format!("{what} for `{profile}`")
+            match change.action {
+                Action::Mint => format!("token for `{profile}`"),
+                Action::Retire | Action::Revoke => format!("tokens of `{profile}`"),
+                Action::Resume => format!("issuing for `{profile}`"),
+                _ => format!("kubeconfig for `{profile}`"),
+            }
         }
     }
 }
@@ -163,7 +174,8 @@ pub fn summary_line(report: &Report) -> String {
     if clusters == unchanged && clusters > 0 {
         let nothing = match report.command {
             Command::Plan => "nothing to do",
-            Command::Apply => "nothing was left to do",
+            Command::Apply | Command::Refresh => "nothing was left to do",
+            Command::Revoke => "nothing was left to revoke",
         };
         let are = if clusters == 1 { "is" } else { "are" };
         return format!("{} {are} up to date, {nothing}", count(clusters, "cluster"));
@@ -179,6 +191,46 @@ pub fn summary_line(report: &Report) -> String {
     let parts: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     format!("{}: {}", count(clusters, "cluster"), parts.join(", "))
+}
+
+/// Returns the notes of a report, each once with the clusters that it is about.
+pub fn notes_text(report: &Report) -> String {
+    let mut clusters_by_note: BTreeMap<&Note, Vec<&str>> = BTreeMap::new();
+    for cluster in &report.clusters {
+        for note in &cluster.notes {
+            clusters_by_note.entry(note).or_default().push(cluster.name.as_str());
+        }
+    }
+    let mut out = String::new();
+    for (note, clusters) in clusters_by_note {
+        let listed = clusters.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+        let more = clusters.len().saturating_sub(LISTED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(out, "{} {listed}{more}: {}", paint(DIM, "note:"), note.message);
+    }
+    out
+}
+
+/// Returns the line that a refresh ends with, as in `412 current, 38 renewed, 0 failed, next due in 3h12m`.
+///
+/// `now` is the machine's time.
+pub fn refresh_line(credentials: &CredentialSummary, now: Timestamp) -> String {
+    let CredentialSummary { current, renewed, due, failed, suspended, next_due } = *credentials;
+    let mut parts = vec![format!("{current} current")];
+    if due > 0 {
+        parts.push(format!("{due} due"));
+    } else {
+        parts.push(format!("{renewed} renewed"));
+    }
+    parts.push(format!("{failed} failed"));
+    if suspended > 0 {
+        parts.push(format!("{suspended} suspended"));
+    }
+    if let Some(next_due) = next_due {
+        let wait = Duration::try_from(next_due.duration_since(now)).unwrap_or_default();
+        parts.push(format!("next due in {}", crate::wording::compact(wait)));
+    }
+    parts.join(", ")
 }
 
 /// What to print as an error about the clusters that did not make it.
@@ -221,12 +273,15 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     }
     let fine = unchanged + changed;
     match report.command {
-        Command::Apply if fine == 1 => lines.push("1 cluster is up to date".to_owned()),
-        Command::Apply if fine > 1 => lines.push(format!("{} are up to date", count(fine, "cluster"))),
+        Command::Apply | Command::Refresh if fine == 1 => lines.push("1 cluster is up to date".to_owned()),
+        Command::Apply | Command::Refresh if fine > 1 => {
+            lines.push(format!("{} are up to date", count(fine, "cluster")));
+        }
+        Command::Revoke if fine > 0 => lines.push(format!("{} done", count(fine, "cluster"))),
         Command::Plan if fine + pending > 0 => {
             lines.push(format!("{} could be planned", count(fine + pending, "cluster")));
         }
-        Command::Apply | Command::Plan => {}
+        Command::Apply | Command::Plan | Command::Refresh | Command::Revoke => {}
     }
     // What is blocked is blocked again until somebody does something about it.
     let again: Vec<&str> =
@@ -234,6 +289,8 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     let command = match report.command {
         Command::Plan => "plan",
         Command::Apply => "apply",
+        Command::Refresh => "refresh",
+        Command::Revoke => "revoke",
     };
     let selection: String = again.iter().map(|name| format!(" --cluster {name}")).collect();
     let arguments: String = arguments.iter().map(|argument| format!(" {argument}")).collect();

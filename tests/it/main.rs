@@ -11,6 +11,7 @@ mod editing;
 mod errors;
 mod examples;
 mod faults;
+mod life;
 mod merging;
 mod parity;
 mod readme;

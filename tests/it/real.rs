@@ -47,6 +47,19 @@ macro_rules! on_real {
 
 scenarios::every_scenario!(on_real);
 
+macro_rules! life_on_real {
+    ($($scenario:ident),* $(,)?) => {$(
+        #[test]
+        fn $scenario() {
+            if let Some(cluster) = shared(0) {
+                crate::life::$scenario(&cluster);
+            }
+        }
+    )*};
+}
+
+crate::life::every_life!(life_on_real);
+
 #[test]
 fn a_shortened_lifetime_is_noticed() {
     if let Some(cluster) = shared(1) {

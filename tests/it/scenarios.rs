@@ -597,7 +597,7 @@ pub(crate) fn a_forged_index_deletes_nothing(cluster: &TestCluster) {
     let longer = simple("\"get\"").replace("[profiles.reader]\n", "[profiles.reader]\ntoken = { ttl = \"30m\" }\n");
     machine.inventory("forged", &longer);
     let planned = machine.kubemint(&["plan"]).exits(0);
-    assert!(planned.stdout.contains("generation 0, expired or never published"), "{}", planned.stdout);
+    assert!(planned.stdout.contains("generation 0, superseded, dead or never published"), "{}", planned.stdout);
     machine.expect(0, &["apply", "--yes"]);
     assert!(admin.get("/api/v1/namespaces/forged/secrets/victim").is_ok());
 

@@ -21,6 +21,17 @@ macro_rules! on_simulated {
 
 scenarios::every_scenario!(on_simulated);
 
+macro_rules! life_on_simulated {
+    ($($scenario:ident),* $(,)?) => {$(
+        #[test]
+        fn $scenario() {
+            crate::life::$scenario(&fleet().cluster("sim"));
+        }
+    )*};
+}
+
+crate::life::every_life!(life_on_simulated);
+
 #[test]
 fn the_right_to_write_the_index_is_checked() {
     scenarios::the_right_to_write_the_index_is_checked(&fleet().cluster("sim"));

@@ -1,7 +1,10 @@
-//! What to do about the credential of one grant: keep it, hand it on, or mint a new one.
+//! What to do about the credential of one grant: keep it, hand it on, or mint a new one; and which
+//! older generations can go.
 //!
 //! The outputs are the commit point: a generation that no output holds was never published. Pure:
 //! no I/O, `now` is an argument.
+
+mod retire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +15,7 @@ use serde::Serialize;
 use super::{Claims, Generation, HolderIndex, policy_fingerprint};
 use crate::inventory::TokenPolicy;
 use crate::secret::SecretToken;
+use retire::superseded;
 
 /// A credential of ours that an output holds.
 #[derive(Debug, Clone)]
@@ -42,6 +46,24 @@ pub enum Reissue {
     Refused,
 }
 
+/// When a credential is renewed that would still be current.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Renewal {
+    /// Now, whatever its age: the user said so.
+    pub forced: bool,
+    /// If it falls due within this time: the next run comes later.
+    pub horizon: Duration,
+}
+
+/// What using a credential showed that its claims do not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// The API server does not accept it.
+    Refused,
+    /// The API server takes it for somebody else's.
+    WrongSubject,
+}
+
 /// Everything that [`decide`] looks at.
 #[derive(Debug)]
 pub struct DecisionInput<'a> {
@@ -57,6 +79,10 @@ pub struct DecisionInput<'a> {
     pub outputs: &'a [Option<StoredCredential>],
     /// Whether a living credential that no output holds may be superseded.
     pub reissue: Reissue,
+    /// When a credential is renewed that would still be current.
+    pub renewal: Renewal,
+    /// What using the current credential showed, if it was used.
+    pub distrust: Option<Distrust>,
     /// The current time.
     pub now: Timestamp,
     /// How long a claim may stay unpublished before it is an orphan.
@@ -75,12 +101,20 @@ pub enum MintReason {
     Expired,
     /// The anchor of the current one is gone.
     Revoked,
+    /// The ServiceAccount was recreated, which killed all its tokens.
+    AccountRecreated,
+    /// The API server does not accept the current one.
+    Refused,
+    /// The current one is somebody else's.
+    WrongSubject,
     /// The current one is due for renewal.
     Due,
     /// The token policy changed.
     PolicyChanged,
-    /// The user asked for it.
+    /// The user asked to supersede one that is held elsewhere.
     Reissue,
+    /// The user asked for a new one.
+    Forced,
 }
 
 /// What to do about the credential of a grant.
@@ -98,6 +132,23 @@ pub enum Decision {
         recorded: bool,
         /// When it is due for renewal.
         due: Timestamp,
+        /// Generations that can go now.
+        retire: Vec<u64>,
+        /// Older generations that still live.
+        superseded: Vec<u64>,
+        /// When they can go, if all outputs hold the current one.
+        retire_at: Option<Timestamp>,
+    },
+    /// A renewal is due, and another run is at it.
+    InFlight {
+        /// The number of the generation that is current meanwhile.
+        generation: u64,
+        /// When it expires.
+        expires: Timestamp,
+        /// When it was due.
+        due: Timestamp,
+        /// The number that the other run claimed.
+        claimed: u64,
     },
     /// A new generation is needed.
     Mint {
@@ -105,8 +156,8 @@ pub enum Decision {
         generation: u64,
         /// Why.
         reason: MintReason,
-        /// Generations that leave the index: expired ones, and claims that were never published and
-        /// are too old to be in flight.
+        /// Generations that leave the index: dead ones, superseded ones whose overlap is over, and
+        /// claims that were never published and are too old to be in flight.
         spent: Vec<u64>,
     },
     /// A living credential exists that no output here holds; superseding it needs consent.
@@ -132,8 +183,7 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
         .filter(|generation| generation.is_recorded() || !holders_of(input, generation).is_empty())
         .max_by_key(|generation| generation.n);
     let Some(current) = current else {
-        let lost = input.outputs.iter().flatten().next().is_some();
-        return mint(if lost { MintReason::Revoked } else { MintReason::First });
+        return mint(why_nothing_is_current(input));
     };
     let held = holders_of(input, current);
     if !is_anchored(input, current) {
@@ -151,6 +201,11 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
             Reissue::Refused => Decision::Withheld { generation: current.n, expires },
         };
     };
+    match input.distrust {
+        Some(Distrust::Refused) => return mint(MintReason::Refused),
+        Some(Distrust::WrongSubject) => return mint(MintReason::WrongSubject),
+        None => {}
+    }
     if current.policy != policy_fingerprint(input.policy) {
         return mint(MintReason::PolicyChanged);
     }
@@ -158,12 +213,57 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
     if input.outputs.iter().flatten().any(|stored| stored.generation > current.n) {
         return mint(MintReason::Revoked);
     }
-    let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
-    if due <= input.now {
-        return mint(MintReason::Due);
+    let life = expires.duration_since(stored.claims.issued);
+    let older = superseded(input, current, held.len(), overlap_of(input.policy, life));
+    let retiring = |spent: Vec<u64>| {
+        let mut numbers = [spent, older.ripe.clone()].concat();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    };
+    let renew = |reason| Decision::Mint { generation: next_number(input), reason, spent: retiring(spent(input)) };
+    if input.renewal.forced {
+        return renew(MintReason::Forced);
     }
-    let from = held.iter().map(|(position, _)| *position).collect();
-    Decision::Publish { from, generation: current.n, recorded: current.is_recorded(), due }
+    // A third living generation would come of renewing while an older one is in its overlap.
+    let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
+    let due = older.ripe_at.map_or(due, |ripe_at| due.max(ripe_at));
+    let horizon = SignedDuration::try_from(input.renewal.horizon).unwrap_or(SignedDuration::MAX);
+    if due.duration_since(input.now) <= horizon {
+        return match claim_in_flight(input, current) {
+            Some(claimed) => Decision::InFlight { generation: current.n, expires, due, claimed },
+            None => renew(MintReason::Due),
+        };
+    }
+    Decision::Publish {
+        from: held.iter().map(|(position, _)| *position).collect(),
+        generation: current.n,
+        recorded: current.is_recorded(),
+        due,
+        retire: retiring(spent(input)),
+        retire_at: older.ripe_at,
+        superseded: older.green,
+    }
+}
+
+/// Returns why there is no current generation: nothing was ever published, or what the outputs hold is dead.
+fn why_nothing_is_current(input: &DecisionInput<'_>) -> MintReason {
+    let mut stored = input.outputs.iter().flatten().peekable();
+    if stored.peek().is_none() {
+        return MintReason::First;
+    }
+    let uid = input.service_account_uid;
+    if stored.all(|stored| stored.claims.service_account_uid.as_deref() != uid) {
+        return MintReason::AccountRecreated;
+    }
+    MintReason::Revoked
+}
+
+/// Returns the number of a newer generation that another run may be about to publish.
+fn claim_in_flight(input: &DecisionInput<'_>, current: &Generation) -> Option<u64> {
+    let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
+    let is_in_flight = |claim: &&Generation| claim.n > current.n && !claim.is_recorded() && !is_orphan(input, claim);
+    generations.iter().filter(is_in_flight).map(|claim| claim.n).max()
 }
 
 /// Returns the outputs that hold a living token of a generation, as far as its claims tell.
@@ -197,32 +297,47 @@ fn next_number(input: &DecisionInput<'_>) -> u64 {
     claimed.max(stored.unwrap_or(1))
 }
 
-/// Returns the generations that are of no use to anybody any more.
+/// API servers accept a token for this long after it has expired.
+const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+
+/// Returns the generations that are of no use to anybody any more: expired, without their anchor, or
+/// never published.
 fn spent(input: &DecisionInput<'_>) -> Vec<u64> {
-    /// API servers accept a token for this long after it has expired.
-    const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
-    let limit = SignedDuration::try_from(input.orphan_after).unwrap_or(SignedDuration::MAX);
     let is_spent = |generation: &&Generation| match generation.expires {
-        Some(expires) => input.now.duration_since(expires) > LEEWAY,
-        None => holders_of(input, generation).is_empty() && input.now.duration_since(generation.claimed_at) > limit,
+        Some(expires) => input.now.duration_since(expires) > LEEWAY || !is_anchored(input, generation),
+        None => is_orphan(input, generation),
     };
     let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
     generations.iter().filter(is_spent).map(|generation| generation.n).collect()
 }
 
-/// Returns when a token is due for renewal: issued + min(`renew_after` × life, life − `overlap`),
-/// or half its life where life ≤ overlap, and up to a twentieth of that earlier.
+/// Whether a claim was never published and is so old that no run can still be working on it.
+fn is_orphan(input: &DecisionInput<'_>, claim: &Generation) -> bool {
+    let limit = SignedDuration::try_from(input.orphan_after).unwrap_or(SignedDuration::MAX);
+    holders_of(input, claim).is_empty() && input.now.duration_since(claim.claimed_at) > limit
+}
+
+/// Returns how long a superseded generation lives on: the policy's `overlap`, and at most half the
+/// life of a token.
+///
+/// With more than that, generations would be superseded faster than they may be deleted.
+pub fn overlap_of(policy: &TokenPolicy, life: SignedDuration) -> SignedDuration {
+    let overlap = SignedDuration::try_from(policy.overlap).unwrap_or(SignedDuration::MAX);
+    overlap.min(life / 2).max(SignedDuration::ZERO)
+}
+
+/// Returns when a token is due for renewal: issued + min(`renew_after` × life, life − overlap), see
+/// [`overlap_of`], and up to a twentieth of that earlier.
 ///
 /// The jitter is derived from `seed`, so that a fleet minted in one minute does not renew in one.
 pub fn due_at(issued: Timestamp, expires: Timestamp, policy: &TokenPolicy, seed: &str) -> Timestamp {
     /// The jitter takes away at most one part in this many.
     const JITTER_SHARE: i64 = 20;
-    let life = expires.duration_since(issued).as_secs().max(0);
-    let overlap = i64::try_from(policy.overlap.as_secs()).unwrap_or(i64::MAX);
+    let life = SignedDuration::from_secs(expires.duration_since(issued).as_secs().max(0));
     // Lifetimes are below 2^32 s (the API server's own maximum), where f64 is exact.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "lifetimes are below 2^32 s")]
-    let share = (life as f64 * policy.renew_after) as i64;
-    let wait = if life <= overlap { life / 2 } else { share.min(life - overlap) };
+    let share = (life.as_secs() as f64 * policy.renew_after) as i64;
+    let wait = share.min((life - overlap_of(policy, life)).as_secs());
     let hash = crate::names::short_hash(&[seed]);
     let hash = i64::from_str_radix(&hash[..8], 16).expect("a short hash is hexadecimal");
     let jitter = (wait / JITTER_SHARE) * (hash % 1000) / 1000;

@@ -22,6 +22,7 @@ fn recorded(n: u64) -> Generation {
     Generation {
         anchor_uid: Some(format!("uid-{n}")),
         issued: Some(Timestamp::UNIX_EPOCH),
+        published: Some(Timestamp::UNIX_EPOCH),
         expires: Some(Timestamp::from_second(HOUR).unwrap()),
         policy: policy_fingerprint(&policy()),
         ..generation(n, "run")
@@ -44,13 +45,25 @@ struct Case {
     absent: Vec<u64>,
     outputs: Vec<Option<StoredCredential>>,
     reissue: Reissue,
+    renewal: Renewal,
+    distrust: Option<Distrust>,
     now: i64,
     policy: TokenPolicy,
 }
 
 fn case(generations: Vec<Generation>, outputs: Vec<Option<StoredCredential>>) -> Case {
     let next = generations.iter().map(|generation| generation.n + 1).max().unwrap_or(1);
-    Case { generations, next, absent: vec![], outputs, reissue: Reissue::Refused, now: 60, policy: policy() }
+    Case {
+        generations,
+        next,
+        absent: vec![],
+        outputs,
+        reissue: Reissue::Refused,
+        renewal: Renewal::default(),
+        distrust: None,
+        now: 60,
+        policy: policy(),
+    }
 }
 
 fn check(case: Case, expected: &str) {
@@ -74,16 +87,30 @@ fn check(case: Case, expected: &str) {
         policy: &case.policy,
         outputs: &case.outputs,
         reissue: case.reissue,
+        renewal: case.renewal,
+        distrust: case.distrust,
         now: Timestamp::from_second(case.now).unwrap(),
         orphan_after: Duration::from_secs(360),
         jitter_seed: "seed",
     });
     let actual = match decision {
         Decision::NoOutput => "no output".to_owned(),
-        Decision::Publish { from, generation, recorded, .. } => {
+        Decision::Publish { from, generation, recorded, retire, superseded, retire_at, .. } => {
             let from: Vec<String> = from.iter().map(ToString::to_string).collect();
-            format!("publish {generation} from {}{}", from.join("+"), if recorded { "" } else { ", record" })
+            let mut text = format!("publish {generation} from {}", from.join("+"));
+            if !recorded {
+                text.push_str(", record");
+            }
+            if !retire.is_empty() {
+                text.push_str(&format!(", retire {retire:?}"));
+            }
+            if !superseded.is_empty() {
+                let at = retire_at.map_or_else(|| "some time".to_owned(), |at| at.as_second().to_string());
+                text.push_str(&format!(", retire {superseded:?} at {at}"));
+            }
+            text
         }
+        Decision::InFlight { generation, claimed, .. } => format!("keep {generation}, {claimed} is in flight"),
         Decision::Mint { generation, reason, spent } => format!("mint {generation} {reason:?} {spent:?}"),
         Decision::Withheld { generation, .. } => format!("withheld {generation}"),
     };
@@ -112,7 +139,10 @@ fn a_new_output_is_filled_from_an_old_one() {
 
 #[test]
 fn an_output_with_an_older_generation_does_not_count() {
-    check(case(vec![recorded(1), recorded(2)], vec![stored(1), stored(2)]), "publish 2 from 1");
+    check(
+        case(vec![recorded(1), recorded(2)], vec![stored(1), stored(2)]),
+        "publish 2 from 1, retire [1] at some time",
+    );
     check(case(vec![recorded(1), recorded(2)], vec![stored(1)]), "withheld 2");
 }
 
@@ -147,7 +177,7 @@ fn expired_generations_leave_the_index() {
 
 #[test]
 fn what_is_dead_is_replaced_without_asking() {
-    check(Case { absent: vec![1], ..case(vec![recorded(1)], vec![None]) }, "mint 2 Revoked []");
+    check(Case { absent: vec![1], ..case(vec![recorded(1)], vec![None]) }, "mint 2 Revoked [1]");
     check(Case { now: HOUR, ..case(vec![recorded(1)], vec![None]) }, "mint 2 Expired []");
 }
 
@@ -182,6 +212,88 @@ fn a_lost_index_never_leads_to_a_used_number() {
     check(case(vec![], vec![stored(7)]), "mint 8 Revoked []");
 }
 
+/// The second of two generations, published at 100.
+fn pair() -> Vec<Generation> {
+    vec![recorded(1), Generation { published: Some(Timestamp::from_second(100).unwrap()), ..recorded(2) }]
+}
+
+#[test]
+fn a_superseded_generation_goes_when_all_outputs_have_held_the_newer_one_for_the_overlap() {
+    let at = |now, outputs| Case { now, ..case(pair(), outputs) };
+    check(at(110, vec![stored(2)]), "publish 2 from 0, retire [1] at 700");
+    check(at(699, vec![stored(2)]), "publish 2 from 0, retire [1] at 700");
+    check(at(700, vec![stored(2)]), "publish 2 from 0, retire [1]");
+    // Somebody may still read the older one here.
+    check(at(700, vec![stored(2), stored(1)]), "publish 2 from 0, retire [1] at some time");
+    check(at(700, vec![stored(2), None]), "publish 2 from 0, retire [1] at some time");
+}
+
+#[test]
+fn a_superseded_generation_that_is_dead_goes_at_once() {
+    check(Case { absent: vec![1], now: 110, ..case(pair(), vec![stored(2)]) }, "publish 2 from 0, retire [1]");
+}
+
+#[test]
+fn an_orphan_goes_without_a_renewal() {
+    let young = case(vec![recorded(1), generation(2, "dead")], vec![stored(1)]);
+    check(young, "publish 1 from 0");
+    let old = Case { now: 400, ..case(vec![recorded(1), generation(2, "dead")], vec![stored(1)]) };
+    check(old, "publish 1 from 0, retire [2]");
+}
+
+#[test]
+fn a_third_living_generation_does_not_come_of_a_renewal() {
+    // Due at 600 and earlier, but the older one is in its overlap until 1000.
+    let policy = TokenPolicy { renew_after: 0.17, ..policy() };
+    let published = |at| Generation { published: Some(Timestamp::from_second(at).unwrap()), ..recorded(2) };
+    let fingerprint = policy_fingerprint(&policy);
+    let chain = |at| {
+        vec![recorded(1), published(at)]
+            .into_iter()
+            .map(|generation| Generation { policy: fingerprint.clone(), ..generation })
+            .collect()
+    };
+    let at = |now| Case { now, policy: policy.clone(), ..case(chain(400), vec![stored(2)]) };
+    check(at(900), "publish 2 from 0, retire [1] at 1000");
+    check(at(1000), "mint 3 Due [1]");
+}
+
+#[test]
+fn who_asks_for_it_or_comes_late_renews_early() {
+    let forced = Renewal { forced: true, ..Renewal::default() };
+    check(Case { renewal: forced, ..case(vec![recorded(1)], vec![stored(1)]) }, "mint 2 Forced []");
+    let horizon = |seconds| Renewal { horizon: Duration::from_secs(seconds), ..Renewal::default() };
+    check(Case { renewal: horizon(1000), ..case(vec![recorded(1)], vec![stored(1)]) }, "publish 1 from 0");
+    check(Case { renewal: horizon(1800), ..case(vec![recorded(1)], vec![stored(1)]) }, "mint 2 Due []");
+}
+
+#[test]
+fn what_no_longer_works_is_replaced() {
+    let with = |distrust| Case { distrust: Some(distrust), ..case(vec![recorded(1)], vec![stored(1)]) };
+    check(with(Distrust::Refused), "mint 2 Refused []");
+    check(with(Distrust::WrongSubject), "mint 2 WrongSubject []");
+}
+
+#[test]
+fn a_renewal_is_left_to_a_run_that_is_at_it() {
+    let due = || Case { now: HOUR / 2, ..case(vec![recorded(1)], vec![stored(1)]) };
+    let claim = |at| Generation { claimed_at: Timestamp::from_second(at).unwrap(), ..generation(2, "other") };
+    let in_flight = Case { generations: vec![recorded(1), claim(HOUR / 2 - 10)], next: 3, ..due() };
+    check(in_flight, "keep 1, 2 is in flight");
+    let abandoned = Case { generations: vec![recorded(1), claim(HOUR / 2 - 400)], next: 3, ..due() };
+    check(abandoned, "mint 3 Due [2]");
+    // What is dead cannot wait for another run that may have died.
+    let dead = Case { generations: vec![recorded(1), claim(HOUR / 2 - 10)], next: 3, absent: vec![1], ..due() };
+    check(dead, "mint 3 Revoked [1]");
+}
+
+#[test]
+fn a_recreated_service_account_is_told_from_a_revocation() {
+    let mut other = stored(4).unwrap();
+    other.claims.service_account_uid = Some("earlier".to_owned());
+    check(case(vec![], vec![Some(other)]), "mint 5 AccountRecreated []");
+}
+
 #[test]
 fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
     let at = |life: i64, policy: &TokenPolicy, seed: &str| {
@@ -191,9 +303,11 @@ fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
         let due = at(HOUR, &policy(), seed);
         assert!((1710..=1800).contains(&due), "{due}");
         assert_eq!(due, at(HOUR, &policy(), seed));
-        // Where life is not longer than the overlap, half of it counts.
+        // Where the overlap is more than half of life, that half counts.
         let short = at(600, &policy(), seed);
         assert!((285..=300).contains(&short), "{short}");
+        let long = at(1000, &policy(), seed);
+        assert!((475..=500).contains(&long), "{long}");
     }
     assert_ne!(at(HOUR, &policy(), "a"), at(HOUR, &policy(), "b"));
 }

@@ -1,0 +1,69 @@
+//! Deleting anchors, which kills the tokens that are bound to them.
+
+use serde_json::json;
+
+use super::api::{Api, Request};
+use crate::failure::StepFailure;
+use crate::names::{HOLDER_LABEL, Holder, InventoryName, PROFILE_LABEL, ProfileName};
+use crate::object::ObjectRef;
+use crate::observed::{ObservedObject, Ownership};
+
+/// Whose anchors may be deleted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnchorOwner<'a> {
+    /// The uid of the ServiceAccount.
+    pub(super) account_uid: &'a str,
+    /// The inventory.
+    pub(super) inventory: &'a InventoryName,
+    /// The profile.
+    pub(super) profile: &'a ProfileName,
+    /// The holder.
+    pub(super) holder: &'a Holder,
+}
+
+/// Deletes an anchor, if it really is one of this chain's; one that is gone already is as wanted.
+///
+/// The index is an annotation that others may be able to write, so nothing is deleted on its word:
+/// the caller computes the name, and the object must belong to the ServiceAccount and carry our marks.
+/// What does not belong to it is left alone: no token of ours is bound to it.
+///
+/// # Errors
+///
+/// If it cannot be read or deleted, or lost its marks: then its tokens live on.
+pub(super) async fn delete_ours(api: &Api, anchor: &ObjectRef, owner: AnchorOwner<'_>) -> Result<(), StepFailure> {
+    let existing = match api.send(&Request::get(anchor.path()).metadata_only()).await {
+        Ok(answer) => answer.value,
+        Err(failure) if failure.is_not_found() => return Ok(()),
+        Err(failure) => return Err(failure.into()),
+    };
+    let observed = ObservedObject::from_json(&existing);
+    let has = |label: &str, value: &str| observed.labels.get(label).is_some_and(|actual| actual == value);
+    let owners = existing["metadata"]["ownerReferences"].as_array();
+    let is_owned = owners.into_iter().flatten().any(|reference| reference["uid"] == owner.account_uid);
+    if !is_owned {
+        return Ok(());
+    }
+    let is_marked = observed.ownership(owner.inventory) == Ownership::Ours
+        && has(PROFILE_LABEL, owner.profile.as_str())
+        && has(HOLDER_LABEL, owner.holder.as_str());
+    if !is_marked {
+        let (namespace, name) = (anchor.namespace.as_deref().unwrap_or_default(), &anchor.name);
+        return Err(StepFailure::new(format!("{anchor} is an anchor whose labels were changed, so it is not deleted"))
+            .hint(format!("its tokens live on; `kubectl delete secret -n {namespace} {name}` revokes them")));
+    }
+    delete(api, anchor, &observed.uid).await
+}
+
+/// Deletes the anchor with this uid; one that is gone already is as wanted.
+///
+/// # Errors
+///
+/// If it cannot be deleted, or another object took its place.
+pub(super) async fn delete(api: &Api, anchor: &ObjectRef, uid: &str) -> Result<(), StepFailure> {
+    let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid } });
+    match api.send(&Request::delete(anchor.path(), options)).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_not_found() => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}

@@ -1,0 +1,248 @@
+//! `kubemint refresh`: renews what is due, and ends superseded generations after their overlap.
+//!
+//! It is a plan that is run, like `apply`'s, with another policy: only credentials change, and each
+//! stands for itself. Renewal uses the admin access, never the credential that expires.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::carry_out::{break_lock, carry_out, conclude, tasks};
+use super::fleet::{FleetPolicy, block_on, interruptions};
+use super::plan::{exit_code, print, print_failures};
+use super::{CommandContext, Fleet, PlannedFleet, printed};
+use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
+use crate::credential::{Reissue, Renewal};
+use crate::error::Error;
+use crate::executor::Cancellation;
+use crate::executor::observe::Trial;
+use crate::exit_code::ExitCode;
+use crate::names::ClusterName;
+use crate::outcome::{Applied, Planned};
+use crate::plan::{Adoption, NoteKind, Scope, Suspension};
+use crate::report::{Action, ClusterReport, Command, CredentialSummary, Report, ReportHead, notes_text, refresh_line};
+
+/// Refreshes the selected grants once.
+pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
+    let cancellation = Cancellation::default();
+    let pass = block_on(async {
+        tokio::select! {
+            pass = until_done(context, args, &cancellation) => pass,
+            () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
+        }
+    })??;
+    show(context, args, &pass.report)?;
+    let code = exit_code(&pass.report.summary, &cancellation);
+    Ok(if code == ExitCode::Done && args.check && has_findings(&pass.report) { ExitCode::Pending } else { code })
+}
+
+/// What came of going through the fleet once.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// The result.
+    pub(super) report: Report,
+    /// When each cluster wants to be looked at again, by this machine's clock.
+    pub(super) wake: HashMap<ClusterName, Timestamp>,
+}
+
+/// Goes through the fleet, again after the overlap if that is wanted.
+async fn until_done(
+    context: &CommandContext<'_>,
+    args: &RefreshArgs,
+    cancellation: &Cancellation,
+) -> Result<Pass, Error> {
+    let mut pass = refresh(context, args, &args.selection, cancellation).await?;
+    // What was renewed is not renewed again.
+    let rest = RefreshArgs { force: false, next_run: None, ..args.clone() };
+    while args.wait_overlap && !cancellation.no_new.is_cancelled() {
+        // What was superseded a moment ago is known to a plan only when it is read again.
+        let (_, planned) = look(context, &rest, &args.selection, cancellation).await?;
+        let Some(retire_at) = latest_retirement(&planned) else { break };
+        // The cluster's clock decides, in whole seconds.
+        let wait = Duration::try_from(retire_at.duration_since(context.environment.clock.now())).unwrap_or_default();
+        let wait = wait + Duration::from_secs(1);
+        context.printer.remark(&format!("superseded credentials end in {}\n", crate::wording::compact(wait)));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancellation.no_new.cancelled() => break,
+        }
+        let after = refresh(context, &rest, &args.selection, cancellation).await?;
+        pass = merged(pass, after);
+    }
+    Ok(pass)
+}
+
+/// Returns the later pass, with what the earlier one renewed counted as renewed.
+fn merged(first: Pass, mut later: Pass) -> Pass {
+    if let (Some(before), Some(now)) = (&first.report.credentials, &mut later.report.credentials) {
+        let renewed = before.renewed.min(now.current);
+        now.current -= renewed;
+        now.renewed += renewed;
+    }
+    later
+}
+
+/// Goes through the selected clusters once.
+///
+/// # Errors
+///
+/// If the inventory or an output cannot be used; what happened to single clusters is in the report.
+pub(super) async fn refresh(
+    context: &CommandContext<'_>,
+    args: &RefreshArgs,
+    selection: &SelectionArgs,
+    cancellation: &Cancellation,
+) -> Result<Pass, Error> {
+    let break_lock = break_lock(args.break_lock);
+    let (fleet, mut planned) = look(context, args, selection, cancellation).await?;
+    if !args.check {
+        fleet.block_unwritable(&mut planned, break_lock);
+    }
+    let reports = fleet.reports(&planned);
+    let tasks = if args.check { vec![] } else { tasks(&fleet, &planned) };
+    let applied = if tasks.is_empty() {
+        HashMap::new()
+    } else {
+        carry_out(context, &fleet, tasks, break_lock, cancellation).await
+    };
+    let reports = if args.check { reports } else { conclude(&fleet, &planned, reports, &applied) };
+    let head = ReportHead {
+        command: Command::Refresh,
+        started: context.environment.clock.began(),
+        run: (!args.check).then(|| context.environment.run.clone()),
+        holder: fleet.holder().clone(),
+    };
+    let wake = wake_times(&planned, &reports);
+    let credentials = summarise(&fleet, &reports, &applied, wake.values().min().copied());
+    let mut report = Report::new(head, &fleet.inventory, reports);
+    report.credentials = Some(credentials);
+    Ok(Pass { report, wake })
+}
+
+/// Loads the inventory and plans what is due.
+async fn look(
+    context: &CommandContext<'_>,
+    args: &RefreshArgs,
+    selection: &SelectionArgs,
+    cancellation: &Cancellation,
+) -> Result<(Fleet, PlannedFleet), Error> {
+    let fleet = Fleet::load(context, selection, &policy(args))?;
+    let planned = fleet.plan(context, cancellation).await;
+    Ok((fleet, planned))
+}
+
+fn policy(args: &RefreshArgs) -> FleetPolicy {
+    FleetPolicy {
+        holder: args.holder.clone(),
+        adoption: Adoption::default(),
+        reissue: if args.reissue { Reissue::Allowed } else { Reissue::Refused },
+        renewal: Renewal { forced: args.force, horizon: args.next_run.unwrap_or_default() },
+        scope: if args.with_access { Scope::Access } else { Scope::Credentials },
+        suspension: if args.resume { Suspension::Lift } else { Suspension::Keep },
+        trial: Trial::Use,
+    }
+}
+
+/// Returns when each cluster wants to be looked at again: when something is due or can be retired.
+fn wake_times(planned: &PlannedFleet, reports: &[ClusterReport]) -> HashMap<ClusterName, Timestamp> {
+    let mut wake = HashMap::new();
+    for ((name, planned), report) in planned.clusters.iter().zip(reports) {
+        let Planned::Plan(plan) = planned else { continue };
+        let due = report.credentials.iter().filter_map(|credential| credential.due);
+        let retire = plan.kept.iter().filter_map(|kept| kept.retire_at);
+        if let Some(first) = due.chain(retire).min() {
+            wake.insert(name.clone(), by_this_clock(first, plan.clock_ahead));
+        }
+    }
+    wake
+}
+
+fn latest_retirement(planned: &PlannedFleet) -> Option<Timestamp> {
+    let plans = planned.clusters.iter().filter_map(|(_, planned)| match planned {
+        Planned::Plan(plan) => Some(plan),
+        Planned::Failed { .. } | Planned::NotStarted => None,
+    });
+    plans.filter_map(|plan| latest_of(plan).map(|at| by_this_clock(at, plan.clock_ahead))).max()
+}
+
+fn latest_of(plan: &crate::plan::ClusterPlan) -> Option<Timestamp> {
+    plan.kept.iter().filter_map(|kept| kept.retire_at).max()
+}
+
+/// Turns a time by a cluster's clock into one by this machine's.
+fn by_this_clock(time: Timestamp, ahead: i64) -> Timestamp {
+    time.checked_sub(SignedDuration::from_secs(ahead)).unwrap_or(time)
+}
+
+/// Counts the credentials by what came of them.
+fn summarise(
+    fleet: &Fleet,
+    reports: &[ClusterReport],
+    applied: &HashMap<ClusterName, Applied>,
+    next_due: Option<Timestamp>,
+) -> CredentialSummary {
+    let mut summary = CredentialSummary { next_due, ..CredentialSummary::default() };
+    for ((_, grants), report) in fleet.selected.iter().zip(reports) {
+        let all = grants.iter().filter(|grant| !fleet.paths[**grant].is_empty()).count();
+        let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
+        let left_to_others = applied.get(&report.name).map_or(0, |applied| applied.overtaken.len());
+        let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count();
+        let is_due = |change: &&crate::report::Change| change.action == Action::Mint && change.done.is_none();
+        let due = report.changes.iter().filter(is_due).count();
+        // A living credential that still has to reach an output is current all the same.
+        let is_written = |change: &&crate::report::Change| change.action == Action::Write && change.done.is_none();
+        let written = report.changes.iter().filter(is_written).count();
+        let current = report.credentials.len() - renewed + left_to_others + written;
+        summary.current += current;
+        summary.renewed += renewed;
+        summary.due += due;
+        summary.suspended += suspended;
+        summary.failed += all.saturating_sub(current + renewed + due + suspended);
+    }
+    summary
+}
+
+/// Whether `--check` has something to say: something to do, or credentials that do not last until
+/// the next run.
+fn has_findings(report: &Report) -> bool {
+    let is_short = |cluster: &ClusterReport| cluster.notes.iter().any(|note| note.kind == NoteKind::ShortLife);
+    report.summary.pending > 0 || report.clusters.iter().any(is_short)
+}
+
+fn show(context: &CommandContext<'_>, args: &RefreshArgs, report: &Report) -> Result<(), Error> {
+    let arguments = repeated(context, args);
+    match args.output {
+        OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments),
+        OutputFormat::Text => {
+            if args.check && report.summary.pending > 0 {
+                printed(context.printer.data(&crate::report::plan_text(report)))?;
+            } else {
+                context.printer.remark(&notes_text(report));
+            }
+            print_failures(context, report, &arguments);
+            let credentials = report.credentials.unwrap_or_default();
+            let line = refresh_line(&credentials, context.environment.clock.now());
+            printed(context.printer.data(&format!("{line}\n")))
+        }
+    }
+}
+
+/// Returns what the command was given beside the selection of clusters, to repeat it.
+fn repeated(context: &CommandContext<'_>, args: &RefreshArgs) -> Vec<String> {
+    let mut arguments = vec![];
+    let inventory = context.global.inventory.display().to_string();
+    if inventory != "clusters.toml" {
+        arguments.push(format!("-f {inventory}"));
+    }
+    arguments.extend(args.selection.profile.iter().map(|profile| format!("--profile {profile}")));
+    arguments.extend(args.holder.iter().map(|holder| format!("--holder {holder}")));
+    let flags = [
+        (args.force, "--force"),
+        (args.with_access, "--with-access"),
+        (args.resume, "--resume"),
+        (args.reissue, "--reissue"),
+    ];
+    arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
+    arguments
+}

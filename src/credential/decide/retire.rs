@@ -1,0 +1,43 @@
+//! Which superseded generations can go, and when.
+//!
+//! An older generation goes only when *all* outputs have held the current one for the overlap: until
+//! then somebody may still be reading the older one. Pure: no I/O, no clock.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{DecisionInput, Generation, LEEWAY, holders_of, is_anchored};
+
+/// The living generations that are older than the current one.
+#[derive(Debug, Default)]
+pub(super) struct Superseded {
+    /// Those that can go.
+    pub(super) ripe: Vec<u64>,
+    /// Those that cannot go yet.
+    pub(super) green: Vec<u64>,
+    /// When the others can go, if nothing but time is missing.
+    pub(super) ripe_at: Option<Timestamp>,
+}
+
+/// Finds the living generations that `current` supersedes; `holding` outputs hold it.
+pub(super) fn superseded(
+    input: &DecisionInput<'_>,
+    current: &Generation,
+    holding: usize,
+    overlap: SignedDuration,
+) -> Superseded {
+    let is_alive = |generation: &&Generation| {
+        let is_published = generation.is_recorded() || !holders_of(input, generation).is_empty();
+        let is_expired = generation.expires.is_some_and(|expires| input.now.duration_since(expires) > LEEWAY);
+        generation.n < current.n && is_published && !is_expired && is_anchored(input, generation)
+    };
+    let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
+    let living: Vec<u64> = generations.iter().filter(is_alive).map(|generation| generation.n).collect();
+    // An index without the time of publication is an older kubemint's; the token was issued before it.
+    let since = current.published.or(current.issued).filter(|_| current.is_recorded());
+    let ripe_at = since.filter(|_| holding == input.outputs.len()).and_then(|since| since.checked_add(overlap).ok());
+    match ripe_at {
+        _ if living.is_empty() => Superseded::default(),
+        Some(ripe_at) if ripe_at <= input.now => Superseded { ripe: living, ..Superseded::default() },
+        ripe_at => Superseded { green: living, ripe_at, ..Superseded::default() },
+    }
+}
