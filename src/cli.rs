@@ -93,6 +93,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Renew the credentials that are due, and end superseded ones after their overlap
     Refresh(RefreshArgs),
+    /// Kill credentials, or remove the access of grants altogether
+    Revoke(RevokeArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
     Merge(MergeArgs),
     /// Print the JSON Schema of the inventory
@@ -212,6 +214,48 @@ pub struct RefreshArgs {
     /// Write nothing, and exit with 4 if anything is due
     #[arg(long)]
     pub check: bool,
+    /// How the result is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
+    /// Break a kubeconfig's lock that nobody released in time
+    #[arg(long)]
+    pub break_lock: bool,
+}
+
+/// Arguments of `revoke`
+#[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
+pub struct RevokeArgs {
+    /// Which grants
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Whose credentials, instead of those of the inventory's `holder`
+    #[arg(long, value_name = "NAME")]
+    pub holder: Option<String>,
+    /// Only this generation of the holder
+    #[arg(long, value_name = "N", conflicts_with_all = ["superseded", "all", "hard", "access"])]
+    pub generation: Option<u64>,
+    /// Only what a newer generation of the holder supersedes; nothing is suspended
+    #[arg(long, conflicts_with_all = ["all", "hard", "access"])]
+    pub superseded: bool,
+    /// The credentials of every holder
+    #[arg(long, conflicts_with = "holder")]
+    pub all: bool,
+    /// Make the `ServiceAccount` anew: every token for it dies, also those that a holder made for itself
+    #[arg(long, conflicts_with = "access")]
+    pub hard: bool,
+    /// Remove the `ServiceAccount`, its RBAC and the entries in the outputs too
+    #[arg(long)]
+    pub access: bool,
+    /// Leave the entries in the outputs
+    #[arg(long, requires = "access")]
+    pub keep_files: bool,
+    /// Wait until the API servers refuse the tokens that the outputs hold, which takes about 10 s
+    #[arg(long)]
+    pub wait: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
     /// How the result is written
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: OutputFormat,

@@ -59,8 +59,9 @@ pub struct Delete {
     pub object: ObjectRef,
     /// Its uid.
     pub uid: String,
-    /// Its resourceVersion: whoever changed it meanwhile may have taken it over.
-    pub resource_version: String,
+    /// Its resourceVersion: whoever changed it meanwhile may have taken it over. Without it, the uid
+    /// alone decides.
+    pub resource_version: Option<String>,
     /// What it said, as the lines of a diff.
     pub removed: Vec<String>,
 }

@@ -13,9 +13,9 @@ use super::api::{Api, Request};
 use crate::credential::Index;
 use crate::desired::{desired_objects, needed_namespaces, service_account};
 use crate::failure::ApiFailure;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Rule};
 use crate::names::{Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL};
-use crate::object::{Kind, ObjectRef};
+use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
 
 /// Objects on one page of a list: kubectl's own choice.
@@ -76,6 +76,46 @@ pub async fn observe(
         }
     }
     Ok(observed)
+}
+
+/// Reads only the ServiceAccounts of the given grants, and the cluster's time.
+///
+/// # Errors
+///
+/// The first request that failed.
+pub async fn observe_accounts(
+    api: &Api,
+    inventory: &Inventory,
+    grants: &[usize],
+    now: Timestamp,
+) -> Result<ObservedCluster, ApiFailure> {
+    let mut observed = ObservedCluster::default();
+    for index in grants {
+        let account = service_account(&inventory.grants[*index]);
+        match api.send(&Request::get(account.path())).await {
+            Ok(answer) => {
+                observed.clock_ahead = answer.date.map_or(0, |date| date.duration_since(now).as_secs());
+                observed.objects.insert(account, ObservedObject::from_json(&answer.value));
+            }
+            Err(failure) if failure.is_not_found() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(observed)
+}
+
+/// Reads the rules of a role that is not ours; nothing if it does not exist or may not be read.
+///
+/// # Errors
+///
+/// If there is no answer.
+pub async fn role_rules(api: &Api, namespace: Option<&str>, role: &RoleRef) -> Result<Option<Vec<Rule>>, ApiFailure> {
+    let object = ObjectRef { kind: role.kind, namespace: namespace.map(str::to_owned), name: role.name.clone() };
+    match api.send(&Request::get(object.path())).await {
+        Ok(answer) => Ok(Some(ObservedObject::from_json(&answer.value).rules)),
+        Err(failure) if failure.is_not_found() || failure.is_forbidden() => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 async fn get(api: &Api, request: Request) -> Result<Option<Value>, ApiFailure> {

@@ -35,11 +35,14 @@ pub(super) fn update_request(update: &Update) -> Request {
 
 /// Returns the request that deletes the object that the plan saw, and no successor of it.
 pub(super) fn delete_request(delete: &Delete) -> Request {
-    let options = json!({
+    let mut options = json!({
         "apiVersion": "v1", "kind": "DeleteOptions",
         "propagationPolicy": "Background",
-        "preconditions": { "uid": delete.uid, "resourceVersion": delete.resource_version },
+        "preconditions": { "uid": delete.uid },
     });
+    if let Some(version) = &delete.resource_version {
+        options["preconditions"]["resourceVersion"] = version.as_str().into();
+    }
     Request::delete(delete.object.path(), options)
 }
 

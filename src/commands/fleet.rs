@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::outputs::Outputs;
+use super::outputs::{Damaged, Outputs};
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
 use crate::cluster::AdminSources;
@@ -36,6 +36,7 @@ pub struct FleetPolicy {
     pub(super) scope: Scope,
     pub(super) suspension: Suspension,
     pub(super) trial: Trial,
+    pub(super) damaged: Damaged,
 }
 
 /// What `plan` and `apply` may do.
@@ -49,6 +50,7 @@ impl From<&PolicyArgs> for FleetPolicy {
             scope: Scope::Access,
             suspension: Suspension::Lift,
             trial: Trial::Skip,
+            damaged: Damaged::Refuse,
         }
     }
 }
@@ -64,6 +66,7 @@ impl FleetPolicy {
             scope: Scope::Credentials,
             suspension: Suspension::Keep,
             trial: Trial::Skip,
+            damaged: Damaged::Skip,
         }
     }
 }
@@ -101,7 +104,10 @@ impl Fleet {
         let holder = inventory.holder.clone();
         let selected = selection::select(&inventory, selection)?;
         let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
-        let outputs = Outputs::read(&inventory, &layout, &holder, &|grant| grants.contains(&grant))?;
+        let outputs = Outputs::read(&inventory, &layout, &holder, &|grant| grants.contains(&grant), policy.damaged)?;
+        for warning in &outputs.warnings {
+            context.printer.problem(&format!("warning: {warning}\n"));
+        }
         let paths = outputs.paths(inventory.grants.len());
         let accesses = grants.iter().map(|grant| &inventory.grants[*grant].cluster.admin);
         let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));

@@ -12,6 +12,7 @@ mod merge;
 mod outputs;
 mod plan;
 mod refresh;
+mod revoke;
 mod selection;
 mod validate;
 
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Plan(args) => plan::run(context, args),
         Command::Apply(args) => apply::run(context, args),
         Command::Refresh(args) => refresh::run(context, args),
+        Command::Revoke(args) => revoke::run(context, args),
         Command::Init(args) => init::run(context, args),
         Command::Merge(args) => merge::run(context, args),
         Command::Schema => generate::schema(context),

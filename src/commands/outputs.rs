@@ -11,11 +11,12 @@ use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::inventory::Inventory;
 use crate::kubeconfig::edit::check_editable;
-use crate::kubeconfig::{Document, EntryNames, EntryState, FileOrder, Mark};
+use crate::kubeconfig::{Document, EntryNames, EntryState, FileOrder, Mark, remove};
 use crate::layout::Layout;
-use crate::names::Holder;
+use crate::names::{ClusterName, Holder, ProfileName};
 use crate::plan::OutputSlot;
 use crate::report::GrantPaths;
+use crate::secret::SecretToken;
 use crate::store::{self, BreakLock};
 
 /// What the output files hold for each grant.
@@ -25,6 +26,17 @@ pub(super) struct Outputs {
     pub(super) targets: Vec<TargetFile>,
     /// The places of each grant, by the grant's index in the inventory.
     slots: BTreeMap<usize, Vec<(PublicationSlot, EntryState)>>,
+    /// The files that were skipped, and why.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What happens if a file cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Damaged {
+    /// The run ends before anything is contacted: a credential could not be delivered.
+    Refuse,
+    /// It counts as empty: nothing is delivered.
+    Skip,
 }
 
 impl Outputs {
@@ -39,7 +51,9 @@ impl Outputs {
         layout: &Layout,
         holder: &Holder,
         is_selected: &dyn Fn(usize) -> bool,
+        damaged: Damaged,
     ) -> Result<Self, Error> {
+        let mut warnings = vec![];
         let mut targets = vec![];
         let mut slots: BTreeMap<usize, Vec<(PublicationSlot, EntryState)>> = BTreeMap::new();
         let mut collisions = vec![];
@@ -53,7 +67,15 @@ impl Outputs {
             };
             let all_names: Vec<EntryNames> = output.entries.iter().map(names).collect();
             let is_used = output.entries.iter().any(|entry| is_selected(entry.grant));
-            let document = if is_used { Some(read_document(&output.path)?) } else { None };
+            let document = match is_used.then(|| read_document(&output.path)) {
+                None => None,
+                Some(Ok(document)) => Some(document),
+                Some(Err(error)) if damaged == Damaged::Skip => {
+                    warnings.push(format!("{}: {}", error.message, error.causes.join(": ")));
+                    None
+                }
+                Some(Err(error)) => return Err(error),
+            };
             targets.push(TargetFile {
                 path: output.path.clone(),
                 order: Arc::new(FileOrder::new(&all_names)),
@@ -92,8 +114,8 @@ impl Outputs {
                     .push((PublicationSlot { grant: entry.grant, file, names }, state));
             }
         }
-        if collisions.is_empty() {
-            return Ok(Self { targets, slots });
+        if collisions.is_empty() || damaged == Damaged::Skip {
+            return Ok(Self { targets, slots, warnings });
         }
         let count = crate::wording::count(collisions.len(), "output entry").replace("entrys", "entries");
         let mut error = Error::new(ExitCode::Blocked, format!("{count} would overwrite what is not kubemint's"))
@@ -148,6 +170,51 @@ impl Outputs {
     /// Returns the places of some grants, for publication.
     pub(super) fn publication_slots(&self, grants: impl Iterator<Item = usize>) -> Vec<PublicationSlot> {
         grants.filter_map(|grant| self.slots.get(&grant)).flatten().map(|(slot, _)| slot.clone()).collect()
+    }
+
+    /// Returns the tokens of a grant, by generation, each once.
+    pub(super) fn tokens(&self, grant: usize) -> Vec<(u64, SecretToken)> {
+        let mut tokens: Vec<(u64, SecretToken)> = vec![];
+        for (_, state) in self.slots.get(&grant).into_iter().flatten() {
+            let EntryState::Ours(held) = state else { continue };
+            let Some((stored, _)) = &held.credential else { continue };
+            if !tokens.iter().any(|(_, known)| known.is_same_as(&stored.token)) {
+                tokens.push((stored.generation, stored.token.clone()));
+            }
+        }
+        tokens
+    }
+
+    /// Removes the entries of grants from their files; returns the grants that could not be removed.
+    pub(super) fn remove_entries(
+        &self,
+        grants: impl Iterator<Item = usize>,
+        inventory: &Inventory,
+        break_lock: BreakLock,
+    ) -> Vec<(usize, StepFailure)> {
+        let mut by_file: BTreeMap<usize, Vec<(usize, (EntryNames, ClusterName, ProfileName))>> = BTreeMap::new();
+        for grant in grants {
+            let entry = &inventory.grants[grant];
+            for (slot, _) in self.slots.get(&grant).into_iter().flatten() {
+                let whose = (slot.names.clone(), entry.cluster.name.clone(), entry.profile.name.clone());
+                by_file.entry(slot.file).or_default().push((grant, whose));
+            }
+        }
+        let mut failures = vec![];
+        for (file, entries) in by_file {
+            let path = &self.targets[file].path;
+            if !path.exists() {
+                continue;
+            }
+            let (grants, entries): (Vec<usize>, Vec<_>) = entries.into_iter().unzip();
+            let removed =
+                store::update(path, break_lock, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
+            if let Err(error) = removed {
+                let failure = describe(&error);
+                failures.extend(grants.into_iter().map(|grant| (grant, failure.clone())));
+            }
+        }
+        failures
     }
 
     /// Returns the paths of the files of every grant, for reports.

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::carry_out::{break_lock, carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, interruptions};
+use super::outputs::Damaged;
 use super::plan::{exit_code, print, print_failures};
 use super::{CommandContext, Fleet, PlannedFleet, printed};
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
@@ -141,6 +142,7 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         scope: if args.with_access { Scope::Access } else { Scope::Credentials },
         suspension: if args.resume { Suspension::Lift } else { Suspension::Keep },
         trial: Trial::Use,
+        damaged: Damaged::Refuse,
     }
 }
 

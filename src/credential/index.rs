@@ -45,6 +45,9 @@ pub struct HolderIndex {
     /// Whether a revocation suspended issuing for this holder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
+    /// Whether there is a standing anchor for exec plugins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exec: bool,
     /// What a newer version added.
     #[serde(flatten)]
     pub other: Map<String, Value>,

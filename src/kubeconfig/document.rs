@@ -11,10 +11,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::digest::Digest;
+use super::edit::List;
 use super::endpoint::HeldEndpoint;
 use super::entry::{EntryNames, Mark, OurEntries};
 use crate::credential::{Claims, Credential, CredentialFacts, LARGEST_GENERATION, StoredCredential};
-use crate::names::{EXTENSION, InventoryName};
+use crate::names::{ClusterName, EXTENSION, InventoryName, ProfileName};
 use crate::secret::SecretToken;
 
 /// A kubeconfig that was read.
@@ -165,6 +166,27 @@ impl Document {
     pub fn entries_of_others(&self, inventory: &InventoryName) -> usize {
         let lists = [&self.clusters, &self.users, &self.contexts];
         lists.iter().flat_map(|list| list.values()).filter(|entry| !entry.belongs_to(inventory)).count()
+    }
+
+    /// Returns the entries under the names of one grant that are that grant's, whoever holds them.
+    pub fn entries_of<'a>(
+        &self,
+        names: &'a EntryNames,
+        inventory: &InventoryName,
+        cluster: &ClusterName,
+        profile: &ProfileName,
+    ) -> Vec<(List, &'a str)> {
+        let entries = [
+            (List::Clusters, &names.cluster, self.clusters.get(&names.cluster)),
+            (List::Users, &names.user, self.users.get(&names.user)),
+            (List::Contexts, &names.context, self.contexts.get(&names.context)),
+        ];
+        let is_theirs = |entry: &Entry| {
+            let says = |key: &str, value: &str| entry.extension.as_ref().is_some_and(|says| says[key] == value);
+            entry.belongs_to(inventory) && says("cluster", cluster.as_str()) && says("profile", profile.as_str())
+        };
+        let theirs = entries.into_iter().filter(|(_, _, entry)| entry.is_some_and(is_theirs));
+        theirs.map(|(list, name, _)| (list, name.as_str())).collect()
     }
 
     /// Returns what the file holds under the names of one grant.

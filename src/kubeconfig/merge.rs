@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::edit::{Edit, EditError, List, Ranking, edit};
+use super::edit::{Edit, EditError, List, Ranking, Unranked, edit};
 use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OurEntries};
 use crate::credential::{Credential, Reissue};
+use crate::names::{ClusterName, InventoryName, ProfileName};
 
 /// A credential on its way into a file.
 #[derive(Debug, Clone)]
@@ -157,6 +158,35 @@ pub fn merge(
     }
     let content = if edits.is_empty() { bytes.to_vec() } else { edit(bytes, &edits, order)? };
     Ok(Merged { content, refused })
+}
+
+/// Removes the entries of some grants from a file; what is another grant's or not ours stays.
+///
+/// A current context that goes leaves none current.
+///
+/// # Errors
+///
+/// If the file cannot be read or edited.
+pub fn remove(
+    before: &[u8],
+    inventory: &InventoryName,
+    grants: &[(EntryNames, ClusterName, ProfileName)],
+) -> Result<Vec<u8>, MergeError> {
+    let text = std::str::from_utf8(before).map_err(|_| MergeError::NotText)?;
+    let document = Document::parse(text)?;
+    let mut edits = vec![];
+    for (names, cluster, profile) in grants {
+        for (list, name) in document.entries_of(names, inventory, cluster, profile) {
+            if list == List::Contexts && document.current_context() == Some(name) {
+                edits.push(Edit::CurrentContext(String::new()));
+            }
+            edits.push(Edit::Remove { list, name: name.to_owned() });
+        }
+    }
+    if edits.is_empty() {
+        return Ok(before.to_vec());
+    }
+    Ok(edit(before, &edits, &Unranked)?)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};
 pub(crate) use endpoint::without_user;
 pub use endpoint::{Endpoint, HeldEndpoint};
 pub use entry::{EntryNames, Mark, OurEntries};
-pub use merge::{FileOrder, Incoming, MergeError, Merged, merge};
+pub use merge::{FileOrder, Incoming, MergeError, Merged, merge, remove};
 
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without
 /// quoting it in errors, because neighbouring lines hold tokens.

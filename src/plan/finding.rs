@@ -48,6 +48,8 @@ pub enum BlockerKind {
     CredentialHeldElsewhere,
     /// The ServiceAccount does not exist, or is not ours.
     NotProvisioned,
+    /// The generation that should be revoked does not exist.
+    NoSuchGeneration,
     /// A file that a credential goes to cannot be written.
     OutputUnusable,
 }

@@ -8,6 +8,7 @@ mod credentials;
 mod finding;
 mod objects;
 mod preflight;
+mod revoke;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::step::Step;
 pub(crate) use credentials::shortened_lifetime;
 pub use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub use preflight::{Probe, ProbeResult, assess, mint_probes};
+pub use revoke::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, existing_roles, plan_revocation};
 
 /// What the user allows.
 #[derive(Debug, Clone)]

@@ -246,7 +246,7 @@ fn delete(object: &ObjectRef, observed: &ObservedObject, removed: Vec<String>) -
     Step::Delete(Delete {
         object: object.clone(),
         uid: observed.uid.clone(),
-        resource_version: observed.resource_version.clone(),
+        resource_version: Some(observed.resource_version.clone()),
         removed,
     })
 }
@@ -284,7 +284,7 @@ fn grants_of_cluster<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a Gran
     before.iter().rev().take_while(is_here).chain(after.iter().take_while(is_here))
 }
 
-fn describe(observed: &ObservedObject) -> Vec<String> {
+pub(super) fn describe(observed: &ObservedObject) -> Vec<String> {
     match &observed.role {
         Some(role) => {
             let subjects = observed.subjects.iter().map(|subject| format!("{role} for {subject}"));

@@ -212,7 +212,7 @@ pub(crate) fn a_refresh_reports_drift_and_leaves_it(cluster: &TestCluster) {
 /// A token policy that changed is a reason to renew.
 pub(crate) fn a_new_token_policy_is_renewed(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
-    machine.inventory("policy", &profile("15m"));
+    machine.inventory("life-policy", &profile("15m"));
     machine.expect(0, &["apply", "--yes"]);
     let text = machine.read("clusters.toml").replace("ttl = \"1h\"", "ttl = \"2h\"");
     machine.write("clusters.toml", &text);

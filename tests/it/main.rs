@@ -16,6 +16,7 @@ mod merging;
 mod parity;
 mod readme;
 mod real;
+mod revoking;
 mod scenarios;
 mod simulated;
 mod support;

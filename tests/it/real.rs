@@ -47,18 +47,25 @@ macro_rules! on_real {
 
 scenarios::every_scenario!(on_real);
 
-macro_rules! life_on_real {
+macro_rules! lives_on_real {
     ($($scenario:ident),* $(,)?) => {$(
         #[test]
         fn $scenario() {
             if let Some(cluster) = shared(0) {
-                crate::life::$scenario(&cluster);
+                lives::$scenario(&cluster);
             }
         }
     )*};
 }
 
-crate::life::every_life!(life_on_real);
+crate::life::every_life!(lives_on_real);
+crate::revoking::every_revocation!(lives_on_real);
+
+/// All scenarios of the life of a credential.
+mod lives {
+    pub(super) use crate::life::*;
+    pub(super) use crate::revoking::*;
+}
 
 #[test]
 fn a_shortened_lifetime_is_noticed() {

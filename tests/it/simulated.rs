@@ -21,16 +21,23 @@ macro_rules! on_simulated {
 
 scenarios::every_scenario!(on_simulated);
 
-macro_rules! life_on_simulated {
+macro_rules! lives_on_simulated {
     ($($scenario:ident),* $(,)?) => {$(
         #[test]
         fn $scenario() {
-            crate::life::$scenario(&fleet().cluster("sim"));
+            lives::$scenario(&fleet().cluster("sim"));
         }
     )*};
 }
 
-crate::life::every_life!(life_on_simulated);
+crate::life::every_life!(lives_on_simulated);
+crate::revoking::every_revocation!(lives_on_simulated);
+
+/// All scenarios of the life of a credential.
+mod lives {
+    pub(super) use crate::life::*;
+    pub(super) use crate::revoking::*;
+}
 
 #[test]
 fn the_right_to_write_the_index_is_checked() {

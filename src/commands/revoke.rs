@@ -1,0 +1,176 @@
+//! `kubemint revoke`: kills credentials, or removes the grants' access altogether.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::apply::ask;
+use super::carry_out::{break_lock, carry_out, conclude, tasks};
+use super::fleet::{FleetPolicy, block_on, events, interruptions};
+use super::plan::{exit_code, print, print_failures};
+use super::{CommandContext, Fleet, PlannedFleet, printed};
+use crate::cli::{OutputFormat, RevokeArgs};
+use crate::error::Error;
+use crate::executor::Cancellation;
+use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
+use crate::exit_code::ExitCode;
+use crate::names::ClusterName;
+use crate::outcome::{Applied, Planned};
+use crate::output::Phase;
+use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget};
+use crate::report::{Command, Report, ReportHead, notes_text, plan_text, summary_line};
+use crate::wording::count;
+
+/// Revokes the credentials of the selected grants.
+pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
+    if !args.yes && !context.environment.can_ask {
+        return Err(Error::usage("revoke needs a terminal to confirm on").hint("pass `--yes` where nobody can answer"));
+    }
+    let fleet = Fleet::load(context, &args.selection, &FleetPolicy::looking(args.holder.as_ref()))?;
+    let cancellation = Cancellation::default();
+    let (report, is_declined) = block_on(async {
+        tokio::select! {
+            report = plan_and_revoke(context, args, &fleet, &cancellation) => report,
+            () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
+        }
+    })??;
+    if is_declined && args.output == OutputFormat::Text {
+        context.printer.problem("nothing was revoked\n");
+        return Ok(ExitCode::Pending);
+    }
+    let arguments = repeated(context, args);
+    match args.output {
+        OutputFormat::Json => print(context, &report, OutputFormat::Json, &arguments)?,
+        OutputFormat::Text => {
+            context.printer.remark(&notes_text(&report));
+            printed(context.printer.data(&format!("{}\n", summary_line(&report))))?;
+            print_failures(context, &report, &arguments);
+        }
+    }
+    Ok(if is_declined { ExitCode::Pending } else { exit_code(&report.summary, &cancellation) })
+}
+
+async fn plan_and_revoke(
+    context: &CommandContext<'_>,
+    args: &RevokeArgs,
+    fleet: &Fleet,
+    cancellation: &Cancellation,
+) -> Result<(Report, bool), Error> {
+    let planned = plan(context, args, fleet, cancellation).await;
+    let head = ReportHead {
+        command: Command::Revoke,
+        started: context.environment.clock.began(),
+        run: Some(context.environment.run.clone()),
+        holder: fleet.holder().clone(),
+    };
+    let reports = fleet.reports(&planned);
+    let tasks = tasks(fleet, &planned);
+    let clusters = tasks.len();
+    if !args.yes && clusters > 0 {
+        printed(context.printer.data(&plan_text(&Report::new(head.clone(), &fleet.inventory, reports.clone()))))?;
+    }
+    let question = format!("Revoke this on {}? It cannot be undone.", count(clusters, "cluster"));
+    let go = clusters > 0 && !cancellation.no_new.is_cancelled();
+    let go = go && (args.yes || ask(context, &question, cancellation).await);
+    // Without an interruption, what was not started was declined.
+    let is_declined = clusters > 0 && !go && !cancellation.no_new.is_cancelled();
+    let mut applied = if go {
+        carry_out(context, fleet, tasks, break_lock(args.break_lock), cancellation).await
+    } else {
+        HashMap::new()
+    };
+    if args.access && !args.keep_files {
+        remove_entries(args, fleet, &mut applied);
+    }
+    let reports = conclude(fleet, &planned, reports, &applied);
+    Ok((Report::new(head, &fleet.inventory, reports), is_declined))
+}
+
+/// Takes the entries of grants whose access is gone out of the output files.
+fn remove_entries(args: &RevokeArgs, fleet: &Fleet, applied: &mut HashMap<ClusterName, Applied>) {
+    let is_gone = |applied: &Applied| applied.started && applied.failure.is_none();
+    let mut grants_by_cluster: BTreeMap<&str, &[usize]> = BTreeMap::new();
+    for (cluster, grants) in &fleet.selected {
+        if applied.get(cluster).is_some_and(is_gone) {
+            grants_by_cluster.insert(cluster.as_str(), grants);
+        }
+    }
+    let grants = grants_by_cluster.values().flat_map(|grants| grants.iter().copied());
+    for (grant, failure) in fleet.outputs.remove_entries(grants, &fleet.inventory, break_lock(args.break_lock)) {
+        let cluster = &fleet.inventory.grants[grant].cluster.name;
+        if let Some(applied) = applied.get_mut(cluster) {
+            let of = applied.done.len();
+            applied.failure.get_or_insert(crate::outcome::StepFailed {
+                number: of,
+                of,
+                doing: "remove the entries from the outputs".to_owned(),
+                failure,
+            });
+        }
+    }
+}
+
+async fn plan(
+    context: &CommandContext<'_>,
+    args: &RevokeArgs,
+    fleet: &Fleet,
+    cancellation: &Cancellation,
+) -> PlannedFleet {
+    let tasks = fleet.selected.iter().map(|(cluster, grants)| RevokeTask {
+        cluster: cluster.clone(),
+        grants: grants
+            .iter()
+            .map(|grant| RevokeGrant {
+                grant: *grant,
+                tokens: if args.wait { fleet.outputs.tokens(*grant) } else { vec![] },
+            })
+            .collect(),
+    });
+    let revoke_context = Arc::new(RevokeContext {
+        inventory: Arc::clone(&fleet.inventory),
+        admin: Arc::clone(&fleet.admin),
+        options: options(args, fleet),
+        clock: context.environment.clock,
+    });
+    let (events, shown) = events(context, Phase::Planning, fleet.len());
+    let tasks = tasks.collect();
+    let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
+    let (clusters, ()): (Vec<(ClusterName, Planned)>, ()) = tokio::join!(run, shown);
+    PlannedFleet { clusters }
+}
+
+fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
+    let target = match (args.generation, args.superseded, args.all) {
+        (Some(number), ..) => RevokeTarget::Generation(number),
+        (None, true, _) => RevokeTarget::Superseded,
+        (None, false, true) => RevokeTarget::Everybody,
+        (None, false, false) => RevokeTarget::Holder,
+    };
+    let depth = match (args.hard, args.access) {
+        (_, true) => RevokeDepth::Access,
+        (true, false) => RevokeDepth::Account,
+        (false, false) => RevokeDepth::Tokens,
+    };
+    RevokeOptions { holder: fleet.holder().clone(), target, depth }
+}
+
+/// Returns what the command was given beside the selection of clusters, to repeat it.
+fn repeated(context: &CommandContext<'_>, args: &RevokeArgs) -> Vec<String> {
+    let mut arguments = vec![];
+    let inventory = context.global.inventory.display().to_string();
+    if inventory != "clusters.toml" {
+        arguments.push(format!("-f {inventory}"));
+    }
+    arguments.extend(args.selection.profile.iter().map(|profile| format!("--profile {profile}")));
+    arguments.extend(args.holder.iter().map(|holder| format!("--holder {holder}")));
+    arguments.extend(args.generation.iter().map(|number| format!("--generation {number}")));
+    let flags = [
+        (args.superseded, "--superseded"),
+        (args.all, "--all"),
+        (args.hard, "--hard"),
+        (args.access, "--access"),
+        (args.keep_files, "--keep-files"),
+        (args.wait, "--wait"),
+    ];
+    arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
+    arguments
+}

@@ -1,0 +1,138 @@
+//! Plans the revocations of a run: connect, read what is needed and no more, plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::observe::access;
+use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
+use crate::cluster::observe::{observe, observe_accounts, role_rules};
+use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin};
+use crate::event::{End, Event};
+use crate::failure::{ApiFailure, StepFailure};
+use crate::inventory::{Inventory, Rule};
+use crate::kubeconfig::Endpoint;
+use crate::names::ClusterName;
+use crate::object::RoleRef;
+use crate::observed::ObservedCluster;
+use crate::outcome::Planned;
+use crate::plan::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, existing_roles, plan_revocation};
+
+/// One cluster whose grants are revoked.
+#[derive(Debug)]
+pub struct RevokeTask {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The selected grants on it; there is at least one.
+    pub grants: Vec<RevokeGrant>,
+}
+
+/// What all clusters of a revocation share.
+#[derive(Debug)]
+pub struct RevokeContext {
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// The admin credentials.
+    pub admin: Arc<AdminSources>,
+    /// What the user wants.
+    pub options: RevokeOptions,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Plans the revocation on every cluster; the results are in the order of the tasks.
+pub async fn plan_revocations(
+    context: Arc<RevokeContext>,
+    tasks: Vec<RevokeTask>,
+    cancellation: &Cancellation,
+    events: &Events,
+) -> Vec<(ClusterName, Planned)> {
+    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.clone()).collect();
+    let concurrency = context.inventory.run.concurrency;
+    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
+        plan_one(Arc::clone(&context), task, slot, events.clone())
+    })
+    .await;
+    let planned = ends.into_iter().map(|end| match end {
+        Ended::Done(planned) => planned,
+        Ended::NotStarted | Ended::Stopped => Planned::NotStarted,
+        Ended::Panicked => failed("plan", StepFailure::new("kubemint panicked; this is a bug in kubemint")),
+    });
+    names.into_iter().zip(planned).collect()
+}
+
+fn failed(doing: &'static str, failure: StepFailure) -> Planned {
+    Planned::Failed { doing, failure }
+}
+
+async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, slot: Slot, events: Events) -> Planned {
+    events.send(Event::Started(task.cluster.clone()));
+    let limit = context.inventory.run.cluster_timeout;
+    let entry = &context.inventory.grants[task.grants[0].grant].cluster;
+    let planned = match access(&context.admin, entry, context.clock).await {
+        Ok((admin, endpoint)) => {
+            let planned = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint)).await;
+            let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(limit)));
+            planned.unwrap_or_else(|_| failed("read the ServiceAccounts", late()))
+        }
+        Err(failure) => failed("find the admin access", failure),
+    };
+    let end = match &planned {
+        Planned::Plan(plan) if plan.steps.is_empty() && !plan.blockers.is_empty() => End::Blocked,
+        Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
+        Planned::Plan(_) => End::Changed,
+        Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
+        Planned::NotStarted => End::NotStarted,
+    };
+    events.send(Event::Finished { cluster: task.cluster, end });
+    drop(slot);
+    planned
+}
+
+async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEntry, endpoint: Endpoint) -> Planned {
+    let limits = Limits::new(context.inventory.run.request_timeout, context.inventory.run.cluster_timeout);
+    let api = match connect_admin(admin, context.admin.network(), limits) {
+        Ok(api) => api,
+        Err(error) => return failed("connect", StepFailure::new(error.to_string())),
+    };
+    match read(context, task, &api).await {
+        Ok((observed, roles)) => Planned::Plan(Box::new(plan_revocation(&RevokeInput {
+            inventory: &context.inventory,
+            cluster: &task.cluster,
+            grants: &task.grants,
+            now: context
+                .clock
+                .now()
+                .checked_add(SignedDuration::from_secs(observed.clock_ahead))
+                .unwrap_or(context.clock.now()),
+            observed: &observed,
+            roles: &roles,
+            endpoint: &endpoint,
+            options: &context.options,
+        }))),
+        Err(failure) => failed("read the ServiceAccounts", failure.into()),
+    }
+}
+
+type Roles = BTreeMap<(Option<String>, RoleRef), Option<Vec<Rule>>>;
+
+async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<(ObservedCluster, Roles), ApiFailure> {
+    let (inventory, now) = (&context.inventory, context.clock.now());
+    let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
+    let mut roles = Roles::new();
+    let observed = match context.options.depth {
+        RevokeDepth::Access => observe(api, inventory, &grants, &context.options.holder, now).await?,
+        // In an emergency every request that is not needed costs time.
+        RevokeDepth::Tokens | RevokeDepth::Account => observe_accounts(api, inventory, &grants, now).await?,
+    };
+    if context.options.depth == RevokeDepth::Tokens {
+        for role in grants.iter().flat_map(|grant| existing_roles(&inventory.grants[*grant])) {
+            if !roles.contains_key(&role) {
+                let rules = role_rules(api, role.0.as_deref(), &role.1).await?;
+                roles.insert(role, rules);
+            }
+        }
+    }
+    Ok((observed, roles))
+}
