@@ -55,6 +55,26 @@ pub struct OutputEntry {
     pub user: String,
     /// The namespace of the context.
     pub namespace: Option<String>,
+    /// The output: an index into [`Inventory::outputs`], which says how the user entry gives its
+    /// credential.
+    pub output: usize,
+}
+
+impl OutputEntry {
+    /// Returns whether two entries say the same, whichever outputs they come from.
+    fn says_the_same(&self, other: &Self, inventory: &Inventory) -> bool {
+        let names = |entry: &Self| (entry.grant, entry.context.clone(), entry.cluster.clone(), entry.user.clone());
+        names(self) == names(other) && self.namespace == other.namespace && self.gives_the_same(other, inventory)
+    }
+
+    /// Returns whether the user entries of two entries give their credential in the same way.
+    fn gives_the_same(&self, other: &Self, inventory: &Inventory) -> bool {
+        let form = |entry: &Self| {
+            let output = &inventory.outputs[entry.output];
+            (output.credential, output.command.clone(), output.credential_directory.clone())
+        };
+        self.output == other.output || form(self) == form(other)
+    }
 }
 
 /// Two things that cannot both be in one file.
@@ -133,9 +153,10 @@ impl Layout {
                     cluster: named(&templates.cluster),
                     user: named(&templates.user),
                     namespace: output.namespace.clone(),
+                    output: output_index,
                     context,
                 };
-                collisions.extend(files[file].add(entry, origin));
+                collisions.extend(files[file].add(entry, origin, inventory));
             }
         }
         collisions.extend(blocked_directories(&files, &by_path));
@@ -274,20 +295,24 @@ impl Building {
     }
 
     /// Adds an entry, unless it is there already; returns what it collides with.
-    fn add(&mut self, entry: OutputEntry, origin: Origin) -> Option<Collision> {
+    fn add(&mut self, entry: OutputEntry, origin: Origin, inventory: &Inventory) -> Option<Collision> {
         // Outputs are added one after the other, so the last one tells.
         if self.file.outputs.last() != Some(&origin.output) {
             self.file.outputs.push(origin.output);
         }
         if let Some(known) = self.contexts.get(&entry.context) {
-            let is_same = self.file.entries[*known] == entry;
+            let is_same = self.file.entries[*known].says_the_same(&entry, inventory);
             return (!is_same).then(|| self.collision(CollisionKind::Context, &entry.context, *known, origin));
         }
         // A name of the same grant has the same content, whatever the contexts are called.
         let names =
             [(CollisionKind::Cluster, &self.clusters, &entry.cluster), (CollisionKind::User, &self.users, &entry.user)];
         for (kind, entries, name) in names {
-            if let Some(known) = entries.get(name).filter(|known| self.file.entries[**known].grant != entry.grant) {
+            let differs = |known: &&usize| {
+                let known = &self.file.entries[**known];
+                known.grant != entry.grant || (kind == CollisionKind::User && !known.gives_the_same(&entry, inventory))
+            };
+            if let Some(known) = entries.get(name).filter(differs) {
                 return Some(self.collision(kind, name, *known, origin));
             }
         }

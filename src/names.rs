@@ -153,6 +153,21 @@ pub fn generation_of_anchor(name: &str) -> Option<u64> {
     rest.rsplit_once('-')?.1.parse().ok()
 }
 
+/// Returns the name of the file that holds the token of a grant, in the directory of its output's.
+///
+/// A profile is a DNS label, so what follows the first `@` is the cluster: percent-encoded, because a
+/// cluster may be called like a URL.
+pub fn token_file_name(profile: &ProfileName, cluster: &ClusterName) -> String {
+    const KEPT: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+    format!("{profile}@{}.token", percent_encoding::utf8_percent_encode(cluster.as_str(), KEPT))
+}
+
+/// Returns the name of the directory beside a kubeconfig that holds its token files.
+pub fn token_directory_name(kubeconfig: &str) -> String {
+    format!("{kubeconfig}.tokens")
+}
+
 fn anchor_name_of(
     service_account: &str,
     service_account_uid: &str,
@@ -197,6 +212,14 @@ mod tests {
         let names = ObjectNames { inventory: &inventory, profile: &profile };
         assert_ne!(names.binding_to("ClusterRole", "view"), names.binding_to("ClusterRole", "edit"));
         assert_ne!(names.binding_to("ClusterRole", "view"), names.binding_to("Role", "view"));
+    }
+
+    #[test]
+    fn a_token_file_never_leaves_its_directory() {
+        let name = |cluster: &str| token_file_name(&"reader".into(), &cluster.into());
+        assert_eq!(name("prod-eu.example"), "reader@prod-eu.example.token");
+        assert_eq!(name("arn:aws:eks:eu:1:cluster/x"), "reader@arn%3Aaws%3Aeks%3Aeu%3A1%3Acluster%2Fx.token");
+        assert!(!name("../../etc").contains('/'));
     }
 
     #[test]

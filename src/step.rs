@@ -25,6 +25,10 @@ pub enum Step {
     Mint(Box<Mint>),
     /// Writes a living credential to the outputs that lack it.
     Publish(Box<Publish>),
+    /// Creates the standing anchor that the tokens of exec plugins are bound to.
+    ExecAnchor(Box<ExecAnchor>),
+    /// Writes the entries of exec plugins.
+    Plugin(Box<Plugin>),
     /// Deletes generations that nobody needs any more.
     Retire(Box<Retire>),
     /// Revokes living generations.
@@ -111,6 +115,30 @@ pub struct Publish {
     pub changes: Vec<FieldDiff>,
     /// The ServiceAccount and the claim in its index that is not recorded as published.
     pub record: Option<(ObjectRef, Generation)>,
+}
+
+/// Creates the standing anchor that the tokens of exec plugins are bound to.
+#[derive(Debug, Clone)]
+pub struct ExecAnchor {
+    /// The profile.
+    pub profile: ProfileName,
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// The holder.
+    pub holder: Holder,
+    /// The ServiceAccount.
+    pub service_account: ObjectRef,
+}
+
+/// Writes the entries of exec plugins, which hold no credential.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// The profile.
+    pub profile: ProfileName,
+    /// How many outputs lack the entries, or say something else.
+    pub outputs: usize,
 }
 
 /// Deletes generations that nobody needs any more: their anchors, then their lines in the index.
@@ -206,9 +234,11 @@ impl Step {
         match self {
             Self::Mint(mint) => Some(mint.grant),
             Self::Publish(publish) => Some(publish.grant),
+            Self::Plugin(plugin) => Some(plugin.grant),
             Self::Create(_)
             | Self::Update(_)
             | Self::Delete(_)
+            | Self::ExecAnchor(_)
             | Self::Retire(_)
             | Self::Revoke(_)
             | Self::Recreate(_)
@@ -229,6 +259,8 @@ impl fmt::Display for Step {
             Self::Delete(delete) => write!(f, "delete {}", delete.object),
             Self::Mint(mint) => write!(f, "mint token for `{}`", mint.profile),
             Self::Publish(publish) => write!(f, "write kubeconfig for `{}`", publish.profile),
+            Self::ExecAnchor(anchor) => write!(f, "create the anchor of exec plugins for `{}`", anchor.profile),
+            Self::Plugin(plugin) => write!(f, "write the exec plugin's kubeconfig for `{}`", plugin.profile),
             Self::Retire(retire) => write!(f, "retire tokens of `{}`", retire.profile),
             Self::Revoke(revoke) => write!(f, "revoke tokens of `{}`", revoke.profile),
             Self::Recreate(recreate) => write!(f, "recreate {}", recreate.account.object),

@@ -1,6 +1,6 @@
 //! Deleting anchors, which kills the tokens that are bound to them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::{Api, Request};
 use crate::failure::StepFailure;
@@ -38,9 +38,7 @@ pub(super) async fn delete_ours(api: &Api, anchor: &ObjectRef, owner: AnchorOwne
     };
     let observed = ObservedObject::from_json(&existing);
     let has = |label: &str, value: &str| observed.labels.get(label).is_some_and(|actual| actual == value);
-    let owners = existing["metadata"]["ownerReferences"].as_array();
-    let is_owned = owners.into_iter().flatten().any(|reference| reference["uid"] == owner.account_uid);
-    if !is_owned {
+    if !is_owned_by(&existing, owner.account_uid) {
         return Ok(());
     }
     let is_marked = observed.ownership(owner.inventory) == Ownership::Ours
@@ -52,6 +50,12 @@ pub(super) async fn delete_ours(api: &Api, anchor: &ObjectRef, owner: AnchorOwne
             .hint(format!("its tokens live on; `kubectl delete secret -n {namespace} {name}` revokes them")));
     }
     delete(api, anchor, &observed.uid).await
+}
+
+/// Whether an object belongs to the ServiceAccount with this uid.
+pub(super) fn is_owned_by(object: &Value, account_uid: &str) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.into_iter().flatten().any(|reference| reference["uid"] == account_uid)
 }
 
 /// Deletes the anchor with this uid; one that is gone already is as wanted.

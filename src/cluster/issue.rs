@@ -4,7 +4,7 @@
 //! [`crate::credential::decide`] for what that run makes of what it finds.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
@@ -13,11 +13,11 @@ use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Gener
 use crate::failure::StepFailure;
 use crate::names::{
     ANCHOR_TYPE, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL,
-    PROFILE_LABEL, RUN_ANNOTATION, anchor_name,
+    PROFILE_LABEL, ProfileName, RUN_ANNOTATION, anchor_name, exec_anchor_name,
 };
 use crate::object::{Kind, ObjectRef};
 use crate::secret::SecretToken;
-use crate::step::Mint;
+use crate::step::{ExecAnchor, Mint};
 
 /// A generation that is claimed in the index and not published yet.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
                 StepFailure::overtaken(format!("another run of holder `{holder}` claimed generation {last} meanwhile"))
                     .hint("run it again when the other run has ended")
             }
-            ClaimRefused::Suspended => suspended(mint),
+            ClaimRefused::Suspended => suspended(&mint.profile),
         })
     })
     .await?;
@@ -72,8 +72,8 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
     Ok(claimed)
 }
 
-fn suspended(mint: &Mint) -> StepFailure {
-    StepFailure::new(format!("a revocation suspended issuing for `{}` meanwhile", mint.profile))
+fn suspended(profile: &ProfileName) -> StepFailure {
+    StepFailure::new(format!("a revocation suspended issuing for `{profile}`"))
         .hint("see why it was revoked; `kubemint refresh --resume` lifts the suspension")
 }
 
@@ -88,7 +88,7 @@ fn suspended(mint: &Mint) -> StepFailure {
 pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<(), StepFailure> {
     let (_, _, index) = read_index(api, &mint.service_account, &mint.inventory).await?;
     if index.is_suspended(&mint.holder) {
-        return Err(suspended(mint));
+        return Err(suspended(&mint.profile));
     }
     if index.has_claim(&mint.holder, &claimed.generation) {
         return Ok(());
@@ -104,30 +104,15 @@ pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
 /// If it exists and is not this run's, or cannot be created.
 pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<String, StepFailure> {
     let anchor = anchor_ref(mint, claimed);
-    let manifest = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": ANCHOR_TYPE,
-        "metadata": {
-            "name": anchor.name, "namespace": anchor.namespace,
-            "labels": {
-                MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: mint.inventory,
-                PROFILE_LABEL: mint.profile, HOLDER_LABEL: mint.holder,
-            },
-            "annotations": { RUN_ANNOTATION: claimed.generation.run },
-            // Without blockOwnerDeletion, which would need a right on finalizers.
-            "ownerReferences": [{
-                "apiVersion": "v1", "kind": "ServiceAccount",
-                "name": mint.service_account.name, "uid": claimed.account_uid,
-            }],
-        },
-    });
-    let request =
-        Request::post(anchor.collection_path(), manifest).query("fieldManager", FIELD_MANAGER).metadata_only();
-    let created = match api.send(&request).await {
+    let mut manifest = anchor_manifest(&anchor, owner(mint, claimed), &mint.service_account);
+    manifest["metadata"]["annotations"] = json!({ RUN_ANNOTATION: claimed.generation.run });
+    let created = match api.send(&create_request(&anchor, manifest)).await {
         Err(failure) if failure.is_already_exists() => {
             let existing = api.send(&Request::get(anchor.path()).metadata_only()).await?.value;
             // Our own run's name on it means that the answer to an earlier try was lost.
             if existing["metadata"]["annotations"][RUN_ANNOTATION] != claimed.generation.run.as_str() {
-                return Err(StepFailure::new(format!("{anchor} exists and is not this run's")));
+                return Err(StepFailure::new(format!("{anchor} exists and is not this run's"))
+                    .hint("see whose it is; the next run takes another number, and with it another name"));
             }
             existing
         }
@@ -135,6 +120,115 @@ pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
     };
     let uid = created["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
     uid.ok_or_else(|| StepFailure::new(format!("{anchor} has no uid")))
+}
+
+/// Creates the standing anchor that the tokens of exec plugins are bound to. The index says first that
+/// there is one, so that a revocation finds it.
+///
+/// # Errors
+///
+/// If issuing is suspended, the index cannot be written, or something else has the anchor's name.
+pub async fn create_exec_anchor(api: &Api, step: &ExecAnchor) -> Result<(), StepFailure> {
+    let account = &step.service_account;
+    let mut account_uid = String::new();
+    edit_index(api, account, &step.inventory, |uid, _, index| {
+        uid.clone_into(&mut account_uid);
+        if index.is_suspended(&step.holder) {
+            return Err(suspended(&step.profile));
+        }
+        let changed = index.clone().with_exec_anchor(&step.holder);
+        Ok((changed != index).then_some(changed))
+    })
+    .await?;
+    let name = exec_anchor_name(&account.name, &account_uid, &step.inventory, &step.holder);
+    let anchor = ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name };
+    let owner = AnchorOwner {
+        account_uid: &account_uid,
+        inventory: &step.inventory,
+        profile: &step.profile,
+        holder: &step.holder,
+    };
+    match api.send(&create_request(&anchor, anchor_manifest(&anchor, owner, account))).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_already_exists() => {
+            let existing = api.send(&Request::get(anchor.path()).metadata_only()).await?.value;
+            if anchor::is_owned_by(&existing, &account_uid) {
+                return Ok(());
+            }
+            Err(StepFailure::new(format!("{anchor} exists and is not kubemint's"))
+                .hint("see whose it is, and delete it if nobody needs it"))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Requests a token for an exec plugin, bound to the standing anchor.
+///
+/// # Errors
+///
+/// If issuing is suspended, the anchor is gone, or the API server refuses.
+pub async fn request_exec_token(api: &Api, wanted: &ExecToken<'_>) -> Result<(SecretToken, Claims), StepFailure> {
+    let (account, holder) = (wanted.service_account, wanted.holder);
+    let (observed, _, index) = read_index(api, account, wanted.inventory).await?;
+    if index.is_suspended(holder) {
+        return Err(suspended(wanted.profile));
+    }
+    let name = exec_anchor_name(&account.name, &observed.uid, wanted.inventory, holder);
+    let anchor = ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name };
+    let missing = || {
+        StepFailure::new(format!("{anchor}, which tokens are bound to, does not exist: it was revoked, or never made"))
+            .hint("run `kubemint apply`")
+    };
+    let existing = match api.send(&Request::get(anchor.path()).metadata_only()).await {
+        Ok(answer) => answer.value,
+        Err(failure) if failure.is_not_found() => return Err(missing()),
+        Err(failure) => return Err(failure.into()),
+    };
+    if !anchor::is_owned_by(&existing, &observed.uid) {
+        return Err(StepFailure::new(format!("{anchor} is not kubemint's: a token bound to it could not be revoked")));
+    }
+    let uid = existing["metadata"]["uid"].as_str().unwrap_or_default();
+    let (token, _) = request_bound_token(api, account, wanted.seconds, wanted.audiences, (&anchor.name, uid)).await?;
+    let claims = check_token(&token, account, &observed.uid, uid)?;
+    Ok((token, claims))
+}
+
+/// What an exec plugin asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct ExecToken<'a> {
+    /// The ServiceAccount.
+    pub service_account: &'a ObjectRef,
+    /// The inventory.
+    pub inventory: &'a InventoryName,
+    /// The profile.
+    pub profile: &'a ProfileName,
+    /// The holder.
+    pub holder: &'a Holder,
+    /// The requested lifetime in seconds.
+    pub seconds: u64,
+    /// The requested audiences.
+    pub audiences: &'a [String],
+}
+
+fn anchor_manifest(anchor: &ObjectRef, owner: AnchorOwner<'_>, account: &ObjectRef) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "type": ANCHOR_TYPE,
+        "metadata": {
+            "name": anchor.name, "namespace": anchor.namespace,
+            "labels": {
+                MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: owner.inventory,
+                PROFILE_LABEL: owner.profile, HOLDER_LABEL: owner.holder,
+            },
+            // Without blockOwnerDeletion, which would need a right on finalizers.
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "ServiceAccount", "name": account.name, "uid": owner.account_uid,
+            }],
+        },
+    })
+}
+
+fn create_request(anchor: &ObjectRef, manifest: Value) -> Request {
+    Request::post(anchor.collection_path(), manifest).query("fieldManager", FIELD_MANAGER).metadata_only()
 }
 
 /// Requests the token of a claim, bound to its anchor.
@@ -150,33 +244,10 @@ pub async fn request_token(
     claimed: &Claimed,
     anchor_uid: &str,
 ) -> Result<Credential, StepFailure> {
-    let mut spec = json!({
-        "expirationSeconds": mint.ttl_seconds,
-        "boundObjectRef": {
-            "apiVersion": "v1", "kind": "Secret", "name": claimed.generation.anchor, "uid": anchor_uid,
-        },
-    });
-    // Without audiences the API server takes its own.
-    if !mint.audiences.is_empty() {
-        spec["audiences"] = json!(mint.audiences);
-    }
-    let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
-    let request = Request::post(format!("{}/token", mint.service_account.path()), body);
-    let answer = api.send(&request).await?.value;
-    let status = &answer["status"];
-    let unreadable = |what: &str| StepFailure::new(format!("the API server's answer has no {what}"));
-    let token = SecretToken::new(status["token"].as_str().ok_or_else(|| unreadable("token"))?);
-    let expires: Timestamp = status["expirationTimestamp"]
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| unreadable("expirationTimestamp"))?;
-    let claims = Claims::of(&token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
-    if claims.anchor_uid.as_deref() != Some(anchor_uid) {
-        return Err(StepFailure::new("the token is not bound to its anchor, so it could not be revoked"));
-    }
-    if claims.service_account_uid.as_deref() != Some(claimed.account_uid.as_str()) {
-        return Err(StepFailure::new(format!("{} was recreated meanwhile", mint.service_account)));
-    }
+    let account = &mint.service_account;
+    let bound_to = (claimed.generation.anchor.as_str(), anchor_uid);
+    let (token, expires) = request_bound_token(api, account, mint.ttl_seconds, &mint.audiences, bound_to).await?;
+    let claims = check_token(&token, account, &claimed.account_uid, anchor_uid)?;
     let facts = CredentialFacts {
         kind: KIND_TOKEN.to_owned(),
         generation: mint.generation,
@@ -187,6 +258,48 @@ pub async fn request_token(
         expires,
     };
     Ok(Credential { facts, token })
+}
+
+/// Requests a token that is bound to a Secret, by name and uid; returns when it really expires too.
+async fn request_bound_token(
+    api: &Api,
+    account: &ObjectRef,
+    seconds: u64,
+    audiences: &[String],
+    (anchor, anchor_uid): (&str, &str),
+) -> Result<(SecretToken, Timestamp), StepFailure> {
+    let mut spec = json!({
+        "expirationSeconds": seconds,
+        "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": anchor_uid },
+    });
+    // Without audiences the API server takes its own.
+    if !audiences.is_empty() {
+        spec["audiences"] = json!(audiences);
+    }
+    let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
+    let answer = api.send(&Request::post(format!("{}/token", account.path()), body)).await?.value;
+    let status = &answer["status"];
+    let unreadable = |what: &str| StepFailure::new(format!("the API server's answer has no {what}"));
+    let token = SecretToken::new(status["token"].as_str().ok_or_else(|| unreadable("token"))?);
+    let expires = status["expirationTimestamp"].as_str().and_then(|text| text.parse().ok());
+    Ok((token, expires.ok_or_else(|| unreadable("expirationTimestamp"))?))
+}
+
+/// Checks that a token is bound to its anchor and for the ServiceAccount that was read.
+fn check_token(
+    token: &SecretToken,
+    account: &ObjectRef,
+    account_uid: &str,
+    anchor_uid: &str,
+) -> Result<Claims, StepFailure> {
+    let claims = Claims::of(token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
+    if claims.anchor_uid.as_deref() != Some(anchor_uid) {
+        return Err(StepFailure::new("the token is not bound to its anchor, so it could not be revoked"));
+    }
+    if claims.service_account_uid.as_deref() != Some(account_uid) {
+        return Err(StepFailure::new(format!("{account} was recreated meanwhile")));
+    }
+    Ok(claims)
 }
 
 /// Records in the index that the outputs of a generation are written.

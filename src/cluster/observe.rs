@@ -14,7 +14,9 @@ use crate::credential::Index;
 use crate::desired::{desired_objects, needed_namespaces, service_account};
 use crate::failure::ApiFailure;
 use crate::inventory::{Inventory, Rule};
-use crate::names::{Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::names::{
+    Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, exec_anchor_name,
+};
 use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
 
@@ -72,7 +74,11 @@ pub async fn observe(
         }
         let account = service_account(grant);
         if let Some(object) = observed.objects.get(&account) {
-            observed.anchors.extend(anchors(api, inventory, &account, object, holder).await?);
+            let mut names = generation_anchors(inventory, object, holder);
+            if inventory.has_minting_plugin(*index) {
+                names.push(exec_anchor_name(&account.name, &object.uid, &inventory.name, holder));
+            }
+            observed.anchors.extend(anchors(api, &account, names).await?);
         }
     }
     Ok(observed)
@@ -180,26 +186,28 @@ async fn list_ours(
     }
 }
 
-/// Reads the uids of the anchors that the index of a ServiceAccount names for this holder.
-async fn anchors(
-    api: &Api,
-    inventory: &Inventory,
-    account: &ObjectRef,
-    object: &ObservedObject,
-    holder: &Holder,
-) -> Result<BTreeMap<ObjectRef, String>, ApiFailure> {
-    let mut anchors = BTreeMap::new();
+/// Returns the names of the anchors that the index of a ServiceAccount names for this holder.
+fn generation_anchors(inventory: &Inventory, object: &ObservedObject, holder: &Holder) -> Vec<String> {
     if object.ownership(&inventory.name) != Ownership::Ours {
-        return Ok(anchors);
+        return vec![];
     }
     // An index that cannot be read is a blocker, which the plan reports.
     let index = object.annotations.get(INDEX_ANNOTATION).and_then(|annotation| Index::parse(annotation).ok());
-    let Some(chain) = index.as_ref().and_then(|index| index.holder(holder)) else {
-        return Ok(anchors);
-    };
-    for generation in &chain.generations {
-        let anchor =
-            ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name: generation.anchor.clone() };
+    let chain = index.as_ref().and_then(|index| index.holder(holder));
+    chain
+        .map(|chain| chain.generations.iter().map(|generation| generation.anchor.clone()).collect())
+        .unwrap_or_default()
+}
+
+/// Reads the uids of anchors, where they exist.
+async fn anchors(
+    api: &Api,
+    account: &ObjectRef,
+    names: Vec<String>,
+) -> Result<BTreeMap<ObjectRef, String>, ApiFailure> {
+    let mut anchors = BTreeMap::new();
+    for name in names {
+        let anchor = ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name };
         if let Some(value) = get(api, Request::get(anchor.path()).metadata_only()).await? {
             let uid = value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             // What is being deleted with a finalizer on it is as good as gone.

@@ -38,6 +38,8 @@ pub async fn probe(
             // What these need is asked for below; a revocation must not wait for more answers than it needs.
             Step::Mint(_)
             | Step::Publish(_)
+            | Step::ExecAnchor(_)
+            | Step::Plugin(_)
             | Step::Retire(_)
             | Step::Revoke(_)
             | Step::Recreate(_)

@@ -20,6 +20,8 @@ pub struct Environment {
     pub admin: AdminEnvironment,
     /// The inventory that the environment names.
     pub inventory: Option<PathBuf>,
+    /// The program that runs, which kubeconfigs with an exec plugin name.
+    pub program: PathBuf,
     /// The directory that relative paths of the command line refer to.
     pub directory: PathBuf,
     /// Tells the time since the process began.
@@ -57,6 +59,7 @@ impl Environment {
             },
             inventory: set("KUBEMINT_INVENTORY").map(PathBuf::from),
             home,
+            program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("kubemint")),
             directory,
             clock: Clock::start(Timestamp::now()),
             run: random_identifier(),

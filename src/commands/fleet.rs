@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::outputs::{Damaged, Outputs};
+use super::outputs::{Damaged, Outputs, PluginCaller};
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
 use crate::cluster::AdminSources;
@@ -103,8 +103,13 @@ impl Fleet {
         }
         let holder = inventory.holder.clone();
         let selected = selection::select(&inventory, selection)?;
+        let caller = PluginCaller {
+            program: context.environment.program.clone(),
+            inventory: context.environment.directory.join(&context.global.inventory),
+        };
         let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
-        let outputs = Outputs::read(&inventory, &layout, &holder, &|grant| grants.contains(&grant), policy.damaged)?;
+        let outputs =
+            Outputs::read(&inventory, &layout, &holder, &caller, &|grant| grants.contains(&grant), policy.damaged)?;
         for warning in &outputs.warnings {
             context.printer.problem(&format!("warning: {warning}\n"));
         }

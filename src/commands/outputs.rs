@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::credential::policy_fingerprint;
 use crate::error::Error;
 use crate::executor::apply::PublicationSlot;
-use crate::executor::publish::{TargetFile, describe};
+use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
-use crate::inventory::Inventory;
+use crate::inventory::{CredentialForm, Inventory};
 use crate::kubeconfig::edit::check_editable;
-use crate::kubeconfig::{Document, EntryNames, EntryState, FileOrder, Mark, remove};
-use crate::layout::Layout;
-use crate::names::{ClusterName, Holder, ProfileName};
+use crate::kubeconfig::{Document, EntryNames, EntryState, ExecPlugin, FileOrder, Held, Mark, UserForm, remove};
+use crate::layout::{Layout, OutputEntry};
+use crate::names::{ClusterName, Holder, ProfileName, token_directory_name, token_file_name};
 use crate::plan::OutputSlot;
 use crate::report::GrantPaths;
 use crate::secret::SecretToken;
@@ -50,6 +51,7 @@ impl Outputs {
         inventory: &Inventory,
         layout: &Layout,
         holder: &Holder,
+        caller: &PluginCaller,
         is_selected: &dyn Fn(usize) -> bool,
         damaged: Damaged,
     ) -> Result<Self, Error> {
@@ -59,11 +61,12 @@ impl Outputs {
         let mut collisions = vec![];
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
         for (file, output) in layout.files.iter().enumerate() {
-            let names = |entry: &crate::layout::OutputEntry| EntryNames {
+            let names = |entry: &OutputEntry| EntryNames {
                 context: entry.context.clone(),
                 cluster: entry.cluster.clone(),
                 user: entry.user.clone(),
                 namespace: entry.namespace.clone(),
+                form: caller.form(inventory, holder, &output.path, entry),
             };
             let all_names: Vec<EntryNames> = output.entries.iter().map(names).collect();
             let is_used = output.entries.iter().any(|entry| is_selected(entry.grant));
@@ -99,7 +102,14 @@ impl Outputs {
                     cluster: grant.cluster.name.clone(),
                     profile: grant.profile.name.clone(),
                 };
-                let state = document.state(&names, &mark);
+                let state = match with_token_file(&output.path, &names, &mark, document.state(&names, &mark)) {
+                    Ok(state) => state,
+                    Err(error) if damaged == Damaged::Skip => {
+                        warnings.push(format!("{}: {}", error.message, error.causes.join(": ")));
+                        EntryState::Absent
+                    }
+                    Err(error) => return Err(error),
+                };
                 if let EntryState::Foreign { list, name } = &state {
                     collisions.push(format!(
                         "  {}: {list} `{name}` exists and is not kubemint's; it would be `{}` on `{}`",
@@ -223,6 +233,60 @@ impl Outputs {
         let of = |grant| self.slots.get(&grant).into_iter().flatten().map(|(slot, _)| path(slot)).collect();
         (0..grants).map(of).collect()
     }
+}
+
+/// What the entries of exec plugins say about who calls kubemint.
+#[derive(Debug, Clone)]
+pub(super) struct PluginCaller {
+    /// The program that runs.
+    pub(super) program: PathBuf,
+    /// The absolute path of the inventory.
+    pub(super) inventory: PathBuf,
+}
+
+impl PluginCaller {
+    /// Returns how the user entry of a place gives its credential.
+    fn form(&self, inventory: &Inventory, holder: &Holder, path: &Path, entry: &OutputEntry) -> UserForm {
+        let output = &inventory.outputs[entry.output];
+        let grant = &inventory.grants[entry.grant];
+        let (cluster, profile) = (&grant.cluster.name, &grant.profile.name);
+        match output.credential {
+            CredentialForm::Token => UserForm::Token,
+            CredentialForm::TokenFile => {
+                let kubeconfig = path.file_name().unwrap_or_default().to_string_lossy();
+                let directory = token_directory_name(&kubeconfig);
+                UserForm::TokenFile(format!("{directory}/{}", token_file_name(profile, cluster)))
+            }
+            CredentialForm::Exec => {
+                let command = output.command.as_ref().unwrap_or(&self.program).display().to_string();
+                let mut args: Vec<String> = vec!["credential".to_owned()];
+                let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
+                match &output.credential_directory {
+                    Some(directory) => add("--from", directory.display().to_string()),
+                    None => {
+                        add("--inventory", self.inventory.display().to_string());
+                        add("--inventory-name", inventory.name.to_string());
+                        add("--holder", holder.to_string());
+                    }
+                }
+                add("--cluster", cluster.to_string());
+                add("--profile", profile.to_string());
+                grant.profile.token.audiences.iter().for_each(|audience| add("--audience", audience.clone()));
+                add("--policy", policy_fingerprint(&grant.profile.token));
+                UserForm::Exec(Arc::new(ExecPlugin { command, args }))
+            }
+        }
+    }
+}
+
+/// Completes what a kubeconfig says with what the token file holds that it should name.
+fn with_token_file(path: &Path, names: &EntryNames, mark: &Mark, state: EntryState) -> Result<EntryState, Error> {
+    let UserForm::TokenFile(relative) = &names.form else { return Ok(state) };
+    let file = token_file_path(path, relative);
+    let bytes = store::read(&file).map_err(|error| unusable(&file, describe(&error).cause))?;
+    let Some(bytes) = bytes else { return Ok(state) };
+    let text = String::from_utf8(bytes).map_err(|_| unusable(&file, "it is not UTF-8".to_owned()))?;
+    Ok(Held::with_token_file(state, mark, &SecretToken::new(text.trim())))
 }
 
 fn unusable(path: &Path, cause: String) -> Error {

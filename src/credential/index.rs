@@ -202,6 +202,13 @@ impl Index {
         known.is_some_and(|known| known.run == generation.run)
     }
 
+    /// Returns the index saying that a holder has a standing anchor for exec plugins.
+    #[must_use]
+    pub fn with_exec_anchor(mut self, holder: &Holder) -> Self {
+        self.holders.entry(holder.as_str().to_owned()).or_default().exec = true;
+        self
+    }
+
     /// Returns the index with issuing suspended, and a fence: a number that was planned before the
     /// revocation can no longer be claimed after it.
     #[must_use]

@@ -13,7 +13,7 @@ use crate::credential::{Credential, Generation, MintReason, Reissue};
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
-use crate::kubeconfig::Incoming;
+use crate::kubeconfig::{Incoming, UserForm};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind};
@@ -198,6 +198,10 @@ impl ClusterRun {
                     Err(failure) if failure.is_overtaken => self.left_to_another_run(step, &failure),
                     result => result?,
                 },
+                Step::ExecAnchor(step) => issue::create_exec_anchor(&api, step).await?,
+                Step::Plugin(plugin) => {
+                    self.publish(task, plugin.grant, None).await.map_err(|not_written| not_written.failure)?;
+                }
                 Step::Revoke(step) => self.revoke(&api, task, step).await?,
                 Step::Recreate(recreate) => revoke::recreate(&api, recreate).await?,
                 Step::Resume(resume) => revoke::resume(&api, resume).await?,
@@ -253,7 +257,7 @@ impl ClusterRun {
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
         let published = Published { grant: mint.grant, facts: credential.facts.clone(), minted: true };
-        match self.publish(task, mint.grant, &credential).await {
+        match self.publish(task, mint.grant, Some(&credential)).await {
             Ok(()) => {}
             Err(NotWritten { failure, written: 0 }) => return Err(NotPublished::Safe(failure)),
             Err(NotWritten { failure, .. }) => {
@@ -318,7 +322,7 @@ impl ClusterRun {
         }
         let credential = proven?;
         self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.profile));
-        self.publish(task, step.grant, credential).await.map_err(|not_written| not_written.failure)?;
+        self.publish(task, step.grant, Some(credential)).await.map_err(|not_written| not_written.failure)?;
         lock(&self.progress).published.push(Published {
             grant: step.grant,
             facts: credential.facts.clone(),
@@ -331,28 +335,33 @@ impl ClusterRun {
         Ok(())
     }
 
-    async fn publish(&mut self, task: &ApplyTask, grant: usize, credential: &Credential) -> Result<(), NotWritten> {
+    /// Writes a credential to the outputs that hold one, or the entries of exec plugins, which hold none.
+    async fn publish(
+        &mut self,
+        task: &ApplyTask,
+        grant: usize,
+        credential: Option<&Credential>,
+    ) -> Result<(), NotWritten> {
         let grant_value = &self.context.inventory.grants[grant];
-        let incoming = task
-            .slots
-            .iter()
-            .filter(|slot| slot.grant == grant)
-            .map(|slot| {
-                let incoming = Incoming {
-                    names: slot.names.clone(),
-                    mark: crate::kubeconfig::Mark {
-                        inventory: self.context.inventory.name.clone(),
-                        holder: self.context.holder.clone(),
-                        cluster: grant_value.cluster.name.clone(),
-                        profile: grant_value.profile.name.clone(),
-                    },
-                    endpoint: task.plan.endpoint.clone(),
-                    credential: credential.clone(),
-                    reissue: self.context.reissue,
-                };
-                (slot.file, incoming)
-            })
-            .collect();
+        let is_meant = |slot: &&PublicationSlot| {
+            slot.grant == grant && matches!(slot.names.form, UserForm::Exec(_)) == credential.is_none()
+        };
+        let incoming = task.slots.iter().filter(is_meant).map(|slot| {
+            let incoming = Incoming {
+                names: slot.names.clone(),
+                mark: crate::kubeconfig::Mark {
+                    inventory: self.context.inventory.name.clone(),
+                    holder: self.context.holder.clone(),
+                    cluster: grant_value.cluster.name.clone(),
+                    profile: grant_value.profile.name.clone(),
+                },
+                endpoint: task.plan.endpoint.clone(),
+                credential: credential.cloned(),
+                reissue: self.context.reissue,
+            };
+            (slot.file, incoming)
+        });
+        let incoming = incoming.collect();
         self.slot.lend(self.publisher.publish(incoming)).await
     }
 }

@@ -5,7 +5,7 @@
 //! long makes the next one wait longer, so that a file of 10,000 contexts is not written 10,000 times.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::failure::StepFailure;
-use crate::kubeconfig::{FileOrder, Incoming, MergeError, merge};
+use crate::kubeconfig::{FileOrder, Incoming, MergeError, UserForm, merge, token_file};
 use crate::store::{self, BreakLock, StoreError};
 
 /// The shortest pause after a write, as a multiple of what the write took.
@@ -238,12 +238,44 @@ fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], break
         Ok::<_, MergeError>(merged.content)
     });
     let whole = result.err().map(|error| describe(&error));
+    // The kubeconfig comes first: a token file is complete only with somebody who names it, and it is
+    // what is replaced at each renewal.
+    for (position, incoming) in incoming.iter().enumerate() {
+        if whole.is_none()
+            && !refused.contains_key(&position)
+            && let Some(Err(failure)) = write_token_file(target, incoming, break_lock)
+        {
+            refused.insert(position, failure);
+        }
+    }
     let results = batch
         .iter()
         .enumerate()
         .map(|(position, (id, _))| (*id, whole.clone().or_else(|| refused.remove(&position))))
         .collect();
     FileWritten { file, took: start.elapsed(), results }
+}
+
+/// Writes the token file of an entry that names one, unless it holds a newer generation.
+fn write_token_file(
+    target: &TargetFile,
+    incoming: &Incoming,
+    break_lock: BreakLock,
+) -> Option<Result<(), StepFailure>> {
+    let UserForm::TokenFile(relative) = &incoming.names.form else { return None };
+    let credential = incoming.credential.as_ref()?;
+    let path = token_file_path(&target.path, relative);
+    let written = store::update(&path, break_lock, |before| token_file(before, credential));
+    Some(written.map(drop).map_err(|error| {
+        let is_overtaken = matches!(&error, StoreError::Edit { source, .. }
+            if matches!(source.downcast_ref(), Some(MergeError::Superseded(_))));
+        StepFailure { is_overtaken, ..describe(&error) }
+    }))
+}
+
+/// Returns where the token file of an entry is: beside its kubeconfig.
+pub fn token_file_path(kubeconfig: &Path, relative: &str) -> PathBuf {
+    kubeconfig.parent().unwrap_or(Path::new("/")).join(relative)
 }
 
 /// Describes why a file was not written, with the causes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::model::VerifyVia;
+use super::model::{CredentialForm, VerifyVia};
 use super::problem::At;
 use super::read::{Named, Read, choice, presence, tables};
 
@@ -23,6 +23,7 @@ pub(super) enum OutputKind {
 }
 
 choice!(OutputKind { "kubeconfig" => Self::Kubeconfig, });
+choice!(CredentialForm { "token" => Self::Token, "token-file" => Self::TokenFile, "exec" => Self::Exec, });
 choice!(VerifyVia { "endpoint" => Self::Endpoint, "admin" => Self::Admin, });
 
 tables! {
@@ -223,6 +224,16 @@ tables! {
         "kind" kind: OutputKind [default r#""kubeconfig""#];
         /// The template of the path. The variables in it decide which grants share a file.
         "path" path: String [required];
+        /// How a user entry gives its credential: `"token"` holds it, `"token-file"` names a file
+        /// beside the kubeconfig that is replaced at each renewal, `"exec"` runs
+        /// `kubemint credential`.
+        "credential" credential: CredentialForm [default r#""token""#];
+        /// The absolute path of kubemint where the kubeconfig is used. Needs `credential = "exec"`;
+        /// defaults to the program that writes it.
+        "command" command: String [optional];
+        /// A directory of token files that a refresher keeps there: the plugin then reads them and
+        /// needs no admin access. Needs `credential = "exec"`.
+        "credential-directory" credential_directory: String [optional];
         /// The template of the names of contexts.
         "context" context: String [default r#""{profile}@{cluster}""#];
         /// The template of the names of cluster entries. Defaults to `context`.

@@ -239,6 +239,27 @@ pub struct Grant {
     pub missing_namespace: MissingNamespace,
 }
 
+/// How a user entry of a kubeconfig gives its credential.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CredentialForm {
+    /// It holds the token.
+    #[default]
+    Token,
+    /// It names a file that holds the token.
+    TokenFile,
+    /// It names a program that is asked for a token.
+    Exec,
+}
+
+impl Inventory {
+    /// Returns whether some output has a grant's access in the form of an exec plugin that mints.
+    pub fn has_minting_plugin(&self, grant: usize) -> bool {
+        let mints =
+            |output: &&Output| output.credential == CredentialForm::Exec && output.credential_directory.is_none();
+        self.outputs.iter().filter(mints).any(|output| output.grants.binary_search(&grant).is_ok())
+    }
+}
+
 /// A kubeconfig output: templates that decide which grants share a file, and its entry names.
 ///
 /// Templates know `{cluster}`, `{profile}`, `{inventory}` and `{holder}`.
@@ -246,6 +267,12 @@ pub struct Grant {
 pub struct Output {
     /// The template of the file's path; absolute after resolution.
     pub path: String,
+    /// How user entries give their credential.
+    pub credential: CredentialForm,
+    /// The program that entries of form [`CredentialForm::Exec`] run; the one that writes them if absent.
+    pub command: Option<PathBuf>,
+    /// The directory of token files that such entries read.
+    pub credential_directory: Option<PathBuf>,
     /// The template of the context names.
     pub context: String,
     /// The template of the cluster entries' names; the context's if absent.

@@ -14,8 +14,8 @@ use super::digest::Digest;
 use super::edit::List;
 use super::endpoint::HeldEndpoint;
 use super::entry::{EntryNames, Mark, OurEntries};
-use crate::credential::{Claims, Credential, CredentialFacts, LARGEST_GENERATION, StoredCredential};
-use crate::names::{ClusterName, EXTENSION, InventoryName, ProfileName};
+use crate::credential::{Claims, Credential, CredentialFacts, KIND_TOKEN, LARGEST_GENERATION, StoredCredential};
+use crate::names::{ClusterName, EXTENSION, InventoryName, ProfileName, generation_of_anchor};
 use crate::secret::SecretToken;
 
 /// A kubeconfig that was read.
@@ -93,6 +93,8 @@ pub struct Held {
     pub other_holder: Option<OtherHolder>,
     /// The endpoint that its cluster entry describes.
     pub endpoint: Option<HeldEndpoint>,
+    /// Who holds the entry, as the user entry says.
+    holder: Option<String>,
     /// Of the cluster, user and context entry as they are.
     digests: [Option<Digest>; 3],
 }
@@ -208,6 +210,7 @@ impl Document {
             credential: user.and_then(|user| user.credential(mark)),
             other_holder: user.and_then(|user| user.other_holder(mark)),
             endpoint: cluster.and_then(|cluster| cluster.endpoint.clone()),
+            holder: user.and_then(|user| user.extension.as_ref()?["holder"].as_str().map(str::to_owned)),
             digests: [cluster, user, context].map(|entry| entry.map(|entry| entry.digest)),
         }))
     }
@@ -219,11 +222,61 @@ impl Held {
         entries.digests().map(Some) == self.digests
     }
 
+    /// Returns whether the credential is this one.
+    pub fn holds(&self, token: &SecretToken) -> bool {
+        self.credential.as_ref().is_some_and(|(stored, _)| stored.token.is_same_as(token))
+    }
+
+    /// Returns entries that name a token file, with what that file holds.
+    ///
+    /// Without entries, the file alone counts: who deleted the kubeconfig still has the token.
+    pub fn with_token_file(state: EntryState, mark: &Mark, token: &SecretToken) -> EntryState {
+        let mut held = match state {
+            EntryState::Ours(held) => held,
+            EntryState::Absent => Box::new(Self {
+                credential: None,
+                other_holder: None,
+                endpoint: None,
+                holder: Some(mark.holder.as_str().to_owned()),
+                digests: [None; 3],
+            }),
+            foreign @ EntryState::Foreign { .. } => return foreign,
+        };
+        let Ok(claims) = Claims::of(token) else { return EntryState::Ours(held) };
+        let Some(facts) = facts_of(&claims) else { return EntryState::Ours(held) };
+        match held.holder.as_deref() {
+            Some(other) if other != mark.holder.as_str() => {
+                let (generation, expires) = (facts.generation, facts.expires);
+                held.other_holder = Some(OtherHolder { holder: other.to_owned(), generation, expires });
+            }
+            _ => {
+                let stored = StoredCredential { generation: facts.generation, token: token.clone(), claims };
+                held.credential = Some((stored, facts));
+            }
+        }
+        EntryState::Ours(held)
+    }
+
     /// Returns the credential in a form that can be published elsewhere.
     pub fn publishable(&self) -> Option<Credential> {
         let (stored, facts) = self.credential.as_ref()?;
         Some(Credential { facts: facts.clone(), token: stored.token.clone() })
     }
+}
+
+/// Returns what a token of ours says about itself; what was requested is not among it.
+fn facts_of(claims: &Claims) -> Option<CredentialFacts> {
+    let anchor = claims.anchor_name.clone()?;
+    let generation = generation_of_anchor(&anchor).filter(|number| *number <= LARGEST_GENERATION)?;
+    Some(CredentialFacts {
+        kind: KIND_TOKEN.to_owned(),
+        generation,
+        anchor,
+        anchor_uid: claims.anchor_uid.clone()?,
+        issued: claims.issued,
+        requested_seconds: u64::try_from(claims.expires.duration_since(claims.issued).as_secs()).unwrap_or(0),
+        expires: claims.expires,
+    })
 }
 
 fn by_name(list: &'static str, entries: Option<Vec<Entry>>) -> Result<HashMap<String, Entry>, DocumentError> {
@@ -285,11 +338,17 @@ mod tests {
 
     use super::*;
     use crate::credential::tests_support::token;
-    use crate::kubeconfig::Endpoint;
     use crate::kubeconfig::edit::{Unranked, edit};
+    use crate::kubeconfig::{Endpoint, UserForm};
 
     fn names() -> EntryNames {
-        EntryNames { context: "c".into(), cluster: "c".into(), user: "c".into(), namespace: None }
+        EntryNames {
+            context: "c".into(),
+            cluster: "c".into(),
+            user: "c".into(),
+            namespace: None,
+            form: UserForm::Token,
+        }
     }
 
     fn mark(inventory: &str, cluster: &str) -> Mark {
@@ -313,7 +372,8 @@ mod tests {
             expires: Timestamp::UNIX_EPOCH,
         };
         let endpoint = Endpoint { server: "https://a:1".into(), ..Endpoint::default() };
-        let entries = OurEntries::render(&names(), &mark("acme", "prod"), &endpoint, &Credential { facts, token });
+        let entries =
+            OurEntries::render(&names(), &mark("acme", "prod"), &endpoint, Some(&Credential { facts, token }));
         let bytes = edit(b"", &entries.clone().into_edits(), &Unranked).unwrap();
         (String::from_utf8(bytes).unwrap(), entries)
     }

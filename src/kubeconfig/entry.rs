@@ -3,6 +3,7 @@
 //! The place where a token leaves its type to be written. Pure: no I/O, no clock.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use super::edit::{Edit, List};
 use super::endpoint::Endpoint;
 use crate::credential::{Credential, CredentialFacts};
 use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName};
+use crate::secret::SecretToken;
 
 /// The version of the extension's format.
 const VERSION: u64 = 1;
@@ -28,7 +30,34 @@ pub struct EntryNames {
     pub user: String,
     /// The namespace of the context.
     pub namespace: Option<String>,
+    /// How the user entry gives its credential.
+    pub form: UserForm,
 }
+
+/// How a user entry gives its credential.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum UserForm {
+    /// It holds the token.
+    #[default]
+    Token,
+    /// It names a file with the token, relative to the kubeconfig's directory.
+    TokenFile(String),
+    /// It names a program that is asked for a token.
+    Exec(Arc<ExecPlugin>),
+}
+
+/// A client-go credential plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecPlugin {
+    /// The absolute path of the program.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// The version of the protocol that the plugin speaks; `v1` needs `interactiveMode`
+/// (client-go, `tools/clientcmd/validation.go`).
+pub const EXEC_API_VERSION: &str = "client.authentication.k8s.io/v1";
 
 /// What marks an entry as ours, and whose access it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +86,17 @@ impl fmt::Debug for OurEntries {
     }
 }
 
+/// Returns the content of a token file.
+pub(super) fn token_bytes(token: &SecretToken) -> Vec<u8> {
+    token.expose().as_bytes().to_vec()
+}
+
 impl OurEntries {
     /// Renders the entries of one grant.
-    pub fn render(names: &EntryNames, mark: &Mark, endpoint: &Endpoint, credential: &Credential) -> Self {
+    ///
+    /// A user entry that holds no token does not depend on the credential, so that a renewal leaves it
+    /// as it is; one that should hold a token and has none to hold is left without.
+    pub fn render(names: &EntryNames, mark: &Mark, endpoint: &Endpoint, credential: Option<&Credential>) -> Self {
         let extension = |facts: Option<&CredentialFacts>| {
             let mut extension = json!({
                 "version": VERSION,
@@ -94,12 +131,27 @@ impl OurEntries {
             context.insert("namespace".to_owned(), namespace.as_str().into());
         }
         context.insert("user".to_owned(), names.user.as_str().into());
+        let user = match (&names.form, credential) {
+            (UserForm::Token, Some(credential)) => {
+                json!({ "extensions": extension(Some(&credential.facts)), "token": credential.token.expose() })
+            }
+            (UserForm::Token, None) => json!({ "extensions": extension(None) }),
+            (UserForm::TokenFile(path), _) => json!({ "extensions": extension(None), "tokenFile": path }),
+            (UserForm::Exec(plugin), _) => json!({
+                "exec": {
+                    "apiVersion": EXEC_API_VERSION,
+                    "args": plugin.args,
+                    "command": plugin.command,
+                    "installHint": "kubemint issues the credentials of this kubeconfig",
+                    "interactiveMode": "Never",
+                    "provideClusterInfo": false,
+                },
+                "extensions": extension(None),
+            }),
+        };
         Self {
             cluster: json!({ "cluster": cluster, "name": names.cluster }),
-            user: json!({
-                "name": names.user,
-                "user": { "extensions": extension(Some(&credential.facts)), "token": credential.token.expose() },
-            }),
+            user: json!({ "name": names.user, "user": user }),
             context: json!({ "context": context, "name": names.context }),
         }
     }

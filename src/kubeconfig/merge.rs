@@ -5,9 +5,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::edit::{Edit, EditError, List, Ranking, Unranked, edit};
-use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OurEntries};
-use crate::credential::{Credential, Reissue};
-use crate::names::{ClusterName, InventoryName, ProfileName};
+use super::entry::token_bytes;
+use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OtherHolder, OurEntries};
+use crate::credential::{Claims, Credential, Reissue};
+use crate::names::{ClusterName, InventoryName, ProfileName, generation_of_anchor};
+use crate::secret::SecretToken;
 
 /// A credential on its way into a file.
 #[derive(Debug, Clone)]
@@ -18,8 +20,8 @@ pub struct Incoming {
     pub mark: Mark,
     /// How consumers reach the cluster.
     pub endpoint: Endpoint,
-    /// The credential.
-    pub credential: Credential,
+    /// The credential; entries of exec plugins need none.
+    pub credential: Option<Credential>,
     /// Whether another holder's living credential may be replaced.
     pub reissue: Reissue,
 }
@@ -120,21 +122,23 @@ pub fn merge(
     let mut refused = vec![];
     let mut contexts: BTreeSet<&str> = document.context_names().collect();
     for (position, incoming) in incoming.iter().enumerate() {
-        let entries = OurEntries::render(&incoming.names, &incoming.mark, &incoming.endpoint, &incoming.credential);
+        let entries =
+            OurEntries::render(&incoming.names, &incoming.mark, &incoming.endpoint, incoming.credential.as_ref());
         match document.state(&incoming.names, &incoming.mark) {
             EntryState::Foreign { list, name } => {
                 refused.push((position, MergeError::Foreign { list, name }));
                 continue;
             }
             EntryState::Ours(held) => {
-                let issued = incoming.credential.facts.issued;
-                let living = held.other_holder.as_ref().filter(|other| other.expires > issued);
+                let facts = incoming.credential.as_ref().map(|credential| &credential.facts);
+                let is_living = |other: &&OtherHolder| facts.is_some_and(|facts| other.expires > facts.issued);
+                let living = held.other_holder.as_ref().filter(is_living);
                 if let (Some(other), Reissue::Refused) = (living, incoming.reissue) {
                     refused.push((position, MergeError::OtherHolder(other.holder.clone())));
                     continue;
                 }
                 let held_generation = held.credential.as_ref().map_or(0, |(stored, _)| stored.generation);
-                if held_generation > incoming.credential.facts.generation {
+                if facts.is_some_and(|facts| held_generation > facts.generation) {
                     refused.push((position, MergeError::Superseded(held_generation)));
                     continue;
                 }
@@ -158,6 +162,21 @@ pub fn merge(
     }
     let content = if edits.is_empty() { bytes.to_vec() } else { edit(bytes, &edits, order)? };
     Ok(Merged { content, refused })
+}
+
+/// Returns the content of a token file: the token and nothing else, because not every client trims it.
+///
+/// # Errors
+///
+/// If it holds a newer generation of ours: another run was faster.
+pub fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<u8>, MergeError> {
+    let held = before.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(|text| SecretToken::new(text.trim()));
+    let claims = held.and_then(|token| Claims::of(&token).ok());
+    let generation = claims.and_then(|claims| generation_of_anchor(&claims.anchor_name?));
+    match generation {
+        Some(newer) if newer > credential.facts.generation => Err(MergeError::Superseded(newer)),
+        _ => Ok(token_bytes(&credential.token)),
+    }
 }
 
 /// Removes the entries of some grants from a file; what is another grant's or not ours stays.
@@ -197,6 +216,7 @@ mod tests {
     use super::*;
     use crate::credential::CredentialFacts;
     use crate::credential::tests_support::token;
+    use crate::kubeconfig::UserForm;
 
     fn incoming(generation: u64) -> Incoming {
         let facts = CredentialFacts {
@@ -210,10 +230,16 @@ mod tests {
         };
         let mark = Mark { inventory: "acme".into(), holder: "h".into(), cluster: "c".into(), profile: "p".into() };
         Incoming {
-            names: EntryNames { context: "x".into(), cluster: "x".into(), user: "x".into(), namespace: None },
+            names: EntryNames {
+                context: "x".into(),
+                cluster: "x".into(),
+                user: "x".into(),
+                namespace: None,
+                form: UserForm::Token,
+            },
             mark,
             endpoint: Endpoint { server: "https://a".into(), ..Endpoint::default() },
-            credential: Credential { facts, token: token(&json!({"sub": "s", "exp": 2, "iat": 1})) },
+            credential: Some(Credential { facts, token: token(&json!({"sub": "s", "exp": 2, "iat": 1})) }),
             reissue: Reissue::Refused,
         }
     }
@@ -234,7 +260,7 @@ mod tests {
     fn a_holder_that_was_faster_is_not_overwritten() {
         let mut theirs = incoming(1);
         theirs.mark.holder = "other".into();
-        theirs.credential.facts.expires = Timestamp::from_second(60).unwrap();
+        theirs.credential.as_mut().unwrap().facts.expires = Timestamp::from_second(60).unwrap();
         let before = merge(None, &[theirs], &FileOrder::default(), 0, None).unwrap().content;
         let result = merged(Some(&before), 1, 0).unwrap();
         assert_eq!(result.refused, [(0, MergeError::OtherHolder("other".to_owned()))]);

@@ -14,8 +14,8 @@ mod merge;
 pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};
 pub(crate) use endpoint::without_user;
 pub use endpoint::{Endpoint, HeldEndpoint};
-pub use entry::{EntryNames, Mark, OurEntries};
-pub use merge::{FileOrder, Incoming, MergeError, Merged, merge, remove};
+pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};
+pub use merge::{FileOrder, Incoming, MergeError, Merged, merge, remove, token_file};
 
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without
 /// quoting it in errors, because neighbouring lines hold tokens.

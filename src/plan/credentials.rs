@@ -16,11 +16,11 @@ use crate::credential::{
 use crate::desired::service_account;
 use crate::diff::FieldDiff;
 use crate::inventory::Grant;
-use crate::kubeconfig::{EntryState, Held, Mark, OurEntries};
-use crate::names::{INDEX_ANNOTATION, ProfileName};
+use crate::kubeconfig::{EntryState, Mark, OurEntries, UserForm};
+use crate::names::{INDEX_ANNOTATION, ProfileName, exec_anchor_name};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{ObservedObject, Ownership};
-use crate::step::{Mint, Publish, Resume, Retire, Step};
+use crate::step::{ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step};
 
 pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
     for grant_input in input.grants {
@@ -67,16 +67,14 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         })));
     }
     plan.blockers.extend(other_holders(input, grant_input));
+    let has_plugin = plan_plugins(input, grant_input, &account, observed, plan);
     let chain = index.holder(holder);
     let anchors = chain.map(|chain| anchor_states(input, grant, chain)).unwrap_or_default();
-    let outputs: Vec<_> = grant_input
-        .outputs
-        .iter()
-        .map(|slot| match &slot.state {
-            EntryState::Ours(held) => held.credential.as_ref().map(|(stored, _)| stored.clone()),
-            EntryState::Absent | EntryState::Foreign { .. } => None,
-        })
-        .collect();
+    let stored = |slot: &OutputSlot| match &slot.state {
+        EntryState::Ours(held) => held.credential.as_ref().map(|(stored, _)| stored.clone()),
+        EntryState::Absent | EntryState::Foreign { .. } => None,
+    };
+    let outputs: Vec<_> = grant_input.holding().map(stored).collect();
     let decision = decide(&DecisionInput {
         chain,
         anchors: &anchors,
@@ -92,6 +90,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     });
     note_life(input, grant, chain, plan);
     match decision {
+        Decision::NoOutput if has_plugin => {}
         Decision::NoOutput => {
             let message = format!("no output holds profile `{profile}`, so no token is minted for it");
             plan.notes.push(Note::new(NoteKind::NoOutput, message));
@@ -137,6 +136,52 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     }
 }
 
+/// Plans the entries of exec plugins and the anchor that their tokens are bound to; returns whether the
+/// grant has any.
+fn plan_plugins(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
+    account: &ObjectRef,
+    observed: Option<&ObservedObject>,
+    plan: &mut ClusterPlan,
+) -> bool {
+    let grant = &input.inventory.grants[grant_input.grant];
+    let (profile, holder) = (&grant.profile.name, &input.options.holder);
+    let mark = mark(input, grant);
+    if input.inventory.has_minting_plugin(grant_input.grant) {
+        let anchor = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, &mark.inventory, holder));
+        let exists = anchor.is_some_and(|name| input.observed.anchors.contains_key(&anchor_ref(grant, &name)));
+        if !exists {
+            plan.steps.push(Step::ExecAnchor(Box::new(ExecAnchor {
+                profile: profile.clone(),
+                inventory: mark.inventory.clone(),
+                holder: holder.clone(),
+                service_account: account.clone(),
+            })));
+        }
+    }
+    let is_plugin = |slot: &&OutputSlot| matches!(slot.names.form, UserForm::Exec(_));
+    let lacks = |slot: &&OutputSlot| {
+        let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, None);
+        !matches!(&slot.state, EntryState::Ours(held) if held.is_exactly(&wanted))
+    };
+    let lacking = grant_input.outputs.iter().filter(is_plugin).filter(lacks).count();
+    if lacking > 0 {
+        let plugin = Plugin { grant: grant_input.grant, profile: profile.clone(), outputs: lacking };
+        plan.steps.push(Step::Plugin(Box::new(plugin)));
+    }
+    grant_input.outputs.iter().any(|slot| is_plugin(&slot))
+}
+
+fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
+    Mark {
+        inventory: input.inventory.name.clone(),
+        holder: input.options.holder.clone(),
+        cluster: grant.cluster.name.clone(),
+        profile: grant.profile.name.clone(),
+    }
+}
+
 /// Says why the credentials of a grant cannot be renewed on their own: the account is not there.
 fn not_provisioned(
     input: &PlanInput<'_>,
@@ -174,29 +219,31 @@ struct Publishing<'a> {
 fn publish(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut ClusterPlan, publishing: &Publishing<'_>) {
     let grant = &input.inventory.grants[grant_input.grant];
     let holder = &input.options.holder;
+    let slots: Vec<&OutputSlot> = grant_input.holding().collect();
+    let held_at = |position: &usize| slots.get(*position).and_then(|slot| slot.held());
     let mut candidates: Vec<Credential> = vec![];
-    for credential in publishing.from.iter().filter_map(|position| held_at(grant_input, *position)?.publishable()) {
+    for mut credential in publishing.from.iter().filter_map(|position| held_at(position)?.publishable()) {
+        // A token file does not tell what was asked for.
+        if let Some(claim) = &publishing.claim {
+            credential.facts.requested_seconds = claim.requested_seconds;
+        }
         if !candidates.iter().any(|known| known.token.is_same_as(&credential.token)) {
             candidates.push(credential);
         }
     }
     let Some(first) = candidates.first() else { return };
-    let mark = Mark {
-        inventory: input.inventory.name.clone(),
-        holder: holder.clone(),
-        cluster: grant.cluster.name.clone(),
-        profile: grant.profile.name.clone(),
+    let mark = mark(input, grant);
+    let lacks = |slot: &&&OutputSlot| {
+        let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, Some(first));
+        !slot.held().is_some_and(|held| held.is_exactly(&wanted) && held.holds(&first.token))
     };
-    let lacks = |slot: &&OutputSlot| {
-        let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, first);
-        !matches!(&slot.state, EntryState::Ours(held) if held.is_exactly(&wanted))
-    };
-    let lacking = grant_input.outputs.iter().filter(lacks).count();
+    let lacking = slots.iter().filter(lacks).count();
     if lacking == 0 && publishing.recorded {
         return plan.kept.push(KeptCredential { expires: first.facts.expires, ..publishing.kept.clone() });
     }
-    let mut changes: Vec<FieldDiff> = (0..grant_input.outputs.len())
-        .filter_map(|position| held_at(grant_input, position)?.endpoint.as_ref())
+    let mut changes: Vec<FieldDiff> = slots
+        .iter()
+        .filter_map(|slot| slot.held()?.endpoint.as_ref())
         .flat_map(|endpoint| endpoint.diff(input.endpoint))
         .collect();
     changes.sort();
@@ -220,7 +267,7 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
     if input.options.reissue == Reissue::Allowed {
         return vec![];
     }
-    let held = (0..grant_input.outputs.len()).filter_map(|position| held_at(grant_input, position));
+    let held = grant_input.outputs.iter().filter_map(OutputSlot::held);
     held.filter_map(|held| held.other_holder.as_ref())
         .filter(|other| other.expires > input.now)
         .map(|other| Blocker {
@@ -235,13 +282,6 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
             ),
         })
         .collect()
-}
-
-fn held_at(grant: &GrantInput, output: usize) -> Option<&Held> {
-    match &grant.outputs.get(output)?.state {
-        EntryState::Ours(held) => Some(held),
-        EntryState::Absent | EntryState::Foreign { .. } => None,
-    }
 }
 
 fn read_index(observed: Option<&ObservedObject>) -> Result<Index, crate::credential::IndexError> {

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::credential::{Credential, Distrust, Reissue, Renewal};
 use crate::inventory::Inventory;
-use crate::kubeconfig::{Endpoint, EntryNames, EntryState};
+use crate::kubeconfig::{Endpoint, EntryNames, EntryState, Held, UserForm};
 use crate::names::{ClusterName, Holder, ProfileName};
 use crate::observed::ObservedCluster;
 use crate::step::Step;
@@ -79,6 +79,23 @@ pub struct OutputSlot {
     pub names: EntryNames,
     /// What the file holds under these names.
     pub state: EntryState,
+}
+
+impl OutputSlot {
+    /// Returns the entries of ours that are there.
+    pub fn held(&self) -> Option<&Held> {
+        match &self.state {
+            EntryState::Ours(held) => Some(held),
+            EntryState::Absent | EntryState::Foreign { .. } => None,
+        }
+    }
+}
+
+impl GrantInput {
+    /// Returns the places that hold a credential: all but those of exec plugins.
+    pub fn holding(&self) -> impl Iterator<Item = &OutputSlot> {
+        self.outputs.iter().filter(|slot| !matches!(slot.names.form, UserForm::Exec(_)))
+    }
 }
 
 /// One grant of the cluster that is planned.
@@ -178,11 +195,8 @@ impl ClusterPlan {
         });
         let kept = self.kept.iter().find(|kept| kept.grant == grant.grant);
         handed_on.or_else(|| {
-            let held = grant.outputs.iter().filter_map(|slot| match &slot.state {
-                EntryState::Ours(held) => held.publishable(),
-                EntryState::Absent | EntryState::Foreign { .. } => None,
-            });
-            held.into_iter().find(|credential| Some(credential.facts.generation) == kept.map(|kept| kept.generation))
+            let mut held = grant.holding().filter_map(|slot| slot.held()?.publishable());
+            held.find(|credential| Some(credential.facts.generation) == kept.map(|kept| kept.generation))
         })
     }
 }

@@ -81,7 +81,20 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
                 ]
             }
             Step::Resume(resume) => vec![right(&resume.profile, "patch", None, resume.service_account.clone())],
-            Step::Create(_) | Step::Update(_) | Step::Delete(_) | Step::Revoke(_) | Step::Recreate(_) => vec![],
+            Step::ExecAnchor(step) => {
+                let (profile, account) = (&step.profile, &step.service_account);
+                let namespace = account.namespace.clone().unwrap_or_default();
+                vec![
+                    right(profile, "patch", None, account.clone()),
+                    Probe::CreateAnchor { profile: profile.clone(), namespace },
+                ]
+            }
+            Step::Create(_)
+            | Step::Update(_)
+            | Step::Delete(_)
+            | Step::Plugin(_)
+            | Step::Revoke(_)
+            | Step::Recreate(_) => vec![],
         })
         .collect()
 }

@@ -221,6 +221,8 @@ fn change(step: &Step, paths: &GrantPaths) -> Change {
             files,
             ..empty(Action::Write)
         },
+        Step::ExecAnchor(anchor) => Change { profile: Some(anchor.profile.to_string()), ..empty(Action::Anchor) },
+        Step::Plugin(plugin) => Change { profile: Some(plugin.profile.to_string()), files, ..empty(Action::Link) },
         Step::Retire(retire) => Change {
             profile: Some(retire.profile.to_string()),
             fields: spent(&retire.generations),

@@ -190,6 +190,10 @@ pub enum Action {
     Mint,
     /// A living credential is written to outputs that lack it.
     Write,
+    /// The standing anchor of exec plugins is created.
+    Anchor,
+    /// Entries of exec plugins, which hold no credential, are written.
+    Link,
     /// Generations that nobody needs any more are deleted.
     Retire,
     /// Living generations are revoked.

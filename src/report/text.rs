@@ -111,6 +111,8 @@ fn write_change(out: &mut String, change: &Change) {
         Action::Delete => ("-", RED, "delete"),
         Action::Mint => ("*", GREEN, "mint"),
         Action::Write => ("*", YELLOW, "write"),
+        Action::Anchor => ("+", GREEN, "create"),
+        Action::Link => ("*", YELLOW, "write"),
         Action::Retire => ("-", YELLOW, "retire"),
         Action::Revoke => ("-", RED, "revoke"),
         Action::Recreate => ("!", RED, "recreate"),
@@ -146,6 +148,8 @@ fn subject(change: &Change) -> String {
                 Action::Mint => format!("token for `{profile}`"),
                 Action::Retire | Action::Revoke => format!("tokens of `{profile}`"),
                 Action::Resume => format!("issuing for `{profile}`"),
+                Action::Anchor => format!("anchor of exec plugins for `{profile}`"),
+                Action::Link => format!("kubeconfig with an exec plugin for `{profile}`"),
                 _ => format!("kubeconfig for `{profile}`"),
             }
         }

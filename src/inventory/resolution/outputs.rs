@@ -11,7 +11,7 @@ use super::grants::Grants;
 use super::profiles::Profiles;
 use super::selection::select;
 use crate::inventory::file::OutputTable;
-use crate::inventory::model::{Inventory, Output};
+use crate::inventory::model::{CredentialForm, Inventory, Output};
 use crate::inventory::paths;
 use crate::inventory::problem::{At, Place, Problem, list, quote};
 use crate::inventory::render::count;
@@ -73,6 +73,16 @@ fn output(
         ctx.error(names.place, "the output names no profile");
         ctx.incomplete = true;
     }
+    let credential = output.credential.as_ref().map(|form| form.value).unwrap_or_default();
+    let plugin_keys = [("command", &output.command), ("credential-directory", &output.credential_directory)];
+    for (key, value) in plugin_keys {
+        if let Some(value) = value.as_ref().filter(|_| credential != CredentialForm::Exec) {
+            ctx.error(value.place, format!("`{key}` needs `credential = \"exec\"`"));
+        }
+    }
+    if let Some(command) = output.command.as_ref().filter(|command| !command.value.starts_with('/')) {
+        ctx.error(command.place, "`command` must be an absolute path: kubectl runs it from any directory");
+    }
     let path = output.path.as_ref().and_then(|path| {
         let is_good = check_template(path, ctx);
         ctx.path_template(path).filter(|_| is_good).map(|text| (text, path.place))
@@ -91,6 +101,12 @@ fn output(
     Some(ResolvedOutput {
         output: Output {
             path,
+            credential,
+            command: output.command.as_ref().map(|command| PathBuf::from(&command.value)),
+            credential_directory: output
+                .credential_directory
+                .as_ref()
+                .and_then(|directory| ctx.path("credential-directory", directory)),
             context: text(&output.context).unwrap_or_else(|| DEFAULT_CONTEXT.to_owned()),
             cluster: text(&output.cluster),
             user: text(&output.user),
