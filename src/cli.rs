@@ -97,6 +97,9 @@ pub enum Command {
     Revoke(RevokeArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
     Merge(MergeArgs),
+    /// Print a credential for kubectl and other clients, which kubeconfigs of outputs with
+    /// `credential = "exec"` do
+    Credential(CredentialArgs),
     /// Print the JSON Schema of the inventory
     Schema,
     /// Print shell completions
@@ -262,6 +265,32 @@ pub struct RevokeArgs {
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+}
+
+/// Arguments of `credential`
+#[derive(Debug, Clone, Args)]
+pub struct CredentialArgs {
+    /// The cluster
+    #[arg(long, value_name = "NAME")]
+    pub cluster: String,
+    /// The access profile
+    #[arg(long, value_name = "NAME")]
+    pub profile: String,
+    /// The name that the inventory must have
+    #[arg(long, value_name = "NAME")]
+    pub inventory_name: Option<String>,
+    /// Who keeps the credentials, instead of the inventory's `holder`
+    #[arg(long, value_name = "NAME")]
+    pub holder: Option<String>,
+    /// An audience of the token, instead of the profile's; may be repeated
+    #[arg(long, value_name = "AUDIENCE")]
+    pub audience: Vec<String>,
+    /// The fingerprint of the token policy that the kubeconfig was written for
+    #[arg(long, value_name = "HASH")]
+    pub policy: Option<String>,
+    /// A directory of token files that a refresher keeps, instead of minting
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["inventory_name", "holder"])]
+    pub from: Option<PathBuf>,
 }
 
 /// Arguments of `init`

@@ -183,14 +183,24 @@ fn anchor_name_of(
     format!("{prefix}-{holder}-{what}-{hash}")
 }
 
+/// Returns the name of a cache whose content depends on `parts` and on nothing else: 32 hexadecimal
+/// digits of a hash.
+pub fn cache_name(parts: &[&str]) -> String {
+    hash(parts, 16)
+}
+
 /// Returns the first 10 hexadecimal digits of the SHA-256 of the parts, each preceded by its length.
 pub fn short_hash(parts: &[&str]) -> String {
+    hash(parts, 5)
+}
+
+fn hash(parts: &[&str], bytes: usize) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     }
-    context.finish().as_ref()[..5].iter().map(|byte| format!("{byte:02x}")).collect()
+    context.finish().as_ref()[..bytes].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

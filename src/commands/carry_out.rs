@@ -1,6 +1,6 @@
 //! What `apply`, `refresh` and `revoke` share: plans are run, and their reports completed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::fleet::events;
@@ -30,7 +30,9 @@ pub(super) fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
     clusters
         .filter_map(|((_, planned), (_, grants))| {
             let plan = runs(planned)?;
-            let slots = fleet.outputs.publication_slots(plan.steps.iter().filter_map(crate::step::Step::grant));
+            // Several steps may be about one grant, and each place is written once.
+            let grants: BTreeSet<usize> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
+            let slots = fleet.outputs.publication_slots(grants.into_iter());
             let cluster = Arc::clone(&fleet.inventory.grants[*grants.first()?].cluster);
             Some(ApplyTask { cluster, plan, slots })
         })

@@ -20,6 +20,12 @@ pub struct Environment {
     pub admin: AdminEnvironment,
     /// The inventory that the environment names.
     pub inventory: Option<PathBuf>,
+    /// Where caches go: `XDG_CACHE_HOME`, else `.cache` in the home directory, and `kubemint` below.
+    pub cache: Option<PathBuf>,
+    /// What a client tells its exec plugin: `KUBERNETES_EXEC_INFO`.
+    pub exec_info: Option<String>,
+    /// The process that started this one.
+    pub parent: u32,
     /// The program that runs, which kubeconfigs with an exec plugin name.
     pub program: PathBuf,
     /// The directory that relative paths of the command line refer to.
@@ -58,6 +64,13 @@ impl Environment {
                 service: set("KUBERNETES_SERVICE_HOST").zip(set("KUBERNETES_SERVICE_PORT")),
             },
             inventory: set("KUBEMINT_INVENTORY").map(PathBuf::from),
+            cache: set("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+                .or_else(|| home.as_ref().map(|home| home.join(".cache")))
+                .map(|caches| caches.join("kubemint")),
+            exec_info: set("KUBERNETES_EXEC_INFO"),
+            parent: std::os::unix::process::parent_id(),
             home,
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("kubemint")),
             directory,

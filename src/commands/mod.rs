@@ -3,6 +3,7 @@
 mod apply;
 mod carry_out;
 mod complete;
+mod credential;
 mod environment;
 mod fleet;
 mod generate;
@@ -52,6 +53,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Revoke(args) => revoke::run(context, args),
         Command::Init(args) => init::run(context, args),
         Command::Merge(args) => merge::run(context, args),
+        Command::Credential(args) => credential::run(context, args),
         Command::Schema => generate::schema(context),
         Command::Completions { shell } => complete::script(context, *shell),
         Command::Man { directory } => generate::man(context, directory),

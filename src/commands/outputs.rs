@@ -219,6 +219,13 @@ impl Outputs {
             let (grants, entries): (Vec<usize>, Vec<_>) = entries.into_iter().unzip();
             let removed =
                 store::update(path, break_lock, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
+            let token_files = entries.iter().filter_map(|(names, ..)| match &names.form {
+                UserForm::TokenFile(relative) => Some(token_file_path(path, relative)),
+                UserForm::Token | UserForm::Exec(_) => None,
+            });
+            let removed = removed
+                .map(drop)
+                .and_then(|()| token_files.into_iter().try_for_each(|file| store::remove(&file, break_lock)));
             if let Err(error) = removed {
                 let failure = describe(&error);
                 failures.extend(grants.into_iter().map(|grant| (grant, failure.clone())));

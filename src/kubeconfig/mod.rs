@@ -9,6 +9,7 @@ mod document;
 pub mod edit;
 mod endpoint;
 mod entry;
+pub mod exec;
 mod merge;
 
 pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};

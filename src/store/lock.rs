@@ -249,6 +249,11 @@ fn read_line(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
+/// Returns what tells a process from every other on this machine, if it still runs.
+pub fn process_identity(pid: u32) -> Option<String> {
+    Some(format!("{}:{pid}:{}", read_line("/proc/sys/kernel/random/boot_id"), start_time(pid)?))
+}
+
 /// Returns when a process started, in ticks since boot: field 22 of `/proc/<pid>/stat` (proc(5)).
 fn start_time(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -6,6 +6,7 @@
 
 mod lock;
 mod obstacle;
+mod private;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
@@ -14,8 +15,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use lock::{BreakLock, Lock, LockError};
+pub use lock::{BreakLock, Lock, LockError, process_identity};
 pub use obstacle::Obstacle;
+pub use private::{PrivateLock, forget, lock_private, read_private, remember};
 
 /// Why a file was not written. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -185,6 +187,24 @@ where
         tracing::warn!(path = %target.display(), %error, "cannot sync the directory");
     }
     Ok(Written::Changed)
+}
+
+/// Removes a file of ours; one that is gone already is as wanted.
+///
+/// # Errors
+///
+/// If its lock is held, or it cannot be removed.
+pub fn remove(path: &Path, break_lock: BreakLock) -> Result<(), StoreError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let _lock = Lock::take(path, break_lock)?;
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::Write { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn irreplaceable(path: &Path, obstacle: Obstacle) -> StoreError {

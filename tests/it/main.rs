@@ -14,6 +14,7 @@ mod faults;
 mod life;
 mod merging;
 mod parity;
+mod plugin;
 mod readme;
 mod real;
 mod revoking;

@@ -1,0 +1,245 @@
+//! `kubemint credential`: the client-go exec plugin. It prints one ExecCredential or nothing.
+//!
+//! kubectl runs it in every process, so a token is kept in a private cache: a hit opens no inventory.
+//! What is minted lives for an hour at most and is bound to the grant's standing anchor, which
+//! `revoke` deletes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::fleet::block_on;
+use super::{CommandContext, load, printed};
+use crate::cli::CredentialArgs;
+use crate::cluster::issue::{ExecToken, request_exec_token};
+use crate::cluster::verify::distrust;
+use crate::cluster::{AdminSources, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint};
+use crate::credential::{Claims, policy_fingerprint};
+use crate::desired::{service_account, service_account_user};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::failure::StepFailure;
+use crate::inventory::{Grant, Inventory, VerifyVia};
+use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
+use crate::names::{cache_name, token_file_name};
+use crate::secret::SecretToken;
+use crate::store::{StoreError, forget, lock_private, process_identity, read_private, remember};
+
+/// A token for a plugin lives for at most this long, in seconds.
+const LONGEST_LIFE: u64 = 3600;
+/// Everything that minting does must end within this: kubectl waits for it, and others for the lock.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Prints a credential for the grant that the arguments name.
+pub(super) fn run(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<ExitCode, Error> {
+    let version = wanted_version(context.environment.exec_info.as_deref()).map_err(Error::usage)?;
+    let now = context.environment.clock.now();
+    let (token, expires) = match &args.from {
+        Some(directory) => from_directory(context, args, directory, now)?,
+        None => from_cache(context, args)?,
+    };
+    let told = told_expiry(expires, context.environment.clock.now()).ok_or_else(|| {
+        failed(args).because(format!("the token expires at {expires}, which is too near to be of use"))
+    })?;
+    printed(context.printer.bytes(&reply(version, &token, told)))?;
+    Ok(ExitCode::Done)
+}
+
+fn failed(args: &CredentialArgs) -> Error {
+    let (profile, cluster) = (&args.profile, &args.cluster);
+    Error::new(ExitCode::AllFailed, format!("no valid credential for `{profile}` in cluster `{cluster}`"))
+}
+
+/// Reads what a refresher keeps in a directory.
+fn from_directory(
+    context: &CommandContext<'_>,
+    args: &CredentialArgs,
+    directory: &Path,
+    now: Timestamp,
+) -> Result<(SecretToken, Timestamp), Error> {
+    let name = token_file_name(&args.profile.as_str().into(), &args.cluster.as_str().into());
+    let path = context.environment.directory.join(directory).join(name);
+    let refreshed = "see whether `kubemint refresh` runs where that directory is written";
+    let because = |cause: String| failed(args).because(cause).hint(refreshed);
+    let bytes = crate::store::read(&path).map_err(|error| because(error.to_string()))?;
+    let bytes = bytes.ok_or_else(|| because(format!("`{}` does not exist", path.display())))?;
+    let text = String::from_utf8(bytes).map_err(|_| because(format!("`{}` is not UTF-8", path.display())))?;
+    let token = SecretToken::new(text.trim());
+    let claims = Claims::of(&token).map_err(|error| because(format!("`{}` is unusable: {error}", path.display())))?;
+    if told_expiry(claims.expires, now).is_none() {
+        return Err(because(format!("the token in `{}` expires at {}", path.display(), claims.expires)));
+    }
+    Ok((token, claims.expires))
+}
+
+/// Returns a token from the cache, or mints one and puts it there.
+fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(SecretToken, Timestamp), Error> {
+    let path = cache_path(context, args)?;
+    let callers = path.with_extension("callers");
+    let unusable = |error: &StoreError| failed(args).because(crate::executor::publish::describe(error).cause);
+    let now = || context.environment.clock.now();
+    let read = || match read_private(&path) {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| CachedToken::parse(&bytes)).filter(|cached| cached.is_fresh(now()))),
+        Err(error) => Err(unusable(&error).hint(format!("remove `{}`", path.display()))),
+    };
+    let caller = process_identity(context.environment.parent);
+    let mut is_asked_again = false;
+    if let Some(cached) = read()? {
+        // client-go asks again, in the same process, when it was refused with what it was given.
+        if let Some(caller) = &caller {
+            is_asked_again = remember(&callers, caller).map_err(|error| unusable(&error))?;
+        }
+        if !is_asked_again || cached.is_just_proven(now()) {
+            return Ok((cached.token, cached.expires));
+        }
+    }
+    let lock = lock_private(&path).map_err(|error| unusable(&error))?;
+    // Whoever held the lock may have minted or tried it meanwhile.
+    let suspect = match read()? {
+        Some(cached) if !is_asked_again || cached.is_just_proven(now()) => return Ok((cached.token, cached.expires)),
+        suspect => suspect,
+    };
+    let obtained = block_on(async {
+        let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(LIMIT)));
+        let obtained = tokio::time::timeout(LIMIT, obtain(context, args, suspect.as_ref())).await;
+        obtained.unwrap_or_else(|_| Err(late().into()))
+    })?;
+    let obtained = match obtained {
+        Ok(obtained) => obtained,
+        Err(Obtaining::Failed(failure)) if !is_asked_again => {
+            // A token that still lives is better than none, as long as nobody was refused with it.
+            let old = read_private(&path).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes));
+            let old = old.filter(|old| told_expiry(old.expires, now()).is_some());
+            let old = old.ok_or_else(|| Obtaining::Failed(failure).into_error(args))?;
+            return Ok((old.token, old.expires));
+        }
+        Err(failure) => return Err(failure.into_error(args)),
+    };
+    let is_new = suspect.is_none_or(|suspect| !suspect.token.is_same_as(&obtained.token));
+    if is_new {
+        forget(&callers).map_err(|error| unusable(&error))?;
+    }
+    lock.write(&path, &obtained.render()).map_err(|error| unusable(&error))?;
+    if let Some(caller) = caller.filter(|_| is_new) {
+        remember(&callers, &caller).map_err(|error| unusable(&error))?;
+    }
+    Ok((obtained.token, obtained.expires))
+}
+
+/// Returns the place of the cache: everything in the arguments tells one from another.
+fn cache_path(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<PathBuf, Error> {
+    let directory =
+        context.environment.cache.as_ref().ok_or_else(|| {
+            failed(args).because("there is no cache directory").hint("set `HOME` or `XDG_CACHE_HOME`")
+        })?;
+    let inventory = context.environment.directory.join(&context.global.inventory);
+    let mut key = vec![inventory.display().to_string(), args.cluster.clone(), args.profile.clone()];
+    key.extend([args.inventory_name.clone(), args.holder.clone(), args.policy.clone()].map(Option::unwrap_or_default));
+    key.extend(args.audience.iter().cloned());
+    let key: Vec<&str> = key.iter().map(String::as_str).collect();
+    Ok(directory.join("credentials").join(format!("{}.json", cache_name(&key))))
+}
+
+/// Why no token was obtained.
+enum Obtaining {
+    /// The inventory cannot be used as it is.
+    Unusable(Error),
+    /// The cluster did not give one.
+    Failed(StepFailure),
+}
+
+impl From<StepFailure> for Obtaining {
+    fn from(failure: StepFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Obtaining {
+    fn into_error(self, args: &CredentialArgs) -> Error {
+        match self {
+            Self::Unusable(error) => error,
+            Self::Failed(StepFailure { cause, hint, .. }) => Error { hint, ..failed(args).because(cause) },
+        }
+    }
+}
+
+/// Mints a token with the caller's own admin access; `refused` is one that the caller may have been
+/// refused with, and that is given again if it works.
+async fn obtain(
+    context: &CommandContext<'_>,
+    args: &CredentialArgs,
+    refused: Option<&CachedToken>,
+) -> Result<CachedToken, Obtaining> {
+    let inventory = inventory(context, args).map_err(Obtaining::Unusable)?;
+    let grant = grant(&inventory, args).map_err(Obtaining::Unusable)?;
+    let policy = &grant.profile.token;
+    if args.policy.as_ref().is_some_and(|hash| *hash != policy_fingerprint(policy)) {
+        context.printer.remark(&format!(
+            "warning: the token policy of `{}` changed since this kubeconfig was written; `kubemint apply` renews it\n",
+            args.profile
+        ));
+    }
+    let run = &inventory.run;
+    let limits = Limits::new(run.request_timeout, run.cluster_timeout.min(LIMIT));
+    let sources = AdminSources::load([&grant.cluster.admin], &context.environment.admin, run.cluster_timeout);
+    let clock = context.environment.clock;
+    let admin = sources.resolve(&grant.cluster, || clock.now()).await.map_err(|error| {
+        let hint = error.hint();
+        StepFailure { hint, ..StepFailure::new(error.to_string()) }
+    })?;
+    if let Some(refused) = refused {
+        let endpoint = consumer_endpoint(&grant.cluster, &admin.endpoint());
+        let endpoint = endpoint.map_err(|error| StepFailure::new(error.to_string()))?;
+        let api = match grant.cluster.consumer.verify {
+            VerifyVia::Admin => connect_with(&admin, &refused.token, sources.network(), limits),
+            VerifyVia::Endpoint => connect_consumer(&endpoint, &refused.token, sources.network(), limits),
+        };
+        let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
+        if distrust(&api, &service_account_user(grant)).await.map_err(StepFailure::from)?.is_none() {
+            return Ok(CachedToken { proven: clock.now(), ..refused.clone() });
+        }
+    }
+    let api = connect_admin(&admin, sources.network(), limits).map_err(|error| StepFailure::new(error.to_string()))?;
+    let account = service_account(grant);
+    let audiences = if args.audience.is_empty() { &policy.audiences } else { &args.audience };
+    let wanted = ExecToken {
+        service_account: &account,
+        inventory: &inventory.name,
+        profile: &grant.profile.name,
+        holder: &inventory.holder,
+        seconds: policy.ttl.as_secs().min(LONGEST_LIFE),
+        audiences,
+    };
+    let (token, claims) = request_exec_token(&api, &wanted).await?;
+    // The lifetime is exact, whatever the two clocks say.
+    let now = clock.now();
+    let expires = now.checked_add(claims.expires.duration_since(claims.issued)).unwrap_or(claims.expires);
+    Ok(CachedToken { token, proven: now, expires })
+}
+
+fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inventory, Error> {
+    let path = context.global.inventory.display();
+    let resolution = load::resolve(context, args.holder.as_deref())?;
+    let inventory = resolution.inventory.ok_or_else(|| {
+        Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{path}`"))
+            .hint(format!("run `kubemint validate -f {path}`"))
+    })?;
+    match &args.inventory_name {
+        Some(name) if name != inventory.name.as_str() => {
+            let cause = format!("it is `{}`, and this kubeconfig was written for `{name}`", inventory.name);
+            Err(Error::new(ExitCode::InvalidInventory, format!("`{path}` is another inventory")).because(cause))
+        }
+        _ => Ok(inventory),
+    }
+}
+
+fn grant<'a>(inventory: &'a Inventory, args: &CredentialArgs) -> Result<&'a Grant, Error> {
+    let is_wanted =
+        |grant: &&Grant| grant.cluster.name.as_str() == args.cluster && grant.profile.name.as_str() == args.profile;
+    inventory.grants.iter().find(is_wanted).ok_or_else(|| {
+        let (profile, cluster) = (&args.profile, &args.cluster);
+        Error::new(ExitCode::InvalidInventory, format!("the inventory gives `{profile}` no access to `{cluster}`"))
+            .hint("see whether the grant was withdrawn; `kubemint plan` shows what there is")
+    })
+}

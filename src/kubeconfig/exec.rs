@@ -1,0 +1,162 @@
+//! What the exec plugin says and remembers: the reply to client-go, and the cache between processes.
+//!
+//! A place where a token leaves its type: on its way to the standard output of `kubemint credential`
+//! and to its private cache. Pure: no I/O, no clock.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::EXEC_API_VERSION;
+use crate::secret::SecretToken;
+
+/// client-go runs the plugin again at the very instant at which a token expires, kube-rs a minute
+/// before, and a request takes time: tokens are told to expire this much earlier than they do.
+pub const MARGIN: SignedDuration = SignedDuration::from_secs(120);
+/// No reply is nearer to its end than this: kube-rs would run the plugin for each request.
+pub const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(120);
+
+/// The versions of the protocol whose reply is the same.
+const API_VERSIONS: [&str; 2] = [EXEC_API_VERSION, "client.authentication.k8s.io/v1beta1"];
+
+/// A token that the plugin has, and may give again.
+#[derive(Clone)]
+pub struct CachedToken {
+    /// The token.
+    pub token: SecretToken,
+    /// When it was minted, or last seen to work, by this machine's clock.
+    pub proven: Timestamp,
+    /// When it expires, by this machine's clock.
+    pub expires: Timestamp,
+}
+
+impl fmt::Debug for CachedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedToken").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<T> {
+    v: u64,
+    token: T,
+    proven: Timestamp,
+    expires: Timestamp,
+}
+
+/// The version of the cache's format; another one is no hit.
+const VERSION: u64 = 1;
+
+impl CachedToken {
+    /// Reads the cache; what is damaged or of another version is no hit.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let stored: Stored<String> =
+            serde_json::from_slice(bytes).ok().filter(|stored: &Stored<_>| stored.v == VERSION)?;
+        let Stored { token, proven, expires, .. } = stored;
+        Some(Self { token: SecretToken::new(token), proven, expires })
+    }
+
+    /// Returns the content of the cache.
+    pub fn render(&self) -> Vec<u8> {
+        let stored = Stored { v: VERSION, token: self.token.expose(), proven: self.proven, expires: self.expires };
+        serde_json::to_vec(&stored).expect("a cache consists of text, numbers and times")
+    }
+
+    /// Whether it was minted or seen to work so recently that who asks again has not been refused with
+    /// it, but runs the plugin several times, as kube-rs does when it starts.
+    pub fn is_just_proven(&self, now: Timestamp) -> bool {
+        const SAME_START: SignedDuration = SignedDuration::from_secs(10);
+        now.duration_since(self.proven) <= SAME_START
+    }
+
+    /// Whether it is far enough from its end that nothing has to be minted.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.expires.duration_since(now) >= MARGIN + LEAST_LIFE
+    }
+}
+
+/// Returns when a token is said to expire; nothing if that is too near to be of use.
+///
+/// The margin is given up before the token is: without a new one it is better than none.
+pub fn told_expiry(expires: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let early = expires.checked_sub(MARGIN).unwrap_or(expires);
+    [early, expires].into_iter().find(|told| told.duration_since(now) >= LEAST_LIFE)
+}
+
+/// Returns the version of the reply that a client asks for.
+///
+/// `info` is what it sets `KUBERNETES_EXEC_INFO` to; client-go refuses a reply of another version
+/// (`plugin/pkg/client/auth/exec/exec.go`).
+///
+/// # Errors
+///
+/// If it is malformed or asks for a version that is not known.
+pub fn wanted_version(info: Option<&str>) -> Result<&'static str, String> {
+    let Some(info) = info else { return Ok(EXEC_API_VERSION) };
+    let info: serde_json::Value =
+        serde_json::from_str(info).map_err(|_| "KUBERNETES_EXEC_INFO is not JSON".to_owned())?;
+    let wanted = info["apiVersion"].as_str().unwrap_or_default();
+    API_VERSIONS.into_iter().find(|known| *known == wanted).ok_or_else(|| {
+        format!("the client asks for apiVersion `{wanted}`; known are `{}` and `{}`", API_VERSIONS[0], API_VERSIONS[1])
+    })
+}
+
+/// Returns the one document that the plugin prints.
+pub fn reply(version: &str, token: &SecretToken, told_expiry: Timestamp) -> Vec<u8> {
+    let whole_seconds = Timestamp::from_second(told_expiry.as_second()).unwrap_or(told_expiry);
+    let reply = json!({
+        "apiVersion": version,
+        "kind": "ExecCredential",
+        "status": { "expirationTimestamp": whole_seconds, "token": token.expose() },
+    });
+    let mut bytes = reply.to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_is_early_and_never_near() {
+        assert_eq!(told_expiry(at(3600), at(0)), Some(at(3480)));
+        assert_eq!(told_expiry(at(240), at(0)), Some(at(120)));
+        assert_eq!(told_expiry(at(239), at(0)), Some(at(239)), "the margin is given up first");
+        assert_eq!(told_expiry(at(119), at(0)), None);
+    }
+
+    #[test]
+    fn the_cache_is_read_back_and_what_is_damaged_is_no_hit() {
+        let cached = CachedToken { token: SecretToken::new("t"), proven: at(1), expires: at(600) };
+        let read = CachedToken::parse(&cached.render()).unwrap();
+        assert!(read.token.is_same_as(&cached.token));
+        assert_eq!((read.proven, read.expires), (at(1), at(600)));
+        assert!(read.is_fresh(at(0)) && !read.is_fresh(at(400)));
+        for damaged in [
+            "",
+            "{}",
+            "{\"v\":2,\"token\":\"t\",\"proven\":\"1970-01-01T00:00:00Z\",\"expires\":\"1970-01-01T00:00:00Z\"}",
+        ] {
+            assert!(CachedToken::parse(damaged.as_bytes()).is_none(), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn the_reply_has_the_version_that_is_asked_for() {
+        assert_eq!(wanted_version(None), Ok(EXEC_API_VERSION));
+        let beta = r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{}}"#;
+        assert_eq!(wanted_version(Some(beta)), Ok("client.authentication.k8s.io/v1beta1"));
+        assert!(wanted_version(Some("{}")).unwrap_err().contains("asks for apiVersion ``"));
+        let reply: serde_json::Value =
+            serde_json::from_slice(&reply(EXEC_API_VERSION, &SecretToken::new("t"), at(60))).unwrap();
+        assert_eq!(reply["status"]["expirationTimestamp"], "1970-01-01T00:01:00Z");
+        assert_eq!((&reply["kind"], &reply["status"]["token"]), (&json!("ExecCredential"), &json!("t")));
+    }
+}

@@ -1,0 +1,337 @@
+//! The exec plugin and token files on any cluster, simulated or real.
+//!
+//! Like `scenarios`: each has an inventory name and a namespace of its own.
+
+use std::process::{Command, Stdio};
+
+use kubemint_testkit::{TestCluster, User};
+use serde_json::{Value, json};
+
+use crate::life::{anchors, generations, index};
+use crate::scenarios::is_refused_soon;
+use crate::support::{Machine, Run, can_i, changes};
+
+/// Hands every scenario to a macro: none can be left out on one fleet.
+macro_rules! every_delivery {
+    ($run:ident) => {
+        $run!(
+            an_exec_kubeconfig_holds_no_secret_and_its_plugin_mints,
+            a_cached_token_is_given_without_the_inventory,
+            a_hundred_at_once_mint_once,
+            who_asks_again_was_refused,
+            a_revocation_reaches_the_tokens_of_plugins,
+            a_token_file_follows_a_rotation_and_its_kubeconfig_stays,
+            a_plugin_reads_what_a_refresher_keeps,
+            every_form_of_one_grant_side_by_side,
+            a_plugin_says_what_is_wrong_and_prints_nothing_else,
+        );
+    };
+}
+pub(crate) use every_delivery;
+
+/// One profile with the given outputs.
+fn profile(outputs: &str) -> String {
+    format!(
+        r#"
+[profiles.reader]
+token = {{ ttl = "2h", overlap = "1s" }}
+cluster-rules = [{{ api-groups = [""], resources = ["pods", "namespaces"], verbs = ["get", "list"] }}]
+[[grants]]
+profile = "reader"
+selector = "env=test"
+{outputs}
+"#
+    )
+}
+
+const EXEC: &str = "[[outputs]]\npath = \"exec.kubeconfig\"\ncredential = \"exec\"\n";
+const FILES: &str = "[[outputs]]\npath = \"files.kubeconfig\"\ncredential = \"token-file\"\n";
+const TOKENS: &str = "[[outputs]]\npath = \"tokens.kubeconfig\"\n";
+
+fn kubeconfig(machine: &Machine, file: &str) -> Value {
+    serde_saphyr::from_str(&machine.read(file)).unwrap()
+}
+
+/// Returns the command of the plugin that a kubeconfig names, as a client would run it.
+fn plugin(machine: &Machine, file: &str) -> Command {
+    let exec = kubeconfig(machine, file)["users"][0]["user"]["exec"].clone();
+    let mut command = Command::new(exec["command"].as_str().unwrap());
+    let info = json!({"apiVersion": exec["apiVersion"], "kind": "ExecCredential", "spec": {"interactive": false}});
+    command
+        .args(exec["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap()))
+        .env_clear()
+        .env("HOME", machine.path(""))
+        .env("KUBERNETES_EXEC_INFO", info.to_string())
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(mut command: Command) -> Run {
+    let output = command.output().unwrap();
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs a plugin as a new process of a new parent, as each kubectl is one.
+fn run_for_a_stranger(command: &Command) -> Run {
+    let mut shell = Command::new("/bin/sh");
+    // Without `exec`: the shell is the parent, and another one each time.
+    shell.args(["-c", "\"$@\"; exit $?", "sh"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    for (key, value) in command.get_envs() {
+        shell.env(key, value.unwrap());
+    }
+    shell.stdin(Stdio::null());
+    run(shell)
+}
+
+fn token_of(run: &Run) -> String {
+    let reply: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr));
+    assert_eq!(reply["kind"], "ExecCredential");
+    assert_eq!(reply["apiVersion"], "client.authentication.k8s.io/v1");
+    assert_eq!(run.stdout.lines().count(), 1, "one document");
+    reply["status"]["token"].as_str().unwrap().to_owned()
+}
+
+pub(crate) fn an_exec_kubeconfig_holds_no_secret_and_its_plugin_mints(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-mint", &profile(EXEC));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let done = changes(&report, 0);
+    assert_eq!(done[done.len() - 2..], ["anchor reader", "link reader"], "{done:?}");
+    let text = machine.read("exec.kubeconfig");
+    assert!(!text.contains("eyJ"), "{text}");
+    let exec = &kubeconfig(&machine, "exec.kubeconfig")["users"][0]["user"]["exec"];
+    assert_eq!(
+        (&exec["interactiveMode"], &exec["apiVersion"]),
+        (&json!("Never"), &json!("client.authentication.k8s.io/v1"))
+    );
+    assert!(exec["command"].as_str().unwrap().starts_with('/'));
+    let admin = machine.admin(0);
+    let names = anchors(&admin, "ex-mint");
+    assert!(names.len() == 1 && names[0].contains("-exec-"), "{names:?}");
+    assert!(generations(&admin, "ex-mint").is_empty(), "a plugin's token is no generation");
+
+    let first = run(plugin(&machine, "exec.kubeconfig")).exits(0);
+    let token = token_of(&first);
+    assert!(can_i(&admin, &token, "list", "pods", "default"));
+    let reply: Value = serde_json::from_str(&first.stdout).unwrap();
+    let told: jiff::Timestamp = reply["status"]["expirationTimestamp"].as_str().unwrap().parse().unwrap();
+    let claims = claims(&token);
+    let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+    assert!(life <= 3600, "an hour at most, whatever the profile says: {life}");
+    let early = claims["exp"].as_i64().unwrap() - told.as_second();
+    assert!((110..=125).contains(&early), "it is told to expire two minutes early: {early}");
+    machine.expect(0, &["plan", "--check"]);
+    let files = machine.files();
+    machine.expect(0, &["refresh"]);
+    assert_eq!(machine.files(), files);
+}
+
+fn claims(token: &str) -> Value {
+    use base64::Engine;
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+pub(crate) fn a_cached_token_is_given_without_the_inventory(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-cache", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let command = plugin(&machine, "exec.kubeconfig");
+    let token = token_of(&run_for_a_stranger(&command).exits(0));
+    std::fs::remove_file(machine.path("clusters.toml")).unwrap();
+    std::fs::remove_file(machine.path("admin.yaml")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(token_of(&run_for_a_stranger(&command).exits(0)), token);
+    }
+    let cached: Vec<_> =
+        machine.files().into_keys().filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(cached.len(), 1);
+    assert_eq!(std::fs::metadata(&cached[0]).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+pub(crate) fn a_hundred_at_once_mint_once(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-many", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let children: Vec<_> = (0..100)
+        .map(|_| {
+            let mut command = plugin(&machine, "exec.kubeconfig");
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut tokens = std::collections::BTreeSet::new();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let reply: Value = serde_json::from_slice(&output.stdout).unwrap();
+        tokens.insert(reply["status"]["token"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(tokens.len(), 1, "one mints, and ninety-nine read");
+}
+
+/// A client that was refused asks again in the same process: what it has is tried, and replaced if it is dead.
+pub(crate) fn who_asks_again_was_refused(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-again", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0));
+    // As if it had been minted long ago.
+    let cache = machine.files().into_keys().find(|path| path.extension().is_some_and(|end| end == "json")).unwrap();
+    let age = || {
+        let mut cached: Value = serde_json::from_slice(&std::fs::read(&cache).unwrap()).unwrap();
+        cached["proven"] = json!("2020-01-01T00:00:00Z");
+        std::fs::write(&cache, cached.to_string()).unwrap();
+    };
+    age();
+    assert_eq!(token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0)), token, "it works, so it is given again");
+    let anchor = anchors(&admin, "ex-again").remove(0);
+    admin.delete(&format!("/api/v1/namespaces/ex-again/secrets/{anchor}")).unwrap();
+    assert!(is_refused_soon(&admin, &token));
+    assert_eq!(
+        token_of(&run_for_a_stranger(&plugin(&machine, "exec.kubeconfig")).exits(0)),
+        token,
+        "a stranger does not know yet"
+    );
+    machine.expect(0, &["apply", "--yes"]);
+    age();
+    let renewed = token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0));
+    assert_ne!(renewed, token);
+    assert!(can_i(&admin, &renewed, "list", "pods", "default"));
+}
+
+pub(crate) fn a_revocation_reaches_the_tokens_of_plugins(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-revoke", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0));
+    let report = machine.kubemint(&["revoke", "--yes", "-o", "json"]).exits(0).report();
+    let shown = &report["clusters"][0]["changes"][0]["fields"][0]["removed"];
+    assert_eq!(shown, &json!(["tokens of exec plugins of holder `default`"]));
+    assert!(is_refused_soon(&admin, &token));
+    assert!(anchors(&admin, "ex-revoke").is_empty());
+    std::fs::remove_dir_all(machine.path(".cache")).unwrap();
+    let refused = run(plugin(&machine, "exec.kubeconfig")).exits(7);
+    assert_eq!(refused.stdout, "");
+    assert!(refused.stderr.contains("a revocation suspended issuing for `reader`"), "{}", refused.stderr);
+    machine.expect(0, &["apply", "--yes"]);
+    let again = token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0));
+    assert!(can_i(&admin, &again, "list", "pods", "default"));
+    assert_eq!(index(&admin, "ex-revoke")["holders"]["default"]["exec"], true);
+}
+
+pub(crate) fn a_token_file_follows_a_rotation_and_its_kubeconfig_stays(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("tf-rotate", &profile(FILES));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let file = format!("files.kubeconfig.tokens/reader@{}.token", cluster.name);
+    let user = &kubeconfig(&machine, "files.kubeconfig")["users"][0]["user"];
+    assert_eq!(user["tokenFile"], file.as_str());
+    assert_eq!(user.get("token"), None);
+    let first = machine.read(&file);
+    assert!(can_i(&admin, &first, "list", "pods", "default"), "the file holds the token and nothing else");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(machine.path(&file)).unwrap().permissions().mode() & 0o777, 0o600);
+    machine.expect(0, &["plan", "--check"]);
+
+    let before = machine.read("files.kubeconfig");
+    machine.expect(0, &["refresh", "--force", "--wait-overlap"]);
+    assert_eq!(machine.read("files.kubeconfig"), before, "the kubeconfig does not change");
+    let second = machine.read(&file);
+    assert_ne!(first, second);
+    assert!(can_i(&admin, &second, "list", "pods", "default"));
+    assert!(is_refused_soon(&admin, &first));
+    assert_eq!(generations(&admin, "tf-rotate"), [2]);
+
+    // A kubeconfig that is gone is written again; the token stays, and nothing is minted.
+    std::fs::remove_file(machine.path("files.kubeconfig")).unwrap();
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["write reader"]);
+    assert_eq!(machine.read("files.kubeconfig"), before);
+    assert_eq!(machine.read(&file), second);
+    machine.expect(0, &["revoke", "--access", "--yes"]);
+    assert!(!machine.path(&file).exists(), "the token goes with the entries");
+}
+
+pub(crate) fn a_plugin_reads_what_a_refresher_keeps(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let directory = "credential-directory = \"files.kubeconfig.tokens\"\n";
+    machine.inventory("tf-from", &profile(&format!("{FILES}{EXEC}{directory}")));
+    machine.expect(0, &["apply", "--yes"]);
+    let token = machine.read(&format!("files.kubeconfig.tokens/reader@{}.token", cluster.name));
+    let text = machine.read("exec.kubeconfig");
+    assert!(text.contains("--from") && !text.contains("--inventory"), "{text}");
+    // Who reads it needs neither the inventory nor the admin access.
+    std::fs::remove_file(machine.path("clusters.toml")).unwrap();
+    assert_eq!(token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0)), token);
+    assert_eq!(anchors(&machine.admin(0), "tf-from").len(), 1, "no standing anchor is needed");
+    std::fs::remove_dir_all(machine.path("files.kubeconfig.tokens")).unwrap();
+    let missing = run(plugin(&machine, "exec.kubeconfig")).exits(7);
+    assert_eq!(missing.stdout, "");
+    assert!(missing.stderr.contains("kubemint refresh"), "{}", missing.stderr);
+}
+
+/// A token that is in one form is handed on to the others, and nothing is minted for it.
+pub(crate) fn every_form_of_one_grant_side_by_side(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("forms", &profile(FILES));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.inventory("forms", &profile(&format!("{TOKENS}{FILES}{EXEC}")));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["anchor reader", "link reader", "write reader"]);
+    let token = machine.read(&format!("files.kubeconfig.tokens/reader@{}.token", cluster.name));
+    assert_eq!(machine.token("tokens.kubeconfig"), token);
+    assert_eq!(machine.facts("tokens.kubeconfig")["requested-seconds"], 7200);
+    machine.expect(0, &["plan", "--check"]);
+    machine.expect(0, &["refresh", "--force", "--wait-overlap"]);
+    assert_eq!(
+        machine.token("tokens.kubeconfig"),
+        machine.read(&format!("files.kubeconfig.tokens/reader@{}.token", cluster.name))
+    );
+    assert_eq!(generations(&machine.admin(0), "forms"), [2]);
+    // The other way round: from the kubeconfig back into the file.
+    std::fs::remove_dir_all(machine.path("files.kubeconfig.tokens")).unwrap();
+    let report = machine.kubemint(&["refresh", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["write reader"]);
+    assert_eq!(
+        machine.token("tokens.kubeconfig"),
+        machine.read(&format!("files.kubeconfig.tokens/reader@{}.token", cluster.name))
+    );
+}
+
+pub(crate) fn a_plugin_says_what_is_wrong_and_prints_nothing_else(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-wrong", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let check = |variable: Option<(&str, &str)>, code: i32, expected: &str| {
+        let mut command = plugin(&machine, "exec.kubeconfig");
+        variable.into_iter().for_each(|(name, value)| {
+            command.env(name, value);
+        });
+        let failed = run(command).exits(code);
+        assert_eq!(failed.stdout, "");
+        assert!(failed.stderr.contains(expected), "{}", failed.stderr);
+    };
+    let old = json!({"apiVersion": "client.authentication.k8s.io/v1alpha1", "kind": "ExecCredential"}).to_string();
+    check(Some(("KUBERNETES_EXEC_INFO", &old)), 2, "asks for apiVersion");
+    check(Some(("HOME", "")), 7, "XDG_CACHE_HOME");
+    let text = machine.read("clusters.toml");
+    machine.write("clusters.toml", &text.replace("name = \"ex-wrong\"", "name = \"other\""));
+    check(None, 3, "is another inventory");
+    machine.write("clusters.toml", &text.replace("selector = \"env=test\"", "selector = \"env=none\""));
+    check(None, 3, "gives `reader` no access");
+    machine.write("clusters.toml", "version = 1\n");
+    check(None, 3, "kubemint validate");
+    // Another policy is used at once, and said.
+    machine.write("clusters.toml", &text.replace("ttl = \"2h\"", "ttl = \"3h\""));
+    let minted = run(plugin(&machine, "exec.kubeconfig")).exits(0);
+    assert!(minted.stderr.contains("the token policy of `reader` changed"), "{}", minted.stderr);
+    token_of(&minted);
+}
