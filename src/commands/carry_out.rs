@@ -31,8 +31,8 @@ pub(super) fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
         .filter_map(|((_, planned), (_, grants))| {
             let plan = runs(planned)?;
             // Several steps may be about one grant, and each place is written once.
-            let grants: BTreeSet<usize> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
-            let slots = fleet.outputs.publication_slots(grants.into_iter());
+            let concerned: BTreeSet<usize> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
+            let slots = fleet.outputs.publication_slots(concerned.into_iter());
             let cluster = Arc::clone(&fleet.inventory.grants[*grants.first()?].cluster);
             Some(ApplyTask { cluster, plan, slots })
         })
