@@ -93,6 +93,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Renew the credentials that are due, and end superseded ones after their overlap
     Refresh(RefreshArgs),
+    /// Show how the credentials stand, the most urgent first
+    Status(StatusArgs),
     /// Kill credentials, or remove the access of grants altogether
     Revoke(RevokeArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
@@ -223,6 +225,40 @@ pub struct RefreshArgs {
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+}
+
+/// How a status is written
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// A table
+    Text,
+    /// A table with everything
+    Wide,
+    /// One JSON document, described in docs/json.md
+    Json,
+}
+
+/// Arguments of `status`
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Which grants
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Whose credentials, instead of those of the inventory's `holder`
+    #[arg(long, value_name = "NAME")]
+    pub holder: Option<String>,
+    /// Look at the output files alone
+    #[arg(long, conflicts_with = "legacy")]
+    pub offline: bool,
+    /// Exit with 4 if anything is expired, due, drifted or missing
+    #[arg(long)]
+    pub check: bool,
+    /// List tokens of the ServiceAccounts that never expire, too; needs the right to list Secrets
+    #[arg(long)]
+    pub legacy: bool,
+    /// How the status is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: StatusFormat,
 }
 
 /// Arguments of `revoke`

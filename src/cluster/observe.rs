@@ -19,6 +19,7 @@ use crate::names::{
 };
 use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
+use crate::plan::LegacyToken;
 
 /// Objects on one page of a list: kubectl's own choice.
 const PAGE: usize = 500;
@@ -124,6 +125,36 @@ pub async fn role_rules(api: &Api, namespace: Option<&str>, role: &RoleRef) -> R
     }
 }
 
+/// Lists the Secrets of a namespace that hold tokens without an end, with the name of the ServiceAccount
+/// that each is for. Their data is not asked for.
+///
+/// # Errors
+///
+/// The first request that failed.
+pub async fn legacy_tokens(api: &Api, namespace: &str) -> Result<Vec<(String, LegacyToken)>, ApiFailure> {
+    const TYPE: &str = "kubernetes.io/service-account-token";
+    let selection = [("fieldSelector", format!("type={TYPE}"))];
+    let mut found = vec![];
+    list(api, &Kind::Secret.collection_path(Some(namespace)), &selection, Items::Metadata, |item| {
+        let metadata = &item["metadata"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let account = text(&metadata["annotations"]["kubernetes.io/service-account.name"]).unwrap_or_default();
+        let name = metadata["name"].as_str().unwrap_or_default();
+        found.push((
+            account,
+            LegacyToken {
+                grant: 0,
+                secret: ObjectRef::namespaced(Kind::Secret, namespace, name),
+                created: text(&metadata["creationTimestamp"]),
+                last_used: text(&metadata["labels"]["kubernetes.io/legacy-token-last-used"]),
+                invalid_since: text(&metadata["labels"]["kubernetes.io/legacy-token-invalid-since"]),
+            },
+        ));
+    })
+    .await?;
+    Ok(found)
+}
+
 async fn get(api: &Api, request: Request) -> Result<Option<Value>, ApiFailure> {
     match api.send(&request).await {
         Ok(answer) => Ok(Some(answer.value)),
@@ -149,14 +180,47 @@ async fn list_ours(
     objects: &mut BTreeMap<ObjectRef, ObservedObject>,
 ) -> Result<(), ApiFailure> {
     let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory}");
+    list(api, &kind.collection_path(None), &[("labelSelector", selector)], Items::Whole, |item| {
+        let metadata = &item["metadata"];
+        let object = ObjectRef {
+            kind,
+            namespace: metadata["namespace"].as_str().map(str::to_owned),
+            name: metadata["name"].as_str().unwrap_or_default().to_owned(),
+        };
+        objects.insert(object, ObservedObject::from_json(item));
+    })
+    .await
+}
+
+/// What is listed of each object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Items {
+    /// All of it.
+    Whole,
+    /// Its metadata.
+    Metadata,
+}
+
+/// Lists a collection page by page; an object may come twice if the list had to start again.
+async fn list(
+    api: &Api,
+    path: &str,
+    selection: &[(&'static str, String)],
+    items_wanted: Items,
+    mut take: impl FnMut(&Value),
+) -> Result<(), ApiFailure> {
     let mut starts = 0;
     let mut page_token: Option<String> = None;
     loop {
-        let mut request = Request::get(kind.collection_path(None))
-            .query("labelSelector", selector.as_str())
-            .query("limit", PAGE.to_string());
+        let mut request = Request::get(path).query("limit", PAGE.to_string());
+        for (key, value) in selection {
+            request = request.query(key, value.as_str());
+        }
         if let Some(token) = &page_token {
             request = request.query("continue", token.as_str());
+        }
+        if items_wanted == Items::Metadata {
+            request = request.metadata_list_only();
         }
         let page = match api.send(&request).await {
             Ok(answer) => answer.value,
@@ -168,17 +232,9 @@ async fn list_ours(
             Err(failure) => return Err(failure),
         };
         let Some(items) = page["items"].as_array() else {
-            return Err(ApiFailure::Unreadable { cause: format!("a list of {} has no items", kind.resource()) });
+            return Err(ApiFailure::Unreadable { cause: format!("the list {path} has no items") });
         };
-        for item in items {
-            let metadata = &item["metadata"];
-            let object = ObjectRef {
-                kind,
-                namespace: metadata["namespace"].as_str().map(str::to_owned),
-                name: metadata["name"].as_str().unwrap_or_default().to_owned(),
-            };
-            objects.insert(object, ObservedObject::from_json(item));
-        }
+        items.iter().for_each(&mut take);
         page_token = page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
         if page_token.is_none() {
             return Ok(());

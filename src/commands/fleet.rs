@@ -13,7 +13,7 @@ use crate::credential::{Reissue, Renewal};
 use crate::error::Error;
 use crate::event::Event;
 use crate::executor::apply::orphan_after;
-use crate::executor::observe::{PlanContext, PlanTask, Trial, plan_clusters};
+use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
 use crate::executor::{Cancellation, Events};
 use crate::inventory::Inventory;
 use crate::names::{ClusterName, Holder};
@@ -37,6 +37,8 @@ pub struct FleetPolicy {
     pub(super) suspension: Suspension,
     pub(super) trial: Trial,
     pub(super) damaged: Damaged,
+    pub(super) probing: Probing,
+    pub(super) legacy: Legacy,
 }
 
 /// What `plan` and `apply` may do.
@@ -51,6 +53,8 @@ impl From<&PolicyArgs> for FleetPolicy {
             suspension: Suspension::Lift,
             trial: Trial::Skip,
             damaged: Damaged::Refuse,
+            probing: Probing::Try,
+            legacy: Legacy::Leave,
         }
     }
 }
@@ -67,6 +71,8 @@ impl FleetPolicy {
             suspension: Suspension::Keep,
             trial: Trial::Skip,
             damaged: Damaged::Skip,
+            probing: Probing::Skip,
+            legacy: Legacy::Leave,
         }
     }
 }
@@ -82,6 +88,8 @@ pub struct Fleet {
     pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
     pub(super) admin: Arc<AdminSources>,
     trial: Trial,
+    probing: Probing,
+    legacy: Legacy,
 }
 
 /// The plans of a fleet, in the order of the inventory.
@@ -129,7 +137,17 @@ impl Fleet {
             orphan_after: orphan_after(inventory.run.cluster_timeout),
         };
         let inventory = Arc::new(inventory);
-        Ok(Self { inventory, options, outputs, paths, selected, admin, trial: policy.trial })
+        Ok(Self {
+            inventory,
+            options,
+            outputs,
+            paths,
+            selected,
+            admin,
+            trial: policy.trial,
+            probing: policy.probing,
+            legacy: policy.legacy,
+        })
     }
 
     /// Returns the number of selected clusters.
@@ -165,6 +183,8 @@ impl Fleet {
             admin: Arc::clone(&self.admin),
             options: self.options.clone(),
             trial: self.trial,
+            probing: self.probing,
+            legacy: self.legacy,
             clock: context.environment.clock,
         });
         let (events, shown) = events(context, Phase::Planning, self.len());

@@ -15,6 +15,7 @@ mod plan;
 mod refresh;
 mod revoke;
 mod selection;
+mod status;
 mod validate;
 
 use crate::cli::{Cli, Command, GlobalArgs};
@@ -53,11 +54,21 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Revoke(args) => revoke::run(context, args),
         Command::Init(args) => init::run(context, args),
         Command::Merge(args) => merge::run(context, args),
+        Command::Status(args) => status::run(context, args),
         Command::Credential(args) => credential::run(context, args),
         Command::Schema => generate::schema(context),
         Command::Completions { shell } => complete::script(context, *shell),
         Command::Man { directory } => generate::man(context, directory),
     }
+}
+
+/// Returns a report as the JSON document that is printed.
+fn json(report: &impl serde::Serialize) -> Result<String, Error> {
+    let mut json = serde_json::to_string_pretty(report).map_err(|error| {
+        Error::new(ExitCode::Internal, "cannot write the report as JSON").because(error.to_string())
+    })?;
+    json.push('\n');
+    Ok(json)
 }
 
 /// Turns a failure to print what was asked for into the error that ends the run.

@@ -15,8 +15,8 @@ use crate::kubeconfig::edit::check_editable;
 use crate::kubeconfig::{Document, EntryNames, EntryState, ExecPlugin, FileOrder, Held, Mark, UserForm, remove};
 use crate::layout::{Layout, OutputEntry};
 use crate::names::{ClusterName, Holder, ProfileName, token_directory_name, token_file_name};
-use crate::plan::OutputSlot;
-use crate::report::GrantPaths;
+use crate::plan::{Newest, OutputSlot};
+use crate::report::{GrantPaths, Holds, OutputStatus};
 use crate::secret::SecretToken;
 use crate::store::{self, BreakLock};
 
@@ -180,6 +180,39 @@ impl Outputs {
     /// Returns the places of some grants, for publication.
     pub(super) fn publication_slots(&self, grants: impl Iterator<Item = usize>) -> Vec<PublicationSlot> {
         grants.filter_map(|grant| self.slots.get(&grant)).flatten().map(|(slot, _)| slot.clone()).collect()
+    }
+
+    /// Returns the newest credential of a grant that its outputs hold.
+    pub(super) fn newest(&self, grant: usize) -> Option<Newest> {
+        let facts = self.slots.get(&grant).into_iter().flatten().filter_map(|(_, state)| match state {
+            EntryState::Ours(held) => held.credential.as_ref().map(|(_, facts)| facts),
+            EntryState::Absent | EntryState::Foreign { .. } => None,
+        });
+        facts.max_by_key(|facts| facts.generation).map(|facts| Newest {
+            generation: facts.generation,
+            issued: facts.issued,
+            expires: facts.expires,
+            requested_seconds: facts.requested_seconds,
+        })
+    }
+
+    /// Returns what the outputs of a grant hold, compared with the newest generation.
+    pub(super) fn statuses(&self, grant: usize, newest: Option<u64>) -> Vec<OutputStatus> {
+        let status = |(slot, state): &(PublicationSlot, EntryState)| {
+            let (holds, generation) = match state {
+                EntryState::Absent => (Holds::Nothing, None),
+                EntryState::Foreign { .. } => (Holds::Foreign, None),
+                EntryState::Ours(_) if matches!(slot.names.form, UserForm::Exec(_)) => (Holds::Plugin, None),
+                EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
+                    (Some((_, facts)), _) if Some(facts.generation) == newest => (Holds::Newest, newest),
+                    (Some((_, facts)), _) => (Holds::Another, Some(facts.generation)),
+                    (None, Some(other)) => (Holds::AnotherHolders, Some(other.generation)),
+                    (None, None) => (Holds::Nothing, None),
+                },
+            };
+            OutputStatus { path: self.targets[slot.file].path.display().to_string(), holds, generation }
+        };
+        self.slots.get(&grant).into_iter().flatten().map(status).collect()
     }
 
     /// Returns the tokens of a grant, by generation, each once.

@@ -40,13 +40,7 @@ pub(super) fn print(
 ) -> Result<(), Error> {
     match format {
         OutputFormat::Text => printed(context.printer.data(&plan_text(report)))?,
-        OutputFormat::Json => {
-            let mut json = serde_json::to_string_pretty(report).map_err(|error| {
-                Error::new(ExitCode::Internal, "cannot write the report as JSON").because(error.to_string())
-            })?;
-            json.push('\n');
-            printed(context.printer.data(&json))?;
-        }
+        OutputFormat::Json => printed(context.printer.data(&super::json(report)?))?,
     }
     print_failures(context, report, arguments);
     Ok(())

@@ -17,7 +17,7 @@ use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal};
 use crate::error::Error;
 use crate::executor::Cancellation;
-use crate::executor::observe::Trial;
+use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::exit_code::ExitCode;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
@@ -143,6 +143,8 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         suspension: if args.resume { Suspension::Lift } else { Suspension::Keep },
         trial: Trial::Use,
         damaged: Damaged::Refuse,
+        probing: if args.check { Probing::Skip } else { Probing::Try },
+        legacy: Legacy::Leave,
     }
 }
 

@@ -1,15 +1,16 @@
 //! Plans the clusters of a run: connect, observe, plan, probe.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
-use crate::cluster::observe::observe;
+use crate::cluster::observe::{legacy_tokens, observe};
 use crate::cluster::probe::probe;
 use crate::cluster::verify::distrust;
 use crate::cluster::{
-    AdminEntry, AdminSources, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
+    AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
 };
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
@@ -18,7 +19,7 @@ use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::outcome::Planned;
-use crate::plan::{ClusterPlan, GrantInput, Note, NoteKind, PlanInput, PlanOptions, assess, plan_cluster};
+use crate::plan::{ClusterPlan, GrantInput, LegacyToken, Note, NoteKind, PlanInput, PlanOptions, assess, plan_cluster};
 
 /// One cluster to plan.
 #[derive(Debug)]
@@ -40,8 +41,30 @@ pub struct PlanContext {
     pub options: PlanOptions,
     /// Whether the credentials in the outputs are used, to see whether they still work.
     pub trial: Trial,
+    /// Whether writes are tried without effect.
+    pub probing: Probing,
+    /// Whether tokens that never expire are looked for.
+    pub legacy: Legacy,
     /// Tells the time.
     pub clock: Clock,
+}
+
+/// Whether writes are tried without effect, so that what would be refused is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probing {
+    /// They are.
+    Try,
+    /// Nothing will be written.
+    Skip,
+}
+
+/// Whether tokens that never expire are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Legacy {
+    /// They are.
+    Find,
+    /// They are not: it needs the right to list Secrets.
+    Leave,
 }
 
 /// Whether the credentials in the outputs are used to see whether they work.
@@ -172,6 +195,39 @@ async fn try_credentials(
     notes
 }
 
+/// Lists the Secrets with tokens that never expire, once for each namespace of ServiceAccounts.
+async fn find_legacy_tokens(
+    context: &PlanContext,
+    api: &Api,
+    grants: &[usize],
+    plan: &mut ClusterPlan,
+) -> Result<(), ApiFailure> {
+    let mut by_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for grant in grants {
+        by_namespace.entry(context.inventory.grants[*grant].namespace.as_str()).or_default().push(*grant);
+    }
+    for (namespace, grants) in by_namespace {
+        match legacy_tokens(api, namespace).await {
+            Ok(found) => {
+                for (account, token) in found {
+                    let is_its = |grant: &&usize| context.inventory.grants[**grant].profile.service_account == account;
+                    let grant = grants.iter().find(is_its).copied();
+                    plan.legacy.extend(grant.map(|grant| LegacyToken { grant, ..token }));
+                }
+            }
+            Err(failure) if failure.is_forbidden() => {
+                let message = format!(
+                    "the admin may not list Secrets in namespace `{namespace}`: whether there are tokens that never \
+                     expire is not known"
+                );
+                plan.notes.push(Note::new(NoteKind::NotChecked, message));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
 async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint): (AdminEntry, Endpoint)) -> Planned {
     let inventory = &context.inventory;
     let limits = Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout);
@@ -209,6 +265,14 @@ async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint
             plan = plan_with(&task.grants);
         }
         plan.notes.extend(notes);
+    }
+    if context.legacy == Legacy::Find
+        && let Err(failure) = find_legacy_tokens(context, &api, &grants, &mut plan).await
+    {
+        return Planned::Failed { doing: "list the tokens that never expire", failure: failure.into() };
+    }
+    if context.probing == Probing::Skip {
+        return Planned::Plan(Box::new(plan));
     }
     match probe(&api, &plan, &observed).await {
         Ok(results) => assess(&mut plan, &results),

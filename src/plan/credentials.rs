@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::standing::{Basis, CredentialState, Standing, standing};
 use super::{
     Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput, Scope,
     Suspension,
@@ -36,15 +37,18 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     if input.options.scope == Scope::Credentials
         && let Some(blocker) = not_provisioned(input, profile, &account, observed)
     {
+        plan.standings.push(Standing::only(grant_input.grant, CredentialState::Missing, Some(blocker.message.clone())));
         return plan.blockers.push(blocker);
     }
     let index = match read_index(observed) {
         Ok(index) => index,
         Err(error) => {
+            let message = format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}");
+            plan.standings.push(Standing::only(grant_input.grant, CredentialState::Unknown, Some(message.clone())));
             plan.blockers.push(Blocker {
                 profile: Some(profile.clone()),
                 kind: BlockerKind::UnusableIndex,
-                message: format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}"),
+                message,
                 hint: Some(format!(
                     "restore it from a backup, or start anew with `kubemint revoke --hard --cluster {} --profile {profile}`",
                     grant.cluster.name
@@ -54,20 +58,6 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         }
     };
     let holder = &input.options.holder;
-    if index.is_suspended(holder) {
-        if input.options.suspension == Suspension::Keep {
-            let message = format!("issuing for `{profile}` is suspended by a revocation");
-            return plan.notes.push(Note::new(NoteKind::Suspended, message));
-        }
-        plan.steps.push(Step::Resume(Box::new(Resume {
-            profile: profile.clone(),
-            inventory: input.inventory.name.clone(),
-            holder: holder.clone(),
-            service_account: account.clone(),
-        })));
-    }
-    plan.blockers.extend(other_holders(input, grant_input));
-    let has_plugin = plan_plugins(input, grant_input, &account, observed, plan);
     let chain = index.holder(holder);
     let anchors = chain.map(|chain| anchor_states(input, grant, chain)).unwrap_or_default();
     let stored = |slot: &OutputSlot| match &slot.state {
@@ -88,6 +78,34 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         orphan_after: input.options.orphan_after,
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
+    let is_suspended = index.is_suspended(holder);
+    plan.standings.push(standing(
+        &Basis {
+            grant: grant_input.grant,
+            index: &index,
+            holder,
+            anchors: &anchors,
+            outputs: &outputs,
+            has_plugin: grant_input.outputs.len() > outputs.len(),
+            is_suspended,
+            now: input.now,
+        },
+        &decision,
+    ));
+    if is_suspended {
+        if input.options.suspension == Suspension::Keep {
+            let message = format!("issuing for `{profile}` is suspended by a revocation");
+            return plan.notes.push(Note::new(NoteKind::Suspended, message));
+        }
+        plan.steps.push(Step::Resume(Box::new(Resume {
+            profile: profile.clone(),
+            inventory: input.inventory.name.clone(),
+            holder: holder.clone(),
+            service_account: account.clone(),
+        })));
+    }
+    plan.blockers.extend(other_holders(input, grant_input));
+    let has_plugin = plan_plugins(input, grant_input, &account, observed, plan);
     note_life(input, grant, chain, plan);
     match decision {
         Decision::NoOutput if has_plugin => {}

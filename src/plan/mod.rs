@@ -9,6 +9,7 @@ mod finding;
 mod objects;
 mod preflight;
 mod revoke;
+mod standing;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::credential::{Credential, Distrust, Reissue, Renewal};
 use crate::inventory::Inventory;
 use crate::kubeconfig::{Endpoint, EntryNames, EntryState, Held, UserForm};
 use crate::names::{ClusterName, Holder, ProfileName};
+use crate::object::ObjectRef;
 use crate::observed::ObservedCluster;
 use crate::step::Step;
 
@@ -25,6 +27,7 @@ pub(crate) use credentials::shortened_lifetime;
 pub use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub use preflight::{Probe, ProbeResult, assess, mint_probes};
 pub use revoke::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, existing_roles, plan_revocation};
+pub use standing::{CredentialState, Newest, Standing};
 
 /// What the user allows.
 #[derive(Debug, Clone)]
@@ -153,6 +156,25 @@ pub struct ClusterPlan {
     pub scope: Scope,
     /// What differs from the inventory and is left, where only credentials may change.
     pub drift: Vec<Drift>,
+    /// How the credentials stand.
+    pub standings: Vec<Standing>,
+    /// Tokens that never expire, if they were asked for.
+    pub legacy: Vec<LegacyToken>,
+}
+
+/// A Secret with a token for a ServiceAccount of ours that never expires, made by whomever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyToken {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// The Secret.
+    pub secret: ObjectRef,
+    /// When it was created.
+    pub created: Option<String>,
+    /// The day on which it was last used, as the API server notes it.
+    pub last_used: Option<String>,
+    /// Since when the API server refuses it, because nobody used it for long.
+    pub invalid_since: Option<String>,
 }
 
 /// An object that differs from the inventory and is left.
@@ -214,6 +236,8 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
         clock_ahead: input.observed.clock_ahead,
         scope: input.options.scope,
         drift: vec![],
+        standings: vec![],
+        legacy: vec![],
     };
     let deletions = match input.options.scope {
         Scope::Access => objects::plan_objects(input, &mut plan),

@@ -97,6 +97,8 @@ pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
         // What cannot be revoked of one grant keeps no other from being revoked.
         scope: Scope::Credentials,
         drift: vec![],
+        standings: vec![],
+        legacy: vec![],
     };
     for grant in input.grants {
         plan_grant(input, grant, &mut plan);

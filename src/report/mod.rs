@@ -5,6 +5,7 @@
 
 mod build;
 mod model;
+mod status;
 mod text;
 
 pub use build::{GrantPaths, ReportHead};
@@ -12,6 +13,7 @@ pub use model::{
     Action, Change, ClusterReport, Command, CredentialReport, CredentialSummary, ErrorReport, Report, SCHEMA_VERSION,
     State, Summary,
 };
+pub use status::{Drifted, GrantStatus, Holds, LegacyTokenStatus, OutputStatus, StatusReport, Width, status_text};
 pub use text::{Failures, failures, notes_text, plan_text, refresh_line, summary_line};
 
 #[cfg(test)]

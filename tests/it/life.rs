@@ -22,6 +22,9 @@ macro_rules! every_life {
             a_missing_service_account_is_not_made_by_a_refresh,
             a_refresh_reports_drift_and_leaves_it,
             a_new_token_policy_is_renewed,
+            a_status_says_how_each_credential_stands,
+            a_status_of_the_files_needs_no_cluster,
+            tokens_that_never_expire_are_found,
         );
     };
 }
@@ -219,4 +222,91 @@ pub(crate) fn a_new_token_policy_is_renewed(cluster: &TestCluster) {
     let report = machine.kubemint(&["refresh", "-o", "json"]).exits(0).report();
     assert_eq!(report["clusters"][0]["changes"][0]["reason"], "policy changed");
     assert_eq!(machine.facts(&output(cluster))["requested-seconds"], 7200);
+}
+
+fn status(machine: &Machine, code: i32, arguments: &[&str]) -> Value {
+    machine.kubemint(&[&["status", "-o", "json"], arguments].concat()).exits(code).report()
+}
+
+/// Every state that a credential goes through is shown, the most urgent first, and `--check` tells.
+pub(crate) fn a_status_says_how_each_credential_stands(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("st-life", &profile("15m"));
+    let missing = status(&machine, 0, &[]);
+    assert_eq!((&missing["grants"][0]["state"], &missing["grants"][0]["drift"]), (&json!("missing"), &json!("yes")));
+    machine.expect(4, &["status", "--check"]);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["status", "--check"]);
+    machine.expect(0, &["refresh", "--force"]);
+    let grant = &status(&machine, 0, &["--check"])["grants"][0];
+    assert_eq!(grant["state"], "current");
+    assert_eq!((&grant["generation"], &grant["superseded"]), (&json!(2), &json!([1])));
+    assert_eq!(grant["outputs"][0]["holds"], "newest");
+    assert!(grant["due"].is_string() && grant["expires"].is_string());
+    let text = machine.kubemint(&["status"]).exits(0).stdout;
+    assert!(text.starts_with("CLUSTER"), "{text}");
+    assert!(text.contains(" current ") && text.ends_with("1 grant: 1 current\n"), "{text}");
+    assert!(machine.kubemint(&["status", "-o", "wide"]).exits(0).stdout.contains("st-life/reader"));
+
+    let admin = machine.admin(0);
+    let role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/kubemint:st-life:reader";
+    admin.merge_patch(role, &json!({"rules": []})).unwrap();
+    let drifted = &status(&machine, 4, &["--check"])["grants"][0];
+    assert_eq!((&drifted["drift"], &drifted["state"]), (&json!("yes"), &json!("current")));
+    assert!(drifted["drifted"][0].as_str().unwrap().starts_with("update ClusterRole"), "{drifted:#}");
+    machine.expect(0, &["apply", "--yes"]);
+
+    let file = machine.path(&output(cluster));
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(status(&machine, 4, &["--check"])["grants"][0]["state"], "held-elsewhere");
+    std::fs::write(&file, kept).unwrap();
+    let other = status(&machine, 0, &["--holder", "other"]);
+    assert_eq!(other["grants"][0]["other_holders"], Value::Null);
+    assert_eq!(other["grants"][0]["other-holders"], json!([["default", 2]]));
+    machine.expect(0, &["revoke", "--yes"]);
+    assert_eq!(status(&machine, 4, &["--check"])["grants"][0]["state"], "suspended");
+}
+
+/// The output files alone tell what they hold and until when.
+pub(crate) fn a_status_of_the_files_needs_no_cluster(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("st-offline", &profile("15m"));
+    assert_eq!(status(&machine, 4, &["--offline", "--check"])["grants"][0]["state"], "missing");
+    machine.expect(0, &["apply", "--yes"]);
+    machine.write("admin.yaml", "apiVersion: v1\nkind: Config\n");
+    let grant = &status(&machine, 0, &["--offline", "--check"])["grants"][0];
+    assert_eq!(
+        (&grant["state"], &grant["drift"], &grant["generation"]),
+        (&json!("current"), &json!("unknown"), &json!(1))
+    );
+    // Without admin access the cluster is a row with an error, and what the file holds is still shown.
+    let unread = machine.kubemint(&["status", "-o", "json"]).exits(7).report();
+    let grant = &unread["grants"][0];
+    assert_eq!((&grant["state"], &grant["generation"]), (&json!("unknown"), &json!(1)));
+    assert!(grant["error"].is_string());
+}
+
+/// Secrets with tokens that never expire are listed with their last use; their data is never read.
+pub(crate) fn tokens_that_never_expire_are_found(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("st-legacy", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let none = machine.kubemint(&["status", "--legacy"]).exits(0);
+    assert!(none.stdout.contains("no tokens that never expire"), "{}", none.stdout);
+    let admin = machine.admin(0);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "name": "old-token",
+            "annotations": {"kubernetes.io/service-account.name": "reader"},
+            "labels": {"kubernetes.io/legacy-token-last-used": "2026-01-02"},
+        },
+    });
+    admin.create("/api/v1/namespaces/st-legacy/secrets", &secret).unwrap();
+    let found = status(&machine, 0, &["--legacy"]);
+    let token = &found["legacy_tokens"][0];
+    assert_eq!((&token["secret"], &token["last-used"]), (&json!("old-token"), &json!("2026-01-02")), "{found:#}");
+    let text = machine.kubemint(&["status", "--legacy"]).exits(0).stdout;
+    assert!(text.contains("st-legacy/old-token") && text.contains("kubectl delete secret"), "{text}");
 }

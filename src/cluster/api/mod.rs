@@ -126,6 +126,13 @@ impl Request {
         self
     }
 
+    /// Asks for the metadata of the objects of a list only.
+    #[must_use]
+    pub fn metadata_list_only(mut self) -> Self {
+        self.accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        self
+    }
+
     fn uri(&self) -> String {
         let mut query = form_urlencoded(&self.query);
         if !query.is_empty() {

@@ -1,0 +1,193 @@
+//! `kubemint status`: how the credentials stand, from the clusters or from the output files alone.
+
+use jiff::Timestamp;
+
+use super::fleet::{FleetPolicy, block_on, interruptions};
+use super::plan::exit_code;
+use super::{CommandContext, Fleet, printed};
+use crate::cli::{StatusArgs, StatusFormat};
+use crate::credential::{due_at, jitter_seed};
+use crate::error::Error;
+use crate::executor::Cancellation;
+use crate::executor::observe::Legacy;
+use crate::exit_code::ExitCode;
+use crate::outcome::Planned;
+use crate::plan::{ClusterPlan, CredentialState, Newest, Standing};
+use crate::report::{
+    Command, Drifted, GrantStatus, LegacyTokenStatus, Report, ReportHead, StatusReport, Width, status_text,
+};
+
+/// Reports how the credentials of the selected grants stand.
+pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitCode, Error> {
+    let legacy = if args.legacy { Legacy::Find } else { Legacy::Leave };
+    let policy = FleetPolicy { legacy, ..FleetPolicy::looking(args.holder.as_ref()) };
+    let fleet = Fleet::load(context, &args.selection, &policy)?;
+    let cancellation = Cancellation::default();
+    let (report, code) = if args.offline {
+        (offline(context, &fleet), ExitCode::Done)
+    } else {
+        online(context, args, &fleet, &cancellation)?
+    };
+    let now = context.environment.clock.now();
+    let text = match args.output {
+        StatusFormat::Text => status_text(&report, Width::Usual, now),
+        StatusFormat::Wide => status_text(&report, Width::Wide, now),
+        StatusFormat::Json => super::json(&report)?,
+    };
+    printed(context.printer.data(&text))?;
+    Ok(if code == ExitCode::Done && args.check && report.has_findings() { ExitCode::Pending } else { code })
+}
+
+fn online(
+    context: &CommandContext<'_>,
+    args: &StatusArgs,
+    fleet: &Fleet,
+    cancellation: &Cancellation,
+) -> Result<(StatusReport, ExitCode), Error> {
+    let planned = block_on(async {
+        tokio::select! {
+            planned = fleet.plan(context, cancellation) => planned,
+            () = interruptions(context, cancellation) => unreachable!("interruptions never end"),
+        }
+    })?;
+    let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
+    for ((cluster, planned), (_, selected)) in planned.clusters.iter().zip(&fleet.selected) {
+        match planned {
+            Planned::Plan(plan) => {
+                grants.extend(plan.standings.iter().map(|standing| planned_grant(fleet, plan, standing)));
+                legacy.extend(legacy_tokens(fleet, plan));
+                notes.extend(
+                    plan.notes
+                        .iter()
+                        .filter(|note| is_about_reading(note))
+                        .map(|note| format!("{cluster}: {}", note.message)),
+                );
+            }
+            Planned::Failed { failure, .. } => {
+                grants.extend(selected.iter().map(|grant| unread(fleet, *grant, failure.cause.clone())));
+            }
+            Planned::NotStarted => {
+                grants.extend(selected.iter().map(|grant| unread(fleet, *grant, "interrupted".to_owned())));
+            }
+        }
+    }
+    // The exit code counts clusters as every command does; what is blocked is a state here.
+    let head = ReportHead {
+        command: Command::Plan,
+        started: context.environment.clock.began(),
+        run: None,
+        holder: fleet.holder().clone(),
+    };
+    let mut summary = Report::new(head, &fleet.inventory, fleet.reports(&planned)).summary;
+    summary.unchanged += std::mem::take(&mut summary.blocked);
+    let legacy = args.legacy.then_some(legacy);
+    let report = report(context, fleet, false, grants, legacy, notes);
+    Ok((report, exit_code(&summary, cancellation)))
+}
+
+fn is_about_reading(note: &crate::plan::Note) -> bool {
+    use crate::plan::NoteKind;
+    matches!(note.kind, NoteKind::NotChecked | NoteKind::ClockSkew | NoteKind::VanishedGrants)
+}
+
+/// Judges by the output files alone, by this machine's clock.
+fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> StatusReport {
+    let now = context.environment.clock.now();
+    let selected = fleet.selected.iter().flat_map(|(_, grants)| grants);
+    let grants = selected.map(|grant| {
+        let newest = fleet.outputs.newest(*grant);
+        let standing = standing_by_files(fleet, *grant, newest, now);
+        status_of(fleet, &standing, Drifted::Unknown, vec![])
+    });
+    let grants = grants.collect();
+    report(context, fleet, true, grants, None, vec![])
+}
+
+fn standing_by_files(fleet: &Fleet, grant: usize, newest: Option<Newest>, now: Timestamp) -> Standing {
+    let entry = &fleet.inventory.grants[grant];
+    let seed = jitter_seed(&entry.cluster.name, &entry.profile.name, fleet.holder());
+    let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &entry.profile.token, &seed));
+    let outputs = fleet.outputs.statuses(grant, newest.as_ref().map(|newest| newest.generation));
+    let has_plugin = outputs.iter().any(|output| output.holds == crate::report::Holds::Plugin);
+    let holds_all = outputs
+        .iter()
+        .all(|output| matches!(output.holds, crate::report::Holds::Newest | crate::report::Holds::Plugin));
+    let state = match (&newest, due) {
+        _ if outputs.is_empty() => CredentialState::NoOutput,
+        (None, _) if has_plugin && holds_all => CredentialState::Plugin,
+        (None, _) => CredentialState::Missing,
+        (Some(newest), _) if newest.expires <= now => CredentialState::Expired,
+        (Some(_), Some(due)) if due <= now => CredentialState::Due,
+        (Some(_), _) if !holds_all => CredentialState::NotEverywhere,
+        (Some(_), _) => CredentialState::Current,
+    };
+    Standing { newest, due, ..Standing::only(grant, state, None) }
+}
+
+fn planned_grant(fleet: &Fleet, plan: &ClusterPlan, standing: &Standing) -> GrantStatus {
+    let profile = &fleet.inventory.grants[standing.grant].profile.name;
+    let concerns = |drift: &&crate::plan::Drift| drift.profile.as_ref().is_none_or(|other| other == profile);
+    let drifted: Vec<String> = plan.drift.iter().filter(concerns).map(|drift| drift.what.clone()).collect();
+    let drift = if drifted.is_empty() { Drifted::No } else { Drifted::Yes };
+    status_of(fleet, standing, drift, drifted)
+}
+
+fn unread(fleet: &Fleet, grant: usize, cause: String) -> GrantStatus {
+    let standing =
+        Standing { newest: fleet.outputs.newest(grant), ..Standing::only(grant, CredentialState::Unknown, None) };
+    GrantStatus { error: Some(cause), ..status_of(fleet, &standing, Drifted::Unknown, vec![]) }
+}
+
+fn status_of(fleet: &Fleet, standing: &Standing, drift: Drifted, drifted: Vec<String>) -> GrantStatus {
+    /// Issue and expiry are rounded to seconds by the API server.
+    const ROUNDING: u64 = 2;
+    let grant = &fleet.inventory.grants[standing.grant];
+    let newest = standing.newest.as_ref();
+    let life = newest.and_then(|newest| u64::try_from(newest.expires.duration_since(newest.issued).as_secs()).ok());
+    let requested = newest.map(|newest| newest.requested_seconds);
+    let clamped = life.zip(requested).filter(|(life, requested)| life + ROUNDING < *requested).map(|(life, _)| life);
+    GrantStatus {
+        cluster: grant.cluster.name.clone(),
+        profile: grant.profile.name.clone(),
+        state: standing.state,
+        detail: standing.detail.clone(),
+        generation: newest.map(|newest| newest.generation),
+        issued: newest.map(|newest| newest.issued),
+        expires: newest.map(|newest| newest.expires),
+        requested_seconds: requested,
+        clamped_seconds: clamped,
+        due: standing.due,
+        superseded: standing.superseded.clone(),
+        other_holders: standing.others.clone(),
+        drift,
+        drifted,
+        outputs: fleet.outputs.statuses(standing.grant, newest.map(|newest| newest.generation)),
+        namespace: grant.namespace.clone(),
+        service_account: grant.profile.service_account.clone(),
+        error: None,
+    }
+}
+
+fn legacy_tokens<'a>(fleet: &'a Fleet, plan: &'a ClusterPlan) -> impl Iterator<Item = LegacyTokenStatus> + 'a {
+    plan.legacy.iter().map(|token| LegacyTokenStatus {
+        cluster: plan.cluster.clone(),
+        profile: fleet.inventory.grants[token.grant].profile.name.clone(),
+        namespace: token.secret.namespace.clone().unwrap_or_default(),
+        secret: token.secret.name.clone(),
+        created: token.created.clone(),
+        last_used: token.last_used.clone(),
+        invalid_since: token.invalid_since.clone(),
+    })
+}
+
+fn report(
+    context: &CommandContext<'_>,
+    fleet: &Fleet,
+    offline: bool,
+    grants: Vec<GrantStatus>,
+    legacy: Option<Vec<LegacyTokenStatus>>,
+    notes: Vec<String>,
+) -> StatusReport {
+    let names = (fleet.inventory.name.clone(), fleet.holder().clone());
+    StatusReport::new(context.environment.clock.began(), names, offline, grants, legacy, notes)
+}

@@ -1,0 +1,209 @@
+//! How the credential of a grant stands, as planning found it: what `status` shows.
+//!
+//! Pure: no I/O, `now` comes with the input.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::credential::{AnchorState, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential};
+use crate::names::Holder;
+
+/// How the credential of a grant stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// Its state.
+    pub state: CredentialState,
+    /// What the state does not say.
+    pub detail: Option<String>,
+    /// What is known about the newest generation that was published.
+    pub newest: Option<Newest>,
+    /// When it is due for renewal.
+    pub due: Option<Timestamp>,
+    /// Older generations that still live.
+    pub superseded: Vec<u64>,
+    /// Other holders, and how many living generations each has.
+    pub others: Vec<(String, usize)>,
+}
+
+/// What is known about a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// Its number.
+    pub generation: u64,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// When it expires.
+    pub expires: Timestamp,
+    /// The lifetime that was requested, in seconds.
+    pub requested_seconds: u64,
+}
+
+/// The state of a grant's credential, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CredentialState {
+    /// The cluster could not be read.
+    Unknown,
+    /// It has expired.
+    Expired,
+    /// It no longer works: its anchor or its ServiceAccount is gone.
+    Revoked,
+    /// There is none, or its ServiceAccount does not exist.
+    Missing,
+    /// It is alive, and no output here holds it.
+    HeldElsewhere,
+    /// A revocation suspended it.
+    Suspended,
+    /// It is due for renewal, or its token policy changed.
+    Due,
+    /// An output lacks it, or holds an older one.
+    NotEverywhere,
+    /// It is current.
+    Current,
+    /// Exec plugins mint it on demand.
+    Plugin,
+    /// No output holds it, so there is none.
+    NoOutput,
+}
+
+impl CredentialState {
+    /// All states.
+    pub const ALL: [Self; 11] = [
+        Self::Unknown,
+        Self::Expired,
+        Self::Revoked,
+        Self::Missing,
+        Self::HeldElsewhere,
+        Self::Suspended,
+        Self::Due,
+        Self::NotEverywhere,
+        Self::Current,
+        Self::Plugin,
+        Self::NoOutput,
+    ];
+
+    /// Returns the state as tables show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Missing => "missing",
+            Self::HeldElsewhere => "held elsewhere",
+            Self::Suspended => "suspended",
+            Self::Due => "due",
+            Self::NotEverywhere => "not everywhere",
+            Self::Current => "current",
+            Self::Plugin => "exec plugin",
+            Self::NoOutput => "no output",
+        }
+    }
+
+    /// Whether nothing has to be done about it.
+    pub fn is_fine(self) -> bool {
+        matches!(self, Self::Current | Self::Plugin | Self::NoOutput)
+    }
+}
+
+impl Standing {
+    /// Returns how a grant stands of which only the state is known.
+    pub fn only(grant: usize, state: CredentialState, detail: Option<String>) -> Self {
+        Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![] }
+    }
+}
+
+/// What a standing is derived from.
+pub(super) struct Basis<'a> {
+    pub(super) grant: usize,
+    pub(super) index: &'a Index,
+    pub(super) holder: &'a Holder,
+    pub(super) anchors: &'a BTreeMap<u64, AnchorState>,
+    pub(super) outputs: &'a [Option<StoredCredential>],
+    pub(super) has_plugin: bool,
+    pub(super) is_suspended: bool,
+    pub(super) now: Timestamp,
+}
+
+/// Derives how a grant stands from what was decided about it.
+pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
+    let chain = basis.index.holder(basis.holder);
+    let newest = newest(chain, basis.outputs);
+    let (state, detail, due) = match decision {
+        _ if basis.is_suspended => (CredentialState::Suspended, None, None),
+        Decision::NoOutput if basis.has_plugin => (CredentialState::Plugin, None, None),
+        Decision::NoOutput => (CredentialState::NoOutput, None, None),
+        Decision::Withheld { .. } => (CredentialState::HeldElsewhere, None, None),
+        Decision::InFlight { due, claimed, .. } => {
+            let detail = format!("another run claimed generation {claimed}");
+            (CredentialState::Due, Some(detail), Some(*due))
+        }
+        Decision::Publish { from, due, .. } if from.len() < basis.outputs.len() => {
+            (CredentialState::NotEverywhere, None, Some(*due))
+        }
+        Decision::Publish { due, .. } => (CredentialState::Current, None, Some(*due)),
+        Decision::Mint { reason, .. } => {
+            let state = match reason {
+                MintReason::First => CredentialState::Missing,
+                MintReason::Expired => CredentialState::Expired,
+                MintReason::Revoked | MintReason::AccountRecreated | MintReason::Refused | MintReason::WrongSubject => {
+                    CredentialState::Revoked
+                }
+                MintReason::Due | MintReason::PolicyChanged | MintReason::Reissue | MintReason::Forced => {
+                    CredentialState::Due
+                }
+            };
+            let says_more =
+                !matches!(reason, MintReason::First | MintReason::Expired | MintReason::Revoked | MintReason::Due);
+            (state, says_more.then(|| reason.as_str().to_owned()), None)
+        }
+    };
+    let is_alive = |generation: &Generation| generation.expires.is_some_and(|expires| expires > basis.now);
+    let older = |generation: &&Generation| {
+        newest.as_ref().is_some_and(|newest| generation.n < newest.generation)
+            && is_alive(generation)
+            && matches!(basis.anchors.get(&generation.n), Some(AnchorState::Present(_)))
+    };
+    let generations = chain.map_or(&[][..], |chain| &chain.generations);
+    let others = basis.index.holders.iter().filter(|(holder, _)| holder.as_str() != basis.holder.as_str());
+    let others = others.map(|(holder, chain)| {
+        (holder.clone(), chain.generations.iter().filter(|generation| is_alive(generation)).count())
+    });
+    Standing {
+        grant: basis.grant,
+        state,
+        detail,
+        due,
+        superseded: generations.iter().filter(older).map(|generation| generation.n).collect(),
+        others: others.filter(|(_, living)| *living > 0).collect(),
+        newest,
+    }
+}
+
+/// Returns the newest generation that was published, by the index and by what the outputs hold.
+fn newest(chain: Option<&HolderIndex>, outputs: &[Option<StoredCredential>]) -> Option<Newest> {
+    let generations = chain.map_or(&[][..], |chain| &chain.generations);
+    let recorded = generations.iter().filter_map(|generation| {
+        Some(Newest {
+            generation: generation.n,
+            issued: generation.issued?,
+            expires: generation.expires?,
+            requested_seconds: generation.requested_seconds,
+        })
+    });
+    let stored = outputs.iter().flatten().map(|stored| Newest {
+        generation: stored.generation,
+        issued: stored.claims.issued,
+        expires: stored.claims.expires,
+        requested_seconds: u64::try_from(stored.claims.expires.duration_since(stored.claims.issued).as_secs())
+            .unwrap_or(0),
+    });
+    // What the index knows comes first: it knows what was requested.
+    recorded.chain(stored).fold(None, |newest: Option<Newest>, next| match newest {
+        Some(newest) if newest.generation >= next.generation => Some(newest),
+        _ => Some(next),
+    })
+}
