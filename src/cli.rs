@@ -1,5 +1,6 @@
 //! The command line: what can be typed. Meaning comes in `commands`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -225,6 +226,15 @@ pub struct RefreshArgs {
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+    /// Keep running: sleep until something is due, renew it, and so on until SIGTERM
+    #[arg(long, conflicts_with_all = ["force", "next_run", "resume", "reissue", "wait_overlap", "check", "output"])]
+    pub watch: bool,
+    /// Show /metrics, /healthz and /readyz there
+    #[arg(long, value_name = "ADDRESS", requires = "watch")]
+    pub listen: Option<SocketAddr>,
+    /// Write metrics to this file after each run, for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// How a status is written

@@ -37,6 +37,7 @@ pub mod commands;
 pub mod error;
 pub mod executor;
 pub mod exit_code;
+pub mod monitor;
 pub mod output;
 pub mod store;
 

@@ -41,6 +41,11 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Returns the same for another run: with an identifier of its own.
+    pub(super) fn another_run(&self) -> Self {
+        Self { run: random_identifier(), ..self.clone() }
+    }
+
     /// Reads the process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads environment and clock")]
     pub fn from_process() -> Self {

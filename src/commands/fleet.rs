@@ -105,7 +105,21 @@ impl Fleet {
     ///
     /// If the inventory is invalid, nothing is selected, or an output cannot be used.
     pub fn load(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Self, Error> {
-        let load::Loaded { mut inventory, layout } = load::load(context, policy.holder.as_deref())?;
+        Self::of(context, load::load(context, policy.holder.as_deref())?, selection, policy)
+    }
+
+    /// Makes ready an inventory that was loaded with the policy's holder.
+    ///
+    /// # Errors
+    ///
+    /// If nothing is selected, or an output cannot be used.
+    pub(super) fn of(
+        context: &CommandContext<'_>,
+        loaded: load::Loaded,
+        selection: &SelectionArgs,
+        policy: &FleetPolicy,
+    ) -> Result<Self, Error> {
+        let load::Loaded { mut inventory, layout, .. } = loaded;
         if let Some(concurrency) = selection.concurrency {
             inventory.run.concurrency = usize::from(concurrency);
         }

@@ -10,10 +10,12 @@ use crate::layout::Layout;
 use crate::names::Holder;
 
 /// A valid inventory and which file holds which entries.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Loaded {
     pub(super) inventory: Inventory,
     pub(super) layout: Layout,
+    /// The files that it was read from.
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// Loads the inventory; its warnings go to stderr.
@@ -28,7 +30,8 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
     match (resolution.inventory, resolution.layout) {
         (Some(inventory), Some(layout)) => {
             context.printer.remark(&shown);
-            Ok(Loaded { inventory, layout })
+            let files = resolution.sources.files().iter().map(|file| file.path.clone()).collect();
+            Ok(Loaded { inventory, layout, files })
         }
         _ => {
             context.printer.problem(&shown);

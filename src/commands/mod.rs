@@ -17,6 +17,7 @@ mod revoke;
 mod selection;
 mod status;
 mod validate;
+mod watch;
 
 use crate::cli::{Cli, Command, GlobalArgs};
 use crate::error::Error;

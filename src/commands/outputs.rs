@@ -188,12 +188,7 @@ impl Outputs {
             EntryState::Ours(held) => held.credential.as_ref().map(|(_, facts)| facts),
             EntryState::Absent | EntryState::Foreign { .. } => None,
         });
-        facts.max_by_key(|facts| facts.generation).map(|facts| Newest {
-            generation: facts.generation,
-            issued: facts.issued,
-            expires: facts.expires,
-            requested_seconds: facts.requested_seconds,
-        })
+        facts.max_by_key(|facts| facts.generation).map(Newest::from)
     }
 
     /// Returns what the outputs of a grant hold, compared with the newest generation.

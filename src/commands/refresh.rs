@@ -12,27 +12,34 @@ use super::carry_out::{break_lock, carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::outputs::Damaged;
 use super::plan::{exit_code, print, print_failures};
-use super::{CommandContext, Fleet, PlannedFleet, printed};
+use super::{CommandContext, Fleet, PlannedFleet, load, printed};
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
-use crate::credential::{Reissue, Renewal};
+use crate::credential::{Reissue, Renewal, overlap_of};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
+use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
+use crate::monitor::{GrantState, Metrics};
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
-use crate::plan::{Adoption, NoteKind, Scope, Suspension};
+use crate::plan::{Adoption, CredentialState, Newest, NoteKind, Scope, Suspension};
 use crate::report::{Action, ClusterReport, Command, CredentialSummary, Report, ReportHead, notes_text, refresh_line};
 
 /// Refreshes the selected grants once.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
+    if args.watch {
+        return super::watch::run(context, args);
+    }
     let cancellation = Cancellation::default();
+    let metrics = Metrics::new();
     let pass = block_on(async {
         tokio::select! {
-            pass = until_done(context, args, &cancellation) => pass,
+            pass = until_done(context, args, &metrics, &cancellation) => pass,
             () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
         }
     })??;
+    write_metrics(context, args, &metrics)?;
     show(context, args, &pass.report)?;
     let code = exit_code(&pass.report.summary, &cancellation);
     Ok(if code == ExitCode::Done && args.check && has_findings(&pass.report) { ExitCode::Pending } else { code })
@@ -51,14 +58,16 @@ pub(super) struct Pass {
 async fn until_done(
     context: &CommandContext<'_>,
     args: &RefreshArgs,
+    metrics: &Metrics,
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
-    let mut pass = refresh(context, args, &args.selection, cancellation).await?;
+    let load = || load::load(context, args.holder.as_deref());
+    let mut pass = refresh(context, args, load()?, &args.selection, metrics, cancellation).await?;
     // What was renewed is not renewed again.
     let rest = RefreshArgs { force: false, next_run: None, ..args.clone() };
     while args.wait_overlap && !cancellation.no_new.is_cancelled() {
         // What was superseded a moment ago is known to a plan only when it is read again.
-        let (_, planned) = look(context, &rest, &args.selection, cancellation).await?;
+        let (_, planned) = look(context, &rest, load()?, &args.selection, cancellation).await?;
         let Some(retire_at) = latest_retirement(&planned) else { break };
         // The cluster's clock decides, in whole seconds.
         let wait = Duration::try_from(retire_at.duration_since(context.environment.clock.now())).unwrap_or_default();
@@ -68,7 +77,7 @@ async fn until_done(
             () = tokio::time::sleep(wait) => {}
             () = cancellation.no_new.cancelled() => break,
         }
-        let after = refresh(context, &rest, &args.selection, cancellation).await?;
+        let after = refresh(context, &rest, load()?, &args.selection, metrics, cancellation).await?;
         pass = merged(pass, after);
     }
     Ok(pass)
@@ -92,11 +101,14 @@ fn merged(first: Pass, mut later: Pass) -> Pass {
 pub(super) async fn refresh(
     context: &CommandContext<'_>,
     args: &RefreshArgs,
+    loaded: load::Loaded,
     selection: &SelectionArgs,
+    metrics: &Metrics,
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
+    let began = std::time::Instant::now();
     let break_lock = break_lock(args.break_lock);
-    let (fleet, mut planned) = look(context, args, selection, cancellation).await?;
+    let (fleet, mut planned) = look(context, args, loaded, selection, cancellation).await?;
     if !args.check {
         fleet.block_unwritable(&mut planned, break_lock);
     }
@@ -114,21 +126,24 @@ pub(super) async fn refresh(
         run: (!args.check).then(|| context.environment.run.clone()),
         holder: fleet.holder().clone(),
     };
-    let wake = wake_times(&planned, &reports);
-    let credentials = summarise(&fleet, &reports, &applied, wake.values().min().copied());
+    let wake = wake_times(&fleet, &planned, &reports, &applied, context.environment.clock.now());
+    let credentials = summarise(&fleet, &reports, &applied, next_due(&planned, &reports));
     let mut report = Report::new(head, &fleet.inventory, reports);
     report.credentials = Some(credentials);
+    let grants = grant_states(&fleet, &planned, &applied);
+    metrics.observe(&report, grants, began.elapsed(), context.environment.clock.now());
     Ok(Pass { report, wake })
 }
 
-/// Loads the inventory and plans what is due.
+/// Plans what is due.
 async fn look(
     context: &CommandContext<'_>,
     args: &RefreshArgs,
+    loaded: load::Loaded,
     selection: &SelectionArgs,
     cancellation: &Cancellation,
 ) -> Result<(Fleet, PlannedFleet), Error> {
-    let fleet = Fleet::load(context, selection, &policy(args))?;
+    let fleet = Fleet::of(context, loaded, selection, &policy(args))?;
     let planned = fleet.plan(context, cancellation).await;
     Ok((fleet, planned))
 }
@@ -149,17 +164,44 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
 }
 
 /// Returns when each cluster wants to be looked at again: when something is due or can be retired.
-fn wake_times(planned: &PlannedFleet, reports: &[ClusterReport]) -> HashMap<ClusterName, Timestamp> {
+fn wake_times(
+    fleet: &Fleet,
+    planned: &PlannedFleet,
+    reports: &[ClusterReport],
+    applied: &HashMap<ClusterName, Applied>,
+    now: Timestamp,
+) -> HashMap<ClusterName, Timestamp> {
     let mut wake = HashMap::new();
     for ((name, planned), report) in planned.clusters.iter().zip(reports) {
         let Planned::Plan(plan) = planned else { continue };
         let due = report.credentials.iter().filter_map(|credential| credential.due);
         let retire = plan.kept.iter().filter_map(|kept| kept.retire_at);
-        if let Some(first) = due.chain(retire).min() {
-            wake.insert(name.clone(), by_this_clock(first, plan.clock_ahead));
+        let times = due.chain(retire).map(|time| by_this_clock(time, plan.clock_ahead));
+        // What was superseded a moment ago can go when the overlap is over.
+        let published = applied.get(name).into_iter().flat_map(|applied| &applied.published);
+        let over = published.filter(|published| published.minted).map(|published| {
+            let policy = &fleet.inventory.grants[published.grant].profile.token;
+            let life = published.facts.expires.duration_since(published.facts.issued);
+            now + overlap_of(policy, life)
+        });
+        if let Some(first) = times.chain(over).min() {
+            wake.insert(name.clone(), first);
         }
     }
     wake
+}
+
+/// Returns when the first credential is due, by this machine's clock.
+fn next_due(planned: &PlannedFleet, reports: &[ClusterReport]) -> Option<Timestamp> {
+    let clusters = planned.clusters.iter().zip(reports).filter_map(|((_, planned), report)| match planned {
+        Planned::Plan(plan) => Some((plan.clock_ahead, report)),
+        Planned::Failed { .. } | Planned::NotStarted => None,
+    });
+    let due = clusters.flat_map(|(ahead, report)| {
+        let due = report.credentials.iter().filter_map(|credential| credential.due);
+        due.map(move |due| by_this_clock(due, ahead))
+    });
+    due.min()
 }
 
 fn latest_retirement(planned: &PlannedFleet) -> Option<Timestamp> {
@@ -177,6 +219,51 @@ fn latest_of(plan: &crate::plan::ClusterPlan) -> Option<Timestamp> {
 /// Turns a time by a cluster's clock into one by this machine's.
 fn by_this_clock(time: Timestamp, ahead: i64) -> Timestamp {
     time.checked_sub(SignedDuration::from_secs(ahead)).unwrap_or(time)
+}
+
+/// Returns how each grant stands after the run, for metrics.
+fn grant_states(fleet: &Fleet, planned: &PlannedFleet, applied: &HashMap<ClusterName, Applied>) -> Vec<GrantState> {
+    let mut states = vec![];
+    for ((name, planned), (_, grants)) in planned.clusters.iter().zip(&fleet.selected) {
+        let Planned::Plan(plan) = planned else {
+            states.extend(grants.iter().map(|grant| GrantState {
+                cluster: name.clone(),
+                profile: fleet.inventory.grants[*grant].profile.name.clone(),
+                state: CredentialState::Unknown,
+                expires: None,
+                is_clamped: false,
+            }));
+            continue;
+        };
+        for standing in &plan.standings {
+            let published = applied
+                .get(name)
+                .and_then(|applied| applied.published.iter().find(|published| published.grant == standing.grant));
+            let facts = published.map(|published| Newest::from(&published.facts));
+            let state = if facts.is_some() { CredentialState::Current } else { standing.state };
+            let newest = facts.as_ref().or(standing.newest.as_ref());
+            states.push(GrantState {
+                cluster: name.clone(),
+                profile: fleet.inventory.grants[standing.grant].profile.name.clone(),
+                state,
+                expires: newest.map(|newest| by_this_clock(newest.expires, plan.clock_ahead)),
+                is_clamped: newest.is_some_and(|newest| newest.clamped_seconds().is_some()),
+            });
+        }
+    }
+    states
+}
+
+/// Writes the metrics to the file that `--metrics-file` names.
+pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, metrics: &Metrics) -> Result<(), Error> {
+    let Some(path) = &args.metrics_file else { return Ok(()) };
+    let path = context.environment.directory.join(path);
+    let text = metrics.render(context.environment.clock.now());
+    crate::store::write_public(&path, text.as_bytes()).map_err(|error| {
+        let failure = describe(&error);
+        let error = Error::new(ExitCode::Internal, format!("cannot write the metrics to `{}`", path.display()));
+        Error { hint: failure.hint, ..error.because(failure.cause) }
+    })
 }
 
 /// Counts the credentials by what came of them.
@@ -214,7 +301,7 @@ fn has_findings(report: &Report) -> bool {
     report.summary.pending > 0 || report.clusters.iter().any(is_short)
 }
 
-fn show(context: &CommandContext<'_>, args: &RefreshArgs, report: &Report) -> Result<(), Error> {
+pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, report: &Report) -> Result<(), Error> {
     let arguments = repeated(context, args);
     match args.output {
         OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments),

@@ -139,13 +139,8 @@ fn unread(fleet: &Fleet, grant: usize, cause: String) -> GrantStatus {
 }
 
 fn status_of(fleet: &Fleet, standing: &Standing, drift: Drifted, drifted: Vec<String>) -> GrantStatus {
-    /// Issue and expiry are rounded to seconds by the API server.
-    const ROUNDING: u64 = 2;
     let grant = &fleet.inventory.grants[standing.grant];
     let newest = standing.newest.as_ref();
-    let life = newest.and_then(|newest| u64::try_from(newest.expires.duration_since(newest.issued).as_secs()).ok());
-    let requested = newest.map(|newest| newest.requested_seconds);
-    let clamped = life.zip(requested).filter(|(life, requested)| life + ROUNDING < *requested).map(|(life, _)| life);
     GrantStatus {
         cluster: grant.cluster.name.clone(),
         profile: grant.profile.name.clone(),
@@ -154,8 +149,8 @@ fn status_of(fleet: &Fleet, standing: &Standing, drift: Drifted, drifted: Vec<St
         generation: newest.map(|newest| newest.generation),
         issued: newest.map(|newest| newest.issued),
         expires: newest.map(|newest| newest.expires),
-        requested_seconds: requested,
-        clamped_seconds: clamped,
+        requested_seconds: newest.map(|newest| newest.requested_seconds),
+        clamped_seconds: newest.and_then(Newest::clamped_seconds),
         due: standing.due,
         superseded: standing.superseded.clone(),
         other_holders: standing.others.clone(),

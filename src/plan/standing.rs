@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::credential::{AnchorState, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential};
+use crate::credential::{
+    AnchorState, CredentialFacts, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential,
+};
 use crate::names::Holder;
 
 /// How the credential of a grant stands.
@@ -40,6 +42,27 @@ pub struct Newest {
     pub expires: Timestamp,
     /// The lifetime that was requested, in seconds.
     pub requested_seconds: u64,
+}
+
+impl From<&CredentialFacts> for Newest {
+    fn from(facts: &CredentialFacts) -> Self {
+        Self {
+            generation: facts.generation,
+            issued: facts.issued,
+            expires: facts.expires,
+            requested_seconds: facts.requested_seconds,
+        }
+    }
+}
+
+impl Newest {
+    /// Returns the lifetime in seconds, if the API server made it shorter than was requested.
+    pub fn clamped_seconds(&self) -> Option<u64> {
+        /// Issue and expiry are rounded to seconds by the API server.
+        const ROUNDING: u64 = 2;
+        let life = u64::try_from(self.expires.duration_since(self.issued).as_secs()).ok()?;
+        (life + ROUNDING < self.requested_seconds).then_some(life)
+    }
 }
 
 /// The state of a grant's credential, the most urgent first.

@@ -11,7 +11,7 @@ use crate::credential::{due_at, jitter_seed};
 use crate::desired::Content;
 use crate::diff::{FieldDiff, describe_rules};
 use crate::inventory::Inventory;
-use crate::names::{ClusterName, Holder};
+use crate::names::{ClusterName, Holder, InventoryName};
 use crate::object::ObjectRef;
 use crate::outcome::{Applied, Planned, Published};
 use crate::plan::{ClusterPlan, Note, NoteKind};
@@ -36,6 +36,11 @@ pub struct ReportHead {
 impl Report {
     /// Puts a report together.
     pub fn new(head: ReportHead, inventory: &Inventory, clusters: Vec<ClusterReport>) -> Self {
+        Self::of(head, &inventory.name, clusters)
+    }
+
+    /// Puts a report together of an inventory of which the name is enough.
+    pub fn of(head: ReportHead, inventory: &InventoryName, clusters: Vec<ClusterReport>) -> Self {
         let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
         for cluster in &clusters {
             let counter = match cluster.state {
@@ -54,7 +59,7 @@ impl Report {
             command: head.command,
             started: head.started,
             run: head.run,
-            inventory: inventory.name.clone(),
+            inventory: inventory.clone(),
             holder: head.holder,
             summary,
             credentials: None,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use lock::{BreakLock, Lock, LockError, process_identity};
 pub use obstacle::Obstacle;
-pub use private::{PrivateLock, forget, lock_private, read_private, remember};
+pub use private::{PrivateLock, forget, lock_private, read_private, remember, write_public};
 
 /// Why a file was not written. It is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -128,6 +128,21 @@ impl PrivateLock {
     }
 }
 
+/// Replaces a file that everybody may read, such as metrics, atomically.
+///
+/// # Errors
+///
+/// If it cannot be written; it is then as it was.
+pub fn write_public(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Write { path: path.to_owned(), source };
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mut temporary = tempfile::Builder::new().prefix(".kubemint-").tempfile_in(directory).map_err(failed)?;
+    // Whatever the umask is: node_exporter runs as somebody else.
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
+    temporary.write_all(content).and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
+    temporary.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
 fn lock_path(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
@@ -138,8 +153,6 @@ fn no_follow() -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

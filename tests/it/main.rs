@@ -22,3 +22,4 @@ mod scenarios;
 mod simulated;
 mod support;
 mod tidy;
+mod watching;

@@ -70,6 +70,8 @@ fn matches_fields(selector: &str, object: &Value) -> bool {
     selector.split(',').filter_map(|requirement| requirement.split_once('=')).all(|(field, value)| {
         match field.strip_prefix("metadata.") {
             Some(field) => text(object, field) == value.trim_start_matches('='),
+            // Of Secrets only, and their `type` is at the top.
+            None if field == "type" => object["type"] == value.trim_start_matches('='),
             None => false,
         }
     })

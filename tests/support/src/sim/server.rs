@@ -3,6 +3,7 @@
 //! Synchronous: a request comes in whole and a reply goes out whole; [`super::listener`] does the
 //! rest. Start reading at [`Server::handle`].
 
+use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -77,7 +78,11 @@ impl Server {
 
     /// Answers a request.
     pub(crate) fn handle(&self, request: &Request) -> Reply {
-        self.answer(request).unwrap_or_else(|failure| Reply::json(failure.code, &failure.body()))
+        let mut reply = self.answer(request).unwrap_or_else(|failure| Reply::json(failure.code, &failure.body()));
+        // By the server's clock, which may differ from this machine's.
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&self.now());
+        reply.headers.push(("date", date.expect("the year has four digits")));
+        reply
     }
 
     fn answer(&self, request: &Request) -> Result<Reply, Failure> {

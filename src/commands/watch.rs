@@ -1,0 +1,294 @@
+//! `kubemint refresh --watch`: sleeps until something is due, renews it, and so on until it is stopped.
+//!
+//! Each cluster has a time at which it is looked at again: when a credential is due or a superseded one
+//! can be retired, after a backoff where something failed, and at least once an hour.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::fleet::{block_on, interruptions};
+use super::load::Loaded;
+use super::refresh::{Pass, refresh, show, write_metrics};
+use super::{CommandContext, load, selection};
+use crate::cli::{RefreshArgs, SelectionArgs};
+use crate::error::Error;
+use crate::executor::Cancellation;
+use crate::exit_code::ExitCode;
+use crate::monitor::{Health, Metrics, serve};
+use crate::names::{ClusterName, short_hash};
+use crate::output::{ProgressStyle, render_error};
+use crate::report::{ClusterReport, State};
+
+/// A cluster is looked at this often even if nothing is due: somebody may have deleted an anchor.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+/// The shortest wait, so that what is never satisfied is no busy loop.
+const SHORTEST_WAIT: SignedDuration = SignedDuration::from_secs(5);
+/// The wait after a failure, which doubles up to [`LONGEST_BACKOFF`].
+const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
+const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(15);
+/// What falls due within this time is done in one go: each run reads the output files.
+const TOGETHER: SignedDuration = SignedDuration::from_secs(5);
+/// How often the inventory's files are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(2);
+
+/// Refreshes until it is stopped.
+pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
+    // A line for each cluster of each run would drown what matters.
+    let context = CommandContext {
+        global: context.global,
+        environment: context.environment,
+        printer: context.printer,
+        progress: ProgressStyle::Silent,
+    };
+    let loaded = load::load(&context, args.holder.as_deref())?;
+    block_on(async {
+        let cancellation = Cancellation::default();
+        tokio::select! {
+            result = watch(&context, args, loaded, &cancellation) => result,
+            () = interruptions(&context, &cancellation) => unreachable!("interruptions never end"),
+        }
+    })??;
+    Ok(ExitCode::Done)
+}
+
+async fn watch(
+    context: &CommandContext<'_>,
+    args: &RefreshArgs,
+    loaded: Loaded,
+    cancellation: &Cancellation,
+) -> Result<(), Error> {
+    let health = Arc::new(Health {
+        metrics: Metrics::new(),
+        is_ready: AtomicBool::new(false),
+        clock: context.environment.clock,
+    });
+    let stop = CancellationToken::new();
+    let server = match args.listen {
+        None => None,
+        Some(address) => {
+            let listener = TcpListener::bind(address).await.map_err(|error| {
+                Error::new(ExitCode::Usage, format!("cannot listen on `{address}`")).because(error.to_string())
+            })?;
+            let bound = listener.local_addr().map_or(address, |bound| bound);
+            context.printer.remark(&format!("listening on http://{bound}\n"));
+            Some(serve(listener, Arc::clone(&health), stop.clone()))
+        }
+    };
+    let serving = async {
+        if let Some(server) = server {
+            server.await;
+        }
+    };
+    let watching = async {
+        let watch = Watch {
+            context,
+            args,
+            health: &health,
+            files: Files::of(&loaded),
+            loaded,
+            wake: BTreeMap::new(),
+            failures: HashMap::new(),
+        };
+        let result = watch.run(cancellation).await;
+        stop.cancel();
+        result
+    };
+    tokio::join!(watching, serving).0
+}
+
+struct Watch<'a> {
+    context: &'a CommandContext<'a>,
+    args: &'a RefreshArgs,
+    health: &'a Health,
+    loaded: Loaded,
+    files: Files,
+    /// When each selected cluster is looked at again, by this machine's clock.
+    wake: BTreeMap<ClusterName, Timestamp>,
+    /// How often in a row each cluster failed.
+    failures: HashMap<ClusterName, u32>,
+}
+
+impl Watch<'_> {
+    async fn run(mut self, cancellation: &Cancellation) -> Result<(), Error> {
+        let cannot =
+            |error: std::io::Error| Error::new(ExitCode::Internal, "cannot handle SIGHUP").because(error.to_string());
+        let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+        let mut look = tokio::time::interval(LOOK_AT_FILES);
+        self.select()?;
+        while !cancellation.no_new.is_cancelled() {
+            self.pass(cancellation).await;
+            loop {
+                let now = self.now();
+                let next = self.wake.values().min().copied().unwrap_or(now + LONGEST_WAIT);
+                let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => break,
+                    _ = hangup.recv() => self.reload(),
+                    _ = look.tick() => if self.files.have_changed() { self.reload() },
+                    () = cancellation.no_new.cancelled() => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.context.environment.clock.now()
+    }
+
+    /// Finds the clusters of the inventory; all are looked at at once.
+    fn select(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        let selected = selection::select(&self.loaded.inventory, &self.args.selection)?;
+        self.wake = selected.into_iter().map(|(cluster, _)| (cluster, now)).collect();
+        self.failures.retain(|cluster, _| self.wake.contains_key(cluster));
+        let grants = &self.loaded.inventory.grants;
+        let live: std::collections::HashSet<(&str, &str)> =
+            grants.iter().map(|grant| (grant.cluster.name.as_str(), grant.profile.name.as_str())).collect();
+        self.health.metrics.keep(|cluster, profile| live.contains(&(cluster.as_str(), profile.as_str())));
+        Ok(())
+    }
+
+    /// Loads the inventory anew; one that is broken is reported, and the one before stays.
+    fn reload(&mut self) {
+        let before = self.loaded.clone();
+        let loaded = load::load(self.context, self.args.holder.as_deref());
+        let result = loaded.and_then(|loaded| {
+            self.loaded = loaded;
+            self.select()
+        });
+        self.health.metrics.reload_failed(result.is_err());
+        match result {
+            Ok(()) => self.context.printer.remark("the inventory was reloaded\n"),
+            Err(error) => {
+                self.loaded = before;
+                self.context.printer.problem(&render_error(&error));
+                self.context.printer.problem("the inventory that was loaded before stays in use\n");
+            }
+        }
+        // Of a broken one too: it is reported once, and again when it changes.
+        self.files = Files::of(&self.loaded);
+    }
+
+    /// Goes through the clusters that are due.
+    async fn pass(&mut self, cancellation: &Cancellation) {
+        let soon = self.now() + TOGETHER;
+        let due: Vec<ClusterName> =
+            self.wake.iter().filter(|(_, at)| **at <= soon).map(|(cluster, _)| cluster.clone()).collect();
+        if due.is_empty() {
+            return;
+        }
+        let cluster = if due.len() == self.wake.len() {
+            self.args.selection.cluster.clone()
+        } else {
+            due.iter().map(ToString::to_string).collect()
+        };
+        let selection = SelectionArgs { cluster, ..self.args.selection.clone() };
+        let environment = self.context.environment.another_run();
+        let context = CommandContext { environment: &environment, ..*self.context };
+        let metrics = &self.health.metrics;
+        match refresh(&context, self.args, self.loaded.clone(), &selection, metrics, cancellation).await {
+            Ok(pass) => {
+                self.reschedule(&pass);
+                if !cancellation.no_new.is_cancelled() {
+                    self.health.is_ready.store(true, Ordering::Release);
+                }
+                if has_news(&pass) {
+                    // Nobody reads its output but a log: that it cannot be written stops nothing.
+                    if let Err(error) = show(&context, self.args, &pass.report) {
+                        context.printer.problem(&render_error(&error));
+                    }
+                }
+            }
+            Err(error) => {
+                context.printer.problem(&render_error(&error));
+                for cluster in &due {
+                    self.back_off(cluster);
+                }
+            }
+        }
+        if let Err(error) = write_metrics(&context, self.args, metrics) {
+            context.printer.problem(&render_error(&error));
+        }
+    }
+
+    fn reschedule(&mut self, pass: &Pass) {
+        let now = self.now();
+        for report in &pass.report.clusters {
+            match report.state {
+                State::Failed | State::Blocked => self.back_off(&report.name),
+                State::NotStarted => {}
+                State::Unchanged | State::Pending | State::Changed => {
+                    self.failures.remove(&report.name);
+                    let wanted = pass.wake.get(&report.name).copied().unwrap_or(now + LONGEST_WAIT);
+                    let at = wanted.clamp(now + SHORTEST_WAIT, now + LONGEST_WAIT);
+                    self.wake.insert(report.name.clone(), at);
+                }
+            }
+        }
+    }
+
+    fn back_off(&mut self, cluster: &ClusterName) {
+        let failures = self.failures.entry(cluster.clone()).or_default();
+        let wait = backoff(*failures, cluster);
+        *failures = failures.saturating_add(1);
+        let at = self.now() + wait;
+        self.wake.insert(cluster.clone(), at);
+    }
+}
+
+/// Whether a run did or found something that is worth a line in a log.
+fn has_news(pass: &Pass) -> bool {
+    let is_quiet = |cluster: &ClusterReport| cluster.state == State::Unchanged;
+    !pass.report.clusters.iter().all(is_quiet)
+}
+
+/// Returns the wait after a number of failures in a row: doubled each time, and up to a quarter shorter,
+/// so that a thousand clusters that failed together are not tried together.
+fn backoff(failures: u32, cluster: &ClusterName) -> SignedDuration {
+    let doubled = FIRST_BACKOFF.as_secs().saturating_mul(1_i64.checked_shl(failures.min(16)).unwrap_or(i64::MAX));
+    let wait = doubled.min(LONGEST_BACKOFF.as_secs());
+    let hash = i64::from_str_radix(&short_hash(&[cluster.as_str()])[..8], 16).expect("a short hash is hexadecimal");
+    SignedDuration::from_secs(wait - (wait / 4) * (hash % 1000) / 1000)
+}
+
+/// The files of an inventory, as they were when it was loaded.
+#[derive(Debug, PartialEq, Eq)]
+struct Files(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
+
+impl Files {
+    fn of(loaded: &Loaded) -> Self {
+        Self(loaded.files.iter().map(|path| (path.clone(), stamp(path))).collect())
+    }
+
+    fn have_changed(&self) -> bool {
+        self.0.iter().any(|(path, before)| stamp(path) != *before)
+    }
+}
+
+fn stamp(path: &std::path::Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_tried_again_later_and_later_and_not_together() {
+        let at = |failures, name: &str| backoff(failures, &name.into()).as_secs();
+        assert!((23..=30).contains(&at(0, "a")), "{}", at(0, "a"));
+        assert!((45..=60).contains(&at(1, "a")));
+        assert!((675..=900).contains(&at(40, "a")), "{}", at(40, "a"));
+        assert_ne!(at(5, "a"), at(5, "b"));
+    }
+}

@@ -1,0 +1,9 @@
+//! What a running refresher tells a monitoring system: [`Metrics`], and the [`server`] that shows them.
+//!
+//! Nothing can be changed through it. No metric has a label that could hold a secret.
+
+mod metrics;
+mod server;
+
+pub use metrics::{GrantState, Metrics};
+pub use server::{Health, serve};

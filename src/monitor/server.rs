@@ -1,0 +1,108 @@
+//! An HTTP server for those who watch: `/metrics`, `/healthz` and `/readyz`, and nothing else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Metrics;
+use crate::executor::Clock;
+
+/// A client that has not said what it wants by then wants nothing.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests that are being answered when the server stops get this long.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections at the same time: a monitoring system has a few.
+const MOST_CONNECTIONS: usize = 32;
+
+/// What the server answers from.
+#[derive(Debug)]
+pub struct Health {
+    /// The metrics.
+    pub metrics: Metrics,
+    /// Whether an inventory is loaded and the fleet was gone through once.
+    pub is_ready: AtomicBool,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Answers until it is stopped, then finishes what it is answering.
+pub async fn serve(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(tokio::sync::Semaphore::new(MOST_CONNECTIONS));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            () = stop.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = stop.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                continue;
+            }
+        };
+        let health = Arc::clone(&health);
+        let service = service_fn(move |request| {
+            let response = answer(&request, &health);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::debug!("some connections did not end in time");
+    }
+}
+
+fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            text(StatusCode::OK, kind, health.metrics.render(health.clock.now()))
+        }
+        "/healthz" => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/readyz" if health.is_ready.load(Ordering::Acquire) => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/readyz" => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the fleet was not gone through yet\n".to_owned())
+        }
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "not found\n".to_owned()),
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,202 @@
+//! `kubemint refresh --watch` and its metrics, on the simulated fleet.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use jiff::SignedDuration;
+use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
+use kubemint_testkit::{TestCluster, User};
+
+use crate::life::{eventually, profile};
+use crate::support::{Machine, can_i};
+
+/// A running watcher, which is killed when the test ends.
+struct Watcher {
+    child: Child,
+    address: String,
+    said: Arc<Mutex<String>>,
+}
+
+impl Watcher {
+    fn start(machine: &Machine, arguments: &[&str]) -> Self {
+        let arguments = [&["refresh", "--watch", "--listen", "127.0.0.1:0"], arguments].concat();
+        let mut child = machine.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let said = Arc::new(Mutex::new(String::new()));
+        let mut address = None;
+        while address.is_none() {
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).unwrap() > 0, "it ended: {}", said.lock().unwrap());
+            address = line.trim().strip_prefix("listening on http://").map(str::to_owned);
+            said.lock().unwrap().push_str(&line);
+        }
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+                heard.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
+        });
+        Self { child, address: address.unwrap(), said }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (code, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.get("/metrics").1;
+        let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    fn await_metric(&self, name: &str, expected: f64) {
+        eventually(&format!("{name} is {expected}, and not {:?}\n{}", self.metric(name), self.said()), || {
+            self.metric(name) == Some(expected)
+        });
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn fleet(names: &[&str]) -> (Fleet, Machine) {
+    let fleet = Fleet::start(FleetOptions::named(names.iter().copied())).unwrap();
+    let clusters: Vec<TestCluster> = fleet.clusters().iter().map(|cluster| (**cluster).clone()).collect();
+    let machine = Machine::new(&clusters.iter().collect::<Vec<_>>(), User::Admin);
+    machine.inventory("watch", &profile("1s"));
+    let text = machine.read("clusters.toml");
+    machine.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
+    machine.expect(0, &["apply", "--yes"]);
+    (fleet, machine)
+}
+
+const CURRENT: &str = "kubemint_credentials{state=\"current\"}";
+
+/// What falls due is renewed, the superseded one retired, and SIGTERM ends it with 0.
+#[test]
+fn what_falls_due_is_renewed_and_the_rest_is_left() {
+    let (fleet, machine) = fleet(&["a", "b"]);
+    let (a, b) = (machine.token("out/a.kubeconfig"), machine.token("out/b.kubeconfig"));
+    let watcher = Watcher::start(&machine, &["--metrics-file", "metrics.prom"]);
+    watcher.await_metric(CURRENT, 2.0);
+    eventually("it is ready", || watcher.get("/readyz").0 == 200);
+    assert_eq!(watcher.get("/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(watcher.get("/other").0, 404);
+    assert_eq!(watcher.metric("kubemint_renewals_total{reason=\"due\"}"), None);
+    // Forty-five minutes pass on one cluster, and somebody asks to look again.
+    fleet.cluster("a").set_clock_skew(SignedDuration::from_mins(45));
+    watcher.signal("-HUP");
+    watcher.await_metric("kubemint_renewals_total{reason=\"due\"}", 1.0);
+    let renewed = machine.token("out/a.kubeconfig");
+    assert_ne!(renewed, a);
+    assert_eq!(machine.token("out/b.kubeconfig"), b);
+    assert!(can_i(&machine.admin(0), &renewed, "list", "pods", "default"));
+    // The watcher wakes by itself to retire the older one, a second and more after the renewal.
+    eventually("the older one is retired", || crate::life::anchors(&machine.admin(0), "watch").len() == 1);
+    let text = machine.read("metrics.prom");
+    assert!(text.contains("kubemint_renewals_total{reason=\"due\"} 1"), "{text}");
+    check_with_promtool(&text);
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(machine.path("metrics.prom")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o644, "node_exporter is somebody else");
+    let seen = format!("{}{text}", watcher.said());
+    assert!(!seen.contains(&renewed[renewed.len() / 2..]) && !seen.contains(&a[a.len() / 2..]));
+    assert_eq!(watcher.stop(), Some(0));
+}
+
+/// `.ci/run` names a promtool; its opinion counts as a test.
+#[expect(clippy::disallowed_methods, reason = "the environment says where promtool is")]
+fn check_with_promtool(text: &str) {
+    let Some(promtool) = std::env::var_os("KUBEMINT_PROMTOOL") else { return };
+    let mut child = Command::new(promtool).args(["check", "metrics"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success(), "promtool does not like\n{text}");
+}
+
+/// A broken inventory is reported once and changes nothing; a mended one is taken up.
+#[test]
+fn a_broken_inventory_is_reported_and_the_one_before_stays() {
+    let (_fleet, machine) = fleet(&["a", "b"]);
+    let whole = machine.read("clusters.toml");
+    let second = whole.find("[[clusters]]\nname = \"b\"").unwrap();
+    let end = whole.find("\n[profiles").unwrap();
+    let without = format!("{}{}", &whole[..second], &whole[end..]);
+    machine.write("clusters.toml", &without);
+    let watcher = Watcher::start(&machine, &[]);
+    watcher.await_metric(CURRENT, 1.0);
+    machine.write("clusters.toml", &format!("{without}\nnonsense"));
+    watcher.await_metric("kubemint_inventory_reload_failed", 1.0);
+    assert!(watcher.said().contains("stays in use"), "{}", watcher.said());
+    assert_eq!(watcher.metric(CURRENT), Some(1.0));
+    machine.write("clusters.toml", &whole);
+    watcher.await_metric(CURRENT, 2.0);
+    assert_eq!(watcher.metric("kubemint_inventory_reload_failed"), Some(0.0));
+    assert_eq!(watcher.said().matches("stays in use").count(), 1, "{}", watcher.said());
+    assert_eq!(watcher.stop(), Some(0));
+}
+
+/// A cluster that is down is counted and tried again; what is known of its credential stays.
+#[test]
+fn a_cluster_that_is_down_changes_nothing_for_the_others() {
+    let (fleet, machine) = fleet(&["a", "b"]);
+    let watcher = Watcher::start(&machine, &[]);
+    watcher.await_metric(CURRENT, 2.0);
+    fleet.cluster("b").set_fault(Some(Fault::Refuse));
+    fleet.cluster("a").set_clock_skew(SignedDuration::from_mins(45));
+    watcher.signal("-HUP");
+    watcher.await_metric("kubemint_failures_total{reason=\"unreachable\"}", 1.0);
+    watcher.await_metric("kubemint_renewals_total{reason=\"due\"}", 1.0);
+    assert_eq!(watcher.metric("kubemint_credentials{state=\"unknown\"}"), Some(1.0));
+    assert!(watcher.metric("kubemint_credential_seconds_to_expiry{cluster=\"b\",profile=\"reader\"}").unwrap() > 0.0);
+    assert!(watcher.said().contains("1 failed of 2 clusters"), "{}", watcher.said());
+    fleet.cluster("b").set_fault(None);
+    watcher.signal("-HUP");
+    watcher.await_metric(CURRENT, 2.0);
+    assert_eq!(watcher.stop(), Some(0));
+}
+
+/// SIGTERM during a renewal lets it finish: the file holds what the cluster was told.
+#[test]
+fn a_running_renewal_is_finished() {
+    let (fleet, machine) = fleet(&["a"]);
+    let watcher = Watcher::start(&machine, &[]);
+    watcher.await_metric(CURRENT, 1.0);
+    let before = machine.token("out/a.kubeconfig");
+    let cluster = fleet.cluster("a");
+    cluster.set_clock_skew(SignedDuration::from_mins(45));
+    cluster.set_latency(std::time::Duration::from_millis(50));
+    cluster.reset_traffic();
+    watcher.signal("-HUP");
+    eventually("a token was requested", || cluster.recorded().iter().any(|request| request.path.contains("/token")));
+    assert_eq!(watcher.stop(), Some(0));
+    let after = machine.token("out/a.kubeconfig");
+    assert_ne!(after, before);
+    assert!(can_i(&machine.admin(0), &after, "list", "pods", "default"));
+    assert_eq!(crate::life::generations(&machine.admin(0), "watch"), [1, 2], "it is recorded");
+}
