@@ -10,6 +10,7 @@
 //! `commands` puts these together, one file for each subcommand.
 
 // Core: pure and synchronous.
+pub mod access;
 pub mod credential;
 pub mod desired;
 pub mod diff;

@@ -12,6 +12,8 @@ mod connect;
 pub mod issue;
 pub mod observe;
 pub mod probe;
+pub mod rbac;
+pub mod review;
 mod transport;
 pub mod verify;
 pub mod write;

@@ -103,12 +103,26 @@ async fn list_ours(
     objects: &mut BTreeMap<ObjectRef, ObservedObject>,
 ) -> Result<(), ApiFailure> {
     let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory}");
+    pages(api, kind, Some(&selector), &mut |object, item| {
+        objects.insert(object, ObservedObject::from_json(item));
+    })
+    .await
+}
+
+/// Hands out every object of a kind, page by page; after a new start, some twice.
+pub(super) async fn pages(
+    api: &Api,
+    kind: Kind,
+    selector: Option<&str>,
+    each: &mut (dyn FnMut(ObjectRef, &Value) + Send),
+) -> Result<(), ApiFailure> {
     let mut starts = 0;
     let mut page_token: Option<String> = None;
     loop {
-        let mut request = Request::get(kind.collection_path(None))
-            .query("labelSelector", selector.as_str())
-            .query("limit", PAGE.to_string());
+        let mut request = Request::get(kind.collection_path(None)).query("limit", PAGE.to_string());
+        if let Some(selector) = selector {
+            request = request.query("labelSelector", selector);
+        }
         if let Some(token) = &page_token {
             request = request.query("continue", token.as_str());
         }
@@ -131,7 +145,7 @@ async fn list_ours(
                 namespace: metadata["namespace"].as_str().map(str::to_owned),
                 name: metadata["name"].as_str().unwrap_or_default().to_owned(),
             };
-            objects.insert(object, ObservedObject::from_json(item));
+            each(object, item);
         }
         page_token = page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
         if page_token.is_none() {

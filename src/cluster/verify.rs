@@ -36,7 +36,11 @@ pub async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFailure> {
 
 /// Asks who the caller is; servers before 1.28 cannot tell, and are asked something that only an
 /// authenticated caller is answered.
-async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
+///
+/// # Errors
+///
+/// If there is no answer, or the credential is not accepted.
+pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     match api.send(&Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)).await {
         Ok(answer) => username(&answer.value).map(Some),

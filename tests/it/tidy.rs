@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Files and directories of the core: pure and synchronous.
-const CORE: [&str; 20] = [
+const CORE: [&str; 21] = [
+    "access",
     "credential",
     "desired.rs",
     "diff.rs",
