@@ -90,6 +90,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Make the clusters match the inventory and write the kubeconfigs
     Apply(ApplyArgs),
+    /// Use the issued credentials, and compare what they may do with what they should
+    Verify(VerifyArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
     Merge(MergeArgs),
     /// Print the JSON Schema of the inventory
@@ -176,6 +178,33 @@ pub struct ApplyArgs {
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+}
+
+/// Arguments of `verify`
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// Which grants
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Whose credentials, instead of the inventory's `holder`
+    #[arg(long, value_name = "NAME")]
+    pub holder: Option<String>,
+    /// Exit with 4 if more is allowed than intended
+    #[arg(long)]
+    pub strict: bool,
+    /// Examine this kubeconfig instead, whoever wrote it
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["selector", "cluster", "profile", "concurrency", "holder", "strict"]
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of that kubeconfig to connect with, instead of its current one
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// How the result is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
 }
 
 /// Arguments of `init`

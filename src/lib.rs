@@ -29,6 +29,7 @@ pub mod secret;
 pub mod selector;
 pub mod step;
 mod template;
+pub mod verified;
 pub mod wording;
 
 // Shell: may read environment, terminal, clock, disk and network.

@@ -68,6 +68,16 @@ pub enum Through {
     Everyone(String),
 }
 
+impl Through {
+    /// Returns the group, if it is not the account itself that is named.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Account => None,
+            Self::NamespaceGroup(group) | Self::Everyone(group) => Some(group),
+        }
+    }
+}
+
 /// Shows as the end of a sentence: ``through group `system:serviceaccounts:ci` ``; nothing for the
 /// account itself.
 impl fmt::Display for Through {
@@ -122,8 +132,9 @@ impl Binding {
     /// The label alone says little: whoever adds a subject to the binding `cluster-admin` leaves the
     /// label on it, and the API server does not take the subject away.
     pub(super) fn is_default(&self) -> bool {
-        const DEFAULTS: [&str; 4] = [
+        const DEFAULTS: [&str; 5] = [
             "system:basic-user",
+            "system:cluster-trust-bundle-discovery",
             "system:discovery",
             "system:public-info-viewer",
             "system:service-account-issuer-discovery",

@@ -99,6 +99,8 @@ pub enum AccessNoteKind {
     ExcessUnknown,
     /// A role that the profile binds does not exist.
     MissingRole,
+    /// A role that the profile binds may not be read.
+    UnreadableRole,
     /// The API server's own list of rules is incomplete.
     Incomplete,
     /// Something is allowed that no role or binding grants.
@@ -151,7 +153,7 @@ impl AccessReview {
                 })
             })
             .collect();
-        notes.extend(missing_roles(intended, policy));
+        notes.extend(role_notes(intended, policy));
         notes.extend(disputes(disputed));
         let rules_meant = intended_rules(intended, policy);
         let is_meant = |scope: &Scope, right: &Right| {
@@ -173,7 +175,9 @@ impl AccessReview {
                 notes.insert(AccessNote::new(AccessNoteKind::ExcessUnknown, message));
             }
         }
-        let is_known = |scope: &Scope, right: &Right| is_meant(scope, right) || is_harmless(right);
+        // Where the profile binds a role that may not be read, anything may be meant.
+        let is_open = |scope: &Scope| parts.iter().any(|part| part.is_unreadable && part.scope.reaches(scope));
+        let is_known = |scope: &Scope, right: &Right| is_meant(scope, right) || is_harmless(right) || is_open(scope);
         notes.extend(crosscheck(granted, &is_known, reviews));
         Self { intended: parts, excess, everyone, notes: notes.into_iter().collect() }
     }
@@ -253,17 +257,27 @@ fn review_part(
     review
 }
 
-fn missing_roles(intended: &[Intended], policy: Option<&Policy>) -> Vec<AccessNote> {
-    let is_absent = |part: &&Intended| match (&part.source, policy) {
-        (Source::Role(role), Some(policy)) => *policy.role(role, &part.scope) == RoleRules::Absent,
-        _ => false,
-    };
-    let absent = intended.iter().filter(is_absent);
+/// Returns notes about the roles that a profile binds and that give nothing, or nothing that is known.
+fn role_notes(intended: &[Intended], policy: Option<&Policy>) -> Vec<AccessNote> {
     let note = |part: &Intended| {
-        let message = format!("{} does not exist: nothing is allowed through it {}", part.source, part.scope);
-        AccessNote::new(AccessNoteKind::MissingRole, message)
+        let Source::Role(role) = &part.source else { return None };
+        let (kind, message) = match policy.map(|policy| policy.role(role, &part.scope)) {
+            Some(RoleRules::Known(_)) => return None,
+            Some(RoleRules::Absent) => (
+                AccessNoteKind::MissingRole,
+                format!("{role} does not exist: nothing is allowed through it {}", part.scope),
+            ),
+            Some(RoleRules::Unreadable) | None => (
+                AccessNoteKind::UnreadableRole,
+                format!(
+                    "{role} may not be read by the admin: whether its rights are allowed {} is unknown",
+                    part.scope
+                ),
+            ),
+        };
+        Some(AccessNote::new(kind, message))
     };
-    absent.map(note).collect()
+    intended.iter().filter_map(note).collect()
 }
 
 fn disputes(disputed: BTreeSet<Dispute>) -> Vec<AccessNote> {
@@ -359,8 +373,8 @@ fn beyond(granted: &[Granted<'_>], intended: &[Intended], is_meant: &dyn Fn(&Sco
     found
 }
 
-/// Whether a right is one that Kubernetes itself gives everybody: to read what the API is like, and to
-/// ask about oneself. A default role that was given more is no longer one.
+/// Whether a right is one that Kubernetes itself gives everybody: to read what the API is like and which
+/// CAs count, and to ask about oneself. A default role that was given more is no longer one.
 fn is_harmless(right: &Right) -> bool {
     const URLS: [&str; 10] = [
         "/api",
@@ -379,11 +393,11 @@ fn is_harmless(right: &Right) -> bool {
             let url = url.trim_end_matches(['*', '/']);
             verb == "get" && URLS.iter().any(|known| url == *known || url.starts_with(&format!("{known}/")))
         }
-        Right::Resource { group, resource, verb, .. } => {
-            let is_about_oneself = resource.starts_with("selfsubject") && resource.ends_with("reviews");
-            verb == "create"
-                && is_about_oneself
-                && matches!(group.as_str(), "authorization.k8s.io" | "authentication.k8s.io")
-        }
+        Right::Resource { group, resource, verb, .. } => match (group.as_str(), resource.as_str()) {
+            ("authentication.k8s.io", "selfsubjectreviews")
+            | ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews") => verb == "create",
+            ("certificates.k8s.io", "clustertrustbundles") => matches!(verb.as_str(), "get" | "list" | "watch"),
+            _ => false,
+        },
     }
 }

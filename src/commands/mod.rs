@@ -12,6 +12,7 @@ mod outputs;
 mod plan;
 mod selection;
 mod validate;
+mod verify;
 
 use crate::cli::{Cli, Command, GlobalArgs};
 use crate::error::Error;
@@ -47,6 +48,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Apply(args) => apply::run(context, args),
         Command::Init(args) => init::run(context, args),
         Command::Merge(args) => merge::run(context, args),
+        Command::Verify(args) => verify::run(context, args),
         Command::Schema => generate::schema(context),
         Command::Completions { shell } => complete::script(context, *shell),
         Command::Man { directory } => generate::man(context, directory),

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod observe;
 mod pool;
 pub mod publish;
+pub mod verify;
 
 pub use pool::{Cancellation, Ended, Slot, run_bounded};
 

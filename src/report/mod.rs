@@ -6,12 +6,17 @@
 mod build;
 mod model;
 mod text;
+mod verify;
 
 pub use build::{GrantPaths, ReportHead};
 pub use model::{
     Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
 };
 pub use text::{Failures, failures, plan_text, summary_line};
+pub use verify::{
+    BindingReport, Finding, FindingKind, GrantReport, RightCounts, RightsReport, VerifiedClusterReport,
+    VerifiedCredentialReport, VerifyError, VerifyReport, VerifyState, VerifySummary, verify_failures, verify_text,
+};
 
 #[cfg(test)]
 mod tests;

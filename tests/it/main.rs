@@ -19,3 +19,4 @@ mod scenarios;
 mod simulated;
 mod support;
 mod tidy;
+mod verifying;

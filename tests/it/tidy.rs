@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and directories of the core: pure and synchronous.
-const CORE: [&str; 21] = [
+const CORE: [&str; 22] = [
     "access",
     "credential",
     "desired.rs",
@@ -23,6 +23,7 @@ const CORE: [&str; 21] = [
     "selector.rs",
     "step.rs",
     "template.rs",
+    "verified.rs",
     "wording.rs",
     "lib.rs",
 ];
