@@ -2,13 +2,14 @@
 //!
 //! [`AdminSources`] finds the admin credential, [`connect_admin`] makes a connection of it, [`Api`]
 //! sends requests with deadlines and retries. On top of that, one file per thing that is done:
-//! [`observe`], [`probe`], [`mod@write`], [`issue`], [`verify`]. Requests to one cluster go one after
-//! another over one connection.
+//! [`observe`], [`probe`], [`mod@write`], [`issue`], [`verify`], [`rbac`], [`review`], [`doctor`].
+//! Requests to one cluster go one after another over one connection.
 
 mod admin;
 mod api;
 mod classify;
 mod connect;
+pub mod doctor;
 pub mod issue;
 pub mod observe;
 pub mod probe;

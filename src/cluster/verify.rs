@@ -59,6 +59,11 @@ pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     }
 }
 
+/// Whether a refusal is of somebody whom the server does not know: it did not look at the credential.
+pub fn is_of_nobody(failure: &ApiFailure) -> bool {
+    failure.status().is_some_and(|status| status.message.contains("system:anonymous"))
+}
+
 fn username(review: &Value) -> Result<String, ApiFailure> {
     let username = review["status"]["userInfo"]["username"].as_str();
     username.map(str::to_owned).ok_or_else(|| ApiFailure::Unreadable { cause: "a review names no user".to_owned() })

@@ -13,7 +13,7 @@ use crate::access::{
     intended,
 };
 use crate::cluster::rbac::read_policy;
-use crate::cluster::verify::who_am_i;
+use crate::cluster::verify::{is_of_nobody, who_am_i};
 use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin, connect_with, review};
 use crate::credential::{CredentialFacts, StoredCredential};
 use crate::event::{End, Event};
@@ -287,8 +287,8 @@ impl OneCluster<'_> {
             Ok(Some(username)) if username != account.username() => CredentialState::OtherIdentity(clean(&username)),
             // Whoever is told that it may not ask was recognised.
             Ok(_) => CredentialState::Works,
-            Err(failure) if failure.is_forbidden() => CredentialState::Works,
-            Err(failure) if failure.code() == Some(401) => self.dead(grant, held, &failure).await,
+            Err(failure) if failure.is_forbidden() && !is_of_nobody(&failure) => CredentialState::Works,
+            Err(failure) if matches!(failure.code(), Some(401 | 403)) => self.dead(grant, held, &failure).await,
             Err(failure @ ApiFailure::Tls { .. }) => CredentialState::Unusable(failure.to_string()),
             Err(failure) => CredentialState::Unreachable(failure.into()),
         }

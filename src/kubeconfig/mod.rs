@@ -9,12 +9,14 @@ mod document;
 pub mod edit;
 mod endpoint;
 mod entry;
+mod finding;
 mod merge;
 
 pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};
 pub(crate) use endpoint::without_user;
 pub use endpoint::{Endpoint, HeldEndpoint};
 pub use entry::{EntryNames, Mark, OurEntries};
+pub use finding::{FileFinding, FileFindingKind, FindingSeverity, line_with};
 pub use merge::{FileOrder, Incoming, MergeError, Merged, merge};
 
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without

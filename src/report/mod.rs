@@ -4,11 +4,13 @@
 //! when a field changes its meaning. Pure: no I/O, no clock.
 
 mod build;
+mod kubeconfig;
 mod model;
 mod text;
 mod verify;
 
 pub use build::{GrantPaths, ReportHead};
+pub use kubeconfig::{KubeconfigReport, kubeconfig_text};
 pub use model::{
     Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
 };
