@@ -78,7 +78,7 @@ pub struct VerifyContext {
     pub clock: Clock,
 }
 
-/// SelfSubjectRulesReviews of one grant: each is a round trip.
+/// Namespaces whose rules are asked for, for one grant: each is a round trip.
 const MOST_NAMESPACES: usize = 50;
 
 /// Returns how the context of an output is used: as kubectl would use it.

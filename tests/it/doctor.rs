@@ -183,7 +183,7 @@ fn fields_must_be_what_they_are_for() {
     );
     let token = format!("token: {}", cluster.admin_token);
     check(
-        hand.with(&token, "username: jo\n    password: s3cret-word\n    token: t"),
+        hand.with(&token, "username: jo\n    password: s3cret-word\n    token: another-s3cret"),
         "unusable-user",
         "username",
         None,

@@ -147,7 +147,7 @@ impl Examined {
         let mut current_context = None;
         match current {
             Some((_, current)) if names.iter().any(|name| name == current) => {
-                current_context = Some(current.to_owned())
+                current_context = Some(current.to_owned());
             }
             Some((line, current)) => {
                 let message = format!("the current context is `{current}`, which the file does not have");
