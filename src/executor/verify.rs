@@ -210,6 +210,7 @@ impl OneCluster<'_> {
             access.notes.push(AccessNote::new(AccessNoteKind::NoOutput, message));
         }
         access.notes.sort();
+        access.condense();
         let missing = |place: &Place| Some((place.path.display().to_string(), place.held.as_ref().err()?.clone()));
         let verified = VerifiedGrant {
             grant: task.grant,

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use text::{verify_failures, verify_text};
 
 use super::SCHEMA_VERSION;
-use crate::access::{AccessNote, AccessReview, Account, IntendedReview, Right, RightGroup, Source, summarise};
+use crate::access::{AccessNote, AccessReview, Account, IntendedReview, Right, RightGroup, summarise};
 use crate::inventory::{Grant, Inventory};
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::object::{ObjectRef, RoleRef};
@@ -315,21 +315,20 @@ fn grant(verified: &VerifiedGrant, grant: &Grant, strict: bool) -> GrantReport {
     } else {
         VerifyState::Fine
     };
-    let count =
-        |rights: fn(&IntendedReview) -> &BTreeSet<Right>| access.intended.iter().map(|part| rights(part).len()).sum();
+    let count = |count: fn(&IntendedReview) -> usize| access.intended.iter().map(count).sum();
     GrantReport {
         profile: grant.profile.name.clone(),
         service_account: format!("{}/{}", account.namespace, account.name),
         state,
         credentials: verified.credentials.iter().map(credential).collect(),
         rights: RightCounts {
-            allowed: count(|part| &part.allowed),
-            denied: count(|part| &part.denied),
-            unknown: count(|part| &part.unknown),
+            allowed: count(|part| part.allowed_count),
+            denied: count(|part| part.denied.len()),
+            unknown: count(|part| part.unknown.len()),
         },
-        allowed: parts(access, |part| &part.allowed, |part| matches!(part.source, Source::Profile(_))),
-        denied: parts(access, |part| &part.denied, |_| true),
-        unknown: parts(access, |part| &part.unknown, |_| true),
+        allowed: parts(access, |part| (part.allowed_count, &part.allowed)),
+        denied: parts(access, |part| (part.denied.len(), &part.denied)),
+        unknown: parts(access, |part| (part.unknown.len(), &part.unknown)),
         excess: verified.is_excess_known.then_some(excess),
         everyone,
         findings,
@@ -377,17 +376,12 @@ fn credential_findings(verified: &VerifiedGrant) -> Vec<Finding> {
     findings
 }
 
-fn parts(
-    access: &AccessReview,
-    rights: impl Fn(&IntendedReview) -> &BTreeSet<Right>,
-    is_listed: impl Fn(&IntendedReview) -> bool,
-) -> Vec<RightsReport> {
-    let some = access.intended.iter().filter(|part| !rights(part).is_empty());
-    some.map(|part| RightsReport {
-        namespace: part.scope.namespace().map(str::to_owned),
-        via: part.source.to_string(),
-        count: rights(part).len(),
-        rights: if is_listed(part) { summarise(rights(part)) } else { vec![] },
+fn parts(access: &AccessReview, rights: fn(&IntendedReview) -> (usize, &BTreeSet<Right>)) -> Vec<RightsReport> {
+    let some = access.intended.iter().filter(|part| rights(part).0 > 0);
+    some.map(|part| {
+        let (count, rights) = rights(part);
+        let namespace = part.scope.namespace().map(str::to_owned);
+        RightsReport { namespace, via: part.source.to_string(), count, rights: summarise(rights) }
     })
     .collect()
 }

@@ -37,8 +37,8 @@ pub fn verify_text(report: &VerifyReport) -> String {
     }
     for (body, clusters) in grouped(report, &baseline) {
         if !body.is_empty() {
-            let title = paint(DIM, "what every ServiceAccount may do anyway:");
-            let _ = write!(out, "\n{title} {}\n{body}", heading(&clusters));
+            let title = paint(DIM, "what every ServiceAccount may do anyway");
+            let _ = write!(out, "\n{title} ({})\n{body}", heading(&clusters));
         }
     }
     let _ = writeln!(out, "\n{}", summary_line(&report.summary));
@@ -175,14 +175,15 @@ fn grant_body(grant: &GrantReport) -> String {
         }
         last_hint.clone_from(&finding.hint);
     }
+    let beyond = format!("      {} ", paint(YELLOW, "+"));
     for excess in grant.excess.iter().flatten() {
         let _ = writeln!(out, "    {} {}", paint(YELLOW, "beyond the profile:"), binding(excess));
-        lines(&mut out, &excess.rights);
+        lines(&mut out, &beyond, &excess.rights);
     }
     for added in grant.everyone.iter().filter(|everyone| everyone.default == Some(false)) {
         let title = paint(YELLOW, "every ServiceAccount may, beyond Kubernetes' defaults:");
         let _ = writeln!(out, "    {title} {}", binding(added));
-        lines(&mut out, &added.rights);
+        lines(&mut out, &beyond, &added.rights);
     }
     for note in &grant.notes {
         let _ = writeln!(out, "    {} {}", paint(DIM, "note:"), note.message);
@@ -200,7 +201,7 @@ fn binding(report: &BindingReport) -> String {
 }
 
 /// Lists rights, those with the same verbs in one line.
-fn lines(out: &mut String, rights: &[RightGroup]) {
+fn lines(out: &mut String, before: &str, rights: &[RightGroup]) {
     let mut by_verbs: BTreeMap<&[String], Vec<String>> = BTreeMap::new();
     for group in rights {
         by_verbs.entry(&group.verbs).or_default().push(group.target());
@@ -210,7 +211,7 @@ fn lines(out: &mut String, rights: &[RightGroup]) {
         if targets.len() > LISTED {
             let _ = write!(listed, " and {} more", targets.len() - LISTED);
         }
-        let _ = writeln!(out, "      {} {} on {listed}", paint(YELLOW, "+"), verbs.join(", "));
+        let _ = writeln!(out, "{before}{} on {listed}", verbs.join(", "));
     }
 }
 
@@ -222,7 +223,7 @@ fn baseline(cluster: &VerifiedClusterReport) -> String {
     rights.sort();
     rights.dedup();
     let mut out = String::new();
-    lines(&mut out, &rights);
+    lines(&mut out, "  ", &rights);
     out
 }
 

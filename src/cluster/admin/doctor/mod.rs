@@ -18,6 +18,7 @@ use super::file::{AdminFile, ClusterFields, LARGEST_FILE, is_exposed, read_bound
 use super::source::nearest;
 use super::usable::{self, Usable};
 use crate::cluster::transport::{Network, check_target};
+use crate::failure::clean;
 use crate::kubeconfig::{FileFinding, FileFindingKind as Kind, line_with};
 
 /// A kubeconfig that was examined, before anything was connected to.
@@ -78,6 +79,11 @@ pub fn examine(path: &Path, network: &Network, now: Timestamp) -> Result<Examine
     let mut findings = std::mem::take(&mut examined.findings);
     examined.names(&mut findings);
     examined.fields(path, network, now, &mut findings);
+    for finding in &mut findings {
+        // A token that ended up as a name is still one.
+        finding.message = clean(&finding.message);
+        finding.instead = finding.instead.take().filter(|line| !clean(line).contains("[REDACTED]"));
+    }
     findings.sort_by_key(|finding| (finding.line.is_none(), finding.line, finding.severity));
     examined.findings = findings;
     Ok(examined)
@@ -307,3 +313,6 @@ fn is_dns_label(name: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     name.len() <= 63 && name.chars().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
 }
+
+#[cfg(test)]
+mod tests;
