@@ -349,6 +349,25 @@ fn what_every_service_account_was_given_is_clearly_visible() {
     );
 }
 
+/// What people read: the same on many clusters once, excess with its binding, denials with a hint.
+#[test]
+fn the_report_as_text() {
+    let fleet = fleet(&["prod-eu", "prod-us", "prod-asia", "edge"]);
+    let machine = applied(&fleet.test_clusters(), "acme");
+    for cluster in 0..2 {
+        bind(&machine.admin(cluster), None, "temporary-debugging", "cluster-admin", &account("acme"));
+    }
+    bind(&machine.admin(2), Some("default"), "peek", "view", &account("acme"));
+    let role = format!("{RBAC}/clusterroles/kubemint:acme:deployer");
+    machine.admin(2).merge_patch(&role, &json!({ "rules": [] })).unwrap();
+    fleet.cluster("edge").set_fault(Some(Fault::Garbage));
+    let run = machine.kubemint(&["verify", "--strict"]).exits(6);
+    let text = format!("{}---- stderr\n{}", run.stdout, run.stderr);
+    // On a busy machine a minute may pass.
+    let text = text.replace("23h 58m", "23h 59m");
+    insta::assert_snapshot!(text.replace(&machine.path("").display().to_string(), "/"));
+}
+
 /// The credential is used with what stands in the file: its server, its CA.
 #[test]
 fn what_the_file_says_is_what_is_used() {

@@ -166,14 +166,13 @@ fn body(cluster: &VerifiedClusterReport) -> String {
 
 fn grant_body(grant: &GrantReport) -> String {
     let mut out = String::new();
-    let mut last_hint = None;
     for (position, finding) in grant.findings.iter().enumerate() {
         let _ = writeln!(out, "    {} {}", paint(RED, "finding:"), finding.message);
-        let next_hint = grant.findings.get(position + 1).and_then(|next| next.hint.as_ref());
-        if finding.hint.is_some() && finding.hint != last_hint && finding.hint.as_ref() != next_hint {
-            let _ = writeln!(out, "      hint: {}", finding.hint.as_deref().unwrap_or_default());
+        let next = grant.findings.get(position + 1);
+        // One hint after several findings that have it.
+        if let Some(hint) = finding.hint.as_ref().filter(|_| next.is_none_or(|next| next.hint != finding.hint)) {
+            let _ = writeln!(out, "      hint: {hint}");
         }
-        last_hint.clone_from(&finding.hint);
     }
     let beyond = format!("      {} ", paint(YELLOW, "+"));
     for excess in grant.excess.iter().flatten() {
