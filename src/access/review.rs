@@ -203,6 +203,12 @@ impl AccessReview {
         }
     }
 
+    /// Returns whether the API server and the bindings disagree.
+    pub fn is_disputed(&self) -> bool {
+        let kinds = [AccessNoteKind::Disagreement, AccessNoteKind::GrantedElsewhere];
+        self.notes.iter().any(|note| kinds.contains(&note.kind))
+    }
+
     /// Returns whether something intended is denied.
     pub fn has_denied(&self) -> bool {
         self.intended.iter().any(|part| !part.denied.is_empty())

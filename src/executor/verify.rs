@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -80,6 +81,10 @@ pub struct VerifyContext {
 
 /// Namespaces whose rules are asked for, for one grant: each is a round trip.
 const MOST_NAMESPACES: usize = 50;
+
+/// Where the API server and the bindings disagree, it is asked again: its caches lag behind what was just
+/// written, and another API server's behind those of the one that was written to.
+const CACHES_LAG: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
 
 /// Returns how the context of an output is used: as kubectl would use it.
 pub fn issued_access(path: PathBuf, context: &str) -> AdminAccess {
@@ -191,13 +196,20 @@ impl OneCluster<'_> {
         let meant = intended(grant);
         let (credentials, working) = self.credentials(grant, &account, task).await;
         let questions = Questions::new(&account, &meant, self.policy);
-        let mut told = Told::default();
-        let failure = match &working {
-            Some(api) => told.ask(api, &questions, &namespaces(grant)).await.err(),
-            None => None,
+        let mut waits = CACHES_LAG.into_iter();
+        let (mut access, failure) = loop {
+            let mut told = Told::default();
+            let failure = match &working {
+                Some(api) => told.ask(api, &questions, &namespaces(grant)).await.err(),
+                None => None,
+            };
+            let mut access = AccessReview::new(&account, &meant, self.policy, &told.answers, &told.reviews);
+            access.notes.append(&mut told.notes);
+            match waits.next() {
+                Some(wait) if self.policy.is_some() && access.is_disputed() => tokio::time::sleep(wait).await,
+                _ => break (access, failure),
+            }
         };
-        let mut access = AccessReview::new(&account, &meant, self.policy, &told.answers, &told.reviews);
-        access.notes.append(&mut told.notes);
         if working.is_some() {
             access.capped(&questions);
         }
@@ -300,7 +312,7 @@ impl OneCluster<'_> {
         let now: Timestamp = self.context.clock.now();
         let expires = held.credential.claims.expires;
         if expires <= now {
-            let ago = std::time::Duration::try_from(now.duration_since(expires)).unwrap_or_default();
+            let ago = Duration::try_from(now.duration_since(expires)).unwrap_or_default();
             return CredentialState::Dead { word: "expired", cause: format!("it expired {} ago", duration(ago)) };
         }
         let anchor = ObjectRef::namespaced(Kind::Secret, &grant.namespace, &held.facts.anchor);

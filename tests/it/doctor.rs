@@ -168,6 +168,10 @@ fn fields_must_be_what_they_are_for() {
     let check = |text: String, kind, at, instead| check(&machine, &text, 4, kind, at, instead);
     let authority = "certificate-authority-data";
     check(hand.with("clusters:\n", "clusters: [\n"), "malformed", "name", None);
+    // kubectl refuses names that YAML takes for something else.
+    let numbers = hand.with("- name: prod\n", "- name: 0123\n");
+    check(numbers, "malformed", "name: 0123", Some("- name: \"0123\""));
+    check(hand.with("user: prod-user", "user: yes"), "malformed", "user: yes", Some("    user: \"yes\""));
     check(hand.with("    server: https", "    server: [1]\n    x: https"), "malformed", "server", None);
     let https = format!("    server: {}", cluster.server);
     check(hand.with("server: https:", "server: http:"), "unusable-cluster", "server", Some(https.as_str()));

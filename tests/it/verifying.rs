@@ -147,7 +147,9 @@ pub(crate) fn what_was_applied_is_fine(cluster: &TestCluster) {
     assert!(text.contains("what every ServiceAccount may do anyway"), "{text}");
     assert!(text.ends_with("\n1 cluster: 1 fine\n"), "{text}");
     let token = machine.token(&format!("out/{}.kubeconfig", cluster.name));
-    for shown in [&run.stdout, &run.stderr, &text] {
+    let logged = machine.kubemint(&["verify", "-vvv", "--log-format", "json"]).exits(0).stderr;
+    assert!(logged.contains("selfsubjectaccessreviews"), "requests are logged");
+    for shown in [&run.stdout, &run.stderr, &text, &logged] {
         assert!(!shown.contains(&token[token.len() / 2..]), "a token was shown");
     }
     assert_eq!(machine.files(), before, "nothing is written");
@@ -366,6 +368,30 @@ fn the_report_as_text() {
     // On a busy machine a minute may pass.
     let text = text.replace("23h 58m", "23h 59m");
     insta::assert_snapshot!(text.replace(&machine.path("").display().to_string(), "/"));
+}
+
+/// The API server denies what the bindings grant, as a webhook may: it is asked again, and its word counts.
+#[test]
+fn what_the_api_server_denies_for_reasons_of_its_own_is_denied() {
+    let fleet = fleet(&["a"]);
+    let machine = applied(&fleet.test_clusters(), "webhook");
+    let denial = |times| Fault::FailOn {
+        method: Some(http::Method::POST),
+        path_contains: "selfsubjectaccessreviews".into(),
+        code: 201,
+        body: Some(json!({ "status": { "allowed": false } }).to_string()),
+        times,
+    };
+    // One that is late: the second time it knows.
+    fleet.cluster("a").set_fault(Some(denial(Some(7))));
+    machine.expect(0, &["verify", "--strict"]);
+    fleet.cluster("a").set_fault(Some(denial(None)));
+    let found = grant(&machine.kubemint(&["verify", "-o", "json"]).exits(4));
+    assert_eq!(
+        (&found["rights"]["denied"], &found["notes"][0]["kind"]),
+        (&json!(7), &json!("disagreement")),
+        "{found:#}"
+    );
 }
 
 /// The credential is used with what stands in the file: its server, its CA.

@@ -57,8 +57,9 @@ fn choose(examined: &Examined, named: Option<&str>) -> Result<Option<String>, Er
     if examined.contexts.iter().any(|context| context == named) {
         return Ok(Some(named.to_owned()));
     }
-    // A file that cannot be read as one has no contexts, and its findings say so.
-    if examined.contexts.is_empty() && !examined.findings.is_empty() {
+    // A file that cannot be read as one has no contexts, and its errors say so.
+    let is_error = |finding: &FileFinding| finding.severity == FindingSeverity::Error;
+    if examined.contexts.is_empty() && examined.findings.iter().any(is_error) {
         return Ok(None);
     }
     let error = Error::usage(format!("the file has no context `{named}`"));

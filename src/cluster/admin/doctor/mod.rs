@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use self::tree::Node;
 use super::error::{AdminError, Problem};
+use super::exec::Plugin;
 use super::file::{AdminFile, ClusterFields, LARGEST_FILE, is_exposed, read_bounded};
 use super::source::nearest;
 use super::usable::{self, Usable};
@@ -204,7 +205,9 @@ impl Examined {
                         Some(_) => "what stands here is not of the form of a kubeconfig".to_owned(),
                         None => cause,
                     };
-                    findings.push(FileFinding::error(Kind::Malformed, line, message));
+                    let mut finding = FileFinding::error(Kind::Malformed, line, message);
+                    finding.instead = line.and_then(|line| self.quoted(line));
+                    findings.push(finding);
                 }
                 return;
             }
@@ -223,6 +226,12 @@ impl Examined {
             let line = |fields: &[&str]| self.line("users", entry.name, fields);
             match usable::login(fields, file.directory(), &ClusterFields::default()) {
                 Ok(Usable::Login(login)) => {
+                    // A plugin beside a static credential is not asked, but kubectl wants it to be whole.
+                    let plugin =
+                        fields.exec.as_ref().map(|exec| Plugin::new(exec, file.directory(), &ClusterFields::default()));
+                    if let Some(Err(problem)) = plugin {
+                        findings.push(self.problem(Kind::UnusableUser, "users", &entry, problem));
+                    }
                     if let Some((chain, _)) = &login.certificate {
                         let line = line(&["client-certificate-data", "client-certificate"]);
                         findings.extend(dates::certificates(chain, "the client certificate", line, now));
@@ -274,6 +283,16 @@ impl Examined {
             findings.push(self.problem(Kind::UnusableCluster, "clusters", entry, problem.into()));
         }
         findings.append(&mut of_authority);
+    }
+
+    /// Returns a line whose name YAML takes for a number or a boolean with the name in quotes.
+    fn quoted(&self, line: usize) -> Option<String> {
+        let written = self.text.lines().nth(line.checked_sub(1)?)?;
+        let (key, name) = written.trim_start_matches([' ', '-']).split_once(": ")?;
+        let is_name = matches!(key, "name" | "cluster" | "user" | "namespace" | "current-context");
+        let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c));
+        let quoted = line_with(&self.text, line, key, name);
+        (is_name && is_word && quoted != written).then_some(quoted)
     }
 
     /// Returns a `server` line with https, if that is what is missing.
