@@ -98,6 +98,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Kill credentials, or remove the access of grants altogether
     Revoke(RevokeArgs),
+    /// Use the issued credentials, and compare what they may do with what they should
+    Verify(VerifyArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
     Merge(MergeArgs),
     /// Print a credential for kubectl and other clients, which kubeconfigs of outputs with
@@ -337,6 +339,33 @@ pub struct CredentialArgs {
     /// A directory of token files that a refresher keeps, instead of minting
     #[arg(long, value_name = "DIR", conflicts_with_all = ["inventory_name", "holder"])]
     pub from: Option<PathBuf>,
+}
+
+/// Arguments of `verify`
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// Which grants
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Whose credentials, instead of the inventory's `holder`
+    #[arg(long, value_name = "NAME")]
+    pub holder: Option<String>,
+    /// Exit with 4 if more is allowed than intended
+    #[arg(long)]
+    pub strict: bool,
+    /// Examine this kubeconfig instead, whoever wrote it
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["selector", "cluster", "profile", "concurrency", "holder", "strict"]
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of that kubeconfig to connect with, instead of its current one
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// How the result is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
 }
 
 /// Arguments of `init`

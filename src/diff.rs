@@ -70,12 +70,12 @@ pub fn diff_rules(observed: &[Rule], desired: &[Rule]) -> Option<FieldDiff> {
 
 /// One verb on one resource, name or URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Atom<'a> {
+pub(crate) enum Atom<'a> {
     Resource { group: &'a str, resource: &'a str, name: Option<&'a str>, verb: &'a str },
     Url { url: &'a str, verb: &'a str },
 }
 
-fn atoms(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
+pub(crate) fn atoms(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
     let names: Vec<Option<&str>> = match rule.resource_names.as_slice() {
         [] => vec![None],
         names => names.iter().map(|name| Some(name.as_str())).collect(),
@@ -102,7 +102,7 @@ fn has(list: &[String], value: &str) -> bool {
     list.iter().any(|entry| entry == value)
 }
 
-fn covers(rule: &Rule, atom: &Atom<'_>) -> bool {
+pub(crate) fn covers(rule: &Rule, atom: &Atom<'_>) -> bool {
     let verb_matches = |verb: &str| has(&rule.verbs, "*") || has(&rule.verbs, verb);
     match atom {
         Atom::Resource { group, resource, name, verb } => {
@@ -122,7 +122,7 @@ fn covers(rule: &Rule, atom: &Atom<'_>) -> bool {
             let url_matches = |pattern: &String| {
                 pattern == "*"
                     || pattern == url
-                    || pattern.strip_suffix('*').is_some_and(|prefix| url.starts_with(prefix))
+                    || (pattern.ends_with('*') && url.starts_with(pattern.trim_end_matches('*')))
             };
             verb_matches(verb) && rule.non_resource_urls.iter().any(url_matches)
         }

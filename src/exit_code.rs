@@ -12,7 +12,7 @@ pub enum ExitCode {
     Usage = 2,
     /// The inventory is invalid.
     InvalidInventory = 3,
-    /// Changes are pending.
+    /// Changes are pending, or something was found that should not be.
     Pending = 4,
     /// Nothing was written: an output collision, or every selected cluster is blocked.
     Blocked = 5,
@@ -31,7 +31,7 @@ impl ExitCode {
         (Self::Internal, "internal error: a bug in kubemint"),
         (Self::Usage, "the command line is wrong"),
         (Self::InvalidInventory, "the inventory is invalid"),
-        (Self::Pending, "changes are pending: `plan --check`, or `apply` was declined"),
+        (Self::Pending, "changes are pending (`plan --check`, a declined `apply`), or `verify` found something"),
         (Self::Blocked, "nothing was written: an output collision, or every selected cluster is blocked"),
         (
             Self::Partial,

@@ -10,6 +10,7 @@
 //! `commands` puts these together, one file for each subcommand.
 
 // Core: pure and synchronous.
+pub mod access;
 pub mod credential;
 pub mod desired;
 pub mod diff;
@@ -28,6 +29,7 @@ pub mod secret;
 pub mod selector;
 pub mod step;
 mod template;
+pub mod verified;
 pub mod wording;
 
 // Shell: may read environment, terminal, clock, disk and network.

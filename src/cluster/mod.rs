@@ -2,18 +2,21 @@
 //!
 //! [`AdminSources`] finds the admin credential, [`connect_admin`] makes a connection of it, [`Api`]
 //! sends requests with deadlines and retries. On top of that, one file per thing that is done:
-//! [`observe`], [`probe`], [`mod@write`], [`issue`], [`verify`], [`revoke`]. Requests to one cluster go one after
-//! another over one connection.
+//! [`observe`], [`probe`], [`mod@write`], [`issue`], [`revoke`], [`verify`], [`rbac`], [`review`], [`doctor`].
+//! Requests to one cluster go one after another over one connection.
 
 mod admin;
 mod anchor;
 mod api;
 mod classify;
 mod connect;
+pub mod doctor;
 mod index;
 pub mod issue;
 pub mod observe;
 pub mod probe;
+pub mod rbac;
+pub mod review;
 pub mod revoke;
 mod transport;
 pub mod verify;

@@ -180,14 +180,28 @@ async fn list_ours(
     objects: &mut BTreeMap<ObjectRef, ObservedObject>,
 ) -> Result<(), ApiFailure> {
     let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory}");
-    list(api, &kind.collection_path(None), &[("labelSelector", selector)], Items::Whole, |item| {
+    pages(api, kind, Some(&selector), &mut |object, item| {
+        objects.insert(object, ObservedObject::from_json(item));
+    })
+    .await
+}
+
+/// Hands out every object of a kind, page by page; after a new start, some twice.
+pub(super) async fn pages(
+    api: &Api,
+    kind: Kind,
+    selector: Option<&str>,
+    each: &mut (dyn FnMut(ObjectRef, &Value) + Send),
+) -> Result<(), ApiFailure> {
+    let selection: Vec<_> = selector.map(|selector| ("labelSelector", selector.to_owned())).into_iter().collect();
+    list(api, &kind.collection_path(None), &selection, Items::Whole, |item| {
         let metadata = &item["metadata"];
         let object = ObjectRef {
             kind,
             namespace: metadata["namespace"].as_str().map(str::to_owned),
             name: metadata["name"].as_str().unwrap_or_default().to_owned(),
         };
-        objects.insert(object, ObservedObject::from_json(item));
+        each(object, item);
     })
     .await
 }

@@ -82,7 +82,11 @@ pub async fn await_refusal(api: &Api) -> Result<(), StepFailure> {
 
 /// Asks who the caller is; servers before 1.28 cannot tell, and are asked something that only an
 /// authenticated caller is answered.
-async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
+///
+/// # Errors
+///
+/// If there is no answer, or the credential is not accepted.
+pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     match api.send(&Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)).await {
         Ok(answer) => username(&answer.value).map(Some),
@@ -99,6 +103,11 @@ async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether a refusal is of somebody whom the server does not know: it did not look at the credential.
+pub fn is_of_nobody(failure: &ApiFailure) -> bool {
+    failure.status().is_some_and(|status| status.message.contains("system:anonymous"))
 }
 
 fn username(review: &Value) -> Result<String, ApiFailure> {

@@ -125,10 +125,7 @@ impl Fleet {
         }
         let holder = inventory.holder.clone();
         let selected = selection::select(&inventory, selection)?;
-        let caller = PluginCaller {
-            program: context.environment.program.clone(),
-            inventory: context.environment.directory.join(&context.global.inventory),
-        };
+        let caller = PluginCaller::of(context);
         let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
         let outputs =
             Outputs::read(&inventory, &layout, &holder, &caller, &|grant| grants.contains(&grant), policy.damaged)?;

@@ -17,6 +17,7 @@ mod revoke;
 mod selection;
 mod status;
 mod validate;
+mod verify;
 mod watch;
 
 use crate::cli::{Cli, Command, GlobalArgs};
@@ -57,6 +58,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Merge(args) => merge::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Credential(args) => credential::run(context, args),
+        Command::Verify(args) => verify::run(context, args),
         Command::Schema => generate::schema(context),
         Command::Completions { shell } => complete::script(context, *shell),
         Command::Man { directory } => generate::man(context, directory),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::CommandContext;
 use crate::credential::policy_fingerprint;
 use crate::error::Error;
 use crate::executor::apply::PublicationSlot;
@@ -61,13 +62,7 @@ impl Outputs {
         let mut collisions = vec![];
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
         for (file, output) in layout.files.iter().enumerate() {
-            let names = |entry: &OutputEntry| EntryNames {
-                context: entry.context.clone(),
-                cluster: entry.cluster.clone(),
-                user: entry.user.clone(),
-                namespace: entry.namespace.clone(),
-                form: caller.form(inventory, holder, &output.path, entry),
-            };
+            let names = |entry: &OutputEntry| caller.names(inventory, holder, &output.path, entry);
             let all_names: Vec<EntryNames> = output.entries.iter().map(names).collect();
             let is_used = output.entries.iter().any(|entry| is_selected(entry.grant));
             let document = match is_used.then(|| read_document(&output.path)) {
@@ -274,12 +269,31 @@ impl Outputs {
 #[derive(Debug, Clone)]
 pub(super) struct PluginCaller {
     /// The program that runs.
-    pub(super) program: PathBuf,
+    program: PathBuf,
     /// The absolute path of the inventory.
-    pub(super) inventory: PathBuf,
+    inventory: PathBuf,
 }
 
 impl PluginCaller {
+    /// Returns what the process says about itself.
+    pub(super) fn of(context: &CommandContext<'_>) -> Self {
+        Self {
+            program: context.environment.program.clone(),
+            inventory: context.environment.directory.join(&context.global.inventory),
+        }
+    }
+
+    /// Returns the names of the entries of a place, and how they give the credential.
+    pub(super) fn names(&self, inventory: &Inventory, holder: &Holder, path: &Path, entry: &OutputEntry) -> EntryNames {
+        EntryNames {
+            context: entry.context.clone(),
+            cluster: entry.cluster.clone(),
+            user: entry.user.clone(),
+            namespace: entry.namespace.clone(),
+            form: self.form(inventory, holder, path, entry),
+        }
+    }
+
     /// Returns how the user entry of a place gives its credential.
     fn form(&self, inventory: &Inventory, holder: &Holder, path: &Path, entry: &OutputEntry) -> UserForm {
         let output = &inventory.outputs[entry.output];
@@ -315,7 +329,12 @@ impl PluginCaller {
 }
 
 /// Completes what a kubeconfig says with what the token file holds that it should name.
-fn with_token_file(path: &Path, names: &EntryNames, mark: &Mark, state: EntryState) -> Result<EntryState, Error> {
+pub(super) fn with_token_file(
+    path: &Path,
+    names: &EntryNames,
+    mark: &Mark,
+    state: EntryState,
+) -> Result<EntryState, Error> {
     let UserForm::TokenFile(relative) = &names.form else { return Ok(state) };
     let file = token_file_path(path, relative);
     let bytes = store::read(&file).map_err(|error| unusable(&file, describe(&error).cause))?;

@@ -9,6 +9,7 @@ pub mod observe;
 mod pool;
 pub mod publish;
 pub mod revoke;
+pub mod verify;
 
 pub use pool::{Cancellation, Ended, Slot, run_bounded};
 

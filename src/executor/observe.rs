@@ -122,7 +122,7 @@ pub(super) async fn access(
 
 /// Describes why a cluster could not be read; where the admin access may be the reason, with how to
 /// try that by hand.
-fn unreadable(failure: ApiFailure, admin: &AdminEntry) -> StepFailure {
+pub(super) fn unreadable(failure: ApiFailure, admin: &AdminEntry) -> StepFailure {
     let may_be_the_access = failure.code().is_none_or(|code| code == 401);
     let failure = StepFailure::from(failure);
     match &admin.try_command {

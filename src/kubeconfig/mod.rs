@@ -10,12 +10,14 @@ pub mod edit;
 mod endpoint;
 mod entry;
 pub mod exec;
+mod finding;
 mod merge;
 
 pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};
 pub(crate) use endpoint::without_user;
 pub use endpoint::{Endpoint, HeldEndpoint};
 pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};
+pub use finding::{FileFinding, FileFindingKind, FindingSeverity, line_with};
 pub use merge::{FileOrder, Incoming, MergeError, Merged, merge, remove, token_file};
 
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without

@@ -59,6 +59,8 @@ pub enum Phase {
     Planning,
     /// It does it.
     Applying,
+    /// It looks whether what was done works, and does no more.
+    Verifying,
 }
 
 impl Phase {
@@ -66,6 +68,7 @@ impl Phase {
         match self {
             Self::Planning => "planning",
             Self::Applying => "applying",
+            Self::Verifying => "verifying",
         }
     }
 
@@ -73,6 +76,7 @@ impl Phase {
         match self {
             Self::Planning => "to change",
             Self::Applying => "changed",
+            Self::Verifying => "with findings",
         }
     }
 }

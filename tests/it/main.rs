@@ -7,6 +7,7 @@
 mod access;
 mod cli;
 mod clients;
+mod doctor;
 mod editing;
 mod errors;
 mod examples;
@@ -22,4 +23,5 @@ mod scenarios;
 mod simulated;
 mod support;
 mod tidy;
+mod verifying;
 mod watching;

@@ -23,7 +23,7 @@ static SHARED: LazyLock<Option<Mutex<ControlPlane>>> = LazyLock::new(|| {
 });
 
 /// Returns a cluster of the shared plane; nothing if the environment skips it, loudly.
-fn shared(cluster: usize) -> Option<TestCluster> {
+pub(crate) fn shared(cluster: usize) -> Option<TestCluster> {
     let plane = SHARED.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
     Some(plane.test_cluster(cluster).clone())
 }

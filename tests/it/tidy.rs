@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Files and directories of the core: pure and synchronous.
-const CORE: [&str; 20] = [
+const CORE: [&str; 22] = [
+    "access",
     "credential",
     "desired.rs",
     "diff.rs",
@@ -22,6 +23,7 @@ const CORE: [&str; 20] = [
     "selector.rs",
     "step.rs",
     "template.rs",
+    "verified.rs",
     "wording.rs",
     "lib.rs",
 ];

@@ -16,7 +16,7 @@ use crate::store::{BreakLock, Lock};
 /// Certificates, keys and tokens have some kilobytes.
 const LARGEST_PART: u64 = 1024 * 1024;
 /// Kubeconfigs of 10,000 clusters have 22 MB.
-const LARGEST_FILE: u64 = 256 * 1024 * 1024;
+pub(super) const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 /// The extension of a cluster entry that is handed to exec plugins
 /// (client-go `pkg/apis/clientauthentication`).
 const EXEC_EXTENSION: &str = "client.authentication.k8s.io/exec";
@@ -225,17 +225,15 @@ impl AdminFile {
     }
 
     fn read_once(path: &Path) -> Result<Self, AdminError> {
-        use std::os::unix::fs::PermissionsExt;
         let bytes = read_bounded(path, LARGEST_FILE)?;
-        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
         let text = String::from_utf8(bytes)
             .map_err(|_| AdminError::Malformed { path: path.to_owned(), cause: "it is not UTF-8 text".to_owned() })?;
         let mut file = Self::parse(path, &text)?;
-        file.is_exposed = mode & 0o077 != 0;
+        file.is_exposed = is_exposed(path);
         Ok(file)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, AdminError> {
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, AdminError> {
         let malformed = |cause: String| AdminError::Malformed { path: path.to_owned(), cause };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         // kubectl refuses names that YAML takes for numbers or booleans.
@@ -272,6 +270,12 @@ impl AdminFile {
     }
 }
 
+/// Whether a file's group or others can read it.
+pub(super) fn is_exposed(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode()) & 0o077 != 0
+}
+
 /// Collects entries; kubectl refuses names that are defined twice.
 fn by_name<T: Default>(
     kind: &str,
@@ -296,7 +300,7 @@ pub(super) fn read_part(path: &Path, field: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Reads a regular file: a pipe would never end.
-fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, AdminError> {
+pub(super) fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, AdminError> {
     let unreadable = |cause: String| AdminError::Unreadable { path: path.to_owned(), cause };
     let metadata = std::fs::metadata(path).map_err(|error| unreadable(describe_io(&error)))?;
     if !metadata.is_file() {

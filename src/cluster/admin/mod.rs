@@ -4,6 +4,7 @@
 //! refused. docs/admin-access.md lists the differences, and a test compares them with kubectl itself.
 
 mod consumer;
+mod doctor;
 mod error;
 mod exec;
 mod file;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::consumer::consumer_endpoint;
+pub use self::doctor::{Examined, examine};
 pub use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;

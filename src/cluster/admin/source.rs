@@ -197,7 +197,7 @@ fn is_missing(error: &std::io::Error) -> bool {
 }
 
 /// Returns the name that is most like `name`, if one is like it at all.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     const ALIKE: f64 = 0.7;
     names
         .map(|known| (strsim::jaro_winkler(name, known), known))

@@ -8,6 +8,7 @@
 mod case;
 mod corpus;
 mod differences;
+mod doctor;
 mod pki;
 mod proxies;
 mod run;
@@ -54,6 +55,7 @@ fn admin_kubeconfigs_mean_what_they_mean_to_kubectl() {
             _ => {}
         }
     }
+    problems.extend(doctor::problems(&world, &cases, &outcomes, &|name| listed.get(name).copied()));
     problems
         .extend(listed.keys().filter(|name| !names.contains(*name)).map(|name| format!("no case is called {name}")));
     println!("{:<24} {:>5} {:>5} {:>11}", "topic", "cases", "agree", "differences");

@@ -15,7 +15,7 @@ use super::world::{World, namespace, place, write};
 /// kubectl spends its time on the processor.
 const THREADS: usize = 3;
 /// kubemint on one cluster that it cannot reach spends its time waiting.
-const WAITING_THREADS: usize = 12;
+pub(super) const WAITING_THREADS: usize = 12;
 const KUBECTL: &str = "kubectl";
 const KUBEMINT: &str = "kubemint";
 
@@ -120,12 +120,12 @@ fn one_kubectl(world: &World, program: &Path, index: usize, case: &Case) -> Stri
     if output.status.success() { String::new() } else { last_line(&output.stderr) }
 }
 
-fn last_line(stderr: &[u8]) -> String {
+pub(super) fn last_line(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message").to_owned()
 }
 
-fn command(
+pub(super) fn command(
     world: &World,
     program: &Path,
     client: &str,

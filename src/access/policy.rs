@@ -1,0 +1,205 @@
+//! The roles and bindings of a cluster, as far as they concern some accounts.
+//!
+//! Pure: no I/O, no clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::right::Scope;
+use crate::inventory::{Grant, Rule};
+use crate::object::{Kind, ObjectRef, RoleRef, Subject};
+use crate::observed::ObservedObject;
+
+/// The label that the API server puts on the roles and bindings that it makes itself.
+const BOOTSTRAPPING_LABEL: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
+
+/// A ServiceAccount as the API server knows its requests.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Account {
+    /// Returns the account of a grant.
+    pub fn of(grant: &Grant) -> Self {
+        Self { namespace: grant.namespace.clone(), name: grant.profile.service_account.clone() }
+    }
+
+    /// Returns the user name of its requests.
+    pub fn username(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+
+    /// Returns how a subject of a binding in `namespace` means this account, if it does
+    /// (`appliesToUser` in Kubernetes' rule.go).
+    fn meant_by(&self, subject: &Subject, namespace: Option<&str>) -> Option<Through> {
+        match subject.kind.as_str() {
+            "ServiceAccount" => {
+                let set = subject.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+                let is_meant = subject.name == self.name && set.or(namespace) == Some(self.namespace.as_str());
+                is_meant.then_some(Through::Account)
+            }
+            "User" => (subject.name == self.username()).then_some(Through::Account),
+            "Group" => match subject.name.as_str() {
+                group @ ("system:authenticated" | "system:serviceaccounts") => {
+                    Some(Through::Everyone(group.to_owned()))
+                }
+                group if group.strip_prefix("system:serviceaccounts:") == Some(&self.namespace) => {
+                    Some(Through::NamespaceGroup(group.to_owned()))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Whom a binding names to mean an account. Ordered from the narrowest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Through {
+    /// The account itself.
+    Account,
+    /// All accounts of its namespace.
+    NamespaceGroup(String),
+    /// Every account, or everybody who is authenticated.
+    Everyone(String),
+}
+
+impl Through {
+    /// Returns the group, if it is not the account itself that is named.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Account => None,
+            Self::NamespaceGroup(group) | Self::Everyone(group) => Some(group),
+        }
+    }
+}
+
+/// Shows as the end of a sentence: ``through group `system:serviceaccounts:ci` ``; nothing for the
+/// account itself.
+impl fmt::Display for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account => Ok(()),
+            Self::NamespaceGroup(group) | Self::Everyone(group) => write!(f, "through group `{group}`"),
+        }
+    }
+}
+
+/// A binding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// Where it is.
+    pub object: ObjectRef,
+    /// What it grants.
+    pub role: RoleRef,
+    /// To whom.
+    pub subjects: Vec<Subject>,
+    /// Whether the API server says that it made it itself.
+    pub is_bootstrapped: bool,
+}
+
+impl Binding {
+    /// Takes what counts of a binding that was read; nothing if it names no role.
+    pub fn new(object: ObjectRef, observed: ObservedObject) -> Option<Self> {
+        let (label, value) = BOOTSTRAPPING_LABEL;
+        let is_bootstrapped = observed.labels.get(label).is_some_and(|found| found == value);
+        Some(Self { object, role: observed.role?, subjects: observed.subjects, is_bootstrapped })
+    }
+
+    /// Returns where what it grants holds.
+    pub fn scope(&self) -> Scope {
+        self.object.namespace.clone().map_or(Scope::Cluster, Scope::Namespace)
+    }
+
+    /// Returns the address of the role.
+    pub fn role_object(&self) -> ObjectRef {
+        role_object(&self.role, &self.scope())
+    }
+
+    /// Returns how the binding means an account: the narrowest way, if there are several.
+    pub fn means(&self, account: &Account) -> Option<Through> {
+        let namespace = self.object.namespace.as_deref();
+        self.subjects.iter().filter_map(|subject| account.meant_by(subject, namespace)).min()
+    }
+
+    /// Whether it is one that every cluster has from the start: made by the API server, and called as
+    /// Kubernetes calls it.
+    ///
+    /// The label alone says little: whoever adds a subject to the binding `cluster-admin` leaves the
+    /// label on it, and the API server does not take the subject away.
+    pub(super) fn is_default(&self) -> bool {
+        const DEFAULTS: [&str; 5] = [
+            "system:basic-user",
+            "system:cluster-trust-bundle-discovery",
+            "system:discovery",
+            "system:public-info-viewer",
+            "system:service-account-issuer-discovery",
+        ];
+        self.is_bootstrapped
+            && self.object.kind == Kind::ClusterRoleBinding
+            && self.object.name == self.role.name
+            && DEFAULTS.contains(&self.object.name.as_str())
+    }
+}
+
+/// Returns the address of a role that is referred to from a scope.
+pub(super) fn role_object(role: &RoleRef, scope: &Scope) -> ObjectRef {
+    let namespace = scope.namespace().filter(|_| role.kind == Kind::Role).map(str::to_owned);
+    ObjectRef { kind: role.kind, namespace, name: role.name.clone() }
+}
+
+/// What is known about a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleRules {
+    /// Its rules.
+    Known(Vec<Rule>),
+    /// It does not exist: what refers to it grants nothing.
+    Absent,
+    /// It may not be read.
+    Unreadable,
+}
+
+/// The bindings that mean some accounts, and the roles that these and the profiles refer to.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// The bindings.
+    pub bindings: Vec<Binding>,
+    /// The roles by address.
+    pub roles: BTreeMap<ObjectRef, RoleRules>,
+}
+
+/// What one binding grants an account.
+pub(super) struct Granted<'a> {
+    pub(super) binding: &'a Binding,
+    pub(super) scope: Scope,
+    pub(super) through: Through,
+    /// Nothing if the role may not be read.
+    pub(super) rules: Option<&'a [Rule]>,
+}
+
+impl Policy {
+    /// Returns what is known about a role.
+    pub(super) fn role(&self, role: &RoleRef, scope: &Scope) -> &RoleRules {
+        self.roles.get(&role_object(role, scope)).unwrap_or(&RoleRules::Unreadable)
+    }
+
+    /// Returns what the bindings grant an account.
+    pub(super) fn granted(&self, account: &Account) -> Vec<Granted<'_>> {
+        let of = |binding: &'_ Binding| binding.means(account);
+        self.bindings
+            .iter()
+            .filter_map(|binding| {
+                let rules = match self.role(&binding.role, &binding.scope()) {
+                    RoleRules::Known(rules) => Some(rules.as_slice()),
+                    RoleRules::Absent => Some([].as_slice()),
+                    RoleRules::Unreadable => None,
+                };
+                Some(Granted { through: of(binding)?, scope: binding.scope(), binding, rules })
+            })
+            .collect()
+    }
+}

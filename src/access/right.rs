@@ -1,0 +1,173 @@
+//! One right, and where it holds.
+//!
+//! Pure: no I/O, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::diff::{Atom, atoms, covers};
+use crate::inventory::Rule;
+
+/// Where a right holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// In the whole cluster.
+    Cluster,
+    /// In one namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    /// Returns whether what holds here holds there too.
+    pub fn reaches(&self, other: &Self) -> bool {
+        *self == Self::Cluster || self == other
+    }
+
+    /// Returns the namespace, if it is one.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Cluster => None,
+            Self::Namespace(name) => Some(name),
+        }
+    }
+}
+
+/// Shows as ``in the whole cluster`` or ``in namespace `apps` ``.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("in the whole cluster"),
+            Self::Namespace(name) => write!(f, "in namespace `{name}`"),
+        }
+    }
+}
+
+/// One verb on one resource, name or URL. A `*` stands for itself: only a `*` allows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// On a resource.
+    Resource {
+        /// The API group, `""` for the core group.
+        group: String,
+        /// The resource, with its subresource if it has one.
+        resource: String,
+        /// The object, if only one is meant.
+        name: Option<String>,
+        /// The verb.
+        verb: String,
+    },
+    /// On a URL that is no resource.
+    Url {
+        /// The URL, which may end in `*`.
+        url: String,
+        /// The verb.
+        verb: String,
+    },
+}
+
+impl Right {
+    /// Returns the single rights of some rules.
+    pub(super) fn all_of<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> BTreeSet<Self> {
+        rules.into_iter().flat_map(atoms).map(Self::from).collect()
+    }
+
+    /// Returns whether a rule allows this, as the API server decides it.
+    pub(super) fn is_allowed_by(&self, rule: &Rule) -> bool {
+        let atom = match self {
+            Self::Resource { group, resource, name, verb } => {
+                Atom::Resource { group, resource, name: name.as_deref(), verb }
+            }
+            Self::Url { url, verb } => Atom::Url { url, verb },
+        };
+        covers(rule, &atom)
+    }
+
+    /// Whether it is about a URL.
+    ///
+    /// Requests for URLs have no namespace, so a RoleBinding never allows one.
+    pub(super) fn is_url(&self) -> bool {
+        matches!(self, Self::Url { .. })
+    }
+}
+
+impl From<Atom<'_>> for Right {
+    fn from(atom: Atom<'_>) -> Self {
+        match atom {
+            Atom::Resource { group, resource, name, verb } => Self::Resource {
+                group: group.to_owned(),
+                resource: resource.to_owned(),
+                name: name.map(str::to_owned),
+                verb: verb.to_owned(),
+            },
+            Atom::Url { url, verb } => Self::Url { url: url.to_owned(), verb: verb.to_owned() },
+        }
+    }
+}
+
+/// The verbs on one resource, name or URL.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RightGroup {
+    /// The verbs.
+    pub verbs: Vec<String>,
+    /// The API group, `""` for the core group; absent for URLs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_group: Option<String>,
+    /// The resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The object, if only one is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_name: Option<String>,
+    /// The URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl RightGroup {
+    /// Returns what the verbs are on, as in `deployments.apps named "web"`.
+    pub fn target(&self) -> String {
+        match (&self.url, &self.resource) {
+            (Some(url), _) => format!("URL {url}"),
+            (None, resource) => {
+                let group = self.api_group.as_deref().filter(|group| !group.is_empty());
+                let group = group.map(|group| format!(".{group}")).unwrap_or_default();
+                let name = self.resource_name.as_ref().map(|name| format!(" named {name:?}")).unwrap_or_default();
+                format!("{}{group}{name}", resource.as_deref().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Shows as `get, list on deployments.apps`.
+impl fmt::Display for RightGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.verbs.join(", "), self.target())
+    }
+}
+
+/// Groups rights by what they are on.
+pub fn summarise<'a>(rights: impl IntoIterator<Item = &'a Right>) -> Vec<RightGroup> {
+    let mut groups: BTreeMap<(bool, &str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
+    for right in rights {
+        let (key, verb) = match right {
+            Right::Resource { group, resource, name, verb } => {
+                ((false, group.as_str(), resource.as_str(), name.as_deref()), verb)
+            }
+            Right::Url { url, verb } => ((true, "", url.as_str(), None), verb),
+        };
+        groups.entry(key).or_default().insert(verb);
+    }
+    groups
+        .into_iter()
+        .map(|((is_url, group, target, name), verbs)| RightGroup {
+            verbs: verbs.into_iter().map(str::to_owned).collect(),
+            api_group: (!is_url).then(|| group.to_owned()),
+            resource: (!is_url).then(|| target.to_owned()),
+            resource_name: name.map(str::to_owned),
+            url: is_url.then(|| target.to_owned()),
+        })
+        .collect()
+}

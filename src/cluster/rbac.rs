@@ -1,0 +1,58 @@
+//! Reads the roles and bindings that concern some accounts.
+//!
+//! All bindings of the cluster are listed, page by page, and only those that mean one of the accounts
+//! are kept. Of roles, only those that matter are read, by name: clusters have hundreds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::api::{Api, Request};
+use super::observe::pages;
+use crate::access::{Account, Binding, Intended, Policy, RoleRules, Source};
+use crate::failure::ApiFailure;
+use crate::object::{Kind, ObjectRef};
+use crate::observed::ObservedObject;
+
+/// Reads what concerns some accounts and the roles that their profiles refer to; nothing if the caller
+/// may not list bindings.
+///
+/// # Errors
+///
+/// The first request that failed otherwise.
+pub async fn read_policy(
+    api: &Api,
+    accounts: &BTreeSet<Account>,
+    intended: &[Intended],
+) -> Result<Option<Policy>, ApiFailure> {
+    // By address: a list that starts again hands out some twice.
+    let mut bindings = BTreeMap::new();
+    for kind in [Kind::ClusterRoleBinding, Kind::RoleBinding] {
+        let mut keep = |object, item: &_| {
+            let binding = Binding::new(object, ObservedObject::from_json(item));
+            let is_meant = |binding: &Binding| accounts.iter().any(|account| binding.means(account).is_some());
+            bindings.extend(binding.filter(is_meant).map(|binding| (binding.object.clone(), binding)));
+        };
+        match pages(api, kind, None, &mut keep).await {
+            Err(failure) if failure.is_forbidden() => return Ok(None),
+            result => result?,
+        }
+    }
+    let meant = intended.iter().filter_map(|part| match &part.source {
+        Source::Role(role) => {
+            let namespace = part.scope.namespace().filter(|_| role.kind == Kind::Role).map(str::to_owned);
+            Some(ObjectRef { kind: role.kind, namespace, name: role.name.clone() })
+        }
+        Source::Profile(_) => None,
+    });
+    let wanted: BTreeSet<ObjectRef> = bindings.values().map(Binding::role_object).chain(meant).collect();
+    let mut roles = BTreeMap::new();
+    for role in wanted {
+        let rules = match api.send(&Request::get(role.path())).await {
+            Ok(answer) => RoleRules::Known(ObservedObject::from_json(&answer.value).rules),
+            Err(failure) if failure.is_not_found() => RoleRules::Absent,
+            Err(failure) if failure.is_forbidden() => RoleRules::Unreadable,
+            Err(failure) => return Err(failure),
+        };
+        roles.insert(role, rules);
+    }
+    Ok(Some(Policy { bindings: bindings.into_values().collect(), roles }))
+}

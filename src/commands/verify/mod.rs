@@ -1,0 +1,121 @@
+//! `kubemint verify`: uses the issued credentials and compares granted with intended access.
+
+mod doctor;
+mod places;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::fleet::{block_on, events, interruptions};
+use super::outputs::PluginCaller;
+use super::{CommandContext, load, printed, selection};
+use crate::cli::{OutputFormat, VerifyArgs};
+use crate::cluster::AdminSources;
+use crate::error::Error;
+use crate::executor::Cancellation;
+use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_access, verify_clusters};
+use crate::exit_code::ExitCode;
+use crate::output::{Phase, render_error};
+use crate::report::{Failures, VerifyReport, VerifySummary, verify_failures, verify_text};
+
+/// Verifies the selected clusters, or one kubeconfig.
+pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<ExitCode, Error> {
+    if let Some(path) = &args.kubeconfig {
+        return doctor::run(context, path, args);
+    }
+    let load::Loaded { mut inventory, layout, .. } = load::load(context, args.holder.as_deref())?;
+    if let Some(concurrency) = args.selection.concurrency {
+        inventory.run.concurrency = usize::from(concurrency);
+    }
+    let holder = inventory.holder.clone();
+    let selected = selection::select(&inventory, &args.selection)?;
+    let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
+    let mut places = places::read(&inventory, &layout, &holder, &PluginCaller::of(context), &grants);
+    let accesses: Vec<_> =
+        places.values().flatten().map(|place| issued_access(place.path.clone(), &place.context)).collect();
+    let admins = grants.iter().map(|grant| &inventory.grants[*grant].cluster.admin);
+    let (environment, limit) = (&context.environment.admin, inventory.run.cluster_timeout);
+    let admin = Arc::new(AdminSources::load(admins, environment, limit));
+    for warning in admin.warnings() {
+        context.printer.remark(&format!("warning: {warning}\n"));
+    }
+    let issued = AdminSources::load(&accesses, environment, limit);
+    let tasks: Vec<VerifyTask> = selected
+        .into_iter()
+        .map(|(cluster, grants)| {
+            let grant = |grant| VerifyGrant { grant, places: places.remove(&grant).unwrap_or_default() };
+            VerifyTask { cluster, grants: grants.into_iter().map(grant).collect() }
+        })
+        .collect();
+    let inventory = Arc::new(inventory);
+    let clock = context.environment.clock;
+    let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
+    let cancellation = Cancellation::default();
+    let verified = block_on(async {
+        let (events, shown) = events(context, Phase::Verifying, tasks.len());
+        let cancellation = &cancellation;
+        // The display ends with the last sender, which goes with this block.
+        let work = async move { verify_clusters(shared, tasks, cancellation, &events).await };
+        tokio::select! {
+            (verified, ()) = async { tokio::join!(work, shown) } => verified,
+            () = interruptions(context, cancellation) => unreachable!("interruptions never end"),
+        }
+    })?;
+    let report = VerifyReport::new(clock.began(), &inventory, holder, args.strict, &verified);
+    match args.output {
+        OutputFormat::Text => printed(context.printer.data(&verify_text(&report)))?,
+        OutputFormat::Json => printed(context.printer.data(&super::json(&report)?))?,
+    }
+    let code = exit_code(&report.summary, &cancellation);
+    if let Some(Failures { message, lines, hint }) = verify_failures(&report, &repeated(context, args)) {
+        context.printer.problem(&render_error(&Error { code, message, lines, causes: vec![], hint }));
+    }
+    Ok(code)
+}
+
+/// Returns what the command was given beside the selection of clusters, to repeat it.
+fn repeated(context: &CommandContext<'_>, args: &VerifyArgs) -> Vec<String> {
+    let mut arguments = vec![];
+    let inventory = context.global.inventory.display().to_string();
+    if inventory != "clusters.toml" {
+        arguments.push(format!("-f {inventory}"));
+    }
+    arguments.extend(args.selection.profile.iter().map(|profile| format!("--profile {profile}")));
+    arguments.extend(args.holder.iter().map(|holder| format!("--holder {holder}")));
+    arguments.extend(args.strict.then(|| "--strict".to_owned()));
+    arguments
+}
+
+fn exit_code(summary: &VerifySummary, cancellation: &Cancellation) -> ExitCode {
+    let VerifySummary { clusters, findings, failed, not_started, .. } = *summary;
+    if not_started > 0 && cancellation.no_new.is_cancelled() {
+        ExitCode::Interrupted
+    } else if failed == clusters {
+        ExitCode::AllFailed
+    } else if failed + not_started > 0 {
+        ExitCode::Partial
+    } else if findings > 0 {
+        ExitCode::Pending
+    } else {
+        ExitCode::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_counts() {
+        let check = |fine, excess, findings, failed, expected| {
+            let clusters = fine + excess + findings + failed;
+            let summary = VerifySummary { clusters, fine, excess, findings, failed, not_started: 0 };
+            assert_eq!(exit_code(&summary, &Cancellation::default()), expected);
+        };
+        check(3, 0, 0, 0, ExitCode::Done);
+        check(2, 1, 0, 0, ExitCode::Done);
+        check(2, 0, 1, 0, ExitCode::Pending);
+        check(1, 0, 1, 1, ExitCode::Partial);
+        check(0, 0, 0, 3, ExitCode::AllFailed);
+    }
+}

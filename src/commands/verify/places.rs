@@ -1,0 +1,70 @@
+//! What the output files hold for some grants. Unlike an apply, a verification goes on where a file
+//! cannot be used: that is what it is there to find.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::outputs::{PluginCaller, with_token_file};
+use crate::executor::publish::describe;
+use crate::executor::verify::{HeldCredential, Place};
+use crate::inventory::Inventory;
+use crate::kubeconfig::{Document, EntryNames, EntryState, Mark, UserForm};
+use crate::layout::{Layout, OutputFile};
+use crate::names::Holder;
+use crate::store;
+
+/// Reads the outputs of some grants.
+pub(super) fn read(
+    inventory: &Inventory,
+    layout: &Layout,
+    holder: &Holder,
+    caller: &PluginCaller,
+    grants: &BTreeSet<usize>,
+) -> BTreeMap<usize, Vec<Place>> {
+    let mut places: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+    for file in &layout.files {
+        if !file.entries.iter().any(|entry| grants.contains(&entry.grant)) {
+            continue;
+        }
+        let document = document(file);
+        for entry in file.entries.iter().filter(|entry| grants.contains(&entry.grant)) {
+            let grant = &inventory.grants[entry.grant];
+            let names = caller.names(inventory, holder, &file.path, entry);
+            let mark = Mark {
+                inventory: inventory.name.clone(),
+                holder: holder.clone(),
+                cluster: grant.cluster.name.clone(),
+                profile: grant.profile.name.clone(),
+            };
+            let held = document.as_ref().map_err(Clone::clone).and_then(|document| {
+                let state = with_token_file(&file.path, &names, &mark, document.state(&names, &mark));
+                state.map_err(|error| error.causes.join(": ")).and_then(|state| held(&names, state))
+            });
+            places.entry(entry.grant).or_default().push(Place {
+                path: file.path.clone(),
+                context: entry.context.clone(),
+                held,
+            });
+        }
+    }
+    places
+}
+
+fn document(file: &OutputFile) -> Result<Document, String> {
+    let bytes = store::read(&file.path).map_err(|error| describe(&error).cause)?;
+    let bytes = bytes.ok_or("the file does not exist")?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8")?;
+    Document::parse(text).map_err(|error| error.to_string())
+}
+
+fn held(names: &EntryNames, state: EntryState) -> Result<Option<HeldCredential>, String> {
+    match state {
+        EntryState::Ours(_) if matches!(names.form, UserForm::Exec(_)) => Ok(None),
+        EntryState::Absent => Err("it has no such context".to_owned()),
+        EntryState::Foreign { list, name } => Err(format!("its {list} `{name}` is not kubemint's")),
+        EntryState::Ours(held) => match (held.credential, held.other_holder) {
+            (Some((credential, facts)), _) => Ok(Some(HeldCredential { credential, facts, endpoint: held.endpoint })),
+            (None, Some(other)) => Err(format!("it has the credential of holder `{}`", other.holder)),
+            (None, None) => Err("its entry has no token of this grant that can be read".to_owned()),
+        },
+    }
+}

@@ -1,0 +1,406 @@
+//! Verifies clusters: reads the bindings as the admin, and uses the issued credentials for the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::observe::{access, unreadable};
+use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
+use crate::access::{
+    AccessNote, AccessNoteKind, AccessReview, Account, Answer, Intended, Policy, Question, Questions, RulesReview,
+    intended,
+};
+use crate::cluster::rbac::read_policy;
+use crate::cluster::verify::{is_of_nobody, who_am_i};
+use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin, connect_with, review};
+use crate::credential::{CredentialFacts, StoredCredential};
+use crate::event::{End, Event};
+use crate::failure::{ApiFailure, StepFailure, clean};
+use crate::inventory::{AdminAccess, Cluster, Grant, Inventory, KubeconfigSource, VerifyVia};
+use crate::kubeconfig::HeldEndpoint;
+use crate::names::ClusterName;
+use crate::object::{Kind, ObjectRef};
+use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
+use crate::wording::duration;
+
+/// One cluster to verify.
+#[derive(Debug)]
+pub struct VerifyTask {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The selected grants on it; there is at least one.
+    pub grants: Vec<VerifyGrant>,
+}
+
+/// One grant, and what its outputs hold.
+#[derive(Debug)]
+pub struct VerifyGrant {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// Its outputs.
+    pub places: Vec<Place>,
+}
+
+/// One output of a grant.
+#[derive(Debug)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The context in it.
+    pub context: String,
+    /// What it holds, nothing if an exec plugin is asked instead, or why it has no credential of this
+    /// grant.
+    pub held: Result<Option<HeldCredential>, String>,
+}
+
+/// A credential as an output holds it.
+#[derive(Debug)]
+pub struct HeldCredential {
+    /// The credential.
+    pub credential: StoredCredential,
+    /// What is known about it.
+    pub facts: CredentialFacts,
+    /// How the file says that the cluster is reached.
+    pub endpoint: Option<HeldEndpoint>,
+}
+
+/// What all clusters of a run share.
+#[derive(Debug)]
+pub struct VerifyContext {
+    /// The inventory.
+    pub inventory: Arc<Inventory>,
+    /// The admin credentials.
+    pub admin: Arc<AdminSources>,
+    /// The output files, as whoever uses them reads them.
+    pub issued: AdminSources,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Namespaces whose rules are asked for, for one grant: each is a round trip.
+const MOST_NAMESPACES: usize = 50;
+
+/// Where the API server and the bindings disagree, it is asked again: its caches lag behind what was just
+/// written, and another API server's behind those of the one that was written to.
+const CACHES_LAG: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
+
+/// Returns how the context of an output is used: as kubectl would use it.
+pub fn issued_access(path: PathBuf, context: &str) -> AdminAccess {
+    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path), context: context.to_owned() }
+}
+
+/// Verifies clusters; the results are in the order of the tasks.
+pub async fn verify_clusters(
+    context: Arc<VerifyContext>,
+    tasks: Vec<VerifyTask>,
+    cancellation: &Cancellation,
+    events: &Events,
+) -> Vec<(ClusterName, Verified)> {
+    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.clone()).collect();
+    let concurrency = context.inventory.run.concurrency;
+    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
+        verify_one(Arc::clone(&context), task, slot, events.clone())
+    })
+    .await;
+    let results = ends.into_iter().map(|end| match end {
+        Ended::Done(verified) => verified,
+        Ended::NotStarted | Ended::Stopped => Verified::NotStarted,
+        Ended::Panicked => failed("verify", StepFailure::new("kubemint panicked; this is a bug in kubemint")),
+    });
+    names.into_iter().zip(results).collect()
+}
+
+fn failed(doing: &'static str, failure: StepFailure) -> Verified {
+    Verified::Failed { doing, failure, grants: vec![] }
+}
+
+async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, slot: Slot, events: Events) -> Verified {
+    let cluster = task.cluster.clone();
+    events.send(Event::Started(cluster.clone()));
+    tracing::info!(%cluster, "verifying");
+    let limit = context.inventory.run.cluster_timeout;
+    let entry = &context.inventory.grants[task.grants[0].grant].cluster;
+    // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
+    let verified = match access(&context.admin, entry, context.clock).await {
+        Ok((admin, _)) => {
+            let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin)).await;
+            verified.unwrap_or_else(|_| {
+                failed("verify the access", StepFailure::new(format!("not done within {}", duration(limit))))
+            })
+        }
+        Err(failure) => failed("find the admin access", failure),
+    };
+    let is_fine = |grant: &VerifiedGrant| {
+        let works = grant.credentials.iter().all(|credential| credential.state == CredentialState::Works);
+        works && grant.missing.is_empty() && !grant.access.has_denied() && !grant.access.has_excess()
+    };
+    let end = match &verified {
+        Verified::Done(grants) if grants.iter().all(is_fine) => End::Unchanged,
+        Verified::Done(_) => End::Changed,
+        Verified::Failed { failure, .. } => End::Failed(failure.cause.clone()),
+        Verified::NotStarted => End::NotStarted,
+    };
+    events.send(Event::Finished { cluster, end });
+    drop(slot);
+    verified
+}
+
+async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &AdminEntry) -> Verified {
+    let run = &context.inventory.run;
+    let limits = Limits::new(run.request_timeout, run.cluster_timeout);
+    let api = match connect_admin(admin, context.admin.network(), limits) {
+        Ok(api) => api,
+        Err(error) => return failed("connect", StepFailure::new(error.to_string())),
+    };
+    let grants = || task.grants.iter().map(|grant| &context.inventory.grants[grant.grant]);
+    let accounts: BTreeSet<Account> = grants().map(Account::of).collect();
+    let meant: Vec<Intended> = grants().flat_map(intended).collect();
+    let policy = match read_policy(&api, &accounts, &meant).await {
+        Ok(policy) => policy,
+        Err(failure) => return failed("read the roles and bindings", unreadable(failure, admin)),
+    };
+    let one = OneCluster { context, admin, api: &api, policy: policy.as_ref(), limits };
+    let mut verified = vec![];
+    let mut first_failure = None;
+    for task in &task.grants {
+        let (grant, failure) = one.grant(task).await;
+        let unreachable = grant.credentials.iter().find_map(|credential| match &credential.state {
+            CredentialState::Unreachable(failure) => Some(("use the issued credential", failure.clone())),
+            _ => None,
+        });
+        first_failure = first_failure.or(failure).or(unreachable);
+        verified.push(grant);
+    }
+    match first_failure {
+        Some((doing, failure)) => Verified::Failed { doing, failure, grants: verified },
+        None => Verified::Done(verified),
+    }
+}
+
+type Failure = Option<(&'static str, StepFailure)>;
+
+struct OneCluster<'a> {
+    context: &'a VerifyContext,
+    admin: &'a AdminEntry,
+    api: &'a Api,
+    policy: Option<&'a Policy>,
+    limits: Limits,
+}
+
+impl OneCluster<'_> {
+    async fn grant(&self, task: &VerifyGrant) -> (VerifiedGrant, Failure) {
+        let grant = &self.context.inventory.grants[task.grant];
+        let account = Account::of(grant);
+        let meant = intended(grant);
+        let (credentials, working) = self.credentials(grant, &account, task).await;
+        let questions = Questions::new(&account, &meant, self.policy);
+        let mut waits = CACHES_LAG.into_iter();
+        let (mut access, failure) = loop {
+            let mut told = Told::default();
+            let failure = match &working {
+                Some(api) => told.ask(api, &questions, &namespaces(grant)).await.err(),
+                None => None,
+            };
+            let mut access = AccessReview::new(&account, &meant, self.policy, &told.answers, &told.reviews);
+            access.notes.append(&mut told.notes);
+            match waits.next() {
+                Some(wait) if self.policy.is_some() && access.is_disputed() => tokio::time::sleep(wait).await,
+                _ => break (access, failure),
+            }
+        };
+        if working.is_some() {
+            access.capped(&questions);
+        }
+        if grant.cluster.consumer.verify == VerifyVia::Admin && !credentials.is_empty() {
+            let message = "the credential was used at the admin endpoint, not at the consumer's";
+            access.notes.push(AccessNote::new(AccessNoteKind::VerifiedAtAdmin, message));
+        }
+        if task.places.is_empty() {
+            let message = "no output takes its credential, so there is none to use";
+            access.notes.push(AccessNote::new(AccessNoteKind::NoOutput, message));
+        }
+        access.notes.sort();
+        access.condense();
+        let missing = |place: &Place| Some((place.path.display().to_string(), place.held.as_ref().err()?.clone()));
+        let verified = VerifiedGrant {
+            grant: task.grant,
+            credentials,
+            missing: task.places.iter().filter_map(missing).collect(),
+            access,
+            is_excess_known: self.policy.is_some(),
+        };
+        (verified, failure.map(|failure| ("ask what the credential may do", failure.into())))
+    }
+
+    /// Uses every distinct credential of a grant once; returns a connection with the newest that works.
+    async fn credentials(
+        &self,
+        grant: &Grant,
+        account: &Account,
+        task: &VerifyGrant,
+    ) -> (Vec<VerifiedCredential>, Option<Api>) {
+        let mut distinct: Vec<Vec<(&Place, &HeldCredential)>> = vec![];
+        for place in &task.places {
+            let Ok(Some(held)) = &place.held else { continue };
+            let is_same = |(_, other): &(&Place, &HeldCredential)| {
+                other.credential.token.is_same_as(&held.credential.token) && other.endpoint == held.endpoint
+            };
+            match distinct.iter_mut().find(|group| group.first().is_some_and(is_same)) {
+                Some(group) => group.push((place, held)),
+                None => distinct.push(vec![(place, held)]),
+            }
+        }
+        distinct.sort_by_key(|group| std::cmp::Reverse(group.first().map(|(_, held)| held.facts.generation)));
+        let mut working = None;
+        let mut verified = vec![];
+        for group in distinct {
+            let (place, held) = group[0];
+            let state = match self.connect(grant, place, held).await {
+                Ok(api) => {
+                    let state = self.state(&api, grant, account, Some(held)).await;
+                    if state == CredentialState::Works && working.is_none() {
+                        working = Some(api);
+                    }
+                    state
+                }
+                Err(cause) => CredentialState::Unusable(cause),
+            };
+            verified.push(VerifiedCredential {
+                token: Some((held.facts.generation, held.facts.expires)),
+                files: group.iter().map(|(place, _)| place.path.display().to_string()).collect(),
+                state,
+            });
+        }
+        for place in task.places.iter().filter(|place| matches!(place.held, Ok(None))) {
+            // Where the consumer endpoint cannot be reached from here, a plugin cannot be tried.
+            if grant.cluster.consumer.verify == VerifyVia::Admin {
+                continue;
+            }
+            let state = match self.connect_as_in_file(grant, place).await {
+                Ok(api) => {
+                    let state = self.state(&api, grant, account, None).await;
+                    if state == CredentialState::Works && working.is_none() {
+                        working = Some(api);
+                    }
+                    state
+                }
+                Err(cause) => CredentialState::Unusable(cause),
+            };
+            verified.push(VerifiedCredential { token: None, files: vec![place.path.display().to_string()], state });
+        }
+        (verified, working)
+    }
+
+    /// Connects with nothing but what the file holds.
+    async fn connect(&self, grant: &Grant, place: &Place, held: &HeldCredential) -> Result<Api, String> {
+        if grant.cluster.consumer.verify == VerifyVia::Admin {
+            let token = &held.credential.token;
+            let connected = connect_with(self.admin, token, self.context.admin.network(), self.limits);
+            return connected.map_err(|error| error.to_string());
+        }
+        self.connect_as_in_file(grant, place).await
+    }
+
+    /// Connects as kubectl would with the context of a file; an exec plugin is run.
+    async fn connect_as_in_file(&self, grant: &Grant, place: &Place) -> Result<Api, String> {
+        let cluster = Cluster {
+            admin: issued_access(place.path.clone(), &place.context),
+            allow_insecure: false,
+            ..Cluster::clone(&grant.cluster)
+        };
+        let clock = self.context.clock;
+        let entry = self.context.issued.resolve(&cluster, || clock.now()).await.map_err(|error| error.to_string())?;
+        let connected = connect_admin(&entry, self.context.issued.network(), self.limits);
+        connected.map_err(|error| error.to_string())
+    }
+
+    async fn state(
+        &self,
+        api: &Api,
+        grant: &Grant,
+        account: &Account,
+        held: Option<&HeldCredential>,
+    ) -> CredentialState {
+        match who_am_i(api).await {
+            Ok(Some(username)) if username != account.username() => CredentialState::OtherIdentity(clean(&username)),
+            // Whoever is told that it may not ask was recognised.
+            Ok(_) => CredentialState::Works,
+            Err(failure) if failure.is_forbidden() && !is_of_nobody(&failure) => CredentialState::Works,
+            Err(failure) if matches!(failure.code(), Some(401 | 403)) => match held {
+                Some(held) => self.dead(grant, held, &failure).await,
+                None => CredentialState::Dead { word: "refused", cause: failure.to_string() },
+            },
+            Err(failure @ ApiFailure::Tls { .. }) => CredentialState::Unusable(failure.to_string()),
+            Err(failure) => CredentialState::Unreachable(failure.into()),
+        }
+    }
+
+    /// Finds out why a credential is refused.
+    async fn dead(&self, grant: &Grant, held: &HeldCredential, failure: &ApiFailure) -> CredentialState {
+        let now: Timestamp = self.context.clock.now();
+        let expires = held.credential.claims.expires;
+        if expires <= now {
+            let ago = Duration::try_from(now.duration_since(expires)).unwrap_or_default();
+            return CredentialState::Dead { word: "expired", cause: format!("it expired {} ago", duration(ago)) };
+        }
+        let anchor = ObjectRef::namespaced(Kind::Secret, &grant.namespace, &held.facts.anchor);
+        let found = self.api.send(&crate::cluster::Request::get(anchor.path()).metadata_only()).await;
+        let cause = match found {
+            Err(failure) if failure.is_not_found() => format!("it was revoked: its anchor {anchor} is gone"),
+            Ok(answer) if answer.value["metadata"]["uid"] != held.facts.anchor_uid.as_str() => {
+                format!("it was revoked: its anchor {anchor} is another one")
+            }
+            _ => return CredentialState::Dead { word: "refused", cause: failure.to_string() },
+        };
+        CredentialState::Dead { word: "revoked", cause }
+    }
+}
+
+/// The namespaces that a grant is about, its own among them.
+fn namespaces(grant: &Grant) -> BTreeSet<String> {
+    let named = grant.profile.namespaces.iter().flat_map(|access| access.names.iter().cloned());
+    named.chain([grant.namespace.clone()]).collect()
+}
+
+/// What the API server told a credential about itself.
+#[derive(Default)]
+struct Told {
+    answers: BTreeMap<Question, Answer>,
+    reviews: BTreeMap<String, RulesReview>,
+    notes: Vec<AccessNote>,
+}
+
+impl Told {
+    async fn ask(&mut self, api: &Api, questions: &Questions, namespaces: &BTreeSet<String>) -> Result<(), ApiFailure> {
+        for question in &questions.ask {
+            match review::may(api, question).await {
+                Ok(answer) => self.answers.insert(question.clone(), answer),
+                Err(failure) => return self.unanswered(failure),
+            };
+        }
+        for namespace in namespaces.iter().take(MOST_NAMESPACES) {
+            match review::rules(api, namespace).await {
+                Ok(rules) => self.reviews.insert(namespace.clone(), rules),
+                Err(failure) => return self.unanswered(failure),
+            };
+        }
+        if let Some(left_out) = namespaces.len().checked_sub(MOST_NAMESPACES).filter(|left_out| *left_out > 0) {
+            let message = format!("the API server's list of rules was not asked for in {left_out} more namespaces");
+            self.notes.push(AccessNote::new(AccessNoteKind::Capped, message));
+        }
+        Ok(())
+    }
+
+    /// Who may not ask about itself is not told anything; then the bindings alone count.
+    fn unanswered(&mut self, failure: ApiFailure) -> Result<(), ApiFailure> {
+        if !failure.is_forbidden() {
+            return Err(failure);
+        }
+        let message = "the credential may not ask what it may do; only roles and bindings were compared";
+        self.notes.push(AccessNote::new(AccessNoteKind::NotAsked, message));
+        Ok(())
+    }
+}

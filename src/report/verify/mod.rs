@@ -1,0 +1,427 @@
+//! The result model of `verify`: what is allowed, what is not, and what is allowed beyond the profile.
+//!
+//! It has no field that could hold a token. Pure: no I/O, no clock.
+
+mod text;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use text::{verify_failures, verify_text};
+
+use super::SCHEMA_VERSION;
+use crate::access::{AccessNote, AccessReview, Account, IntendedReview, Right, RightGroup, summarise};
+use crate::inventory::{Grant, Inventory};
+use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
+use crate::object::{ObjectRef, RoleRef};
+use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
+
+/// What a verification found.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifyReport {
+    /// The version of this model.
+    pub schema_version: u32,
+    /// The version of kubemint.
+    pub kubemint: &'static str,
+    /// The command.
+    pub command: &'static str,
+    /// When the run began.
+    pub started: Timestamp,
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// Who keeps the chain of generations.
+    pub holder: Holder,
+    /// Whether excess is a finding.
+    pub strict: bool,
+    /// The clusters counted by state.
+    pub summary: VerifySummary,
+    /// The clusters, in the order of the inventory.
+    pub clusters: Vec<VerifiedClusterReport>,
+}
+
+/// The clusters counted by state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VerifySummary {
+    /// All selected clusters.
+    pub clusters: usize,
+    /// Clusters where everything is as intended.
+    pub fine: usize,
+    /// Clusters where more is allowed than intended, and nothing else is wrong.
+    pub excess: usize,
+    /// Clusters with findings.
+    pub findings: usize,
+    /// Clusters that could not be looked at.
+    pub failed: usize,
+    /// Clusters that were not started.
+    pub not_started: usize,
+}
+
+/// How a cluster or a grant is. Ordered by how bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyState {
+    /// As intended.
+    Fine,
+    /// More is allowed than intended.
+    Excess,
+    /// Something intended is not so.
+    Findings,
+    /// It could not be found out.
+    Failed,
+    /// It was not started.
+    NotStarted,
+}
+
+/// One cluster.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VerifiedClusterReport {
+    /// Its name.
+    pub name: ClusterName,
+    /// How it is.
+    pub state: VerifyState,
+    /// Its grants.
+    pub grants: Vec<GrantReport>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<VerifyError>,
+}
+
+/// Why a cluster could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// Why it failed.
+    pub cause: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// One grant.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GrantReport {
+    /// The profile.
+    pub profile: ProfileName,
+    /// The ServiceAccount, as `namespace/name`.
+    pub service_account: String,
+    /// How it is.
+    pub state: VerifyState,
+    /// What its outputs hold.
+    pub credentials: Vec<VerifiedCredentialReport>,
+    /// The rights of the profile, counted.
+    pub rights: RightCounts,
+    /// What is allowed as intended.
+    pub allowed: Vec<RightsReport>,
+    /// What is intended and denied.
+    pub denied: Vec<RightsReport>,
+    /// What is intended, and could not be found out.
+    pub unknown: Vec<RightsReport>,
+    /// What is allowed beyond the profile; absent if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excess: Option<Vec<BindingReport>>,
+    /// What every ServiceAccount may do, this one among them.
+    pub everyone: Vec<BindingReport>,
+    /// What should not be so.
+    pub findings: Vec<Finding>,
+    /// What is good to know.
+    pub notes: Vec<AccessNote>,
+}
+
+/// A credential in the outputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VerifiedCredentialReport {
+    /// Its generation; absent of what an exec plugin gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// When it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// The files that hold it.
+    pub files: Vec<String>,
+    /// How it is: `works`, `expired`, `revoked`, `refused`, `other-identity`, `unusable`, `unreachable`.
+    pub state: &'static str,
+}
+
+/// Rights of a profile, counted: one verb on one resource or name each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RightCounts {
+    /// Those that are allowed.
+    pub allowed: usize,
+    /// Those that are denied.
+    pub denied: usize,
+    /// Those that are not known; the rights of a role that may not be read are not counted.
+    pub unknown: usize,
+}
+
+/// Some rights of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RightsReport {
+    /// The namespace; absent for the whole cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Where the rules stand: `the profile`, or a role.
+    pub via: String,
+    /// How many.
+    pub count: usize,
+    /// Which; those of existing roles are only counted where they are allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<RightGroup>,
+}
+
+/// What one binding grants.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BindingReport {
+    /// The binding.
+    pub binding: ObjectRef,
+    /// The kind of the role.
+    pub role_kind: &'static str,
+    /// The name of the role.
+    pub role: String,
+    /// The group that the binding names, if it does not name the account itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether every cluster is like that; only where it is about every ServiceAccount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<bool>,
+    /// The namespace where it holds; absent for the whole cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What it grants, without what the profile means.
+    pub rights: Vec<RightGroup>,
+}
+
+/// Something that should not be so.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// What it is, for programs.
+    pub kind: FindingKind,
+    /// What it is, in words.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Kinds of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// An output does not hold the credential.
+    NoCredential,
+    /// The API server refuses the credential.
+    DeadCredential,
+    /// The credential is somebody else's.
+    OtherIdentity,
+    /// The credential cannot be used with what stands beside it in the file.
+    Unusable,
+    /// Something intended is denied.
+    Denied,
+    /// More is allowed than intended, and `--strict` was given.
+    Excess,
+}
+
+impl VerifyReport {
+    /// Puts a report together.
+    pub fn new(
+        started: Timestamp,
+        inventory: &Inventory,
+        holder: Holder,
+        strict: bool,
+        clusters: &[(ClusterName, Verified)],
+    ) -> Self {
+        let clusters: Vec<_> =
+            clusters.iter().map(|(name, verified)| cluster(name, verified, inventory, strict)).collect();
+        let mut summary = VerifySummary { clusters: clusters.len(), ..VerifySummary::default() };
+        for cluster in &clusters {
+            let counter = match cluster.state {
+                VerifyState::Fine => &mut summary.fine,
+                VerifyState::Excess => &mut summary.excess,
+                VerifyState::Findings => &mut summary.findings,
+                VerifyState::Failed => &mut summary.failed,
+                VerifyState::NotStarted => &mut summary.not_started,
+            };
+            *counter += 1;
+        }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            kubemint: env!("CARGO_PKG_VERSION"),
+            command: "verify",
+            started,
+            inventory: inventory.name.clone(),
+            holder,
+            strict,
+            summary,
+            clusters,
+        }
+    }
+}
+
+fn cluster(name: &ClusterName, verified: &Verified, inventory: &Inventory, strict: bool) -> VerifiedClusterReport {
+    let reports = |grants: &[VerifiedGrant]| -> Vec<GrantReport> {
+        grants.iter().map(|verified| grant(verified, &inventory.grants[verified.grant], strict)).collect()
+    };
+    let (state, grants, error) = match verified {
+        Verified::Done(grants) => {
+            let grants = reports(grants);
+            let state = grants.iter().map(|grant| grant.state).max().unwrap_or(VerifyState::Fine);
+            (state, grants, None)
+        }
+        Verified::Failed { doing, failure, grants } => {
+            let error = VerifyError { doing, cause: failure.cause.clone(), hint: failure.hint.clone() };
+            (VerifyState::Failed, reports(grants), Some(error))
+        }
+        Verified::NotStarted => (VerifyState::NotStarted, vec![], None),
+    };
+    VerifiedClusterReport { name: name.clone(), state, grants, error }
+}
+
+fn grant(verified: &VerifiedGrant, grant: &Grant, strict: bool) -> GrantReport {
+    let access = &verified.access;
+    let account = Account::of(grant);
+    let mut findings = credential_findings(verified);
+    for part in access.intended.iter().filter(|part| !part.denied.is_empty()) {
+        for group in summarise(&part.denied) {
+            let message = format!("denied: {group} {}, which {} asks for", part.scope, part.source);
+            let hint =
+                Some("`kubemint plan` shows what was changed by hand, `kubemint apply` makes it right".to_owned());
+            findings.push(Finding { kind: FindingKind::Denied, message, hint });
+        }
+    }
+    let excess: Vec<BindingReport> = excess(access);
+    let everyone = everyone(access);
+    if strict && access.has_excess() {
+        let mut bindings: BTreeSet<String> = access.excess.iter().map(|excess| excess.binding.to_string()).collect();
+        let added = access.everyone.iter().filter(|everyone| !everyone.is_default);
+        bindings.extend(added.map(|everyone| everyone.binding.to_string()));
+        let bindings: Vec<String> = bindings.into_iter().collect();
+        let message = format!("more is allowed than the profile asks for, through {}", bindings.join(", "));
+        let hint = Some("delete what nobody needs, or add it to the profile".to_owned());
+        findings.push(Finding { kind: FindingKind::Excess, message, hint });
+    }
+    let is_unreachable =
+        verified.credentials.iter().any(|credential| matches!(credential.state, CredentialState::Unreachable(_)));
+    let state = if is_unreachable {
+        VerifyState::Failed
+    } else if !findings.is_empty() {
+        VerifyState::Findings
+    } else if access.has_excess() {
+        VerifyState::Excess
+    } else {
+        VerifyState::Fine
+    };
+    let count = |count: fn(&IntendedReview) -> usize| access.intended.iter().map(count).sum();
+    GrantReport {
+        profile: grant.profile.name.clone(),
+        service_account: format!("{}/{}", account.namespace, account.name),
+        state,
+        credentials: verified.credentials.iter().map(credential).collect(),
+        rights: RightCounts {
+            allowed: count(|part| part.allowed_count),
+            denied: count(|part| part.denied.len()),
+            unknown: count(|part| part.unknown.len()),
+        },
+        allowed: parts(access, |part| (part.allowed_count, &part.allowed)),
+        denied: parts(access, |part| (part.denied.len(), &part.denied)),
+        unknown: parts(access, |part| (part.unknown.len(), &part.unknown)),
+        excess: verified.is_excess_known.then_some(excess),
+        everyone,
+        findings,
+        notes: access.notes.clone(),
+    }
+}
+
+fn credential(verified: &VerifiedCredential) -> VerifiedCredentialReport {
+    let state = match &verified.state {
+        CredentialState::Works => "works",
+        CredentialState::Dead { word, .. } => word,
+        CredentialState::OtherIdentity(_) => "other-identity",
+        CredentialState::Unusable(_) => "unusable",
+        CredentialState::Unreachable(_) => "unreachable",
+    };
+    let (generation, expires) = verified.token.unzip();
+    let files = verified.files.clone();
+    VerifiedCredentialReport { generation, expires, files, state }
+}
+
+fn credential_findings(verified: &VerifiedGrant) -> Vec<Finding> {
+    let mut findings = vec![];
+    let mut add = |kind, message, hint: &str| findings.push(Finding { kind, message, hint: Some(hint.to_owned()) });
+    for (file, why) in &verified.missing {
+        let message = format!("`{file}` holds no credential for it: {why}");
+        add(FindingKind::NoCredential, message, "`kubemint apply` writes it");
+    }
+    for credential in &verified.credentials {
+        let files: Vec<String> = credential.files.iter().map(|file| format!("`{file}`")).collect();
+        let which = match credential.token {
+            Some((generation, _)) => format!("generation {generation} in {}", files.join(", ")),
+            None => format!("what the exec plugin in {} gives", files.join(", ")),
+        };
+        match &credential.state {
+            CredentialState::Works | CredentialState::Unreachable(_) => {}
+            CredentialState::Dead { cause, .. } => {
+                add(FindingKind::DeadCredential, format!("{which} is dead: {cause}"), "`kubemint apply` mints another");
+            }
+            CredentialState::OtherIdentity(username) => {
+                let message = format!("{which} is taken for `{username}`");
+                add(FindingKind::OtherIdentity, message, "the endpoint in the file may be another cluster's");
+            }
+            CredentialState::Unusable(cause) => {
+                let hint = "`kubemint plan` shows whether the endpoint changed, `kubemint apply` writes it";
+                add(FindingKind::Unusable, format!("{which} cannot be used: {cause}"), hint);
+            }
+        }
+    }
+    findings
+}
+
+fn parts(access: &AccessReview, rights: fn(&IntendedReview) -> (usize, &BTreeSet<Right>)) -> Vec<RightsReport> {
+    let some = access.intended.iter().filter(|part| rights(part).0 > 0);
+    some.map(|part| {
+        let (count, rights) = rights(part);
+        let namespace = part.scope.namespace().map(str::to_owned);
+        RightsReport { namespace, via: part.source.to_string(), count, rights: summarise(rights) }
+    })
+    .collect()
+}
+
+fn excess(access: &AccessReview) -> Vec<BindingReport> {
+    let of = |excess: &crate::access::Excess| {
+        let group = excess.through.group().map(str::to_owned);
+        binding(&excess.binding, &excess.role, group, None, &excess.rights)
+    };
+    access.excess.iter().map(of).collect()
+}
+
+fn everyone(access: &AccessReview) -> Vec<BindingReport> {
+    let of = |everyone: &crate::access::Everyone| {
+        let group = Some(everyone.group.clone());
+        binding(&everyone.binding, &everyone.role, group, Some(everyone.is_default), &everyone.rights)
+    };
+    access.everyone.iter().map(of).collect()
+}
+
+fn binding(
+    binding: &ObjectRef,
+    role: &RoleRef,
+    group: Option<String>,
+    default: Option<bool>,
+    rights: &BTreeSet<Right>,
+) -> BindingReport {
+    BindingReport {
+        binding: binding.clone(),
+        role_kind: role.kind.as_str(),
+        role: role.name.clone(),
+        group,
+        default,
+        namespace: binding.namespace.clone(),
+        rights: summarise(rights),
+    }
+}

@@ -1,0 +1,72 @@
+//! What came of verifying a cluster: a failure is a value here and nothing else.
+//!
+//! Pure: no I/O, no clock.
+
+use jiff::Timestamp;
+
+use crate::access::AccessReview;
+use crate::failure::StepFailure;
+
+/// What came of verifying one cluster.
+#[derive(Debug, Clone)]
+pub enum Verified {
+    /// It was looked at.
+    Done(Vec<VerifiedGrant>),
+    /// It could not be looked at, or not wholly.
+    Failed {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        failure: StepFailure,
+        /// The grants that were looked at before.
+        grants: Vec<VerifiedGrant>,
+    },
+    /// The run was interrupted.
+    NotStarted,
+}
+
+/// What came of verifying one grant.
+#[derive(Debug, Clone)]
+pub struct VerifiedGrant {
+    /// The grant, by its index in the inventory.
+    pub grant: usize,
+    /// The distinct credentials in its outputs.
+    pub credentials: Vec<VerifiedCredential>,
+    /// The outputs that should hold one and do not: the file, and why.
+    pub missing: Vec<(String, String)>,
+    /// What it may do, against what it should.
+    pub access: AccessReview,
+    /// Whether the bindings could be read, so that excess is known.
+    pub is_excess_known: bool,
+}
+
+/// What came of using one credential.
+#[derive(Debug, Clone)]
+pub struct VerifiedCredential {
+    /// Its generation and when it expires; nothing of what an exec plugin gives.
+    pub token: Option<(u64, Timestamp)>,
+    /// The files that hold it.
+    pub files: Vec<String>,
+    /// How it is.
+    pub state: CredentialState,
+}
+
+/// How a credential is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialState {
+    /// The API server takes it for whom it should be.
+    Works,
+    /// The API server refuses it.
+    Dead {
+        /// In one word or two, for tables.
+        word: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// It is somebody else's.
+    OtherIdentity(String),
+    /// What stands beside it in the file cannot be used, the CA for example.
+    Unusable(String),
+    /// The endpoint in the file did not answer.
+    Unreachable(StepFailure),
+}
