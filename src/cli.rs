@@ -234,7 +234,7 @@ pub struct RefreshArgs {
     /// Show /metrics, /healthz and /readyz there
     #[arg(long, value_name = "ADDRESS", requires = "watch")]
     pub listen: Option<SocketAddr>,
-    /// Write metrics to this file after each run, for node_exporter's textfile collector
+    /// Write metrics to this file after each run, for the textfile collector of `node_exporter`
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
 }

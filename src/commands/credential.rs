@@ -1,4 +1,4 @@
-//! `kubemint credential`: the client-go exec plugin. It prints one ExecCredential or nothing.
+//! `kubemint credential`: the client-go exec plugin. It prints one `ExecCredential` or nothing.
 //!
 //! kubectl runs it in every process, so a token is kept in a private cache: a hit opens no inventory.
 //! What is minted lives for an hour at most and is bound to the grant's standing anchor, which

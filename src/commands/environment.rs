@@ -41,9 +41,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Returns the same for another run: with an identifier of its own.
+    /// Returns the same for another run: with an identifier and a clock of its own, because the
+    /// machine's may have been set, or have stood still with it, since the process began.
     pub(super) fn another_run(&self) -> Self {
-        Self { run: random_identifier(), ..self.clone() }
+        Self { run: random_identifier(), clock: Clock::start(wall_clock()), ..self.clone() }
     }
 
     /// Reads the process.
@@ -85,6 +86,12 @@ impl Environment {
             shows_progress: std::io::stderr().is_terminal() && !is_ci,
         }
     }
+}
+
+/// Returns the machine's time.
+#[expect(clippy::disallowed_methods, reason = "what runs for weeks cannot count from its start")]
+pub(super) fn wall_clock() -> Timestamp {
+    Timestamp::now()
 }
 
 fn random_identifier() -> String {

@@ -32,6 +32,9 @@ pub(super) struct Outputs {
     pub(super) warnings: Vec<String>,
 }
 
+/// The entries of one grant in a file, and whose they must be to be removed.
+type Whose = (EntryNames, ClusterName, ProfileName);
+
 /// What happens if a file cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Damaged {
@@ -225,7 +228,7 @@ impl Outputs {
         inventory: &Inventory,
         break_lock: BreakLock,
     ) -> Vec<(usize, StepFailure)> {
-        let mut by_file: BTreeMap<usize, Vec<(usize, (EntryNames, ClusterName, ProfileName))>> = BTreeMap::new();
+        let mut by_file: BTreeMap<usize, Vec<(usize, Whose)>> = BTreeMap::new();
         for grant in grants {
             let entry = &inventory.grants[grant];
             for (slot, _) in self.slots.get(&grant).into_iter().flatten() {

@@ -78,13 +78,13 @@ async fn until_done(
             () = cancellation.no_new.cancelled() => break,
         }
         let after = refresh(context, &rest, load()?, &args.selection, metrics, cancellation).await?;
-        pass = merged(pass, after);
+        pass = merged(&pass, after);
     }
     Ok(pass)
 }
 
 /// Returns the later pass, with what the earlier one renewed counted as renewed.
-fn merged(first: Pass, mut later: Pass) -> Pass {
+fn merged(first: &Pass, mut later: Pass) -> Pass {
     if let (Some(before), Some(now)) = (&first.report.credentials, &mut later.report.credentials) {
         let renewed = before.renewed.min(now.current);
         now.current -= renewed;

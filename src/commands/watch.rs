@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::environment::wall_clock;
 use super::fleet::{block_on, interruptions};
 use super::load::Loaded;
 use super::refresh::{Pass, refresh, show, write_metrics};
@@ -65,11 +66,7 @@ async fn watch(
     loaded: Loaded,
     cancellation: &Cancellation,
 ) -> Result<(), Error> {
-    let health = Arc::new(Health {
-        metrics: Metrics::new(),
-        is_ready: AtomicBool::new(false),
-        clock: context.environment.clock,
-    });
+    let health = Arc::new(Health { metrics: Metrics::new(), is_ready: AtomicBool::new(false), now: wall_clock });
     let stop = CancellationToken::new();
     let server = match args.listen {
         None => None,
@@ -126,11 +123,16 @@ impl Watch<'_> {
         while !cancellation.no_new.is_cancelled() {
             self.pass(cancellation).await;
             loop {
-                let now = self.now();
+                let now = wall_clock();
                 let next = self.wake.values().min().copied().unwrap_or(now + LONGEST_WAIT);
+                if next <= now {
+                    break;
+                }
+                // A timer stands still while the machine is suspended; each look at the files, every
+                // few seconds, is a look at the time as well.
                 let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
                 tokio::select! {
-                    () = tokio::time::sleep(wait) => break,
+                    () = tokio::time::sleep(wait) => {}
                     _ = hangup.recv() => self.reload(),
                     _ = look.tick() => if self.files.have_changed() { self.reload() },
                     () = cancellation.no_new.cancelled() => return Ok(()),
@@ -140,13 +142,9 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn now(&self) -> Timestamp {
-        self.context.environment.clock.now()
-    }
-
     /// Finds the clusters of the inventory; all are looked at at once.
     fn select(&mut self) -> Result<(), Error> {
-        let now = self.now();
+        let now = wall_clock();
         let selected = selection::select(&self.loaded.inventory, &self.args.selection)?;
         self.wake = selected.into_iter().map(|(cluster, _)| (cluster, now)).collect();
         self.failures.retain(|cluster, _| self.wake.contains_key(cluster));
@@ -180,7 +178,7 @@ impl Watch<'_> {
 
     /// Goes through the clusters that are due.
     async fn pass(&mut self, cancellation: &Cancellation) {
-        let soon = self.now() + TOGETHER;
+        let soon = wall_clock() + TOGETHER;
         let due: Vec<ClusterName> =
             self.wake.iter().filter(|(_, at)| **at <= soon).map(|(cluster, _)| cluster.clone()).collect();
         if due.is_empty() {
@@ -221,7 +219,7 @@ impl Watch<'_> {
     }
 
     fn reschedule(&mut self, pass: &Pass) {
-        let now = self.now();
+        let now = wall_clock();
         for report in &pass.report.clusters {
             match report.state {
                 State::Failed | State::Blocked => self.back_off(&report.name),
@@ -240,7 +238,7 @@ impl Watch<'_> {
         let failures = self.failures.entry(cluster.clone()).or_default();
         let wait = backoff(*failures, cluster);
         *failures = failures.saturating_add(1);
-        let at = self.now() + wait;
+        let at = wall_clock() + wait;
         self.wake.insert(cluster.clone(), at);
     }
 }

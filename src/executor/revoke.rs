@@ -1,6 +1,7 @@
 //! Plans the revocations of a run: connect, read what is needed and no more, plan.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -128,9 +129,10 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<(
     };
     if context.options.depth == RevokeDepth::Tokens {
         for role in grants.iter().flat_map(|grant| existing_roles(&inventory.grants[*grant])) {
-            if !roles.contains_key(&role) {
-                let rules = role_rules(api, role.0.as_deref(), &role.1).await?;
-                roles.insert(role, rules);
+            if let Entry::Vacant(entry) = roles.entry(role) {
+                let (namespace, role) = entry.key();
+                let rules = role_rules(api, namespace.as_deref(), role).await?;
+                entry.insert(rules);
             }
         }
     }

@@ -11,8 +11,8 @@ use super::{
     Suspension,
 };
 use crate::credential::{
-    AnchorState, Credential, Decision, DecisionInput, Generation, HolderIndex, Index, MintReason, Reissue, decide,
-    jitter_seed, policy_fingerprint,
+    AnchorState, Credential, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue,
+    decide, jitter_seed, policy_fingerprint,
 };
 use crate::desired::service_account;
 use crate::diff::FieldDiff;
@@ -43,18 +43,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     let index = match read_index(observed) {
         Ok(index) => index,
         Err(error) => {
-            let message = format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}");
-            plan.standings.push(Standing::only(grant_input.grant, CredentialState::Unknown, Some(message.clone())));
-            plan.blockers.push(Blocker {
-                profile: Some(profile.clone()),
-                kind: BlockerKind::UnusableIndex,
-                message,
-                hint: Some(format!(
-                    "restore it from a backup, or start anew with `kubemint revoke --hard --cluster {} --profile {profile}`",
-                    grant.cluster.name
-                )),
-            });
-            return;
+            let blocker = unusable_index(grant, &account, &error);
+            plan.standings.push(Standing::only(
+                grant_input.grant,
+                CredentialState::Unknown,
+                Some(blocker.message.clone()),
+            ));
+            return plan.blockers.push(blocker);
         }
     };
     let holder = &input.options.holder;
@@ -107,6 +102,36 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     plan.blockers.extend(other_holders(input, grant_input));
     let has_plugin = plan_plugins(input, grant_input, &account, observed, plan);
     note_life(input, grant, chain, plan);
+    follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, plan);
+}
+
+/// Says that the index of a grant cannot be read: then no number is known to be free.
+fn unusable_index(grant: &Grant, account: &ObjectRef, error: &IndexError) -> Blocker {
+    let (profile, cluster) = (&grant.profile.name, &grant.cluster.name);
+    Blocker {
+        profile: Some(profile.clone()),
+        kind: BlockerKind::UnusableIndex,
+        message: format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}"),
+        hint: Some(format!(
+            "restore it from a backup, or start anew with `kubemint revoke --hard --cluster {cluster} --profile {profile}`"
+        )),
+    }
+}
+
+/// What a decision about a grant was made on.
+struct Grounds<'a> {
+    input: &'a PlanInput<'a>,
+    grant_input: &'a GrantInput,
+    grant: &'a Grant,
+    account: &'a ObjectRef,
+    chain: Option<&'a HolderIndex>,
+    has_plugin: bool,
+}
+
+/// Turns a decision into steps, blockers and notes.
+fn follow(grounds: &Grounds<'_>, decision: Decision, plan: &mut ClusterPlan) {
+    let Grounds { input, grant_input, grant, account, chain, has_plugin } = *grounds;
+    let (profile, holder) = (&grant.profile.name, &input.options.holder);
     match decision {
         Decision::NoOutput if has_plugin => {}
         Decision::NoOutput => {
@@ -133,19 +158,19 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         }
         Decision::Mint { generation, reason, spent } => {
             note_claims_in_flight(chain, &spent, plan);
-            plan.steps.push(mint(input, grant_input.grant, &account, generation, reason, spent));
+            plan.steps.push(mint(input, grant_input.grant, account, generation, reason, spent));
         }
         Decision::Publish { from, generation, recorded, due, retire, superseded, retire_at } => {
             let claim = chain.and_then(|chain| chain.generation(generation)).cloned();
             let kept =
                 KeptCredential { grant: grant_input.grant, generation, expires: input.now, due, superseded, retire_at };
-            publish(input, grant_input, plan, &Publishing { account: &account, from, recorded, claim, kept });
+            publish(input, grant_input, plan, &Publishing { account, from, recorded, claim, kept });
             if !retire.is_empty() {
                 plan.steps.push(Step::Retire(Box::new(Retire {
                     profile: profile.clone(),
                     inventory: input.inventory.name.clone(),
                     holder: holder.clone(),
-                    service_account: account,
+                    service_account: account.clone(),
                     generations: retire,
                     keep: generation,
                 })));
@@ -302,7 +327,7 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
         .collect()
 }
 
-fn read_index(observed: Option<&ObservedObject>) -> Result<Index, crate::credential::IndexError> {
+fn read_index(observed: Option<&ObservedObject>) -> Result<Index, IndexError> {
     observed
         .and_then(|observed| observed.annotations.get(INDEX_ANNOTATION))
         .map_or_else(|| Ok(Index::default()), |annotation| Index::parse(annotation))

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, Scope};
 use crate::credential::{Generation, HolderIndex, Index, Suspended};
 use crate::desired::{Content, DesiredObject, service_account};
+use crate::diff::{Atom, covers};
 use crate::inventory::{Grant, Inventory, Rule};
 use crate::kubeconfig::Endpoint;
 use crate::names::{ClusterName, Holder, INDEX_ANNOTATION};
@@ -338,14 +339,12 @@ fn way_to_tokens(rule: &Rule) -> Option<&'static str> {
         ("create", "secrets", "create `secrets`"),
         ("impersonate", "serviceaccounts", "impersonate ServiceAccounts"),
     ];
-    let has = |values: &[String], wanted: &str| values.iter().any(|value| value == "*" || value == wanted);
-    let core = has(&rule.api_groups, "");
-    let resource = |wanted: &str| {
-        let subresource = wanted.split_once('/').map(|(_, subresource)| format!("*/{subresource}"));
-        has(&rule.resources, wanted) || subresource.is_some_and(|any| rule.resources.contains(&any))
+    let allows = |verb: &str, resource: &str| {
+        // With names, it may still be the one that counts.
+        let rule = Rule { resource_names: vec![], ..rule.clone() };
+        covers(&rule, &Atom::Resource { group: "", resource, name: None, verb })
     };
-    let way = WAYS.iter().find(|(verb, wanted, _)| core && has(&rule.verbs, verb) && resource(wanted));
-    way.map(|(_, _, way)| *way)
+    WAYS.iter().find(|(verb, resource, _)| allows(verb, resource)).map(|(_, _, way)| *way)
 }
 
 #[cfg(test)]

@@ -206,7 +206,14 @@ fn execute(observed: &mut ObservedCluster, step: &Step) {
         Step::Delete(delete) => {
             observed.objects.remove(&delete.object);
         }
-        Step::Mint(_) | Step::Publish(_) | Step::Retire(_) | Step::Revoke(_) | Step::Recreate(_) | Step::Resume(_) => {}
+        Step::Mint(_)
+        | Step::Publish(_)
+        | Step::ExecAnchor(_)
+        | Step::Plugin(_)
+        | Step::Retire(_)
+        | Step::Revoke(_)
+        | Step::Recreate(_)
+        | Step::Resume(_) => {}
     }
 }
 

@@ -257,10 +257,10 @@ pub(crate) fn a_status_says_how_each_credential_stands(cluster: &TestCluster) {
     machine.expect(0, &["apply", "--yes"]);
 
     let file = machine.path(&output(cluster));
-    let kept = std::fs::read(&file).unwrap();
+    let kept = machine.read(&output(cluster));
     std::fs::remove_file(&file).unwrap();
     assert_eq!(status(&machine, 4, &["--check"])["grants"][0]["state"], "held-elsewhere");
-    std::fs::write(&file, kept).unwrap();
+    machine.write(&output(cluster), &kept);
     let other = status(&machine, 0, &["--holder", "other"]);
     assert_eq!(other["grants"][0]["other_holders"], Value::Null);
     assert_eq!(other["grants"][0]["other-holders"], json!([["default", 2]]));

@@ -2,6 +2,7 @@
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use kubemint_testkit::{TestCluster, User};
@@ -149,7 +150,6 @@ pub(crate) fn a_cached_token_is_given_without_the_inventory(cluster: &TestCluste
     }
     let cached: Vec<_> =
         machine.files().into_keys().filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(cached.len(), 1);
     assert_eq!(std::fs::metadata(&cached[0]).unwrap().permissions().mode() & 0o777, 0o600);
 }
@@ -186,7 +186,7 @@ pub(crate) fn who_asks_again_was_refused(cluster: &TestCluster) {
     let age = || {
         let mut cached: Value = serde_json::from_slice(&std::fs::read(&cache).unwrap()).unwrap();
         cached["proven"] = json!("2020-01-01T00:00:00Z");
-        std::fs::write(&cache, cached.to_string()).unwrap();
+        machine.write(cache.strip_prefix(machine.path("")).unwrap().to_str().unwrap(), &cached.to_string());
     };
     age();
     assert_eq!(token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0)), token, "it works, so it is given again");
@@ -237,7 +237,6 @@ pub(crate) fn a_token_file_follows_a_rotation_and_its_kubeconfig_stays(cluster: 
     assert_eq!(user.get("token"), None);
     let first = machine.read(&file);
     assert!(can_i(&admin, &first, "list", "pods", "default"), "the file holds the token and nothing else");
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(machine.path(&file)).unwrap().permissions().mode() & 0o777, 0o600);
     machine.expect(0, &["plan", "--check"]);
 
@@ -312,9 +311,9 @@ pub(crate) fn a_plugin_says_what_is_wrong_and_prints_nothing_else(cluster: &Test
     machine.expect(0, &["apply", "--yes"]);
     let check = |variable: Option<(&str, &str)>, code: i32, expected: &str| {
         let mut command = plugin(&machine, "exec.kubeconfig");
-        variable.into_iter().for_each(|(name, value)| {
+        if let Some((name, value)) = variable {
             command.env(name, value);
-        });
+        }
         let failed = run(command).exits(code);
         assert_eq!(failed.stdout, "");
         assert!(failed.stderr.contains(expected), "{}", failed.stderr);

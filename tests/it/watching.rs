@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -122,7 +123,6 @@ fn what_falls_due_is_renewed_and_the_rest_is_left() {
     let text = machine.read("metrics.prom");
     assert!(text.contains("kubemint_renewals_total{reason=\"due\"} 1"), "{text}");
     check_with_promtool(&text);
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(machine.path("metrics.prom")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o644, "node_exporter is somebody else");
     let seen = format!("{}{text}", watcher.said());
