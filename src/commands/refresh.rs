@@ -25,6 +25,7 @@ use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::plan::{Adoption, CredentialState, Newest, NoteKind, Scope, Suspension};
 use crate::report::{Action, ClusterReport, Command, CredentialSummary, Report, ReportHead, notes_text, refresh_line};
+use crate::step::Step;
 
 /// Refreshes the selected grants once.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
@@ -68,9 +69,10 @@ async fn until_done(
     while args.wait_overlap && !cancellation.no_new.is_cancelled() {
         // What was superseded a moment ago is known to a plan only when it is read again.
         let (_, planned) = look(context, &rest, load()?, &args.selection, cancellation).await?;
-        let Some(retire_at) = latest_retirement(&planned) else { break };
+        let now = context.environment.clock.now();
+        let Some(retire_at) = latest_retirement(&planned, now) else { break };
         // The cluster's clock decides, in whole seconds.
-        let wait = Duration::try_from(retire_at.duration_since(context.environment.clock.now())).unwrap_or_default();
+        let wait = Duration::try_from(retire_at.duration_since(now)).unwrap_or_default();
         let wait = wait + Duration::from_secs(1);
         context.printer.remark(&format!("superseded credentials end in {}\n", crate::wording::compact(wait)));
         tokio::select! {
@@ -204,16 +206,19 @@ fn next_due(planned: &PlannedFleet, reports: &[ClusterReport]) -> Option<Timesta
     due.min()
 }
 
-fn latest_retirement(planned: &PlannedFleet) -> Option<Timestamp> {
+/// Returns when the last superseded generation can go, by this machine's clock: `now` where one can.
+fn latest_retirement(planned: &PlannedFleet, now: Timestamp) -> Option<Timestamp> {
     let plans = planned.clusters.iter().filter_map(|(_, planned)| match planned {
         Planned::Plan(plan) => Some(plan),
         Planned::Failed { .. } | Planned::NotStarted => None,
     });
-    plans.filter_map(|plan| latest_of(plan).map(|at| by_this_clock(at, plan.clock_ahead))).max()
-}
-
-fn latest_of(plan: &crate::plan::ClusterPlan) -> Option<Timestamp> {
-    plan.kept.iter().filter_map(|kept| kept.retire_at).max()
+    let times = plans.flat_map(|plan| {
+        let later = plan.kept.iter().filter_map(|kept| kept.retire_at);
+        let later = later.map(|at| by_this_clock(at, plan.clock_ahead));
+        let ripe = plan.steps.iter().filter(|step| matches!(step, Step::Retire(_))).map(|_| now);
+        later.chain(ripe).collect::<Vec<_>>()
+    });
+    times.max()
 }
 
 /// Turns a time by a cluster's clock into one by this machine's.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod ailing;
 mod cli;
 mod clients;
 mod doctor;
@@ -16,6 +17,7 @@ mod life;
 mod merging;
 mod parity;
 mod plugin;
+mod races;
 mod readme;
 mod real;
 mod revoking;

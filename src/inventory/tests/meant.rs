@@ -532,3 +532,27 @@ fn timeouts_and_concurrency_have_limits() {
     );
     check_replaced("[defaults]", "[defaults]\nrequest-timeout = '5s'\ncluster-timeout = '5s'", &[]);
 }
+
+#[test]
+fn what_only_an_exec_plugin_needs_is_refused_elsewhere() {
+    check_added(
+        "[[outputs]]\npath = 'more'\ncommand = '/bin/k'\ncredential-directory = 'd'\n",
+        &[
+            "error at '/bin/k': `command` needs `credential = \"exec\"`",
+            "error at 'd': `credential-directory` needs `credential = \"exec\"`",
+        ],
+    );
+    check_added(
+        "[[outputs]]\npath = 'more'\ncredential = 'exec'\ncommand = 'kubemint'\n",
+        &["error at 'kubemint': `command` must be an absolute path: kubectl runs it from any directory"],
+    );
+    check_added(
+        "[[outputs]]\npath = 'more'\ncredential = 'file'\n",
+        &["error at 'file': `credential` must be `token` or `token-file` or `exec`, not `file`"],
+    );
+}
+
+#[test]
+fn one_user_entry_gives_its_credential_in_one_way() {
+    check_added("[[outputs]]\npath = 'same'\n[[outputs]]\npath = 'same'\ncredential = 'exec'\n", &[]);
+}

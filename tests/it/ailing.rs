@@ -1,0 +1,194 @@
+//! What goes wrong in the life of a credential, on the simulated fleet: each has a message that says what
+//! happened and what to do.
+
+use std::process::Command;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kubemint_testkit::User;
+use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, SimCluster};
+use serde_json::json;
+
+use crate::life::{anchors, generations, profile};
+use crate::support::{Machine, can_i};
+
+fn fleet(name: &str, rest: &str) -> (Fleet, SimCluster, Machine) {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let cluster = fleet.cluster("a");
+    let machine = Machine::new(&[&cluster], User::Admin);
+    machine.inventory(name, rest);
+    let text = machine.read("clusters.toml");
+    machine.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
+    (fleet, cluster, machine)
+}
+
+const FILE: &str = "out/a.kubeconfig";
+
+#[test]
+fn a_clamp_shorter_than_the_overlap_is_said_and_lived_with() {
+    let mut options = FleetOptions::named(["a"]);
+    options.max_token_expiration = Some(Duration::from_secs(900));
+    let fleet = Fleet::start(options).unwrap();
+    let cluster = fleet.cluster("a");
+    let machine = Machine::new(&[&cluster], User::Admin);
+    machine.inventory("clamp", &profile("30m").replace("ttl = \"1h\"", "ttl = \"24h\""));
+    machine.expect(0, &["apply", "--yes"]);
+    let run = machine.kubemint(&["refresh"]).exits(0);
+    let expected = "the API server shortens tokens of `reader` from 24h to 15m, which is not more than `overlap` (30m)";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
+    // Half of its life: between 7m07s and 7m30s, as the jitter has it.
+    assert!(run.stdout.contains("next due in 7m"), "{}", run.stdout);
+    let status = machine.kubemint(&["status"]).exits(0);
+    assert!(status.stdout.contains("clamped from 24h to 15m"), "{}", status.stdout);
+    cluster.set_clock_skew(SignedDuration::from_mins(8));
+    machine.expect(0, &["refresh"]);
+    assert_eq!(generations(&machine.admin(0), "clamp"), [1, 2]);
+    cluster.set_clock_skew(SignedDuration::from_mins(16));
+    machine.expect(0, &["refresh"]);
+    assert_eq!(generations(&machine.admin(0), "clamp"), [2, 3], "two live at most");
+    let late = machine.kubemint(&["refresh", "--check", "--next-run", "1h"]).exits(4);
+    assert!(late.stdout.contains("live for 15m, and the next run comes in 1h"), "{}", late.stdout);
+}
+
+#[test]
+fn a_cluster_that_was_down_for_longer_than_the_token_lives_is_renewed_when_it_is_back() {
+    let (_fleet, cluster, machine) = fleet("down", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let before = machine.read(FILE);
+    cluster.set_fault(Some(Fault::Refuse));
+    cluster.set_clock_skew(SignedDuration::from_hours(3));
+    let run = machine.kubemint(&["refresh"]).exits(7);
+    assert_eq!(run.stdout, "0 current, 0 renewed, 1 failed\n");
+    assert!(run.stderr.contains("connection refused") && run.stderr.contains("kubemint refresh --cluster a"));
+    assert_eq!(machine.read(FILE), before, "what is there stays");
+    cluster.set_fault(None);
+    let report = machine.kubemint(&["refresh", "-o", "json"]).exits(0).report();
+    assert_eq!(report["clusters"][0]["changes"][0]["reason"], "expired");
+    assert!(can_i(&machine.admin(0), &machine.token(FILE), "list", "pods", "default"));
+}
+
+#[test]
+fn an_anchor_without_its_annotations_is_an_anchor_all_the_same() {
+    let (_fleet, _cluster, machine) = fleet("annotations", &profile("0s"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let name = anchors(&admin, "annotations").remove(0);
+    let path = format!("/api/v1/namespaces/annotations/secrets/{name}");
+    admin.merge_patch(&path, &json!({"metadata": {"annotations": {"kubemint.dev/run": "{broken"}}})).unwrap();
+    let idle = machine.kubemint(&["refresh"]).exits(0);
+    assert!(idle.stdout.starts_with("1 current"), "{}", idle.stdout);
+    machine.expect(0, &["refresh", "--force"]);
+    machine.expect(0, &["refresh"]);
+    assert!(admin.get(&path).is_err(), "it is retired");
+    assert_eq!(generations(&admin, "annotations"), [2]);
+}
+
+#[test]
+fn a_foreign_secret_with_an_anchors_name_is_left_alone() {
+    let (_fleet, cluster, machine) = fleet("squatter", &profile("0s"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let next = anchors(&admin, "squatter").remove(0).replace("-default-1-", "-default-2-");
+    let foreign = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": next}, "stringData": {"k": "v"}});
+    admin.create("/api/v1/namespaces/squatter/secrets", &foreign).unwrap();
+    let before = machine.read(FILE);
+    let run = machine.kubemint(&["refresh", "--force"]).exits(7);
+    assert!(run.stderr.contains("exists and is not this run's"), "{}", run.stderr);
+    assert!(run.stderr.contains("the next run takes another number"), "{}", run.stderr);
+    assert_eq!(machine.read(FILE), before);
+    machine.expect(0, &["refresh", "--force"]);
+    assert_eq!(machine.facts(FILE)["generation"], 3);
+    cluster.set_clock_skew(SignedDuration::from_mins(10));
+    machine.expect(0, &["refresh"]);
+    assert_eq!(generations(&admin, "squatter"), [3], "the claim is gone");
+    assert!(admin.get(&format!("/api/v1/namespaces/squatter/secrets/{next}")).is_ok(), "the Secret is not");
+}
+
+/// The new token is dead again, the old file whole, and the next run with room does it.
+#[test]
+fn a_full_disk_leaves_the_working_credential() {
+    let (_fleet, _cluster, machine) = fleet("full", &profile("0s"));
+    machine.expect(0, &["apply", "--yes"]);
+    let script = "set -e\n\
+        cp out/a.kubeconfig kept\n\
+        mount -t tmpfs -o size=16k none out\n\
+        cp kept out/a.kubeconfig\n\
+        head -c 1000000 /dev/zero > out/filler 2>/dev/null || true\n\
+        code=0; \"$KUBEMINT\" refresh --force || code=$?\n\
+        cmp kept out/a.kubeconfig\n\
+        ls -A out\n\
+        rm out/filler\n\
+        \"$KUBEMINT\" refresh --force\n\
+        cmp -s kept out/a.kubeconfig && exit 98\n\
+        exit $code\n";
+    let is_root = rustix::process::geteuid().is_root();
+    let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
+    let output = Command::new("unshare")
+        .args(namespaces)
+        .args(["sh", "-c", script])
+        .env("KUBEMINT", env!("CARGO_BIN_EXE_kubemint"))
+        .env("HOME", machine.path(""))
+        .current_dir(machine.path(""))
+        .output()
+        .expect("`unshare` of util-linux is needed");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("make room on the file system of"), "{said}");
+    assert!(said.contains("0 current, 1 renewed, 0 failed"), "{said}");
+    let admin = machine.admin(0);
+    assert_eq!(anchors(&admin, "full").len(), generations(&admin, "full").len(), "no token outlives its failure");
+}
+
+#[test]
+fn outputs_that_are_gone_need_consent() {
+    let (_fleet, _cluster, machine) = fleet("gone", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    std::fs::remove_dir_all(machine.path("out")).unwrap();
+    let run = machine.kubemint(&["refresh"]).exits(5);
+    assert!(run.stderr.contains("no output here holds it") && run.stderr.contains("--reissue"), "{}", run.stderr);
+    machine.expect(0, &["refresh", "--reissue"]);
+    assert!(can_i(&machine.admin(0), &machine.token(FILE), "list", "pods", "default"));
+}
+
+#[test]
+fn a_clock_that_is_a_day_off_changes_nothing() {
+    for days in [-1, 1] {
+        let (_fleet, cluster, machine) = fleet("clock", &profile("0s"));
+        cluster.set_clock_skew(SignedDuration::from_hours(24 * days));
+        machine.expect(0, &["apply", "--yes"]);
+        let run = machine.kubemint(&["refresh"]).exits(0);
+        assert!(run.stdout.starts_with("1 current, 0 renewed, 0 failed, next due in 3"), "{days}: {}", run.stdout);
+        let direction = if days > 0 { "ahead of" } else { "behind" };
+        // A Date header has whole seconds.
+        let is_said =
+            [86_399, 86_400].iter().any(|off| run.stderr.contains(&format!("{off} s {direction} this machine's")));
+        assert!(is_said, "{}", run.stderr);
+        machine.expect(0, &["status", "--check"]);
+        cluster.set_clock_skew(SignedDuration::from_hours(24 * days) + SignedDuration::from_mins(45));
+        let run = machine.kubemint(&["refresh"]).exits(0);
+        assert!(run.stdout.starts_with("0 current, 1 renewed"), "{days}: {}", run.stdout);
+        let waited = machine.kubemint(&["refresh", "--force", "--wait-overlap"]).exits(0);
+        assert!(waited.stdout.starts_with("0 current, 1 renewed"), "{}", waited.stdout);
+        assert_eq!(generations(&machine.admin(0), "clock"), [3], "{days}");
+    }
+}
+
+/// A lock that somebody left keeps its own credential from being renewed, before anything is minted, and
+/// no other.
+#[test]
+fn a_locked_file_blocks_what_goes_there_and_nothing_else() {
+    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
+    let clusters = ["a", "b"].map(|name| fleet.cluster(name));
+    let machine = Machine::new(&[&clusters[0], &clusters[1]], User::Admin);
+    machine.inventory("locked", &profile("0s"));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.write("out/a.kubeconfig.lock", "");
+    let (a, b) = (machine.read(FILE), machine.read("out/b.kubeconfig"));
+    clusters[0].reset_traffic();
+    let run = machine.kubemint(&["refresh", "--force"]).exits(6);
+    assert!(run.stdout.starts_with("0 current, 1 renewed, 1 failed"), "{}", run.stdout);
+    assert!(run.stderr.contains("--break-lock"), "{}", run.stderr);
+    assert!(clusters[0].recorded().iter().all(|request| !request.path.ends_with("/token")), "nothing was minted");
+    assert_eq!(machine.read(FILE), a);
+    assert_ne!(machine.read("out/b.kubeconfig"), b);
+}
