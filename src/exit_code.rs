@@ -31,7 +31,10 @@ impl ExitCode {
         (Self::Internal, "internal error: a bug in kubemint"),
         (Self::Usage, "the command line is wrong"),
         (Self::InvalidInventory, "the inventory is invalid"),
-        (Self::Pending, "changes are pending (`plan --check`, a declined `apply`), or `verify` found something"),
+        (
+            Self::Pending,
+            "changes are pending or something is due (`--check`), a run was declined, or `verify` found something",
+        ),
         (Self::Blocked, "nothing was written: an output collision, or every selected cluster is blocked"),
         (
             Self::Partial,

@@ -21,6 +21,7 @@ mod races;
 mod readme;
 mod real;
 mod revoking;
+mod rotation;
 mod scenarios;
 mod simulated;
 mod support;
