@@ -292,16 +292,18 @@ pub struct RevokeArgs {
     /// The credentials of every holder
     #[arg(long, conflicts_with = "holder")]
     pub all: bool,
-    /// Make the `ServiceAccount` anew: every token for it dies, also those that a holder made for itself
-    #[arg(long, conflicts_with = "access")]
+    /// Make the `ServiceAccount` anew: every token for it dies, of every holder, also those that one made
+    /// for itself
+    #[arg(long, conflicts_with_all = ["access", "holder"])]
     pub hard: bool,
-    /// Remove the `ServiceAccount`, its RBAC and the entries in the outputs too
-    #[arg(long)]
+    /// Remove the `ServiceAccount`, its RBAC and the entries in the outputs too, for every holder
+    #[arg(long, conflicts_with = "holder")]
     pub access: bool,
     /// Leave the entries in the outputs
     #[arg(long, requires = "access")]
     pub keep_files: bool,
-    /// Wait until the API servers refuse the tokens that the outputs hold, which takes about 10 s
+    /// Wait until the API servers refuse what was revoked, which takes about 10 s: the tokens that the
+    /// outputs hold are tried
     #[arg(long)]
     pub wait: bool,
     /// Do not ask

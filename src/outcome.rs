@@ -36,8 +36,8 @@ pub struct Published {
 /// What came of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// The steps that were done, in their order.
-    pub done: Vec<String>,
+    /// The positions of the steps that were done, in their order.
+    pub done: Vec<usize>,
     /// The credentials that are now in the outputs.
     pub published: Vec<Published>,
     /// What came up on the way.
@@ -48,6 +48,13 @@ pub struct Applied {
     pub failure: Option<StepFailed>,
     /// Whether the cluster was started at all.
     pub started: bool,
+}
+
+impl Applied {
+    /// Returns what came of a cluster on which there was nothing to do.
+    pub fn nothing() -> Self {
+        Self { done: vec![], published: vec![], notes: vec![], overtaken: vec![], failure: None, started: true }
+    }
 }
 
 /// A step that failed.

@@ -169,13 +169,19 @@ pub struct Revoke {
     pub inventory: InventoryName,
     /// The ServiceAccount.
     pub service_account: ObjectRef,
+    /// Who keeps the chain of generations.
+    pub holder: Holder,
     /// What dies.
     pub victims: Victims,
+    /// Generations of the holder that outputs hold: they die too where all of the holder do.
+    pub held: Vec<u64>,
     /// Whom it suspends; nobody if what is current lives on.
     pub suspends: Option<Suspended>,
     /// What dies, as it was when it was planned, in words.
     pub shown: Vec<String>,
-    /// Tokens that die, where the run waits until the API server refuses them.
+    /// Whether the run waits until API servers refuse what was revoked.
+    pub awaits: bool,
+    /// Tokens that die and are at hand: they are tried until they are refused.
     pub awaited: Vec<SecretToken>,
 }
 
@@ -202,8 +208,8 @@ pub struct Recreate {
     pub profile: ProfileName,
     /// The ServiceAccount as it should be.
     pub account: DesiredObject,
-    /// The uid of the one that is deleted.
-    pub uid: String,
+    /// The uid of the one that is deleted; nothing if an earlier run deleted it and got no further.
+    pub uid: Option<String>,
     /// Whom the revocation suspends.
     pub suspends: Suspended,
 }

@@ -24,13 +24,19 @@ pub(super) struct AnchorOwner<'a> {
 /// Deletes an anchor, if it really is one of this chain's; one that is gone already is as wanted.
 ///
 /// The index is an annotation that others may be able to write, so nothing is deleted on its word:
-/// the caller computes the name, and the object must belong to the ServiceAccount and carry our marks.
-/// What does not belong to it is left alone: no token of ours is bound to it.
+/// the caller computes the name, and the object must carry our marks. `recorded_uid` is what the index
+/// knows as the anchor's uid; what is neither marked, nor owned by the ServiceAccount, nor known by its
+/// uid is somebody else's Secret, which no token of ours is bound to.
 ///
 /// # Errors
 ///
-/// If it cannot be read or deleted, or lost its marks: then its tokens live on.
-pub(super) async fn delete_ours(api: &Api, anchor: &ObjectRef, owner: AnchorOwner<'_>) -> Result<(), StepFailure> {
+/// If it cannot be read or deleted, or is an anchor that lost its marks: then its tokens live on.
+pub(super) async fn delete_ours(
+    api: &Api,
+    anchor: &ObjectRef,
+    owner: AnchorOwner<'_>,
+    recorded_uid: Option<&str>,
+) -> Result<(), StepFailure> {
     let existing = match api.send(&Request::get(anchor.path()).metadata_only()).await {
         Ok(answer) => answer.value,
         Err(failure) if failure.is_not_found() => return Ok(()),
@@ -38,18 +44,18 @@ pub(super) async fn delete_ours(api: &Api, anchor: &ObjectRef, owner: AnchorOwne
     };
     let observed = ObservedObject::from_json(&existing);
     let has = |label: &str, value: &str| observed.labels.get(label).is_some_and(|actual| actual == value);
-    if !is_owned_by(&existing, owner.account_uid) {
-        return Ok(());
-    }
     let is_marked = observed.ownership(owner.inventory) == Ownership::Ours
         && has(PROFILE_LABEL, owner.profile.as_str())
         && has(HOLDER_LABEL, owner.holder.as_str());
-    if !is_marked {
-        let (namespace, name) = (anchor.namespace.as_deref().unwrap_or_default(), &anchor.name);
-        return Err(StepFailure::new(format!("{anchor} is an anchor whose labels were changed, so it is not deleted"))
-            .hint(format!("its tokens live on; `kubectl delete secret -n {namespace} {name}` revokes them")));
+    if is_marked {
+        return delete(api, anchor, &observed.uid).await;
     }
-    delete(api, anchor, &observed.uid).await
+    if !is_owned_by(&existing, owner.account_uid) && recorded_uid != Some(observed.uid.as_str()) {
+        return Ok(());
+    }
+    let (namespace, name) = (anchor.namespace.as_deref().unwrap_or_default(), &anchor.name);
+    Err(StepFailure::new(format!("{anchor} is an anchor whose labels were changed, so it is not deleted"))
+        .hint(format!("its tokens live on; `kubectl delete secret -n {namespace} {name}` revokes them")))
 }
 
 /// Whether an object belongs to the ServiceAccount with this uid.

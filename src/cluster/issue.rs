@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
+use super::revoke::retire;
 use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
 use crate::failure::StepFailure;
 use crate::names::{
@@ -17,7 +18,7 @@ use crate::names::{
 };
 use crate::object::{Kind, ObjectRef};
 use crate::secret::SecretToken;
-use crate::step::{ExecAnchor, Mint};
+use crate::step::{ExecAnchor, Mint, Retire};
 
 /// A generation that is claimed in the index and not published yet.
 #[derive(Debug, Clone)]
@@ -64,12 +65,30 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
         })
     })
     .await?;
-    let claimed = claimed.ok_or_else(|| StepFailure::new("the index was not written"))?;
-    for number in &mint.spent {
-        let anchor = numbered_anchor(mint, &claimed.account_uid, *number);
-        anchor::delete_ours(api, &anchor, owner(mint, &claimed)).await?;
+    claimed.ok_or_else(|| StepFailure::new("the index was not written"))
+}
+
+/// Removes the generations that a mint leaves spent: their anchors, then their lines in the index.
+///
+/// It comes after everything else, because what cannot be removed must not keep a credential from being
+/// renewed.
+///
+/// # Errors
+///
+/// If an anchor cannot be deleted or the index cannot be written; a later run tries again.
+pub async fn clear_spent(api: &Api, mint: &Mint) -> Result<(), StepFailure> {
+    if mint.spent.is_empty() {
+        return Ok(());
     }
-    Ok(claimed)
+    let step = Retire {
+        profile: mint.profile.clone(),
+        inventory: mint.inventory.clone(),
+        holder: mint.holder.clone(),
+        service_account: mint.service_account.clone(),
+        generations: mint.spent.clone(),
+        keep: mint.generation,
+    };
+    retire(api, &step).await
 }
 
 fn suspended(profile: &ProfileName) -> StepFailure {
@@ -314,7 +333,6 @@ pub async fn record(
     inventory: &InventoryName,
     holder: &Holder,
     generation: &Generation,
-    spent: &[u64],
 ) -> Result<(), StepFailure> {
     edit_index(api, account, inventory, |_, date, index| {
         let dropped = || {
@@ -325,7 +343,7 @@ pub async fn record(
             .hint("run it again to mint a new one")
         };
         let now = date.or(generation.issued).unwrap_or(generation.claimed_at);
-        index.record(holder, generation.clone(), spent, now).ok_or_else(dropped).map(Some)
+        index.record(holder, generation.clone(), now).ok_or_else(dropped).map(Some)
     })
     .await
 }
@@ -351,15 +369,6 @@ fn owner<'a>(mint: &'a Mint, claimed: &'a Claimed) -> AnchorOwner<'a> {
         inventory: &mint.inventory,
         profile: &mint.profile,
         holder: &mint.holder,
-    }
-}
-
-fn numbered_anchor(mint: &Mint, account_uid: &str, number: u64) -> ObjectRef {
-    let account = &mint.service_account;
-    ObjectRef {
-        kind: Kind::Secret,
-        namespace: account.namespace.clone(),
-        name: anchor_name(&account.name, account_uid, &mint.inventory, &mint.holder, number),
     }
 }
 
@@ -417,7 +426,7 @@ mod tests {
             other: serde_json::Map::new(),
         };
         let (inventory, holder) = ("acme".into(), Holder::new("default"));
-        let (result, ()) = tokio::join!(record(&api, &account, &inventory, &holder, &generation, &[]), serve);
+        let (result, ()) = tokio::join!(record(&api, &account, &inventory, &holder, &generation), serve);
         assert!(result.unwrap_err().cause.contains("generation 4 is written, but another run"));
     }
 }

@@ -4,22 +4,24 @@
 //! with a fence that a claim in flight runs into, then the anchors go, then their lines in the index.
 //! Killed anywhere, the next run of the same finds the rest.
 
-use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
 
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
-use crate::credential::{HolderIndex, Index};
-use crate::desired::DesiredObject;
+use crate::credential::{HolderIndex, Index, Suspended};
 use crate::failure::StepFailure;
 use crate::names::{
     FIELD_MANAGER, Holder, INDEX_ANNOTATION, InventoryName, ProfileName, anchor_name, exec_anchor_name,
 };
 use crate::object::{Kind, ObjectRef};
+use crate::observed::ObservedObject;
 use crate::step::{Recreate, Resume, Retire, Revoke, Victims};
 
-/// The generations of one holder.
-type Chain = (Holder, Vec<u64>);
+/// The generations of one holder, with the uids of their anchors where the index knows them.
+type Chain = (Holder, BTreeMap<u64, Option<String>>);
 
 /// Deletes the anchors of generations that nobody needs any more, then their lines in the index.
 ///
@@ -34,9 +36,13 @@ pub async fn retire(api: &Api, step: &Retire) -> Result<(), StepFailure> {
         let cause = format!("generation {} is not in the index any more: nothing older was deleted", step.keep);
         return Err(StepFailure::overtaken(cause).hint("run it again to see what another run did"));
     }
-    let chain = (step.holder.clone(), step.generations.clone());
-    delete_anchors(api, account, &observed.uid, inventory, &step.profile, std::slice::from_ref(&chain)).await?;
-    forget(api, account, inventory, &[chain]).await
+    let chain = chain(&step.holder, index.holder(&step.holder), step.generations.iter().copied());
+    delete_and_forget(api, account, &observed.uid, inventory, &step.profile, vec![chain]).await
+}
+
+fn chain(holder: &Holder, known: Option<&HolderIndex>, numbers: impl Iterator<Item = u64>) -> Chain {
+    let uid = |number| known.and_then(|chain| chain.generation(number)?.anchor_uid.clone());
+    (holder.clone(), numbers.map(|number| (number, uid(number))).collect())
 }
 
 /// Revokes generations: fence, anchors, index.
@@ -49,19 +55,22 @@ pub async fn revoke(api: &Api, step: &Revoke) -> Result<(), StepFailure> {
     let mut found = None;
     edit_index(api, account, inventory, |uid, _, index| {
         // What is claimed up to this write is seen here, and what comes later runs into the fence.
-        found = Some((uid.to_owned(), victims(&step.victims, &index)));
+        found = Some((uid.to_owned(), victims(step, &index)));
         Ok(step.suspends.as_ref().map(|whose| index.suspend(whose)))
     })
     .await?;
     let (uid, chains) = found.ok_or_else(|| StepFailure::new("the index was not read"))?;
-    delete_anchors(api, account, &uid, inventory, &step.profile, &chains).await?;
+    let mut first_failure = None;
     if !matches!(step.victims, Victims::Generations { .. }) {
         for (holder, _) in &chains {
             let anchor = anchor_at(account, exec_anchor_name(&account.name, &uid, inventory, holder));
-            anchor::delete_ours(api, &anchor, owner(&uid, inventory, &step.profile, holder)).await?;
+            let deleted = anchor::delete_ours(api, &anchor, owner(&uid, inventory, &step.profile, holder), None).await;
+            first_failure = first_failure.or(deleted.err());
         }
     }
-    forget(api, account, inventory, &chains).await
+    // One anchor that cannot be deleted protects no other.
+    let deleted = delete_and_forget(api, account, &uid, inventory, &step.profile, chains).await;
+    first_failure.or(deleted.err()).map_or(Ok(()), Err)
 }
 
 /// Lifts a suspension.
@@ -77,39 +86,45 @@ pub async fn resume(api: &Api, step: &Resume) -> Result<(), StepFailure> {
 }
 
 /// Deletes a ServiceAccount and makes it anew with another uid: every token for it dies, whoever
-/// minted it. The numbers of its generations and the suspension go on.
+/// minted it. What others put on it, the numbers of its generations and the suspension go on.
 ///
 /// # Errors
 ///
 /// If it is no longer ours, cannot be deleted, or cannot be made again.
 pub async fn recreate(api: &Api, step: &Recreate) -> Result<(), StepFailure> {
     let account = &step.account.object;
-    let answer = api.send(&Request::get(account.path())).await?;
-    let observed = crate::observed::ObservedObject::from_json(&answer.value);
-    if observed.uid != step.uid {
+    let mut manifest = step.account.manifest();
+    let existing = match api.send(&Request::get(account.path())).await {
+        Ok(answer) => Some(answer.value),
+        Err(failure) if failure.is_not_found() => None,
+        Err(failure) => return Err(failure.into()),
+    };
+    let observed = existing.as_ref().map(ObservedObject::from_json).unwrap_or_default();
+    if existing.is_some() && step.uid.as_ref() != Some(&observed.uid) {
         return Err(StepFailure::overtaken(format!("{account} was recreated meanwhile"))
             .hint("run it again if it was not another revocation"));
     }
     // An index that cannot be read is no reason to leave tokens alive; numbers then start again, below
     // a uid that no older token carries.
     let index = observed.annotations.get(INDEX_ANNOTATION).and_then(|text| Index::parse(text).ok());
-    let index = index.map_or_else(|| step.index_if_lost(), emptied);
-    let options = json!({
-        "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
-        "preconditions": { "uid": step.uid },
-    });
-    match api.send(&Request::delete(account.path(), options)).await {
-        Ok(_) => {}
-        Err(failure) if failure.is_not_found() => {}
-        Err(failure) => return Err(failure.into()),
+    let index = match index {
+        Some(index) if index.suspended => emptied(index),
+        Some(index) => emptied(index).suspend(&step.suspends),
+        None => step.index_if_lost(),
+    };
+    if let Some(existing) = &existing {
+        carry_over(existing, &mut manifest);
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "preconditions": { "uid": step.uid },
+        });
+        match api.send(&Request::delete(account.path(), options)).await {
+            Ok(_) => {}
+            Err(failure) if failure.is_not_found() => {}
+            Err(failure) => return Err(failure.into()),
+        }
     }
-    create_with_index(api, &step.account, &index).await
-}
-
-async fn create_with_index(api: &Api, desired: &DesiredObject, index: &Index) -> Result<(), StepFailure> {
-    let account = &desired.object;
-    let mut manifest = desired.manifest();
-    manifest["metadata"]["annotations"] = json!({ INDEX_ANNOTATION: index.to_annotation() });
+    manifest["metadata"]["annotations"][INDEX_ANNOTATION] = json!(index.to_annotation());
     let request = Request::post(account.collection_path(), manifest)
         .query("fieldManager", FIELD_MANAGER)
         .query("fieldValidation", "Strict");
@@ -121,10 +136,32 @@ async fn create_with_index(api: &Api, desired: &DesiredObject, index: &Index) ->
                 return Err(StepFailure::new(format!("{account} still exists: a finalizer holds it"))
                     .hint("see what that finalizer waits for; until then its tokens may still work"));
             }
-            // The answer to an earlier try was lost, or an apply was faster: it has another uid either way.
-            Ok(())
+            // The answer to an earlier try was lost, or an apply was faster: it has another uid either
+            // way, and is suspended like the one before.
+            edit_index(api, account, &step.account.inventory, |_, _, index| {
+                let suspended = step.suspends == Suspended::Everybody && index.suspended;
+                Ok((!suspended).then(|| index.suspend(&step.suspends)))
+            })
+            .await
         }
         Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Takes over what others put on a ServiceAccount; the tokens in its `secrets` die with it.
+fn carry_over(existing: &Value, manifest: &mut Value) {
+    for map in ["labels", "annotations"] {
+        for (key, value) in existing["metadata"][map].as_object().into_iter().flatten() {
+            let known = &mut manifest["metadata"][map][key.as_str()];
+            if known.is_null() {
+                *known = value.clone();
+            }
+        }
+    }
+    for field in ["imagePullSecrets", "automountServiceAccountToken"] {
+        if !existing[field].is_null() {
+            manifest[field] = existing[field].clone();
+        }
     }
 }
 
@@ -136,43 +173,56 @@ fn emptied(mut index: Index) -> Index {
 }
 
 /// Returns which generations of which holders a revocation is about, by the index as it is now.
-fn victims(victims: &Victims, index: &Index) -> Vec<Chain> {
-    let all = |chain: &HolderIndex| chain.generations.iter().map(|generation| generation.n).collect();
-    match victims {
-        Victims::Generations { holder, numbers } => vec![(holder.clone(), numbers.clone())],
-        Victims::Holder(holder) => vec![(holder.clone(), index.holder(holder).map(all).unwrap_or_default())],
-        Victims::Everybody => index.holders.iter().map(|(holder, chain)| (Holder::new(holder), all(chain))).collect(),
+fn victims(step: &Revoke, index: &Index) -> Vec<Chain> {
+    // What an output holds is known even where the index has lost it.
+    let all = |holder: &Holder, known: Option<&HolderIndex>| {
+        let listed = known.into_iter().flat_map(|chain| chain.generations.iter().map(|generation| generation.n));
+        let held = step.held.iter().copied().filter(|_| *holder == step.holder);
+        chain(holder, known, listed.chain(held))
+    };
+    match &step.victims {
+        Victims::Generations { holder, numbers } => {
+            vec![chain(holder, index.holder(holder), numbers.iter().copied())]
+        }
+        Victims::Holder(holder) => vec![all(holder, index.holder(holder))],
+        Victims::Everybody => {
+            let mut holders: BTreeSet<Holder> = index.holders.keys().map(Holder::new).collect();
+            holders.insert(step.holder.clone());
+            holders.iter().map(|holder| all(holder, index.holder(holder))).collect()
+        }
     }
 }
 
-async fn delete_anchors(
+/// Deletes anchors and then the lines of those that are deleted. What cannot be deleted keeps nothing
+/// else alive, and stays in the index.
+async fn delete_and_forget(
     api: &Api,
     account: &ObjectRef,
     account_uid: &str,
     inventory: &InventoryName,
     profile: &ProfileName,
-    chains: &[Chain],
+    chains: Vec<Chain>,
 ) -> Result<(), StepFailure> {
+    let mut gone: Vec<(Holder, Vec<u64>)> = vec![];
+    let mut first_failure = None;
     for (holder, numbers) in chains {
-        for number in numbers {
-            let anchor = anchor_at(account, anchor_name(&account.name, account_uid, inventory, holder, *number));
-            anchor::delete_ours(api, &anchor, owner(account_uid, inventory, profile, holder)).await?;
+        let mut deleted = vec![];
+        for (number, uid) in numbers {
+            let anchor = anchor_at(account, anchor_name(&account.name, account_uid, inventory, &holder, number));
+            let owner = owner(account_uid, inventory, profile, &holder);
+            match anchor::delete_ours(api, &anchor, owner, uid.as_deref()).await {
+                Ok(()) => deleted.push(number),
+                Err(failure) => first_failure = first_failure.or(Some(failure)),
+            }
         }
+        gone.push((holder, deleted));
     }
-    Ok(())
-}
-
-async fn forget(
-    api: &Api,
-    account: &ObjectRef,
-    inventory: &InventoryName,
-    chains: &[Chain],
-) -> Result<(), StepFailure> {
     edit_index(api, account, inventory, |_, _, index| {
-        let forgotten = chains.iter().fold(index.clone(), |index, (holder, numbers)| index.without(holder, numbers));
+        let forgotten = gone.iter().fold(index.clone(), |index, (holder, numbers)| index.without(holder, numbers));
         Ok((forgotten != index).then_some(forgotten))
     })
-    .await
+    .await?;
+    first_failure.map_or(Ok(()), Err)
 }
 
 fn anchor_at(account: &ObjectRef, name: String) -> ObjectRef {

@@ -71,7 +71,7 @@ pub(super) fn conclude(
 ) -> Vec<ClusterReport> {
     let conclude_one = |(report, (name, planned)): (ClusterReport, &(ClusterName, Planned))| match planned {
         Planned::Plan(plan) if !plan.refusals().is_empty() => report.refused(plan),
-        Planned::Plan(plan) if plan.steps.is_empty() => report,
+        Planned::Plan(plan) if plan.steps.is_empty() && !applied.contains_key(name) => report,
         Planned::Plan(_) => match applied.get(name) {
             Some(applied) => report.applied(applied, &fleet.inventory, fleet.holder()),
             None => report.not_started(),

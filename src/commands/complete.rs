@@ -57,7 +57,7 @@ impl Names {
     fn beginning_with(&self, start: &OsStr, of: fn(&Inventory) -> Vec<String>) -> Vec<CompletionCandidate> {
         let start = start.to_string_lossy();
         let resolution = load::read(&self.inventory, &self.environment, None);
-        let inventory = resolution.ok().and_then(|resolution| resolution.inventory);
+        let inventory = resolution.ok().and_then(|(resolution, _)| resolution.inventory);
         let names = inventory.map(|inventory| of(&inventory)).unwrap_or_default();
         names.into_iter().filter(|name| name.starts_with(&*start)).map(CompletionCandidate::new).collect()
     }

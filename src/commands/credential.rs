@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::fleet::block_on;
 use super::{CommandContext, load, printed};
@@ -73,72 +74,126 @@ fn from_directory(
     Ok((token, claims.expires))
 }
 
-/// Returns a token from the cache, or mints one and puts it there.
+/// Returns a token from the cache, or mints one and puts it there. Without a usable cache it mints.
 fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(SecretToken, Timestamp), Error> {
-    let path = cache_path(context, args)?;
-    let callers = path.with_extension("callers");
-    let unusable = |error: &StoreError| failed(args).because(crate::executor::publish::describe(error).cause);
+    let began = context.environment.clock.now();
     let now = || context.environment.clock.now();
-    let read = || match read_private(&path) {
-        Ok(bytes) => Ok(bytes.and_then(|bytes| CachedToken::parse(&bytes)).filter(|cached| cached.is_fresh(now()))),
-        Err(error) => Err(unusable(&error).hint(format!("remove `{}`", path.display()))),
+    let without_cache = |why: &str| {
+        context.printer.problem(&format!("warning: tokens are not cached: {why}\n"));
+        let obtained = mint(context, args, None)?.map_err(|failure| failure.into_error(args))?;
+        Ok((obtained.token, obtained.expires))
     };
+    let Some(path) = cache_path(context, args) else {
+        return without_cache("there is no `HOME` and no `XDG_CACHE_HOME`");
+    };
+    let read = || {
+        let bytes = read_private(&path)?;
+        Ok::<_, StoreError>(bytes.and_then(|bytes| CachedToken::parse(&bytes)).filter(|cached| cached.is_fresh(now())))
+    };
+    let describe = |error: &StoreError| crate::executor::publish::describe(error).cause;
+    let cached = match read() {
+        Ok(cached) => cached,
+        Err(error) => return without_cache(&describe(&error)),
+    };
+    let (callers, failures) = (path.with_extension("callers"), path.with_extension("failure"));
     let caller = process_identity(context.environment.parent);
     let mut is_asked_again = false;
-    if let Some(cached) = read()? {
-        // client-go asks again, in the same process, when it was refused with what it was given.
+    if let Some(cached) = cached {
+        // client-go asks again, in the same process, when it was refused with what it was given. Where
+        // that cannot be remembered, nobody is known to have asked.
         if let Some(caller) = &caller {
-            is_asked_again = remember(&callers, caller).map_err(|error| unusable(&error))?;
+            is_asked_again = remember(&callers, caller).unwrap_or_default();
         }
         if !is_asked_again || cached.is_just_proven(now()) {
             return Ok((cached.token, cached.expires));
         }
     }
-    let lock = lock_private(&path).map_err(|error| unusable(&error))?;
-    // Whoever held the lock may have minted or tried it meanwhile.
-    let suspect = match read()? {
-        Some(cached) if !is_asked_again || cached.is_just_proven(now()) => return Ok((cached.token, cached.expires)),
-        suspect => suspect,
+    let lock = match lock_private(&path, LIMIT) {
+        Ok(lock) => lock,
+        Err(error) => return without_cache(&describe(&error)),
     };
-    let obtained = block_on(async {
-        let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(LIMIT)));
-        let obtained = tokio::time::timeout(LIMIT, obtain(context, args, suspect.as_ref())).await;
-        obtained.unwrap_or_else(|_| Err(late().into()))
-    })?;
-    let obtained = match obtained {
+    // Whoever held the lock may have minted or tried it meanwhile, or have found that it cannot be had.
+    let suspect = match read() {
+        Ok(Some(cached)) if !is_asked_again || cached.is_just_proven(now()) => {
+            return Ok((cached.token, cached.expires));
+        }
+        Ok(suspect) => suspect,
+        Err(error) => return without_cache(&describe(&error)),
+    };
+    if let Some(failure) = read_private(&failures).ok().flatten().and_then(|bytes| SharedFailure::parse(&bytes))
+        && failure.at >= began
+    {
+        return Err(failed(args).because(failure.cause));
+    }
+    let obtained = match mint(context, args, suspect.as_ref())? {
         Ok(obtained) => obtained,
-        Err(Obtaining::Failed(failure)) if !is_asked_again => {
+        Err(failure) => {
             // A token that still lives is better than none, as long as nobody was refused with it.
             let old = read_private(&path).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes));
-            let old = old.filter(|old| told_expiry(old.expires, now()).is_some());
-            let old = old.ok_or_else(|| Obtaining::Failed(failure).into_error(args))?;
-            return Ok((old.token, old.expires));
+            let old = old.filter(|old| !is_asked_again && told_expiry(old.expires, now()).is_some());
+            return match (failure, old) {
+                (Obtaining::Failed(_), Some(old)) => Ok((old.token, old.expires)),
+                (failure, _) => {
+                    if let Obtaining::Failed(failure) = &failure {
+                        let shared = SharedFailure { at: now(), cause: failure.cause.clone() };
+                        // Who waits learns it from the cluster, and a little later.
+                        drop(lock.write(&failures, &shared.render()));
+                    }
+                    Err(failure.into_error(args))
+                }
+            };
         }
-        Err(failure) => return Err(failure.into_error(args)),
     };
     let is_new = suspect.is_none_or(|suspect| !suspect.token.is_same_as(&obtained.token));
-    if is_new {
-        forget(&callers).map_err(|error| unusable(&error))?;
-    }
-    lock.write(&path, &obtained.render()).map_err(|error| unusable(&error))?;
-    if let Some(caller) = caller.filter(|_| is_new) {
-        remember(&callers, &caller).map_err(|error| unusable(&error))?;
+    let kept = lock.write(&path, &obtained.render()).and_then(|()| if is_new { forget(&callers) } else { Ok(()) });
+    if let Err(error) = kept {
+        context.printer.problem(&format!("warning: the token is not cached: {}\n", describe(&error)));
+    } else if let Some(caller) = caller.filter(|_| is_new) {
+        // As above: what is not remembered was not asked.
+        remember(&callers, &caller).unwrap_or_default();
     }
     Ok((obtained.token, obtained.expires))
 }
 
-/// Returns the place of the cache: everything in the arguments tells one from another.
-fn cache_path(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<PathBuf, Error> {
-    let directory =
-        context.environment.cache.as_ref().ok_or_else(|| {
-            failed(args).because("there is no cache directory").hint("set `HOME` or `XDG_CACHE_HOME`")
-        })?;
+/// Obtains a token within the limit.
+fn mint(
+    context: &CommandContext<'_>,
+    args: &CredentialArgs,
+    suspect: Option<&CachedToken>,
+) -> Result<Result<CachedToken, Obtaining>, Error> {
+    block_on(async {
+        let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(LIMIT)));
+        let obtained = tokio::time::timeout(LIMIT, obtain(context, args, suspect)).await;
+        obtained.unwrap_or_else(|_| Err(late().into()))
+    })
+}
+
+/// Why a token could not be had, for those who wait for the same one.
+#[derive(Serialize, Deserialize)]
+struct SharedFailure {
+    at: Timestamp,
+    cause: String,
+}
+
+impl SharedFailure {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    fn render(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a failure consists of a time and text")
+    }
+}
+
+/// Returns the place of the cache, if there is one: everything in the arguments tells one from another.
+fn cache_path(context: &CommandContext<'_>, args: &CredentialArgs) -> Option<PathBuf> {
+    let directory = context.environment.cache.as_ref()?;
     let inventory = context.environment.directory.join(&context.global.inventory);
     let mut key = vec![inventory.display().to_string(), args.cluster.clone(), args.profile.clone()];
     key.extend([args.inventory_name.clone(), args.holder.clone(), args.policy.clone()].map(Option::unwrap_or_default));
     key.extend(args.audience.iter().cloned());
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
-    Ok(directory.join("credentials").join(format!("{}.json", cache_name(&key))))
+    Some(directory.join("credentials").join(format!("{}.json", cache_name(&key))))
 }
 
 /// Why no token was obtained.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::outputs::{Damaged, Outputs, PluginCaller};
+use super::outputs::{Damaged, Outputs, PluginCaller, Reading};
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
 use crate::cluster::AdminSources;
@@ -16,6 +17,7 @@ use crate::executor::apply::orphan_after;
 use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
 use crate::executor::{Cancellation, Events};
 use crate::inventory::Inventory;
+use crate::layout::Layout;
 use crate::names::{ClusterName, Holder};
 use crate::outcome::Planned;
 use crate::output::{Phase, Progress, TICK};
@@ -87,6 +89,9 @@ pub struct Fleet {
     /// The selected grants by cluster, in the order of the inventory.
     pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
     pub(super) admin: Arc<AdminSources>,
+    layout: Layout,
+    caller: PluginCaller,
+    damaged: Damaged,
     trial: Trial,
     probing: Probing,
     legacy: Legacy,
@@ -127,8 +132,14 @@ impl Fleet {
         let selected = selection::select(&inventory, selection)?;
         let caller = PluginCaller::of(context);
         let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
-        let outputs =
-            Outputs::read(&inventory, &layout, &holder, &caller, &|grant| grants.contains(&grant), policy.damaged)?;
+        let reading = Reading {
+            inventory: &inventory,
+            layout: &layout,
+            holder: &holder,
+            caller: &caller,
+            damaged: policy.damaged,
+        };
+        let outputs = reading.read(&|grant| grants.contains(&grant))?;
         for warning in &outputs.warnings {
             context.printer.problem(&format!("warning: {warning}\n"));
         }
@@ -155,6 +166,9 @@ impl Fleet {
             paths,
             selected,
             admin,
+            layout,
+            caller,
+            damaged: policy.damaged,
             trial: policy.trial,
             probing: policy.probing,
             legacy: policy.legacy,
@@ -178,29 +192,13 @@ impl Fleet {
 
     /// Plans every selected cluster.
     pub async fn plan(&self, context: &CommandContext<'_>, cancellation: &Cancellation) -> PlannedFleet {
-        let tasks = self
-            .selected
-            .iter()
-            .map(|(cluster, grants)| PlanTask {
-                cluster: cluster.clone(),
-                grants: grants
-                    .iter()
-                    .map(|grant| GrantInput { grant: *grant, outputs: self.outputs.plan_slots(*grant), distrust: None })
-                    .collect(),
-            })
-            .collect();
-        let plan_context = Arc::new(PlanContext {
-            inventory: Arc::clone(&self.inventory),
-            admin: Arc::clone(&self.admin),
-            options: self.options.clone(),
-            trial: self.trial,
-            probing: self.probing,
-            legacy: self.legacy,
-            clock: context.environment.clock,
-        });
         let (events, shown) = events(context, Phase::Planning, self.len());
-        let run = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };
+        let everything = self.tasks(&self.outputs, &|_| true);
+        let plan_context = self.plan_context(context);
+        // The display ends with the last sender, which goes with this block.
+        let run = async move { plan_clusters(plan_context, everything, cancellation, &events).await };
         let (mut clusters, ()) = tokio::join!(run, shown);
+        self.look_again(context, cancellation, &mut clusters).await;
         let mut plans: Vec<&mut ClusterPlan> = clusters
             .iter_mut()
             .filter_map(|(_, planned)| match planned {
@@ -212,16 +210,87 @@ impl Fleet {
         PlannedFleet { clusters }
     }
 
+    fn plan_context(&self, context: &CommandContext<'_>) -> Arc<PlanContext> {
+        Arc::new(PlanContext {
+            inventory: Arc::clone(&self.inventory),
+            admin: Arc::clone(&self.admin),
+            options: self.options.clone(),
+            trial: self.trial,
+            probing: self.probing,
+            legacy: self.legacy,
+            clock: context.environment.clock,
+        })
+    }
+
+    fn tasks(&self, outputs: &Outputs, is_wanted: &dyn Fn(&ClusterName) -> bool) -> Vec<PlanTask> {
+        let input = |grant: &usize| GrantInput {
+            grant: *grant,
+            outputs: outputs.plan_slots(*grant),
+            distrust: None,
+            unusable: outputs.unusable(*grant),
+        };
+        let wanted = self.selected.iter().filter(|(cluster, _)| is_wanted(cluster));
+        wanted
+            .map(|(cluster, grants)| PlanTask { cluster: cluster.clone(), grants: grants.iter().map(input).collect() })
+            .collect()
+    }
+
+    /// Plans those clusters again whose living credential seemed to be held elsewhere, with what the
+    /// outputs hold now: another run may have renewed it after they were read here.
+    async fn look_again(
+        &self,
+        context: &CommandContext<'_>,
+        cancellation: &Cancellation,
+        clusters: &mut [(ClusterName, Planned)],
+    ) {
+        let is_elsewhere = |planned: &Planned| match planned {
+            Planned::Plan(plan) => {
+                plan.blockers.iter().any(|blocker| blocker.kind == BlockerKind::CredentialHeldElsewhere)
+            }
+            Planned::Failed { .. } | Planned::NotStarted => false,
+        };
+        let doubtful: BTreeSet<ClusterName> =
+            clusters.iter().filter(|(_, planned)| is_elsewhere(planned)).map(|(cluster, _)| cluster.clone()).collect();
+        if doubtful.is_empty() {
+            return;
+        }
+        let reading = Reading {
+            inventory: &self.inventory,
+            layout: &self.layout,
+            holder: self.holder(),
+            caller: &self.caller,
+            damaged: self.damaged,
+        };
+        // What cannot be read any more stays as it was found to be.
+        let Ok(outputs) = reading.read(&|grant| doubtful.contains(&self.inventory.grants[grant].cluster.name)) else {
+            return;
+        };
+        let has_moved = |grant: &usize| outputs.newest(*grant) != self.outputs.newest(*grant);
+        let moved = |cluster: &ClusterName| {
+            let grants = self.selected.iter().find(|(name, _)| name == cluster).map(|(_, grants)| grants);
+            doubtful.contains(cluster) && grants.is_some_and(|grants| grants.iter().any(has_moved))
+        };
+        let tasks = self.tasks(&outputs, &moved);
+        let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
+        let again = plan_clusters(self.plan_context(context), tasks, cancellation, &Events::new(sender)).await;
+        for (name, planned) in again {
+            if let Some((_, known)) = clusters.iter_mut().find(|(cluster, _)| *cluster == name) {
+                *known = planned;
+            }
+        }
+    }
+
     /// Takes from plans what goes to files that could not be replaced, before anything is minted for
     /// them. The other credentials of a cluster are renewed all the same.
     pub(super) fn block_unwritable(&self, planned: &mut PlannedFleet, break_lock: BreakLock) {
         let mut checked = HashMap::new();
+        let since = Instant::now();
         for (_, planned) in &mut planned.clusters {
             let Planned::Plan(plan) = planned else { continue };
             let mut blockers = vec![];
             plan.steps.retain(|step| {
                 let Some(grant) = step.grant() else { return true };
-                let failure = self.outputs.unwritable(grant, break_lock, &mut checked);
+                let failure = self.outputs.unwritable(grant, break_lock, since, &mut checked);
                 blockers.extend(failure.clone().map(|failure| Blocker {
                     kind: BlockerKind::OutputUnusable,
                     profile: Some(self.inventory.grants[grant].profile.name.clone()),

@@ -16,6 +16,8 @@ pub(super) struct Loaded {
     pub(super) layout: Layout,
     /// The files that it was read from.
     pub(super) files: Vec<PathBuf>,
+    /// The patterns of its includes.
+    pub(super) patterns: Vec<String>,
 }
 
 /// Loads the inventory; its warnings go to stderr.
@@ -24,14 +26,14 @@ pub(super) struct Loaded {
 ///
 /// If a file cannot be read, or the inventory has an error; all of them are shown.
 pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Loaded, Error> {
-    let resolution = resolve(context, holder)?;
+    let (resolution, patterns) = read(&context.global.inventory, context.environment, holder)?;
     let color = if context.printer.colors_stderr() { Color::Always } else { Color::Never };
     let shown = render(&resolution.problems, &resolution.sources, color);
     match (resolution.inventory, resolution.layout) {
         (Some(inventory), Some(layout)) => {
             context.printer.remark(&shown);
             let files = resolution.sources.files().iter().map(|file| file.path.clone()).collect();
-            Ok(Loaded { inventory, layout, files })
+            Ok(Loaded { inventory, layout, files, patterns })
         }
         _ => {
             context.printer.problem(&shown);
@@ -45,11 +47,15 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
 
 /// Reads and resolves the inventory, whatever its problems.
 pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
-    read(&context.global.inventory, context.environment, holder)
+    read(&context.global.inventory, context.environment, holder).map(|(resolution, _)| resolution)
 }
 
-/// Reads and resolves an inventory.
-pub(super) fn read(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<Resolution, Error> {
+/// Reads and resolves an inventory; returns the patterns of its includes too.
+pub(super) fn read(
+    written: &Path,
+    environment: &Environment,
+    holder: Option<&str>,
+) -> Result<(Resolution, Vec<String>), Error> {
     let holder = match holder {
         Some(name) => Some(parse_holder(name)?),
         None => None,
@@ -67,7 +73,9 @@ pub(super) fn read(written: &Path, environment: &Environment, holder: Option<&st
     let meant =
         inventory::Environment { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
     let mut loading = Loading::start(root, meant);
+    let mut patterns = vec![];
     for include in loading.includes() {
+        patterns.push(include.pattern.clone());
         let mut matches = matching(&include.pattern);
         matches.retain(|found| *found != path);
         if matches.is_empty() {
@@ -83,7 +91,7 @@ pub(super) fn read(written: &Path, environment: &Environment, holder: Option<&st
             }
         }
     }
-    Ok(loading.finish())
+    Ok((loading.finish(), patterns))
 }
 
 fn parse_holder(name: &str) -> Result<Holder, Error> {
@@ -91,7 +99,7 @@ fn parse_holder(name: &str) -> Result<Holder, Error> {
 }
 
 /// Returns the files that a pattern matches, sorted; a malformed pattern was reported when it was parsed.
-fn matching(pattern: &str) -> Vec<PathBuf> {
+pub(super) fn matching(pattern: &str) -> Vec<PathBuf> {
     glob::glob(pattern)
         .map(|paths| paths.filter_map(Result::ok).filter(|path| path.is_file()).collect())
         .unwrap_or_default()

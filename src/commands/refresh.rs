@@ -40,10 +40,13 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
             () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
         }
     })??;
-    write_metrics(context, args, &metrics)?;
     show(context, args, &pass.report)?;
-    let code = exit_code(&pass.report.summary, &cancellation);
-    Ok(if code == ExitCode::Done && args.check && has_findings(&pass.report) { ExitCode::Pending } else { code })
+    write_metrics(context, args, &metrics)?;
+    Ok(match exit_code(&pass.report.summary, &cancellation) {
+        ExitCode::Done if pass.is_cut_short => ExitCode::Interrupted,
+        ExitCode::Done if args.check && has_findings(&pass.report) => ExitCode::Pending,
+        code => code,
+    })
 }
 
 /// What came of going through the fleet once.
@@ -53,6 +56,10 @@ pub(super) struct Pass {
     pub(super) report: Report,
     /// When each cluster wants to be looked at again, by this machine's clock.
     pub(super) wake: HashMap<ClusterName, Timestamp>,
+    /// When the first credential of each cluster expires that was not renewed, by this machine's clock.
+    pub(super) expiry: HashMap<ClusterName, Timestamp>,
+    /// Whether it was interrupted before superseded credentials could be ended.
+    is_cut_short: bool,
 }
 
 /// Goes through the fleet, again after the overlap if that is wanted.
@@ -66,21 +73,32 @@ async fn until_done(
     let mut pass = refresh(context, args, load()?, &args.selection, metrics, cancellation).await?;
     // What was renewed is not renewed again.
     let rest = RefreshArgs { force: false, next_run: None, ..args.clone() };
-    while args.wait_overlap && !cancellation.no_new.is_cancelled() {
+    if !args.wait_overlap {
+        return Ok(pass);
+    }
+    loop {
         // What was superseded a moment ago is known to a plan only when it is read again.
         let (_, planned) = look(context, &rest, load()?, &args.selection, cancellation).await?;
         let now = context.environment.clock.now();
         let Some(retire_at) = latest_retirement(&planned, now) else { break };
         // The cluster's clock decides, in whole seconds.
-        let wait = Duration::try_from(retire_at.duration_since(now)).unwrap_or_default();
-        let wait = wait + Duration::from_secs(1);
+        let wait = Duration::try_from(retire_at.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
         context.printer.remark(&format!("superseded credentials end in {}\n", crate::wording::compact(wait)));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = cancellation.no_new.cancelled() => break,
+            () = cancellation.no_new.cancelled() => {}
+        }
+        if cancellation.no_new.is_cancelled() {
+            pass.is_cut_short = true;
+            break;
         }
         let after = refresh(context, &rest, load()?, &args.selection, metrics, cancellation).await?;
+        let is_over = after.report.summary.changed == 0;
         pass = merged(&pass, after);
+        // What cannot be retired now is a later run's; asking again every second would not help.
+        if is_over {
+            break;
+        }
     }
     Ok(pass)
 }
@@ -129,12 +147,13 @@ pub(super) async fn refresh(
         holder: fleet.holder().clone(),
     };
     let wake = wake_times(&fleet, &planned, &reports, &applied, context.environment.clock.now());
-    let credentials = summarise(&fleet, &reports, &applied, next_due(&planned, &reports));
+    let credentials = summarise(args, &fleet, &reports, &applied, next_due(&planned, &reports));
     let mut report = Report::new(head, &fleet.inventory, reports);
     report.credentials = Some(credentials);
     let grants = grant_states(&fleet, &planned, &applied);
+    let expiry = first_expiry(&grants, context.environment.clock.now());
     metrics.observe(&report, grants, began.elapsed(), context.environment.clock.now());
-    Ok(Pass { report, wake })
+    Ok(Pass { report, wake, expiry, is_cut_short: false })
 }
 
 /// Plans what is due.
@@ -159,7 +178,8 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         scope: if args.with_access { Scope::Access } else { Scope::Credentials },
         suspension: if args.resume { Suspension::Lift } else { Suspension::Keep },
         trial: Trial::Use,
-        damaged: Damaged::Refuse,
+        // What one credential cannot be delivered to keeps no other from being renewed.
+        damaged: Damaged::Skip,
         probing: if args.check { Probing::Skip } else { Probing::Try },
         legacy: Legacy::Leave,
     }
@@ -259,6 +279,18 @@ fn grant_states(fleet: &Fleet, planned: &PlannedFleet, applied: &HashMap<Cluster
     states
 }
 
+/// Returns when the first credential of each cluster expires that is not current.
+fn first_expiry(grants: &[GrantState], now: Timestamp) -> HashMap<ClusterName, Timestamp> {
+    let mut first: HashMap<ClusterName, Timestamp> = HashMap::new();
+    for grant in grants.iter().filter(|grant| grant.state != CredentialState::Current) {
+        if let Some(expires) = grant.expires.filter(|expires| *expires > now) {
+            let known = first.entry(grant.cluster.clone()).or_insert(expires);
+            *known = expires.min(*known);
+        }
+    }
+    first
+}
+
 /// Writes the metrics to the file that `--metrics-file` names.
 pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, metrics: &Metrics) -> Result<(), Error> {
     let Some(path) = &args.metrics_file else { return Ok(()) };
@@ -266,13 +298,14 @@ pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, me
     let text = metrics.render(context.environment.clock.now());
     crate::store::write_public(&path, text.as_bytes()).map_err(|error| {
         let failure = describe(&error);
-        let error = Error::new(ExitCode::Internal, format!("cannot write the metrics to `{}`", path.display()));
+        let error = Error::new(ExitCode::Partial, format!("cannot write the metrics to `{}`", path.display()));
         Error { hint: failure.hint, ..error.because(failure.cause) }
     })
 }
 
 /// Counts the credentials by what came of them.
 fn summarise(
+    args: &RefreshArgs,
     fleet: &Fleet,
     reports: &[ClusterReport],
     applied: &HashMap<ClusterName, Applied>,
@@ -280,12 +313,13 @@ fn summarise(
 ) -> CredentialSummary {
     let mut summary = CredentialSummary { next_due, ..CredentialSummary::default() };
     for ((_, grants), report) in fleet.selected.iter().zip(reports) {
-        let all = grants.iter().filter(|grant| !fleet.paths[**grant].is_empty()).count();
+        let all = grants.iter().filter(|grant| fleet.outputs.holds_credential(**grant)).count();
         let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
         let left_to_others = applied.get(&report.name).map_or(0, |applied| applied.overtaken.len());
-        let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count();
+        let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);
         let is_due = |change: &&crate::report::Change| change.action == Action::Mint && change.done.is_none();
-        let due = report.changes.iter().filter(is_due).count();
+        // Without `--check`, what was not done has failed.
+        let due = if args.check { report.changes.iter().filter(is_due).count() } else { 0 };
         // A living credential that still has to reach an output is current all the same.
         let is_written = |change: &&crate::report::Change| change.action == Action::Write && change.done.is_none();
         let written = report.changes.iter().filter(is_written).count();

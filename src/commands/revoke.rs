@@ -1,6 +1,6 @@
 //! `kubemint revoke`: kills credentials, or removes the grants' access altogether.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::apply::ask;
@@ -66,7 +66,12 @@ async fn plan_and_revoke(
     let tasks = tasks(fleet, &planned);
     let clusters = tasks.len();
     if !args.yes && clusters > 0 {
-        printed(context.printer.data(&plan_text(&Report::new(head.clone(), &fleet.inventory, reports.clone()))))?;
+        let text = plan_text(&Report::new(head.clone(), &fleet.inventory, reports.clone()));
+        match args.output {
+            OutputFormat::Text => printed(context.printer.data(&text))?,
+            // What goes to stdout is one document.
+            OutputFormat::Json => context.printer.problem(&text),
+        }
     }
     let question = format!("Revoke this on {}? It cannot be undone.", count(clusters, "cluster"));
     let go = clusters > 0 && !cancellation.no_new.is_cancelled();
@@ -78,34 +83,43 @@ async fn plan_and_revoke(
     } else {
         HashMap::new()
     };
-    if args.access && !args.keep_files {
-        remove_entries(args, fleet, &mut applied);
+    if args.access && !args.keep_files && !is_declined {
+        remove_entries(args, fleet, &planned, &mut applied);
     }
     let reports = conclude(fleet, &planned, reports, &applied);
     Ok((Report::new(head, &fleet.inventory, reports), is_declined))
 }
 
-/// Takes the entries of grants whose access is gone out of the output files.
-fn remove_entries(args: &RevokeArgs, fleet: &Fleet, applied: &mut HashMap<ClusterName, Applied>) {
-    let is_gone = |applied: &Applied| applied.started && applied.failure.is_none();
-    let mut grants_by_cluster: BTreeMap<&str, &[usize]> = BTreeMap::new();
-    for (cluster, grants) in &fleet.selected {
-        if applied.get(cluster).is_some_and(is_gone) {
-            grants_by_cluster.insert(cluster.as_str(), grants);
+/// Takes the entries of grants whose access is gone out of the output files: now, or in an earlier run
+/// that got no further.
+fn remove_entries(
+    args: &RevokeArgs,
+    fleet: &Fleet,
+    planned: &PlannedFleet,
+    applied: &mut HashMap<ClusterName, Applied>,
+) {
+    let mut grants = vec![];
+    for ((cluster, planned), (_, selected)) in planned.clusters.iter().zip(&fleet.selected) {
+        let is_gone = match (applied.get(cluster), planned) {
+            (Some(applied), _) => applied.started && applied.failure.is_none(),
+            (None, Planned::Plan(plan)) => plan.is_empty(),
+            (None, Planned::Failed { .. } | Planned::NotStarted) => false,
+        };
+        if is_gone {
+            grants.extend(selected);
         }
     }
-    let grants = grants_by_cluster.values().flat_map(|grants| grants.iter().copied());
-    for (grant, failure) in fleet.outputs.remove_entries(grants, &fleet.inventory, break_lock(args.break_lock)) {
+    let break_lock = break_lock(args.break_lock);
+    for (grant, failure) in fleet.outputs.remove_entries(grants.into_iter(), &fleet.inventory, break_lock) {
         let cluster = &fleet.inventory.grants[grant].cluster.name;
-        if let Some(applied) = applied.get_mut(cluster) {
-            let of = applied.done.len();
-            applied.failure.get_or_insert(crate::outcome::StepFailed {
-                number: of,
-                of,
-                doing: "remove the entries from the outputs".to_owned(),
-                failure,
-            });
-        }
+        let applied = applied.entry(cluster.clone()).or_insert_with(Applied::nothing);
+        let of = applied.done.len();
+        applied.failure.get_or_insert(crate::outcome::StepFailed {
+            number: of,
+            of,
+            doing: "remove the entries from the outputs".to_owned(),
+            failure,
+        });
     }
 }
 
@@ -119,10 +133,7 @@ async fn plan(
         cluster: cluster.clone(),
         grants: grants
             .iter()
-            .map(|grant| RevokeGrant {
-                grant: *grant,
-                tokens: if args.wait { fleet.outputs.tokens(*grant) } else { vec![] },
-            })
+            .map(|grant| RevokeGrant { grant: *grant, tokens: fleet.outputs.tokens(*grant) })
             .collect(),
     });
     let revoke_context = Arc::new(RevokeContext {
@@ -150,7 +161,7 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
         (true, false) => RevokeDepth::Account,
         (false, false) => RevokeDepth::Tokens,
     };
-    RevokeOptions { holder: fleet.holder().clone(), target, depth }
+    RevokeOptions { holder: fleet.holder().clone(), target, depth, awaits: args.wait }
 }
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::wall_clock;
@@ -79,26 +80,26 @@ async fn watch(
             Some(serve(listener, Arc::clone(&health), stop.clone()))
         }
     };
-    let serving = async {
-        if let Some(server) = server {
-            server.await;
-        }
+    // In a task of its own: it answers while files are read or waited for here.
+    let mut serving = JoinSet::new();
+    if let Some(server) = server {
+        serving.spawn(server);
+    }
+    let watch = Watch {
+        context,
+        args,
+        health: &health,
+        files: Files::of(&loaded),
+        loaded,
+        wake: BTreeMap::new(),
+        failures: HashMap::new(),
+        not_before: wall_clock(),
     };
-    let watching = async {
-        let watch = Watch {
-            context,
-            args,
-            health: &health,
-            files: Files::of(&loaded),
-            loaded,
-            wake: BTreeMap::new(),
-            failures: HashMap::new(),
-        };
-        let result = watch.run(cancellation).await;
-        stop.cancel();
-        result
-    };
-    tokio::join!(watching, serving).0
+    let result = watch.run(cancellation).await;
+    stop.cancel();
+    // What it is answering is answered.
+    while serving.join_next().await.is_some() {}
+    result
 }
 
 struct Watch<'a> {
@@ -111,6 +112,8 @@ struct Watch<'a> {
     wake: BTreeMap<ClusterName, Timestamp>,
     /// How often in a row each cluster failed.
     failures: HashMap<ClusterName, u32>,
+    /// The next run comes no earlier, however often somebody asks for one.
+    not_before: Timestamp,
 }
 
 impl Watch<'_> {
@@ -124,8 +127,9 @@ impl Watch<'_> {
             self.pass(cancellation).await;
             loop {
                 let now = wall_clock();
-                let next = self.wake.values().min().copied().unwrap_or(now + LONGEST_WAIT);
-                if next <= now {
+                let next = self.wake.values().min().copied().unwrap_or(now + LONGEST_WAIT).max(self.not_before);
+                // Further ahead than anything is ever planned: the machine's clock was set back.
+                if next <= now || next > now + LONGEST_WAIT + TOGETHER {
                     break;
                 }
                 // A timer stands still while the machine is suspended; each look at the files, every
@@ -178,9 +182,10 @@ impl Watch<'_> {
 
     /// Goes through the clusters that are due.
     async fn pass(&mut self, cancellation: &Cancellation) {
-        let soon = wall_clock() + TOGETHER;
+        let now = wall_clock();
+        let is_due = |at: &Timestamp| *at <= now + TOGETHER || *at > now + LONGEST_WAIT + TOGETHER;
         let due: Vec<ClusterName> =
-            self.wake.iter().filter(|(_, at)| **at <= soon).map(|(cluster, _)| cluster.clone()).collect();
+            self.wake.iter().filter(|(_, at)| is_due(at)).map(|(cluster, _)| cluster.clone()).collect();
         if due.is_empty() {
             return;
         }
@@ -209,20 +214,21 @@ impl Watch<'_> {
             Err(error) => {
                 context.printer.problem(&render_error(&error));
                 for cluster in &due {
-                    self.back_off(cluster);
+                    self.back_off(cluster, None);
                 }
             }
         }
         if let Err(error) = write_metrics(&context, self.args, metrics) {
             context.printer.problem(&render_error(&error));
         }
+        self.not_before = wall_clock() + SHORTEST_WAIT;
     }
 
     fn reschedule(&mut self, pass: &Pass) {
         let now = wall_clock();
         for report in &pass.report.clusters {
             match report.state {
-                State::Failed | State::Blocked => self.back_off(&report.name),
+                State::Failed | State::Blocked => self.back_off(&report.name, Some(pass)),
                 State::NotStarted => {}
                 State::Unchanged | State::Pending | State::Changed => {
                     self.failures.remove(&report.name);
@@ -234,12 +240,18 @@ impl Watch<'_> {
         }
     }
 
-    fn back_off(&mut self, cluster: &ClusterName) {
+    /// Tries a cluster again after a while: sooner if something else there is due, and more often the
+    /// less life is left in what could not be renewed.
+    fn back_off(&mut self, cluster: &ClusterName, pass: Option<&Pass>) {
+        let now = wall_clock();
         let failures = self.failures.entry(cluster.clone()).or_default();
         let wait = backoff(*failures, cluster);
         *failures = failures.saturating_add(1);
-        let at = wall_clock() + wait;
-        self.wake.insert(cluster.clone(), at);
+        let of = |times: fn(&Pass) -> &HashMap<ClusterName, Timestamp>| pass.and_then(|pass| times(pass).get(cluster));
+        let quarter = of(|pass| &pass.expiry).map(|expires| expires.duration_since(now) / 4);
+        let other = of(|pass| &pass.wake).map(|at| at.duration_since(now));
+        let wait = [quarter, other].into_iter().flatten().fold(wait, SignedDuration::min).max(SHORTEST_WAIT);
+        self.wake.insert(cluster.clone(), now + wait);
     }
 }
 
@@ -259,16 +271,24 @@ fn backoff(failures: u32, cluster: &ClusterName) -> SignedDuration {
 }
 
 /// The files of an inventory, as they were when it was loaded.
-#[derive(Debug, PartialEq, Eq)]
-struct Files(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
+#[derive(Debug)]
+struct Files {
+    stamps: Vec<(PathBuf, Option<(SystemTime, u64)>)>,
+    /// Of `include`, and what they match.
+    patterns: Vec<(String, Vec<PathBuf>)>,
+}
 
 impl Files {
     fn of(loaded: &Loaded) -> Self {
-        Self(loaded.files.iter().map(|path| (path.clone(), stamp(path))).collect())
+        Self {
+            stamps: loaded.files.iter().map(|path| (path.clone(), stamp(path))).collect(),
+            patterns: loaded.patterns.iter().map(|pattern| (pattern.clone(), load::matching(pattern))).collect(),
+        }
     }
 
     fn have_changed(&self) -> bool {
-        self.0.iter().any(|(path, before)| stamp(path) != *before)
+        self.stamps.iter().any(|(path, before)| stamp(path) != *before)
+            || self.patterns.iter().any(|(pattern, before)| load::matching(pattern) != *before)
     }
 }
 

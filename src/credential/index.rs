@@ -250,12 +250,8 @@ impl Index {
 
     /// Returns the index with a generation recorded as published at `now`, or nothing if it was
     /// dropped.
-    ///
-    /// `spent` generations leave it. They do so only now, after their anchors are deleted: a run that
-    /// dies in between leaves them to be found again.
-    pub fn record(mut self, holder: &Holder, generation: Generation, spent: &[u64], now: Timestamp) -> Option<Self> {
+    pub fn record(mut self, holder: &Holder, generation: Generation, now: Timestamp) -> Option<Self> {
         let chain = self.holders.get_mut(holder.as_str())?;
-        chain.generations.retain(|known| known.n == generation.n || !spent.contains(&known.n));
         let known = chain.generations.iter_mut().find(|known| known.n == generation.n)?;
         let other = std::mem::take(&mut known.other);
         *known = Generation { other, published: Some(now), ..generation };
@@ -322,16 +318,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_spent_leaves_the_index_only_when_its_successor_is_recorded() {
+    fn what_is_recorded_knows_since_when() {
         let holder = Holder::new("default");
         let index = Index::default().claim(&holder, generation(1, "a")).unwrap();
         let index = index.claim(&holder, generation(2, "b")).unwrap();
-        assert_eq!(index.holder(&holder).unwrap().generations.len(), 2);
         let now = Timestamp::from_second(7).unwrap();
-        let index = index.record(&holder, generation(2, "b"), &[1], now).unwrap();
+        let index = index.record(&holder, generation(2, "b"), now).unwrap();
+        let published: Vec<_> =
+            index.holder(&holder).unwrap().generations.iter().map(|generation| generation.published).collect();
+        assert_eq!(published, [None, Some(now)]);
+        let index = index.without(&holder, &[1]);
         assert_eq!(index.holder(&holder).unwrap().generations.len(), 1);
-        assert_eq!(index.holder(&holder).unwrap().generations[0].published, Some(now));
-        assert_eq!(index.record(&holder, generation(1, "a"), &[], now), None);
+        assert_eq!(index.record(&holder, generation(1, "a"), now), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::observe::access;
 use super::publish::{NotWritten, Publisher};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
@@ -16,9 +18,9 @@ use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::{Incoming, UserForm};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Published, StepFailed};
-use crate::plan::{ClusterPlan, Note, NoteKind};
+use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Mint, Publish, Revoke, Step};
+use crate::step::{Mint, Publish, Step};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -63,7 +65,8 @@ pub struct ApplyContext {
 /// What a task has done so far, also if it is dropped half-way.
 #[derive(Debug, Default)]
 struct Progress {
-    done: Vec<String>,
+    /// The positions of the steps that were done.
+    done: Vec<usize>,
     published: Vec<Published>,
     notes: Vec<Note>,
     /// The grants whose renewal was left to another run.
@@ -160,7 +163,11 @@ impl ClusterRun {
         let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(limit)));
         let result = match access(&self.context.admin, &task.cluster, self.context.clock).await {
             Ok((admin, _)) => {
-                tokio::time::timeout(limit, self.steps(&task, admin)).await.unwrap_or_else(|_| Err(late()))
+                let since = Instant::now();
+                let done = tokio::time::timeout(limit, self.steps(&task, admin)).await;
+                let done = done.unwrap_or_else(|_| Err(late()));
+                let refused = self.await_refusals(&task, since).await;
+                done.and(refused)
             }
             Err(failure) => Err(failure),
         };
@@ -176,39 +183,98 @@ impl ClusterRun {
         let api = connect_admin(&admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         self.admin = Some(admin);
+        let mut failed: Option<(usize, String, StepFailure)> = None;
+        let mut others = 0;
         for (position, step) in task.plan.steps.iter().enumerate() {
             lock(&self.progress).number = position + 1;
             self.doing(&task.plan.cluster, step.to_string());
-            match step {
-                Step::Create(desired) => write::create(&api, desired).await?,
-                Step::Update(update) => write::update(&api, update).await?,
-                Step::Delete(delete) => write::delete(&api, delete).await?,
-                Step::Mint(mint) => match self.mint(&api, task, mint).await {
-                    Err(failure) if failure.is_overtaken && renews(mint) => {
-                        lock(&self.progress).overtaken.push(mint.grant);
-                        self.left_to_another_run(step, &failure);
-                    }
-                    result => result?,
-                },
-                Step::Publish(publish) => match self.hand_on(&api, task, publish).await {
-                    Err(failure) if failure.is_overtaken => self.left_to_another_run(step, &failure),
-                    result => result?,
-                },
-                Step::Retire(retire) => match revoke::retire(&api, retire).await {
-                    Err(failure) if failure.is_overtaken => self.left_to_another_run(step, &failure),
-                    result => result?,
-                },
-                Step::ExecAnchor(step) => issue::create_exec_anchor(&api, step).await?,
-                Step::Plugin(plugin) => {
-                    self.publish(task, plugin.grant, None).await.map_err(|not_written| not_written.failure)?;
-                }
-                Step::Revoke(step) => self.revoke(&api, task, step).await?,
-                Step::Recreate(recreate) => revoke::recreate(&api, recreate).await?,
-                Step::Resume(resume) => revoke::resume(&api, resume).await?,
+            match self.step(&api, task, step).await {
+                Ok(Done::Yes) => lock(&self.progress).done.push(position),
+                Ok(Done::ByAnotherRun) => {}
+                Err(failure) if task.plan.on_failure == OnFailure::Stop => return Err(failure),
+                Err(_) if failed.is_some() => others += 1,
+                Err(failure) => failed = Some((position + 1, lock(&self.progress).doing.clone(), failure)),
             }
-            lock(&self.progress).done.push(step.to_string());
         }
-        Ok(())
+        let Some((number, doing, mut failure)) = failed else { return Ok(()) };
+        let mut progress = lock(&self.progress);
+        (progress.number, progress.doing) = (number, doing);
+        if others > 0 {
+            failure.cause.push_str(&format!(" (and {} failed)", crate::wording::count(others, "more step")));
+        }
+        Err(failure)
+    }
+
+    async fn step(&mut self, api: &Api, task: &ApplyTask, step: &Step) -> Result<Done, StepFailure> {
+        let result = match step {
+            Step::Create(desired) => write::create(api, desired).await,
+            Step::Update(update) => write::update(api, update).await,
+            Step::Delete(delete) => write::delete(api, delete).await,
+            Step::Mint(mint) => match self.mint(api, task, mint).await {
+                Err(failure) if failure.is_overtaken && renews(mint) => {
+                    lock(&self.progress).overtaken.push(mint.grant);
+                    return Ok(self.left_to_another_run(step, &failure));
+                }
+                result => result,
+            },
+            Step::Publish(publish) => match self.hand_on(api, task, publish).await {
+                Err(failure) if failure.is_overtaken => return Ok(self.left_to_another_run(step, &failure)),
+                result => result,
+            },
+            Step::Retire(retire) => match revoke::retire(api, retire).await {
+                Err(failure) if failure.is_overtaken => return Ok(self.left_to_another_run(step, &failure)),
+                result => result,
+            },
+            Step::ExecAnchor(step) => issue::create_exec_anchor(api, step).await,
+            Step::Plugin(plugin) => {
+                self.publish(task, plugin.grant, None).await.map_err(|not_written| not_written.failure)
+            }
+            Step::Revoke(step) => revoke::revoke(api, step).await,
+            Step::Recreate(recreate) => revoke::recreate(api, recreate).await,
+            Step::Resume(resume) => revoke::resume(api, resume).await,
+        };
+        result.map(|()| Done::Yes)
+    }
+
+    /// Waits until API servers really refuse what was revoked. It comes when everything is revoked, and
+    /// does not count as work on the cluster.
+    async fn await_refusals(&self, task: &ApplyTask, since: Instant) -> Result<(), StepFailure> {
+        let steps = task.plan.steps.iter().enumerate().filter_map(|(position, step)| match step {
+            Step::Revoke(step) if step.awaits => Some((position, step)),
+            _ => None,
+        });
+        let mut first_failure = None;
+        let mut waits_blindly = false;
+        for (position, step) in steps {
+            if !lock(&self.progress).done.contains(&position) {
+                continue;
+            }
+            waits_blindly |= step.awaited.is_empty();
+            for token in &step.awaited {
+                self.doing(&task.plan.cluster, format!("wait until the token of `{}` is refused", step.profile));
+                let refused = match self.connect_as(task, token) {
+                    Ok(api) => verify::await_refusal(&api).await,
+                    Err(failure) => Err(failure),
+                };
+                match refused {
+                    Ok(()) => {
+                        let took = crate::wording::duration(since.elapsed());
+                        let message =
+                            format!("the token of `{}` is refused, {took} after the revocation began", step.profile);
+                        lock(&self.progress).notes.push(Note::new(NoteKind::Refused, message));
+                    }
+                    Err(failure) => first_failure = first_failure.or(Some(failure)),
+                }
+            }
+        }
+        let left = CACHES_FORGET.saturating_sub(since.elapsed());
+        if waits_blindly && !left.is_zero() {
+            let message = "no output here holds the revoked tokens: instead of trying them, the time that API servers \
+                           remember an accepted one was waited for";
+            lock(&self.progress).notes.push(Note::new(NoteKind::NotTried, message));
+            tokio::time::sleep(left).await;
+        }
+        first_failure.map_or(Ok(()), Err)
     }
 
     fn doing(&self, cluster: &ClusterName, step: String) {
@@ -239,7 +305,14 @@ impl ClusterRun {
             Err(NotPublished::Perhaps(failure)) => return Err(failure),
         };
         say(self, "record the generation");
-        issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation, &mint.spent).await
+        issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation).await?;
+        // The new credential is out; that an older one could not be ended is no reason to call it failed.
+        if let Err(failure) = issue::clear_spent(api, mint).await {
+            let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            let message = format!("older tokens of `{}` could not be ended: {}{hint}", mint.profile, failure.cause);
+            lock(&self.progress).notes.push(Note::new(NoteKind::NotRetired, message));
+        }
+        Ok(())
     }
 
     async fn mint_anchored(
@@ -285,24 +358,11 @@ impl ClusterRun {
         api.map_err(|error| StepFailure::new(error.to_string()))
     }
 
-    /// Revokes, and waits until the API server really refuses the tokens that are at hand.
-    async fn revoke(&self, api: &Api, task: &ApplyTask, step: &Revoke) -> Result<(), StepFailure> {
-        let since = tokio::time::Instant::now();
-        revoke::revoke(api, step).await?;
-        for token in &step.awaited {
-            self.doing(&task.plan.cluster, format!("wait until the token of `{}` is refused", step.profile));
-            verify::await_refusal(&self.connect_as(task, token)?).await?;
-            let took = crate::wording::duration(since.elapsed());
-            let message = format!("the token of `{}` is refused, {took} after the revocation began", step.profile);
-            lock(&self.progress).notes.push(Note::new(NoteKind::Refused, message));
-        }
-        Ok(())
-    }
-
     /// Another run does what this one was about to do; what is current lives on meanwhile.
-    fn left_to_another_run(&self, step: &Step, failure: &StepFailure) {
+    fn left_to_another_run(&self, step: &Step, failure: &StepFailure) -> Done {
         let message = format!("another run was faster to {step}: {}", failure.cause);
         lock(&self.progress).notes.push(Note::new(NoteKind::Overtaken, message));
+        Done::ByAnotherRun
     }
 
     fn limits(&self) -> Limits {
@@ -330,7 +390,7 @@ impl ClusterRun {
         });
         if let Some((account, claim)) = &step.record {
             let generation = claim.clone().recorded(credential);
-            issue::record(api, account, &self.context.inventory.name, &step.holder, &generation, &[]).await?;
+            issue::record(api, account, &self.context.inventory.name, &step.holder, &generation).await?;
         }
         Ok(())
     }
@@ -365,6 +425,16 @@ impl ClusterRun {
         self.slot.lend(self.publisher.publish(incoming)).await
     }
 }
+
+/// Whether a step was done, and by whom.
+enum Done {
+    Yes,
+    ByAnotherRun,
+}
+
+/// API servers remember an accepted token for ten seconds (`--authentication-token-webhook-cache-ttl` is
+/// another cache; this one is `tokencache` in apiserver's `pkg/authentication`), and clocks tick.
+const CACHES_FORGET: Duration = Duration::from_secs(12);
 
 /// Whether a credential that still works is replaced, so that somebody else may as well do it.
 fn renews(mint: &Mint) -> bool {

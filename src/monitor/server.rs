@@ -23,6 +23,8 @@ use super::Metrics;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Requests that are being answered when the server stops get this long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections at the same time: a monitoring system has a few.
 const MOST_CONNECTIONS: usize = 32;
 
@@ -56,6 +58,8 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>, stop: Cancellatio
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                // Out of files, say: trying again at once would fill the log and help nobody.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

@@ -40,6 +40,15 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         plan.standings.push(Standing::only(grant_input.grant, CredentialState::Missing, Some(blocker.message.clone())));
         return plan.blockers.push(blocker);
     }
+    if let Some(failure) = &grant_input.unusable {
+        plan.standings.push(Standing::only(grant_input.grant, CredentialState::Unknown, Some(failure.cause.clone())));
+        return plan.blockers.push(Blocker {
+            profile: Some(profile.clone()),
+            kind: BlockerKind::OutputUnusable,
+            message: format!("{}; nothing was minted for it", failure.cause),
+            hint: failure.hint.clone(),
+        });
+    }
     let index = match read_index(observed) {
         Ok(index) => index,
         Err(error) => {
@@ -74,6 +83,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
     let is_suspended = index.is_suspended(holder);
+    let plugins = Plugins::find(input, grant_input, &account, observed);
     plan.standings.push(standing(
         &Basis {
             grant: grant_input.grant,
@@ -81,7 +91,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
             holder,
             anchors: &anchors,
             outputs: &outputs,
-            has_plugin: grant_input.outputs.len() > outputs.len(),
+            plugins,
             is_suspended,
             now: input.now,
         },
@@ -100,7 +110,8 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         })));
     }
     plan.blockers.extend(other_holders(input, grant_input));
-    let has_plugin = plan_plugins(input, grant_input, &account, observed, plan);
+    plan_plugins(input, grant_input, &account, plugins, plan);
+    let has_plugin = plugins.is_any;
     note_life(input, grant, chain, plan);
     follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, plan);
 }
@@ -179,41 +190,62 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, plan: &mut ClusterPlan) {
     }
 }
 
-/// Plans the entries of exec plugins and the anchor that their tokens are bound to; returns whether the
-/// grant has any.
+/// What the exec plugins of a grant have and lack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plugins {
+    /// Whether there are any.
+    pub(super) is_any: bool,
+    /// Whether tokens are bound to a standing anchor, and it exists; nothing if they are not minted.
+    pub(super) is_anchored: Option<bool>,
+    /// How many outputs lack their entries, or say something else.
+    pub(super) lacking: usize,
+}
+
+impl Plugins {
+    fn find(
+        input: &PlanInput<'_>,
+        grant_input: &GrantInput,
+        account: &ObjectRef,
+        observed: Option<&ObservedObject>,
+    ) -> Self {
+        let grant = &input.inventory.grants[grant_input.grant];
+        let (holder, mark) = (&input.options.holder, mark(input, grant));
+        let name = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, &mark.inventory, holder));
+        let exists = name.is_some_and(|name| input.observed.anchors.contains_key(&anchor_ref(grant, &name)));
+        let is_plugin = |slot: &&OutputSlot| matches!(slot.names.form, UserForm::Exec(_));
+        let lacks = |slot: &&OutputSlot| {
+            let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, None);
+            !slot.held().is_some_and(|held| held.is_exactly(&wanted))
+        };
+        Self {
+            is_any: grant_input.outputs.iter().any(|slot| is_plugin(&slot)),
+            is_anchored: input.inventory.has_minting_plugin(grant_input.grant).then_some(exists),
+            lacking: grant_input.outputs.iter().filter(is_plugin).filter(lacks).count(),
+        }
+    }
+}
+
+/// Plans the entries of exec plugins and the anchor that their tokens are bound to.
 fn plan_plugins(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
     account: &ObjectRef,
-    observed: Option<&ObservedObject>,
+    plugins: Plugins,
     plan: &mut ClusterPlan,
-) -> bool {
-    let grant = &input.inventory.grants[grant_input.grant];
-    let (profile, holder) = (&grant.profile.name, &input.options.holder);
-    let mark = mark(input, grant);
-    if input.inventory.has_minting_plugin(grant_input.grant) {
-        let anchor = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, &mark.inventory, holder));
-        let exists = anchor.is_some_and(|name| input.observed.anchors.contains_key(&anchor_ref(grant, &name)));
-        if !exists {
-            plan.steps.push(Step::ExecAnchor(Box::new(ExecAnchor {
-                profile: profile.clone(),
-                inventory: mark.inventory.clone(),
-                holder: holder.clone(),
-                service_account: account.clone(),
-            })));
-        }
+) {
+    let profile = &input.inventory.grants[grant_input.grant].profile.name;
+    if plugins.is_anchored == Some(false) {
+        plan.steps.push(Step::ExecAnchor(Box::new(ExecAnchor {
+            profile: profile.clone(),
+            inventory: input.inventory.name.clone(),
+            holder: input.options.holder.clone(),
+            service_account: account.clone(),
+        })));
     }
-    let is_plugin = |slot: &&OutputSlot| matches!(slot.names.form, UserForm::Exec(_));
-    let lacks = |slot: &&OutputSlot| {
-        let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, None);
-        !matches!(&slot.state, EntryState::Ours(held) if held.is_exactly(&wanted))
-    };
-    let lacking = grant_input.outputs.iter().filter(is_plugin).filter(lacks).count();
-    if lacking > 0 {
-        let plugin = Plugin { grant: grant_input.grant, profile: profile.clone(), outputs: lacking };
+    if plugins.lacking > 0 {
+        let plugin = Plugin { grant: grant_input.grant, profile: profile.clone(), outputs: plugins.lacking };
         plan.steps.push(Step::Plugin(Box::new(plugin)));
     }
-    grant_input.outputs.iter().any(|slot| is_plugin(&slot))
 }
 
 fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {

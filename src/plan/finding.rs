@@ -105,6 +105,8 @@ pub enum NoteKind {
     Overtaken,
     /// A revoked token is refused.
     Refused,
+    /// Older generations could not be deleted yet.
+    NotRetired,
     /// A credential could not be tried where its consumers use it.
     NotTried,
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::credential::{Credential, Distrust, Reissue, Renewal};
+use crate::failure::StepFailure;
 use crate::inventory::Inventory;
 use crate::kubeconfig::{Endpoint, EntryNames, EntryState, Held, UserForm};
 use crate::names::{ClusterName, Holder, ProfileName};
@@ -55,6 +56,15 @@ pub enum Scope {
     Access,
     /// Credentials only: that other objects differ is drift, and each grant stands for itself.
     Credentials,
+}
+
+/// What happens after a step that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// No other step of the cluster is run: it may need what failed.
+    Stop,
+    /// The others are run: each takes access away.
+    GoOn,
 }
 
 /// What happens to a suspension that a revocation left.
@@ -110,6 +120,8 @@ pub struct GrantInput {
     pub outputs: Vec<OutputSlot>,
     /// What using its current credential showed, if it was used.
     pub distrust: Option<Distrust>,
+    /// Why a place of it cannot be used: then nothing is minted for it.
+    pub unusable: Option<StepFailure>,
 }
 
 /// Everything that planning one cluster looks at.
@@ -154,6 +166,8 @@ pub struct ClusterPlan {
     pub clock_ahead: i64,
     /// What may change.
     pub scope: Scope,
+    /// What happens after a step that failed.
+    pub on_failure: OnFailure,
     /// What differs from the inventory and is left, where only credentials may change.
     pub drift: Vec<Drift>,
     /// How the credentials stand.
@@ -235,6 +249,7 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
         kept: vec![],
         clock_ahead: input.observed.clock_ahead,
         scope: input.options.scope,
+        on_failure: OnFailure::Stop,
         drift: vec![],
         standings: vec![],
         legacy: vec![],
@@ -248,6 +263,8 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
         }
     };
     credentials::plan_credentials(input, &mut plan);
+    // What cannot be ended keeps nothing from being renewed.
+    plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
     // A ServiceAccount is deleted after its successor's credential is published.
     plan.steps.extend(deletions);
     plan

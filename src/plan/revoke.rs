@@ -3,13 +3,13 @@
 //! A plan like any other, with nothing desired: it is shown, confirmed and run as the same value. Pure:
 //! no I/O, `now` is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, Scope};
+use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, OnFailure, Scope};
 use crate::credential::{Generation, HolderIndex, Index, Suspended};
-use crate::desired::{Content, DesiredObject, service_account};
+use crate::desired::{Content, DesiredObject, desired_objects, service_account};
 use crate::diff::{Atom, covers};
 use crate::inventory::{Grant, Inventory, Rule};
 use crate::kubeconfig::Endpoint;
@@ -28,6 +28,8 @@ pub struct RevokeOptions {
     pub target: RevokeTarget,
     /// What goes with them.
     pub depth: RevokeDepth,
+    /// Whether the run waits until API servers refuse what was revoked.
+    pub awaits: bool,
 }
 
 /// Which generations are revoked.
@@ -59,7 +61,7 @@ pub enum RevokeDepth {
 pub struct RevokeGrant {
     /// Its index in the inventory.
     pub grant: usize,
-    /// Its tokens in the outputs, by generation, where the run waits until they are refused.
+    /// Its tokens in the outputs, by generation.
     pub tokens: Vec<(u64, SecretToken)>,
 }
 
@@ -97,6 +99,7 @@ pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
         clock_ahead: input.observed.clock_ahead,
         // What cannot be revoked of one grant keeps no other from being revoked.
         scope: Scope::Credentials,
+        on_failure: OnFailure::GoOn,
         drift: vec![],
         standings: vec![],
         legacy: vec![],
@@ -104,7 +107,34 @@ pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     for grant in input.grants {
         plan_grant(input, grant, &mut plan);
     }
+    plan.notes.extend(vanished(input));
     plan
+}
+
+/// Says which ServiceAccounts of this inventory no grant explains any more: nothing here reaches them.
+fn vanished(input: &RevokeInput<'_>) -> Vec<Note> {
+    let live: BTreeSet<ObjectRef> = input
+        .inventory
+        .grants
+        .iter()
+        .filter(|grant| grant.cluster.name == *input.cluster)
+        .map(service_account)
+        .collect();
+    let is_vanished = |(object, observed): &(&ObjectRef, &ObservedObject)| {
+        object.kind == Kind::ServiceAccount
+            && observed.ownership(&input.inventory.name) == Ownership::Ours
+            && !live.contains(*object)
+    };
+    let accounts = input.observed.objects.iter().filter(is_vanished);
+    let note = |(object, _): (&ObjectRef, &ObservedObject)| {
+        let (namespace, name) = (object.namespace.as_deref().unwrap_or_default(), &object.name);
+        let message = format!(
+            "{object} is of a grant that left the inventory, and is not revoked: \
+             `kubectl delete serviceaccount -n {namespace} {name}` kills its tokens"
+        );
+        Note::new(NoteKind::VanishedGrants, message)
+    };
+    accounts.map(note).collect()
 }
 
 fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut ClusterPlan) {
@@ -121,6 +151,14 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
         None => {
             let message = format!("{account} does not exist: `{profile}` has no tokens");
             plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
+            // An earlier run may have been killed before it made the account anew: the suspension would
+            // be lost.
+            if input.options.depth == RevokeDepth::Account && !revoked.tokens.is_empty() {
+                plan.steps.push(recreate(input, grant, &account, None));
+            }
+            if input.options.depth != RevokeDepth::Access {
+                return;
+            }
         }
         Some(observed) if observed.ownership(&input.inventory.name) != Ownership::Ours => {
             let message = format!("{account} is not this inventory's, so nothing of it is revoked");
@@ -131,6 +169,20 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
             ));
         }
         Some(observed) => match read_index(observed) {
+            // Somebody removed the annotation: what was minted is not known any more.
+            Ok(index)
+                if !observed.annotations.contains_key(INDEX_ANNOTATION)
+                    && !revoked.tokens.is_empty()
+                    && input.options.depth == RevokeDepth::Tokens =>
+            {
+                revoke_tokens(input, revoked, &index, plan);
+                let message = format!(
+                    "{account} lost its annotation `{INDEX_ANNOTATION}`: what the outputs hold is revoked, and whether \
+                     there is more is not known"
+                );
+                let hint = "pass `--hard`: without its ServiceAccount no token lives";
+                plan.blockers.push(block(BlockerKind::UnusableIndex, message, hint));
+            }
             Ok(index) => revoke_tokens(input, revoked, &index, plan),
             // Without the account no token lives, whatever the index says.
             Err(_) if input.options.depth != RevokeDepth::Tokens => {}
@@ -143,7 +195,10 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
     }
     match input.options.depth {
         RevokeDepth::Tokens => plan.notes.extend(self_made(input, grant)),
-        RevokeDepth::Account => plan.steps.extend(recreate(input, grant, &account)),
+        RevokeDepth::Account => {
+            let uid = input.observed.objects.get(&account).map(|observed| observed.uid.clone());
+            plan.steps.push(recreate(input, grant, &account, uid));
+        }
         RevokeDepth::Access => delete_access(input, grant, plan),
     }
 }
@@ -168,7 +223,15 @@ fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, 
             });
         }
     };
-    let shown = shown(&victims, index);
+    let held: Vec<u64> = revoked.tokens.iter().map(|(number, _)| *number).collect();
+    let mut shown = shown(&victims, index);
+    if !matches!(victims, Victims::Generations { .. }) {
+        let is_lost = |number: &&u64| chain.and_then(|chain| chain.generation(**number)).is_none();
+        let still = |number: &&u64| index.holders.is_empty() && is_lost(number);
+        shown.extend(held.iter().filter(still).map(|number| {
+            format!("generation {number} of holder `{holder}`, which an output holds and the index does not know")
+        }));
+    }
     let is_suspended_already = match &suspends {
         None => true,
         Some(Suspended::Everybody) => index.suspended,
@@ -187,7 +250,14 @@ fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, 
         profile: profile.clone(),
         inventory: input.inventory.name.clone(),
         service_account: service_account(grant),
-        awaited: revoked.tokens.iter().filter(|(n, _)| is_victim(n)).map(|(_, token)| token.clone()).collect(),
+        awaits: input.options.awaits,
+        awaited: if input.options.awaits {
+            revoked.tokens.iter().filter(|(n, _)| is_victim(n)).map(|(_, token)| token.clone()).collect()
+        } else {
+            vec![]
+        },
+        holder: holder.clone(),
+        held,
         victims,
         suspends,
         shown,
@@ -248,9 +318,8 @@ fn shown(victims: &Victims, index: &Index) -> Vec<String> {
     lines
 }
 
-fn recreate(input: &RevokeInput<'_>, grant: &Grant, account: &ObjectRef) -> Option<Step> {
-    let observed = input.observed.objects.get(account)?;
-    Some(Step::Recreate(Box::new(Recreate {
+fn recreate(input: &RevokeInput<'_>, grant: &Grant, account: &ObjectRef, uid: Option<String>) -> Step {
+    Step::Recreate(Box::new(Recreate {
         profile: grant.profile.name.clone(),
         account: DesiredObject {
             object: account.clone(),
@@ -258,9 +327,9 @@ fn recreate(input: &RevokeInput<'_>, grant: &Grant, account: &ObjectRef) -> Opti
             profile: Some(grant.profile.name.clone()),
             content: Content::Empty,
         },
-        uid: observed.uid.clone(),
+        uid,
         suspends: Suspended::Everybody,
-    })))
+    }))
 }
 
 /// Deletes what gives access, from the bindings to the ServiceAccount: no order in between allows more
@@ -271,6 +340,24 @@ fn delete_access(input: &RevokeInput<'_>, grant: &Grant, plan: &mut ClusterPlan)
             && observed.profile() == Some(grant.profile.name.as_str())
             && !matches!(object.kind, Kind::Namespace | Kind::Secret)
     };
+    for desired in desired_objects(&input.inventory.name, grant) {
+        let existing = input.observed.objects.get(&desired.object);
+        if let Some(observed) = existing.filter(|observed| !is_ours(&desired.object, observed)) {
+            let manager = match observed.ownership(&input.inventory.name) {
+                Ownership::Foreign(Some(manager)) => format!(" (managed by `{manager}`)"),
+                _ => String::new(),
+            };
+            plan.blockers.push(Blocker {
+                profile: Some(grant.profile.name.clone()),
+                kind: BlockerKind::ForeignObject,
+                message: format!(
+                    "{} has the name of this grant's and not its marks{manager}: it is left, with what it allows",
+                    desired.object
+                ),
+                hint: Some("see whose it is, and delete it with kubectl if nobody needs it".to_owned()),
+            });
+        }
+    }
     // Kinds sort as they refer to each other, so the reverse deletes what refers first.
     let objects = input.observed.objects.iter().rev().filter(|(object, observed)| is_ours(object, observed));
     plan.steps.extend(objects.map(|(object, observed)| {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::credentials::Plugins;
 use crate::credential::{
     AnchorState, CredentialFacts, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential,
 };
@@ -146,7 +147,7 @@ pub(super) struct Basis<'a> {
     pub(super) holder: &'a Holder,
     pub(super) anchors: &'a BTreeMap<u64, AnchorState>,
     pub(super) outputs: &'a [Option<StoredCredential>],
-    pub(super) has_plugin: bool,
+    pub(super) plugins: Plugins,
     pub(super) is_suspended: bool,
     pub(super) now: Timestamp,
 }
@@ -156,8 +157,8 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
     let chain = basis.index.holder(basis.holder);
     let newest = newest(chain, basis.outputs);
     let (state, detail, due) = match decision {
-        _ if basis.is_suspended => (CredentialState::Suspended, None, None),
-        Decision::NoOutput if basis.has_plugin => (CredentialState::Plugin, None, None),
+        _ if basis.is_suspended => (CredentialState::Suspended, still_alive(basis, chain), None),
+        Decision::NoOutput if basis.plugins.is_any => (plugin_state(basis.plugins), None, None),
         Decision::NoOutput => (CredentialState::NoOutput, None, None),
         Decision::Withheld { .. } => (CredentialState::HeldElsewhere, None, None),
         Decision::InFlight { due, claimed, .. } => {
@@ -167,6 +168,10 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
         Decision::Publish { from, due, .. } if from.len() < basis.outputs.len() => {
             (CredentialState::NotEverywhere, None, Some(*due))
         }
+        Decision::Publish { due, .. } if basis.plugins.is_any => match plugin_state(basis.plugins) {
+            CredentialState::Plugin => (CredentialState::Current, None, Some(*due)),
+            state => (state, Some("its exec plugin".to_owned()), Some(*due)),
+        },
         Decision::Publish { due, .. } => (CredentialState::Current, None, Some(*due)),
         Decision::Mint { reason, .. } => {
             let state = match reason {
@@ -204,6 +209,30 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
         others: others.filter(|(_, living)| *living > 0).collect(),
         newest,
     }
+}
+
+/// Returns the state of what exec plugins need.
+fn plugin_state(plugins: Plugins) -> CredentialState {
+    match plugins {
+        Plugins { is_anchored: Some(false), .. } => CredentialState::Revoked,
+        Plugins { lacking: 1.., .. } => CredentialState::NotEverywhere,
+        Plugins { .. } => CredentialState::Plugin,
+    }
+}
+
+/// Says what a revocation that did not get to its end left alive.
+fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String> {
+    let generations = chain.map_or(&[][..], |chain| &chain.generations);
+    let is_present = |generation: &&Generation| {
+        let is_expired = generation.expires.is_some_and(|expires| expires <= basis.now);
+        !is_expired && matches!(basis.anchors.get(&generation.n), Some(AnchorState::Present(_)))
+    };
+    let mut alive: Vec<String> =
+        generations.iter().filter(is_present).map(|generation| format!("generation {}", generation.n)).collect();
+    if basis.plugins.is_anchored == Some(true) {
+        alive.push("tokens of exec plugins".to_owned());
+    }
+    (!alive.is_empty()).then(|| format!("STILL ALIVE: {}; run `kubemint revoke` again", alive.join(", ")))
 }
 
 /// Returns the newest generation that was published, by the index and by what the outputs hold.

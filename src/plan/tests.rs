@@ -51,7 +51,7 @@ fn applied(inventory: &Inventory) -> ObservedCluster {
 
 fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption) -> ClusterPlan {
     // Without a place in an output nothing is minted: this is about objects.
-    let grants = [GrantInput { grant: 0, outputs: vec![], distrust: None }];
+    let grants = [GrantInput { grant: 0, outputs: vec![], distrust: None, unusable: None }];
     plan_cluster(&PlanInput {
         inventory,
         cluster: &"a".into(),

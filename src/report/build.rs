@@ -120,7 +120,7 @@ impl ClusterReport {
             self.state = State::NotStarted;
         }
         for (position, change) in self.changes.iter_mut().enumerate() {
-            change.done = Some(position < applied.done.len());
+            change.done = Some(applied.done.contains(&position));
         }
         for published in &applied.published {
             let profile = inventory.grants[published.grant].profile.name.clone();
@@ -161,7 +161,7 @@ impl ClusterReport {
             self.error = Some(ErrorReport {
                 step: 0,
                 steps: 0,
-                doing: "renew every credential".to_owned(),
+                doing: "carry out everything".to_owned(),
                 cause: blocker.message.clone(),
                 hint: blocker.hint.clone(),
             });

@@ -221,10 +221,9 @@ pub fn notes_text(report: &Report) -> String {
 pub fn refresh_line(credentials: &CredentialSummary, now: Timestamp) -> String {
     let CredentialSummary { current, renewed, due, failed, suspended, next_due } = *credentials;
     let mut parts = vec![format!("{current} current")];
+    parts.push(format!("{renewed} renewed"));
     if due > 0 {
         parts.push(format!("{due} due"));
-    } else {
-        parts.push(format!("{renewed} renewed"));
     }
     parts.push(format!("{failed} failed"));
     if suspended > 0 {

@@ -93,7 +93,7 @@ impl Lock {
         candidate.write_all(&content).map_err(create_error)?;
         let metadata = candidate.as_file().metadata().map_err(create_error)?;
         let identity = (metadata.dev(), metadata.ino());
-        let mut patience = Patience::new();
+        let mut patience = Patience::since(Instant::now());
         loop {
             match fs::hard_link(candidate.path(), &lock) {
                 Ok(()) => return Ok(Self { path: lock, identity, _file: candidate.into_file() }),
@@ -104,16 +104,16 @@ impl Lock {
         }
     }
 
-    /// Waits until nobody holds the lock of a file, as long as taking it would.
+    /// Waits until nobody holds the lock of a file, as long as taking it would since `since`.
     ///
     /// # Errors
     ///
     /// If it is still held then.
-    pub fn wait_until_free(file: &Path, break_lock: BreakLock) -> Result<(), LockError> {
+    pub fn wait_until_free(file: &Path, break_lock: BreakLock, since: Instant) -> Result<(), LockError> {
         let mut name = file.as_os_str().to_owned();
         name.push(".lock");
         let lock = PathBuf::from(name);
-        let mut patience = Patience::new();
+        let mut patience = Patience::since(since);
         while fs::symlink_metadata(&lock).is_ok() {
             patience.wait_or_break(file, &lock, break_lock)?;
         }
@@ -133,14 +133,14 @@ struct Patience {
 }
 
 impl Patience {
-    fn new() -> Self {
+    fn since(start: Instant) -> Self {
         let waits = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(2))
             .with_max_delay(Duration::from_millis(200))
             .without_max_times()
             .with_jitter()
             .build();
-        Self { start: Instant::now(), waits }
+        Self { start, waits }
     }
 
     /// Waits a little, or removes a lock that is dead or may be broken.

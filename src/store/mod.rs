@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 pub use lock::{BreakLock, Lock, LockError, process_identity};
 pub use obstacle::Obstacle;
@@ -271,14 +272,16 @@ impl Stamp {
 /// Checks, without leaving anything behind, that a file could be replaced: nobody has left its lock
 /// there, nothing stands in the way, and a file with its owner can be made beside it.
 ///
+/// A lock is waited for as long as taking it would, counted from `since`.
+///
 /// # Errors
 ///
 /// If not.
-pub fn check_replaceable(path: &Path, break_lock: BreakLock) -> Result<(), StoreError> {
+pub fn check_replaceable(path: &Path, break_lock: BreakLock, since: Instant) -> Result<(), StoreError> {
     use rustix::fs::{Access, access};
     let target = resolve(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
     for name in [path, &target] {
-        Lock::wait_until_free(name, break_lock)?;
+        Lock::wait_until_free(name, break_lock, since)?;
     }
     refuse_obstacle(path, &target)?;
     let existing = target.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("/"));

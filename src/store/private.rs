@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -14,6 +15,8 @@ use super::StoreError;
 
 /// Tokens and times; what is larger is not ours.
 const LARGEST: u64 = 1024 * 1024;
+/// A lock is tried this often: it is held while a token is minted, which takes longer.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// A list that is longer starts anew.
 const LONGEST_LIST: usize = 64 * 1024;
 
@@ -46,24 +49,35 @@ pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 ///
 /// # Errors
 ///
-/// If the directory or the lock file cannot be made.
-pub fn lock_private(path: &Path) -> Result<PrivateLock, StoreError> {
+/// If the directory is not this user's alone, the lock file cannot be made, or somebody still holds it
+/// after `patience`.
+pub fn lock_private(path: &Path, patience: Duration) -> Result<PrivateLock, StoreError> {
     let lock = lock_path(path);
     let failed = |source| StoreError::Write { path: lock.clone(), source };
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    let metadata = fs::metadata(directory).map_err(failed)?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+        return Err(failed(io::Error::other("its directory is one that others can write")));
+    }
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .custom_flags(no_follow())
+        // A pipe in its place would be waited for.
+        .custom_flags(no_follow() | rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(&lock)
         .map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    let start = Instant::now();
     loop {
-        match flock(&file, FlockOperation::LockExclusive) {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(PrivateLock(file)),
             Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < patience => std::thread::sleep(LOCK_PAUSE),
             Err(error) => return Err(failed(error.into())),
         }
     }
@@ -172,8 +186,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("below/token.json");
         assert!(read_private(&path).unwrap().is_none());
-        lock_private(&path).unwrap().write(&path, b"t").unwrap();
+        lock_private(&path, Duration::ZERO).unwrap().write(&path, b"t").unwrap();
         assert_eq!(read_private(&path).unwrap().unwrap(), b"t");
+        let held = lock_private(&path, Duration::ZERO).unwrap();
+        assert!(lock_private(&path, Duration::from_millis(30)).is_err(), "patience ends");
+        drop(held);
+        assert!(lock_private(&path, Duration::ZERO).is_ok());
+        fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(lock_private(&path, Duration::ZERO).is_err(), "others could put files there");
+        fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read_private(&path).is_err());

@@ -1,7 +1,7 @@
 //! What goes wrong in the life of a credential, on the simulated fleet: each has a message that says what
 //! happened and what to do.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -191,4 +191,52 @@ fn a_locked_file_blocks_what_goes_there_and_nothing_else() {
     assert!(clusters[0].recorded().iter().all(|request| !request.path.ends_with("/token")), "nothing was minted");
     assert_eq!(machine.read(FILE), a);
     assert_ne!(machine.read("out/b.kubeconfig"), b);
+}
+
+/// One of many that wait for a token finds that there is none; the others are told, each within its time.
+#[test]
+fn plugins_that_wait_for_a_failure_share_it() {
+    let outputs = "[[outputs]]\npath = \"exec.kubeconfig\"\ncredential = \"exec\"\n";
+    let (_fleet, cluster, machine) =
+        fleet("share", &profile("0s").replace("[[outputs]]\npath = \"out/{cluster}.kubeconfig\"\n", outputs));
+    machine.expect(0, &["apply", "--yes"]);
+    cluster.set_fault(Some(Fault::Hang));
+    cluster.reset_traffic();
+    let credential = ["credential", "--cluster", "a", "--profile", "reader"];
+    let began = std::time::Instant::now();
+    let children: Vec<_> = (0..12)
+        .map(|_| {
+            let mut command = machine.command(&credential);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+    // Alone, each would take a request timeout and a retry.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+/// Two refreshes that meet: the later one sees what the earlier one wrote, and takes it for its own.
+#[test]
+fn a_refresh_that_comes_second_is_not_told_that_others_hold_the_token() {
+    let (_fleet, cluster, machine) = fleet("second", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    // The first answers of the second are older than everything that the first one does.
+    cluster.set_latency(Duration::from_millis(150));
+    let start = || {
+        let mut command = machine.command(&["refresh", "--force"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..4).map(|_| start()).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(!said.contains("no output here holds it"), "{said}");
+    }
+    assert!(can_i(&machine.admin(0), &machine.token(FILE), "list", "pods", "default"));
 }

@@ -270,3 +270,14 @@ fn bash_completes_with_the_script_that_is_printed() {
     let output = command.env("PATH", format!("{program}:/usr/bin:/bin")).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "prod-eu\n", "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// What hits every holder cannot be asked for one of them.
+#[test]
+fn a_revocation_of_one_holder_is_not_one_of_everybody() {
+    let machine = offline();
+    machine.write("clusters.toml", "version = 1\n");
+    for everybody in ["--hard", "--access", "--all"] {
+        let run = machine.kubemint(&["revoke", "--holder", "ci", everybody, "--yes"]).exits(2);
+        assert!(run.stderr.contains("cannot be used with"), "{everybody}: {}", run.stderr);
+    }
+}

@@ -8,6 +8,7 @@ mod access;
 mod ailing;
 mod cli;
 mod clients;
+mod damaged;
 mod doctor;
 mod editing;
 mod errors;

@@ -25,6 +25,8 @@ macro_rules! every_delivery {
             a_plugin_reads_what_a_refresher_keeps,
             every_form_of_one_grant_side_by_side,
             a_plugin_says_what_is_wrong_and_prints_nothing_else,
+            a_plugin_without_a_cache_mints_all_the_same,
+            what_only_plugins_hold_is_counted_and_shown,
         );
     };
 }
@@ -320,7 +322,6 @@ pub(crate) fn a_plugin_says_what_is_wrong_and_prints_nothing_else(cluster: &Test
     };
     let old = json!({"apiVersion": "client.authentication.k8s.io/v1alpha1", "kind": "ExecCredential"}).to_string();
     check(Some(("KUBERNETES_EXEC_INFO", &old)), 2, "asks for apiVersion");
-    check(Some(("HOME", "")), 7, "XDG_CACHE_HOME");
     let text = machine.read("clusters.toml");
     machine.write("clusters.toml", &text.replace("name = \"ex-wrong\"", "name = \"other\""));
     check(None, 3, "is another inventory");
@@ -333,4 +334,53 @@ pub(crate) fn a_plugin_says_what_is_wrong_and_prints_nothing_else(cluster: &Test
     let minted = run(plugin(&machine, "exec.kubeconfig")).exits(0);
     assert!(minted.stderr.contains("the token policy of `reader` changed"), "{}", minted.stderr);
     token_of(&minted);
+}
+
+/// A cache that cannot be used costs time, and keeps nobody out.
+pub(crate) fn a_plugin_without_a_cache_mints_all_the_same(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-bare", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    machine.write("a-file", "");
+    let a_file = machine.path("a-file");
+    let foreign = machine.path("foreign");
+    std::fs::create_dir_all(foreign.join("kubemint/credentials")).unwrap();
+    std::fs::set_permissions(foreign.join("kubemint/credentials"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    for (variable, value) in [
+        ("HOME", std::path::Path::new("")),
+        ("XDG_CACHE_HOME", a_file.as_path()),
+        ("XDG_CACHE_HOME", foreign.as_path()),
+    ] {
+        let mut command = plugin(&machine, "exec.kubeconfig");
+        command.env(variable, value);
+        let minted = run(command).exits(0);
+        assert!(
+            minted.stderr.starts_with("warning: tokens are not cached: "),
+            "{}: {}",
+            value.display(),
+            minted.stderr
+        );
+        assert!(can_i(&admin, &token_of(&minted), "list", "pods", "default"));
+    }
+    assert!(machine.read("a-file").is_empty());
+    assert_eq!(std::fs::read_dir(foreign.join("kubemint/credentials")).unwrap().count(), 0, "anybody could read it");
+}
+
+/// A grant of which no file holds a token is no credential to renew; what plugins need is shown.
+pub(crate) fn what_only_plugins_hold_is_counted_and_shown(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-count", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let refreshed = machine.kubemint(&["refresh"]).exits(0);
+    assert!(refreshed.stdout.starts_with("0 current, 0 renewed, 0 failed"), "{}", refreshed.stdout);
+    let state = || machine.kubemint(&["status", "-o", "json"]).exits(0).report()["grants"][0]["state"].clone();
+    assert_eq!(state(), "plugin");
+    let anchor = anchors(&admin, "ex-count").remove(0);
+    admin.delete(&format!("/api/v1/namespaces/ex-count/secrets/{anchor}")).unwrap();
+    assert_eq!(state(), "revoked");
+    machine.expect(4, &["status", "--check"]);
+    machine.expect(0, &["apply", "--yes"]);
+    assert_eq!(state(), "plugin");
 }

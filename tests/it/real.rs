@@ -61,9 +61,11 @@ macro_rules! lives_on_real {
 crate::life::every_life!(lives_on_real);
 crate::revoking::every_revocation!(lives_on_real);
 crate::plugin::every_delivery!(lives_on_real);
+crate::damaged::every_damage!(lives_on_real);
 
 /// All scenarios of the life of a credential.
 mod lives {
+    pub(super) use crate::damaged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
     pub(super) use crate::revoking::*;

@@ -23,7 +23,6 @@ macro_rules! every_revocation {
             a_waiting_revocation_returns_when_the_token_is_refused,
             what_is_not_ours_is_not_revoked,
             an_unusable_index_needs_the_hard_way,
-            an_anchor_that_lost_its_labels_is_not_forgotten,
         );
     };
 }
@@ -272,22 +271,4 @@ pub(crate) fn an_unusable_index_needs_the_hard_way(cluster: &TestCluster) {
     assert!(is_refused_soon(&admin, &token));
     machine.expect(0, &["apply", "--yes"]);
     assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
-}
-
-/// An anchor whose labels somebody removed still keeps a token alive: that is said, not skipped.
-pub(crate) fn an_anchor_that_lost_its_labels_is_not_forgotten(cluster: &TestCluster) {
-    let machine = Machine::new(&[cluster], User::Admin);
-    machine.inventory("rv-labels", &profile("15m"));
-    machine.expect(0, &["apply", "--yes"]);
-    let admin = machine.admin(0);
-    let name = anchors(&admin, "rv-labels").remove(0);
-    let path = format!("/api/v1/namespaces/rv-labels/secrets/{name}");
-    let none = json!({"metadata": {"labels": null, "annotations": {"kubemint.dev/run": "broken"}}});
-    admin.merge_patch(&path, &none).unwrap();
-    let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
-    assert!(run.stderr.contains("an anchor whose labels were changed"), "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("kubectl delete secret -n rv-labels {name}")), "{}", run.stderr);
-    admin.delete(&path).unwrap();
-    machine.expect(0, &["revoke", "--yes"]);
-    assert!(generations(&admin, "rv-labels").is_empty());
 }

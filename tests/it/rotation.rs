@@ -177,7 +177,9 @@ fn long_running_clients_outlive_a_rotation() {
         ask_kube_rs();
         std::thread::sleep(Duration::from_millis(500));
     }
-    bound.into_iter().for_each(|peer| note(peer.end(), &mut table, &mut failures));
+    for peer in bound {
+        note(peer.end(), &mut table, &mut failures);
+    }
     machine.expect(0, &["refresh", "--wait-overlap"]);
     assert_eq!(anchors(&machine.admin(0), "outlive").len(), 2, "the older token is dead");
     let retired = Instant::now();
@@ -187,7 +189,9 @@ fn long_running_clients_outlive_a_rotation() {
         ask_kube_rs();
         std::thread::sleep(Duration::from_millis(500));
     }
-    outliving.into_iter().for_each(|peer| note(peer.end(), &mut table, &mut failures));
+    for peer in outliving {
+        note(peer.end(), &mut table, &mut failures);
+    }
     println!("{table}kube-rs on files.kubeconfig and exec.kubeconfig: no failure");
     assert!(failures.is_empty(), "{failures:#?}");
 }

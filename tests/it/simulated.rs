@@ -33,9 +33,11 @@ macro_rules! lives_on_simulated {
 crate::life::every_life!(lives_on_simulated);
 crate::revoking::every_revocation!(lives_on_simulated);
 crate::plugin::every_delivery!(lives_on_simulated);
+crate::damaged::every_damage!(lives_on_simulated);
 
 /// All scenarios of the life of a credential.
 mod lives {
+    pub(super) use crate::damaged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
     pub(super) use crate::revoking::*;

@@ -220,7 +220,7 @@ impl AdminFile {
             return read;
         }
         // Who left a lock behind is not writing; then the file is what it is.
-        drop(Lock::wait_until_free(path, BreakLock::Never));
+        drop(Lock::wait_until_free(path, BreakLock::Never, std::time::Instant::now()));
         Self::read_once(path)
     }
 

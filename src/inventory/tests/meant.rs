@@ -554,5 +554,10 @@ fn what_only_an_exec_plugin_needs_is_refused_elsewhere() {
 
 #[test]
 fn one_user_entry_gives_its_credential_in_one_way() {
-    check_added("[[outputs]]\npath = 'same'\n[[outputs]]\npath = 'same'\ncredential = 'exec'\n", &[]);
+    check_added(
+        "[[outputs]]\npath = 'same'\n[[outputs]]\npath = 'same'\ncredential = 'exec'\n",
+        &["error at 'same': profile `deployer` on cluster `eu` produces context `deployer@eu` twice in `/inv/same`, \
+           with different entries, and 3 more collisions like this [give both outputs the same names and namespace, \
+           or another path to one of them]"],
+    );
 }

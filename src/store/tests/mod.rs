@@ -27,7 +27,8 @@ fn is_refused(path: &Path, message: &str, hint: &str) {
         edited = true;
         Ok::<_, Infallible>(b"new".to_vec())
     };
-    let refusals = [check_replaceable(path, BreakLock::Never), update(path, BreakLock::Never, write).map(drop)];
+    let refusals =
+        [check_replaceable(path, BreakLock::Never, Instant::now()), update(path, BreakLock::Never, write).map(drop)];
     for refusal in refusals {
         let error = refusal.unwrap_err();
         let causes = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
@@ -179,7 +180,7 @@ fn a_file_with_several_names_is_refused() {
     symlink("config", &link).unwrap();
     is_refused(&link, "it has 2 hard links", "`cp` it");
     fs::remove_file(&other).unwrap();
-    check_replaceable(&path, BreakLock::Never).unwrap();
+    check_replaceable(&path, BreakLock::Never, Instant::now()).unwrap();
     put(&path, "y");
 }
 
@@ -189,7 +190,7 @@ fn a_file_below_a_file_is_refused() {
     let file = directory.path().join("file");
     put(&file, "x");
     for path in [file.join("config"), file.join("deeper/config")] {
-        check_replaceable(&path, BreakLock::Never).unwrap_err();
+        check_replaceable(&path, BreakLock::Never, Instant::now()).unwrap_err();
         update(&path, BreakLock::Never, |_| Ok::<_, Infallible>(vec![])).unwrap_err();
     }
     assert_eq!(fs::read(&file).unwrap(), b"x");

@@ -73,7 +73,7 @@ fn a_file_that_is_mounted_by_itself_is_refused() {
     fs::create_dir(&mounted).unwrap();
     mount(&["-t", "tmpfs", "none"], &mounted);
     put(&mounted.join("config"), "x");
-    check_replaceable(&mounted.join("config"), BreakLock::Never).unwrap();
+    check_replaceable(&mounted.join("config"), BreakLock::Never, Instant::now()).unwrap();
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! What the entries of exec plugins say: which program runs, and with which arguments.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::commands::CommandContext;
+use crate::credential::policy_fingerprint;
+use crate::inventory::{CredentialForm, Inventory};
+use crate::kubeconfig::{EntryNames, ExecPlugin, UserForm};
+use crate::layout::OutputEntry;
+use crate::names::{Holder, token_directory_name, token_file_name};
+
+/// What the entries of exec plugins say about who calls kubemint.
+#[derive(Debug, Clone)]
+pub(in crate::commands) struct PluginCaller {
+    /// The program that runs.
+    program: PathBuf,
+    /// The absolute path of the inventory.
+    inventory: PathBuf,
+}
+
+impl PluginCaller {
+    /// Returns what the process says about itself.
+    pub(in crate::commands) fn of(context: &CommandContext<'_>) -> Self {
+        Self {
+            program: context.environment.program.clone(),
+            inventory: context.environment.directory.join(&context.global.inventory),
+        }
+    }
+
+    /// Returns the names of the entries of a place, and how they give the credential.
+    pub(in crate::commands) fn names(
+        &self,
+        inventory: &Inventory,
+        holder: &Holder,
+        path: &Path,
+        entry: &OutputEntry,
+    ) -> EntryNames {
+        EntryNames {
+            context: entry.context.clone(),
+            cluster: entry.cluster.clone(),
+            user: entry.user.clone(),
+            namespace: entry.namespace.clone(),
+            form: self.form(inventory, holder, path, entry),
+        }
+    }
+
+    /// Returns how the user entry of a place gives its credential.
+    fn form(&self, inventory: &Inventory, holder: &Holder, path: &Path, entry: &OutputEntry) -> UserForm {
+        let output = &inventory.outputs[entry.output];
+        let grant = &inventory.grants[entry.grant];
+        let (cluster, profile) = (&grant.cluster.name, &grant.profile.name);
+        match output.credential {
+            CredentialForm::Token => UserForm::Token,
+            CredentialForm::TokenFile => {
+                let kubeconfig = path.file_name().unwrap_or_default().to_string_lossy();
+                let directory = token_directory_name(&kubeconfig);
+                UserForm::TokenFile(format!("{directory}/{}", token_file_name(profile, cluster)))
+            }
+            CredentialForm::Exec => {
+                let command = output.command.as_ref().unwrap_or(&self.program).display().to_string();
+                let mut args: Vec<String> = vec!["credential".to_owned()];
+                let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
+                match &output.credential_directory {
+                    Some(directory) => add("--from", directory.display().to_string()),
+                    None => {
+                        add("--inventory", self.inventory.display().to_string());
+                        add("--inventory-name", inventory.name.to_string());
+                        add("--holder", holder.to_string());
+                    }
+                }
+                add("--cluster", cluster.to_string());
+                add("--profile", profile.to_string());
+                grant.profile.token.audiences.iter().for_each(|audience| add("--audience", audience.clone()));
+                add("--policy", policy_fingerprint(&grant.profile.token));
+                UserForm::Exec(Arc::new(ExecPlugin { command, args }))
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The output files: what they hold, and whether they can be written.
+
+mod caller;
+mod reading;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+pub(super) use self::caller::PluginCaller;
+use self::reading::unusable;
+pub(super) use self::reading::{Reading, with_token_file};
+use crate::error::Error;
+use crate::executor::apply::PublicationSlot;
+use crate::executor::publish::{TargetFile, describe, token_file_path};
+use crate::failure::StepFailure;
+use crate::inventory::Inventory;
+use crate::kubeconfig::{EntryNames, EntryState, UserForm, remove};
+use crate::names::{ClusterName, ProfileName};
+use crate::plan::{Newest, OutputSlot};
+use crate::report::{GrantPaths, Holds, OutputStatus};
+use crate::secret::SecretToken;
+use crate::store::{self, BreakLock};
+
+/// What the output files hold for each grant.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    /// The files, in the order of the layout.
+    pub(super) targets: Vec<TargetFile>,
+    /// The places of each grant, by the grant's index in the inventory.
+    slots: BTreeMap<usize, Vec<(PublicationSlot, EntryState)>>,
+    /// The files that were skipped, and why.
+    pub(super) warnings: Vec<String>,
+    /// The grants with a place that cannot be used, and why.
+    unusable: BTreeMap<usize, StepFailure>,
+}
+
+/// The entries of one grant in a file, and whose they must be to be removed.
+type Whose = (EntryNames, ClusterName, ProfileName);
+
+/// What happens if a file cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Damaged {
+    /// The run ends before anything is contacted: a credential could not be delivered.
+    Refuse,
+    /// What goes there is not delivered; the rest is.
+    Skip,
+}
+
+impl Outputs {
+    /// Checks that every file a selected grant goes to could be replaced, before anything is minted
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// If one is locked, or its directory cannot be written.
+    pub(super) fn check_replaceable(&self, break_lock: BreakLock) -> Result<(), Error> {
+        let used: BTreeSet<usize> = self.slots.values().flatten().map(|(slot, _)| slot.file).collect();
+        for file in used {
+            let path = &self.targets[file].path;
+            store::check_replaceable(path, break_lock, Instant::now()).map_err(|error| {
+                let failure = describe(&error);
+                let unusable = unusable(path, failure.cause);
+                match failure.hint {
+                    Some(hint) => unusable.hint(format!("{hint}; nothing was written")),
+                    None => unusable,
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns why a file of a grant could not be replaced. Locks are waited for since `since`, all
+    /// together as long as one would be; `checked` remembers what was found.
+    pub(super) fn unwritable(
+        &self,
+        grant: usize,
+        break_lock: BreakLock,
+        since: Instant,
+        checked: &mut HashMap<usize, Option<StepFailure>>,
+    ) -> Option<StepFailure> {
+        let slots = self.slots.get(&grant).into_iter().flatten();
+        let mut failures = slots.map(|(slot, _)| {
+            let check = || store::check_replaceable(&self.targets[slot.file].path, break_lock, since);
+            checked.entry(slot.file).or_insert_with(|| check().err().map(|error| describe(&error))).clone()
+        });
+        failures.find_map(|failure| failure)
+    }
+
+    /// Returns why a place of a grant cannot be used.
+    pub(super) fn unusable(&self, grant: usize) -> Option<StepFailure> {
+        self.unusable.get(&grant).cloned()
+    }
+
+    /// Returns whether some place of a grant holds its credential, rather than a plugin.
+    pub(super) fn holds_credential(&self, grant: usize) -> bool {
+        let slots = self.slots.get(&grant).into_iter().flatten();
+        slots.into_iter().any(|(slot, _)| !matches!(slot.names.form, UserForm::Exec(_)))
+    }
+
+    /// Returns the places of a grant with what is there.
+    pub(super) fn plan_slots(&self, grant: usize) -> Vec<OutputSlot> {
+        let slots = self.slots.get(&grant).into_iter().flatten();
+        slots.map(|(slot, state)| OutputSlot { names: slot.names.clone(), state: state.clone() }).collect()
+    }
+
+    /// Returns the places of some grants, for publication.
+    pub(super) fn publication_slots(&self, grants: impl Iterator<Item = usize>) -> Vec<PublicationSlot> {
+        grants.filter_map(|grant| self.slots.get(&grant)).flatten().map(|(slot, _)| slot.clone()).collect()
+    }
+
+    /// Returns the newest credential of a grant that its outputs hold.
+    pub(super) fn newest(&self, grant: usize) -> Option<Newest> {
+        let facts = self.slots.get(&grant).into_iter().flatten().filter_map(|(_, state)| match state {
+            EntryState::Ours(held) => held.credential.as_ref().map(|(_, facts)| facts),
+            EntryState::Absent | EntryState::Foreign { .. } => None,
+        });
+        facts.max_by_key(|facts| facts.generation).map(Newest::from)
+    }
+
+    /// Returns what the outputs of a grant hold, compared with the newest generation.
+    pub(super) fn statuses(&self, grant: usize, newest: Option<u64>) -> Vec<OutputStatus> {
+        let status = |(slot, state): &(PublicationSlot, EntryState)| {
+            let (holds, generation) = match state {
+                EntryState::Absent => (Holds::Nothing, None),
+                EntryState::Foreign { .. } => (Holds::Foreign, None),
+                EntryState::Ours(_) if matches!(slot.names.form, UserForm::Exec(_)) => (Holds::Plugin, None),
+                EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
+                    (Some((_, facts)), _) if Some(facts.generation) == newest => (Holds::Newest, newest),
+                    (Some((_, facts)), _) => (Holds::Another, Some(facts.generation)),
+                    (None, Some(other)) => (Holds::AnotherHolders, Some(other.generation)),
+                    (None, None) => (Holds::Nothing, None),
+                },
+            };
+            OutputStatus { path: self.targets[slot.file].path.display().to_string(), holds, generation }
+        };
+        self.slots.get(&grant).into_iter().flatten().map(status).collect()
+    }
+
+    /// Returns the tokens of a grant, by generation, each once.
+    pub(super) fn tokens(&self, grant: usize) -> Vec<(u64, SecretToken)> {
+        let mut tokens: Vec<(u64, SecretToken)> = vec![];
+        for (_, state) in self.slots.get(&grant).into_iter().flatten() {
+            let EntryState::Ours(held) = state else { continue };
+            let Some((stored, _)) = &held.credential else { continue };
+            if !tokens.iter().any(|(_, known)| known.is_same_as(&stored.token)) {
+                tokens.push((stored.generation, stored.token.clone()));
+            }
+        }
+        tokens
+    }
+
+    /// Removes the entries of grants from their files; returns the grants that could not be removed.
+    pub(super) fn remove_entries(
+        &self,
+        grants: impl Iterator<Item = usize>,
+        inventory: &Inventory,
+        break_lock: BreakLock,
+    ) -> Vec<(usize, StepFailure)> {
+        let mut by_file: BTreeMap<usize, Vec<(usize, Whose)>> = BTreeMap::new();
+        for grant in grants {
+            let entry = &inventory.grants[grant];
+            for (slot, _) in self.slots.get(&grant).into_iter().flatten() {
+                let whose = (slot.names.clone(), entry.cluster.name.clone(), entry.profile.name.clone());
+                by_file.entry(slot.file).or_default().push((grant, whose));
+            }
+        }
+        let mut failures = vec![];
+        for (file, entries) in by_file {
+            let path = &self.targets[file].path;
+            if !path.exists() {
+                continue;
+            }
+            let (grants, entries): (Vec<usize>, Vec<_>) = entries.into_iter().unzip();
+            let removed =
+                store::update(path, break_lock, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
+            let token_files = entries.iter().filter_map(|(names, ..)| match &names.form {
+                UserForm::TokenFile(relative) => Some(token_file_path(path, relative)),
+                UserForm::Token | UserForm::Exec(_) => None,
+            });
+            let removed = removed
+                .map(drop)
+                .and_then(|()| token_files.into_iter().try_for_each(|file| store::remove(&file, break_lock)));
+            if let Err(error) = removed {
+                let failure = describe(&error);
+                failures.extend(grants.into_iter().map(|grant| (grant, failure.clone())));
+            }
+        }
+        failures
+    }
+
+    /// Returns the paths of the files of every grant, for reports.
+    pub(super) fn paths(&self, grants: usize) -> GrantPaths {
+        let path = |slot: &PublicationSlot| self.targets[slot.file].path.display().to_string();
+        let of = |grant| self.slots.get(&grant).into_iter().flatten().map(|(slot, _)| path(slot)).collect();
+        (0..grants).map(of).collect()
+    }
+}

@@ -1,0 +1,239 @@
+//! Clusters and files that somebody damaged, on any cluster, simulated or real: what is damaged is said,
+//! and takes nothing else with it.
+//!
+//! Like `scenarios`: each has an inventory name and a namespace of its own.
+
+use kubemint_testkit::{Admin, TestCluster, User};
+use serde_json::{Value, json};
+
+use crate::life::{anchors, generations, index, output, profile};
+use crate::scenarios::is_refused_soon;
+use crate::support::{Machine, can_i, changes};
+
+/// Hands every scenario to a macro: none can be left out on one fleet.
+macro_rules! every_damage {
+    ($run:ident) => {
+        $run!(
+            an_anchor_that_lost_its_labels_is_not_forgotten,
+            a_failed_revocation_does_not_keep_the_next_alive,
+            an_anchor_that_lost_its_owner_is_revoked,
+            a_lost_index_hides_nothing_that_an_output_holds,
+            an_anchor_that_cannot_be_retired_does_not_stop_renewals,
+            a_damaged_output_blocks_its_own_grant_only,
+            a_binding_that_lost_its_marks_keeps_no_entry,
+            a_new_service_account_keeps_what_others_wrote,
+            a_status_tells_what_still_lives_after_a_revocation,
+        );
+    };
+}
+pub(crate) use every_damage;
+
+/// Two profiles, `reader` and `other`, with an output each.
+fn two_profiles() -> String {
+    let first = profile("15m").replace("path = \"out/", "profiles = [\"reader\"]\npath = \"out/");
+    format!(
+        r#"{first}
+[profiles.other]
+token = {{ ttl = "1h", overlap = "15m" }}
+cluster-rules = [{{ api-groups = [""], resources = ["pods"], verbs = ["get", "list"] }}]
+[[grants]]
+profile = "other"
+selector = "env=test"
+[[outputs]]
+path = "other/{{cluster}}.kubeconfig"
+profiles = ["other"]
+"#
+    )
+}
+
+/// Returns the name of the only anchor of a profile.
+fn anchor_of(admin: &Admin, inventory: &str, profile: &str) -> String {
+    let mut names = anchors(admin, inventory);
+    names.retain(|name| name.starts_with(profile));
+    assert_eq!(names.len(), 1, "{names:?}");
+    names.remove(0)
+}
+
+fn lose_labels(admin: &Admin, namespace: &str, anchor: &str) -> String {
+    let path = format!("/api/v1/namespaces/{namespace}/secrets/{anchor}");
+    let none = json!({"metadata": {"labels": null, "annotations": {"kubemint.dev/run": "broken"}}});
+    admin.merge_patch(&path, &none).unwrap();
+    path
+}
+
+/// An anchor whose labels somebody removed still keeps a token alive: that is said, not skipped.
+pub(crate) fn an_anchor_that_lost_its_labels_is_not_forgotten(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-labels", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let name = anchors(&admin, "dm-labels").remove(0);
+    let path = lose_labels(&admin, "dm-labels", &name);
+    let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
+    assert!(run.stderr.contains("an anchor whose labels were changed"), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("kubectl delete secret -n dm-labels {name}")), "{}", run.stderr);
+    admin.delete(&path).unwrap();
+    machine.expect(0, &["revoke", "--yes"]);
+    assert!(generations(&admin, "dm-labels").is_empty());
+}
+
+/// What cannot be revoked is the failure of the run; every other token of the cluster dies all the same.
+pub(crate) fn a_failed_revocation_does_not_keep_the_next_alive(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    // Profiles are revoked in the order of their names: the failure comes first.
+    machine.inventory("dm-goon", &two_profiles());
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let other = machine.token(&format!("other/{}.kubeconfig", cluster.name));
+    let reader = machine.token(&output(cluster));
+    lose_labels(&admin, "dm-goon", &anchor_of(&admin, "dm-goon", "other"));
+    let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
+    assert!(run.stderr.contains("an anchor whose labels were changed"), "{}", run.stderr);
+    assert!(is_refused_soon(&admin, &reader), "it was after the one that failed");
+    assert!(can_i(&admin, &other, "list", "pods", "default"));
+    // The hard way needs no anchor.
+    let run = machine.kubemint(&["revoke", "--hard", "--yes"]);
+    assert!(is_refused_soon(&admin, &other), "{}{}", run.stdout, run.stderr);
+}
+
+/// An anchor that no ServiceAccount owns any more is found by its claim.
+pub(crate) fn an_anchor_that_lost_its_owner_is_revoked(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-owner", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let path = format!("/api/v1/namespaces/dm-owner/secrets/{}", anchors(&admin, "dm-owner").remove(0));
+    admin.merge_patch(&path, &json!({"metadata": {"ownerReferences": null}})).unwrap();
+    machine.expect(0, &["revoke", "--yes"]);
+    assert!(anchors(&admin, "dm-owner").is_empty());
+    assert!(is_refused_soon(&admin, &token));
+}
+
+/// Without its annotation a ServiceAccount knows of no token. What the outputs hold dies, and the run does
+/// not say that this is all.
+pub(crate) fn a_lost_index_hides_nothing_that_an_output_holds(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-lost", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let account = "/api/v1/namespaces/dm-lost/serviceaccounts/reader";
+    admin.merge_patch(account, &json!({"metadata": {"annotations": {"kubemint.dev/credentials": null}}})).unwrap();
+    let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
+    assert!(run.stderr.contains("whether there is more is not known"), "{}", run.stderr);
+    assert!(run.stderr.contains("--hard"), "{}", run.stderr);
+    assert!(is_refused_soon(&admin, &token));
+    machine.expect(0, &["revoke", "--hard", "--yes"]);
+    machine.expect(0, &["apply", "--yes"]);
+    assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
+}
+
+/// An anchor that cannot be deleted is told in every run, and no run waits for it.
+pub(crate) fn an_anchor_that_cannot_be_retired_does_not_stop_renewals(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-retire", &profile("1s"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    lose_labels(&admin, "dm-retire", &anchors(&admin, "dm-retire").remove(0));
+    // It ends, though what it waits for cannot be done.
+    let run = machine.kubemint(&["refresh", "--force", "--wait-overlap"]).exits(7);
+    assert!(run.stderr.contains("retire tokens of `reader`"), "{}", run.stderr);
+    let report = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(0).report();
+    assert_eq!(report["credentials"]["renewed"], 1, "{report:#}");
+    let notes = report["clusters"][0]["notes"].as_array().unwrap();
+    let said = notes.iter().find(|note| note["kind"] == "not-retired").unwrap_or_else(|| panic!("{notes:#?}"));
+    assert!(said["message"].as_str().unwrap().contains("kubectl delete secret"), "{said:#}");
+    assert_eq!(machine.facts(&output(cluster))["generation"], 3);
+    assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
+}
+
+/// One unreadable file is an error of what is written to it, and of nothing else.
+pub(crate) fn a_damaged_output_blocks_its_own_grant_only(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-file", &two_profiles());
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let damaged = format!("other/{}.kubeconfig", cluster.name);
+    machine.write(&damaged, "users: [\n");
+    let report = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(7).report();
+    assert_eq!(report["credentials"]["renewed"], 1, "{report:#}");
+    let blockers = report["clusters"][0]["blockers"].as_array().unwrap();
+    assert_eq!(blockers.len(), 1, "{blockers:#?}");
+    assert_eq!((&blockers[0]["kind"], &blockers[0]["profile"]), (&json!("output-unusable"), &json!("other")));
+    assert_ne!(machine.token(&output(cluster)), token);
+    assert_eq!(machine.read(&damaged), "users: [\n", "it is left for its owner");
+    // A revocation needs no file.
+    let run = machine.kubemint(&["revoke", "--yes"]);
+    assert!(anchors(&admin, "dm-file").is_empty(), "{}{}", run.stdout, run.stderr);
+}
+
+/// A binding of ours whose labels somebody changed is left and told; everything else goes, and the next run
+/// does not stop where this one did.
+pub(crate) fn a_binding_that_lost_its_marks_keeps_no_entry(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-marks", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    let list = admin.get(&format!("{rbac}?labelSelector=kubemint.dev%2Finventory%3Ddm-marks")).unwrap();
+    let binding = list["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let none = json!({"metadata": {"labels": null}});
+    admin.merge_patch(&format!("{rbac}/{binding}"), &none).unwrap();
+    // The second time there is nothing left but the blocker.
+    for code in [7, 5] {
+        let run = machine.kubemint(&["revoke", "--access", "--yes"]).exits(code);
+        assert!(run.stderr.contains(&binding), "{}", run.stderr);
+        assert!(run.stderr.contains("it is left, with what it allows"), "{}", run.stderr);
+        let text = machine.read(&output(cluster));
+        assert!(!text.contains("reader") && !text.contains("eyJ"), "{text}");
+        assert!(admin.get("/api/v1/namespaces/dm-marks/serviceaccounts/reader").is_err());
+    }
+    admin.delete(&format!("{rbac}/{binding}")).unwrap();
+    machine.expect(0, &["revoke", "--access", "--yes"]);
+}
+
+/// `--hard` makes the ServiceAccount anew; labels, annotations and pull secrets of others come along.
+pub(crate) fn a_new_service_account_keeps_what_others_wrote(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-keep", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let path = "/api/v1/namespaces/dm-keep/serviceaccounts/reader";
+    let theirs = json!({
+        "metadata": {"labels": {"team": "payments"}, "annotations": {"example.com/role": "arn:role"}},
+        "imagePullSecrets": [{"name": "registry"}],
+    });
+    admin.merge_patch(path, &theirs).unwrap();
+    let uid = admin.get(path).unwrap()["metadata"]["uid"].clone();
+    machine.expect(0, &["revoke", "--hard", "--yes"]);
+    let kept = admin.get(path).unwrap();
+    assert_ne!(kept["metadata"]["uid"], uid);
+    assert_eq!(kept["metadata"]["labels"]["team"], "payments");
+    assert_eq!(kept["metadata"]["annotations"]["example.com/role"], "arn:role");
+    assert_eq!(kept["imagePullSecrets"], json!([{"name": "registry"}]));
+    assert!(is_refused_soon(&admin, &token));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["plan", "--check"]);
+}
+
+/// A revocation that was killed behind its fence left a token alive: a status says so in capitals.
+pub(crate) fn a_status_tells_what_still_lives_after_a_revocation(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-alive", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let mut fenced: Value = index(&admin, "dm-alive");
+    fenced["holders"]["default"]["suspended"] = json!(true);
+    let annotation = json!({"metadata": {"annotations": {"kubemint.dev/credentials": fenced.to_string()}}});
+    admin.merge_patch("/api/v1/namespaces/dm-alive/serviceaccounts/reader", &annotation).unwrap();
+    let run = machine.kubemint(&["status"]).exits(0);
+    assert!(run.stdout.contains("STILL ALIVE"), "{}", run.stdout);
+    machine.expect(4, &["status", "--check"]);
+    let report = machine.kubemint(&["revoke", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["revoke reader"]);
+    let run = machine.kubemint(&["status"]).exits(0);
+    assert!(!run.stdout.contains("STILL ALIVE"), "{}", run.stdout);
+}
