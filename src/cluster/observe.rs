@@ -251,10 +251,13 @@ async fn list(
             }
             Err(failure) => return Err(failure),
         };
-        let Some(items) = page["items"].as_array() else {
-            return Err(ApiFailure::Unreadable { cause: format!("the list {path} has no items") });
-        };
-        items.iter().for_each(&mut take);
+        let is_list = page["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        match &page["items"] {
+            Value::Array(items) => items.iter().for_each(&mut take),
+            // Go writes an empty slice so, and API servers write lists of metadata that hold nothing.
+            Value::Null if is_list => {}
+            _ => return Err(ApiFailure::Unreadable { cause: format!("the list {path} has no items") }),
+        }
         page_token = page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
         if page_token.is_none() {
             return Ok(());

@@ -99,7 +99,9 @@ pub(crate) fn list(
             })
         }
         Form::Metadata => {
-            let items: Vec<Value> = objects.iter().map(|object| partial(object)).collect();
+            // An API server fills a slice that is nil where there is nothing.
+            let items: Option<Vec<Value>> =
+                (!objects.is_empty()).then(|| objects.iter().map(|object| partial(object)).collect());
             json!({
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
