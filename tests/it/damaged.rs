@@ -23,6 +23,7 @@ macro_rules! every_damage {
             a_binding_that_lost_its_marks_keeps_no_entry,
             a_new_service_account_keeps_what_others_wrote,
             a_status_tells_what_still_lives_after_a_revocation,
+            a_grant_that_left_the_inventory_is_named_in_a_revocation,
         );
     };
 }
@@ -236,4 +237,20 @@ pub(crate) fn a_status_tells_what_still_lives_after_a_revocation(cluster: &TestC
     assert_eq!(changes(&report, 0), ["revoke reader"]);
     let run = machine.kubemint(&["status"]).exits(0);
     assert!(!run.stdout.contains("STILL ALIVE"), "{}", run.stdout);
+}
+
+/// Nothing in the inventory tells of a grant that left it; its tokens live on, which a revocation of
+/// everybody must not hide.
+pub(crate) fn a_grant_that_left_the_inventory_is_named_in_a_revocation(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-gone", &two_profiles());
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let other = machine.token(&format!("other/{}.kubeconfig", cluster.name));
+    machine.inventory("dm-gone", &profile("15m"));
+    let run = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
+    assert!(run.stderr.contains("`kubectl delete serviceaccount -n dm-gone other` kills its tokens"), "{}", run.stderr);
+    assert!(can_i(&admin, &other, "list", "pods", "default"));
+    admin.delete("/api/v1/namespaces/dm-gone/serviceaccounts/other").unwrap();
+    assert!(is_refused_soon(&admin, &other));
 }
