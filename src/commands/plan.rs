@@ -55,17 +55,29 @@ pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, argu
     }
 }
 
-/// Returns what the command was given beside the selection of clusters, to repeat it.
+/// Returns what a plan or apply was given beside the selection of clusters, to repeat it.
 pub(super) fn repeated(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Vec<String> {
+    let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue")];
+    let mut arguments = arguments(context, selection, policy.holder.as_deref(), &flags);
+    arguments.extend(policy.adopt_from.iter().map(|inventory| format!("--adopt-from {inventory}")));
+    arguments
+}
+
+/// Returns what a command that repeats this one needs, beside the selection of clusters: the inventory,
+/// profiles and holder, and the flags that were set.
+pub(super) fn arguments(
+    context: &CommandContext<'_>,
+    selection: &SelectionArgs,
+    holder: Option<&str>,
+    flags: &[(bool, &str)],
+) -> Vec<String> {
     let mut arguments = vec![];
     let inventory = context.global.inventory.display().to_string();
     if inventory != "clusters.toml" {
         arguments.push(format!("-f {inventory}"));
     }
     arguments.extend(selection.profile.iter().map(|profile| format!("--profile {profile}")));
-    arguments.extend(policy.holder.iter().map(|holder| format!("--holder {holder}")));
-    arguments.extend(policy.adopt_from.iter().map(|inventory| format!("--adopt-from {inventory}")));
-    let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue")];
+    arguments.extend(holder.map(|holder| format!("--holder {holder}")));
     arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
     arguments
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::carry_out::{break_lock, carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::outputs::Damaged;
-use super::plan::{exit_code, print, print_failures};
+use super::plan::{arguments, exit_code, print, print_failures};
 use super::{CommandContext, Fleet, PlannedFleet, load, printed};
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal, overlap_of};
@@ -360,19 +360,11 @@ pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, report: &Re
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.
 fn repeated(context: &CommandContext<'_>, args: &RefreshArgs) -> Vec<String> {
-    let mut arguments = vec![];
-    let inventory = context.global.inventory.display().to_string();
-    if inventory != "clusters.toml" {
-        arguments.push(format!("-f {inventory}"));
-    }
-    arguments.extend(args.selection.profile.iter().map(|profile| format!("--profile {profile}")));
-    arguments.extend(args.holder.iter().map(|holder| format!("--holder {holder}")));
     let flags = [
         (args.force, "--force"),
         (args.with_access, "--with-access"),
         (args.resume, "--resume"),
         (args.reissue, "--reissue"),
     ];
-    arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
-    arguments
+    arguments(context, &args.selection, args.holder.as_deref(), &flags)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::apply::ask;
 use super::carry_out::{break_lock, carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, events, interruptions};
-use super::plan::{exit_code, print, print_failures};
+use super::plan::{arguments, exit_code, print, print_failures};
 use super::{CommandContext, Fleet, PlannedFleet, printed};
 use crate::cli::{OutputFormat, RevokeArgs};
 use crate::error::Error;
@@ -166,14 +166,6 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.
 fn repeated(context: &CommandContext<'_>, args: &RevokeArgs) -> Vec<String> {
-    let mut arguments = vec![];
-    let inventory = context.global.inventory.display().to_string();
-    if inventory != "clusters.toml" {
-        arguments.push(format!("-f {inventory}"));
-    }
-    arguments.extend(args.selection.profile.iter().map(|profile| format!("--profile {profile}")));
-    arguments.extend(args.holder.iter().map(|holder| format!("--holder {holder}")));
-    arguments.extend(args.generation.iter().map(|number| format!("--generation {number}")));
     let flags = [
         (args.superseded, "--superseded"),
         (args.all, "--all"),
@@ -182,6 +174,7 @@ fn repeated(context: &CommandContext<'_>, args: &RevokeArgs) -> Vec<String> {
         (args.keep_files, "--keep-files"),
         (args.wait, "--wait"),
     ];
-    arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
+    let mut arguments = arguments(context, &args.selection, args.holder.as_deref(), &flags);
+    arguments.extend(args.generation.iter().map(|number| format!("--generation {number}")));
     arguments
 }

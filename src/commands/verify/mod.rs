@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::fleet::{block_on, events, interruptions};
 use super::outputs::PluginCaller;
+use super::plan::arguments;
 use super::{CommandContext, load, printed, selection};
 use crate::cli::{OutputFormat, VerifyArgs};
 use crate::cluster::AdminSources;
@@ -75,15 +76,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.
 fn repeated(context: &CommandContext<'_>, args: &VerifyArgs) -> Vec<String> {
-    let mut arguments = vec![];
-    let inventory = context.global.inventory.display().to_string();
-    if inventory != "clusters.toml" {
-        arguments.push(format!("-f {inventory}"));
-    }
-    arguments.extend(args.selection.profile.iter().map(|profile| format!("--profile {profile}")));
-    arguments.extend(args.holder.iter().map(|holder| format!("--holder {holder}")));
-    arguments.extend(args.strict.then(|| "--strict".to_owned()));
-    arguments
+    arguments(context, &args.selection, args.holder.as_deref(), &[(args.strict, "--strict")])
 }
 
 fn exit_code(summary: &VerifySummary, cancellation: &Cancellation) -> ExitCode {
