@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::right::Scope;
+use super::right::{Right, Scope};
 use crate::inventory::{Grant, Rule};
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::ObservedObject;
@@ -202,4 +202,19 @@ impl Policy {
             })
             .collect()
     }
+}
+
+/// Returns whether bindings grant a right: nothing where a role that may not be read decides.
+pub(super) fn is_granted(granted: &[Granted<'_>], scope: &Scope, right: &Right) -> Option<bool> {
+    let mut reaching = granted.iter().filter(|granted| granted.scope.reaches(scope) && !is_idle(&granted.scope, right));
+    let known = reaching.clone().filter_map(|granted| granted.rules).flatten();
+    if known.into_iter().any(|rule| right.is_allowed_by(rule)) {
+        return Some(true);
+    }
+    if reaching.any(|granted| granted.rules.is_none()) { None } else { Some(false) }
+}
+
+/// Whether a right means nothing in a scope.
+pub(super) fn is_idle(scope: &Scope, right: &Right) -> bool {
+    right.is_url() && *scope != Scope::Cluster
 }

@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::intended::{Intended, Source};
-use super::policy::{Account, Policy, RoleRules};
-use super::review::is_granted;
+use super::policy::{Account, Policy, RoleRules, is_granted};
 use super::right::{Right, Scope};
 use crate::inventory::Rule;
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::crosscheck::{RulesReview, crosscheck, listed};
 use super::intended::{Intended, Source};
-use super::policy::{Account, Granted, Policy, RoleRules, Through};
+use super::policy::{Account, Granted, Policy, RoleRules, Through, is_granted, is_idle};
 use super::question::{Answer, Question, Questions};
 use super::right::{Right, Scope};
 use crate::object::{ObjectRef, RoleRef};
@@ -117,21 +117,6 @@ pub enum AccessNoteKind {
     VerifiedAtAdmin,
     /// No output takes the credential.
     NoOutput,
-}
-
-/// Returns whether bindings grant a right: nothing where a role that may not be read decides.
-pub(super) fn is_granted(granted: &[Granted<'_>], scope: &Scope, right: &Right) -> Option<bool> {
-    let mut reaching = granted.iter().filter(|granted| granted.scope.reaches(scope) && !is_idle(&granted.scope, right));
-    let known = reaching.clone().filter_map(|granted| granted.rules).flatten();
-    if known.into_iter().any(|rule| right.is_allowed_by(rule)) {
-        return Some(true);
-    }
-    if reaching.any(|granted| granted.rules.is_none()) { None } else { Some(false) }
-}
-
-/// Whether a right means nothing in a scope.
-fn is_idle(scope: &Scope, right: &Right) -> bool {
-    right.is_url() && *scope != Scope::Cluster
 }
 
 impl AccessReview {

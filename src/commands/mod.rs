@@ -52,6 +52,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Validate => validate::run(context),
         Command::Plan(args) => plan::run(context, args),
         Command::Apply(args) => apply::run(context, args),
+        Command::Refresh(args) if args.watch => watch::run(context, args),
         Command::Refresh(args) => refresh::run(context, args),
         Command::Revoke(args) => revoke::run(context, args),
         Command::Init(args) => init::run(context, args),

@@ -29,9 +29,6 @@ use crate::step::Step;
 
 /// Refreshes the selected grants once.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
-    if args.watch {
-        return super::watch::run(context, args);
-    }
     let cancellation = Cancellation::default();
     let metrics = Metrics::new();
     let pass = block_on(async {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::standing::{Basis, CredentialState, Standing, standing};
+use super::standing::{Basis, CredentialState, Plugins, Standing, standing};
 use super::{
     Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput, Scope,
     Suspension,
@@ -188,17 +188,6 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, plan: &mut ClusterPlan) {
             }
         }
     }
-}
-
-/// What the exec plugins of a grant have and lack.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plugins {
-    /// Whether there are any.
-    pub(super) is_any: bool,
-    /// Whether tokens are bound to a standing anchor, and it exists; nothing if they are not minted.
-    pub(super) is_anchored: Option<bool>,
-    /// How many outputs lack their entries, or say something else.
-    pub(super) lacking: usize,
 }
 
 impl Plugins {

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::credentials::Plugins;
 use crate::credential::{
     AnchorState, CredentialFacts, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential,
 };
@@ -138,6 +137,17 @@ impl Standing {
     pub fn only(grant: usize, state: CredentialState, detail: Option<String>) -> Self {
         Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![] }
     }
+}
+
+/// What the exec plugins of a grant have and lack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plugins {
+    /// Whether there are any.
+    pub(super) is_any: bool,
+    /// Whether tokens are bound to a standing anchor, and it exists; nothing if they are not minted.
+    pub(super) is_anchored: Option<bool>,
+    /// How many outputs lack their entries, or say something else.
+    pub(super) lacking: usize,
 }
 
 /// What a standing is derived from.
