@@ -1,4 +1,4 @@
-//! What a running refresher tells a monitoring system: [`Metrics`], and the [`server`] that shows them.
+//! What a running refresher tells a monitoring system: [`Metrics`], and the server that shows them.
 //!
 //! Nothing can be changed through it. No metric has a label that could hold a secret.
 
