@@ -212,6 +212,8 @@ pub struct Recreate {
     pub uid: Option<String>,
     /// Whom the revocation suspends.
     pub suspends: Suspended,
+    /// Whether to wait until API servers have forgotten what they accepted.
+    pub awaits: bool,
 }
 
 /// Lifts the suspension that a revocation left.

@@ -39,7 +39,7 @@ pub(super) async fn read_index(
     let index = match observed.annotations.get(INDEX_ANNOTATION) {
         Some(annotation) => Index::parse(annotation)
             .map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?,
-        None => Index::default(),
+        None => Index::lost(),
     };
     Ok((observed, answer.date, index))
 }
@@ -75,6 +75,15 @@ pub(super) async fn edit_index(
             Err(failure) => return Err(failure.into()),
         }
     }
+}
+
+/// Gives a ServiceAccount that was taken over from somebody else the index that our own are made with.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub async fn begin_index(api: &Api, account: &ObjectRef, inventory: &InventoryName) -> Result<(), StepFailure> {
+    edit_index(api, account, inventory, |_, _, index| Ok((index == Index::lost()).then(Index::default))).await
 }
 
 fn index_request(account: &ObjectRef, observed: &ObservedObject, index: &Index) -> Request {

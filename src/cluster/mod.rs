@@ -11,7 +11,7 @@ mod api;
 mod classify;
 mod connect;
 pub mod doctor;
-mod index;
+pub mod index;
 pub mod issue;
 pub mod observe;
 pub mod probe;

@@ -37,7 +37,7 @@ pub async fn retire(api: &Api, step: &Retire) -> Result<(), StepFailure> {
         return Err(StepFailure::overtaken(cause).hint("run it again to see what another run did"));
     }
     let chain = chain(&step.holder, index.holder(&step.holder), step.generations.iter().copied());
-    delete_and_forget(api, account, &observed.uid, inventory, &step.profile, vec![chain]).await
+    delete_and_forget(api, account, &observed.uid, inventory, &step.profile, vec![chain], &[]).await
 }
 
 fn chain(holder: &Holder, known: Option<&HolderIndex>, numbers: impl Iterator<Item = u64>) -> Chain {
@@ -61,15 +61,18 @@ pub async fn revoke(api: &Api, step: &Revoke) -> Result<(), StepFailure> {
     .await?;
     let (uid, chains) = found.ok_or_else(|| StepFailure::new("the index was not read"))?;
     let mut first_failure = None;
+    let mut without_plugins = vec![];
     if !matches!(step.victims, Victims::Generations { .. }) {
         for (holder, _) in &chains {
             let anchor = anchor_at(account, exec_anchor_name(&account.name, &uid, inventory, holder));
-            let deleted = anchor::delete_ours(api, &anchor, owner(&uid, inventory, &step.profile, holder), None).await;
-            first_failure = first_failure.or(deleted.err());
+            match anchor::delete_ours(api, &anchor, owner(&uid, inventory, &step.profile, holder), None).await {
+                Ok(()) => without_plugins.push(holder.clone()),
+                Err(failure) => first_failure = first_failure.or(Some(failure)),
+            }
         }
     }
     // One anchor that cannot be deleted protects no other.
-    let deleted = delete_and_forget(api, account, &uid, inventory, &step.profile, chains).await;
+    let deleted = delete_and_forget(api, account, &uid, inventory, &step.profile, chains, &without_plugins).await;
     first_failure.or(deleted.err()).map_or(Ok(()), Err)
 }
 
@@ -144,6 +147,8 @@ pub async fn recreate(api: &Api, step: &Recreate) -> Result<(), StepFailure> {
             })
             .await
         }
+        // Without its namespace there is nothing to issue for, and nothing to suspend.
+        Err(failure) if failure.is_not_found() && existing.is_none() => Ok(()),
         Err(failure) => Err(failure.into()),
     }
 }
@@ -165,9 +170,12 @@ fn carry_over(existing: &Value, manifest: &mut Value) {
     }
 }
 
+/// Returns the index of the next account: nothing that was minted for this one lives.
 fn emptied(mut index: Index) -> Index {
+    index.incomplete = false;
     for chain in index.holders.values_mut() {
         chain.generations.clear();
+        chain.exec = false;
     }
     index
 }
@@ -193,8 +201,8 @@ fn victims(step: &Revoke, index: &Index) -> Vec<Chain> {
     }
 }
 
-/// Deletes anchors and then the lines of those that are deleted. What cannot be deleted keeps nothing
-/// else alive, and stays in the index.
+/// Deletes anchors and then the lines of those that are deleted, with the word of plugins whose anchor is
+/// gone already. What cannot be deleted keeps nothing else alive, and stays in the index.
 async fn delete_and_forget(
     api: &Api,
     account: &ObjectRef,
@@ -202,6 +210,7 @@ async fn delete_and_forget(
     inventory: &InventoryName,
     profile: &ProfileName,
     chains: Vec<Chain>,
+    without_plugins: &[Holder],
 ) -> Result<(), StepFailure> {
     let mut gone: Vec<(Holder, Vec<u64>)> = vec![];
     let mut first_failure = None;
@@ -219,6 +228,7 @@ async fn delete_and_forget(
     }
     edit_index(api, account, inventory, |_, _, index| {
         let forgotten = gone.iter().fold(index.clone(), |index, (holder, numbers)| index.without(holder, numbers));
+        let forgotten = without_plugins.iter().fold(forgotten, Index::without_exec_anchor);
         Ok((forgotten != index).then_some(forgotten))
     })
     .await?;

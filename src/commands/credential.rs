@@ -121,7 +121,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         Err(error) => return without_cache(&describe(&error)),
     };
     if let Some(failure) = read_private(&failures).ok().flatten().and_then(|bytes| SharedFailure::parse(&bytes))
-        && failure.at >= began
+        && (began..=now()).contains(&failure.at)
     {
         return Err(failed(args).because(failure.cause));
     }

@@ -73,13 +73,19 @@ async fn until_done(
     if !args.wait_overlap {
         return Ok(pass);
     }
+    // What falls due meanwhile is renewed with the rest, and its overlap is a later run's.
+    let mut deadline = None;
     loop {
         // What was superseded a moment ago is known to a plan only when it is read again.
         let (_, planned) = look(context, &rest, load()?, &args.selection, cancellation).await?;
         let now = context.environment.clock.now();
-        let Some(retire_at) = latest_retirement(&planned, now) else { break };
+        let times = retirements(&planned);
+        let deadline = *deadline.get_or_insert(times.iter().max().copied().unwrap_or_default());
+        if times.iter().all(|time| *time > deadline) {
+            break;
+        }
         // The cluster's clock decides, in whole seconds.
-        let wait = Duration::try_from(retire_at.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
+        let wait = Duration::try_from(deadline.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
         context.printer.remark(&format!("superseded credentials end in {}\n", crate::wording::compact(wait)));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -223,19 +229,21 @@ fn next_due(planned: &PlannedFleet, reports: &[ClusterReport]) -> Option<Timesta
     due.min()
 }
 
-/// Returns when the last superseded generation can go, by this machine's clock: `now` where one can.
-fn latest_retirement(planned: &PlannedFleet, now: Timestamp) -> Option<Timestamp> {
+/// Returns when superseded generations can go, by this machine's clock; the earliest of all times where
+/// they can now.
+fn retirements(planned: &PlannedFleet) -> Vec<Timestamp> {
     let plans = planned.clusters.iter().filter_map(|(_, planned)| match planned {
         Planned::Plan(plan) => Some(plan),
         Planned::Failed { .. } | Planned::NotStarted => None,
     });
-    let times = plans.flat_map(|plan| {
-        let later = plan.kept.iter().filter_map(|kept| kept.retire_at);
-        let later = later.map(|at| by_this_clock(at, plan.clock_ahead));
-        let ripe = plan.steps.iter().filter(|step| matches!(step, Step::Retire(_))).map(|_| now);
-        later.chain(ripe).collect::<Vec<_>>()
-    });
-    times.max()
+    plans
+        .flat_map(|plan| {
+            let later = plan.kept.iter().filter_map(|kept| kept.retire_at);
+            let later = later.map(|at| by_this_clock(at, plan.clock_ahead));
+            let ripe = plan.steps.iter().filter(|step| matches!(step, Step::Retire(_))).map(|_| Timestamp::MIN);
+            later.chain(ripe).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Turns a time by a cluster's clock into one by this machine's.
@@ -252,7 +260,7 @@ fn grant_states(fleet: &Fleet, planned: &PlannedFleet, applied: &HashMap<Cluster
                 cluster: name.clone(),
                 profile: fleet.inventory.grants[*grant].profile.name.clone(),
                 state: CredentialState::Unknown,
-                expires: None,
+                expires: fleet.outputs.newest(*grant).map(|newest| newest.expires),
                 is_clamped: false,
             }));
             continue;

@@ -29,6 +29,10 @@ pub struct Index {
     /// Whether a revocation suspended issuing for every holder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
+    /// Whether somebody removed an earlier index: there may be live generations that this one does not
+    /// list. Every ServiceAccount is made with an index, so one without any has lost it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     /// What a newer version added.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -125,11 +129,16 @@ pub enum IndexError {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { v: VERSION, holders: BTreeMap::new(), suspended: false, other: Map::new() }
+        Self { v: VERSION, holders: BTreeMap::new(), suspended: false, incomplete: false, other: Map::new() }
     }
 }
 
 impl Index {
+    /// Returns the index of a ServiceAccount that has lost its own.
+    pub fn lost() -> Self {
+        Self { incomplete: true, ..Self::default() }
+    }
+
     /// Reads the annotation's value.
     ///
     /// # Errors
@@ -206,6 +215,15 @@ impl Index {
     #[must_use]
     pub fn with_exec_anchor(mut self, holder: &Holder) -> Self {
         self.holders.entry(holder.as_str().to_owned()).or_default().exec = true;
+        self
+    }
+
+    /// Returns the index saying that a holder's standing anchor is gone.
+    #[must_use]
+    pub fn without_exec_anchor(mut self, holder: &Holder) -> Self {
+        if let Some(chain) = self.holders.get_mut(holder.as_str()) {
+            chain.exec = false;
+        }
         self
     }
 

@@ -9,7 +9,8 @@ use super::observe::access;
 use super::publish::{NotWritten, Publisher};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::{
-    AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, issue, revoke, verify, write,
+    AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
+    write,
 };
 use crate::credential::{Credential, Generation, MintReason, Reissue};
 use crate::event::{End, Event};
@@ -17,10 +18,11 @@ use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::{Incoming, UserForm};
 use crate::names::{ClusterName, Holder};
+use crate::object::Kind;
 use crate::outcome::{Applied, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Mint, Publish, Step};
+use crate::step::{Mint, Publish, Step, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -208,7 +210,7 @@ impl ClusterRun {
     async fn step(&mut self, api: &Api, task: &ApplyTask, step: &Step) -> Result<Done, StepFailure> {
         let result = match step {
             Step::Create(desired) => write::create(api, desired).await,
-            Step::Update(update) => write::update(api, update).await,
+            Step::Update(update) => self.update(api, update).await,
             Step::Delete(delete) => write::delete(api, delete).await,
             Step::Mint(mint) => match self.mint(api, task, mint).await {
                 Err(failure) if failure.is_overtaken && renews(mint) => {
@@ -236,24 +238,33 @@ impl ClusterRun {
         result.map(|()| Done::Yes)
     }
 
+    async fn update(&self, api: &Api, update: &Update) -> Result<(), StepFailure> {
+        write::update(api, update).await?;
+        let object = &update.desired.object;
+        if update.adopts.is_some() && object.kind == Kind::ServiceAccount {
+            index::begin_index(api, object, &update.desired.inventory).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until API servers really refuse what was revoked. It comes when everything is revoked, and
-    /// does not count as work on the cluster.
-    async fn await_refusals(&self, task: &ApplyTask, since: Instant) -> Result<(), StepFailure> {
-        let steps = task.plan.steps.iter().enumerate().filter_map(|(position, step)| match step {
-            Step::Revoke(step) if step.awaits => Some((position, step)),
-            _ => None,
-        });
+    /// does not count as work on the cluster. The tokens that are at hand are tried; as there may be others,
+    /// the caches are given their time in any case.
+    async fn await_refusals(&mut self, task: &ApplyTask, since: Instant) -> Result<(), StepFailure> {
+        let ended = Instant::now();
         let mut first_failure = None;
-        let mut waits_blindly = false;
-        for (position, step) in steps {
+        let mut awaits = false;
+        for (position, step) in task.plan.steps.iter().enumerate() {
             if !lock(&self.progress).done.contains(&position) {
                 continue;
             }
-            waits_blindly |= step.awaited.is_empty();
+            awaits |= matches!(step, Step::Recreate(step) if step.awaits);
+            let Step::Revoke(step) = step else { continue };
+            awaits |= step.awaits;
             for token in &step.awaited {
                 self.doing(&task.plan.cluster, format!("wait until the token of `{}` is refused", step.profile));
                 let refused = match self.connect_as(task, token) {
-                    Ok(api) => verify::await_refusal(&api).await,
+                    Ok(api) => self.slot.lend(verify::await_refusal(&api)).await,
                     Err(failure) => Err(failure),
                 };
                 match refused {
@@ -267,12 +278,9 @@ impl ClusterRun {
                 }
             }
         }
-        let left = CACHES_FORGET.saturating_sub(since.elapsed());
-        if waits_blindly && !left.is_zero() {
-            let message = "no output here holds the revoked tokens: instead of trying them, the time that API servers \
-                           remember an accepted one was waited for";
-            lock(&self.progress).notes.push(Note::new(NoteKind::NotTried, message));
-            tokio::time::sleep(left).await;
+        if awaits {
+            self.doing(&task.plan.cluster, "wait until API servers have forgotten what they accepted".to_owned());
+            self.slot.lend(tokio::time::sleep_until(ended + CACHES_FORGET)).await;
         }
         first_failure.map_or(Ok(()), Err)
     }
@@ -329,15 +337,13 @@ impl ClusterRun {
         self.verify(task, mint.profile.as_str(), &credential).await.map_err(NotPublished::Safe)?;
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
-        let published = Published { grant: mint.grant, facts: credential.facts.clone(), minted: true };
         match self.publish(task, mint.grant, Some(&credential)).await {
             Ok(()) => {}
             Err(NotWritten { failure, written: 0 }) => return Err(NotPublished::Safe(failure)),
-            Err(NotWritten { failure, .. }) => {
-                lock(&self.progress).published.push(published);
-                return Err(NotPublished::Perhaps(failure));
-            }
+            // What is not everywhere is not published: some output still holds the older one.
+            Err(NotWritten { failure, .. }) => return Err(NotPublished::Perhaps(failure)),
         }
+        let published = Published { grant: mint.grant, facts: credential.facts.clone(), minted: true };
         lock(&self.progress).published.push(published);
         Ok(claimed.generation.clone().recorded(&credential))
     }

@@ -68,12 +68,13 @@ impl CachedToken {
     /// it, but runs the plugin several times, as kube-rs does when it starts.
     pub fn is_just_proven(&self, now: Timestamp) -> bool {
         const SAME_START: SignedDuration = SignedDuration::from_secs(10);
-        now.duration_since(self.proven) <= SAME_START
+        (SignedDuration::ZERO..=SAME_START).contains(&now.duration_since(self.proven))
     }
 
-    /// Whether it is far enough from its end that nothing has to be minted.
+    /// Whether it is far enough from its end that nothing has to be minted. What was proven in the future
+    /// was so by a clock that was wrong.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.expires.duration_since(now) >= MARGIN + LEAST_LIFE
+        self.proven <= now && self.expires.duration_since(now) >= MARGIN + LEAST_LIFE
     }
 }
 
@@ -138,7 +139,9 @@ mod tests {
         let read = CachedToken::parse(&cached.render()).unwrap();
         assert!(read.token.is_same_as(&cached.token));
         assert_eq!((read.proven, read.expires), (at(1), at(600)));
-        assert!(read.is_fresh(at(0)) && !read.is_fresh(at(400)));
+        assert!(read.is_fresh(at(1)) && !read.is_fresh(at(400)));
+        assert!(read.is_just_proven(at(11)) && !read.is_just_proven(at(12)));
+        assert!(!read.is_fresh(at(0)) && !read.is_just_proven(at(0)), "a clock that was set back proves nothing");
         for damaged in [
             "",
             "{}",

@@ -21,6 +21,8 @@ use super::Metrics;
 
 /// A client that has not said what it wants by then wants nothing.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client that has not read its answer by then does not want it.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that are being answered when the server stops get this long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a connection that could not be accepted.
@@ -71,11 +73,15 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>, stop: Cancellatio
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
+            // A client that kept its connection would keep its place.
+            .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
+            match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a connection ended"),
+                Err(_) => tracing::debug!("a client did not read its answer in time"),
             }
             drop(place);
         });

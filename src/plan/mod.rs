@@ -249,7 +249,11 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
         kept: vec![],
         clock_ahead: input.observed.clock_ahead,
         scope: input.options.scope,
-        on_failure: OnFailure::Stop,
+        on_failure: match input.options.scope {
+            // Objects refer to each other.
+            Scope::Access => OnFailure::Stop,
+            Scope::Credentials => OnFailure::GoOn,
+        },
         drift: vec![],
         standings: vec![],
         legacy: vec![],

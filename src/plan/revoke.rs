@@ -153,7 +153,7 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
             plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
             // An earlier run may have been killed before it made the account anew: the suspension would
             // be lost.
-            if input.options.depth == RevokeDepth::Account && !revoked.tokens.is_empty() {
+            if input.options.depth == RevokeDepth::Account {
                 plan.steps.push(recreate(input, grant, &account, None));
             }
             if input.options.depth != RevokeDepth::Access {
@@ -170,15 +170,11 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
         }
         Some(observed) => match read_index(observed) {
             // Somebody removed the annotation: what was minted is not known any more.
-            Ok(index)
-                if !observed.annotations.contains_key(INDEX_ANNOTATION)
-                    && !revoked.tokens.is_empty()
-                    && input.options.depth == RevokeDepth::Tokens =>
-            {
+            Ok(index) if index.incomplete && input.options.depth == RevokeDepth::Tokens => {
                 revoke_tokens(input, revoked, &index, plan);
                 let message = format!(
-                    "{account} lost its annotation `{INDEX_ANNOTATION}`: what the outputs hold is revoked, and whether \
-                     there is more is not known"
+                    "{account} lost its annotation `{INDEX_ANNOTATION}` at some time: what the outputs hold is revoked, and \
+                     whether more tokens live is not known"
                 );
                 let hint = "pass `--hard`: without its ServiceAccount no token lives";
                 plan.blockers.push(block(BlockerKind::UnusableIndex, message, hint));
@@ -204,7 +200,7 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
 }
 
 fn read_index(observed: &ObservedObject) -> Result<Index, crate::credential::IndexError> {
-    observed.annotations.get(INDEX_ANNOTATION).map_or_else(|| Ok(Index::default()), |text| Index::parse(text))
+    observed.annotations.get(INDEX_ANNOTATION).map_or_else(|| Ok(Index::lost()), |text| Index::parse(text))
 }
 
 fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, plan: &mut ClusterPlan) {
@@ -227,7 +223,7 @@ fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, 
     let mut shown = shown(&victims, index);
     if !matches!(victims, Victims::Generations { .. }) {
         let is_lost = |number: &&u64| chain.and_then(|chain| chain.generation(**number)).is_none();
-        let still = |number: &&u64| index.holders.is_empty() && is_lost(number);
+        let still = |number: &&u64| index.incomplete && is_lost(number);
         shown.extend(held.iter().filter(still).map(|number| {
             format!("generation {number} of holder `{holder}`, which an output holds and the index does not know")
         }));
@@ -237,6 +233,9 @@ fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, 
         Some(Suspended::Everybody) => index.suspended,
         Some(Suspended::Holder(holder)) => index.is_suspended(holder),
     };
+    if shown.is_empty() && is_suspended_already && index.incomplete {
+        return;
+    }
     if shown.is_empty() && is_suspended_already {
         let message = format!("no token of `{profile}` that this is about is alive");
         return plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
@@ -329,6 +328,7 @@ fn recreate(input: &RevokeInput<'_>, grant: &Grant, account: &ObjectRef, uid: Op
         },
         uid,
         suspends: Suspended::Everybody,
+        awaits: input.options.awaits,
     }))
 }
 

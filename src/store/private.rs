@@ -31,7 +31,7 @@ pub struct PrivateLock(File);
 /// If it cannot be read, or somebody else could have written or read it.
 pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
-    let file = match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(flags()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(failed(source)),
@@ -65,8 +65,7 @@ pub fn lock_private(path: &Path, patience: Duration) -> Result<PrivateLock, Stor
         .truncate(false)
         .write(true)
         .mode(0o600)
-        // A pipe in its place would be waited for.
-        .custom_flags(no_follow() | rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .custom_flags(flags())
         .open(&lock)
         .map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
@@ -97,9 +96,12 @@ pub fn remember(list: &Path, line: &str) -> Result<bool, StoreError> {
         .read(true)
         .append(true)
         .mode(0o600)
-        .custom_flags(no_follow())
+        .custom_flags(flags())
         .open(list)
         .map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
     let mut known = String::new();
     Read::by_ref(&mut file).take(LARGEST).read_to_string(&mut known).map_err(failed)?;
     if known.lines().any(|other| other == line) {
@@ -161,8 +163,9 @@ fn lock_path(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
-fn no_follow() -> i32 {
-    rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()
+/// A link in a file's place may lead anywhere, and a pipe would be waited for.
+fn flags() -> i32 {
+    (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed()
 }
 
 #[cfg(test)]
@@ -198,6 +201,9 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read_private(&path).is_err());
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+        assert!(read_private(&pipe).is_err() && remember(&pipe, "a").is_err(), "nobody waits for a pipe");
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(read_private(&link).is_err(), "a link may lead anywhere");

@@ -1,6 +1,7 @@
 //! What goes wrong in the life of a credential, on the simulated fleet: each has a message that says what
 //! happened and what to do.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -239,4 +240,25 @@ fn a_refresh_that_comes_second_is_not_told_that_others_hold_the_token() {
         assert!(!said.contains("no output here holds it"), "{said}");
     }
     assert!(can_i(&machine.admin(0), &machine.token(FILE), "list", "pods", "default"));
+}
+
+/// What falls due while an overlap is waited for is renewed, and its own overlap is a later run's: the run ends.
+#[test]
+fn waiting_for_the_overlap_waits_for_one() {
+    let (_fleet, cluster, machine) = fleet("one-overlap", &profile("3s"));
+    machine.expect(0, &["apply", "--yes"]);
+    let mut command = machine.command(&["refresh", "--force", "--wait-overlap"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        said.push_str(&format!("{}\n", line.unwrap()));
+        if said.ends_with("superseded credentials end in 4s\n") || said.ends_with("superseded credentials end in 3s\n")
+        {
+            // Everything is due again.
+            cluster.set_clock_skew(SignedDuration::from_mins(50));
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert_eq!(said.matches("superseded credentials end in").count(), 1, "{said}");
+    assert_eq!(machine.facts(FILE)["generation"], 3, "{said}");
 }

@@ -18,6 +18,9 @@ macro_rules! every_damage {
             a_failed_revocation_does_not_keep_the_next_alive,
             an_anchor_that_lost_its_owner_is_revoked,
             a_lost_index_hides_nothing_that_an_output_holds,
+            a_lost_index_is_not_forgotten_where_no_output_is,
+            a_service_account_that_was_not_made_anew_is,
+            one_credential_that_fails_lets_the_next_be_renewed,
             an_anchor_that_cannot_be_retired_does_not_stop_renewals,
             a_damaged_output_blocks_its_own_grant_only,
             a_binding_that_lost_its_marks_keeps_no_entry,
@@ -122,12 +125,71 @@ pub(crate) fn a_lost_index_hides_nothing_that_an_output_holds(cluster: &TestClus
     let account = "/api/v1/namespaces/dm-lost/serviceaccounts/reader";
     admin.merge_patch(account, &json!({"metadata": {"annotations": {"kubemint.dev/credentials": null}}})).unwrap();
     let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
-    assert!(run.stderr.contains("whether there is more is not known"), "{}", run.stderr);
+    assert!(run.stderr.contains("whether more tokens live is not known"), "{}", run.stderr);
     assert!(run.stderr.contains("--hard"), "{}", run.stderr);
     assert!(is_refused_soon(&admin, &token));
+    let again = machine.kubemint(&["revoke", "--yes"]);
+    assert_ne!(again.code, 0, "the doubt stays: {}", again.stdout);
+    assert!(again.stderr.contains("whether more tokens live is not known"), "{}", again.stderr);
     machine.expect(0, &["revoke", "--hard", "--yes"]);
     machine.expect(0, &["apply", "--yes"]);
     assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
+}
+
+/// The other holder's machine was stolen, and this one has no outputs at all.
+pub(crate) fn a_lost_index_is_not_forgotten_where_no_output_is(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-doubt", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    std::fs::remove_dir_all(machine.path("out")).unwrap();
+    let account = "/api/v1/namespaces/dm-doubt/serviceaccounts/reader";
+    admin.merge_patch(account, &json!({"metadata": {"annotations": {"kubemint.dev/credentials": null}}})).unwrap();
+    for _ in 0..2 {
+        let run = machine.kubemint(&["revoke", "--all", "--yes"]);
+        assert!(matches!(run.code, 5 | 7), "{}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains("pass `--hard`"), "{}", run.stderr);
+    }
+    assert!(can_i(&admin, &token, "list", "pods", "default"), "it was right to doubt");
+    machine.expect(0, &["revoke", "--all", "--hard", "--yes"]);
+    assert!(is_refused_soon(&admin, &token));
+    let again = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
+    assert!(again.stdout.contains("nothing was left to revoke"), "{}", again.stdout);
+}
+
+/// `--hard` was killed between the old ServiceAccount and the new one; what suspends issuing must not be lost.
+pub(crate) fn a_service_account_that_was_not_made_anew_is(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-half", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    std::fs::remove_dir_all(machine.path("out")).unwrap();
+    admin.delete("/api/v1/namespaces/dm-half/serviceaccounts/reader").unwrap();
+    machine.expect(0, &["revoke", "--all", "--hard", "--yes"]);
+    assert_eq!(index(&admin, "dm-half")["suspended"], true);
+    let left = machine.kubemint(&["refresh", "--with-access"]).exits(0);
+    assert!(left.stdout.contains("1 suspended"), "{}", left.stdout);
+    assert!(anchors(&admin, "dm-half").is_empty());
+    // Where nothing was ever made, there is nothing to suspend.
+    machine.inventory("dm-never", &profile("15m"));
+    machine.expect(0, &["revoke", "--all", "--hard", "--yes"]);
+    assert!(admin.get("/api/v1/namespaces/dm-never").is_err());
+}
+
+/// A token that is not accepted is the failure of its own profile.
+pub(crate) fn one_credential_that_fails_lets_the_next_be_renewed(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-one", &two_profiles());
+    machine.expect(0, &["apply", "--yes"]);
+    let before = machine.token(&output(cluster));
+    let text = machine.read("clusters.toml");
+    let bogus = "[profiles.other]\ntoken = { audiences = [\"bogus\"], ttl";
+    machine.write("clusters.toml", &text.replace("[profiles.other]\ntoken = { ttl", bogus));
+    let run = machine.kubemint(&["refresh", "--force"]).exits(7);
+    assert!(run.stdout.starts_with("0 current, 1 renewed, 1 failed"), "{}", run.stdout);
+    assert!(run.stderr.contains("verify the token for `other`"), "{}", run.stderr);
+    assert_ne!(machine.token(&output(cluster)), before, "it comes after the one that failed");
 }
 
 /// An anchor that cannot be deleted is told in every run, and no run waits for it.

@@ -18,6 +18,7 @@ macro_rules! every_delivery {
         $run!(
             an_exec_kubeconfig_holds_no_secret_and_its_plugin_mints,
             a_cached_token_is_given_without_the_inventory,
+            a_failure_from_the_future_is_not_believed,
             a_hundred_at_once_mint_once,
             who_asks_again_was_refused,
             a_revocation_reaches_the_tokens_of_plugins,
@@ -156,6 +157,21 @@ pub(crate) fn a_cached_token_is_given_without_the_inventory(cluster: &TestCluste
     assert_eq!(std::fs::metadata(&cached[0]).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+/// A failure is shared with those who wait for it, and not with a later one whose clock was set back.
+pub(crate) fn a_failure_from_the_future_is_not_believed(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-future", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0));
+    let is_cache = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "json");
+    let cache = machine.files().into_keys().find(is_cache).unwrap();
+    std::fs::remove_file(&cache).unwrap();
+    let failure = json!({"at": "2999-01-01T00:00:00Z", "cause": "no route to host"});
+    let place = cache.with_extension("failure");
+    machine.write(place.strip_prefix(machine.path("")).unwrap().to_str().unwrap(), &failure.to_string());
+    token_of(&run(plugin(&machine, "exec.kubeconfig")).exits(0));
+}
+
 pub(crate) fn a_hundred_at_once_mint_once(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("ex-many", &profile(EXEC));
@@ -218,6 +234,8 @@ pub(crate) fn a_revocation_reaches_the_tokens_of_plugins(cluster: &TestCluster) 
     assert_eq!(shown, &json!(["tokens of exec plugins of holder `default`"]));
     assert!(is_refused_soon(&admin, &token));
     assert!(anchors(&admin, "ex-revoke").is_empty());
+    let again = machine.kubemint(&["revoke", "--yes"]).exits(0);
+    assert!(again.stdout.contains("nothing was left to revoke"), "{}", again.stdout);
     std::fs::remove_dir_all(machine.path(".cache")).unwrap();
     let refused = run(plugin(&machine, "exec.kubeconfig")).exits(7);
     assert_eq!(refused.stdout, "");

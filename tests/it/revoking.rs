@@ -260,6 +260,7 @@ pub(crate) fn an_unusable_index_needs_the_hard_way(cluster: &TestCluster) {
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let token = machine.token(&output(cluster));
+    assert!(can_i(&admin, &token, "list", "pods", "default"), "the API server has just accepted it");
     let account = "/api/v1/namespaces/rv-index/serviceaccounts/reader";
     let broken = json!({"metadata": {"annotations": {"kubemint.dev/credentials": "{"}}});
     admin.merge_patch(account, &broken).unwrap();
@@ -267,8 +268,10 @@ pub(crate) fn an_unusable_index_needs_the_hard_way(cluster: &TestCluster) {
     assert!(run.stderr.contains("--hard"), "{}", run.stderr);
     let refresh = machine.kubemint(&["refresh"]).exits(5);
     assert!(refresh.stderr.contains("kubemint revoke --hard"), "{}", refresh.stderr);
-    machine.expect(0, &["revoke", "--hard", "--yes"]);
-    assert!(is_refused_soon(&admin, &token));
+    machine.expect(0, &["revoke", "--hard", "--wait", "--yes"]);
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let answer = admin.as_token(&token).create("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review);
+    assert_eq!(answer.unwrap_err().code, 401, "it was waited for, though nothing told of this token");
     machine.expect(0, &["apply", "--yes"]);
     assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
 }

@@ -208,3 +208,21 @@ fn a_running_renewal_is_finished() {
     assert!(can_i(&machine.admin(0), &after, "list", "pods", "default"));
     assert_eq!(crate::life::generations(&machine.admin(0), "watch"), [1, 2], "it is recorded");
 }
+
+/// Who keeps a connection open keeps nobody else out.
+#[test]
+fn clients_that_stay_do_not_keep_others_out() {
+    let (_fleet, machine) = fleet(&["a"]);
+    let watcher = Watcher::start(&machine, &[]);
+    let stays: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&watcher.address).unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    assert_eq!(watcher.get("/healthz").0, 200);
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+    drop(stays);
+}
