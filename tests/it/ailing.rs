@@ -105,6 +105,20 @@ fn a_foreign_secret_with_an_anchors_name_is_left_alone() {
     assert!(admin.get(&format!("/api/v1/namespaces/squatter/secrets/{next}")).is_ok(), "the Secret is not");
 }
 
+/// Runs a shell script where it may mount what it likes.
+fn in_own_mounts(machine: &Machine, script: &str) -> std::process::Output {
+    let is_root = rustix::process::geteuid().is_root();
+    let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
+    Command::new("unshare")
+        .args(namespaces)
+        .args(["sh", "-c", script])
+        .env("KUBEMINT", env!("CARGO_BIN_EXE_kubemint"))
+        .env("HOME", machine.path(""))
+        .current_dir(machine.path(""))
+        .output()
+        .expect("`unshare` of util-linux is needed")
+}
+
 /// The new token is dead again, the old file whole, and the next run with room does it.
 #[test]
 fn a_full_disk_leaves_the_working_credential() {
@@ -122,22 +136,40 @@ fn a_full_disk_leaves_the_working_credential() {
         \"$KUBEMINT\" refresh --force\n\
         cmp -s kept out/a.kubeconfig && exit 98\n\
         exit $code\n";
-    let is_root = rustix::process::geteuid().is_root();
-    let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
-    let output = Command::new("unshare")
-        .args(namespaces)
-        .args(["sh", "-c", script])
-        .env("KUBEMINT", env!("CARGO_BIN_EXE_kubemint"))
-        .env("HOME", machine.path(""))
-        .current_dir(machine.path(""))
-        .output()
-        .expect("`unshare` of util-linux is needed");
+    let output = in_own_mounts(&machine, script);
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(7), "{said}");
     assert!(said.contains("make room on the file system of"), "{said}");
     assert!(said.contains("0 current, 1 renewed, 0 failed"), "{said}");
     let admin = machine.admin(0);
     assert_eq!(anchors(&admin, "full").len(), generations(&admin, "full").len(), "no token outlives its failure");
+}
+
+/// What reached one output only is not renewed; the next run finds it there and hands it on.
+#[test]
+fn what_is_not_everywhere_is_not_called_renewed() {
+    let outputs = "[[outputs]]\npath = \"other/{cluster}.kubeconfig\"\n";
+    let (_fleet, _cluster, machine) = fleet("partly", &format!("{}{outputs}", profile("0s")));
+    machine.expect(0, &["apply", "--yes"]);
+    let script = "set -e\n\
+        cp other/a.kubeconfig kept\n\
+        mount -t tmpfs -o size=16k none other\n\
+        cp kept other/a.kubeconfig\n\
+        head -c 1000000 /dev/zero > other/filler 2>/dev/null || true\n\
+        code=0; \"$KUBEMINT\" refresh --force || code=$?\n\
+        cmp kept other/a.kubeconfig\n\
+        cmp -s kept out/a.kubeconfig && exit 98\n\
+        rm other/filler\n\
+        \"$KUBEMINT\" refresh\n\
+        cmp -s kept other/a.kubeconfig && exit 99\n\
+        cmp other/a.kubeconfig out/a.kubeconfig\n\
+        exit $code\n";
+    let output = in_own_mounts(&machine, script);
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("0 current, 0 renewed, 1 failed"), "{said}");
+    assert!(said.contains("1 current, 0 renewed, 0 failed"), "{said}");
+    assert_eq!(generations(&machine.admin(0), "partly"), [1, 2], "the older one goes when the newer is everywhere");
 }
 
 #[test]
