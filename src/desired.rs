@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::credential::Index;
 use crate::inventory::{Grant, MissingNamespace, Rule};
 use crate::names::{
-    INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, ObjectNames, PROFILE_LABEL, ProfileName,
+    INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, ObjectNames, PROFILE_LABEL,
+    ProfileName,
 };
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 
@@ -51,6 +53,16 @@ impl DesiredObject {
             labels.insert(PROFILE_LABEL, profile.as_str());
         }
         labels
+    }
+
+    /// Returns the manifest with which the object is created. A ServiceAccount gets an empty index, so that
+    /// one without is known to have lost it.
+    pub fn initial_manifest(&self) -> Value {
+        let mut manifest = self.manifest();
+        if self.object.kind == Kind::ServiceAccount {
+            manifest["metadata"]["annotations"][INDEX_ANNOTATION] = Index::default().to_annotation().into();
+        }
+        manifest
     }
 
     /// Returns the manifest: exactly the fields that kubemint owns, none of the server's.

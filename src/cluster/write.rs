@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use super::api::{Api, Request};
-use crate::credential::Index;
 use crate::desired::{Content, DesiredObject};
 use crate::diff::diff_object;
 use crate::failure::{ApiFailure, StepFailure};
-use crate::names::{FIELD_MANAGER, INDEX_ANNOTATION, InventoryName};
+use crate::names::{FIELD_MANAGER, InventoryName};
 use crate::object::Kind;
 use crate::observed::{ObservedObject, Ownership};
 use crate::step::{Delete, Update};
@@ -17,12 +16,7 @@ use crate::step::{Delete, Update};
 /// It is a create and no apply: an apply would merge into an object of somebody else's that
 /// appeared after the plan, a create answers `AlreadyExists`.
 pub(super) fn create_request(desired: &DesiredObject) -> Request {
-    let mut manifest = desired.manifest();
-    if desired.object.kind == Kind::ServiceAccount {
-        // So that one without an index is known to have lost it.
-        manifest["metadata"]["annotations"][INDEX_ANNOTATION] = Index::default().to_annotation().into();
-    }
-    Request::post(desired.object.collection_path(), manifest)
+    Request::post(desired.object.collection_path(), desired.initial_manifest())
         .query("fieldManager", FIELD_MANAGER)
         .query("fieldValidation", "Strict")
 }

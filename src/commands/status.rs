@@ -57,10 +57,7 @@ fn online(
                 grants.extend(plan.standings.iter().map(|standing| planned_grant(fleet, plan, standing)));
                 legacy.extend(legacy_tokens(fleet, plan));
                 notes.extend(
-                    plan.notes
-                        .iter()
-                        .filter(|note| is_about_reading(note))
-                        .map(|note| format!("{cluster}: {}", note.message)),
+                    plan.notes.iter().filter(|note| is_shown(note)).map(|note| format!("{cluster}: {}", note.message)),
                 );
             }
             Planned::Failed { failure, .. } => {
@@ -85,9 +82,9 @@ fn online(
     Ok((report, exit_code(&summary, cancellation)))
 }
 
-fn is_about_reading(note: &crate::plan::Note) -> bool {
+fn is_shown(note: &crate::plan::Note) -> bool {
     use crate::plan::NoteKind;
-    matches!(note.kind, NoteKind::NotChecked | NoteKind::ClockSkew | NoteKind::VanishedGrants)
+    matches!(note.kind, NoteKind::NotChecked | NoteKind::ClockSkew | NoteKind::VanishedGrants | NoteKind::LostIndex)
 }
 
 /// Judges by the output files alone, by this machine's clock.

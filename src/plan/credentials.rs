@@ -49,7 +49,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
             hint: failure.hint.clone(),
         });
     }
-    let index = match read_index(observed) {
+    let index = match read_index(input, observed) {
         Ok(index) => index,
         Err(error) => {
             let blocker = unusable_index(grant, &account, &error);
@@ -61,6 +61,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
             return plan.blockers.push(blocker);
         }
     };
+    if index.incomplete {
+        let message = format!(
+            "{account} lost its annotation `{INDEX_ANNOTATION}` at some time: tokens may live that it does not list; \
+             `kubemint revoke --hard` ends them"
+        );
+        plan.notes.push(Note::new(NoteKind::LostIndex, message));
+    }
     let holder = &input.options.holder;
     let chain = index.holder(holder);
     let anchors = chain.map(|chain| anchor_states(input, grant, chain)).unwrap_or_default();
@@ -348,10 +355,16 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
         .collect()
 }
 
-fn read_index(observed: Option<&ObservedObject>) -> Result<Index, IndexError> {
-    observed
-        .and_then(|observed| observed.annotations.get(INDEX_ANNOTATION))
-        .map_or_else(|| Ok(Index::default()), |annotation| Index::parse(annotation))
+/// Reads the index. A ServiceAccount that does not exist yet, or is somebody else's, has none; one of ours
+/// without has lost it.
+fn read_index(input: &PlanInput<'_>, observed: Option<&ObservedObject>) -> Result<Index, IndexError> {
+    let Some(observed) = observed else { return Ok(Index::default()) };
+    let is_ours = observed.ownership(&input.inventory.name) == Ownership::Ours;
+    match observed.annotations.get(INDEX_ANNOTATION) {
+        Some(annotation) => Index::parse(annotation),
+        None if is_ours => Ok(Index::lost()),
+        None => Ok(Index::default()),
+    }
 }
 
 fn anchor_ref(grant: &Grant, name: &str) -> ObjectRef {

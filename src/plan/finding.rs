@@ -107,6 +107,8 @@ pub enum NoteKind {
     Refused,
     /// Older generations could not be deleted yet.
     NotRetired,
+    /// A ServiceAccount lost its index at some time.
+    LostIndex,
     /// A credential could not be tried where its consumers use it.
     NotTried,
 }

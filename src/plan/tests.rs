@@ -41,7 +41,7 @@ fn inventory(text: &str) -> Inventory {
 /// Returns the cluster as an apply of the inventory leaves it.
 fn applied(inventory: &Inventory) -> ObservedCluster {
     let objects = desired_objects(&inventory.name, &inventory.grants[0]).into_iter().map(|desired| {
-        let mut value = desired.manifest();
+        let mut value = desired.initial_manifest();
         value["metadata"]["uid"] = json!(format!("uid-of-{}", desired.object.name));
         value["metadata"]["resourceVersion"] = json!("1");
         (desired.object, ObservedObject::from_json(&value))

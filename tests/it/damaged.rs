@@ -146,6 +146,9 @@ pub(crate) fn a_lost_index_is_not_forgotten_where_no_output_is(cluster: &TestClu
     std::fs::remove_dir_all(machine.path("out")).unwrap();
     let account = "/api/v1/namespaces/dm-doubt/serviceaccounts/reader";
     admin.merge_patch(account, &json!({"metadata": {"annotations": {"kubemint.dev/credentials": null}}})).unwrap();
+    let status = machine.kubemint(&["status", "-o", "json"]).exits(0).report();
+    let notes = status["notes"].to_string();
+    assert!(notes.contains("tokens may live that it does not list"), "{notes}");
     for _ in 0..2 {
         let run = machine.kubemint(&["revoke", "--all", "--yes"]);
         assert!(matches!(run.code, 5 | 7), "{}{}", run.stdout, run.stderr);
