@@ -294,3 +294,29 @@ fn waiting_for_the_overlap_waits_for_one() {
     assert_eq!(said.matches("superseded credentials end in").count(), 1, "{said}");
     assert_eq!(machine.facts(FILE)["generation"], 3, "{said}");
 }
+
+/// Who interrupts the wait is told that the older tokens still live.
+#[test]
+fn an_interrupted_wait_for_the_overlap_is_no_success() {
+    let (_fleet, _cluster, machine) = fleet("cut-short", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let mut command = machine.command(&["refresh", "--force", "--wait-overlap"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        if line.unwrap().starts_with("superseded credentials end in") {
+            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(generations(&machine.admin(0), "cut-short"), [1, 2]);
+}
+
+/// Metrics that cannot be written hide nothing of what was done.
+#[test]
+fn metrics_that_cannot_be_written_are_said_after_the_result() {
+    let (_fleet, _cluster, machine) = fleet("metrics", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let run = machine.kubemint(&["refresh", "--force", "--metrics-file", "nowhere/kubemint.prom"]).exits(6);
+    assert!(run.stdout.starts_with("0 current, 1 renewed, 0 failed"), "{}", run.stdout);
+    assert!(run.stderr.contains("cannot write the metrics to"), "{}", run.stderr);
+}

@@ -23,6 +23,7 @@ macro_rules! every_damage {
             one_credential_that_fails_lets_the_next_be_renewed,
             an_anchor_that_cannot_be_retired_does_not_stop_renewals,
             a_damaged_output_blocks_its_own_grant_only,
+            two_outputs_in_one_file_keep_nothing_from_being_revoked,
             a_binding_that_lost_its_marks_keeps_no_entry,
             a_new_service_account_keeps_what_others_wrote,
             a_status_tells_what_still_lives_after_a_revocation,
@@ -318,4 +319,20 @@ pub(crate) fn a_grant_that_left_the_inventory_is_named_in_a_revocation(cluster: 
     assert!(can_i(&admin, &other, "list", "pods", "default"));
     admin.delete("/api/v1/namespaces/dm-gone/serviceaccounts/other").unwrap();
     assert!(is_refused_soon(&admin, &other));
+}
+
+/// Two paths to one file cannot be written; what the file holds is revoked all the same.
+pub(crate) fn two_outputs_in_one_file_keep_nothing_from_being_revoked(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-link", &two_profiles());
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let other = machine.path(&format!("other/{}.kubeconfig", cluster.name));
+    std::fs::remove_file(&other).unwrap();
+    std::os::unix::fs::symlink(machine.path(&output(cluster)), &other).unwrap();
+    let run = machine.kubemint(&["revoke", "--yes"]);
+    assert!(run.stderr.contains("it is the same file as"), "{}", run.stderr);
+    assert!(anchors(&admin, "dm-link").is_empty(), "{}{}", run.stdout, run.stderr);
+    assert!(is_refused_soon(&admin, &token));
 }

@@ -97,6 +97,13 @@ fn fleet(names: &[&str]) -> (Fleet, Machine) {
     (fleet, machine)
 }
 
+/// Returns an inventory without cluster `b`, and what was taken out.
+fn without_second(whole: &str) -> (String, String) {
+    let second = whole.find("[[clusters]]\nname = \"b\"").unwrap();
+    let end = whole.find("\n[profiles").unwrap();
+    (format!("{}{}", &whole[..second], &whole[end..]), whole[second..end].to_owned())
+}
+
 const CURRENT: &str = "kubemint_credentials{state=\"current\"}";
 
 /// What falls due is renewed, the superseded one retired, and SIGTERM ends it with 0.
@@ -152,9 +159,7 @@ fn check_with_promtool(text: &str) {
 fn a_broken_inventory_is_reported_and_the_one_before_stays() {
     let (_fleet, machine) = fleet(&["a", "b"]);
     let whole = machine.read("clusters.toml");
-    let second = whole.find("[[clusters]]\nname = \"b\"").unwrap();
-    let end = whole.find("\n[profiles").unwrap();
-    let without = format!("{}{}", &whole[..second], &whole[end..]);
+    let (without, _) = without_second(&whole);
     machine.write("clusters.toml", &without);
     let watcher = Watcher::start(&machine, &[]);
     watcher.await_metric(CURRENT, 1.0);
@@ -225,4 +230,17 @@ fn clients_that_stay_do_not_keep_others_out() {
     assert_eq!(watcher.get("/healthz").0, 200);
     assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
     drop(stays);
+}
+
+/// A new file that `include` matches is a change of the inventory, like one of a file that is known.
+#[test]
+fn a_new_included_file_is_taken_up() {
+    let (_fleet, machine) = fleet(&["a", "b"]);
+    let (without, cluster) = without_second(&machine.read("clusters.toml"));
+    machine.write("more/first.toml", "");
+    machine.write("clusters.toml", &without.replacen("version = 1\n", "version = 1\ninclude = [\"more/*.toml\"]\n", 1));
+    let watcher = Watcher::start(&machine, &[]);
+    watcher.await_metric(CURRENT, 1.0);
+    machine.write("more/second.toml", &cluster);
+    watcher.await_metric(CURRENT, 2.0);
 }
