@@ -16,6 +16,7 @@ pub mod desired;
 pub mod diff;
 pub mod event;
 pub mod failure;
+pub mod foreign;
 pub mod inventory;
 pub mod kubeconfig;
 pub mod layout;

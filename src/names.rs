@@ -144,7 +144,37 @@ pub fn exec_anchor_name(
     inventory: &InventoryName,
     holder: &Holder,
 ) -> String {
-    anchor_name_of(service_account, service_account_uid, inventory, holder, "exec")
+    anchor_name_of(service_account, service_account_uid, inventory, holder, EXEC)
+}
+
+/// What the tokens are that an anchor keeps alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnchorOf {
+    /// Those of a generation.
+    Generation(u64),
+    /// Those that exec plugins asked for.
+    Plugins,
+}
+
+/// Returns whose anchor of a ServiceAccount has this name, if it is one that this inventory computes.
+///
+/// Nobody can rename an object, so what this says of a Secret is true whatever was edited in it.
+pub fn anchor_of_name(
+    name: &str,
+    service_account: &str,
+    service_account_uid: &str,
+    inventory: &InventoryName,
+) -> Option<(Holder, AnchorOf)> {
+    let rest = name.strip_prefix(anchor_prefix(service_account))?.strip_prefix('-')?;
+    let (rest, _hash) = rest.rsplit_once('-')?;
+    let (holder, what) = rest.rsplit_once('-')?;
+    let holder = Holder::new(holder);
+    let of = if what == EXEC { AnchorOf::Plugins } else { AnchorOf::Generation(what.parse().ok()?) };
+    let computed = match of {
+        AnchorOf::Plugins => exec_anchor_name(service_account, service_account_uid, inventory, &holder),
+        AnchorOf::Generation(n) => anchor_name(service_account, service_account_uid, inventory, &holder, n),
+    };
+    (computed == name).then_some((holder, of))
 }
 
 /// Returns the number of the generation that an anchor of [`anchor_name`] belongs to.
@@ -168,6 +198,17 @@ pub fn token_directory_name(kubeconfig: &str) -> String {
     format!("{kubeconfig}.tokens")
 }
 
+/// What stands in place of a number in the name of a standing anchor.
+const EXEC: &str = "exec";
+
+/// Returns what the names of all anchors of a ServiceAccount begin with.
+fn anchor_prefix(service_account: &str) -> &str {
+    // A Secret's name may have 253 characters; what follows the prefix has at most 63 + 20 + 12.
+    const PREFIX: usize = 150;
+    let end = service_account.char_indices().nth(PREFIX).map_or(service_account.len(), |(end, _)| end);
+    service_account[..end].trim_end_matches(['-', '.'])
+}
+
 fn anchor_name_of(
     service_account: &str,
     service_account_uid: &str,
@@ -175,10 +216,7 @@ fn anchor_name_of(
     holder: &Holder,
     what: &str,
 ) -> String {
-    // A Secret's name may have 253 characters; what follows the prefix has at most 63 + 20 + 12.
-    const PREFIX: usize = 150;
-    let prefix: String = service_account.chars().take(PREFIX).collect();
-    let prefix = prefix.trim_end_matches(['-', '.']);
+    let prefix = anchor_prefix(service_account);
     let hash = short_hash(&[service_account, service_account_uid, inventory.as_str(), holder.as_str()]);
     format!("{prefix}-{holder}-{what}-{hash}")
 }
@@ -242,5 +280,24 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(generation_of_anchor(&one), Some(u64::MAX));
         assert_eq!(generation_of_anchor(&exec_anchor_name(&long, "uid-1", &inventory, &holder)), None);
+    }
+
+    #[test]
+    fn the_name_of_an_anchor_says_whose_it_is() {
+        let inventory = InventoryName::new("acme");
+        let of = |name: &str| anchor_of_name(name, "reader", "uid", &inventory);
+        for holder in [Holder::new("default"), Holder::new("ci-7"), Holder::new("exec")] {
+            let name = anchor_name("reader", "uid", &inventory, &holder, 12);
+            assert_eq!(of(&name), Some((holder.clone(), AnchorOf::Generation(12))));
+            let name = exec_anchor_name("reader", "uid", &inventory, &holder);
+            assert_eq!(of(&name), Some((holder.clone(), AnchorOf::Plugins)));
+            let name = anchor_name("reader", "earlier uid", &inventory, &holder, 12);
+            assert_eq!(of(&name), None, "of an account that is gone");
+            let name = anchor_name("reader", "uid", &InventoryName::new("other"), &holder, 12);
+            assert_eq!(of(&name), None);
+        }
+        let name = anchor_name("reader-ci", "uid", &inventory, &Holder::new("default"), 12);
+        assert_eq!(of(&name), None, "of another account");
+        assert_eq!(of("reader-default-+7-0123456789"), None);
     }
 }

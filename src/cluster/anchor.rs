@@ -1,61 +1,152 @@
-//! Deleting anchors, which kills the tokens that are bound to them.
+//! Anchors: finding them, and deleting them, which kills the tokens that are bound to them.
+//!
+//! What a ServiceAccount or a Secret *says* can be edited by whoever administers their namespace. What cannot be
+//! edited is a Secret's name, which is computed from the account's uid, and its type. So anchors are listed by
+//! type where the caller may list Secrets, and otherwise asked for under every name that can be computed.
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 
 use super::api::{Api, Request};
-use crate::failure::StepFailure;
-use crate::names::{HOLDER_LABEL, Holder, InventoryName, PROFILE_LABEL, ProfileName};
-use crate::object::ObjectRef;
-use crate::observed::{ObservedObject, Ownership};
+use super::deletion::{self, Fate, Version};
+use super::observe::{Items, list};
+use crate::credential::AnchorHints;
+use crate::failure::{ApiFailure, StepFailure};
+use crate::names::{
+    ANCHOR_TYPE, AnchorOf, HOLDER_LABEL, Holder, InventoryName, PROFILE_LABEL, ProfileName, anchor_name,
+    anchor_of_name, exec_anchor_name,
+};
+use crate::object::{Kind, ObjectRef};
+use crate::observed::{Anchor, Anchors, ObservedObject, Ownership, Search};
 
-/// Whose anchors may be deleted.
+/// The ServiceAccount whose anchors are meant.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnchorOwner<'a> {
-    /// The uid of the ServiceAccount.
+    /// The ServiceAccount.
+    pub(super) account: &'a ObjectRef,
+    /// Its uid.
     pub(super) account_uid: &'a str,
     /// The inventory.
     pub(super) inventory: &'a InventoryName,
     /// The profile.
     pub(super) profile: &'a ProfileName,
-    /// The holder.
-    pub(super) holder: &'a Holder,
 }
 
-/// Deletes an anchor, if it really is one of this chain's; one that is gone already is as wanted.
-///
-/// The index is an annotation that others may be able to write, so nothing is deleted on its word:
-/// the caller computes the name, and the object must carry our marks. `recorded_uid` is what the index
-/// knows as the anchor's uid; what is neither marked, nor owned by the ServiceAccount, nor known by its
-/// uid is somebody else's Secret, which no token of ours is bound to.
+/// At most this many names are asked for one after another: at 20 ms each that is a third of the usual
+/// `cluster-timeout`, and who keeps more generations than this has the right to list them.
+const MOST_NAMES: usize = 1000;
+
+impl AnchorOwner<'_> {
+    /// Returns the address of an anchor.
+    pub(super) fn anchor(&self, holder: &Holder, of: AnchorOf) -> ObjectRef {
+        let account = self.account;
+        let name = match of {
+            AnchorOf::Generation(n) => anchor_name(&account.name, self.account_uid, self.inventory, holder, n),
+            AnchorOf::Plugins => exec_anchor_name(&account.name, self.account_uid, self.inventory, holder),
+        };
+        self.secret(name)
+    }
+
+    /// Returns the address of a Secret beside the ServiceAccount.
+    pub(super) fn secret(&self, name: String) -> ObjectRef {
+        ObjectRef { kind: Kind::Secret, namespace: self.account.namespace.clone(), name }
+    }
+}
+
+/// Finds the anchors of a ServiceAccount.
 ///
 /// # Errors
 ///
-/// If it cannot be read or deleted, or is an anchor that lost its marks: then its tokens live on.
-pub(super) async fn delete_ours(
+/// The first request that failed, but for the right to list Secrets.
+pub(super) async fn find(api: &Api, owner: AnchorOwner<'_>, hints: &AnchorHints) -> Result<Anchors, ApiFailure> {
+    match find_by_type(api, owner).await {
+        Err(failure) if failure.is_forbidden() => find_by_name(api, owner, hints).await,
+        result => result,
+    }
+}
+
+async fn find_by_type(api: &Api, owner: AnchorOwner<'_>) -> Result<Anchors, ApiFailure> {
+    let mut anchors = Anchors { found: vec![], strange: vec![], search: Search::Listed };
+    let selection = [("fieldSelector", format!("type={ANCHOR_TYPE}"))];
+    let path = Kind::Secret.collection_path(owner.account.namespace.as_deref());
+    // A list that starts again names some twice.
+    let mut known = BTreeSet::new();
+    list(api, &path, &selection, Items::Metadata, |item| {
+        let name = item["metadata"]["name"].as_str().unwrap_or_default();
+        if !known.insert(name.to_owned()) {
+            return;
+        }
+        match anchor_of_name(name, &owner.account.name, owner.account_uid, owner.inventory) {
+            Some((holder, of)) => {
+                let uid = item["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+                anchors.found.push(Anchor { name: name.to_owned(), uid, holder, of, is_certain: true });
+            }
+            None if is_owned_by(item, owner.account_uid) => anchors.strange.push(name.to_owned()),
+            None => {}
+        }
+    })
+    .await?;
+    anchors.found.sort_by(|one, other| (&one.holder, one.of).cmp(&(&other.holder, other.of)));
+    Ok(anchors)
+}
+
+async fn find_by_name(api: &Api, owner: AnchorOwner<'_>, hints: &AnchorHints) -> Result<Anchors, ApiFailure> {
+    let named = hints.named.iter().rev().copied();
+    let unnamed = (1..=hints.highest).rev().filter(|n| !hints.named.contains(n));
+    let numbers = named.chain(unnamed).map(AnchorOf::Generation);
+    let all = std::iter::once(AnchorOf::Plugins).chain(numbers);
+    let wanted = all.flat_map(|of| hints.holders.iter().map(move |holder| (holder, of)));
+    let wanted: Vec<(&Holder, AnchorOf)> = wanted.take(MOST_NAMES + 1).collect();
+    let mut found = vec![];
+    for (holder, of) in wanted.iter().take(MOST_NAMES) {
+        found.extend(find_one(api, owner, holder, *of).await?);
+    }
+    let numbers = hints.highest.max(hints.named.len() as u64).saturating_add(1);
+    let all = numbers.saturating_mul(hints.holders.len() as u64);
+    let unasked = if wanted.len() > MOST_NAMES { all.saturating_sub(MOST_NAMES as u64).max(1) } else { 0 };
+    Ok(Anchors { found, strange: vec![], search: Search::ByName { unasked } })
+}
+
+/// Looks for one anchor by its name.
+///
+/// # Errors
+///
+/// If there is no answer.
+pub(super) async fn find_one(
     api: &Api,
-    anchor: &ObjectRef,
     owner: AnchorOwner<'_>,
-    recorded_uid: Option<&str>,
-) -> Result<(), StepFailure> {
-    let existing = match api.send(&Request::get(anchor.path()).metadata_only()).await {
+    holder: &Holder,
+    of: AnchorOf,
+) -> Result<Option<Anchor>, ApiFailure> {
+    let anchor = owner.anchor(holder, of);
+    let existing = match api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await {
         Ok(answer) => answer.value,
-        Err(failure) if failure.is_not_found() => return Ok(()),
-        Err(failure) => return Err(failure.into()),
+        Err(failure) if failure.is_not_found() => return Ok(None),
+        Err(failure) => return Err(failure),
     };
     let observed = ObservedObject::from_json(&existing);
     let has = |label: &str, value: &str| observed.labels.get(label).is_some_and(|actual| actual == value);
-    let is_marked = observed.ownership(owner.inventory) == Ownership::Ours
+    let is_certain = observed.ownership(owner.inventory) == Ownership::Ours
         && has(PROFILE_LABEL, owner.profile.as_str())
-        && has(HOLDER_LABEL, owner.holder.as_str());
-    if is_marked {
-        return delete(api, anchor, &observed.uid).await;
+        && has(HOLDER_LABEL, holder.as_str());
+    Ok(Some(Anchor { name: anchor.name, uid: observed.uid, holder: holder.clone(), of, is_certain }))
+}
+
+/// Deletes an anchor that was found, and says what has become of it.
+///
+/// # Errors
+///
+/// If it cannot be deleted, or may be somebody else's Secret: then its tokens live on.
+pub(super) async fn delete_found(api: &Api, owner: AnchorOwner<'_>, anchor: &Anchor) -> Result<Fate, StepFailure> {
+    let secret = owner.secret(anchor.name.clone());
+    if !anchor.is_certain {
+        return Err(StepFailure::new(format!("{secret} is an anchor whose labels were changed, so it is not deleted"))
+            .hint(format!("its tokens live on; `{}` revokes them", secret.kubectl("delete", &[]))));
     }
-    if !is_owned_by(&existing, owner.account_uid) && recorded_uid != Some(observed.uid.as_str()) {
-        return Ok(());
-    }
-    let (namespace, name) = (anchor.namespace.as_deref().unwrap_or_default(), &anchor.name);
-    Err(StepFailure::new(format!("{anchor} is an anchor whose labels were changed, so it is not deleted"))
-        .hint(format!("its tokens live on; `kubectl delete secret -n {namespace} {name}` revokes them")))
+    let version = Version { uid: &anchor.uid, resource_version: None };
+    let failed = |failure: ApiFailure| StepFailure::new(format!("{secret} could not be deleted: {failure}"));
+    deletion::delete(api, &secret, version).await.map_err(failed)
 }
 
 /// Whether an object belongs to the ServiceAccount with this uid.
@@ -64,16 +155,11 @@ pub(super) fn is_owned_by(object: &Value, account_uid: &str) -> bool {
     owners.into_iter().flatten().any(|reference| reference["uid"] == account_uid)
 }
 
-/// Deletes the anchor with this uid; one that is gone already is as wanted.
+/// Deletes the anchor with this uid, and returns when it is gone.
 ///
 /// # Errors
 ///
 /// If it cannot be deleted, or another object took its place.
 pub(super) async fn delete(api: &Api, anchor: &ObjectRef, uid: &str) -> Result<(), StepFailure> {
-    let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": uid } });
-    match api.send(&Request::delete(anchor.path(), options)).await {
-        Ok(_) => Ok(()),
-        Err(failure) if failure.is_not_found() => Ok(()),
-        Err(failure) => Err(failure.into()),
-    }
+    deletion::delete(api, anchor, Version { uid, resource_version: None }).await?.gone(anchor)
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, Request};
-use crate::credential::Index;
-use crate::failure::StepFailure;
+use crate::credential::{Index, IndexError};
+use crate::failure::{ApiFailure, StepFailure};
 use crate::names::{INDEX_ANNOTATION, INDEX_FIELD_MANAGER, InventoryName};
 use crate::object::ObjectRef;
 use crate::observed::{ObservedObject, Ownership};
@@ -21,6 +21,29 @@ const INDEX_TRIES: usize = 12;
 const FIRST_INDEX_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_INDEX_WAIT: Duration = Duration::from_millis(500);
 
+/// A ServiceAccount as it is.
+pub(super) struct Account {
+    /// The object.
+    pub(super) observed: ObservedObject,
+    /// The cluster's time.
+    pub(super) date: Option<Timestamp>,
+    /// Its index.
+    pub(super) index: Result<Index, IndexError>,
+}
+
+/// Reads a ServiceAccount, whoever's it is.
+///
+/// # Errors
+///
+/// If there is none, or it cannot be read.
+pub(super) async fn read_account(api: &Api, account: &ObjectRef) -> Result<Account, ApiFailure> {
+    let answer = api.object(&Request::get(account.path()), account).await?;
+    let observed = ObservedObject::from_json(&answer.value);
+    let index = observed.annotations.get(INDEX_ANNOTATION);
+    let index = index.map_or_else(|| Ok(Index::lost()), |annotation| Index::parse(annotation));
+    Ok(Account { observed, date: answer.date, index })
+}
+
 /// Reads a ServiceAccount of ours, the cluster's time, and the index.
 ///
 /// # Errors
@@ -31,17 +54,12 @@ pub(super) async fn read_index(
     account: &ObjectRef,
     inventory: &InventoryName,
 ) -> Result<(ObservedObject, Option<Timestamp>, Index), StepFailure> {
-    let answer = api.send(&Request::get(account.path())).await?;
-    let observed = ObservedObject::from_json(&answer.value);
+    let Account { observed, date, index } = read_account(api, account).await?;
     if observed.deleting || observed.ownership(inventory) != Ownership::Ours {
         return Err(StepFailure::new(format!("{account} is no longer ours, or is being deleted")));
     }
-    let index = match observed.annotations.get(INDEX_ANNOTATION) {
-        Some(annotation) => Index::parse(annotation)
-            .map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?,
-        None => Index::lost(),
-    };
-    Ok((observed, answer.date, index))
+    let index = index.map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?;
+    Ok((observed, date, index))
 }
 
 /// Reads the index, changes it and writes it back, again if somebody else wrote in between.
@@ -66,8 +84,8 @@ pub(super) async fn edit_index(
         let Some(changed) = change(&observed.uid, date, index)? else {
             return Ok(());
         };
-        match api.send(&index_request(account, &observed, &changed)).await {
-            Ok(_) => return Ok(()),
+        match api.object(&index_request(account, &observed, &changed), account).await {
+            Ok(answer) => return check_stored(account, Some(&observed.uid), &changed, &answer.value),
             Err(failure) if failure.is_stale() => match waits.next() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(failure.into()),
@@ -75,6 +93,25 @@ pub(super) async fn edit_index(
             Err(failure) => return Err(failure.into()),
         }
     }
+}
+
+/// Checks that the API server stored the index, and in the ServiceAccount with this uid.
+pub(super) fn check_stored(
+    account: &ObjectRef,
+    uid: Option<&str>,
+    written: &Index,
+    answer: &Value,
+) -> Result<(), StepFailure> {
+    let stored = ObservedObject::from_json(answer);
+    let index = stored.annotations.get(INDEX_ANNOTATION).map(|annotation| Index::parse(annotation));
+    let is_the_same = uid.is_none_or(|uid| stored.uid == uid);
+    if is_the_same && index.is_some_and(|index| index.as_ref() == Ok(written)) {
+        return Ok(());
+    }
+    Err(StepFailure::new(format!(
+        "the API server accepted a change of annotation `{INDEX_ANNOTATION}` of {account}, and stored something else"
+    ))
+    .hint("see which admission webhook changes ServiceAccounts, and exempt this one from it"))
 }
 
 /// Gives a ServiceAccount that was taken over from somebody else the index that our own are made with.

@@ -13,10 +13,10 @@ use super::revoke::retire;
 use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
 use crate::failure::StepFailure;
 use crate::names::{
-    ANCHOR_TYPE, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL,
-    PROFILE_LABEL, ProfileName, RUN_ANNOTATION, anchor_name, exec_anchor_name,
+    ANCHOR_TYPE, AnchorOf, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY,
+    MANAGED_BY_LABEL, PROFILE_LABEL, ProfileName, RUN_ANNOTATION,
 };
-use crate::object::{Kind, ObjectRef};
+use crate::object::ObjectRef;
 use crate::secret::SecretToken;
 use crate::step::{ExecAnchor, Mint, Retire};
 
@@ -37,7 +37,6 @@ pub struct Claimed {
 pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<Claimed, StepFailure> {
     let mut claimed = None;
     edit_index(api, &mint.service_account, &mint.inventory, |account_uid, date, index| {
-        let account = &mint.service_account;
         let generation = Generation {
             n: mint.generation,
             kind: KIND_TOKEN.to_owned(),
@@ -45,7 +44,7 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
             // By the cluster's clock where it tells: other machines compare with that too.
             claimed_at: date.unwrap_or(now),
             policy: mint.policy.clone(),
-            anchor: anchor_name(&account.name, account_uid, &mint.inventory, &mint.holder, mint.generation),
+            anchor: owner(mint, account_uid).anchor(&mint.holder, AnchorOf::Generation(mint.generation)).name,
             requested_seconds: mint.ttl_seconds,
             anchor_uid: None,
             issued: None,
@@ -123,11 +122,11 @@ pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
 /// If it exists and is not this run's, or cannot be created.
 pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<String, StepFailure> {
     let anchor = anchor_ref(mint, claimed);
-    let mut manifest = anchor_manifest(&anchor, owner(mint, claimed), &mint.service_account);
+    let mut manifest = anchor_manifest(&anchor, owner(mint, &claimed.account_uid), &mint.holder);
     manifest["metadata"]["annotations"] = json!({ RUN_ANNOTATION: claimed.generation.run });
-    let created = match api.send(&create_request(&anchor, manifest)).await {
+    let created = match api.object(&create_request(&anchor, manifest), &anchor).await {
         Err(failure) if failure.is_already_exists() => {
-            let existing = api.send(&Request::get(anchor.path()).metadata_only()).await?.value;
+            let existing = api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await?.value;
             // Our own run's name on it means that the answer to an earlier try was lost.
             if existing["metadata"]["annotations"][RUN_ANNOTATION] != claimed.generation.run.as_str() {
                 return Err(StepFailure::new(format!("{anchor} exists and is not this run's"))
@@ -137,8 +136,7 @@ pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
         }
         result => result?.value,
     };
-    let uid = created["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
-    uid.ok_or_else(|| StepFailure::new(format!("{anchor} has no uid")))
+    Ok(created["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Creates the standing anchor that the tokens of exec plugins are bound to. The index says first that
@@ -159,18 +157,12 @@ pub async fn create_exec_anchor(api: &Api, step: &ExecAnchor) -> Result<(), Step
         Ok((changed != index).then_some(changed))
     })
     .await?;
-    let name = exec_anchor_name(&account.name, &account_uid, &step.inventory, &step.holder);
-    let anchor = ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name };
-    let owner = AnchorOwner {
-        account_uid: &account_uid,
-        inventory: &step.inventory,
-        profile: &step.profile,
-        holder: &step.holder,
-    };
-    match api.send(&create_request(&anchor, anchor_manifest(&anchor, owner, account))).await {
+    let owner = AnchorOwner { account, account_uid: &account_uid, inventory: &step.inventory, profile: &step.profile };
+    let anchor = owner.anchor(&step.holder, AnchorOf::Plugins);
+    match api.object(&create_request(&anchor, anchor_manifest(&anchor, owner, &step.holder)), &anchor).await {
         Ok(_) => Ok(()),
         Err(failure) if failure.is_already_exists() => {
-            let existing = api.send(&Request::get(anchor.path()).metadata_only()).await?.value;
+            let existing = api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await?.value;
             if anchor::is_owned_by(&existing, &account_uid) {
                 return Ok(());
             }
@@ -192,13 +184,14 @@ pub async fn request_exec_token(api: &Api, wanted: &ExecToken<'_>) -> Result<(Se
     if index.is_suspended(holder) {
         return Err(suspended(wanted.profile));
     }
-    let name = exec_anchor_name(&account.name, &observed.uid, wanted.inventory, holder);
-    let anchor = ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name };
+    let owner =
+        AnchorOwner { account, account_uid: &observed.uid, inventory: wanted.inventory, profile: wanted.profile };
+    let anchor = owner.anchor(holder, AnchorOf::Plugins);
     let missing = || {
         StepFailure::new(format!("{anchor}, which tokens are bound to, does not exist: it was revoked, or never made"))
             .hint("run `kubemint apply`")
     };
-    let existing = match api.send(&Request::get(anchor.path()).metadata_only()).await {
+    let existing = match api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await {
         Ok(answer) => answer.value,
         Err(failure) if failure.is_not_found() => return Err(missing()),
         Err(failure) => return Err(failure.into()),
@@ -207,9 +200,10 @@ pub async fn request_exec_token(api: &Api, wanted: &ExecToken<'_>) -> Result<(Se
         return Err(StepFailure::new(format!("{anchor} is not kubemint's: a token bound to it could not be revoked")));
     }
     let uid = existing["metadata"]["uid"].as_str().unwrap_or_default();
-    let (token, _) = request_bound_token(api, account, wanted.seconds, wanted.audiences, (&anchor.name, uid)).await?;
-    let claims = check_token(&token, account, &observed.uid, uid)?;
-    Ok((token, claims))
+    let bound_to = (anchor.name.as_str(), uid);
+    let issued = request_bound_token(api, account, wanted.seconds, wanted.audiences, bound_to).await?;
+    let claims = check_token(&issued, account, &observed.uid, uid, wanted.now)?;
+    Ok((issued.token, claims))
 }
 
 /// What an exec plugin asks for.
@@ -227,20 +221,22 @@ pub struct ExecToken<'a> {
     pub seconds: u64,
     /// The requested audiences.
     pub audiences: &'a [String],
+    /// The current time, by this machine's clock.
+    pub now: Timestamp,
 }
 
-fn anchor_manifest(anchor: &ObjectRef, owner: AnchorOwner<'_>, account: &ObjectRef) -> Value {
+fn anchor_manifest(anchor: &ObjectRef, owner: AnchorOwner<'_>, holder: &Holder) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": ANCHOR_TYPE,
         "metadata": {
             "name": anchor.name, "namespace": anchor.namespace,
             "labels": {
                 MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: owner.inventory,
-                PROFILE_LABEL: owner.profile, HOLDER_LABEL: owner.holder,
+                PROFILE_LABEL: owner.profile, HOLDER_LABEL: holder,
             },
             // Without blockOwnerDeletion, which would need a right on finalizers.
             "ownerReferences": [{
-                "apiVersion": "v1", "kind": "ServiceAccount", "name": account.name, "uid": owner.account_uid,
+                "apiVersion": "v1", "kind": "ServiceAccount", "name": owner.account.name, "uid": owner.account_uid,
             }],
         },
     })
@@ -262,31 +258,43 @@ pub async fn request_token(
     mint: &Mint,
     claimed: &Claimed,
     anchor_uid: &str,
+    now: Timestamp,
 ) -> Result<Credential, StepFailure> {
     let account = &mint.service_account;
-    let bound_to = (claimed.generation.anchor.as_str(), anchor_uid);
-    let (token, expires) = request_bound_token(api, account, mint.ttl_seconds, &mint.audiences, bound_to).await?;
-    let claims = check_token(&token, account, &claimed.account_uid, anchor_uid)?;
+    let anchor = anchor_ref(mint, claimed);
+    let bound_to = (anchor.name.as_str(), anchor_uid);
+    let issued = request_bound_token(api, account, mint.ttl_seconds, &mint.audiences, bound_to).await?;
+    let claims = check_token(&issued, account, &claimed.account_uid, anchor_uid, now)?;
     let facts = CredentialFacts {
         kind: KIND_TOKEN.to_owned(),
         generation: mint.generation,
-        anchor: claimed.generation.anchor.clone(),
+        anchor: anchor.name,
         anchor_uid: anchor_uid.to_owned(),
         issued: claims.issued,
         requested_seconds: mint.ttl_seconds,
-        expires,
+        // Where the two differ, the token is of use until the earlier.
+        expires: issued.expires.min(claims.expires),
     };
-    Ok(Credential { facts, token })
+    Ok(Credential { facts, token: issued.token })
 }
 
-/// Requests a token that is bound to a Secret, by name and uid; returns when it really expires too.
+/// A token as the API server issued it.
+struct Issued {
+    token: SecretToken,
+    /// When it really expires, as the answer says.
+    expires: Timestamp,
+    /// The time of the answer, by whoever sent it.
+    date: Option<Timestamp>,
+}
+
+/// Requests a token that is bound to a Secret, by name and uid.
 async fn request_bound_token(
     api: &Api,
     account: &ObjectRef,
     seconds: u64,
     audiences: &[String],
     (anchor, anchor_uid): (&str, &str),
-) -> Result<(SecretToken, Timestamp), StepFailure> {
+) -> Result<Issued, StepFailure> {
     let mut spec = json!({
         "expirationSeconds": seconds,
         "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": anchor_uid },
@@ -296,27 +304,41 @@ async fn request_bound_token(
         spec["audiences"] = json!(audiences);
     }
     let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
-    let answer = api.send(&Request::post(format!("{}/token", account.path()), body)).await?.value;
-    let status = &answer["status"];
+    let answer = api.send(&Request::post(format!("{}/token", account.path()), body)).await?;
+    let status = &answer.value["status"];
     let unreadable = |what: &str| StepFailure::new(format!("the API server's answer has no {what}"));
     let token = SecretToken::new(status["token"].as_str().ok_or_else(|| unreadable("token"))?);
     let expires = status["expirationTimestamp"].as_str().and_then(|text| text.parse().ok());
-    Ok((token, expires.ok_or_else(|| unreadable("expirationTimestamp"))?))
+    let expires = expires.ok_or_else(|| unreadable("expirationTimestamp"))?;
+    Ok(Issued { token, expires, date: answer.date })
 }
 
-/// Checks that a token is bound to its anchor and for the ServiceAccount that was read.
+/// Checks that a token is bound to its anchor, for the ServiceAccount that was read, and of use; `now` is by this
+/// machine's clock.
 fn check_token(
-    token: &SecretToken,
+    issued: &Issued,
     account: &ObjectRef,
     account_uid: &str,
     anchor_uid: &str,
+    now: Timestamp,
 ) -> Result<Claims, StepFailure> {
-    let claims = Claims::of(token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
+    let claims =
+        Claims::of(&issued.token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
     if claims.anchor_uid.as_deref() != Some(anchor_uid) {
         return Err(StepFailure::new("the token is not bound to its anchor, so it could not be revoked"));
     }
     if claims.service_account_uid.as_deref() != Some(account_uid) {
         return Err(StepFailure::new(format!("{account} was recreated meanwhile")));
+    }
+    let expires = issued.expires.min(claims.expires);
+    // Of two clocks one may be wrong: the API server's own may be behind that of what stands before it.
+    let is_over = expires <= now && issued.date.is_none_or(|date| expires <= date);
+    if is_over || expires <= claims.issued {
+        return Err(StepFailure::new(format!(
+            "the API server issued a token that expired at {expires}: by its clock it is {}",
+            claims.issued
+        ))
+        .hint("set the clock of the API server, or see what answers in its place"));
     }
     Ok(claims)
 }
@@ -363,21 +385,12 @@ pub async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str
     .await
 }
 
-fn owner<'a>(mint: &'a Mint, claimed: &'a Claimed) -> AnchorOwner<'a> {
-    AnchorOwner {
-        account_uid: &claimed.account_uid,
-        inventory: &mint.inventory,
-        profile: &mint.profile,
-        holder: &mint.holder,
-    }
+fn owner<'a>(mint: &'a Mint, account_uid: &'a str) -> AnchorOwner<'a> {
+    AnchorOwner { account: &mint.service_account, account_uid, inventory: &mint.inventory, profile: &mint.profile }
 }
 
 fn anchor_ref(mint: &Mint, claimed: &Claimed) -> ObjectRef {
-    ObjectRef {
-        kind: Kind::Secret,
-        namespace: mint.service_account.namespace.clone(),
-        name: claimed.generation.anchor.clone(),
-    }
+    owner(mint, &claimed.account_uid).anchor(&mint.holder, AnchorOf::Generation(mint.generation))
 }
 
 #[cfg(test)]
@@ -392,6 +405,7 @@ mod tests {
     use crate::cluster::Limits;
     use crate::credential::Index;
     use crate::names::INDEX_ANNOTATION;
+    use crate::object::Kind;
 
     /// A generation that another run dropped was revoked: to call it done would be untrue.
     #[tokio::test]
@@ -402,8 +416,8 @@ mod tests {
         let serve = async {
             let (request, reply) = server.next_request().await.unwrap();
             assert_eq!(request.uri(), "/api/v1/namespaces/ci/serviceaccounts/deployer");
-            let account = json!({"metadata": {
-                "uid": "u", "resourceVersion": "7",
+            let account = json!({"kind": "ServiceAccount", "metadata": {
+                "name": "deployer", "namespace": "ci", "uid": "u", "resourceVersion": "7",
                 "labels": {MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: "acme"},
                 "annotations": {INDEX_ANNOTATION: Index::default().to_annotation()},
             }});
@@ -428,5 +442,32 @@ mod tests {
         let (inventory, holder) = ("acme".into(), Holder::new("default"));
         let (result, ()) = tokio::join!(record(&api, &account, &inventory, &holder, &generation), serve);
         assert!(result.unwrap_err().cause.contains("generation 4 is written, but another run"));
+    }
+
+    /// A token that has expired already would be published, found expired and minted again, run after run.
+    #[test]
+    fn a_token_that_has_expired_already_is_not_published() {
+        let account = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "deployer");
+        let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+        // The times of the answer, of this machine, and of the token: issued, expires, expires as the answer says.
+        let check = |date: Option<i64>, now: i64, [issued, expires, said]: [i64; 3]| {
+            let token = crate::credential::tests_support::token(&json!({
+                "sub": "system:serviceaccount:ci:deployer", "iat": issued, "exp": expires,
+                "kubernetes.io": {"serviceaccount": {"uid": "u"}, "secret": {"name": "a", "uid": "s"}},
+            }));
+            let issued = Issued { token, expires: at(said), date: date.map(at) };
+            check_token(&issued, &account, "u", "s", at(now)).map(drop)
+        };
+        assert_eq!(check(Some(1000), 1000, [1000, 4600, 4600]), Ok(()));
+        assert_eq!(check(None, 1000, [1000, 4600, 4600]), Ok(()));
+        assert!(check(Some(9000), 9000, [1000, 4600, 4600]).is_err(), "by both clocks it is over");
+        assert!(check(Some(1000), 1000, [1000, 4600, 900]).is_err(), "by what the answer says it is over");
+        assert_eq!(
+            check(Some(9000), 1000, [1000, 4600, 4600]),
+            Ok(()),
+            "what stands before the server has its own clock"
+        );
+        assert_eq!(check(Some(1000), 9000, [1000, 4600, 4600]), Ok(()), "this machine has its own clock");
+        assert!(check(Some(1000), 1000, [5000, 4600, 4600]).is_err(), "it never lives");
     }
 }

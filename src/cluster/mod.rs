@@ -10,6 +10,7 @@ mod anchor;
 mod api;
 mod classify;
 mod connect;
+mod deletion;
 pub mod doctor;
 pub mod index;
 pub mod issue;

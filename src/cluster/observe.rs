@@ -15,7 +15,8 @@ use crate::desired::{desired_objects, needed_namespaces, service_account};
 use crate::failure::ApiFailure;
 use crate::inventory::{Inventory, Rule};
 use crate::names::{
-    Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, exec_anchor_name,
+    Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, anchor_name,
+    exec_anchor_name,
 };
 use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
@@ -40,15 +41,13 @@ pub async fn observe(
     holder: &Holder,
     now: Timestamp,
 ) -> Result<ObservedCluster, ApiFailure> {
-    let system = api.send(&Request::get("/api/v1/namespaces/kube-system").metadata_only()).await?;
+    let system = ObjectRef::cluster_scoped(Kind::Namespace, "kube-system");
+    let system = api.object(&Request::get(system.path()).metadata_only(), &system).await?;
     let mut observed = ObservedCluster {
         uid: system.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
         clock_ahead: system.date.map_or(0, |date| date.duration_since(now).as_secs()),
         ..ObservedCluster::default()
     };
-    if observed.uid.is_empty() {
-        return Err(ApiFailure::Unreadable { cause: "namespace kube-system has no uid".to_owned() });
-    }
     for kind in Kind::RBAC.into_iter().chain([Kind::ServiceAccount]) {
         list_ours(api, kind, &inventory.name, &mut observed.objects).await?;
     }
@@ -59,7 +58,7 @@ pub async fn observe(
             if observed.objects.contains_key(&desired.object) {
                 continue;
             }
-            match get(api, Request::get(desired.object.path())).await? {
+            match get(api, &Request::get(desired.object.path()), &desired.object).await? {
                 Some(value) => {
                     observed.objects.insert(desired.object, ObservedObject::from_json(&value));
                 }
@@ -75,7 +74,7 @@ pub async fn observe(
         }
         let account = service_account(grant);
         if let Some(object) = observed.objects.get(&account) {
-            let mut names = generation_anchors(inventory, object, holder);
+            let mut names = generation_anchors(inventory, &account, object, holder);
             if inventory.has_minting_plugin(*index) {
                 names.push(exec_anchor_name(&account.name, &object.uid, &inventory.name, holder));
             }
@@ -104,7 +103,7 @@ pub async fn observe_accounts(
     }
     for index in grants {
         let account = service_account(&inventory.grants[*index]);
-        match api.send(&Request::get(account.path())).await {
+        match api.object(&Request::get(account.path()), &account).await {
             Ok(answer) => {
                 observed.clock_ahead = answer.date.map_or(0, |date| date.duration_since(now).as_secs());
                 // The newest, whatever the list said.
@@ -124,7 +123,7 @@ pub async fn observe_accounts(
 /// If there is no answer.
 pub async fn role_rules(api: &Api, namespace: Option<&str>, role: &RoleRef) -> Result<Option<Vec<Rule>>, ApiFailure> {
     let object = ObjectRef { kind: role.kind, namespace: namespace.map(str::to_owned), name: role.name.clone() };
-    match api.send(&Request::get(object.path())).await {
+    match api.object(&Request::get(object.path()), &object).await {
         Ok(answer) => Ok(Some(ObservedObject::from_json(&answer.value).rules)),
         Err(failure) if failure.is_not_found() || failure.is_forbidden() => Ok(None),
         Err(failure) => Err(failure),
@@ -161,8 +160,8 @@ pub async fn legacy_tokens(api: &Api, namespace: &str) -> Result<Vec<(String, Le
     Ok(found)
 }
 
-async fn get(api: &Api, request: Request) -> Result<Option<Value>, ApiFailure> {
-    match api.send(&request).await {
+async fn get(api: &Api, request: &Request, object: &ObjectRef) -> Result<Option<Value>, ApiFailure> {
+    match api.object(request, object).await {
         Ok(answer) => Ok(Some(answer.value)),
         Err(failure) if failure.is_not_found() => Ok(None),
         Err(failure) => Err(failure),
@@ -170,8 +169,8 @@ async fn get(api: &Api, request: Request) -> Result<Option<Value>, ApiFailure> {
 }
 
 async fn namespace_state(api: &Api, name: &str) -> Result<NamespaceState, ApiFailure> {
-    let path = ObjectRef::cluster_scoped(Kind::Namespace, name).path();
-    let namespace = get(api, Request::get(path).metadata_only()).await?;
+    let namespace = ObjectRef::cluster_scoped(Kind::Namespace, name);
+    let namespace = get(api, &Request::get(namespace.path()).metadata_only(), &namespace).await?;
     Ok(match namespace {
         None => NamespaceState::Absent,
         Some(value) if value["metadata"]["deletionTimestamp"].is_string() => NamespaceState::Terminating,
@@ -200,6 +199,7 @@ pub(super) async fn pages(
     each: &mut (dyn FnMut(ObjectRef, &Value) + Send),
 ) -> Result<(), ApiFailure> {
     let selection: Vec<_> = selector.map(|selector| ("labelSelector", selector.to_owned())).into_iter().collect();
+    let mut impossible = 0_usize;
     list(api, &kind.collection_path(None), &selection, Items::Whole, |item| {
         let metadata = &item["metadata"];
         let object = ObjectRef {
@@ -207,14 +207,23 @@ pub(super) async fn pages(
             namespace: metadata["namespace"].as_str().map(str::to_owned),
             name: metadata["name"].as_str().unwrap_or_default().to_owned(),
         };
-        each(object, item);
+        if object.is_possible() {
+            each(object, item);
+        } else {
+            impossible += 1;
+        }
     })
-    .await
+    .await?;
+    if impossible == 0 {
+        return Ok(());
+    }
+    let cause = format!("the list of {} holds {impossible} names that no object can have", kind.resource());
+    Err(ApiFailure::Unreadable { cause })
 }
 
 /// What is listed of each object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Items {
+pub(super) enum Items {
     /// All of it.
     Whole,
     /// Its metadata.
@@ -222,7 +231,7 @@ enum Items {
 }
 
 /// Lists a collection page by page; an object may come twice if the list had to start again.
-async fn list(
+pub(super) async fn list(
     api: &Api,
     path: &str,
     selection: &[(&'static str, String)],
@@ -265,17 +274,23 @@ async fn list(
     }
 }
 
-/// Returns the names of the anchors that the index of a ServiceAccount names for this holder.
-fn generation_anchors(inventory: &Inventory, object: &ObservedObject, holder: &Holder) -> Vec<String> {
+/// Returns the names of the anchors of the generations that the index of a ServiceAccount lists for this holder.
+fn generation_anchors(
+    inventory: &Inventory,
+    account: &ObjectRef,
+    object: &ObservedObject,
+    holder: &Holder,
+) -> Vec<String> {
     if object.ownership(&inventory.name) != Ownership::Ours {
         return vec![];
     }
     // An index that cannot be read is a blocker, which the plan reports.
     let index = object.annotations.get(INDEX_ANNOTATION).and_then(|annotation| Index::parse(annotation).ok());
     let chain = index.as_ref().and_then(|index| index.holder(holder));
-    chain
-        .map(|chain| chain.generations.iter().map(|generation| generation.anchor.clone()).collect())
-        .unwrap_or_default()
+    let generations = chain.map_or(&[][..], |chain| &chain.generations);
+    // The names that stand there are anybody's text.
+    let name = |n| anchor_name(&account.name, &object.uid, &inventory.name, holder, n);
+    generations.iter().map(|generation| name(generation.n)).collect()
 }
 
 /// Reads the uids of anchors, where they exist.
@@ -287,7 +302,7 @@ async fn anchors(
     let mut anchors = BTreeMap::new();
     for name in names {
         let anchor = ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name };
-        if let Some(value) = get(api, Request::get(anchor.path()).metadata_only()).await? {
+        if let Some(value) = get(api, &Request::get(anchor.path()).metadata_only(), &anchor).await? {
             let uid = value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             // What is being deleted with a finalizer on it is as good as gone.
             if !value["metadata"]["deletionTimestamp"].is_string() {

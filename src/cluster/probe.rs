@@ -82,7 +82,7 @@ async fn missing_role(api: &Api, plan: &ClusterPlan, step: &Step) -> Result<Opti
     if is_planned {
         return Ok(None);
     }
-    match api.send(&Request::get(referred.path()).metadata_only()).await {
+    match api.object(&Request::get(referred.path()).metadata_only(), &referred).await {
         Err(failure) if failure.is_not_found() => Ok(Some(role.clone())),
         // Who may not read roles learns nothing here, and the API server checks the binding anyway.
         Err(failure) if failure.is_forbidden() => Ok(None),

@@ -46,7 +46,7 @@ pub async fn read_policy(
     let wanted: BTreeSet<ObjectRef> = bindings.values().map(Binding::role_object).chain(meant).collect();
     let mut roles = BTreeMap::new();
     for role in wanted {
-        let rules = match api.send(&Request::get(role.path())).await {
+        let rules = match api.object(&Request::get(role.path()), &role).await {
             Ok(answer) => RoleRules::Known(ObservedObject::from_json(&answer.value).rules),
             Err(failure) if failure.is_not_found() => RoleRules::Absent,
             Err(failure) if failure.is_forbidden() => RoleRules::Unreadable,

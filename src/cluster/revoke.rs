@@ -2,26 +2,40 @@
 //!
 //! The order of a revocation is what makes it hold: first the index says that issuing is suspended,
 //! with a fence that a claim in flight runs into, then the anchors go, then their lines in the index.
-//! Killed anywhere, the next run of the same finds the rest.
+//! Killed anywhere, the next run of the same finds the rest. What the index says decides nothing about
+//! what lives: anchors are looked for, and each is gone only when the API server says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable};
 use serde_json::{Value, json};
 
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
-use super::index::{edit_index, read_index};
-use crate::credential::{HolderIndex, Index, Suspended};
-use crate::failure::StepFailure;
-use crate::names::{
-    FIELD_MANAGER, Holder, INDEX_ANNOTATION, InventoryName, ProfileName, anchor_name, exec_anchor_name,
-};
-use crate::object::{Kind, ObjectRef};
-use crate::observed::ObservedObject;
+use super::deletion::{self, Fate, Version};
+use super::index::{check_stored, edit_index, read_account, read_index};
+use crate::credential::{AnchorHints, Index, Suspended};
+use crate::failure::{ApiFailure, StepFailure};
+use crate::names::{AnchorOf, FIELD_MANAGER, Holder, INDEX_ANNOTATION, InventoryName, ProfileName};
+use crate::object::ObjectRef;
+use crate::observed::{Anchors, ObservedObject, Search};
+use crate::plan::{Note, NoteKind, doubts};
 use crate::step::{Recreate, Resume, Retire, Revoke, Victims};
 
-/// The generations of one holder, with the uids of their anchors where the index knows them.
-type Chain = (Holder, BTreeMap<u64, Option<String>>);
+/// Finds the anchors of a ServiceAccount.
+///
+/// # Errors
+///
+/// If there is no answer, or a refusal other than of the right to list Secrets.
+pub async fn find_anchors(
+    api: &Api,
+    account: &ObjectRef,
+    account_uid: &str,
+    (inventory, profile): (&InventoryName, &ProfileName),
+    hints: &AnchorHints,
+) -> Result<Anchors, ApiFailure> {
+    anchor::find(api, AnchorOwner { account, account_uid, inventory, profile }, hints).await
+}
 
 /// Deletes the anchors of generations that nobody needs any more, then their lines in the index.
 ///
@@ -36,44 +50,242 @@ pub async fn retire(api: &Api, step: &Retire) -> Result<(), StepFailure> {
         let cause = format!("generation {} is not in the index any more: nothing older was deleted", step.keep);
         return Err(StepFailure::overtaken(cause).hint("run it again to see what another run did"));
     }
-    let chain = chain(&step.holder, index.holder(&step.holder), step.generations.iter().copied());
-    delete_and_forget(api, account, &observed.uid, inventory, &step.profile, vec![chain], &[]).await
-}
-
-fn chain(holder: &Holder, known: Option<&HolderIndex>, numbers: impl Iterator<Item = u64>) -> Chain {
-    let uid = |number| known.and_then(|chain| chain.generation(number)?.anchor_uid.clone());
-    (holder.clone(), numbers.map(|number| (number, uid(number))).collect())
-}
-
-/// Revokes generations: fence, anchors, index.
-///
-/// # Errors
-///
-/// If the index cannot be written or an anchor cannot be deleted; what was done until then stays done.
-pub async fn revoke(api: &Api, step: &Revoke) -> Result<(), StepFailure> {
-    let (account, inventory) = (&step.service_account, &step.inventory);
-    let mut found = None;
-    edit_index(api, account, inventory, |uid, _, index| {
-        // What is claimed up to this write is seen here, and what comes later runs into the fence.
-        found = Some((uid.to_owned(), victims(step, &index)));
-        Ok(step.suspends.as_ref().map(|whose| index.suspend(whose)))
+    let owner = AnchorOwner { account, account_uid: &observed.uid, inventory, profile: &step.profile };
+    let mut gone = vec![];
+    let mut first_failure = None;
+    for number in &step.generations {
+        match retire_one(api, owner, &step.holder, *number).await {
+            Ok(()) => gone.push(*number),
+            // What cannot be deleted keeps nothing else alive, and stays in the index.
+            Err(failure) => first_failure = first_failure.or(Some(failure)),
+        }
+    }
+    edit_index(api, account, inventory, |_, _, index| {
+        let forgotten = index.clone().without(&step.holder, &gone);
+        Ok((forgotten != index).then_some(forgotten))
     })
     .await?;
-    let (uid, chains) = found.ok_or_else(|| StepFailure::new("the index was not read"))?;
-    let mut first_failure = None;
-    let mut without_plugins = vec![];
-    if !matches!(step.victims, Victims::Generations { .. }) {
-        for (holder, _) in &chains {
-            let anchor = anchor_at(account, exec_anchor_name(&account.name, &uid, inventory, holder));
-            match anchor::delete_ours(api, &anchor, owner(&uid, inventory, &step.profile, holder), None).await {
-                Ok(()) => without_plugins.push(holder.clone()),
-                Err(failure) => first_failure = first_failure.or(Some(failure)),
+    first_failure.map_or(Ok(()), Err)
+}
+
+async fn retire_one(api: &Api, owner: AnchorOwner<'_>, holder: &Holder, number: u64) -> Result<(), StepFailure> {
+    let Some(anchor) = anchor::find_one(api, owner, holder, AnchorOf::Generation(number)).await? else {
+        return Ok(());
+    };
+    anchor::delete_found(api, owner, &anchor).await?.gone(&owner.secret(anchor.name))
+}
+
+/// What came of a revocation. What is neither held nor a failure is gone.
+#[derive(Debug, Default)]
+pub struct Revoked {
+    /// What the user should know.
+    pub notes: Vec<Note>,
+    /// The anchors, with their uids, that are being deleted and that something holds.
+    pub held: Vec<(ObjectRef, String)>,
+    /// What was not done, the worst first.
+    pub failures: Vec<StepFailure>,
+}
+
+/// Revokes generations: fence, anchors, index. What fails keeps nothing else from being revoked.
+pub async fn revoke(api: &Api, step: &Revoke) -> Revoked {
+    let mut revoked = Revoked::default();
+    let (account, inventory) = (&step.service_account, &step.inventory);
+    let read = match read_account(api, account).await {
+        Ok(read) => read,
+        // Without its ServiceAccount no token lives.
+        Err(failure) if failure.is_not_found() => return revoked,
+        Err(failure) => {
+            revoked.failures.push(failure.into());
+            return revoked;
+        }
+    };
+    let mut index = read.index.ok();
+    let mut account_uid = read.observed.uid;
+    let fence = edit_index(api, account, inventory, |uid, _, current| {
+        // What is claimed up to this write is seen here, and what comes later runs into the fence.
+        uid.clone_into(&mut account_uid);
+        index = Some(current.clone());
+        Ok(step.suspends.as_ref().map(|whose| current.suspend(whose)))
+    })
+    .await;
+    let owner = AnchorOwner { account, account_uid: &account_uid, inventory, profile: &step.profile };
+    let hints = AnchorHints::new(index.as_ref(), &step.holder, &step.held);
+    let seen = match anchor::find(api, owner, &hints).await {
+        Ok(anchors) => {
+            revoked.notes.extend(doubts(account, index.as_ref(), &anchors));
+            let seen = delete_victims(api, step, owner, &anchors, &mut revoked).await;
+            revoked.failures.extend(unfinished(step, account, index.as_ref(), &anchors));
+            let nothing_lives = step.victims == Victims::Everybody
+                && anchors.search == Search::Listed
+                && revoked.failures.is_empty()
+                && revoked.held.is_empty();
+            Some((seen, nothing_lives))
+        }
+        Err(failure) => {
+            let cause = format!("the anchors of {account} could not be looked for: {failure}");
+            revoked
+                .failures
+                .push(StepFailure::new(cause).hint("pass `--hard`: without its ServiceAccount no token lives"));
+            None
+        }
+    };
+    match (fence, seen) {
+        (Ok(()), Some((seen, nothing_lives))) => {
+            if let Err(failure) = forget(api, step, &seen, nothing_lives).await {
+                let cause = format!("the index could not be brought up to date: {}", failure.cause);
+                revoked.failures.push(StepFailure { cause, ..failure });
+            }
+        }
+        (Ok(()), None) => {}
+        (Err(failure), _) => {
+            let cause = format!("issuing could not be suspended, so a run may mint again: {}", failure.cause);
+            let hint = "stop what runs `kubemint apply` and `kubemint refresh`, or pass `--hard`, which makes the \
+                        ServiceAccount anew";
+            revoked.failures.push(StepFailure { cause, ..failure }.hint(hint));
+        }
+    }
+    revoked
+}
+
+/// Whether a revocation is about an anchor, or about the generation of a line in the index.
+fn is_victim(victims: &Victims, holder: &Holder, of: AnchorOf) -> bool {
+    match victims {
+        Victims::Generations { holder: one, numbers } => {
+            one == holder && matches!(of, AnchorOf::Generation(n) if numbers.contains(&n))
+        }
+        Victims::Holder(one) => one == holder,
+        Victims::Everybody => true,
+    }
+}
+
+/// What a revocation has seen of what it is about.
+struct Seen {
+    /// What is gone for certain: it was found and deleted.
+    deleted: Vec<(Holder, AnchorOf)>,
+    /// What is still there.
+    left: Vec<(Holder, AnchorOf)>,
+    /// Whether everything else does not exist; otherwise it was not asked for.
+    is_all: bool,
+}
+
+impl Seen {
+    fn is_gone(&self, holder: &Holder, of: AnchorOf) -> bool {
+        let is_in = |list: &[(Holder, AnchorOf)]| list.iter().any(|(one, other)| one == holder && *other == of);
+        !is_in(&self.left) && (self.is_all || is_in(&self.deleted))
+    }
+}
+
+/// Deletes the anchors that the revocation is about. One that cannot be deleted protects no other.
+async fn delete_victims(
+    api: &Api,
+    step: &Revoke,
+    owner: AnchorOwner<'_>,
+    anchors: &Anchors,
+    revoked: &mut Revoked,
+) -> Seen {
+    let is_all = !matches!(anchors.search, Search::ByName { unasked: 1.. });
+    let mut seen = Seen { deleted: vec![], left: vec![], is_all };
+    for anchor in anchors.found.iter().filter(|anchor| is_victim(&step.victims, &anchor.holder, anchor.of)) {
+        let secret = owner.secret(anchor.name.clone());
+        let which = (anchor.holder.clone(), anchor.of);
+        let deleted = match anchor::delete_found(api, owner, anchor).await {
+            Ok(Fate::Held { .. }) if step.awaits => {
+                revoked.held.push((secret, anchor.uid.clone()));
+                seen.left.push(which);
+                continue;
+            }
+            Ok(fate) => fate.gone(&secret),
+            Err(failure) => Err(failure),
+        };
+        match deleted {
+            Ok(()) => seen.deleted.push(which),
+            Err(failure) => {
+                revoked.failures.push(failure);
+                seen.left.push(which);
             }
         }
     }
-    // One anchor that cannot be deleted protects no other.
-    let deleted = delete_and_forget(api, account, &uid, inventory, &step.profile, chains, &without_plugins).await;
-    first_failure.or(deleted.err()).map_or(Ok(()), Err)
+    seen
+}
+
+/// Returns why a revocation is not complete although it deleted what it found: there may be more.
+fn unfinished(step: &Revoke, account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> Vec<StepFailure> {
+    const HARD: &str = "pass `--hard`: without its ServiceAccount no token lives";
+    if matches!(step.victims, Victims::Generations { .. }) {
+        return vec![];
+    }
+    let mut failures = vec![];
+    if step.victims == Victims::Everybody {
+        failures.extend(anchors.strange.iter().map(|name| {
+            let cause = format!(
+                "Secret `{name}` keeps tokens of {account} alive that another inventory of kubemint made, so it is not \
+                 deleted"
+            );
+            StepFailure::new(cause).hint(HARD)
+        }));
+    }
+    let Search::ByName { unasked } = anchors.search else { return failures };
+    let namespace = account.namespace.as_deref().unwrap_or_default();
+    let hint = format!("let the admin list Secrets in namespace `{namespace}`, or {HARD}");
+    let why = match index {
+        None => format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable"),
+        Some(index) if index.incomplete => {
+            format!("{account} lost its annotation `{INDEX_ANNOTATION}` at some time")
+        }
+        Some(_) if unasked > 0 => format!("{unasked} names that anchors of {account} may have were not asked for"),
+        Some(_) => return failures,
+    };
+    let cause = format!("{why}: what was found is revoked, and whether more tokens live is not known");
+    failures.push(StepFailure::new(cause).hint(hint));
+    failures
+}
+
+/// Takes the lines of what is gone out of the index, with the word of plugins whose anchor is gone.
+async fn forget(api: &Api, step: &Revoke, seen: &Seen, nothing_lives: bool) -> Result<(), StepFailure> {
+    edit_index(api, &step.service_account, &step.inventory, |_, _, index| {
+        let mut forgotten = index.clone();
+        for (name, chain) in &index.holders {
+            let holder = Holder::new(name);
+            let is_over = |of: AnchorOf| is_victim(&step.victims, &holder, of) && seen.is_gone(&holder, of);
+            let numbers = chain.generations.iter().map(|generation| generation.n);
+            let over: Vec<u64> = numbers.filter(|n| is_over(AnchorOf::Generation(*n))).collect();
+            forgotten = forgotten.without(&holder, &over);
+            if is_over(AnchorOf::Plugins) {
+                forgotten = forgotten.without_exec_anchor(&holder);
+            }
+        }
+        // What was missing from it is known now: nothing.
+        forgotten.incomplete &= !nothing_lives;
+        Ok((forgotten != index).then_some(forgotten))
+    })
+    .await
+}
+
+/// The time for which an API server accepts tokens whose anchor is being deleted and held by a finalizer is a
+/// minute (`pkg/serviceaccount/claims.go`, `Validate`); another 15 s are for clocks.
+const HELD_ANCHOR_TRIES: usize = 75;
+const HELD_ANCHOR_WAIT: Duration = Duration::from_secs(1);
+
+/// Returns once an anchor that is being deleted is gone.
+///
+/// # Errors
+///
+/// If it is still there when no token that is bound to it is accepted any more, or cannot be read.
+pub async fn await_gone(api: &Api, anchor: &ObjectRef, uid: &str) -> Result<(), StepFailure> {
+    let waits = ConstantBuilder::default().with_delay(HELD_ANCHOR_WAIT).with_max_times(HELD_ANCHOR_TRIES);
+    let gone = || async {
+        match deletion::fate(api, anchor, uid).await {
+            Ok(fate) => fate.gone(anchor).map_err(|failure| (failure, true)),
+            Err(failure) => Err((failure.into(), false)),
+        }
+    };
+    gone.retry(waits).when(|(_, is_there)| *is_there).await.map_err(|(failure, is_there)| {
+        if is_there {
+            let waited = "; that minute is over, so they are refused by now";
+            return StepFailure { cause: format!("{}{waited}", failure.cause), ..failure };
+        }
+        failure
+    })
 }
 
 /// Lifts a suspension.
@@ -94,10 +306,9 @@ pub async fn resume(api: &Api, step: &Resume) -> Result<(), StepFailure> {
 /// # Errors
 ///
 /// If it is no longer ours, cannot be deleted, or cannot be made again.
-pub async fn recreate(api: &Api, step: &Recreate) -> Result<(), StepFailure> {
+pub async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, StepFailure> {
     let account = &step.account.object;
-    let mut manifest = step.account.manifest();
-    let existing = match api.send(&Request::get(account.path())).await {
+    let existing = match api.object(&Request::get(account.path()), account).await {
         Ok(answer) => Some(answer.value),
         Err(failure) if failure.is_not_found() => None,
         Err(failure) => return Err(failure.into()),
@@ -115,41 +326,62 @@ pub async fn recreate(api: &Api, step: &Recreate) -> Result<(), StepFailure> {
         Some(index) => emptied(index).suspend(&step.suspends),
         None => step.index_if_lost(),
     };
+    let mut bare = step.account.manifest();
+    bare["metadata"]["annotations"][INDEX_ANNOTATION] = json!(index.to_annotation());
+    let mut whole = bare.clone();
     if let Some(existing) = &existing {
-        carry_over(existing, &mut manifest);
-        let options = json!({
-            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
-            "preconditions": { "uid": step.uid },
-        });
-        match api.send(&Request::delete(account.path(), options)).await {
-            Ok(_) => {}
-            Err(failure) if failure.is_not_found() => {}
-            Err(failure) => return Err(failure.into()),
-        }
+        carry_over(existing, &mut whole);
+        let version = Version { uid: &observed.uid, resource_version: None };
+        deletion::delete(api, account, version).await?.gone(account)?;
     }
-    manifest["metadata"]["annotations"][INDEX_ANNOTATION] = json!(index.to_annotation());
+    match create(api, account, &index, whole.clone()).await {
+        // What others put on it may be what the API server does not take: too much, for example.
+        Err(Uncreated::Refused(failure)) if whole != bare => match create(api, account, &index, bare).await {
+            Ok(()) => {
+                let message = format!("{account} was made anew without what others had put on it: {failure}");
+                Ok(vec![Note::new(NoteKind::NotKept, message)])
+            }
+            Err(_) => Err(failure.into()),
+        },
+        Ok(()) => Ok(vec![]),
+        // The answer to an earlier try was lost, or an apply was faster: it has another uid either
+        // way, and is suspended like the one before.
+        Err(Uncreated::Exists) => edit_index(api, account, &step.account.inventory, |_, _, index| {
+            let suspended = step.suspends == Suspended::Everybody && index.suspended;
+            Ok((!suspended).then(|| index.suspend(&step.suspends)))
+        })
+        .await
+        .map(|()| vec![]),
+        // Without its namespace there is nothing to issue for, and nothing to suspend.
+        Err(Uncreated::NoNamespace) if existing.is_none() => Ok(vec![]),
+        Err(Uncreated::NoNamespace) => Err(StepFailure::new(format!("the namespace of {account} is gone"))),
+        Err(Uncreated::Refused(failure)) => Err(failure.into()),
+        Err(Uncreated::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Why a ServiceAccount was not made.
+enum Uncreated {
+    /// It exists.
+    Exists,
+    /// Its namespace does not exist.
+    NoNamespace,
+    /// The API server does not take it as it is.
+    Refused(ApiFailure),
+    /// Something else.
+    Failed(StepFailure),
+}
+
+async fn create(api: &Api, account: &ObjectRef, index: &Index, manifest: Value) -> Result<(), Uncreated> {
     let request = Request::post(account.collection_path(), manifest)
         .query("fieldManager", FIELD_MANAGER)
         .query("fieldValidation", "Strict");
-    match api.send(&request).await {
-        Ok(_) => Ok(()),
-        Err(failure) if failure.is_already_exists() => {
-            let existing = api.send(&Request::get(account.path())).await?.value;
-            if existing["metadata"]["deletionTimestamp"].is_string() {
-                return Err(StepFailure::new(format!("{account} still exists: a finalizer holds it"))
-                    .hint("see what that finalizer waits for; until then its tokens may still work"));
-            }
-            // The answer to an earlier try was lost, or an apply was faster: it has another uid either
-            // way, and is suspended like the one before.
-            edit_index(api, account, &step.account.inventory, |_, _, index| {
-                let suspended = step.suspends == Suspended::Everybody && index.suspended;
-                Ok((!suspended).then(|| index.suspend(&step.suspends)))
-            })
-            .await
-        }
-        // Without its namespace there is nothing to issue for, and nothing to suspend.
-        Err(failure) if failure.is_not_found() && existing.is_none() => Ok(()),
-        Err(failure) => Err(failure.into()),
+    match api.object(&request, account).await {
+        Ok(answer) => check_stored(account, None, index, &answer.value).map_err(Uncreated::Failed),
+        Err(failure) if failure.is_already_exists() => Err(Uncreated::Exists),
+        Err(failure) if failure.is_not_found() => Err(Uncreated::NoNamespace),
+        Err(failure) if failure.code().is_some_and(|code| code < 500) => Err(Uncreated::Refused(failure)),
+        Err(failure) => Err(Uncreated::Failed(failure.into())),
     }
 }
 
@@ -180,70 +412,146 @@ fn emptied(mut index: Index) -> Index {
     index
 }
 
-/// Returns which generations of which holders a revocation is about, by the index as it is now.
-fn victims(step: &Revoke, index: &Index) -> Vec<Chain> {
-    // What an output holds is known even where the index has lost it.
-    let all = |holder: &Holder, known: Option<&HolderIndex>| {
-        let listed = known.into_iter().flat_map(|chain| chain.generations.iter().map(|generation| generation.n));
-        let held = step.held.iter().copied().filter(|_| *holder == step.holder);
-        chain(holder, known, listed.chain(held))
-    };
-    match &step.victims {
-        Victims::Generations { holder, numbers } => {
-            vec![chain(holder, index.holder(holder), numbers.iter().copied())]
-        }
-        Victims::Holder(holder) => vec![all(holder, index.holder(holder))],
-        Victims::Everybody => {
-            let mut holders: BTreeSet<Holder> = index.holders.keys().map(Holder::new).collect();
-            holders.insert(step.holder.clone());
-            holders.iter().map(|holder| all(holder, index.holder(holder))).collect()
+#[cfg(test)]
+mod tests {
+    use http::{Method, Response};
+    use kube::client::Body;
+    use tower_test::mock;
+
+    use super::*;
+    use crate::cluster::Limits;
+    use crate::desired::{Content, DesiredObject};
+    use crate::names::{INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
+    use crate::object::Kind;
+
+    /// Answers requests in their order; each is checked.
+    async fn serve(
+        answers: Vec<(Method, &str, u16, Value)>,
+        mut server: mock::Handle<http::Request<Body>, Response<Body>>,
+    ) {
+        for (method, uri, code, body) in answers {
+            let (request, reply) = server.next_request().await.expect("another request");
+            assert_eq!((request.method(), request.uri().to_string().as_str()), (&method, uri));
+            let body = Body::from(body.to_string().into_bytes());
+            reply.send_response(Response::builder().status(code).body(body).unwrap());
         }
     }
-}
 
-/// Deletes anchors and then the lines of those that are deleted, with the word of plugins whose anchor is
-/// gone already. What cannot be deleted keeps nothing else alive, and stays in the index.
-async fn delete_and_forget(
-    api: &Api,
-    account: &ObjectRef,
-    account_uid: &str,
-    inventory: &InventoryName,
-    profile: &ProfileName,
-    chains: Vec<Chain>,
-    without_plugins: &[Holder],
-) -> Result<(), StepFailure> {
-    let mut gone: Vec<(Holder, Vec<u64>)> = vec![];
-    let mut first_failure = None;
-    for (holder, numbers) in chains {
-        let mut deleted = vec![];
-        for (number, uid) in numbers {
-            let anchor = anchor_at(account, anchor_name(&account.name, account_uid, inventory, &holder, number));
-            let owner = owner(account_uid, inventory, profile, &holder);
-            match anchor::delete_ours(api, &anchor, owner, uid.as_deref()).await {
-                Ok(()) => deleted.push(number),
-                Err(failure) => first_failure = first_failure.or(Some(failure)),
-            }
-        }
-        gone.push((holder, deleted));
+    fn mocked() -> (Api, mock::Handle<http::Request<Body>, Response<Body>>) {
+        let (service, server) = mock::pair::<http::Request<Body>, Response<Body>>();
+        let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
+        (Api::new(kube::Client::new(service, "default"), "https://api", limits), server)
     }
-    edit_index(api, account, inventory, |_, _, index| {
-        let forgotten = gone.iter().fold(index.clone(), |index, (holder, numbers)| index.without(holder, numbers));
-        let forgotten = without_plugins.iter().fold(forgotten, Index::without_exec_anchor);
-        Ok((forgotten != index).then_some(forgotten))
-    })
-    .await?;
-    first_failure.map_or(Ok(()), Err)
-}
 
-fn anchor_at(account: &ObjectRef, name: String) -> ObjectRef {
-    ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name }
-}
+    fn account(uid: &str, index: &Index) -> Value {
+        json!({"kind": "ServiceAccount", "metadata": {
+            "name": "reader", "namespace": "ci", "uid": uid, "resourceVersion": "7",
+            "labels": {MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: "acme"},
+            "annotations": {INDEX_ANNOTATION: index.to_annotation(), "example.com/filler": "x"},
+        }})
+    }
 
-fn owner<'a>(
-    account_uid: &'a str,
-    inventory: &'a InventoryName,
-    profile: &'a ProfileName,
-    holder: &'a Holder,
-) -> AnchorOwner<'a> {
-    AnchorOwner { account_uid, inventory, profile, holder }
+    fn status(code: u16, reason: &str) -> Value {
+        json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason})
+    }
+
+    const ACCOUNT: &str = "/api/v1/namespaces/ci/serviceaccounts/reader";
+    const CREATE: &str = "/api/v1/namespaces/ci/serviceaccounts?fieldManager=kubemint&fieldValidation=Strict";
+
+    /// What others put on a ServiceAccount may be what the API server does not take again; the account, and the
+    /// suspension in its index, matter more.
+    #[tokio::test]
+    async fn an_account_is_made_anew_without_what_is_not_taken_again() {
+        let (api, server) = mocked();
+        let step = Recreate {
+            profile: "reader".into(),
+            account: DesiredObject {
+                object: ObjectRef::namespaced(Kind::ServiceAccount, "ci", "reader"),
+                inventory: "acme".into(),
+                profile: Some("reader".into()),
+                content: Content::Empty,
+            },
+            uid: Some("old".to_owned()),
+            suspends: Suspended::Everybody,
+            awaits: false,
+        };
+        let suspended = Index::default().suspend(&Suspended::Everybody);
+        let answers = vec![
+            (Method::GET, ACCOUNT, 200, account("old", &Index::default())),
+            (Method::DELETE, ACCOUNT, 200, json!({"kind": "Status", "status": "Success"})),
+            (Method::GET, ACCOUNT, 404, status(404, "NotFound")),
+            (Method::POST, CREATE, 422, status(422, "Invalid")),
+            (Method::POST, CREATE, 201, account("new", &suspended)),
+        ];
+        let (result, ()) = tokio::join!(recreate(&api, &step), serve(answers, server));
+        let notes = result.unwrap();
+        assert_eq!(notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::NotKept]);
+    }
+
+    fn everybody() -> Revoke {
+        Revoke {
+            profile: "reader".into(),
+            inventory: "acme".into(),
+            service_account: ObjectRef::namespaced(Kind::ServiceAccount, "ci", "reader"),
+            holder: "default".into(),
+            victims: Victims::Everybody,
+            held: vec![],
+            suspends: Some(Suspended::Everybody),
+            shown: vec![],
+            awaits: false,
+            awaited: vec![],
+        }
+    }
+
+    /// A server, or something before it, says "Success" and does nothing.
+    #[tokio::test]
+    async fn an_anchor_is_gone_when_it_is_seen_to_be_gone() {
+        let (api, server) = mocked();
+        let step = everybody();
+        let index = Index::default().suspend(&Suspended::Everybody);
+        let owner = AnchorOwner {
+            account: &step.service_account,
+            account_uid: "u",
+            inventory: &step.inventory,
+            profile: &step.profile,
+        };
+        let anchor = owner.anchor(&"default".into(), AnchorOf::Generation(1));
+        let secret = json!({"kind": "PartialObjectMetadata", "metadata":
+            {"name": anchor.name, "namespace": "ci", "uid": "s"}});
+        let list = json!({"kind": "PartialObjectMetadataList", "metadata": {}, "items": [secret]});
+        let anchors = "/api/v1/namespaces/ci/secrets?limit=500&fieldSelector=type%3Dkubemint.dev%2Fanchor";
+        let patch = "/api/v1/namespaces/ci/serviceaccounts/reader?fieldManager=kubemint-credentials&force=true";
+        let path = anchor.path();
+        let answers = vec![
+            (Method::GET, ACCOUNT, 200, account("u", &Index::default())),
+            (Method::GET, ACCOUNT, 200, account("u", &Index::default())),
+            (Method::PATCH, patch, 200, account("u", &index)),
+            (Method::GET, anchors, 200, list),
+            (Method::DELETE, &path, 200, json!({"kind": "Status", "status": "Success"})),
+            (Method::GET, &path, 200, secret.clone()),
+            (Method::GET, ACCOUNT, 200, account("u", &index)),
+        ];
+        let (revoked, ()) = tokio::join!(revoke(&api, &step), serve(answers, server));
+        assert_eq!(revoked.failures.len(), 1, "{revoked:?}");
+        assert!(revoked.failures[0].cause.contains("which still exists"), "{revoked:?}");
+    }
+
+    /// A patch that is answered with 200 and stores something else suspends nobody.
+    #[tokio::test]
+    async fn a_fence_that_is_not_stored_is_a_failure() {
+        let (api, server) = mocked();
+        let step = everybody();
+        let anchors = "/api/v1/namespaces/ci/secrets?limit=500&fieldSelector=type%3Dkubemint.dev%2Fanchor";
+        let patch = "/api/v1/namespaces/ci/serviceaccounts/reader?fieldManager=kubemint-credentials&force=true";
+        let list = json!({"kind": "PartialObjectMetadataList", "metadata": {}, "items": null});
+        let answers = vec![
+            (Method::GET, ACCOUNT, 200, account("u", &Index::default())),
+            (Method::GET, ACCOUNT, 200, account("u", &Index::default())),
+            (Method::PATCH, patch, 200, account("u", &Index::default())),
+            (Method::GET, anchors, 200, list),
+        ];
+        let (revoked, ()) = tokio::join!(revoke(&api, &step), serve(answers, server));
+        assert_eq!(revoked.failures.len(), 1, "{revoked:?}");
+        assert!(revoked.failures[0].cause.contains("issuing could not be suspended"), "{revoked:?}");
+    }
 }

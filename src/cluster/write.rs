@@ -1,8 +1,9 @@
 //! Executes the steps that write objects, and checks what the API server made of them.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::api::{Api, Request};
+use super::deletion::{self, Version};
 use crate::desired::{Content, DesiredObject};
 use crate::diff::diff_object;
 use crate::failure::{ApiFailure, StepFailure};
@@ -35,15 +36,11 @@ pub(super) fn update_request(update: &Update) -> Request {
 
 /// Returns the request that deletes the object that the plan saw, and no successor of it.
 pub(super) fn delete_request(delete: &Delete) -> Request {
-    let mut options = json!({
-        "apiVersion": "v1", "kind": "DeleteOptions",
-        "propagationPolicy": "Background",
-        "preconditions": { "uid": delete.uid },
-    });
-    if let Some(version) = &delete.resource_version {
-        options["preconditions"]["resourceVersion"] = version.as_str().into();
-    }
-    Request::delete(delete.object.path(), options)
+    deletion::request(&delete.object, version(delete))
+}
+
+fn version(delete: &Delete) -> Version<'_> {
+    Version { uid: &delete.uid, resource_version: delete.resource_version.as_deref() }
 }
 
 /// Creates an object.
@@ -52,11 +49,11 @@ pub(super) fn delete_request(delete: &Delete) -> Request {
 ///
 /// If the API server refuses, if somebody else created it meanwhile, or if what it stored differs.
 pub async fn create(api: &Api, desired: &DesiredObject) -> Result<(), StepFailure> {
-    match api.send(&create_request(desired)).await {
+    match api.object(&create_request(desired), &desired.object).await {
         Ok(answer) => check(desired, &answer.value),
         Err(failure) if failure.is_already_exists() => {
             // The answer to an earlier try may have been lost, or another run was faster.
-            let existing = api.send(&Request::get(desired.object.path())).await?.value;
+            let existing = api.object(&Request::get(desired.object.path()), &desired.object).await?.value;
             if desired.object.kind == Kind::Namespace {
                 return Ok(());
             }
@@ -85,11 +82,12 @@ fn is_as_wanted(desired: &DesiredObject, observed: &ObservedObject, inventory: &
 ///
 /// If the API server refuses, if the object changed since the plan, or if what was stored differs.
 pub async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
-    match api.send(&update_request(update)).await {
+    match api.object(&update_request(update), &update.desired.object).await {
         Ok(answer) => check(&update.desired, &answer.value),
         Err(failure) if failure.is_stale() => {
             // The answer to an earlier try may have been lost; then the object is right already.
-            let existing = api.send(&Request::get(update.desired.object.path())).await?.value;
+            let object = &update.desired.object;
+            let existing = api.object(&Request::get(object.path()), object).await?.value;
             if is_as_wanted(&update.desired, &ObservedObject::from_json(&existing), &update.desired.inventory) {
                 return Ok(());
             }
@@ -104,21 +102,10 @@ pub async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
 ///
 /// # Errors
 ///
-/// If the API server refuses, or another object took its place.
+/// If the API server refuses, another object took its place, or it is not gone.
 pub async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
-    match api.send(&delete_request(delete)).await {
-        Ok(answer) => {
-            let metadata = &answer.value["metadata"];
-            let finalizers: Vec<&str> =
-                metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            if metadata["deletionTimestamp"].is_string() && !finalizers.is_empty() {
-                let held = finalizers.join("`, `");
-                return Err(StepFailure::new(format!("{} still exists: `{held}` holds it", delete.object))
-                    .hint("see what that finalizer waits for; until then what it allows is still allowed"));
-            }
-            Ok(())
-        }
-        Err(failure) if failure.is_not_found() => Ok(()),
+    match deletion::delete(api, &delete.object, version(delete)).await {
+        Ok(fate) => fate.gone(&delete.object),
         Err(failure) if failure.is_stale() => {
             Err(StepFailure::new(format!("{} changed after the plan was made", delete.object))
                 .hint("run the plan again to see how"))

@@ -265,6 +265,7 @@ async fn obtain(
         holder: &inventory.holder,
         seconds: policy.ttl.as_secs().min(LONGEST_LIFE),
         audiences,
+        now: clock.now(),
     };
     let (token, claims) = request_exec_token(&api, &wanted).await?;
     // The lifetime is exact, whatever the two clocks say.

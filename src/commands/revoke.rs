@@ -16,7 +16,7 @@ use crate::exit_code::ExitCode;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
-use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget};
+use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished};
 use crate::report::{Command, Report, ReportHead, notes_text, plan_text, summary_line};
 use crate::wording::count;
 
@@ -161,7 +161,9 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
         (true, false) => RevokeDepth::Account,
         (false, false) => RevokeDepth::Tokens,
     };
-    RevokeOptions { holder: fleet.holder().clone(), target, depth, awaits: args.wait }
+    let is_about_some = matches!(target, RevokeTarget::Superseded | RevokeTarget::Generation(_));
+    let vanished = if args.selection.profile.is_empty() && !is_about_some { Vanished::Revoke } else { Vanished::Name };
+    RevokeOptions { holder: fleet.holder().clone(), target, depth, awaits: args.wait, vanished }
 }
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.

@@ -3,13 +3,14 @@
 //! A generation is claimed here before anything else, and recorded once its outputs are written.
 //! What a newer kubemint added is kept. Pure: no I/O, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Claims, Credential};
+use crate::inventory::syntax;
 use crate::names::Holder;
 
 /// The largest number of a generation: far more than any chain will ever have, and exact in every
@@ -154,6 +155,11 @@ impl Index {
             None => return Err(IndexError::Malformed("it has no version".to_owned())),
         }
         let index: Self = serde_json::from_value(value).map_err(|error| IndexError::Malformed(error.to_string()))?;
+        // Names are computed, never taken from here; but what names nothing that could exist was not written by
+        // any kubemint.
+        if let Some(holder) = index.holders.keys().find(|holder| syntax::dns_label(holder).is_err()) {
+            return Err(IndexError::Malformed(format!("{holder:?} is no name that a holder can have")));
+        }
         let numbers = index
             .holders
             .values()
@@ -274,6 +280,35 @@ impl Index {
         let other = std::mem::take(&mut known.other);
         *known = Generation { other, published: Some(now), ..generation };
         Some(self)
+    }
+}
+
+/// Where to look for the anchors of a ServiceAccount, by all that is known. What somebody may have edited is one
+/// reason more to look somewhere, and never a reason not to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnchorHints {
+    /// The holders that there may be.
+    pub holders: BTreeSet<Holder>,
+    /// The generations that something names.
+    pub named: BTreeSet<u64>,
+    /// The highest number that was ever seen; all below it may exist.
+    pub highest: u64,
+}
+
+impl AnchorHints {
+    /// Collects what an index says, if there is one that can be read, and which generations the outputs of
+    /// `holder` hold.
+    pub fn new(index: Option<&Index>, holder: &Holder, held: &[u64]) -> Self {
+        let chains = index.into_iter().flat_map(|index| &index.holders);
+        let mut hints = Self { holders: BTreeSet::from([holder.clone()]), named: BTreeSet::new(), highest: 0 };
+        for (name, chain) in chains {
+            hints.holders.insert(Holder::new(name));
+            hints.named.extend(chain.generations.iter().map(|generation| generation.n));
+            hints.highest = hints.highest.max(chain.next.saturating_sub(1));
+        }
+        hints.named.extend(held);
+        hints.highest = hints.highest.max(hints.named.last().copied().unwrap_or_default());
+        hints
     }
 }
 

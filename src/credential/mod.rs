@@ -13,7 +13,7 @@ pub use decide::{
     overlap_of,
 };
 pub use facts::{Credential, CredentialFacts};
-pub use index::{ClaimRefused, Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION, Suspended};
+pub use index::{AnchorHints, ClaimRefused, Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION, Suspended};
 
 use crate::inventory::TokenPolicy;
 use crate::names::{ClusterName, Holder, ProfileName, short_hash};

@@ -18,11 +18,11 @@ use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::{Incoming, UserForm};
 use crate::names::{ClusterName, Holder};
-use crate::object::Kind;
+use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Mint, Publish, Step, Update};
+use crate::step::{Mint, Publish, Revoke, Step, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -73,9 +73,19 @@ struct Progress {
     notes: Vec<Note>,
     /// The grants whose renewal was left to another run.
     overtaken: Vec<usize>,
+    /// The anchors that are being deleted and that something holds.
+    held: Vec<HeldAnchor>,
     number: usize,
     of: usize,
     doing: String,
+}
+
+/// An anchor of a ServiceAccount that is being deleted and that something holds.
+#[derive(Debug, Clone)]
+struct HeldAnchor {
+    service_account: ObjectRef,
+    anchor: ObjectRef,
+    uid: String,
 }
 
 /// Applies clusters; the results are in the order of the tasks.
@@ -185,26 +195,47 @@ impl ClusterRun {
         let api = connect_admin(&admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         self.admin = Some(admin);
-        let mut failed: Option<(usize, String, StepFailure)> = None;
-        let mut others = 0;
+        let mut failed: Vec<(usize, String, StepFailure)> = vec![];
         for (position, step) in task.plan.steps.iter().enumerate() {
             lock(&self.progress).number = position + 1;
             self.doing(&task.plan.cluster, step.to_string());
             match self.step(&api, task, step).await {
-                Ok(Done::Yes) => lock(&self.progress).done.push(position),
+                Ok(Done::Yes) => {
+                    lock(&self.progress).done.push(position);
+                    self.settle(task, step, &mut failed);
+                }
                 Ok(Done::ByAnotherRun) => {}
                 Err(failure) if task.plan.on_failure == OnFailure::Stop => return Err(failure),
-                Err(_) if failed.is_some() => others += 1,
-                Err(failure) => failed = Some((position + 1, lock(&self.progress).doing.clone(), failure)),
+                Err(failure) => failed.push((position, lock(&self.progress).doing.clone(), failure)),
             }
         }
-        let Some((number, doing, mut failure)) = failed else { return Ok(()) };
+        let others = failed.len().saturating_sub(1);
+        let Some((position, doing, mut failure)) = failed.into_iter().next() else { return Ok(()) };
         let mut progress = lock(&self.progress);
-        (progress.number, progress.doing) = (number, doing);
+        (progress.number, progress.doing) = (position + 1, doing);
         if others > 0 {
             failure.cause.push_str(&format!(" (and {} failed)", crate::wording::count(others, "more step")));
         }
         Err(failure)
+    }
+
+    /// Forgets what failed in revoking the tokens of a ServiceAccount that is gone by now: none of them lives.
+    fn settle(&self, task: &ApplyTask, step: &Step, failed: &mut Vec<(usize, String, StepFailure)>) {
+        let gone = match step {
+            Step::Recreate(recreate) => &recreate.account.object,
+            Step::Delete(delete) => &delete.object,
+            _ => return,
+        };
+        let is_settled = |step: &Step| matches!(step, Step::Revoke(revoke) if revoke.service_account == *gone);
+        let mut progress = lock(&self.progress);
+        failed.retain(|(position, _, _)| {
+            let is_settled = is_settled(&task.plan.steps[*position]);
+            if is_settled {
+                progress.done.push(*position);
+            }
+            !is_settled
+        });
+        progress.held.retain(|held| held.service_account != *gone);
     }
 
     async fn step(&mut self, api: &Api, task: &ApplyTask, step: &Step) -> Result<Done, StepFailure> {
@@ -231,11 +262,27 @@ impl ClusterRun {
             Step::Plugin(plugin) => {
                 self.publish(task, plugin.grant, None).await.map_err(|not_written| not_written.failure)
             }
-            Step::Revoke(step) => revoke::revoke(api, step).await,
-            Step::Recreate(recreate) => revoke::recreate(api, recreate).await,
+            Step::Revoke(step) => self.revoke(api, step).await,
+            Step::Recreate(recreate) => {
+                revoke::recreate(api, recreate).await.map(|notes| lock(&self.progress).notes.extend(notes))
+            }
             Step::Resume(resume) => revoke::resume(api, resume).await,
         };
         result.map(|()| Done::Yes)
+    }
+
+    async fn revoke(&self, api: &Api, step: &Revoke) -> Result<(), StepFailure> {
+        let revoked = revoke::revoke(api, step).await;
+        let mut progress = lock(&self.progress);
+        progress.notes.extend(revoked.notes);
+        let held = |(anchor, uid)| HeldAnchor { service_account: step.service_account.clone(), anchor, uid };
+        progress.held.extend(revoked.held.into_iter().map(held));
+        let others = revoked.failures.len().saturating_sub(1);
+        let Some(mut first) = revoked.failures.into_iter().next() else { return Ok(()) };
+        if others > 0 {
+            first.cause.push_str(&format!(" (and {})", crate::wording::count(others, "more failure")));
+        }
+        Err(first)
     }
 
     async fn update(&self, api: &Api, update: &Update) -> Result<(), StepFailure> {
@@ -251,8 +298,8 @@ impl ClusterRun {
     /// does not count as work on the cluster. The tokens that are at hand are tried; as there may be others,
     /// the caches are given their time in any case.
     async fn await_refusals(&mut self, task: &ApplyTask, since: Instant) -> Result<(), StepFailure> {
+        let mut first_failure = self.await_anchors(task).await.err();
         let ended = Instant::now();
-        let mut first_failure = None;
         let mut awaits = false;
         for (position, step) in task.plan.steps.iter().enumerate() {
             if !lock(&self.progress).done.contains(&position) {
@@ -281,6 +328,21 @@ impl ClusterRun {
         if awaits {
             self.doing(&task.plan.cluster, "wait until API servers have forgotten what they accepted".to_owned());
             self.slot.lend(tokio::time::sleep_until(ended + CACHES_FORGET)).await;
+        }
+        first_failure.map_or(Ok(()), Err)
+    }
+
+    /// Waits until the anchors are gone that something still holds: until then their tokens may be accepted.
+    async fn await_anchors(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
+        let held = std::mem::take(&mut lock(&self.progress).held);
+        let Some(admin) = self.admin.as_ref().filter(|_| !held.is_empty()) else { return Ok(()) };
+        let api = connect_admin(admin, self.context.admin.network(), self.limits());
+        let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
+        let mut first_failure = None;
+        for HeldAnchor { anchor, uid, .. } in held {
+            self.doing(&task.plan.cluster, format!("wait until {anchor} is gone"));
+            let gone = self.slot.lend(revoke::await_gone(&api, &anchor, &uid)).await;
+            first_failure = first_failure.or(gone.err());
         }
         first_failure.map_or(Ok(()), Err)
     }
@@ -333,7 +395,9 @@ impl ClusterRun {
     ) -> Result<Generation, NotPublished> {
         let cluster = &task.plan.cluster;
         self.doing(cluster, format!("request token for `{}`", mint.profile));
-        let credential = issue::request_token(api, mint, claimed, anchor_uid).await.map_err(NotPublished::Safe)?;
+        let now = self.context.clock.now();
+        let credential = issue::request_token(api, mint, claimed, anchor_uid, now).await;
+        let credential = credential.map_err(NotPublished::Safe)?;
         self.verify(task, mint.profile.as_str(), &credential).await.map_err(NotPublished::Safe)?;
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.profile));

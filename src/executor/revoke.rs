@@ -9,16 +9,22 @@ use jiff::SignedDuration;
 use super::observe::access;
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::observe::{observe, observe_accounts, role_rules};
+use crate::cluster::revoke::find_anchors;
 use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin};
+use crate::credential::AnchorHints;
+use crate::desired::service_account;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::{Inventory, Rule};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
-use crate::object::RoleRef;
-use crate::observed::ObservedCluster;
+use crate::object::{ObjectRef, RoleRef};
+use crate::observed::{Anchors, ObservedCluster, Ownership};
 use crate::outcome::Planned;
-use crate::plan::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, existing_roles, plan_revocation};
+use crate::plan::{
+    RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, Vanished, existing_roles, index_of, plan_revocation,
+    vanished_accounts,
+};
 
 /// One cluster whose grants are revoked.
 #[derive(Debug)]
@@ -98,7 +104,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
         Err(error) => return failed("connect", StepFailure::new(error.to_string())),
     };
     match read(context, task, &api).await {
-        Ok((observed, roles)) => Planned::Plan(Box::new(plan_revocation(&RevokeInput {
+        Ok(Read { observed, roles, anchors }) => Planned::Plan(Box::new(plan_revocation(&RevokeInput {
             inventory: &context.inventory,
             cluster: &task.cluster,
             grants: &task.grants,
@@ -108,6 +114,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
                 .checked_add(SignedDuration::from_secs(observed.clock_ahead))
                 .unwrap_or(context.clock.now()),
             observed: &observed,
+            anchors: &anchors,
             roles: &roles,
             endpoint: &endpoint,
             options: &context.options,
@@ -118,7 +125,14 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
 
 type Roles = BTreeMap<(Option<String>, RoleRef), Option<Vec<Rule>>>;
 
-async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<(ObservedCluster, Roles), ApiFailure> {
+/// What planning a revocation needs to know of a cluster.
+struct Read {
+    observed: ObservedCluster,
+    roles: Roles,
+    anchors: BTreeMap<ObjectRef, Anchors>,
+}
+
+async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<Read, ApiFailure> {
     let (inventory, now) = (&context.inventory, context.clock.now());
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
     let mut roles = Roles::new();
@@ -127,6 +141,7 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<(
         // In an emergency every request that is not needed costs time.
         RevokeDepth::Tokens | RevokeDepth::Account => observe_accounts(api, inventory, &grants, now).await?,
     };
+    let anchors = anchors(context, task, api, &observed).await?;
     if context.options.depth == RevokeDepth::Tokens {
         for role in grants.iter().flat_map(|grant| existing_roles(&inventory.grants[*grant])) {
             if let Entry::Vacant(entry) = roles.entry(role) {
@@ -137,5 +152,37 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<(
             }
         }
     }
-    Ok((observed, roles))
+    Ok(Read { observed, roles, anchors })
+}
+
+/// Looks for the anchors of every ServiceAccount of ours that the revocation is about.
+async fn anchors(
+    context: &RevokeContext,
+    task: &RevokeTask,
+    api: &Api,
+    observed: &ObservedCluster,
+) -> Result<BTreeMap<ObjectRef, Anchors>, ApiFailure> {
+    let (inventory, holder) = (&context.inventory, &context.options.holder);
+    let mut accounts = vec![];
+    for revoked in &task.grants {
+        let grant = &inventory.grants[revoked.grant];
+        let held: Vec<u64> = revoked.tokens.iter().map(|(number, _)| *number).collect();
+        accounts.push((service_account(grant), grant.profile.name.clone(), held));
+    }
+    if context.options.vanished == Vanished::Revoke {
+        for account in vanished_accounts(inventory, &task.cluster, observed) {
+            accounts.push((account.object.clone(), account.profile, vec![]));
+        }
+    }
+    let mut anchors = BTreeMap::new();
+    for (account, profile, held) in accounts {
+        let Some(object) = observed.objects.get(&account) else { continue };
+        if object.ownership(&inventory.name) != Ownership::Ours {
+            continue;
+        }
+        let hints = AnchorHints::new(index_of(object).ok().as_ref(), holder, &held);
+        let found = find_anchors(api, &account, &object.uid, (&inventory.name, &profile), &hints).await?;
+        anchors.insert(account, found);
+    }
+    Ok(anchors)
 }

@@ -347,7 +347,7 @@ impl OneCluster<'_> {
             return CredentialState::Dead { word: "expired", cause: format!("it expired {} ago", duration(ago)) };
         }
         let anchor = ObjectRef::namespaced(Kind::Secret, &grant.namespace, &held.facts.anchor);
-        let found = self.api.send(&crate::cluster::Request::get(anchor.path()).metadata_only()).await;
+        let found = self.api.object(&crate::cluster::Request::get(anchor.path()).metadata_only(), &anchor).await;
         let cause = match found {
             Err(failure) if failure.is_not_found() => format!("it was revoked: its anchor {anchor} is gone"),
             Ok(answer) if answer.value["metadata"]["uid"] != held.facts.anchor_uid.as_str() => {

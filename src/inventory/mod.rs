@@ -37,7 +37,7 @@ mod read;
 mod render;
 mod resolution;
 mod starter;
-mod syntax;
+pub(crate) mod syntax;
 mod wildcard;
 
 pub use duration::parse as parse_duration;

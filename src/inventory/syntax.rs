@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 /// What is wrong with a name, if anything.
-pub(super) type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 /// A DNS label (RFC 1123): namespaces, and the names of inventories, profiles and holders.
-pub(super) fn dns_label(name: &str) -> Verdict {
+pub(crate) fn dns_label(name: &str) -> Verdict {
     if name.len() <= 63 && is_dns_label(name) {
         return Ok(());
     }
@@ -16,7 +16,7 @@ pub(super) fn dns_label(name: &str) -> Verdict {
 }
 
 /// A DNS subdomain (RFC 1123): the names of ServiceAccounts.
-pub(super) fn dns_subdomain(name: &str) -> Verdict {
+pub(crate) fn dns_subdomain(name: &str) -> Verdict {
     if name.len() <= 253 && name.split('.').all(is_dns_label) {
         return Ok(());
     }
@@ -30,7 +30,7 @@ fn is_dns_label(label: &str) -> bool {
 }
 
 /// A path segment: the names of roles (`path.ValidatePathSegmentName` of Kubernetes).
-pub(super) fn path_segment(name: &str) -> Verdict {
+pub(crate) fn path_segment(name: &str) -> Verdict {
     match name {
         "" => Err("it is empty".to_owned()),
         "." | ".." => Err("it must not be `.` or `..`".to_owned()),
@@ -40,7 +40,7 @@ pub(super) fn path_segment(name: &str) -> Verdict {
 }
 
 /// The name of a cluster: it becomes part of the names of files, so it must stay in its place.
-pub(super) fn cluster_name(name: &str) -> Verdict {
+pub(crate) fn cluster_name(name: &str) -> Verdict {
     let wrong = match name {
         "" => "it is empty",
         _ if name.len() > 253 => "it has more than 253 bytes",
@@ -55,7 +55,7 @@ pub(super) fn cluster_name(name: &str) -> Verdict {
 }
 
 /// A text that is shown and written: not empty and without control characters.
-pub(super) fn plain_text(text: &str) -> Verdict {
+pub(crate) fn plain_text(text: &str) -> Verdict {
     match text {
         "" => Err("it is empty".to_owned()),
         _ if text.contains(char::is_control) => Err("it must not contain control characters".to_owned()),
@@ -64,7 +64,7 @@ pub(super) fn plain_text(text: &str) -> Verdict {
 }
 
 /// The name that a server certificate is checked against: a DNS name or an IP address.
-pub(super) fn server_name(name: &str) -> Verdict {
+pub(crate) fn server_name(name: &str) -> Verdict {
     if name.parse::<IpAddr>().is_ok() || dns_subdomain(&name.to_ascii_lowercase()).is_ok() {
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub(super) fn server_name(name: &str) -> Verdict {
 /// The URL of an API server, in the form in which two spellings of the same server are equal.
 ///
 /// The messages do not repeat the URL: it may hold a password where none belongs.
-pub(super) fn server_url(url: &str) -> Result<String, String> {
+pub(crate) fn server_url(url: &str) -> Result<String, String> {
     let uri = parse_url(url, &["https"])?;
     let authority = uri.authority().ok_or("it has no host")?;
     if authority.as_str().contains('@') {
@@ -89,7 +89,7 @@ pub(super) fn server_url(url: &str) -> Result<String, String> {
 }
 
 /// The URL of a proxy.
-pub(super) fn proxy_url(url: &str) -> Verdict {
+pub(crate) fn proxy_url(url: &str) -> Verdict {
     parse_url(url, &["http", "https", "socks5"]).map(|_| ())
 }
 

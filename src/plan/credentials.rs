@@ -12,13 +12,13 @@ use super::{
 };
 use crate::credential::{
     AnchorState, Credential, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue,
-    decide, jitter_seed, policy_fingerprint,
+    StoredCredential, decide, jitter_seed, policy_fingerprint,
 };
 use crate::desired::service_account;
 use crate::diff::FieldDiff;
 use crate::inventory::Grant;
 use crate::kubeconfig::{EntryState, Mark, OurEntries, UserForm};
-use crate::names::{INDEX_ANNOTATION, ProfileName, exec_anchor_name};
+use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anchor_name};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{ObservedObject, Ownership};
 use crate::step::{ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step};
@@ -70,12 +70,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     }
     let holder = &input.options.holder;
     let chain = index.holder(holder);
-    let anchors = chain.map(|chain| anchor_states(input, grant, chain)).unwrap_or_default();
+    let anchors = chain.map(|chain| anchor_states(input, grant, (&account, observed), chain)).unwrap_or_default();
     let stored = |slot: &OutputSlot| match &slot.state {
         EntryState::Ours(held) => held.credential.as_ref().map(|(stored, _)| stored.clone()),
         EntryState::Absent | EntryState::Foreign { .. } => None,
     };
     let outputs: Vec<_> = grant_input.holding().map(stored).collect();
+    plan.notes.extend(went_back(&account, observed, holder, chain, &outputs));
     let decision = decide(&DecisionInput {
         chain,
         anchors: &anchors,
@@ -121,6 +122,30 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     let has_plugin = plugins.is_any;
     note_life(input, grant, chain, plan);
     follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, plan);
+}
+
+/// Says that an output holds a generation that the index has not reached yet: somebody changed the index, or restored
+/// an older one, and it may lack what lives.
+fn went_back(
+    account: &ObjectRef,
+    observed: Option<&ObservedObject>,
+    holder: &Holder,
+    chain: Option<&HolderIndex>,
+    outputs: &[Option<StoredCredential>],
+) -> Option<Note> {
+    let uid = observed.map(|observed| observed.uid.as_str());
+    let next = chain.map_or(1, |chain| chain.next.max(1));
+    // What was issued for an account that is gone has numbers of its own.
+    let is_of_it = |stored: &&StoredCredential| stored.claims.service_account_uid.as_deref() == uid;
+    let held = outputs.iter().flatten().filter(is_of_it).map(|stored| stored.generation).max()?;
+    (uid.is_some() && held >= next).then(|| {
+        let message = format!(
+            "somebody changed the annotation `{INDEX_ANNOTATION}` of {account}, or restored it: it says that generation \
+             {next} of holder `{holder}` comes next, and an output holds generation {held}; `kubemint revoke --all` \
+             finds what it does not list"
+        );
+        Note::new(NoteKind::IndexInDoubt, message)
+    })
 }
 
 /// Says that the index of a grant cannot be read: then no number is known to be free.
@@ -371,10 +396,21 @@ fn anchor_ref(grant: &Grant, name: &str) -> ObjectRef {
     ObjectRef::namespaced(Kind::Secret, &grant.namespace, name)
 }
 
-fn anchor_states(input: &PlanInput<'_>, grant: &Grant, chain: &HolderIndex) -> BTreeMap<u64, AnchorState> {
-    let state = |generation: &Generation| match input.observed.anchors.get(&anchor_ref(grant, &generation.anchor)) {
-        Some(uid) => AnchorState::Present(uid.clone()),
-        None => AnchorState::Absent,
+/// Returns whether the anchors of a chain exist, by names that are computed: those that stand in the index are
+/// anybody's text.
+fn anchor_states(
+    input: &PlanInput<'_>,
+    grant: &Grant,
+    (account, observed): (&ObjectRef, Option<&ObservedObject>),
+    chain: &HolderIndex,
+) -> BTreeMap<u64, AnchorState> {
+    let uid = observed.map_or("", |observed| observed.uid.as_str());
+    let state = |generation: &Generation| {
+        let name = anchor_name(&account.name, uid, &input.inventory.name, &input.options.holder, generation.n);
+        match input.observed.anchors.get(&anchor_ref(grant, &name)) {
+            Some(uid) => AnchorState::Present(uid.clone()),
+            None => AnchorState::Absent,
+        }
     };
     chain.generations.iter().map(|generation| (generation.n, state(generation))).collect()
 }

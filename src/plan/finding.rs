@@ -111,6 +111,10 @@ pub enum NoteKind {
     LostIndex,
     /// A credential could not be tried where its consumers use it.
     NotTried,
+    /// The index contradicts what else is known, or what it does not list could not be looked for.
+    IndexInDoubt,
+    /// A ServiceAccount was made anew without what others had put on it.
+    NotKept,
 }
 
 impl Note {

@@ -27,7 +27,10 @@ use crate::step::Step;
 pub(crate) use credentials::shortened_lifetime;
 pub use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub use preflight::{Probe, ProbeResult, assess, mint_probes};
-pub use revoke::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, existing_roles, plan_revocation};
+pub use revoke::{
+    OurAccount, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
+    index_of, plan_revocation, vanished_accounts,
+};
 pub use standing::{CredentialState, Newest, Standing};
 
 /// What the user allows.

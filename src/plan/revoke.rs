@@ -1,21 +1,22 @@
 //! Planning a revocation: what dies, whom it suspends, and which objects go with it.
 //!
-//! A plan like any other, with nothing desired: it is shown, confirmed and run as the same value. Pure:
-//! no I/O, `now` is an argument.
+//! A plan like any other, with nothing desired: it is shown, confirmed and run as the same value. What lives is
+//! what the API server says of anchors; the index, which can be edited, only adds to it. Pure: no I/O, `now` is an
+//! argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, OnFailure, Scope};
-use crate::credential::{Generation, HolderIndex, Index, Suspended};
+use crate::credential::{Index, IndexError, Suspended};
 use crate::desired::{Content, DesiredObject, desired_objects, service_account};
 use crate::diff::{Atom, covers};
-use crate::inventory::{Grant, Inventory, Rule};
+use crate::inventory::{Grant, Inventory, Rule, syntax};
 use crate::kubeconfig::Endpoint;
-use crate::names::{ClusterName, Holder, INDEX_ANNOTATION};
+use crate::names::{AnchorOf, ClusterName, Holder, INDEX_ANNOTATION, ProfileName};
 use crate::object::{Kind, ObjectRef, RoleRef};
-use crate::observed::{ObservedCluster, ObservedObject, Ownership};
+use crate::observed::{Anchor, Anchors, ObservedCluster, ObservedObject, Ownership, Search};
 use crate::secret::SecretToken;
 use crate::step::{Delete, Recreate, Revoke, Step, Victims};
 
@@ -30,6 +31,18 @@ pub struct RevokeOptions {
     pub depth: RevokeDepth,
     /// Whether the run waits until API servers refuse what was revoked.
     pub awaits: bool,
+    /// What happens to ServiceAccounts of this inventory that no grant explains any more.
+    pub vanished: Vanished,
+}
+
+/// What happens to ServiceAccounts of this inventory that no grant explains any more: a profile was renamed, for
+/// example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vanished {
+    /// Their tokens are revoked too: the user chose no profile.
+    Revoke,
+    /// They are named.
+    Name,
 }
 
 /// Which generations are revoked.
@@ -76,6 +89,8 @@ pub struct RevokeInput<'a> {
     pub grants: &'a [RevokeGrant],
     /// What was read from it.
     pub observed: &'a ObservedCluster,
+    /// The anchors of the ServiceAccounts of ours.
+    pub anchors: &'a BTreeMap<ObjectRef, Anchors>,
     /// The rules of the existing roles that the profiles bind, where they could be read.
     pub roles: &'a BTreeMap<(Option<String>, RoleRef), Option<Vec<Rule>>>,
     /// How consumers reach it.
@@ -107,46 +122,72 @@ pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     for grant in input.grants {
         plan_grant(input, grant, &mut plan);
     }
-    plan.notes.extend(vanished(input));
+    plan_vanished(input, &mut plan);
     plan
 }
 
-/// Says which ServiceAccounts of this inventory no grant explains any more: nothing here reaches them.
-fn vanished(input: &RevokeInput<'_>) -> Vec<Note> {
-    let live: BTreeSet<ObjectRef> = input
-        .inventory
-        .grants
-        .iter()
-        .filter(|grant| grant.cluster.name == *input.cluster)
-        .map(service_account)
-        .collect();
+/// A ServiceAccount of ours.
+pub struct OurAccount<'a> {
+    /// Its address.
+    pub object: &'a ObjectRef,
+    /// What was read.
+    pub observed: &'a ObservedObject,
+    /// The profile that it serves, as its label says.
+    pub profile: ProfileName,
+}
+
+/// Returns the ServiceAccounts of this inventory in a cluster that no grant explains any more.
+pub fn vanished_accounts<'a>(
+    inventory: &Inventory,
+    cluster: &ClusterName,
+    observed: &'a ObservedCluster,
+) -> Vec<OurAccount<'a>> {
+    let on_cluster = inventory.grants.iter().filter(|grant| grant.cluster.name == *cluster);
+    let live: BTreeSet<ObjectRef> = on_cluster.map(service_account).collect();
     let is_vanished = |(object, observed): &(&ObjectRef, &ObservedObject)| {
         object.kind == Kind::ServiceAccount
-            && observed.ownership(&input.inventory.name) == Ownership::Ours
+            && observed.ownership(&inventory.name) == Ownership::Ours
             && !live.contains(*object)
     };
-    let accounts = input.observed.objects.iter().filter(is_vanished);
-    let note = |(object, _): (&ObjectRef, &ObservedObject)| {
-        let (namespace, name) = (object.namespace.as_deref().unwrap_or_default(), &object.name);
-        let message = format!(
-            "{object} is of a grant that left the inventory, and is not revoked: \
-             `kubectl delete serviceaccount -n {namespace} {name}` kills its tokens"
-        );
-        Note::new(NoteKind::VanishedGrants, message)
-    };
-    accounts.map(note).collect()
+    let accounts = observed.objects.iter().filter(is_vanished);
+    accounts
+        .map(|(object, observed)| {
+            // A label is anybody's text.
+            let profile = observed.profile().filter(|profile| syntax::dns_label(profile).is_ok());
+            OurAccount { object, observed, profile: ProfileName::new(profile.unwrap_or("unknown")) }
+        })
+        .collect()
+}
+
+/// Plans what happens to the ServiceAccounts that no grant explains any more.
+fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
+    for account in vanished_accounts(input.inventory, input.cluster, input.observed) {
+        let object = account.object;
+        let left = format!("{object} is of a grant that left the inventory");
+        if input.options.vanished == Vanished::Name {
+            let command = object.kubectl("delete", &[]);
+            let message = format!("{left}, and is not revoked: `{command}` kills its tokens");
+            plan.notes.push(Note::new(NoteKind::VanishedGrants, message));
+            continue;
+        }
+        let index = index_of(account.observed).ok();
+        let subject = Subject { account: object, profile: &account.profile, tokens: &[] };
+        let steps = plan.steps.len();
+        revoke_tokens(input, &subject, index.as_ref(), plan);
+        if input.options.depth != RevokeDepth::Tokens {
+            // Nobody wants it any more, so it is not made anew.
+            plan.steps.push(delete(object, account.observed));
+        }
+        if plan.steps.len() > steps {
+            plan.notes.push(Note::new(NoteKind::VanishedGrants, format!("{left}; it is revoked too")));
+        }
+    }
 }
 
 fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut ClusterPlan) {
     let grant = &input.inventory.grants[revoked.grant];
     let profile = &grant.profile.name;
     let account = service_account(grant);
-    let block = |kind, message: String, hint: &str| Blocker {
-        profile: Some(profile.clone()),
-        kind,
-        message,
-        hint: Some(hint.to_owned()),
-    };
     match input.observed.objects.get(&account) {
         None => {
             let message = format!("{account} does not exist: `{profile}` has no tokens");
@@ -161,33 +202,18 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
             }
         }
         Some(observed) if observed.ownership(&input.inventory.name) != Ownership::Ours => {
-            let message = format!("{account} is not this inventory's, so nothing of it is revoked");
-            return plan.blockers.push(block(
-                BlockerKind::ForeignObject,
-                message,
-                "revoke it where it is managed, or delete it with kubectl",
-            ));
+            return plan.blockers.push(Blocker {
+                profile: Some(profile.clone()),
+                kind: BlockerKind::ForeignObject,
+                message: format!("{account} is not this inventory's, so nothing of it is revoked"),
+                hint: Some("revoke it where it is managed, or delete it with kubectl".to_owned()),
+            });
         }
-        Some(observed) => match read_index(observed) {
-            // Somebody removed the annotation: what was minted is not known any more.
-            Ok(index) if index.incomplete && input.options.depth == RevokeDepth::Tokens => {
-                revoke_tokens(input, revoked, &index, plan);
-                let message = format!(
-                    "{account} lost its annotation `{INDEX_ANNOTATION}` at some time: what the outputs hold is revoked, and \
-                     whether more tokens live is not known"
-                );
-                let hint = "pass `--hard`: without its ServiceAccount no token lives";
-                plan.blockers.push(block(BlockerKind::UnusableIndex, message, hint));
-            }
-            Ok(index) => revoke_tokens(input, revoked, &index, plan),
-            // Without the account no token lives, whatever the index says.
-            Err(_) if input.options.depth != RevokeDepth::Tokens => {}
-            Err(error) => {
-                let message = format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}");
-                let hint = "pass `--hard`: without its ServiceAccount no token lives";
-                return plan.blockers.push(block(BlockerKind::UnusableIndex, message, hint));
-            }
-        },
+        Some(observed) => {
+            let index = index_of(observed).ok();
+            let subject = Subject { account: &account, profile, tokens: &revoked.tokens };
+            revoke_tokens(input, &subject, index.as_ref(), plan);
+        }
     }
     match input.options.depth {
         RevokeDepth::Tokens => plan.notes.extend(self_made(input, grant)),
@@ -199,16 +225,25 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
     }
 }
 
-fn read_index(observed: &ObservedObject) -> Result<Index, crate::credential::IndexError> {
+/// Whose tokens are revoked.
+struct Subject<'a> {
+    account: &'a ObjectRef,
+    profile: &'a ProfileName,
+    /// Its tokens in the outputs, by generation.
+    tokens: &'a [(u64, SecretToken)],
+}
+
+/// Returns the index of a ServiceAccount of ours.
+pub fn index_of(observed: &ObservedObject) -> Result<Index, IndexError> {
     observed.annotations.get(INDEX_ANNOTATION).map_or_else(|| Ok(Index::lost()), |text| Index::parse(text))
 }
 
-fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, plan: &mut ClusterPlan) {
-    let grant = &input.inventory.grants[revoked.grant];
-    let profile = &grant.profile.name;
+fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&Index>, plan: &mut ClusterPlan) {
+    let Subject { account, profile, tokens } = *subject;
     let holder = &input.options.holder;
-    let chain = index.holder(holder);
-    let (victims, suspends) = match victims(input.options, chain) {
+    let none = Anchors { found: vec![], strange: vec![], search: Search::Listed };
+    let anchors = input.anchors.get(account).unwrap_or(&none);
+    let (victims, suspends) = match victims(input.options, index, anchors) {
         Ok(chosen) => chosen,
         Err(message) => {
             return plan.blockers.push(Blocker {
@@ -219,24 +254,20 @@ fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, 
             });
         }
     };
-    let held: Vec<u64> = revoked.tokens.iter().map(|(number, _)| *number).collect();
-    let mut shown = shown(&victims, index);
-    if !matches!(victims, Victims::Generations { .. }) {
-        let is_lost = |number: &&u64| chain.and_then(|chain| chain.generation(**number)).is_none();
-        let still = |number: &&u64| index.incomplete && is_lost(number);
-        shown.extend(held.iter().filter(still).map(|number| {
-            format!("generation {number} of holder `{holder}`, which an output holds and the index does not know")
-        }));
-    }
-    let is_suspended_already = match &suspends {
-        None => true,
-        Some(Suspended::Everybody) => index.suspended,
-        Some(Suspended::Holder(holder)) => index.is_suspended(holder),
+    let held: Vec<u64> = tokens.iter().map(|(number, _)| *number).collect();
+    let shown = shown(&victims, index, anchors);
+    let is_suspended_already = match (&suspends, index) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(Suspended::Everybody), Some(index)) => index.suspended,
+        (Some(Suspended::Holder(holder)), Some(index)) => index.is_suspended(holder),
     };
-    if shown.is_empty() && is_suspended_already && index.incomplete {
-        return;
-    }
-    if shown.is_empty() && is_suspended_already {
+    // What cannot be known now is looked into again, and said, until it is known.
+    let is_known = index.is_some_and(|index| !index.incomplete || anchors.search == Search::Listed)
+        && (anchors.strange.is_empty() || victims != Victims::Everybody)
+        && !matches!(anchors.search, Search::ByName { unasked: 1.. });
+    if shown.is_empty() && is_suspended_already && is_known {
+        plan.notes.extend(index.and_then(|_| doubts(account, index, anchors)));
         let message = format!("no token of `{profile}` that this is about is alive");
         return plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
     }
@@ -245,13 +276,12 @@ fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, 
         Victims::Holder(_) | Victims::Everybody => true,
     };
     plan.steps.push(Step::Revoke(Box::new(Revoke {
-        grant: revoked.grant,
         profile: profile.clone(),
         inventory: input.inventory.name.clone(),
-        service_account: service_account(grant),
+        service_account: account.clone(),
         awaits: input.options.awaits,
         awaited: if input.options.awaits {
-            revoked.tokens.iter().filter(|(n, _)| is_victim(n)).map(|(_, token)| token.clone()).collect()
+            tokens.iter().filter(|(n, _)| is_victim(n)).map(|(_, token)| token.clone()).collect()
         } else {
             vec![]
         },
@@ -263,23 +293,73 @@ fn revoke_tokens(input: &RevokeInput<'_>, revoked: &RevokeGrant, index: &Index, 
     })));
 }
 
+/// Says how anchors were looked for, if there may be others, and how an index contradicts what was found: somebody
+/// edited it, or restored an older one.
+pub fn doubts(account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> Option<Note> {
+    let mut doubts = vec![];
+    if let Some(index) = index {
+        let next = |anchor: &Anchor| index.holder(&anchor.holder).map_or(1, |chain| chain.next.max(1));
+        let is_beyond = |anchor: &&Anchor| matches!(anchor.of, AnchorOf::Generation(n) if n >= next(anchor));
+        let is_unlisted = |anchor: &&Anchor| match (index.holder(&anchor.holder), anchor.of) {
+            (None, _) => true,
+            (Some(chain), AnchorOf::Generation(n)) => chain.generation(n).is_none(),
+            (Some(chain), AnchorOf::Plugins) => !chain.exec,
+        };
+        if let Some(anchor) = anchors.found.iter().find(is_beyond) {
+            doubts.push(format!(
+                "its numbers went back: it says that generation {} of holder `{}` comes next",
+                next(anchor),
+                anchor.holder
+            ));
+        }
+        let unlisted: Vec<String> =
+            anchors.found.iter().filter(is_unlisted).map(|anchor| format!("`{}`", anchor.name)).collect();
+        if !unlisted.is_empty() {
+            doubts.push(format!("it does not list {}", unlisted.join(", ")));
+        }
+    }
+    let contradicts = (!doubts.is_empty()).then(|| {
+        format!(
+            "somebody changed the annotation `{INDEX_ANNOTATION}` of {account}, or restored it: {}",
+            doubts.join("; ")
+        )
+    });
+    let by_name = matches!(anchors.search, Search::ByName { .. }).then(|| {
+        format!(
+            "the admin may not list Secrets, so tokens of {account} were looked for by the index and computed names only"
+        )
+    });
+    let message = match (contradicts, by_name) {
+        (Some(contradicts), Some(by_name)) => format!("{contradicts}; {by_name}"),
+        (contradicts, by_name) => contradicts.or(by_name)?,
+    };
+    Some(Note::new(NoteKind::IndexInDoubt, message))
+}
+
 /// Chooses what dies and whom that suspends: whoever loses what is current.
-fn victims(options: &RevokeOptions, chain: Option<&HolderIndex>) -> Result<(Victims, Option<Suspended>), String> {
+fn victims(
+    options: &RevokeOptions,
+    index: Option<&Index>,
+    anchors: &Anchors,
+) -> Result<(Victims, Option<Suspended>), String> {
     let holder = &options.holder;
     let target = if options.depth == RevokeDepth::Tokens { options.target } else { RevokeTarget::Everybody };
-    let generations = chain.map_or(&[][..], |chain| &chain.generations);
+    let generations = index.and_then(|index| index.holder(holder)).map_or(&[][..], |chain| &chain.generations);
     let current = generations.iter().filter(|generation| generation.is_recorded()).map(|generation| generation.n).max();
+    let found = anchors.found.iter().filter(|anchor| anchor.holder == *holder);
+    let found = found.filter_map(|anchor| match anchor.of {
+        AnchorOf::Generation(n) => Some(n),
+        AnchorOf::Plugins => None,
+    });
+    let alive: BTreeSet<u64> = generations.iter().map(|generation| generation.n).chain(found).collect();
     let some = |numbers| Victims::Generations { holder: holder.clone(), numbers };
     Ok(match target {
         RevokeTarget::Holder => (Victims::Holder(holder.clone()), Some(Suspended::Holder(holder.clone()))),
         RevokeTarget::Everybody => (Victims::Everybody, Some(Suspended::Everybody)),
-        RevokeTarget::Superseded => {
-            let older = generations.iter().filter(|generation| Some(generation.n) < current);
-            (some(older.map(|generation| generation.n).collect()), None)
-        }
+        RevokeTarget::Superseded => (some(alive.into_iter().filter(|n| Some(*n) < current).collect()), None),
         RevokeTarget::Generation(number) => {
-            if !generations.iter().any(|generation| generation.n == number) {
-                let live: Vec<String> = generations.iter().map(|generation| generation.n.to_string()).collect();
+            if !alive.contains(&number) {
+                let live: Vec<String> = alive.iter().map(u64::to_string).collect();
                 let live = if live.is_empty() { "none".to_owned() } else { live.join(", ") };
                 return Err(format!("holder `{holder}` has no generation {number}; alive: {live}"));
             }
@@ -289,29 +369,44 @@ fn victims(options: &RevokeOptions, chain: Option<&HolderIndex>) -> Result<(Vict
     })
 }
 
-/// Says what dies, a line each.
-fn shown(victims: &Victims, index: &Index) -> Vec<String> {
-    let is_victim = |holder: &str, generation: &Generation| match victims {
-        Victims::Generations { holder: one, numbers } => one.as_str() == holder && numbers.contains(&generation.n),
+/// Says what dies, a line each: what the index lists, and what was found beyond that.
+fn shown(victims: &Victims, index: Option<&Index>, anchors: &Anchors) -> Vec<String> {
+    let is_victim = |holder: &str, n: u64| match victims {
+        Victims::Generations { holder: one, numbers } => one.as_str() == holder && numbers.contains(&n),
         Victims::Holder(one) => one.as_str() == holder,
         Victims::Everybody => true,
     };
+    let loses_plugins = |holder: &str| match victims {
+        Victims::Generations { .. } => false,
+        Victims::Holder(one) => one.as_str() == holder,
+        Victims::Everybody => true,
+    };
+    let plugins = |holder: &str| format!("tokens of exec plugins of holder `{holder}`");
     let mut lines = vec![];
-    for (holder, chain) in &index.holders {
-        for generation in chain.generations.iter().filter(|generation| is_victim(holder, generation)) {
+    for (holder, chain) in index.into_iter().flat_map(|index| &index.holders) {
+        for generation in chain.generations.iter().filter(|generation| is_victim(holder, generation.n)) {
             let state = match generation.expires {
                 Some(expires) => format!("expires {expires}"),
                 None => "claimed and not published".to_owned(),
             };
             lines.push(format!("generation {} of holder `{holder}`, {state}", generation.n));
         }
-        let loses_plugins = match victims {
-            Victims::Generations { .. } => false,
-            Victims::Holder(one) => one.as_str() == holder,
-            Victims::Everybody => true,
-        };
-        if chain.exec && loses_plugins {
-            lines.push(format!("tokens of exec plugins of holder `{holder}`"));
+        if chain.exec && loses_plugins(holder) {
+            lines.push(plugins(holder));
+        }
+    }
+    for anchor in &anchors.found {
+        let (holder, known) = (anchor.holder.as_str(), index.and_then(|index| index.holder(&anchor.holder)));
+        match anchor.of {
+            AnchorOf::Generation(n)
+                if is_victim(holder, n) && known.is_none_or(|chain| chain.generation(n).is_none()) =>
+            {
+                lines.push(format!("generation {n} of holder `{holder}`, which the index does not list"));
+            }
+            AnchorOf::Plugins if loses_plugins(holder) && known.is_none_or(|chain| !chain.exec) => {
+                lines.push(plugins(holder));
+            }
+            AnchorOf::Generation(_) | AnchorOf::Plugins => {}
         }
     }
     lines
@@ -360,15 +455,17 @@ fn delete_access(input: &RevokeInput<'_>, grant: &Grant, plan: &mut ClusterPlan)
     }
     // Kinds sort as they refer to each other, so the reverse deletes what refers first.
     let objects = input.observed.objects.iter().rev().filter(|(object, observed)| is_ours(object, observed));
-    plan.steps.extend(objects.map(|(object, observed)| {
-        Step::Delete(Delete {
-            object: object.clone(),
-            uid: observed.uid.clone(),
-            // The index, an annotation, has just been changed.
-            resource_version: (object.kind != Kind::ServiceAccount).then(|| observed.resource_version.clone()),
-            removed: super::objects::describe(observed),
-        })
-    }));
+    plan.steps.extend(objects.map(|(object, observed)| delete(object, observed)));
+}
+
+fn delete(object: &ObjectRef, observed: &ObservedObject) -> Step {
+    Step::Delete(Delete {
+        object: object.clone(),
+        uid: observed.uid.clone(),
+        // The index, an annotation, has just been changed.
+        resource_version: (object.kind != Kind::ServiceAccount).then(|| observed.resource_version.clone()),
+        removed: super::objects::describe(observed),
+    })
 }
 
 /// Says where the holder may have made tokens that no anchor of ours revokes.

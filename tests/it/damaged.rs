@@ -17,8 +17,7 @@ macro_rules! every_damage {
             an_anchor_that_lost_its_labels_is_not_forgotten,
             a_failed_revocation_does_not_keep_the_next_alive,
             an_anchor_that_lost_its_owner_is_revoked,
-            a_lost_index_hides_nothing_that_an_output_holds,
-            a_lost_index_is_not_forgotten_where_no_output_is,
+            a_lost_index_hides_nothing,
             a_service_account_that_was_not_made_anew_is,
             one_credential_that_fails_lets_the_next_be_renewed,
             an_anchor_that_cannot_be_retired_does_not_stop_renewals,
@@ -27,7 +26,7 @@ macro_rules! every_damage {
             a_binding_that_lost_its_marks_keeps_no_entry,
             a_new_service_account_keeps_what_others_wrote,
             a_status_tells_what_still_lives_after_a_revocation,
-            a_grant_that_left_the_inventory_is_named_in_a_revocation,
+            a_grant_that_left_the_inventory_is_revoked_too,
         );
     };
 }
@@ -66,19 +65,19 @@ fn lose_labels(admin: &Admin, namespace: &str, anchor: &str) -> String {
     path
 }
 
-/// An anchor whose labels somebody removed still keeps a token alive: that is said, not skipped.
+/// An anchor whose labels somebody removed still keeps a token alive. Its name and its type, which nobody can edit,
+/// say that it is one.
 pub(crate) fn an_anchor_that_lost_its_labels_is_not_forgotten(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-labels", &profile("15m"));
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
     let name = anchors(&admin, "dm-labels").remove(0);
     let path = lose_labels(&admin, "dm-labels", &name);
-    let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
-    assert!(run.stderr.contains("an anchor whose labels were changed"), "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("kubectl delete secret -n dm-labels {name}")), "{}", run.stderr);
-    admin.delete(&path).unwrap();
     machine.expect(0, &["revoke", "--yes"]);
+    assert!(is_refused_soon(&admin, &token));
+    assert_eq!(admin.get(&path).unwrap_err().code, 404);
     assert!(generations(&admin, "dm-labels").is_empty());
 }
 
@@ -91,14 +90,15 @@ pub(crate) fn a_failed_revocation_does_not_keep_the_next_alive(cluster: &TestClu
     let admin = machine.admin(0);
     let other = machine.token(&format!("other/{}.kubeconfig", cluster.name));
     let reader = machine.token(&output(cluster));
-    lose_labels(&admin, "dm-goon", &anchor_of(&admin, "dm-goon", "other"));
+    let held = format!("/api/v1/namespaces/dm-goon/secrets/{}", anchor_of(&admin, "dm-goon", "other"));
+    admin.merge_patch(&held, &json!({"metadata": {"finalizers": ["example.com/held"]}})).unwrap();
     let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
-    assert!(run.stderr.contains("an anchor whose labels were changed"), "{}", run.stderr);
+    assert!(run.stderr.contains("still exists: `example.com/held` holds it"), "{}", run.stderr);
+    assert!(run.stderr.contains("kubectl get secret -n dm-goon other-"), "{}", run.stderr);
     assert!(is_refused_soon(&admin, &reader), "it was after the one that failed");
-    assert!(can_i(&admin, &other, "list", "pods", "default"));
     // The hard way needs no anchor.
-    let run = machine.kubemint(&["revoke", "--hard", "--yes"]);
-    assert!(is_refused_soon(&admin, &other), "{}{}", run.stdout, run.stderr);
+    machine.expect(0, &["revoke", "--hard", "--yes"]);
+    assert!(is_refused_soon(&admin, &other));
 }
 
 /// An anchor that no ServiceAccount owns any more is found by its claim.
@@ -115,51 +115,27 @@ pub(crate) fn an_anchor_that_lost_its_owner_is_revoked(cluster: &TestCluster) {
     assert!(is_refused_soon(&admin, &token));
 }
 
-/// Without its annotation a ServiceAccount knows of no token. What the outputs hold dies, and the run does
-/// not say that this is all.
-pub(crate) fn a_lost_index_hides_nothing_that_an_output_holds(cluster: &TestCluster) {
+/// Without its annotation a ServiceAccount lists no token; the anchors that exist tell all the same.
+pub(crate) fn a_lost_index_hides_nothing(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-lost", &profile("15m"));
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let token = machine.token(&output(cluster));
-    let account = "/api/v1/namespaces/dm-lost/serviceaccounts/reader";
-    admin.merge_patch(account, &json!({"metadata": {"annotations": {"kubemint.dev/credentials": null}}})).unwrap();
-    let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
-    assert!(run.stderr.contains("whether more tokens live is not known"), "{}", run.stderr);
-    assert!(run.stderr.contains("--hard"), "{}", run.stderr);
-    assert!(is_refused_soon(&admin, &token));
-    let again = machine.kubemint(&["revoke", "--yes"]);
-    assert_ne!(again.code, 0, "the doubt stays: {}", again.stdout);
-    assert!(again.stderr.contains("whether more tokens live is not known"), "{}", again.stderr);
-    machine.expect(0, &["revoke", "--hard", "--yes"]);
-    machine.expect(0, &["apply", "--yes"]);
-    assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
-}
-
-/// The other holder's machine was stolen, and this one has no outputs at all.
-pub(crate) fn a_lost_index_is_not_forgotten_where_no_output_is(cluster: &TestCluster) {
-    let machine = Machine::new(&[cluster], User::Admin);
-    machine.inventory("dm-doubt", &profile("15m"));
-    machine.expect(0, &["apply", "--yes"]);
-    let admin = machine.admin(0);
-    let token = machine.token(&output(cluster));
     std::fs::remove_dir_all(machine.path("out")).unwrap();
-    let account = "/api/v1/namespaces/dm-doubt/serviceaccounts/reader";
+    let account = "/api/v1/namespaces/dm-lost/serviceaccounts/reader";
     admin.merge_patch(account, &json!({"metadata": {"annotations": {"kubemint.dev/credentials": null}}})).unwrap();
     let status = machine.kubemint(&["status", "-o", "json"]).exits(0).report();
     let notes = status["notes"].to_string();
     assert!(notes.contains("tokens may live that it does not list"), "{notes}");
-    for _ in 0..2 {
-        let run = machine.kubemint(&["revoke", "--all", "--yes"]);
-        assert!(matches!(run.code, 5 | 7), "{}{}", run.stdout, run.stderr);
-        assert!(run.stderr.contains("pass `--hard`"), "{}", run.stderr);
-    }
-    assert!(can_i(&admin, &token, "list", "pods", "default"), "it was right to doubt");
-    machine.expect(0, &["revoke", "--all", "--hard", "--yes"]);
+    let run = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
+    assert!(run.stderr.contains("it does not list `reader-default-1-"), "{}", run.stderr);
     assert!(is_refused_soon(&admin, &token));
+    assert_eq!(index(&admin, "dm-lost").get("incomplete"), None, "nothing is in doubt any more");
     let again = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
     assert!(again.stdout.contains("nothing was left to revoke"), "{}", again.stdout);
+    machine.expect(0, &["apply", "--yes"]);
+    assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
 }
 
 /// `--hard` was killed between the old ServiceAccount and the new one; what suspends issuing must not be lost.
@@ -305,20 +281,26 @@ pub(crate) fn a_status_tells_what_still_lives_after_a_revocation(cluster: &TestC
     assert!(!run.stdout.contains("STILL ALIVE"), "{}", run.stdout);
 }
 
-/// Nothing in the inventory tells of a grant that left it; its tokens live on, which a revocation of
-/// everybody must not hide.
-pub(crate) fn a_grant_that_left_the_inventory_is_named_in_a_revocation(cluster: &TestCluster) {
+/// A profile was renamed, or a grant removed: nothing in the inventory tells of its ServiceAccount any more. Who
+/// revokes everything revokes its tokens too; who chooses a profile is told.
+pub(crate) fn a_grant_that_left_the_inventory_is_revoked_too(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-gone", &two_profiles());
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let other = machine.token(&format!("other/{}.kubeconfig", cluster.name));
     machine.inventory("dm-gone", &profile("15m"));
-    let run = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
+    let run = machine.kubemint(&["revoke", "--all", "--profile", "reader", "--yes"]).exits(0);
     assert!(run.stderr.contains("`kubectl delete serviceaccount -n dm-gone other` kills its tokens"), "{}", run.stderr);
     assert!(can_i(&admin, &other, "list", "pods", "default"));
-    admin.delete("/api/v1/namespaces/dm-gone/serviceaccounts/other").unwrap();
+    let report = machine.kubemint(&["revoke", "--all", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["revoke other"], "{report:#}");
     assert!(is_refused_soon(&admin, &other));
+    let again = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
+    assert!(again.stdout.contains("nothing was left to revoke"), "{}", again.stdout);
+    machine.expect(0, &["revoke", "--hard", "--yes"]);
+    let gone = admin.get("/api/v1/namespaces/dm-gone/serviceaccounts/other").unwrap_err();
+    assert_eq!(gone.code, 404, "nobody wants it, so it is not made anew");
 }
 
 /// Two paths to one file cannot be written; what the file holds is revoked all the same.

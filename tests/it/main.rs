@@ -9,6 +9,7 @@ mod ailing;
 mod cli;
 mod clients;
 mod damaged;
+mod dead;
 mod doctor;
 mod editing;
 mod errors;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kubemint_testkit::control_plane::{self, ClusterOptions, ControlPlane};
 use kubemint_testkit::{TestCluster, User};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scenarios;
 use crate::support::Machine;
@@ -62,10 +62,12 @@ crate::life::every_life!(lives_on_real);
 crate::revoking::every_revocation!(lives_on_real);
 crate::plugin::every_delivery!(lives_on_real);
 crate::damaged::every_damage!(lives_on_real);
+crate::dead::every_death!(lives_on_real);
 
 /// All scenarios of the life of a credential.
 mod lives {
     pub(super) use crate::damaged::*;
+    pub(super) use crate::dead::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
     pub(super) use crate::revoking::*;
@@ -232,4 +234,28 @@ fn one_of_three_clusters_is_stopped_half_way() {
         all["contexts"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     assert_eq!(contexts, ["deployer@one", "deployer@two", "deployer@three"], "in the order of the inventory");
     machine.expect(0, &["plan", "--check"]);
+}
+
+/// A finalizer keeps an anchor for any time, and its tokens for a minute more. `--wait` waits for that, though no
+/// copy of the token is at hand.
+#[test]
+fn an_anchor_that_a_finalizer_holds_is_waited_for() {
+    let Some(cluster) = shared(0) else { return };
+    let machine = Machine::new(&[&cluster], User::Admin);
+    machine.inventory("held", &crate::life::profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&crate::life::output(&cluster));
+    std::fs::remove_dir_all(machine.path("out")).unwrap();
+    let anchor = format!("/api/v1/namespaces/held/secrets/{}", crate::life::anchors(&admin, "held").remove(0));
+    admin.merge_patch(&anchor, &json!({"metadata": {"finalizers": ["example.com/held"]}})).unwrap();
+    assert!(crate::support::can_i(&admin, &token, "list", "pods", "default"));
+    let run = machine.kubemint(&["revoke", "--wait", "--yes"]).exits(7);
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let answer = admin.as_token(&token).create("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review);
+    assert_eq!(answer.unwrap_err().code, 401, "it was waited for: {}", run.stderr);
+    assert!(run.stderr.contains("still exists: `example.com/held` holds it"), "{}", run.stderr);
+    assert!(run.stderr.contains("so they are refused by now"), "{}", run.stderr);
+    admin.merge_patch(&anchor, &json!({"metadata": {"finalizers": null}})).unwrap();
+    machine.expect(0, &["revoke", "--wait", "--yes"]);
 }

@@ -253,7 +253,8 @@ pub(crate) fn what_is_not_ours_is_not_revoked(cluster: &TestCluster) {
     assert!(admin.get("/api/v1/namespaces/rv-foreign/serviceaccounts/reader").is_ok());
 }
 
-/// An index that cannot be read tells nothing about what lives; the ServiceAccount itself can go.
+/// An index that cannot be read keeps no token alive. Issuing cannot be suspended in it, which is a failure; with a
+/// new ServiceAccount it can.
 pub(crate) fn an_unusable_index_needs_the_hard_way(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("rv-index", &profile("15m"));
@@ -264,8 +265,10 @@ pub(crate) fn an_unusable_index_needs_the_hard_way(cluster: &TestCluster) {
     let account = "/api/v1/namespaces/rv-index/serviceaccounts/reader";
     let broken = json!({"metadata": {"annotations": {"kubemint.dev/credentials": "{"}}});
     admin.merge_patch(account, &broken).unwrap();
-    let run = machine.kubemint(&["revoke", "--yes"]).exits(5);
+    let run = machine.kubemint(&["revoke", "--yes"]).exits(7);
+    assert!(run.stderr.contains("issuing could not be suspended"), "{}", run.stderr);
     assert!(run.stderr.contains("--hard"), "{}", run.stderr);
+    assert!(is_refused_soon(&admin, &token));
     let refresh = machine.kubemint(&["refresh"]).exits(5);
     assert!(refresh.stderr.contains("kubemint revoke --hard"), "{}", refresh.stderr);
     machine.expect(0, &["revoke", "--hard", "--wait", "--yes"]);

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Files and directories of the core: pure and synchronous.
-const CORE: [&str; 22] = [
+const CORE: [&str; 23] = [
     "access",
     "credential",
     "desired.rs",
     "diff.rs",
     "event.rs",
     "failure.rs",
+    "foreign.rs",
     "inventory",
     "kubeconfig",
     "layout.rs",

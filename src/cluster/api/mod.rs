@@ -4,7 +4,6 @@
 //! (15 tries, each as long as `Retry-After` says), and its typed calls are not used, because they
 //! log whole answers that do not parse, which for a TokenRequest is the token.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -12,11 +11,13 @@ use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::client::Body;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::classify;
 use crate::failure::ApiFailure;
+use crate::object::ObjectRef;
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -134,37 +135,15 @@ impl Request {
     }
 
     fn uri(&self) -> String {
-        let mut query = form_urlencoded(&self.query);
-        if !query.is_empty() {
-            query.insert(0, '?');
-        }
-        // Object names may hold characters that a path cannot; `:` and `-` pass as they are.
-        format!("{}{query}", encode_path(&self.path))
+        let pair = |(key, value): &(&'static str, String)| format!("{key}={}", utf8_percent_encode(value, VALUE));
+        let pairs: Vec<String> = self.query.iter().map(pair).collect();
+        let mark = if pairs.is_empty() { "" } else { "?" };
+        format!("{}{mark}{}", self.path, pairs.join("&"))
     }
 }
 
-fn form_urlencoded(pairs: &[(&'static str, String)]) -> String {
-    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={}", encode(value, ""))).collect();
-    pairs.join("&")
-}
-
-fn encode_path(path: &str) -> String {
-    encode(path, "/:@")
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3) and `also`.
-fn encode(text: &str, also: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let c = char::from(byte);
-        if byte.is_ascii_alphanumeric() || "-._~".contains(c) || also.contains(c) {
-            encoded.push(c);
-        } else {
-            let _infallible = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
+/// What a value in a query holds as it is: unreserved characters (RFC 3986, 2.3).
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An answer to a request that succeeded.
 #[derive(Clone)]
@@ -209,6 +188,25 @@ impl Api {
             .await
     }
 
+    /// Sends a request whose answer is one object, and checks that it is the one in question.
+    ///
+    /// # Errors
+    ///
+    /// If the request fails, or the answer is another object, or none: what was asked for was then not done.
+    pub async fn object(&self, request: &Request, object: &ObjectRef) -> Result<Answer, ApiFailure> {
+        let answer = self.send(request).await?;
+        let metadata = &answer.value["metadata"];
+        let kind = answer.value["kind"].as_str().unwrap_or_default();
+        let is_meant = (kind == object.kind.as_str() || kind == "PartialObjectMetadata")
+            && metadata["name"] == object.name.as_str()
+            && metadata["namespace"].as_str() == object.namespace.as_deref()
+            && metadata["uid"].as_str().is_some_and(|uid| !uid.is_empty());
+        if is_meant {
+            return Ok(answer);
+        }
+        Err(ApiFailure::Unreadable { cause: format!("it is not {object}, which was asked for") })
+    }
+
     async fn send_once(&self, request: &Request) -> Result<Answer, ApiFailure> {
         let timeout = || ApiFailure::Timeout { server: self.server.clone(), after: self.limits.request };
         tokio::time::timeout(self.limits.request, self.exchange(request)).await.map_err(|_| timeout())?
@@ -238,7 +236,12 @@ impl Api {
             return Err(failure);
         }
         // The parser's error would quote the answer.
-        let value = serde_json::from_slice(&body).map_err(|_| unreadable("it is not JSON"))?;
+        let value: Value = serde_json::from_slice(&body).map_err(|_| unreadable("it is not JSON"))?;
+        // The code says that it succeeded and the body that it did not: the worse counts.
+        if value["kind"] == "Status" && value["status"] == "Failure" {
+            let code = value["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+            return Err(classify::status(code.unwrap_or(parts.status.as_u16()), &body, None));
+        }
         let date = header(http::header::DATE)
             .and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date.replace("GMT", "+0000")).ok());
         Ok(Answer { value, date })

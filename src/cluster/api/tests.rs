@@ -7,6 +7,7 @@ use serde_json::json;
 use tower_test::mock::{self, Handle};
 
 use super::*;
+use crate::object::{Kind, ObjectRef};
 
 type ApiServer = Handle<http::Request<Body>, Response<Body>>;
 
@@ -44,8 +45,9 @@ async fn an_apply_is_sent_as_kubernetes_wants_it() {
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({"kind": "ClusterRole"}));
         reply.send_response(answer(200, &json!({"kind": "ClusterRole"})));
     };
-    let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/kubemint:acme:x%20";
-    let request = Request::apply(path, json!({"kind": "ClusterRole"})).dry_run().query("fieldManager", "kubemint");
+    let role = ObjectRef::cluster_scoped(Kind::ClusterRole, "kubemint:acme:x%20");
+    let request =
+        Request::apply(role.path(), json!({"kind": "ClusterRole"})).dry_run().query("fieldManager", "kubemint");
     let (result, ()) = tokio::join!(api.send(&request), serve);
     assert_eq!(result.unwrap().date.unwrap().to_string(), "2026-11-23T10:00:00Z");
 }
@@ -142,4 +144,18 @@ async fn an_answer_that_is_no_json_is_not_quoted() {
     let (result, ()) = tokio::join!(api.send(&request), serve);
     let failure = result.err().unwrap();
     assert!(!format!("{failure} {failure:?}").contains("secret"), "{failure}");
+}
+
+/// Something in between, or a hostile server, may say both at once.
+#[tokio::test]
+async fn a_failure_that_is_sent_as_a_success_is_a_failure() {
+    let (api, mut server) = mocked();
+    let serve = async {
+        let (_, reply) = server.next_request().await.unwrap();
+        let body = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "no", "code": 403});
+        reply.send_response(answer(200, &body));
+    };
+    let request = Request::delete("/api/v1/namespaces/x/secrets/y", json!({}));
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    assert!(result.err().unwrap().is_forbidden());
 }

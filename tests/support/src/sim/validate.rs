@@ -139,6 +139,7 @@ pub(crate) fn check(resource: &ResourceType, before: Option<&Value>, object: &Va
     let mut causes = Vec::new();
     check_name(resource, text(object, "name"), &mut causes);
     check_labels(object, &mut causes);
+    check_annotations(object, &mut causes);
     if let Some(before) = before {
         if text(before, "uid") != text(object, "uid") {
             let uid = &object["metadata"]["uid"];
@@ -213,6 +214,21 @@ fn check_labels(object: &Value, causes: &mut Vec<Cause>) {
         } else if !is_label_text(text) {
             causes.push(Cause::invalid("metadata.labels", value, LABEL_VALUE));
         }
+    }
+}
+
+/// `TotalAnnotationSizeLimitB` of apimachinery.
+const MOST_ANNOTATION_BYTES: usize = 256 * 1024;
+
+fn check_annotations(object: &Value, causes: &mut Vec<Cause>) {
+    let annotations = object["metadata"]["annotations"].as_object().into_iter().flatten();
+    let bytes: usize = annotations.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    if bytes > MOST_ANNOTATION_BYTES {
+        causes.push(Cause {
+            reason: "FieldValueTooLong",
+            message: format!("Too long: may not be more than {MOST_ANNOTATION_BYTES} bytes"),
+            field: "metadata.annotations".to_owned(),
+        });
     }
 }
 

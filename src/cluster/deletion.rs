@@ -1,0 +1,109 @@
+//! Deleting an object, and seeing that it is gone.
+//!
+//! That a request to delete was answered with 200 says little: a finalizer keeps an object for any time, and
+//! something in between may answer in the API server's place. An object is gone after a 404, or when another
+//! uid has its name.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api::{Api, Request};
+use crate::failure::{ApiFailure, StepFailure};
+use crate::object::{Kind, ObjectRef};
+
+/// Which version of an object is deleted: a successor of the same name is not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Version<'a> {
+    /// Its uid.
+    pub(super) uid: &'a str,
+    /// Its resourceVersion, if only the very object that was read may go.
+    pub(super) resource_version: Option<&'a str>,
+}
+
+/// What has become of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It does not exist any more.
+    Gone,
+    /// It is being deleted, and finalizers hold it.
+    Held {
+        /// The finalizers.
+        finalizers: Vec<String>,
+        /// Since when, by the cluster's clock.
+        since: Option<Timestamp>,
+    },
+    /// It is there as if nobody had asked to delete it.
+    Untouched,
+}
+
+/// Returns the request that deletes an object and what it owns.
+pub(super) fn request(object: &ObjectRef, version: Version<'_>) -> Request {
+    let mut options = json!({
+        "apiVersion": "v1", "kind": "DeleteOptions",
+        "propagationPolicy": "Background",
+        "preconditions": { "uid": version.uid },
+    });
+    if let Some(version) = version.resource_version {
+        options["preconditions"]["resourceVersion"] = version.into();
+    }
+    Request::delete(object.path(), options)
+}
+
+/// Deletes an object, and looks what has become of it. One that is gone already is as wanted.
+///
+/// # Errors
+///
+/// If the API server refuses, for example because the object is another one by now, or gives no answer.
+pub(super) async fn delete(api: &Api, object: &ObjectRef, version: Version<'_>) -> Result<Fate, ApiFailure> {
+    match api.send(&request(object, version)).await {
+        Ok(_) => fate(api, object, version.uid).await,
+        Err(failure) if failure.is_not_found() => Ok(Fate::Gone),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Returns what has become of an object.
+///
+/// # Errors
+///
+/// If it cannot be read: then nothing is known.
+pub(super) async fn fate(api: &Api, object: &ObjectRef, uid: &str) -> Result<Fate, ApiFailure> {
+    let metadata = match api.object(&Request::get(object.path()).metadata_only(), object).await {
+        Ok(answer) => answer.value["metadata"].clone(),
+        Err(failure) if failure.is_not_found() => return Ok(Fate::Gone),
+        Err(failure) => return Err(failure),
+    };
+    if metadata["uid"] != uid {
+        return Ok(Fate::Gone);
+    }
+    let Some(since) = metadata["deletionTimestamp"].as_str() else { return Ok(Fate::Untouched) };
+    let finalizers = metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Ok(Fate::Held { finalizers: finalizers.map(str::to_owned).collect(), since: since.parse().ok() })
+}
+
+impl Fate {
+    /// Returns nothing for an object that is gone, and otherwise why it is still there.
+    pub(super) fn gone(self, object: &ObjectRef) -> Result<(), StepFailure> {
+        match self {
+            Self::Gone => Ok(()),
+            Self::Held { finalizers, .. } => {
+                let held = if finalizers.is_empty() { "something".to_owned() } else { finalizers.join("`, `") };
+                let follows = match object.kind {
+                    Kind::Secret => {
+                        "; the API server accepts tokens that are bound to it for a minute after its deletion began"
+                    }
+                    Kind::ServiceAccount => "; until it is gone its tokens may still work",
+                    Kind::Namespace | Kind::ClusterRole | Kind::Role | Kind::ClusterRoleBinding | Kind::RoleBinding => {
+                        "; until it is gone it still allows what it allowed"
+                    }
+                };
+                Err(StepFailure::new(format!("{object} still exists: `{held}` holds it{follows}"))
+                    .hint(format!("see what that finalizer waits for: `{}`", object.kubectl("get", &["-o", "yaml"]))))
+            }
+            Self::Untouched => {
+                Err(StepFailure::new(format!("the API server said that it deleted {object}, which still exists"))
+                    .hint(format!("see what keeps it: `{}`", object.kubectl("get", &["-o", "yaml"]))))
+            }
+        }
+    }
+}
