@@ -1,10 +1,11 @@
 //! A hostile API server: it answers to its own advantage, or to the client's harm.
 //!
 //! A fault is an accident; a [`Hostility`] is an attack, by a server that was broken into or that
-//! an inventory should never have named. Apart from its attack such a server behaves like any
-//! other simulated one, TLS, authentication, RBAC and recorded traffic included, so that the
-//! attack strikes in the middle of real work: what the honest server would refuse is refused, and
-//! dry runs and reviews of the caller are answered truthfully unless they are what is attacked.
+//! an inventory should never have named. It is put in force as [`Fault::Hostile`](super::Fault::Hostile).
+//! Apart from its attack such a server behaves like any other simulated one, TLS, authentication,
+//! RBAC and recorded traffic included, so that the attack strikes in the middle of real work: what
+//! the honest server would refuse is refused, unless everything is answered alike, and dry runs and
+//! reviews of the caller are answered truthfully, unless they are what is attacked.
 //!
 //! The families, and where they are:
 //! - `wire`: stalls, half-closed connections, other protocols on the port;

@@ -1,6 +1,4 @@
 //! Well-formed JSON that says something impossible.
-//!
-//! Pure.
 
 use serde_json::{Value, json};
 
