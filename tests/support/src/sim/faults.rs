@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
+use super::hostile::Hostility;
 use super::resource::ResourceType;
 
 /// One way to misbehave.
@@ -56,6 +57,8 @@ pub enum Fault {
         /// How many requests; `None` for all.
         times: Option<u64>,
     },
+    /// No accident, but an attack.
+    Hostile(Hostility),
 }
 
 /// A mutating admission webhook: it changes what others write.
@@ -149,9 +152,22 @@ impl FaultSwitch {
         let active = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         active.as_ref().map(|(fault, _)| Arc::clone(fault))
     }
+
+    /// Returns the attack in force.
+    pub(crate) fn hostility(&self) -> Option<Hostility> {
+        self.active()?.hostility().cloned()
+    }
 }
 
 impl ActiveFault {
+    /// Returns the attack, where the fault is one.
+    pub(crate) fn hostility(&self) -> Option<&Hostility> {
+        match &self.fault {
+            Fault::Hostile(hostility) => Some(hostility),
+            _ => None,
+        }
+    }
+
     /// Waits until the fault is no longer in force.
     pub(crate) async fn lifted(&self) {
         let mut lifted = self.lifted.clone();
@@ -194,9 +210,11 @@ impl ActiveFault {
                     body: body.clone().map_or(Answer::Status, Answer::Text),
                 }
             }
-            Fault::Status { .. } | Fault::LoseReply { .. } | Fault::FailOn { .. } | Fault::WrongCertificate => {
-                Verdict::Serve
-            }
+            Fault::Status { .. }
+            | Fault::LoseReply { .. }
+            | Fault::FailOn { .. }
+            | Fault::WrongCertificate
+            | Fault::Hostile(_) => Verdict::Serve,
         }
     }
 

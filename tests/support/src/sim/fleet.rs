@@ -178,11 +178,12 @@ impl fmt::Debug for Fleet {
 }
 
 impl SimCluster {
-    /// Puts a fault in force, or none.
+    /// Puts a fault in force, or none. What a hostility kept from being deleted is deleted then.
     pub fn set_fault(&self, fault: Option<Fault>) {
         let is_refusing = matches!(fault, Some(Fault::Refuse));
         let running = &self.0;
         running.server.faults.set(fault);
+        running.server.unpin();
         if is_refusing {
             running.stop_accepting();
         } else {

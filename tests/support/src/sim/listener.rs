@@ -1,20 +1,19 @@
 //! The network side of a simulated server: accepts, speaks TLS and HTTP/1.1, and misbehaves.
 
-use bytes::Bytes;
 use http::{Request as HttpRequest, Response as HttpResponse};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::body::ReplyBody;
 use super::faults::{Answer, Fault, Verdict};
+use super::hostile::{self, Outgoing};
 use super::request::{Reply, Request};
 use super::server::Server;
 
@@ -36,22 +35,34 @@ pub(crate) async fn serve(listener: TcpListener, server: Arc<Server>, other_tls:
     }
 }
 
-async fn connection(stream: TcpStream, server: Arc<Server>, other_tls: Arc<rustls::ServerConfig>) -> io::Result<()> {
+async fn connection(
+    mut stream: TcpStream,
+    server: Arc<Server>,
+    other_tls: Arc<rustls::ServerConfig>,
+) -> io::Result<()> {
     server.traffic.connected();
     stream.set_nodelay(true)?;
     let mut tls = Arc::clone(&server.tls);
-    if let Some(active) = server.faults.active() {
-        match active.fault {
+    let active = server.faults.active();
+    if let Some(active) = &active {
+        match &active.fault {
             Fault::Refuse => return Ok(()),
             Fault::Hang => {
                 active.lifted().await;
                 return Ok(());
             }
             Fault::WrongCertificate => tls = other_tls,
+            Fault::Hostile(mode) if hostile::before_tls(mode, active, &mut stream).await? => return Ok(()),
             _ => {}
         }
     }
-    let stream = TlsAcceptor::from(tls).accept(stream).await?;
+    let mut stream = TlsAcceptor::from(tls).accept(stream).await?;
+    if let Some(active) = &active
+        && let Some(mode) = active.hostility()
+        && hostile::after_tls(mode, active, &server.traffic, &mut stream).await?
+    {
+        return Ok(());
+    }
     let service = service_fn(move |request| exchange(Arc::clone(&server), request));
     http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
 }
@@ -60,7 +71,7 @@ async fn connection(stream: TcpStream, server: Arc<Server>, other_tls: Arc<rustl
 async fn exchange(server: Arc<Server>, request: HttpRequest<Incoming>) -> io::Result<HttpResponse<ReplyBody>> {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    server.traffic.requested(&head.method, &path);
+    server.traffic.requested(&head.method, &path, head.headers.contains_key(http::header::AUTHORIZATION));
     let latency = server.traffic.latency();
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
@@ -71,21 +82,24 @@ async fn exchange(server: Arc<Server>, request: HttpRequest<Incoming>) -> io::Re
     match verdict {
         Verdict::Close => return Err(closed()),
         Verdict::Hang => {
-            if let Some(active) = active {
+            if let Some(active) = &active {
                 active.lifted().await;
             }
             return Err(closed());
         }
-        Verdict::Answer { code, retry_after, body } => return response(answer(code, retry_after, body), Length::Whole),
+        Verdict::Answer { code, retry_after, body } => return response(answer(code, retry_after, body).into()),
         Verdict::Serve | Verdict::BreakOff | Verdict::LoseReply => {}
     }
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let request = Request::new(head.method, &head.uri, head.headers, body);
+    if let Some(mode) = active.as_ref().and_then(|active| active.hostility()) {
+        return response(hostile::answer(mode, &server, &request));
+    }
     let reply = server.handle(&request);
     match verdict {
         Verdict::LoseReply => Err(closed()),
-        Verdict::BreakOff => response(reply, Length::Half),
-        _ => response(reply, Length::Whole),
+        Verdict::BreakOff => response(Outgoing { body: ReplyBody::half(&reply.body), reply }),
+        _ => response(reply.into()),
     }
 }
 
@@ -125,60 +139,18 @@ fn answer(code: u16, retry_after: Option<u64>, body: Answer) -> Reply {
     reply
 }
 
-/// How much of the announced body is sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Length {
-    Whole,
-    Half,
-}
-
-fn response(reply: Reply, length: Length) -> io::Result<HttpResponse<ReplyBody>> {
+fn response(Outgoing { reply, body }: Outgoing) -> io::Result<HttpResponse<ReplyBody>> {
     let mut response = HttpResponse::builder()
         .status(reply.code)
         .header("content-type", reply.content_type)
-        .header("content-length", reply.body.len())
         .header("audit-id", crate::identity::random_uid())
         .header("cache-control", "no-cache, private");
-    for (name, value) in reply.headers {
-        response = response.header(name, value);
+    if let Some(length) = body.announced() {
+        response = response.header("content-length", length);
     }
-    let mut body = ReplyBody { announced: reply.body.len() as u64, bytes: reply.body, is_sent: false };
-    if length == Length::Half {
-        body.bytes.truncate(body.bytes.len() / 2);
+    for (name, value) in reply.headers {
+        // Values may hold more than ASCII, where a hostile server sends them.
+        response = response.header(name, value.into_bytes());
     }
     response.body(body).map_err(io::Error::other)
-}
-
-/// A body that may end too early, which makes the HTTP library drop the connection.
-struct ReplyBody {
-    announced: u64,
-    bytes: Bytes,
-    is_sent: bool,
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if !std::mem::replace(&mut self.is_sent, true) {
-            let bytes = self.bytes.clone();
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        if self.bytes.len() as u64 == self.announced {
-            return Poll::Ready(None);
-        }
-        Poll::Ready(Some(Err(io::Error::other("broken off by a fault"))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_sent && self.bytes.len() as u64 == self.announced
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.announced)
-    }
 }

@@ -12,12 +12,14 @@
 //!   were infinitely fast;
 //! - there is no watch, no OpenAPI, and protobuf is read but not written; apply takes JSON (which is YAML), not YAML.
 
+mod body;
 mod discovery;
 mod escalation;
 mod failure;
 mod faults;
 mod fields;
 mod fleet;
+mod hostile;
 mod listener;
 mod managed;
 mod patch;
@@ -42,6 +44,7 @@ mod tests;
 
 pub use faults::{Fault, Webhook};
 pub use fleet::{Anonymous, Fleet, FleetOptions, SimCluster};
+pub use hostile::{Hostility, Witness};
 pub use traffic::RecordedRequest;
 
 /// Returns whether `segment` is the plural of a resource type.

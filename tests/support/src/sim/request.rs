@@ -10,10 +10,12 @@ use serde_json::Value;
 use super::protobuf;
 
 /// A request with its whole body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) path: String,
+    /// Path and query as they were sent.
+    pub(crate) target: String,
     /// The decoded pairs of the query.
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
@@ -63,7 +65,8 @@ impl Request {
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .map(|(key, value)| (decode(key), decode(value)))
             .collect();
-        let mut request = Self { method, path: decode(uri.path()), query, headers, body };
+        let target = uri.path_and_query().map_or_else(String::new, ToString::to_string);
+        let mut request = Self { method, path: decode(uri.path()), target, query, headers, body };
         if request.media_type() == "application/vnd.kubernetes.protobuf"
             && let Some(object) = protobuf::to_json(&request.body)
         {
@@ -93,6 +96,27 @@ impl Request {
     /// Returns whether nothing may be stored.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.query("dryRun") == "All"
+    }
+
+    /// Returns the same request with nothing to be stored.
+    pub(crate) fn as_dry_run(&self) -> Self {
+        let mut request = self.clone();
+        request.query.push(("dryRun".to_owned(), "All".to_owned()));
+        // The options of a DELETE are in its body, where it has one.
+        if request.method == Method::DELETE
+            && let Ok(mut options) = serde_json::from_slice::<Value>(&request.body)
+        {
+            options["dryRun"] = serde_json::json!(["All"]);
+            request.body = Bytes::from(options.to_string());
+        }
+        request
+    }
+
+    /// Returns the same request for the first page of a list.
+    pub(crate) fn without_continue(&self) -> Self {
+        let mut request = self.clone();
+        request.query.retain(|(key, _)| key != "continue");
+        request
     }
 
     /// Returns who is recorded as manager of the fields.

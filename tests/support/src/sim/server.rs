@@ -5,6 +5,7 @@
 
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,18 +15,23 @@ use super::discovery::discover;
 use super::failure::Failure;
 use super::faults::{FaultSwitch, Webhook};
 use super::fleet::{Anonymous, FleetOptions};
-use super::rbac::{Caller, authorize};
+use super::hostile::Hostility;
+use super::rbac::{Caller, SUPERUSERS, authorize};
 use super::read::{self, Target};
 use super::request::{Attributes, Reply, Request, ResourceAttributes};
-use super::resource::{ResourceType, Scope, Storage, qualified};
+use super::resource::{RESOURCE_TYPES, ResourceType, SERVICE_ACCOUNTS, Scope, Storage, qualified};
 use super::reviews;
 use super::seed::seeded_store;
-use super::store::Store;
-use super::tokens::{TokenRequest, TokenSigner};
+use super::store::{Store, text};
+use super::tokens::{Lifetime, TokenRequest, TokenSigner};
 use super::traffic::Traffic;
 use super::write::Write;
 use crate::cluster::{TestCluster, User};
+use crate::identity::random_uid;
 use crate::pki::ClusterCertificates;
+
+/// The finalizer that nobody takes away until a hostility is lifted.
+const PIN: &str = "hostile.sim.test/never";
 
 /// Everything about one simulated cluster.
 pub(crate) struct Server {
@@ -70,6 +76,60 @@ impl Server {
         self.clock_skew_seconds.store(skew.as_secs(), Ordering::Relaxed);
     }
 
+    /// Signs the claims of a token.
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.signer.sign(claims)
+    }
+
+    /// Makes a ServiceAccount, unless it exists, and returns its uid.
+    pub(crate) fn plant_account(&self, namespace: &str, name: &str) -> String {
+        let mut store = lock(&self.store);
+        if let Some(account) = store.get(&SERVICE_ACCOUNTS, namespace, name) {
+            return text(account, "uid").to_owned();
+        }
+        let metadata = json!({ "name": name, "namespace": namespace, "uid": random_uid() });
+        let account = json!({ "kind": "ServiceAccount", "apiVersion": "v1", "metadata": metadata });
+        text(&store.put(&SERVICE_ACCOUNTS, account), "uid").to_owned()
+    }
+
+    /// Gives the object of a request a finalizer, so that a DELETE only marks it.
+    pub(crate) fn pin(&self, request: &Request) {
+        let Attributes::Resource(attributes) = request.attributes() else {
+            return;
+        };
+        let Some(resource) = ResourceType::find(&attributes.group, &attributes.resource) else {
+            return;
+        };
+        let namespace = if resource.scope == Scope::Cluster { "" } else { &attributes.namespace };
+        let mut store = lock(&self.store);
+        if let Some(object) = store.get(resource, namespace, &attributes.name) {
+            let mut object = object.as_ref().clone();
+            object["metadata"]["finalizers"] = json!([PIN]);
+            store.insert(resource, Arc::new(object));
+        }
+    }
+
+    /// Removes what was marked while it was pinned, and unpins the rest.
+    pub(crate) fn unpin(&self) {
+        let mut store = lock(&self.store);
+        for resource in RESOURCE_TYPES {
+            let pinned: Vec<Arc<Value>> = store
+                .list(resource, "")
+                .filter(|object| object["metadata"]["finalizers"] == json!([PIN]))
+                .cloned()
+                .collect();
+            for object in pinned {
+                if text(&object, "deletionTimestamp").is_empty() {
+                    let mut object = object.as_ref().clone();
+                    object["metadata"]["finalizers"] = json!([]);
+                    store.insert(resource, Arc::new(object));
+                } else {
+                    store.remove(resource, &object);
+                }
+            }
+        }
+    }
+
     /// Returns the server's time.
     pub(crate) fn now(&self) -> Timestamp {
         let skew = self.clock_skew_seconds.load(Ordering::Relaxed);
@@ -106,6 +166,11 @@ impl Server {
     }
 
     fn authenticate(&self, store: &Store, request: &Request, now: Timestamp) -> Result<Caller, Failure> {
+        let hostility = self.faults.hostility();
+        if hostility == Some(Hostility::AnonymousYes) {
+            let groups = ["system:unauthenticated", SUPERUSERS].map(str::to_owned).to_vec();
+            return Ok(Caller { name: "system:anonymous".to_owned(), groups, ..Caller::default() });
+        }
         let authorization = request.header("authorization");
         let Some((_, token)) =
             authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -123,7 +188,13 @@ impl Server {
                 });
             }
         }
-        self.signer.authenticate(store, token, now).ok_or_else(Failure::unauthorized)
+        let lifetime = match hostility {
+            Some(Hostility::PastToken | Hostility::TimelessToken | Hostility::FarToken | Hostility::FartherToken) => {
+                Lifetime::Ignored
+            }
+            _ => Lifetime::Checked,
+        };
+        self.signer.authenticate(store, token, now, lifetime).ok_or_else(Failure::unauthorized)
     }
 
     fn anonymous_caller(&self, request: &Request) -> Result<Caller, Failure> {

@@ -16,6 +16,8 @@ pub struct RecordedRequest {
     pub method: Method,
     /// The path and query, as sent.
     pub path: String,
+    /// Whether it carried an `Authorization` header.
+    pub is_authorized: bool,
 }
 
 /// The traffic of one cluster.
@@ -71,12 +73,12 @@ impl Traffic {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn requested(&self, method: &Method, path: &str) {
+    pub(crate) fn requested(&self, method: &Method, path: &str, is_authorized: bool) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         if recorded.len() == REMEMBERED_REQUESTS {
             recorded.pop_front();
         }
-        recorded.push_back(RecordedRequest { method: method.clone(), path: path.to_owned() });
+        recorded.push_back(RecordedRequest { method: method.clone(), path: path.to_owned(), is_authorized });
     }
 }
