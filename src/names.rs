@@ -26,6 +26,9 @@ pub const HOLDER_LABEL: &str = "kubemint.dev/holder";
 pub const RUN_ANNOTATION: &str = "kubemint.dev/run";
 /// Annotation on the ServiceAccount that holds the index of live generations.
 pub const INDEX_ANNOTATION: &str = "kubemint.dev/credentials";
+/// Annotation of Kubernetes: set to "false" by who wants a role or binding left alone (the RBAC page on
+/// auto-reconciliation).
+pub const AUTOUPDATE_ANNOTATION: &str = "rbac.authorization.kubernetes.io/autoupdate";
 /// Type of an anchor Secret.
 pub const ANCHOR_TYPE: &str = "kubemint.dev/anchor";
 /// Name of the kubeconfig extension that marks our entries.

@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::credential::Index;
 use crate::inventory::Rule;
-use crate::names::{AnchorOf, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
+use crate::names::{
+    AUTOUPDATE_ANNOTATION, AnchorOf, Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY,
+    MANAGED_BY_LABEL, PROFILE_LABEL,
+};
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 
 /// An object as it is in the cluster.
@@ -22,7 +26,7 @@ pub struct ObservedObject {
     pub deleting: bool,
     /// All labels.
     pub labels: BTreeMap<String, String>,
-    /// All annotations.
+    /// The annotations that mean something to kubemint.
     pub annotations: BTreeMap<String, String>,
     /// The rules of a role.
     pub rules: Vec<Rule>,
@@ -57,7 +61,10 @@ impl ObservedObject {
             resource_version: text(&metadata["resourceVersion"]),
             deleting: metadata["deletionTimestamp"].is_string(),
             labels: string_map(&metadata["labels"]),
-            annotations: string_map(&metadata["annotations"]),
+            annotations: string_map(&metadata["annotations"])
+                .into_iter()
+                .filter(|(key, _)| [INDEX_ANNOTATION, AUTOUPDATE_ANNOTATION].contains(&key.as_str()))
+                .collect(),
             rules: items(&value["rules"]).map(rule).collect(),
             aggregated: value["aggregationRule"].is_object(),
             role: role_ref(&value["roleRef"]),
@@ -70,6 +77,30 @@ impl ObservedObject {
                 .collect(),
             managers: managers(&metadata["managedFields"]),
         }
+    }
+
+    /// Returns about how many bytes the object takes in memory.
+    pub fn weight(&self) -> usize {
+        /// A string, and its place in a map or list, beside its text.
+        const STRING: usize = 64;
+        let of_texts = |texts: &[String]| texts.iter().map(|text| text.len() + STRING).sum::<usize>();
+        let of_map = |map: &BTreeMap<String, String>| {
+            map.iter().map(|(key, value)| key.len() + value.len() + 2 * STRING).sum::<usize>()
+        };
+        let of_rule = |rule: &Rule| {
+            let lists = [&rule.api_groups, &rule.resources, &rule.verbs, &rule.resource_names, &rule.non_resource_urls];
+            lists.iter().map(|list| of_texts(list) + STRING).sum::<usize>()
+        };
+        let of_subject = |subject: &Subject| {
+            let namespace = subject.namespace.as_ref().map_or(0, String::len);
+            subject.kind.len() + subject.name.len() + namespace + 3 * STRING
+        };
+        size_of::<Self>()
+            + of_map(&self.labels)
+            + of_map(&self.annotations)
+            + self.rules.iter().map(of_rule).sum::<usize>()
+            + self.subjects.iter().map(of_subject).sum::<usize>()
+            + self.managers.iter().map(|(field, names)| field.len() + STRING + of_texts(names)).sum::<usize>()
     }
 
     /// Returns whom the object belongs to, by its marks.
@@ -227,8 +258,30 @@ pub struct ObservedCluster {
     pub namespaces: BTreeMap<String, NamespaceState>,
     /// The uids of the anchors that the indices name, where they exist.
     pub anchors: BTreeMap<ObjectRef, String>,
-    /// Seconds that the cluster's clock is ahead of ours, by the `Date` header.
+    /// Seconds that the cluster's clock is ahead of ours, as well as it is known.
     pub clock_ahead: i64,
+    /// Seconds that the `Date` of its answers is ahead of that: something before the API server has its own clock.
+    pub date_ahead: i64,
+}
+
+/// Token lifetimes are hours; a difference between clocks below this does not matter.
+pub const TOLERATED_SECONDS: i64 = 30;
+
+impl ObservedCluster {
+    /// Corrects what is known of the cluster's clock: the `Date` of its answers may be of something that stands before
+    /// the API server, but when a token was issued is the API server's own time, and its index says what `Date` was
+    /// told then. Of the two, what this machine's clock speaks for counts.
+    pub fn calibrate(&mut self, inventory: &InventoryName) {
+        let ours = self.objects.values().filter(|object| object.ownership(inventory) == Ownership::Ours);
+        let indices = ours.filter_map(|object| Index::parse(object.annotations.get(INDEX_ANNOTATION)?).ok());
+        let latest = indices.filter_map(|index| index.latest().cloned()).max_by_key(|generation| generation.issued);
+        let Some(ahead) = latest.and_then(|generation| generation.date_ahead) else { return };
+        let corrected = self.clock_ahead.saturating_sub(ahead);
+        if corrected.unsigned_abs() < self.clock_ahead.unsigned_abs() {
+            self.clock_ahead = corrected;
+            self.date_ahead = ahead;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::credential::{Credential, Generation, Index, MintReason, Suspended};
 use crate::desired::DesiredObject;
 use crate::diff::FieldDiff;
@@ -93,6 +95,8 @@ pub struct Mint {
     pub audiences: Vec<String>,
     /// The fingerprint of the token policy.
     pub policy: String,
+    /// The time by which it was decided what is spent.
+    pub judged_at: Timestamp,
     /// Generations that leave the index, and whose anchors are deleted: dead and superseded ones, and
     /// claims that were never published.
     pub spent: Vec<u64>,

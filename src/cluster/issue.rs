@@ -3,20 +3,21 @@
 //! Every function may be repeated by the next run after a kill at any point; see
 //! [`crate::credential::decide`] for what that run makes of what it finds.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
 use super::revoke::retire;
-use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
+use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN, LEEWAY};
 use crate::failure::StepFailure;
 use crate::names::{
     ANCHOR_TYPE, AnchorOf, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY,
     MANAGED_BY_LABEL, PROFILE_LABEL, ProfileName, RUN_ANNOTATION,
 };
 use crate::object::ObjectRef;
+use crate::observed::TOLERATED_SECONDS;
 use crate::secret::SecretToken;
 use crate::step::{ExecAnchor, Mint, Retire};
 
@@ -50,6 +51,7 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
             issued: None,
             expires: None,
             jti: None,
+            date_ahead: None,
             published: None,
             other: serde_json::Map::new(),
         };
@@ -75,8 +77,21 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
 /// # Errors
 ///
 /// If an anchor cannot be deleted or the index cannot be written; a later run tries again.
-pub async fn clear_spent(api: &Api, mint: &Mint) -> Result<(), StepFailure> {
+pub async fn clear_spent(api: &Api, mint: &Mint, fresh: &Generation) -> Result<(), StepFailure> {
     if mint.spent.is_empty() {
+        return Ok(());
+    }
+    // The new token tells the API server's own time. What has expired by another clock only still works.
+    let (_, _, index) = read_index(api, &mint.service_account, &mint.inventory).await?;
+    let chain = index.holder(&mint.holder);
+    let is_over_at = |n: u64, now: Timestamp| {
+        let expires = chain.and_then(|chain| chain.generation(n)?.expires);
+        expires.is_some_and(|expires| now.duration_since(expires) > LEEWAY)
+    };
+    let issued = fresh.issued.unwrap_or(mint.judged_at);
+    let lives = |n: &u64| is_over_at(*n, mint.judged_at) && !is_over_at(*n, issued);
+    let generations: Vec<u64> = mint.spent.iter().copied().filter(|n| !lives(n)).collect();
+    if generations.is_empty() {
         return Ok(());
     }
     let step = Retire {
@@ -84,7 +99,7 @@ pub async fn clear_spent(api: &Api, mint: &Mint) -> Result<(), StepFailure> {
         inventory: mint.inventory.clone(),
         holder: mint.holder.clone(),
         service_account: mint.service_account.clone(),
-        generations: mint.spent.clone(),
+        generations,
         keep: mint.generation,
     };
     retire(api, &step).await
@@ -248,7 +263,8 @@ fn create_request(anchor: &ObjectRef, manifest: Value) -> Request {
 
 /// Requests the token of a claim, bound to its anchor.
 ///
-/// The lifetime is what the answer says: the API server shortens it without an error.
+/// The lifetime is what the answer says: the API server shortens it without an error. With the credential comes how
+/// far the clock of what answers is ahead of the API server's own, if that matters.
 ///
 /// # Errors
 ///
@@ -259,7 +275,7 @@ pub async fn request_token(
     claimed: &Claimed,
     anchor_uid: &str,
     now: Timestamp,
-) -> Result<Credential, StepFailure> {
+) -> Result<(Credential, Option<i64>), StepFailure> {
     let account = &mint.service_account;
     let anchor = anchor_ref(mint, claimed);
     let bound_to = (anchor.name.as_str(), anchor_uid);
@@ -275,7 +291,8 @@ pub async fn request_token(
         // Where the two differ, the token is of use until the earlier.
         expires: issued.expires.min(claims.expires),
     };
-    Ok(Credential { facts, token: issued.token })
+    let date_ahead = issued.date.map(|date| date.duration_since(claims.issued).as_secs());
+    Ok((Credential { facts, token: issued.token }, date_ahead.filter(|ahead| ahead.abs() > TOLERATED_SECONDS)))
 }
 
 /// A token as the API server issued it.
@@ -365,6 +382,8 @@ pub async fn record(
             .hint("run it again to mint a new one")
         };
         let now = date.or(generation.issued).unwrap_or(generation.claimed_at);
+        let ahead = SignedDuration::from_secs(generation.date_ahead.unwrap_or_default());
+        let now = now.checked_sub(ahead).unwrap_or(now);
         index.record(holder, generation.clone(), now).ok_or_else(dropped).map(Some)
     })
     .await
@@ -436,6 +455,7 @@ mod tests {
             issued: None,
             expires: None,
             jti: None,
+            date_ahead: None,
             published: None,
             other: serde_json::Map::new(),
         };

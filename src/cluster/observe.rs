@@ -24,12 +24,35 @@ use crate::plan::LegacyToken;
 
 /// Objects on one page of a list: kubectl's own choice.
 const PAGE: usize = 500;
+/// The most pages of a list: more than any cluster's objects need, and an end to a list that has none.
+const MOST_PAGES: usize = 400;
 /// A list that starts again because its snapshot expired (410) is given up after this many starts.
 const STARTS: usize = 3;
 
-/// Reads what planning the given grants of one cluster needs.
+/// Which cluster answers, and what time it says that it is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The uid of the namespace kube-system.
+    pub uid: String,
+    /// Seconds that the answer's `Date` is ahead of this machine's clock.
+    pub date_ahead: i64,
+}
+
+/// Asks a cluster who it is: the first request to it, which also shows whether it answers at all.
 ///
-/// `grants` are indices into the inventory; `now` is compared with the server's clock.
+/// # Errors
+///
+/// If it does not answer, or not as an API server.
+pub async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<Identity, ApiFailure> {
+    let system = ObjectRef::cluster_scoped(Kind::Namespace, "kube-system");
+    let answer = api.object(&Request::get(system.path()).metadata_only(), &system).await?;
+    Ok(Identity {
+        uid: answer.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+        date_ahead: answer.date.map_or(0, |date| date.duration_since(now()).as_secs()),
+    })
+}
+
+/// Reads what planning the given grants of one cluster needs; `grants` are indices into the inventory.
 ///
 /// # Errors
 ///
@@ -39,18 +62,14 @@ pub async fn observe(
     inventory: &Inventory,
     grants: &[usize],
     holder: &Holder,
-    now: Timestamp,
+    identity: Identity,
 ) -> Result<ObservedCluster, ApiFailure> {
-    let system = ObjectRef::cluster_scoped(Kind::Namespace, "kube-system");
-    let system = api.object(&Request::get(system.path()).metadata_only(), &system).await?;
-    let mut observed = ObservedCluster {
-        uid: system.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
-        clock_ahead: system.date.map_or(0, |date| date.duration_since(now).as_secs()),
-        ..ObservedCluster::default()
-    };
+    let mut observed =
+        ObservedCluster { uid: identity.uid, clock_ahead: identity.date_ahead, ..ObservedCluster::default() };
     for kind in Kind::RBAC.into_iter().chain([Kind::ServiceAccount]) {
         list_ours(api, kind, &inventory.name, &mut observed.objects).await?;
     }
+    observed.calibrate(&inventory.name);
     let mut namespaces = BTreeSet::new();
     for index in grants {
         let grant = &inventory.grants[*index];
@@ -185,10 +204,17 @@ async fn list_ours(
     objects: &mut BTreeMap<ObjectRef, ObservedObject>,
 ) -> Result<(), ApiFailure> {
     let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory}");
+    let mut kept = Ok(());
     pages(api, kind, Some(&selector), &mut |object, item| {
-        objects.insert(object, ObservedObject::from_json(item));
+        let observed = ObservedObject::from_json(item);
+        kept = kept.clone().and_then(|()| api.keep(observed.weight() + object.name.len()));
+        // The list is read to its end, which is near, and nothing more is kept.
+        if kept.is_ok() {
+            objects.insert(object, observed);
+        }
     })
-    .await
+    .await?;
+    kept
 }
 
 /// Hands out every object of a kind, page by page; after a new start, some twice.
@@ -236,9 +262,10 @@ pub(super) async fn list(
     path: &str,
     selection: &[(&'static str, String)],
     items_wanted: Items,
-    mut take: impl FnMut(&Value),
+    mut take: impl FnMut(&Value) + Send,
 ) -> Result<(), ApiFailure> {
     let mut starts = 0;
+    let mut pages = 0;
     let mut page_token: Option<String> = None;
     loop {
         let mut request = Request::get(path).query("limit", PAGE.to_string());
@@ -251,25 +278,22 @@ pub(super) async fn list(
         if items_wanted == Items::Metadata {
             request = request.metadata_list_only();
         }
-        let page = match api.send(&request).await {
-            Ok(answer) => answer.value,
+        match api.page(&request, &mut take).await {
+            Ok(next) => page_token = next,
             Err(failure) if failure.code() == Some(410) && starts < STARTS => {
                 starts += 1;
                 page_token = None;
                 continue;
             }
             Err(failure) => return Err(failure),
-        };
-        let is_list = page["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
-        match &page["items"] {
-            Value::Array(items) => items.iter().for_each(&mut take),
-            // Go writes an empty slice so, and API servers write lists of metadata that hold nothing.
-            Value::Null if is_list => {}
-            _ => return Err(ApiFailure::Unreadable { cause: format!("the list {path} has no items") }),
         }
-        page_token = page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
         if page_token.is_none() {
             return Ok(());
+        }
+        pages += 1;
+        if pages > MOST_PAGES {
+            let cause = format!("the list {path} has more than {MOST_PAGES} pages");
+            return Err(ApiFailure::Unreadable { cause });
         }
     }
 }

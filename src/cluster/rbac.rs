@@ -26,15 +26,23 @@ pub async fn read_policy(
     // By address: a list that starts again hands out some twice.
     let mut bindings = BTreeMap::new();
     for kind in [Kind::ClusterRoleBinding, Kind::RoleBinding] {
+        let mut within = Ok(());
         let mut keep = |object, item: &_| {
-            let binding = Binding::new(object, ObservedObject::from_json(item));
+            let observed = ObservedObject::from_json(item);
+            let weight = observed.weight();
+            let binding = Binding::new(object, observed);
             let is_meant = |binding: &Binding| accounts.iter().any(|account| binding.means(account).is_some());
-            bindings.extend(binding.filter(is_meant).map(|binding| (binding.object.clone(), binding)));
+            let Some(binding) = binding.filter(is_meant) else { return };
+            within = within.clone().and_then(|()| api.keep(weight));
+            if within.is_ok() {
+                bindings.insert(binding.object.clone(), binding);
+            }
         };
         match pages(api, kind, None, &mut keep).await {
             Err(failure) if failure.is_forbidden() => return Ok(None),
             result => result?,
         }
+        within?;
     }
     let meant = intended.iter().filter_map(|part| match &part.source {
         Source::Role(role) => {

@@ -4,13 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::fleet::events;
+use super::outputs::Outputs;
 use super::{CommandContext, Fleet, PlannedFleet};
 use crate::executor::Cancellation;
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
+use crate::inventory::Cluster;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
+use crate::plan::ClusterPlan;
 use crate::report::ClusterReport;
 use crate::store::BreakLock;
 
@@ -19,24 +22,40 @@ pub(super) fn break_lock(is_wanted: bool) -> BreakLock {
     if is_wanted { BreakLock::AfterWaiting } else { BreakLock::Never }
 }
 
-/// Returns what will run: every plan that has steps and that nothing refuses.
+/// Returns what of a plan will run: all of it, if it has steps and nothing refuses it.
+pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, plan: &ClusterPlan) -> Option<ApplyTask> {
+    if plan.steps.is_empty() || !plan.refusals().is_empty() {
+        return None;
+    }
+    // Several steps may be about one grant, and each place is written once.
+    let concerned: BTreeSet<usize> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
+    let slots = outputs.publication_slots(concerned.into_iter());
+    Some(ApplyTask { cluster: Arc::clone(cluster), plan: plan.clone(), slots })
+}
+
+/// Returns what will run of the plans of a fleet.
 pub(super) fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
-    let runs = |planned: &Planned| match planned {
-        Planned::Plan(plan) if !plan.steps.is_empty() && plan.refusals().is_empty() => Some((**plan).clone()),
-        Planned::Plan(_) | Planned::Failed { .. } | Planned::NotStarted => None,
-    };
     // Both are in the order of the inventory.
     let clusters = planned.clusters.iter().zip(&fleet.selected);
     clusters
         .filter_map(|((_, planned), (_, grants))| {
-            let plan = runs(planned)?;
-            // Several steps may be about one grant, and each place is written once.
-            let concerned: BTreeSet<usize> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
-            let slots = fleet.outputs.publication_slots(concerned.into_iter());
-            let cluster = Arc::clone(&fleet.inventory.grants[*grants.first()?].cluster);
-            Some(ApplyTask { cluster, plan, slots })
+            let Planned::Plan(plan) = planned else { return None };
+            let cluster = &fleet.inventory.grants[*grants.first()?].cluster;
+            task(&fleet.outputs, cluster, plan)
         })
         .collect()
+}
+
+/// Returns what carrying out plans of a fleet needs.
+pub(super) fn apply_context(context: &CommandContext<'_>, fleet: &Fleet) -> Arc<ApplyContext> {
+    Arc::new(ApplyContext {
+        inventory: Arc::clone(&fleet.inventory),
+        admin: Arc::clone(&fleet.admin),
+        holder: fleet.holder().clone(),
+        run: context.environment.run.clone(),
+        reissue: fleet.options.reissue,
+        clock: context.environment.clock,
+    })
 }
 
 /// Runs what was planned, and returns what came of it by cluster.
@@ -47,14 +66,7 @@ pub(super) async fn carry_out(
     break_lock: BreakLock,
     cancellation: &Cancellation,
 ) -> HashMap<ClusterName, Applied> {
-    let apply_context = Arc::new(ApplyContext {
-        inventory: Arc::clone(&fleet.inventory),
-        admin: Arc::clone(&fleet.admin),
-        holder: fleet.holder().clone(),
-        run: context.environment.run.clone(),
-        reissue: fleet.options.reissue,
-        clock: context.environment.clock,
-    });
+    let apply_context = apply_context(context, fleet);
     let (publisher, writing) = publisher(fleet.outputs.targets.clone(), break_lock);
     let (events, shown) = events(context, Phase::Applying, tasks.len());
     let run = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };

@@ -1,11 +1,11 @@
 //! What the commands on a fleet share: an inventory made ready, and the planning of its clusters.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Instant;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::carry_out::{apply_context, task};
 use super::outputs::{Damaged, Outputs, PluginCaller, Reading};
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
@@ -15,14 +15,18 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::executor::apply::orphan_after;
 use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
+use crate::executor::publish::publisher;
+use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
 use crate::executor::{Cancellation, Events};
-use crate::inventory::Inventory;
+use crate::failure::StepFailure;
+use crate::inventory::{Cluster, Inventory};
 use crate::layout::Layout;
 use crate::names::{ClusterName, Holder};
-use crate::outcome::Planned;
+use crate::outcome::{Applied, Planned};
 use crate::output::{Phase, Progress, TICK};
 use crate::plan::{
-    Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, PlanOptions, Scope, Suspension, block_duplicates,
+    Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, Identities, PlanOptions, Scope, Suspension,
+    block_duplicates,
 };
 use crate::report::{ClusterReport, GrantPaths};
 use crate::store::BreakLock;
@@ -84,7 +88,7 @@ impl FleetPolicy {
 pub struct Fleet {
     pub(super) inventory: Arc<Inventory>,
     pub(super) options: PlanOptions,
-    pub(super) outputs: Outputs,
+    pub(super) outputs: Arc<Outputs>,
     pub(super) paths: GrantPaths,
     /// The selected grants by cluster, in the order of the inventory.
     pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
@@ -149,6 +153,7 @@ impl Fleet {
         for warning in admin.warnings() {
             context.printer.remark(&format!("warning: {warning}\n"));
         }
+        let outputs = Arc::new(outputs);
         let options = PlanOptions {
             holder,
             adoption: policy.adoption.clone(),
@@ -235,42 +240,14 @@ impl Fleet {
             .collect()
     }
 
-    /// Plans those clusters again whose living credential seemed to be held elsewhere, with what the
-    /// outputs hold now: another run may have renewed it after they were read here.
+    /// Plans those clusters again whose living credential seemed to be held elsewhere.
     async fn look_again(
         &self,
         context: &CommandContext<'_>,
         cancellation: &Cancellation,
         clusters: &mut [(ClusterName, Planned)],
     ) {
-        let is_elsewhere = |planned: &Planned| match planned {
-            Planned::Plan(plan) => {
-                plan.blockers.iter().any(|blocker| blocker.kind == BlockerKind::CredentialHeldElsewhere)
-            }
-            Planned::Failed { .. } | Planned::NotStarted => false,
-        };
-        let doubtful: BTreeSet<ClusterName> =
-            clusters.iter().filter(|(_, planned)| is_elsewhere(planned)).map(|(cluster, _)| cluster.clone()).collect();
-        if doubtful.is_empty() {
-            return;
-        }
-        let reading = Reading {
-            inventory: &self.inventory,
-            layout: &self.layout,
-            holder: self.holder(),
-            caller: &self.caller,
-            damaged: self.damaged,
-        };
-        // What cannot be read any more stays as it was found to be.
-        let Ok(outputs) = reading.read(&|grant| doubtful.contains(&self.inventory.grants[grant].cluster.name)) else {
-            return;
-        };
-        let has_moved = |grant: &usize| outputs.newest(*grant) != self.outputs.newest(*grant);
-        let moved = |cluster: &ClusterName| {
-            let grants = self.selected.iter().find(|(name, _)| name == cluster).map(|(_, grants)| grants);
-            doubtful.contains(cluster) && grants.is_some_and(|grants| grants.iter().any(has_moved))
-        };
-        let tasks = self.tasks(&outputs, &moved);
+        let Some((_, tasks)) = self.moved(clusters.iter().map(|(cluster, planned)| (cluster, planned))) else { return };
         let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
         let again = plan_clusters(self.plan_context(context), tasks, cancellation, &Events::new(sender)).await;
         for (name, planned) in again {
@@ -280,27 +257,116 @@ impl Fleet {
         }
     }
 
-    /// Takes from plans what goes to files that could not be replaced, before anything is minted for
-    /// them. The other credentials of a cluster are renewed all the same.
-    pub(super) fn block_unwritable(&self, planned: &mut PlannedFleet, break_lock: BreakLock) {
-        let mut checked = HashMap::new();
-        let since = Instant::now();
-        for (_, planned) in &mut planned.clusters {
-            let Planned::Plan(plan) = planned else { continue };
-            let mut blockers = vec![];
-            plan.steps.retain(|step| {
-                let Some(grant) = step.grant() else { return true };
-                let failure = self.outputs.unwritable(grant, break_lock, since, &mut checked);
-                blockers.extend(failure.clone().map(|failure| Blocker {
-                    kind: BlockerKind::OutputUnusable,
-                    profile: Some(self.inventory.grants[grant].profile.name.clone()),
-                    message: format!("{}; nothing was minted for it", failure.cause),
-                    hint: failure.hint,
-                }));
-                failure.is_none()
-            });
-            plan.blockers.extend(blockers);
+    /// Returns the clusters whose living credential seemed to be held elsewhere, with what the outputs hold now:
+    /// another run may have renewed it after they were read here.
+    fn moved<'a>(
+        &self,
+        clusters: impl Iterator<Item = (&'a ClusterName, &'a Planned)>,
+    ) -> Option<(Arc<Outputs>, Vec<PlanTask>)> {
+        let is_elsewhere = |planned: &Planned| match planned {
+            Planned::Plan(plan) => {
+                plan.blockers.iter().any(|blocker| blocker.kind == BlockerKind::CredentialHeldElsewhere)
+            }
+            Planned::Failed { .. } | Planned::NotStarted => false,
+        };
+        let doubtful: BTreeSet<ClusterName> =
+            clusters.filter(|(_, planned)| is_elsewhere(planned)).map(|(cluster, _)| cluster.clone()).collect();
+        if doubtful.is_empty() {
+            return None;
         }
+        let reading = Reading {
+            inventory: &self.inventory,
+            layout: &self.layout,
+            holder: self.holder(),
+            caller: &self.caller,
+            damaged: self.damaged,
+        };
+        // What cannot be read any more stays as it was found to be.
+        let outputs =
+            reading.read(&|grant| doubtful.contains(&self.inventory.grants[grant].cluster.name)).ok().map(Arc::new)?;
+        let has_moved = |grant: &usize| outputs.newest(*grant) != self.outputs.newest(*grant);
+        let moved = |cluster: &ClusterName| {
+            let grants = self.selected.iter().find(|(name, _)| name == cluster).map(|(_, grants)| grants);
+            doubtful.contains(cluster) && grants.is_some_and(|grants| grants.iter().any(has_moved))
+        };
+        let tasks = self.tasks(&outputs, &moved);
+        (!tasks.is_empty()).then_some((outputs, tasks))
+    }
+
+    /// Plans every selected cluster and carries each out as soon as it is planned: who does not answer keeps nobody
+    /// waiting. Those that `last` names come after the others.
+    pub(super) async fn renew(
+        &self,
+        context: &CommandContext<'_>,
+        break_lock: BreakLock,
+        last: &HashSet<ClusterName>,
+        cancellation: &Cancellation,
+    ) -> (PlannedFleet, HashMap<ClusterName, Applied>) {
+        let mut tasks = self.tasks(&self.outputs, &|_| true);
+        tasks.sort_by_key(|task| last.contains(&task.cluster));
+        let identities = Arc::new(Mutex::new(Identities::default()));
+        let renew = async |outputs: &Arc<Outputs>, tasks| {
+            self.renew_tasks(context, outputs, tasks, break_lock, &identities, cancellation).await
+        };
+        let mut results: HashMap<ClusterName, (Planned, Option<Applied>)> = renew(&self.outputs, tasks).await;
+        let planned = results.iter().map(|(cluster, (planned, _))| (cluster, planned));
+        if let Some((outputs, tasks)) = self.moved(planned) {
+            results.extend(renew(&outputs, tasks).await);
+        }
+        let mut applied = HashMap::new();
+        let mut clusters = vec![];
+        for (name, _) in &self.selected {
+            let (planned, came_of_it) = results.remove(name).unwrap_or((Planned::NotStarted, None));
+            applied.extend(came_of_it.map(|applied| (name.clone(), applied)));
+            clusters.push((name.clone(), planned));
+        }
+        (PlannedFleet { clusters }, applied)
+    }
+
+    async fn renew_tasks(
+        &self,
+        context: &CommandContext<'_>,
+        outputs: &Arc<Outputs>,
+        tasks: Vec<PlanTask>,
+        break_lock: BreakLock,
+        identities: &Arc<Mutex<Identities>>,
+        cancellation: &Cancellation,
+    ) -> HashMap<ClusterName, (Planned, Option<Applied>)> {
+        let (publisher, writing) = publisher(outputs.targets.clone(), break_lock);
+        let renew_context = RenewContext {
+            plan: self.plan_context(context),
+            apply: apply_context(context, self),
+            prepare: self.prepare(outputs, break_lock, identities),
+            publisher,
+        };
+        let (events, shown) = events(context, Phase::Refreshing, tasks.len());
+        let run = async move { renew_clusters(renew_context, tasks, cancellation, &events).await };
+        let (results, (), ()) = tokio::join!(run, writing, shown);
+        results.into_iter().map(|(cluster, planned, applied)| (cluster, (planned, applied))).collect()
+    }
+
+    /// Returns what decides, for each plan as it is made, what of it is carried out.
+    fn prepare(&self, outputs: &Arc<Outputs>, break_lock: BreakLock, identities: &Arc<Mutex<Identities>>) -> Prepare {
+        let clusters: HashMap<ClusterName, Arc<Cluster>> = self
+            .selected
+            .iter()
+            .filter_map(|(name, grants)| {
+                Some((name.clone(), Arc::clone(&self.inventory.grants[*grants.first()?].cluster)))
+            })
+            .collect();
+        let (inventory, outputs, identities) =
+            (Arc::clone(&self.inventory), Arc::clone(outputs), Arc::clone(identities));
+        let checked = Mutex::new(HashMap::new());
+        Arc::new(move |mut plan| {
+            {
+                let mut identities = identities.lock().unwrap_or_else(PoisonError::into_inner);
+                identities.judge(&mut plan);
+                identities.add(&plan);
+            }
+            block_unwritable(&mut plan, &inventory, &outputs, break_lock, &checked);
+            let task = clusters.get(&plan.cluster).and_then(|cluster| task(&outputs, cluster, &plan));
+            Prepared { plan, task }
+        })
     }
 
     /// Reports planned clusters.
@@ -310,6 +376,30 @@ impl Fleet {
         };
         planned.clusters.iter().map(report).collect()
     }
+}
+
+/// Takes from a plan what goes to files that could not be replaced, before anything is minted for them. The other
+/// credentials of the cluster are renewed all the same.
+fn block_unwritable(
+    plan: &mut ClusterPlan,
+    inventory: &Inventory,
+    outputs: &Outputs,
+    break_lock: BreakLock,
+    checked: &Mutex<HashMap<usize, Option<StepFailure>>>,
+) {
+    let mut blockers = vec![];
+    plan.steps.retain(|step| {
+        let Some(grant) = step.grant() else { return true };
+        let failure = outputs.unwritable(grant, break_lock, checked);
+        blockers.extend(failure.clone().map(|failure| Blocker {
+            kind: BlockerKind::OutputUnusable,
+            profile: Some(inventory.grants[grant].profile.name.clone()),
+            message: format!("{}; nothing was minted for it", failure.cause),
+            hint: failure.hint,
+        }));
+        failure.is_none()
+    });
+    plan.blockers.extend(blockers);
 }
 
 /// Makes a channel for events and the display that follows it; the display ends with the channel.

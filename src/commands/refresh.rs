@@ -3,12 +3,12 @@
 //! It is a plan that is run, like `apply`'s, with another policy: only credentials change, and each
 //! stands for itself. Renewal uses the admin access, never the credential that expires.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::carry_out::{break_lock, carry_out, conclude, tasks};
+use super::carry_out::{break_lock, conclude};
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::outputs::Damaged;
 use super::plan::{arguments, exit_code, print, print_failures};
@@ -67,7 +67,7 @@ async fn until_done(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let load = || load::load(context, args.holder.as_deref());
-    let mut pass = refresh(context, args, load()?, &args.selection, metrics, cancellation).await?;
+    let mut pass = refresh(context, args, load()?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
     // What was renewed is not renewed again.
     let rest = RefreshArgs { force: false, next_run: None, ..args.clone() };
     if !args.wait_overlap {
@@ -95,7 +95,7 @@ async fn until_done(
             pass.is_cut_short = true;
             break;
         }
-        let after = refresh(context, &rest, load()?, &args.selection, metrics, cancellation).await?;
+        let after = refresh(context, &rest, load()?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
         let is_over = after.report.summary.changed == 0;
         pass = merged(&pass, after);
         // What cannot be retired now is a later run's; asking again every second would not help.
@@ -116,7 +116,7 @@ fn merged(first: &Pass, mut later: Pass) -> Pass {
     later
 }
 
-/// Goes through the selected clusters once.
+/// Goes through the selected clusters once; those that `last` names come after the others.
 ///
 /// # Errors
 ///
@@ -126,22 +126,18 @@ pub(super) async fn refresh(
     args: &RefreshArgs,
     loaded: load::Loaded,
     selection: &SelectionArgs,
+    last: &HashSet<ClusterName>,
     metrics: &Metrics,
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
-    let break_lock = break_lock(args.break_lock);
-    let (fleet, mut planned) = look(context, args, loaded, selection, cancellation).await?;
-    if !args.check {
-        fleet.block_unwritable(&mut planned, break_lock);
-    }
-    let reports = fleet.reports(&planned);
-    let tasks = if args.check { vec![] } else { tasks(&fleet, &planned) };
-    let applied = if tasks.is_empty() {
-        HashMap::new()
+    let fleet = Fleet::of(context, loaded, selection, &policy(args))?;
+    let (planned, applied) = if args.check {
+        (fleet.plan(context, cancellation).await, HashMap::new())
     } else {
-        carry_out(context, &fleet, tasks, break_lock, cancellation).await
+        fleet.renew(context, break_lock(args.break_lock), last, cancellation).await
     };
+    let reports = fleet.reports(&planned);
     let reports = if args.check { reports } else { conclude(&fleet, &planned, reports, &applied) };
     let head = ReportHead {
         command: Command::Refresh,

@@ -3,7 +3,7 @@
 //! Each cluster has a time at which it is looked at again: when a credential is due or a superseded one
 //! can be retired, after a backoff where something failed, and at least once an hour.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -153,7 +153,7 @@ impl Watch<'_> {
         self.wake = selected.into_iter().map(|(cluster, _)| (cluster, now)).collect();
         self.failures.retain(|cluster, _| self.wake.contains_key(cluster));
         let grants = &self.loaded.inventory.grants;
-        let live: std::collections::HashSet<(&str, &str)> =
+        let live: HashSet<(&str, &str)> =
             grants.iter().map(|grant| (grant.cluster.name.as_str(), grant.profile.name.as_str())).collect();
         self.health.metrics.keep(|cluster, profile| live.contains(&(cluster.as_str(), profile.as_str())));
         Ok(())
@@ -198,7 +198,9 @@ impl Watch<'_> {
         let environment = self.context.environment.another_run();
         let context = CommandContext { environment: &environment, ..*self.context };
         let metrics = &self.health.metrics;
-        match refresh(&context, self.args, self.loaded.clone(), &selection, metrics, cancellation).await {
+        // What failed the last time is likely to fail again.
+        let last: HashSet<ClusterName> = self.failures.keys().cloned().collect();
+        match refresh(&context, self.args, self.loaded.clone(), &selection, &last, metrics, cancellation).await {
             Ok(pass) => {
                 self.reschedule(&pass);
                 if !cancellation.no_new.is_cancelled() {

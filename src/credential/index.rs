@@ -88,6 +88,10 @@ pub struct Generation {
     /// The token's identifier in audit logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// Seconds that the `Date` of the answer with the token was ahead of the token's own time: something that stands
+    /// before the API server has a clock of its own. Known when the generation is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date_ahead: Option<i64>,
     /// Since when all outputs hold it, by the cluster's clock; known when the generation is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
@@ -283,6 +287,14 @@ impl Index {
     }
 }
 
+impl Index {
+    /// Returns the generation whose token was issued last.
+    pub fn latest(&self) -> Option<&Generation> {
+        let all = self.holders.values().flat_map(|chain| &chain.generations);
+        all.filter(|generation| generation.issued.is_some()).max_by_key(|generation| generation.issued)
+    }
+}
+
 /// Where to look for the anchors of a ServiceAccount, by all that is known. What somebody may have edited is one
 /// reason more to look somewhere, and never a reason not to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -357,6 +369,7 @@ pub(crate) mod tests {
             issued: None,
             expires: None,
             jti: None,
+            date_ahead: None,
             published: None,
             other: Map::new(),
         }

@@ -9,8 +9,8 @@ mod index;
 
 pub use claims::{Claims, ClaimsError};
 pub use decide::{
-    AnchorState, Decision, DecisionInput, Distrust, MintReason, Reissue, Renewal, StoredCredential, decide, due_at,
-    overlap_of,
+    AnchorState, Decision, DecisionInput, Distrust, LEEWAY, MintReason, Reissue, Renewal, StoredCredential, decide,
+    due_at, overlap_of,
 };
 pub use facts::{Credential, CredentialFacts};
 pub use index::{AnchorHints, ClaimRefused, Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION, Suspended};

@@ -66,7 +66,7 @@ pub struct ApplyContext {
 
 /// What a task has done so far, also if it is dropped half-way.
 #[derive(Debug, Default)]
-struct Progress {
+pub(super) struct Progress {
     /// The positions of the steps that were done.
     done: Vec<usize>,
     published: Vec<Published>,
@@ -101,19 +101,24 @@ pub async fn apply_clusters(
     let concurrency = context.inventory.run.concurrency;
     let mut handles = progress.iter().map(|(_, progress)| Arc::clone(progress)).collect::<Vec<_>>().into_iter();
     let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
-        let run = ClusterRun {
-            context: Arc::clone(&context),
-            publisher: publisher.clone(),
-            events: events.clone(),
-            progress: handles.next().expect("one for each task"),
-            slot,
-            admin: None,
-        };
-        run.run(task)
+        let progress = handles.next().expect("one for each task");
+        apply_task(Arc::clone(&context), task, publisher.clone(), progress, slot, events.clone())
     })
     .await;
     drop(publisher);
     progress.into_iter().zip(ends).map(|((cluster, progress), end)| (cluster, applied(&progress, end))).collect()
+}
+
+/// Carries out the plan of one cluster in a place of the pool.
+pub(super) async fn apply_task(
+    context: Arc<ApplyContext>,
+    task: ApplyTask,
+    publisher: Publisher,
+    progress: Arc<Mutex<Progress>>,
+    slot: Slot,
+    events: Events,
+) -> Result<(), StepFailure> {
+    ClusterRun { context, publisher, events, progress, slot, admin: None }.run(task).await
 }
 
 fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
@@ -121,7 +126,8 @@ fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn applied(progress: &Mutex<Progress>, end: Ended<Result<(), StepFailure>>) -> Applied {
+/// Returns what came of carrying out a plan.
+pub(super) fn applied(progress: &Mutex<Progress>, end: Ended<Result<(), StepFailure>>) -> Applied {
     let progress = std::mem::take(&mut *lock(progress));
     let failure = match end {
         Ended::Done(Ok(())) => None,
@@ -173,7 +179,8 @@ impl ClusterRun {
         lock(&self.progress).of = task.plan.steps.len();
         self.doing(&cluster, "connect".to_owned());
         let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(limit)));
-        let result = match access(&self.context.admin, &task.cluster, self.context.clock).await {
+        let access = access(&self.context.admin, &task.cluster, self.context.clock);
+        let result = match self.slot.lend(access).await {
             Ok((admin, _)) => {
                 let since = Instant::now();
                 let done = tokio::time::timeout(limit, self.steps(&task, admin)).await;
@@ -377,7 +384,7 @@ impl ClusterRun {
         say(self, "record the generation");
         issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation).await?;
         // The new credential is out; that an older one could not be ended is no reason to call it failed.
-        if let Err(failure) = issue::clear_spent(api, mint).await {
+        if let Err(failure) = issue::clear_spent(api, mint, &generation).await {
             let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             let message = format!("older tokens of `{}` could not be ended: {}{hint}", mint.profile, failure.cause);
             lock(&self.progress).notes.push(Note::new(NoteKind::NotRetired, message));
@@ -396,8 +403,8 @@ impl ClusterRun {
         let cluster = &task.plan.cluster;
         self.doing(cluster, format!("request token for `{}`", mint.profile));
         let now = self.context.clock.now();
-        let credential = issue::request_token(api, mint, claimed, anchor_uid, now).await;
-        let credential = credential.map_err(NotPublished::Safe)?;
+        let issued = issue::request_token(api, mint, claimed, anchor_uid, now).await;
+        let (credential, date_ahead) = issued.map_err(NotPublished::Safe)?;
         self.verify(task, mint.profile.as_str(), &credential).await.map_err(NotPublished::Safe)?;
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
@@ -409,7 +416,7 @@ impl ClusterRun {
         }
         let published = Published { grant: mint.grant, facts: credential.facts.clone(), minted: true };
         lock(&self.progress).published.push(published);
-        Ok(claimed.generation.clone().recorded(&credential))
+        Ok(Generation { date_ahead, ..claimed.generation.clone().recorded(&credential) })
     }
 
     /// Proves a credential where its consumers, or the inventory, want it proven.

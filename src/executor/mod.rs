@@ -1,13 +1,14 @@
 //! Runs work on many clusters at once: bounded, cancellable, each cluster on its own.
 //!
-//! [`run_bounded`] is the pool, [`apply`] runs the steps of plans in it, [`publish`] collects what
-//! they mint into files. Steps go in, outcomes and events come out; nothing here prints, and no
+//! [`run_bounded`] is the pool, [`apply`] runs the steps of plans in it, [`renew`] those of each plan at once, and
+//! [`publish`] collects what they mint into files. Steps go in, outcomes and events come out; nothing here prints, and no
 //! failure of one cluster reaches another.
 
 pub mod apply;
 pub mod observe;
 mod pool;
 pub mod publish;
+pub mod renew;
 pub mod revoke;
 pub mod verify;
 

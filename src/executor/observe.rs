@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
-use crate::cluster::observe::{legacy_tokens, observe};
+use crate::cluster::observe::{identify, legacy_tokens, observe};
 use crate::cluster::probe::probe;
 use crate::cluster::verify::distrust;
 use crate::cluster::{
@@ -133,33 +133,43 @@ pub(super) fn unreadable(failure: ApiFailure, admin: &AdminEntry) -> StepFailure
     }
 }
 
-async fn plan_one(context: Arc<PlanContext>, task: PlanTask, slot: Slot, events: Events) -> Planned {
-    events.send(Event::Started(task.cluster.clone()));
+async fn plan_one(context: Arc<PlanContext>, task: PlanTask, mut slot: Slot, events: Events) -> Planned {
     let cluster = task.cluster.clone();
-    tracing::info!(%cluster, "planning");
+    events.send(Event::Started(cluster.clone()));
+    let planned = plan_task(&context, task, &mut slot).await;
+    events.send(Event::Finished { cluster, end: end_of(&planned) });
+    drop(slot);
+    planned
+}
+
+/// Returns how the planning of a cluster ended.
+pub(super) fn end_of(planned: &Planned) -> End {
+    match planned {
+        Planned::Plan(plan) if !plan.blockers.is_empty() => End::Blocked,
+        Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
+        Planned::Plan(_) => End::Changed,
+        Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
+        Planned::NotStarted => End::NotStarted,
+    }
+}
+
+/// Plans one cluster. Its place in the pool is lent out until the cluster has answered for the first time: those that
+/// never do keep nobody waiting.
+pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut Slot) -> Planned {
+    tracing::info!(cluster = %task.cluster, "planning");
     let limit = context.inventory.run.cluster_timeout;
     let entry = &context.inventory.grants[task.grants[0].grant].cluster;
     // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
-    let planned = match access(&context.admin, entry, context.clock).await {
+    match slot.lend(access(&context.admin, entry, context.clock)).await {
         Ok(access) => {
-            let planned = tokio::time::timeout(limit, plan_within(&context, task, access)).await;
+            let planned = tokio::time::timeout(limit, plan_within(context, task, access, slot)).await;
             planned.unwrap_or_else(|_| Planned::Failed {
                 doing: "read the current access objects",
                 failure: StepFailure::new(format!("not done within {}", crate::wording::duration(limit))),
             })
         }
         Err(failure) => Planned::Failed { doing: "find the admin access", failure },
-    };
-    let end = match &planned {
-        Planned::Plan(plan) if !plan.blockers.is_empty() => End::Blocked,
-        Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
-        Planned::Plan(_) => End::Changed,
-        Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
-        Planned::NotStarted => End::NotStarted,
-    };
-    events.send(Event::Finished { cluster, end });
-    drop(slot);
-    planned
+    }
 }
 
 /// Uses the credentials that a plan would keep, as their consumers do. What is found goes into the
@@ -228,7 +238,12 @@ async fn find_legacy_tokens(
     Ok(())
 }
 
-async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint): (AdminEntry, Endpoint)) -> Planned {
+async fn plan_within(
+    context: &PlanContext,
+    mut task: PlanTask,
+    (admin, endpoint): (AdminEntry, Endpoint),
+    slot: &mut Slot,
+) -> Planned {
     let inventory = &context.inventory;
     let limits = Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout);
     let api = match connect_admin(&admin, context.admin.network(), limits) {
@@ -238,7 +253,11 @@ async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint
         }
     };
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
-    let observed = match observe(&api, inventory, &grants, &context.options.holder, context.clock.now()).await {
+    let observed = match slot.lend(identify(&api, || context.clock.now())).await {
+        Ok(identity) => observe(&api, inventory, &grants, &context.options.holder, identity).await,
+        Err(failure) => Err(failure),
+    };
+    let observed = match observed {
         Ok(observed) => observed,
         Err(failure) => {
             let failure = unreadable(failure, &admin);

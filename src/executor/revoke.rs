@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use super::observe::access;
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
-use crate::cluster::observe::{observe, observe_accounts, role_rules};
+use crate::cluster::observe::{identify, observe, observe_accounts, role_rules};
 use crate::cluster::revoke::find_anchors;
 use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin};
 use crate::credential::AnchorHints;
@@ -73,13 +73,15 @@ fn failed(doing: &'static str, failure: StepFailure) -> Planned {
     Planned::Failed { doing, failure }
 }
 
-async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, slot: Slot, events: Events) -> Planned {
+async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot, events: Events) -> Planned {
     events.send(Event::Started(task.cluster.clone()));
     let limit = context.inventory.run.cluster_timeout;
     let entry = &context.inventory.grants[task.grants[0].grant].cluster;
-    let planned = match access(&context.admin, entry, context.clock).await {
+    // Reading is waiting: a cluster that does not answer keeps nobody from being revoked.
+    let planned = match slot.lend(access(&context.admin, entry, context.clock)).await {
         Ok((admin, endpoint)) => {
-            let planned = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint)).await;
+            let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
+            let planned = slot.lend(planning).await;
             let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(limit)));
             planned.unwrap_or_else(|_| failed("read the ServiceAccounts", late()))
         }
@@ -137,7 +139,10 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
     let mut roles = Roles::new();
     let observed = match context.options.depth {
-        RevokeDepth::Access => observe(api, inventory, &grants, &context.options.holder, now).await?,
+        RevokeDepth::Access => {
+            let identity = identify(api, || now).await?;
+            observe(api, inventory, &grants, &context.options.holder, identity).await?
+        }
         // In an emergency every request that is not needed costs time.
         RevokeDepth::Tokens | RevokeDepth::Account => observe_accounts(api, inventory, &grants, now).await?,
     };

@@ -117,16 +117,16 @@ fn failed(doing: &'static str, failure: StepFailure) -> Verified {
     Verified::Failed { doing, failure, grants: vec![] }
 }
 
-async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, slot: Slot, events: Events) -> Verified {
+async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, mut slot: Slot, events: Events) -> Verified {
     let cluster = task.cluster.clone();
     events.send(Event::Started(cluster.clone()));
     tracing::info!(%cluster, "verifying");
     let limit = context.inventory.run.cluster_timeout;
     let entry = &context.inventory.grants[task.grants[0].grant].cluster;
     // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
-    let verified = match access(&context.admin, entry, context.clock).await {
+    let verified = match slot.lend(access(&context.admin, entry, context.clock)).await {
         Ok((admin, _)) => {
-            let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin)).await;
+            let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin, &mut slot)).await;
             verified.unwrap_or_else(|_| {
                 failed("verify the access", StepFailure::new(format!("not done within {}", duration(limit))))
             })
@@ -148,7 +148,7 @@ async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, slot: Slot, e
     verified
 }
 
-async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &AdminEntry) -> Verified {
+async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &AdminEntry, slot: &mut Slot) -> Verified {
     let run = &context.inventory.run;
     let limits = Limits::new(run.request_timeout, run.cluster_timeout);
     let api = match connect_admin(admin, context.admin.network(), limits) {
@@ -158,7 +158,8 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
     let grants = || task.grants.iter().map(|grant| &context.inventory.grants[grant.grant]);
     let accounts: BTreeSet<Account> = grants().map(Account::of).collect();
     let meant: Vec<Intended> = grants().flat_map(intended).collect();
-    let policy = match read_policy(&api, &accounts, &meant).await {
+    // Those that never answer keep nobody waiting.
+    let policy = match slot.lend(read_policy(&api, &accounts, &meant)).await {
         Ok(policy) => policy,
         Err(failure) => return failed("read the roles and bindings", unreadable(failure, admin)),
     };

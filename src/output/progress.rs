@@ -59,6 +59,8 @@ pub enum Phase {
     Planning,
     /// It does it.
     Applying,
+    /// It finds out what is due, and does it.
+    Refreshing,
     /// It looks whether what was done works, and does no more.
     Verifying,
 }
@@ -68,6 +70,7 @@ impl Phase {
         match self {
             Self::Planning => "planning",
             Self::Applying => "applying",
+            Self::Refreshing => "refreshing",
             Self::Verifying => "verifying",
         }
     }
@@ -75,7 +78,7 @@ impl Phase {
     fn changed(self) -> &'static str {
         match self {
             Self::Planning => "to change",
-            Self::Applying => "changed",
+            Self::Applying | Self::Refreshing => "changed",
             Self::Verifying => "with findings",
         }
     }

@@ -87,6 +87,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         renewal: input.options.renewal,
         distrust: grant_input.distrust,
         now: input.now,
+        earliest: input.now.min(input.by_this_machine()),
         orphan_after: input.options.orphan_after,
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
@@ -436,6 +437,7 @@ fn mint(
         ttl_seconds: policy.ttl.as_secs(),
         audiences: policy.audiences.clone(),
         policy: policy_fingerprint(policy),
+        judged_at: input.now,
         spent,
     }))
 }

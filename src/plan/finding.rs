@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Drift, PlanInput};
 use crate::inventory::{VerifyVia, wildcards};
 use crate::names::ProfileName;
+use crate::observed::TOLERATED_SECONDS;
 
 /// Something that stops a cluster before the first write.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -113,6 +114,8 @@ pub enum NoteKind {
     NotTried,
     /// The index contradicts what else is known, or what it does not list could not be looked for.
     IndexInDoubt,
+    /// Another cluster answers with the identity of this one.
+    CopiedIdentity,
     /// A ServiceAccount was made anew without what others had put on it.
     NotKept,
 }
@@ -134,8 +137,6 @@ pub(super) fn drift_note(drift: &[Drift]) -> Option<Note> {
 
 /// Notes that follow from the inventory and the connection alone.
 pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
-    /// Token lifetimes are hours; a difference below this does not matter.
-    const TOLERATED_SECONDS: i64 = 30;
     let mut notes = vec![];
     for grant in input.grants.iter().map(|input_grant| &input.inventory.grants[input_grant.grant]) {
         let profile = &grant.profile;
@@ -158,10 +159,19 @@ pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
         let message = "the admin access does not check the server's certificate (`allow-insecure`)";
         notes.push(Note::new(NoteKind::Insecure, message));
     }
+    let direction = |ahead: i64| if ahead > 0 { "ahead of" } else { "behind" };
     if input.observed.clock_ahead.abs() > TOLERATED_SECONDS {
         let ahead = input.observed.clock_ahead;
-        let direction = if ahead > 0 { "ahead of" } else { "behind" };
-        let message = format!("the cluster's clock is {} s {direction} this machine's", ahead.abs());
+        let message = format!("the cluster's clock is {} s {} this machine's", ahead.abs(), direction(ahead));
+        notes.push(Note::new(NoteKind::ClockSkew, message));
+    }
+    if input.observed.date_ahead != 0 {
+        let ahead = input.observed.date_ahead;
+        let message = format!(
+            "the clock of what answers for the cluster is {} s {} the API server's own, which counts; set it right",
+            ahead.abs(),
+            direction(ahead)
+        );
         notes.push(Note::new(NoteKind::ClockSkew, message));
     }
     notes.sort();

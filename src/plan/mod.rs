@@ -6,6 +6,7 @@
 
 mod credentials;
 mod finding;
+mod identity;
 mod objects;
 mod preflight;
 mod revoke;
@@ -13,7 +14,7 @@ mod standing;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::credential::{Credential, Distrust, Reissue, Renewal};
 use crate::failure::StepFailure;
@@ -26,6 +27,7 @@ use crate::step::Step;
 
 pub(crate) use credentials::shortened_lifetime;
 pub use finding::{Blocker, BlockerKind, Note, NoteKind};
+pub use identity::{Evidence, Identities, block_duplicates};
 pub use preflight::{Probe, ProbeResult, assess, mint_probes};
 pub use revoke::{
     OurAccount, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
@@ -144,8 +146,16 @@ pub struct PlanInput<'a> {
     pub is_insecure: bool,
     /// What the user allows.
     pub options: &'a PlanOptions,
-    /// The current time.
+    /// The current time, by the cluster's clock.
     pub now: Timestamp,
+}
+
+impl PlanInput<'_> {
+    /// Returns the current time, by this machine's clock.
+    fn by_this_machine(&self) -> Timestamp {
+        let ahead = SignedDuration::from_secs(self.observed.clock_ahead);
+        self.now.checked_sub(ahead).unwrap_or(self.now)
+    }
 }
 
 /// What to do in one cluster.
@@ -155,6 +165,8 @@ pub struct ClusterPlan {
     pub cluster: ClusterName,
     /// The uid of the namespace kube-system, which identifies the cluster.
     pub cluster_uid: String,
+    /// What tells it from one that copies this uid.
+    pub evidence: Evidence,
     /// How consumers reach it.
     pub endpoint: Endpoint,
     /// The writes, in their order.
@@ -243,23 +255,15 @@ impl ClusterPlan {
 /// Plans one cluster.
 pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
     let mut plan = ClusterPlan {
-        cluster: input.cluster.clone(),
-        cluster_uid: input.observed.uid.clone(),
-        endpoint: input.endpoint.clone(),
-        steps: vec![],
-        blockers: vec![],
+        evidence: Evidence::of(input),
         notes: finding::general_notes(input),
-        kept: vec![],
-        clock_ahead: input.observed.clock_ahead,
         scope: input.options.scope,
         on_failure: match input.options.scope {
             // Objects refer to each other.
             Scope::Access => OnFailure::Stop,
             Scope::Credentials => OnFailure::GoOn,
         },
-        drift: vec![],
-        standings: vec![],
-        legacy: vec![],
+        ..ClusterPlan::of_nothing(input.cluster, input.observed, input.endpoint)
     };
     let deletions = match input.options.scope {
         Scope::Access => objects::plan_objects(input, &mut plan),
@@ -277,30 +281,37 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
     plan
 }
 
-/// Blocks every cluster that another name in the inventory reaches as well.
-///
-/// Two names for one API server would fight over the same objects. The namespace kube-system
-/// exists once in a cluster and its uid never changes.
-pub fn block_duplicates(plans: &mut [&mut ClusterPlan]) {
-    let mut names: std::collections::BTreeMap<String, Vec<ClusterName>> = std::collections::BTreeMap::new();
-    for plan in plans.iter() {
-        names.entry(plan.cluster_uid.clone()).or_default().push(plan.cluster.clone());
-    }
-    for plan in plans {
-        let others: Vec<String> = names[&plan.cluster_uid]
-            .iter()
-            .filter(|name| **name != plan.cluster)
-            .map(|name| format!("`{name}`"))
-            .collect();
-        if !others.is_empty() {
-            // Whatever else was found there is a consequence of it, and its hints would mislead.
-            plan.blockers = vec![Blocker {
-                profile: None,
-                kind: BlockerKind::SameCluster,
-                message: format!("it is the same API server as {}", others.join(", ")),
-                hint: Some("keep one of the names in the inventory".to_owned()),
-            }];
+impl ClusterPlan {
+    /// Returns a plan of a cluster without anything in it.
+    fn of_nothing(cluster: &ClusterName, observed: &ObservedCluster, endpoint: &Endpoint) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            cluster_uid: observed.uid.clone(),
+            evidence: Evidence::default(),
+            endpoint: endpoint.clone(),
+            steps: vec![],
+            blockers: vec![],
+            notes: vec![],
+            kept: vec![],
+            clock_ahead: observed.clock_ahead,
+            scope: Scope::Credentials,
+            on_failure: OnFailure::GoOn,
+            drift: vec![],
+            standings: vec![],
+            legacy: vec![],
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    //! What tests of other modules need.
+    use super::*;
+
+    /// Returns a plan of a cluster without anything in it.
+    pub(crate) fn empty_plan(cluster: &str, uid: &str) -> ClusterPlan {
+        let observed = ObservedCluster { uid: uid.to_owned(), ..ObservedCluster::default() };
+        ClusterPlan::of_nothing(&cluster.into(), &observed, &Endpoint::default())
     }
 }
 

@@ -9,13 +9,10 @@ use crate::credential::{Index, Reissue};
 use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
 use crate::diff::{FieldDiff, describe_rules, diff_object};
 use crate::inventory::{Grant, MissingNamespace};
-use crate::names::{FIELD_MANAGER, INDEX_ANNOTATION};
+use crate::names::{AUTOUPDATE_ANNOTATION, FIELD_MANAGER, INDEX_ANNOTATION};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
 use crate::step::{Delete, Step, Update};
-
-/// Set to "false" by who wants an RBAC object left alone; see the RBAC page on auto-reconciliation.
-const AUTOUPDATE_ANNOTATION: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
 /// Adds the steps for all objects to the plan; returns those that must come last.
 pub(super) fn plan_objects(input: &PlanInput<'_>, plan: &mut ClusterPlan) -> Vec<Step> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, OnFailure, Scope};
+use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
 use crate::credential::{Index, IndexError, Suspended};
 use crate::desired::{Content, DesiredObject, desired_objects, service_account};
 use crate::diff::{Atom, covers};
@@ -103,22 +103,8 @@ pub struct RevokeInput<'a> {
 
 /// Plans the revocation of one cluster's grants.
 pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
-    let mut plan = ClusterPlan {
-        cluster: input.cluster.clone(),
-        cluster_uid: input.observed.uid.clone(),
-        endpoint: input.endpoint.clone(),
-        steps: vec![],
-        blockers: vec![],
-        notes: vec![],
-        kept: vec![],
-        clock_ahead: input.observed.clock_ahead,
-        // What cannot be revoked of one grant keeps no other from being revoked.
-        scope: Scope::Credentials,
-        on_failure: OnFailure::GoOn,
-        drift: vec![],
-        standings: vec![],
-        legacy: vec![],
-    };
+    // What cannot be revoked of one grant keeps no other from being revoked.
+    let mut plan = ClusterPlan::of_nothing(input.cluster, input.observed, input.endpoint);
     for grant in input.grants {
         plan_grant(input, grant, &mut plan);
     }

@@ -179,8 +179,8 @@ fn one_api_server_under_two_names_blocks_both() {
     let mut other = ClusterPlan { cluster: "b".into(), ..plan.clone() };
     let mut plan = plan;
     block_duplicates(&mut [&mut plan, &mut other]);
-    assert_eq!(plan.blockers[0].message, "it is the same API server as `b`");
-    assert_eq!(other.blockers[0].message, "it is the same API server as `a`");
+    assert_eq!(plan.blockers[0].message, "it is the same API server as `b`, or answers with its identity");
+    assert_eq!(other.blockers[0].message, "it is the same API server as `a`, or answers with its identity");
 }
 
 /// Applies a step to what was observed, as an API server would.

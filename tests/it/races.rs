@@ -227,9 +227,9 @@ fn a_revocation_overtakes_a_renewal_on_its_way() {
     cluster.reset_traffic();
     machine.expect(0, &["refresh", "--force"]);
     let requests = cluster.recorded();
-    let claim = requests.iter().position(|request| request.method == "PATCH").unwrap();
     let mut overtaken = 0;
-    for arrow in claim..requests.len() {
+    // A revocation needs some requests itself before it writes its fence.
+    for arrow in 0..requests.len() {
         cluster.set_latency(Duration::from_millis(20));
         cluster.reset_traffic();
         let mut child = start(&machine, &["refresh", "--force"]);

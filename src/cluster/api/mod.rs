@@ -2,12 +2,15 @@
 //!
 //! kube's client carries them; its own retries are off, because they have no deadline
 //! (15 tries, each as long as `Retry-After` says), and its typed calls are not used, because they
-//! log whole answers that do not parse, which for a TokenRequest is the token.
+//! log whole answers that do not parse, which for a TokenRequest is the token. What a server may send is bounded:
+//! see [`budget`].
+
+mod budget;
+mod json;
 
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::client::Body;
@@ -15,6 +18,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use self::budget::{Budget, Content, LARGEST_ERROR, LARGEST_OBJECT, LARGEST_PAGE};
+use self::json::ItemsAre;
 use super::classify;
 use crate::failure::ApiFailure;
 use crate::object::ObjectRef;
@@ -50,8 +55,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const REPETITIONS: usize = 6;
 /// The longest wait between two tries that the server did not ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Lists of a whole cluster are paged and stay far below this.
-const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// A request. Every one is safe to repeat: sending it twice has the effect of sending it once, or the
 /// caller looks into the refusal of the second.
@@ -155,27 +158,76 @@ pub struct Answer {
 }
 
 /// A connection to one API server.
-#[derive(Clone)]
 pub struct Api {
     client: kube::Client,
     server: String,
     limits: Limits,
+    budget: Budget,
+}
+
+/// An answer as it came.
+struct Fetched {
+    content: Content,
+    date: Option<Timestamp>,
 }
 
 impl Api {
     /// Wraps a client; `server` is its URL, for messages.
     pub fn new(client: kube::Client, server: impl Into<String>, limits: Limits) -> Self {
-        Self { client, server: server.into(), limits }
+        Self { client, server: server.into(), limits, budget: Budget::default() }
     }
 
     /// Sends a request, again if that may help, and returns the answer.
     pub async fn send(&self, request: &Request) -> Result<Answer, ApiFailure> {
+        let Fetched { content, date } = self.fetch(request, LARGEST_OBJECT).await?;
+        let value = json::object(&content.bytes).map_err(unreadable)?;
+        refuse_failure(&value["kind"], &value["status"], &value["code"], &content.bytes)?;
+        Ok(Answer { value, date })
+    }
+
+    /// Asks for a page of a list, and hands out its items one after another; returns where the next page continues, if
+    /// there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the request fails, or the answer is no list: some of its items may have been handed out.
+    pub async fn page(
+        &self,
+        request: &Request,
+        take: &mut (dyn FnMut(&Value) + Send),
+    ) -> Result<Option<String>, ApiFailure> {
+        let content = self.fetch(request, LARGEST_PAGE).await?.content;
+        let page = json::page(&content.bytes, &mut |item| take(item)).map_err(unreadable)?;
+        let field = |name: &str| page.rest.get(name).unwrap_or(&Value::Null);
+        refuse_failure(field("kind"), field("status"), field("code"), &content.bytes)?;
+        let is_list = field("kind").as_str().is_some_and(|kind| kind.ends_with("List"));
+        // Go writes an empty slice as null, and API servers write lists of metadata that hold nothing.
+        let is_empty = is_list && matches!(page.items_are, ItemsAre::Null);
+        if !matches!(page.items_are, ItemsAre::List) && !is_empty {
+            return Err(unreadable("it is a list without items"));
+        }
+        self.budget.count(page.items)?;
+        let next = field("metadata")["continue"].as_str().filter(|token| !token.is_empty());
+        Ok(next.map(str::to_owned))
+    }
+
+    /// Counts what is kept in memory of the cluster's objects until this connection is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If it is more than there may be.
+    pub fn keep(&self, bytes: usize) -> Result<(), ApiFailure> {
+        self.budget.keep(bytes)
+    }
+
+    /// Sends a request, again if that may help, and returns the answer as it came.
+    async fn fetch(&self, request: &Request, limit: usize) -> Result<Fetched, ApiFailure> {
         let waits = ExponentialBuilder::default()
             .with_min_delay(FIRST_WAIT)
             .with_max_delay(LONGEST_WAIT)
             .with_max_times(REPETITIONS)
             .with_jitter();
-        (|| self.send_once(request))
+        (|| self.send_once(request, limit))
             .retry(waits)
             .when(ApiFailure::is_transient)
             .adjust(|failure, wait| {
@@ -207,15 +259,14 @@ impl Api {
         Err(ApiFailure::Unreadable { cause: format!("it is not {object}, which was asked for") })
     }
 
-    async fn send_once(&self, request: &Request) -> Result<Answer, ApiFailure> {
+    async fn send_once(&self, request: &Request, limit: usize) -> Result<Fetched, ApiFailure> {
         let timeout = || ApiFailure::Timeout { server: self.server.clone(), after: self.limits.request };
-        tokio::time::timeout(self.limits.request, self.exchange(request)).await.map_err(|_| timeout())?
+        tokio::time::timeout(self.limits.request, self.exchange(request, limit)).await.map_err(|_| timeout())?
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Answer, ApiFailure> {
+    async fn exchange(&self, request: &Request, limit: usize) -> Result<Fetched, ApiFailure> {
         let body = request.body.as_ref().map_or_else(Vec::new, |body| body.to_string().into_bytes());
         tracing::debug!(server = self.server, method = %request.method, uri = request.uri(), "request");
-        let unreadable = |cause: &str| ApiFailure::Unreadable { cause: cause.to_owned() };
         let http_request = http::Request::builder()
             .method(request.method.clone())
             .uri(request.uri())
@@ -226,26 +277,33 @@ impl Api {
         let response =
             self.client.send(http_request).await.map_err(|error| classify::transport(&self.server, &error))?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|_| unreadable("it broke off or is too large"))?.to_bytes();
         let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         if !parts.status.is_success() {
+            let content = self.budget.read(body, LARGEST_ERROR).await;
+            let body = content.as_ref().map_or(&[][..], |content| &content.bytes);
             let retry_after = header(http::header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
-            let failure = classify::status(parts.status.as_u16(), &body, retry_after.map(Duration::from_secs));
+            let failure = classify::status(parts.status.as_u16(), body, retry_after.map(Duration::from_secs));
             tracing::debug!(server = self.server, code = parts.status.as_u16(), "answer");
             return Err(failure);
         }
-        // The parser's error would quote the answer.
-        let value: Value = serde_json::from_slice(&body).map_err(|_| unreadable("it is not JSON"))?;
-        // The code says that it succeeded and the body that it did not: the worse counts.
-        if value["kind"] == "Status" && value["status"] == "Failure" {
-            let code = value["code"].as_u64().and_then(|code| u16::try_from(code).ok());
-            return Err(classify::status(code.unwrap_or(parts.status.as_u16()), &body, None));
-        }
+        let content = self.budget.read(body, limit).await?;
         let date = header(http::header::DATE)
             .and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date.replace("GMT", "+0000")).ok());
-        Ok(Answer { value, date })
+        Ok(Fetched { content, date })
     }
+}
+
+fn unreadable(cause: &str) -> ApiFailure {
+    ApiFailure::Unreadable { cause: cause.to_owned() }
+}
+
+/// Refuses an answer whose code says that the request succeeded, and whose body says that it did not.
+fn refuse_failure(kind: &Value, status: &Value, code: &Value, body: &[u8]) -> Result<(), ApiFailure> {
+    if kind != "Status" || status != "Failure" {
+        return Ok(());
+    }
+    let code = code.as_u64().and_then(|code| u16::try_from(code).ok()).filter(|code| *code >= 400);
+    Err(classify::status(code.unwrap_or(500), body, None))
 }
 
 #[cfg(test)]

@@ -7,18 +7,20 @@
 mod proxy;
 mod tls;
 
+use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kube::client::Body;
 use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
-use tower::ServiceExt;
+use tower::{BoxError, Service, ServiceExt};
 
 pub use proxy::ProxyEnvironment;
 pub(super) use proxy::{Proxy, ProxyScheme};
@@ -181,11 +183,23 @@ impl Base {
     }
 }
 
-/// Puts the layers together: address and headers on every request, one idle connection at most.
-fn finish<C>(connector: HttpsConnector<C>, base: Base, headers: HeaderMap) -> kube::Client
+/// How long a connection may take, through its proxy and with its TLS handshake: a few round trips around the world.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Puts the layers together: a deadline for connecting, address and headers on every request, one idle connection at most.
+fn finish<C, S>(connector: HttpsConnector<C>, base: Base, headers: HeaderMap) -> kube::Client
 where
-    HttpsConnector<C>: legacy::connect::Connect + Clone + Send + Sync + 'static,
+    HttpsConnector<C>: Service<http::Uri, Response = S, Error = BoxError> + Clone + Send + Sync + 'static,
+    <HttpsConnector<C> as Service<http::Uri>>::Future: Send + 'static,
+    S: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
+    // A connector that waits for a TLS handshake has no deadline of its own.
+    let connector = connector.map_future(|connecting| {
+        Box::pin(async move {
+            let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+            connected.unwrap_or_else(|_| Err(BoxError::from(io::Error::from(io::ErrorKind::TimedOut))))
+        })
+    });
     let client: legacy::Client<_, Body> =
         legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
     let service = client.map_request(move |mut request: http::Request<Body>| {

@@ -4,6 +4,7 @@ mod caller;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 pub(super) use self::caller::PluginCaller;
@@ -69,19 +70,24 @@ impl Outputs {
         Ok(())
     }
 
-    /// Returns why a file of a grant could not be replaced. Locks are waited for since `since`, all
-    /// together as long as one would be; `checked` remembers what was found.
+    /// Returns why a file of a grant could not be replaced; `checked` remembers what was found. It waits for locks.
     pub(super) fn unwritable(
         &self,
         grant: usize,
         break_lock: BreakLock,
-        since: Instant,
-        checked: &mut HashMap<usize, Option<StepFailure>>,
+        checked: &Mutex<HashMap<usize, Option<StepFailure>>>,
     ) -> Option<StepFailure> {
+        let known = || checked.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots.get(&grant).into_iter().flatten();
         let mut failures = slots.map(|(slot, _)| {
-            let check = || store::check_replaceable(&self.targets[slot.file].path, break_lock, since);
-            checked.entry(slot.file).or_insert_with(|| check().err().map(|error| describe(&error))).clone()
+            if let Some(found) = known().get(&slot.file) {
+                return found.clone();
+            }
+            // Nobody else waits for this lock meanwhile, unless for the same file.
+            let path = &self.targets[slot.file].path;
+            let found = store::check_replaceable(path, break_lock, Instant::now()).err().map(|error| describe(&error));
+            known().insert(slot.file, found.clone());
+            found
         });
         failures.find_map(|failure| failure)
     }

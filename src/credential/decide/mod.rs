@@ -83,8 +83,10 @@ pub struct DecisionInput<'a> {
     pub renewal: Renewal,
     /// What using the current credential showed, if it was used.
     pub distrust: Option<Distrust>,
-    /// The current time.
+    /// The current time, as well as it is known.
     pub now: Timestamp,
+    /// The earliest that it may be, if one of the clocks is ahead: nothing is ended by a clock that may be wrong.
+    pub earliest: Timestamp,
     /// How long a claim may stay unpublished before it is an orphan.
     pub orphan_after: Duration,
     /// What the jitter of the due time is derived from; the same for every run of one grant.
@@ -240,7 +242,8 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
         generation: current.n,
         recorded: current.is_recorded(),
         due,
-        retire: retiring(spent(input)),
+        // That something has expired is known for certain only when a new token tells the API server's own time.
+        retire: retiring(spent(input).into_iter().filter(|n| !is_anchored_number(input, *n)).collect()),
         retire_at: older.ripe_at,
         superseded: older.green,
     }
@@ -298,7 +301,7 @@ fn next_number(input: &DecisionInput<'_>) -> u64 {
 }
 
 /// API servers accept a token for this long after it has expired.
-const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+pub const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// Returns the generations that are of no use to anybody any more: expired, without their anchor, or
 /// never published.
@@ -311,10 +314,16 @@ fn spent(input: &DecisionInput<'_>) -> Vec<u64> {
     generations.iter().filter(is_spent).map(|generation| generation.n).collect()
 }
 
+/// Whether the anchor of a recorded generation keeps its token alive until it expires.
+fn is_anchored_number(input: &DecisionInput<'_>, number: u64) -> bool {
+    let generation = input.chain.and_then(|chain| chain.generation(number));
+    generation.is_some_and(|generation| generation.is_recorded() && is_anchored(input, generation))
+}
+
 /// Whether a claim was never published and is so old that no run can still be working on it.
 fn is_orphan(input: &DecisionInput<'_>, claim: &Generation) -> bool {
     let limit = SignedDuration::try_from(input.orphan_after).unwrap_or(SignedDuration::MAX);
-    holders_of(input, claim).is_empty() && input.now.duration_since(claim.claimed_at) > limit
+    holders_of(input, claim).is_empty() && input.earliest.duration_since(claim.claimed_at) > limit
 }
 
 /// Returns how long a superseded generation lives on: the policy's `overlap`, and at most half the

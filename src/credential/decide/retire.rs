@@ -37,7 +37,7 @@ pub(super) fn superseded(
     let ripe_at = since.filter(|_| holding == input.outputs.len()).and_then(|since| since.checked_add(overlap).ok());
     match ripe_at {
         _ if living.is_empty() => Superseded::default(),
-        Some(ripe_at) if ripe_at <= input.now => Superseded { ripe: living, ..Superseded::default() },
+        Some(ripe_at) if ripe_at <= input.earliest => Superseded { ripe: living, ..Superseded::default() },
         ripe_at => Superseded { green: living, ripe_at, ..Superseded::default() },
     }
 }

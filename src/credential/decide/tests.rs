@@ -48,6 +48,8 @@ struct Case {
     renewal: Renewal,
     distrust: Option<Distrust>,
     now: i64,
+    /// By another clock.
+    earliest: Option<i64>,
     policy: TokenPolicy,
 }
 
@@ -62,6 +64,7 @@ fn case(generations: Vec<Generation>, outputs: Vec<Option<StoredCredential>>) ->
         renewal: Renewal::default(),
         distrust: None,
         now: 60,
+        earliest: None,
         policy: policy(),
     }
 }
@@ -90,6 +93,7 @@ fn check(case: Case, expected: &str) {
         renewal: case.renewal,
         distrust: case.distrust,
         now: Timestamp::from_second(case.now).unwrap(),
+        earliest: Timestamp::from_second(case.earliest.unwrap_or(case.now)).unwrap(),
         orphan_after: Duration::from_secs(360),
         jitter_seed: "seed",
     });
@@ -310,4 +314,47 @@ fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
         assert!((475..=500).contains(&long), "{long}");
     }
     assert_ne!(at(HOUR, &policy(), "a"), at(HOUR, &policy(), "b"));
+}
+
+/// A clock that is ahead, of this machine or of what answers for the cluster, ends nothing that another clock says is
+/// still needed.
+#[test]
+fn nothing_is_ended_by_a_clock_that_may_be_wrong() {
+    let superseded = |now, earliest| {
+        let mut newer = recorded(2);
+        newer.published = Some(Timestamp::from_second(100).unwrap());
+        Case { now, earliest: Some(earliest), ..case(vec![recorded(1), newer], vec![stored(2)]) }
+    };
+    let retired = |case: Case| {
+        let anchors = case
+            .generations
+            .iter()
+            .map(|generation| (generation.n, AnchorState::Present(format!("uid-{}", generation.n))));
+        let chain = HolderIndex { next: 9, generations: case.generations.clone(), ..HolderIndex::default() };
+        let decision = decide(&DecisionInput {
+            chain: Some(&chain),
+            anchors: &anchors.collect(),
+            service_account_uid: Some("sa"),
+            policy: &case.policy,
+            outputs: &case.outputs,
+            reissue: case.reissue,
+            renewal: case.renewal,
+            distrust: None,
+            now: Timestamp::from_second(case.now).unwrap(),
+            earliest: Timestamp::from_second(case.earliest.unwrap()).unwrap(),
+            orphan_after: Duration::from_secs(360),
+            jitter_seed: "seed",
+        });
+        match decision {
+            Decision::Publish { retire, .. } => retire,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(retired(superseded(700, 700)), [1], "the overlap is over by both clocks");
+    assert_eq!(retired(superseded(700, 699)), [] as [u64; 0], "it is over by one of them only");
+    // What has expired is not deleted until a new token tells the API server's time.
+    let mut expired = recorded(1);
+    expired.expires = Some(Timestamp::from_second(10).unwrap());
+    let both = case(vec![expired, recorded(2)], vec![stored(2)]);
+    assert_eq!(retired(Case { now: 1000, earliest: Some(1000), ..both }), [] as [u64; 0]);
 }

@@ -1,0 +1,184 @@
+//! How much a cluster may make this process hold in memory.
+//!
+//! Every cluster has a little for certain. What goes beyond that comes out of one supply for all, so that many
+//! hostile clusters at once cannot take more than that, and the others are not slowed down by it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::failure::ApiFailure;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The largest answer that is an object: etcd takes none above 1.5 MiB, unless it is told to.
+pub(super) const LARGEST_OBJECT: usize = 4 * MIB;
+/// The largest page of a list: 500 objects of usual size have 2 MiB.
+pub(super) const LARGEST_PAGE: usize = 16 * MIB;
+/// An error is read for its message.
+pub(super) const LARGEST_ERROR: usize = 256 * KIB;
+
+/// What one cluster may send during one piece of work: `verify` lists every binding, 20,000 of which have 40 MiB.
+const MOST_SENT: u64 = 128 * MIB as u64;
+/// The objects that one cluster may list during one piece of work.
+const MOST_OBJECTS: u64 = 100_000;
+/// What is kept of the objects of one cluster: 10,000 grants have 30 MiB.
+const MOST_KEPT: usize = 64 * MIB;
+
+/// The part of a body that is read without asking, for each connection.
+const FREE_BODY: usize = 256 * KIB;
+/// The part of what is kept that needs no asking, for each cluster.
+const FREE_KEPT: usize = MIB;
+
+/// What all bodies that are being read may have together, beyond [`FREE_BODY`] each, in KiB.
+static BODIES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(48 * MIB / KIB)));
+/// What is kept of all clusters together, beyond [`FREE_KEPT`] each, in KiB.
+static KEPT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(128 * MIB / KIB)));
+
+/// What one connection has used.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    sent: AtomicU64,
+    objects: AtomicU64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: usize,
+    /// Given back when the connection is dropped, which is when the work on the cluster ends.
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// A body that was read. It gives its part of the supply back when it is dropped.
+pub(super) struct Content {
+    pub(super) bytes: Bytes,
+    _permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    /// Reads a body of at most `limit` bytes; waits for its turn if many large ones are being read.
+    ///
+    /// # Errors
+    ///
+    /// If it breaks off, or is larger than what this connection may still get.
+    pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<Content, ApiFailure> {
+        let unreadable = |cause: String| ApiFailure::Unreadable { cause };
+        let mut bytes = BytesMut::new();
+        let mut permits = vec![];
+        let mut free = FREE_BODY;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| unreadable("it broke off".to_owned()))?.into_data() else { continue };
+            if bytes.len() + data.len() > limit {
+                return Err(unreadable(format!("it is larger than {}", size(limit))));
+            }
+            let sent = self.sent.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
+            if sent > MOST_SENT {
+                let most = size(usize::try_from(MOST_SENT).unwrap_or(usize::MAX));
+                return Err(unreadable(format!("the cluster has sent more than {most} by now")));
+            }
+            while bytes.len() + data.len() > free {
+                // In steps, so that who needs little more does not wait for much.
+                let permit = Arc::clone(&BODIES).acquire_many_owned((FREE_BODY / KIB) as u32).await;
+                permits.push(permit.map_err(|_| unreadable("there is no memory for it".to_owned()))?);
+                free += FREE_BODY;
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Content { bytes: bytes.freeze(), _permits: permits })
+    }
+
+    /// Counts listed objects.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than a cluster may have.
+    pub(super) fn count(&self, objects: usize) -> Result<(), ApiFailure> {
+        let all = self.objects.fetch_add(objects as u64, Ordering::Relaxed) + objects as u64;
+        if all <= MOST_OBJECTS {
+            return Ok(());
+        }
+        Err(ApiFailure::Unreadable { cause: format!("the cluster has listed more than {MOST_OBJECTS} objects by now") })
+    }
+
+    /// Counts what is kept of this cluster.
+    ///
+    /// # Errors
+    ///
+    /// If it is more than there may be.
+    pub(super) fn keep(&self, bytes: usize) -> Result<(), ApiFailure> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes += bytes;
+        let beyond = kept.bytes.saturating_sub(FREE_KEPT).div_ceil(MIB);
+        if kept.bytes <= MOST_KEPT {
+            while kept.permits.len() < beyond {
+                match Arc::clone(&KEPT).try_acquire_many_owned((MIB / KIB) as u32) {
+                    Ok(permit) => kept.permits.push(permit),
+                    Err(_) => return Err(too_much("all clusters together", 128 * MIB)),
+                }
+            }
+            return Ok(());
+        }
+        Err(too_much("one cluster", MOST_KEPT))
+    }
+}
+
+fn too_much(whose: &str, most: usize) -> ApiFailure {
+    let most = size(most);
+    ApiFailure::Unreadable { cause: format!("it has too many objects of this inventory: {most} are kept of {whose}") }
+}
+
+fn size(bytes: usize) -> String {
+    if bytes.is_multiple_of(MIB) { format!("{} MiB", bytes / MIB) } else { format!("{} KiB", bytes / KIB) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_may_be_as_large_as_its_limit_and_no_larger() {
+        let budget = Budget::default();
+        let body = |bytes: usize| Body::from(vec![b'x'; bytes]);
+        assert_eq!(budget.read(body(1000), 1000).await.map(|content| content.bytes.len()).ok(), Some(1000));
+        let failure = budget.read(body(1001 * KIB), 1000 * KIB).await.err().unwrap();
+        assert_eq!(failure.to_string(), "the answer cannot be read: it is larger than 1000 KiB");
+    }
+
+    #[tokio::test]
+    async fn what_a_cluster_sends_in_all_is_limited() {
+        let budget = Budget::default();
+        let mut read = 0;
+        let failure = loop {
+            match budget.read(Body::from(vec![b'x'; LARGEST_PAGE]), LARGEST_PAGE).await {
+                Ok(_) => read += 1,
+                Err(failure) => break failure,
+            }
+        };
+        assert_eq!((read, failure.to_string().contains("more than 128 MiB by now")), (8, true), "{failure}");
+    }
+
+    #[test]
+    fn what_is_kept_is_limited_and_given_back() {
+        let (one, other) = (Budget::default(), Budget::default());
+        assert!(one.keep(MOST_KEPT).is_ok() && other.keep(MOST_KEPT).is_ok());
+        assert!(one.keep(1).is_err(), "one has its own limit");
+        let third = Budget::default();
+        assert!(third.keep(FREE_KEPT).is_ok(), "everybody has a little");
+        assert!(third.keep(8 * MIB).is_err(), "all together have a limit");
+        drop((one, other));
+        assert!(Budget::default().keep(MOST_KEPT).is_ok());
+    }
+
+    #[test]
+    fn listed_objects_are_limited() {
+        let budget = Budget::default();
+        assert!(budget.count(100_000).is_ok());
+        assert!(budget.count(1).is_err());
+    }
+}
