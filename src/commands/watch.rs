@@ -77,6 +77,12 @@ async fn watch(
             })?;
             let bound = listener.local_addr().map_or(address, |bound| bound);
             context.printer.remark(&format!("listening on http://{bound}\n"));
+            if !bound.ip().is_loopback() {
+                context.printer.problem(&format!(
+                    "warning: whoever reaches `{bound}` can read the metrics, which name clusters and profiles: nobody \
+                     is asked who they are\n"
+                ));
+            }
             Some(serve(listener, Arc::clone(&health), stop.clone()))
         }
     };

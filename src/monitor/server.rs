@@ -1,6 +1,8 @@
 //! An HTTP server for those who watch: `/metrics`, `/healthz` and `/readyz`, and nothing else.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,20 +17,24 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 
 /// A client that has not said what it wants by then wants nothing.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// A client that has not read its answer by then does not want it.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that are being answered when the server stops get this long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections at the same time: a monitoring system has a few.
-const MOST_CONNECTIONS: usize = 32;
+/// Connections at the same time. Who asks and reads is answered within a millisecond, so the oldest connection makes
+/// room for a new one: it is the one that wants nothing.
+const MOST_CONNECTIONS: usize = 64;
+/// Connections from one address: a monitoring system has a few, and one that has more hurts itself only.
+const MOST_PER_PEER: usize = 16;
 
 /// What the server answers from.
 #[derive(Debug)]
@@ -44,20 +50,16 @@ pub struct Health {
 /// Answers until it is stopped, then finishes what it is answering.
 pub async fn serve(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(tokio::sync::Semaphore::new(MOST_CONNECTIONS));
     let mut connections = tokio::task::JoinSet::new();
+    let mut open: VecDeque<(IpAddr, AbortHandle)> = VecDeque::new();
     loop {
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place,
-            () = stop.cancelled() => break,
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, address)) => (stream, address.ip()),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 // Out of files, say: trying again at once would fill the log and help nobody.
@@ -65,6 +67,7 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>, stop: Cancellatio
                 continue;
             }
         };
+        make_room(&mut open, peer);
         let health = Arc::clone(&health);
         let service = service_fn(move |request| {
             let response = answer(&request, &health);
@@ -77,18 +80,32 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>, stop: Cancellatio
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
-        connections.spawn(async move {
+        let handle = connections.spawn(async move {
             match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a connection ended"),
                 Err(_) => tracing::debug!("a client did not read its answer in time"),
             }
-            drop(place);
         });
+        open.push_back((peer, handle));
     }
     drop(listener);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::debug!("some connections did not end in time");
+    }
+}
+
+/// Ends the oldest connection of a peer that has too many, or of anybody where there are too many in all.
+fn make_room(open: &mut VecDeque<(IpAddr, AbortHandle)>, peer: IpAddr) {
+    open.retain(|(_, connection)| !connection.is_finished());
+    let of_peer = open.iter().filter(|(other, _)| *other == peer).count();
+    let oldest = if of_peer >= MOST_PER_PEER {
+        open.iter().position(|(other, _)| *other == peer)
+    } else {
+        (open.len() >= MOST_CONNECTIONS).then_some(0)
+    };
+    if let Some((_, connection)) = oldest.and_then(|position| open.remove(position)) {
+        connection.abort();
     }
 }
 
@@ -115,4 +132,41 @@ fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Nobody who sits on the port keeps the health check from being answered.
+    #[tokio::test]
+    async fn slow_clients_keep_nobody_from_being_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let health =
+            Health { metrics: Metrics::new(), is_ready: AtomicBool::new(false), now: || Timestamp::UNIX_EPOCH };
+        let stop = CancellationToken::new();
+        let serving = serve(listener, Arc::new(health), stop.clone());
+        let asking = async {
+            let mut slow = vec![];
+            for _ in 0..200 {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(b"GET /healthz HT").await.unwrap();
+                slow.push(stream);
+            }
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut said = String::new();
+            stream.read_to_string(&mut said).await.unwrap();
+            stop.cancel();
+            said
+        };
+        // Far less than what the slow ones are given.
+        let both = tokio::time::timeout(HEADER_TIMEOUT, async { tokio::join!(serving, asking).1 });
+        let said = both.await;
+        assert!(said.is_ok_and(|said| said.starts_with("HTTP/1.1 200") && said.ends_with("ok\n")));
+    }
 }

@@ -15,6 +15,7 @@ mod editing;
 mod errors;
 mod examples;
 mod faults;
+mod hostile;
 mod life;
 mod merging;
 mod parity;
