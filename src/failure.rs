@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::foreign::is_invisible;
+
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiFailure {
@@ -196,19 +198,20 @@ impl StepFailure {
     }
 }
 
-/// Makes text from a server fit to print: no control characters, one line, at most 600 characters.
+/// Makes text from a server, or from a program that was run, fit to print: nothing invisible, one line, at most 600
+/// characters, and no word that looks like a secret.
 pub fn clean(text: &str) -> String {
     // Long enough for the rules that an escalation message lists.
     const LIMIT: usize = 600;
     let mut cleaned = String::new();
     for (count, word) in
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).enumerate()
+        text.split(|c: char| c.is_whitespace() || is_invisible(c)).filter(|word| !word.is_empty()).enumerate()
     {
         if count > 0 {
             cleaned.push(' ');
         }
         // What looks like a token is none of our business to repeat.
-        cleaned.push_str(if looks_like_token(word) { "[REDACTED]" } else { word });
+        cleaned.push_str(if looks_like_token(word) || looks_opaque(word) { "[REDACTED]" } else { word });
         if cleaned.len() > LIMIT {
             let end = (0..=LIMIT).rev().find(|end| cleaned.is_char_boundary(*end)).unwrap_or(0);
             cleaned.truncate(end);
@@ -224,6 +227,39 @@ fn looks_like_token(word: &str) -> bool {
     word.find("eyJ").is_some_and(|start| word[start..].matches('.').count() >= 2 && word.len() - start > 60)
 }
 
+/// What the tokens of well-known issuers begin with.
+const PREFIXES: [&str; 12] = [
+    "ya29.",
+    "k8s-aws-v1.",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "hvs.",
+    "AKIA",
+    "sha256~",
+];
+
+/// The shortest word without a well-known prefix that is taken for a secret: names and hashes of objects are shorter.
+const LONG: usize = 40;
+
+/// Whether a word looks like an opaque token, as plugins print them: a known prefix, or a long mixture of large and
+/// small letters and digits.
+fn looks_opaque(word: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.~+=".contains(c);
+    word.split(|c| !is_part(c)).flat_map(|part| [part, part.rsplit_once('=').map_or(part, |(_, value)| value)]).any(
+        |part| {
+            let has = |is: fn(&char) -> bool| part.chars().any(|c| is(&c));
+            let is_mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase) && has(char::is_ascii_digit);
+            PREFIXES.iter().any(|prefix| part.starts_with(prefix) && part.len() > prefix.len() + 8)
+                || (part.len() >= LONG && is_mixed)
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +271,29 @@ mod tests {
         assert!(clean(&"ä ".repeat(5000)).chars().count() <= 601);
         let echoed = format!("Bearer eyJhbGciOi.{}.sig", "p".repeat(80));
         assert_eq!(clean(&echoed), "Bearer [REDACTED]");
+        assert_eq!(clean("a\u{202e}b\u{200b}c\u{9b}31m"), "a b c 31m");
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_not_repeated() {
+        for secret in [
+            "ya29.a0AfH6SMBx",
+            "k8s-aws-v1.aHR0cHM6Ly9zdHM",
+            "token=ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "\"glpat-0123456789abcdef\",",
+            "c2VjcmV0IHRva2VuIHdpdGggTG90cyBvZiB0ZXh0IDEyMw==",
+        ] {
+            assert_eq!(clean(&format!("got {secret} back")), "got [REDACTED] back", "{secret}");
+        }
+        for harmless in [
+            "kubemint:acme:deployer:7ae7ea98c1",
+            "arn:aws:eks:eu-central-1:123456789012:cluster/Production-Frankfurt-One",
+            "https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF",
+            "0b5b1c7e-5d0a-4c38-8f2e-7a1d3f9e6c21",
+            "clusterrolebindings.rbac.authorization.k8s.io",
+        ] {
+            assert_eq!(clean(harmless), harmless);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Text that is not ours: what servers, kubeconfigs and file names say.
 //!
-//! It is shown by [`shown`] only, which leaves nothing in it that a terminal obeys or that hides. Pure: no I/O.
+//! A line of a report is shown by [`shown`], which leaves nothing in it that a terminal obeys or that hides, nor the
+//! end of a line: nobody adds a line to a report. What prints lets through [`guarded`] text only. JSON says exactly
+//! what was read, in characters that a terminal shows ([`json`]). Pure: no I/O.
 
 use std::borrow::Cow;
 
@@ -36,6 +38,65 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns text of several lines, perhaps with colours, without anything else that a terminal obeys or that hides.
+pub fn guarded(text: &str) -> Cow<'_, str> {
+    let is_suspicious = |c| is_invisible(c) && c != '\n';
+    if !text.contains(is_suspicious) {
+        return Cow::Borrowed(text);
+    }
+    let mut guarded = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let (head, tail) = rest.split_at(color(rest).unwrap_or(c.len_utf8()));
+        rest = tail;
+        match head {
+            "\n" | "\t" => guarded.push_str(head),
+            head if head.len() > c.len_utf8() => guarded.push_str(head),
+            _ if is_invisible(c) => guarded.extend(c.escape_unicode()),
+            head => guarded.push_str(head),
+        }
+    }
+    Cow::Owned(guarded)
+}
+
+/// Returns the length of the sequence that a text begins with, if it only chooses a colour or weight.
+fn color(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    // 8 hides what follows.
+    let hides = parameters[..end].split(';').any(|parameter| parameter == "8");
+    (parameters[end..].starts_with('m') && !hides).then_some("\u{1b}[".len() + end + 1)
+}
+
+/// Returns a value as a JSON document for people and programs: exact, and in characters that a terminal shows.
+///
+/// # Errors
+///
+/// If the value cannot be written as JSON.
+pub fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    Ok(escaped_in_json(&serde_json::to_string_pretty(value)?).into_owned())
+}
+
+/// Returns JSON text in characters that a terminal shows; it means the same.
+pub fn escaped_in_json(text: &str) -> Cow<'_, str> {
+    let is_hidden = |c| is_invisible(c) && c != '\n';
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut json = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if is_hidden(c) {
+            // Only strings hold such characters, and in strings this is the same.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                json.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            json.push(c);
+        }
+    }
+    Cow::Owned(json)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +109,28 @@ mod tests {
         for hidden in ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{2028}', '\u{e0041}', '\u{9b}'] {
             assert!(!shown(&format!("a{hidden}b")).contains(hidden), "{hidden:?}");
         }
+    }
+
+    #[test]
+    fn colours_and_lines_pass_and_nothing_else() {
+        assert_eq!(
+            guarded("\u{1b}[1m\u{1b}[38;5;9mred\u{1b}[0m\nnext\tx"),
+            "\u{1b}[1m\u{1b}[38;5;9mred\u{1b}[0m\nnext\tx"
+        );
+        assert_eq!(
+            guarded("a\u{1b}[2Jb\u{1b}]8;;x\u{7}c\u{202e}d\r"),
+            "a\\u{1b}[2Jb\\u{1b}]8;;x\\u{7}c\\u{202e}d\\u{d}"
+        );
+        assert_eq!(guarded("\u{1b}[8mhidden"), "\\u{1b}[8mhidden");
+        assert_eq!(guarded("\u{1b}[1"), "\\u{1b}[1");
+    }
+
+    #[test]
+    fn json_is_exact_and_hides_nothing() {
+        let value = serde_json::json!({"a\u{202e}b": ["x\u{e0041}\n", "\u{9b}", "Ä"]});
+        let text = json(&value).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert!(!text.contains(|c| is_invisible(c) && c != '\n'), "{text}");
+        assert!(text.contains("\\u202e") && text.contains("\\udb40\\udc41"), "{text}");
     }
 }

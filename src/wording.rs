@@ -40,6 +40,18 @@ pub fn command<W: AsRef<str>>(words: &[W]) -> String {
     words.join(" ")
 }
 
+/// Returns a kubemint command, for copying: with arguments that are quoted already, about some clusters.
+pub fn kubemint(command_name: &str, arguments: &[String], clusters: &[&str]) -> String {
+    let mut text = format!("kubemint {command_name}");
+    for argument in arguments {
+        text.push_str(&format!(" {argument}"));
+    }
+    for cluster in clusters {
+        text.push_str(&format!(" {}", command(&["--cluster", cluster])));
+    }
+    text
+}
+
 fn word_of_shell(word: &str) -> String {
     if !word.contains(crate::foreign::is_invisible) {
         return shlex::try_quote(word).expect("only a NUL cannot be quoted, and that is invisible").into_owned();

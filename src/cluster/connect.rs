@@ -77,5 +77,5 @@ fn client(
         server = format!("{server} through {}", without_user(proxy));
     }
     let client = transport::client(target, login, network).map_err(|cause| ConnectError { what, cause })?;
-    Ok(Api::new(client, server, limits))
+    Ok(Api::new(client, server, limits).redacting(login.secrets()))
 }

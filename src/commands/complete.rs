@@ -29,7 +29,7 @@ pub(super) fn script(context: &CommandContext<'_>, shell: clap_complete::Shell) 
     completer
         .write_registration(VARIABLE, "kubemint", "kubemint", "kubemint", &mut script)
         .map_err(|error| Error::new(ExitCode::Internal, "cannot make completions").because(error.to_string()))?;
-    printed(context.printer.data(&String::from_utf8_lossy(&script)))?;
+    printed(context.printer.bytes(&script))?;
     Ok(ExitCode::Done)
 }
 

@@ -279,7 +279,7 @@ fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inve
     let resolution = load::resolve(context, args.holder.as_deref())?;
     let inventory = resolution.inventory.ok_or_else(|| {
         Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{path}`"))
-            .hint(format!("run `kubemint validate -f {path}`"))
+            .hint(format!("run `{}`", crate::wording::command(&["kubemint", "validate", "-f", &path.to_string()])))
     })?;
     match &args.inventory_name {
         Some(name) if name != inventory.name.as_str() => {

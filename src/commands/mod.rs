@@ -68,7 +68,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
 
 /// Returns a report as the JSON document that is printed.
 fn json(report: &impl serde::Serialize) -> Result<String, Error> {
-    let mut json = serde_json::to_string_pretty(report).map_err(|error| {
+    let mut json = crate::foreign::json(report).map_err(|error| {
         Error::new(ExitCode::Internal, "cannot write the report as JSON").because(error.to_string())
     })?;
     json.push('\n');

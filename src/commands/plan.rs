@@ -8,6 +8,7 @@ use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
 use crate::output::render_error;
 use crate::report::{Command, Failures, Report, ReportHead, Summary, failures, plan_text};
+use crate::wording::command;
 
 /// Plans the selected clusters and prints the report.
 pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
@@ -59,7 +60,7 @@ pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, argu
 pub(super) fn repeated(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Vec<String> {
     let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue")];
     let mut arguments = arguments(context, selection, policy.holder.as_deref(), &flags);
-    arguments.extend(policy.adopt_from.iter().map(|inventory| format!("--adopt-from {inventory}")));
+    arguments.extend(policy.adopt_from.iter().map(|inventory| command(&["--adopt-from", inventory])));
     arguments
 }
 
@@ -74,10 +75,10 @@ pub(super) fn arguments(
     let mut arguments = vec![];
     let inventory = context.global.inventory.display().to_string();
     if inventory != "clusters.toml" {
-        arguments.push(format!("-f {inventory}"));
+        arguments.push(command(&["-f", &inventory]));
     }
-    arguments.extend(selection.profile.iter().map(|profile| format!("--profile {profile}")));
-    arguments.extend(holder.map(|holder| format!("--holder {holder}")));
+    arguments.extend(selection.profile.iter().map(|profile| command(&["--profile", profile])));
+    arguments.extend(holder.map(|holder| command(&["--holder", holder])));
     arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
     arguments
 }

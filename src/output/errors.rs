@@ -5,25 +5,26 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::error::Error;
+use crate::foreign::shown;
 
 /// Renders an error in the one form that all errors have.
 pub fn render_error(error: &Error) -> String {
     let red = AnsiColor::Red.on_default().bold();
     let bold = Style::new().bold();
-    let mut out = format!("{red}error:{red:#} {}\n", error.message);
+    let mut out = format!("{red}error:{red:#} {}\n", shown(&error.message));
     for line in &error.lines {
-        let _ = writeln!(out, "{line}");
+        let _ = writeln!(out, "{}", shown(line));
     }
     let mut above = error.message.clone();
     for cause in &error.causes {
         // A cause that says nothing new is not said.
         if !above.contains(cause) {
-            let _ = writeln!(out, "  caused by: {cause}");
+            let _ = writeln!(out, "  caused by: {}", shown(cause));
         }
         above.clone_from(cause);
     }
     if let Some(hint) = &error.hint {
-        let _ = write!(out, "\n{bold}hint:{bold:#} {hint}\n");
+        let _ = write!(out, "\n{bold}hint:{bold:#} {}\n", shown(hint));
     }
     out
 }

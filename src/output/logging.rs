@@ -8,6 +8,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::progress::Progress;
 use crate::cli::LogFormat;
+use crate::foreign::{escaped_in_json, guarded};
 
 /// Starts logging; `verbosity` is how often `-v` was given. The first start of a process counts.
 pub fn start_logging(verbosity: u8, format: LogFormat, color: bool) {
@@ -17,7 +18,7 @@ pub fn start_logging(verbosity: u8, format: LogFormat, color: bool) {
         _ => "debug",
     };
     let filter = EnvFilter::new(format!("off,kubemint={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AsideWriter);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AsideWriter { format });
     // A second start, as in tests that run commands in one process, keeps the first.
     let _already_started = match format {
         LogFormat::Text => builder.with_ansi(color).with_target(false).try_init(),
@@ -27,11 +28,20 @@ pub fn start_logging(verbosity: u8, format: LogFormat, color: bool) {
 
 /// Writes to stderr while the progress display steps aside.
 #[derive(Debug, Clone, Copy)]
-struct AsideWriter;
+struct AsideWriter {
+    format: LogFormat,
+}
 
 impl Write for AsideWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Progress::suspend(|| io::stderr().write(bytes))
+        // Each event comes in one piece.
+        let text = String::from_utf8_lossy(bytes);
+        let text = match self.format {
+            LogFormat::Text => guarded(&text),
+            LogFormat::Json => escaped_in_json(&text),
+        };
+        Progress::suspend(|| io::stderr().write_all(text.as_bytes()))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,6 +6,7 @@ use anstream::{AutoStream, ColorChoice};
 
 use super::progress::Progress;
 use crate::cli::ColorWhen;
+use crate::foreign::guarded;
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +52,7 @@ impl Printer {
     pub fn data(&self, text: &str) -> io::Result<()> {
         Progress::suspend(|| {
             let mut stdout = AutoStream::new(io::stdout().lock(), self.choice);
-            match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            match stdout.write_all(guarded(text).as_bytes()).and_then(|()| stdout.flush()) {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
                 result => result,
             }
@@ -85,7 +86,7 @@ impl Printer {
         Progress::suspend(|| {
             let mut stderr = AutoStream::new(io::stderr().lock(), self.choice);
             // Where stderr is gone, nobody can be told so.
-            drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+            drop(stderr.write_all(guarded(text).as_bytes()).and_then(|()| stderr.flush()));
         });
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle as BarStyle};
 
 use crate::event::{End, Event};
+use crate::foreign::shown;
 use crate::names::ClusterName;
 
 /// The display of this process: what else prints makes it step aside.
@@ -147,7 +148,7 @@ impl Progress {
         };
         if let Some(bad) = &bad {
             self.bad += 1;
-            self.line(&format!("{}: {cluster}: {bad}", self.phase.title()));
+            self.line(&format!("{}: {cluster}: {}", self.phase.title(), shown(bad)));
         }
         self.bar.set_position(self.done as u64);
         self.bar.set_message(self.counts());
@@ -169,7 +170,7 @@ impl Progress {
         for (bar, line) in
             self.slow_bars.iter().zip(lines.into_iter().chain(std::iter::repeat_n(String::new(), SLOWEST)))
         {
-            bar.set_message(line);
+            bar.set_message(shown(&line).into_owned());
         }
     }
 

@@ -22,6 +22,7 @@ use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anch
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{ObservedObject, Ownership};
 use crate::step::{ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step};
+use crate::wording::command;
 
 pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
     for grant_input in input.grants {
@@ -157,7 +158,8 @@ fn unusable_index(grant: &Grant, account: &ObjectRef, error: &IndexError) -> Blo
         kind: BlockerKind::UnusableIndex,
         message: format!("the annotation `{INDEX_ANNOTATION}` of {account} is unusable: {error}"),
         hint: Some(format!(
-            "restore it from a backup, or start anew with `kubemint revoke --hard --cluster {cluster} --profile {profile}`"
+            "restore it from a backup, or start anew with `{}`",
+            command(&["kubemint", "revoke", "--hard", "--cluster", cluster.as_str(), "--profile", profile.as_str()])
         )),
     }
 }
@@ -296,7 +298,10 @@ fn not_provisioned(
         profile: Some(profile.clone()),
         kind: BlockerKind::NotProvisioned,
         message: format!("{account} {why}, so nothing can be renewed for `{profile}`"),
-        hint: Some(format!("run `kubemint apply --cluster {} --profile {profile}`", input.cluster)),
+        hint: Some(format!(
+            "run `{}`",
+            command(&["kubemint", "apply", "--cluster", input.cluster.as_str(), "--profile", profile.as_str()])
+        )),
     })
 }
 

@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::SCHEMA_VERSION;
+use crate::foreign::shown;
 use crate::kubeconfig::{FileFinding, FindingSeverity};
 use crate::wording::count;
 
@@ -72,26 +73,27 @@ pub fn kubeconfig_text(report: &KubeconfigReport) -> String {
             FindingSeverity::Warning => (AnsiColor::Yellow.on_default(), "warning"),
         };
         let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
-        let _ = writeln!(out, "{}{line}: {style}{word}:{style:#} {}", report.file, finding.message);
+        let _ = writeln!(out, "{}{line}: {style}{word}:{style:#} {}", shown(&report.file), shown(&finding.message));
         if let Some(instead) = &finding.instead {
-            let _ = writeln!(out, "  write instead: `{instead}`");
+            let _ = writeln!(out, "  write instead: `{}`", shown(instead));
         }
         if let Some(hint) = &finding.hint {
-            let _ = writeln!(out, "  hint: {hint}");
+            let _ = writeln!(out, "  hint: {}", shown(hint));
         }
     }
     match (&report.context, &report.server) {
         (Some(context), Some(server)) => {
-            let who = report.identity.as_deref().map(|identity| format!(" as `{identity}`")).unwrap_or_default();
+            let who =
+                report.identity.as_deref().map(|identity| format!(" as `{}`", shown(identity))).unwrap_or_default();
             let may = match report.may_list_namespaces {
                 Some(true) => ", and may list namespaces",
                 Some(false) => ", and may not list namespaces",
                 None => "",
             };
-            let _ = writeln!(out, "context `{context}` reaches <{server}>{who}{may}");
+            let _ = writeln!(out, "context `{}` reaches <{}>{who}{may}", shown(context), shown(server));
         }
         (Some(context), None) => {
-            let _ = writeln!(out, "context `{context}` was not connected with");
+            let _ = writeln!(out, "context `{}` was not connected with", shown(context));
         }
         (None, _) => out.push_str("nothing was connected to: no context is current; choose one with `--context`\n"),
     }
@@ -99,6 +101,6 @@ pub fn kubeconfig_text(report: &KubeconfigReport) -> String {
     let parts: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(*number, what)).collect();
     let counts = if parts.is_empty() { "nothing to mend".to_owned() } else { parts.join(", ") };
-    let _ = writeln!(out, "{}: {counts}", report.file);
+    let _ = writeln!(out, "{}: {counts}", shown(&report.file));
     out
 }

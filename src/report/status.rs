@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::SCHEMA_VERSION;
+use crate::foreign::shown;
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::plan::CredentialState;
 use crate::wording::{compact, count};
@@ -249,8 +250,8 @@ pub fn status_text(report: &StatusReport, width: Width, now: Timestamp) -> Strin
             Drifted::Unknown => "unknown".to_owned(),
         };
         let mut row = vec![
-            grant.cluster.to_string(),
-            grant.profile.to_string(),
+            shown(grant.cluster.as_str()).into_owned(),
+            shown(grant.profile.as_str()).into_owned(),
             grant.state.as_str().to_owned(),
             or_dash(grant.generation.map(|generation| generation.to_string())),
             or_dash(grant.expires.map(|expires| when(expires, now))),
@@ -263,11 +264,11 @@ pub fn status_text(report: &StatusReport, width: Width, now: Timestamp) -> Strin
             let paths: Vec<&str> = grant.outputs.iter().map(|output| output.path.as_str()).collect();
             row.extend([
                 or_dash(grant.issued.map(|issued| issued.to_string())),
-                format!("{}/{}", grant.namespace, grant.service_account),
-                paths.join("\n"),
+                shown(&format!("{}/{}", grant.namespace, grant.service_account)).into_owned(),
+                paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join("\n"),
             ]);
         }
-        row.push(grant.remarks());
+        row.push(shown(&grant.remarks()).into_owned());
         table.add_row(row);
     }
     let mut out = format!("{}\n", trimmed(&table));
@@ -275,7 +276,7 @@ pub fn status_text(report: &StatusReport, width: Width, now: Timestamp) -> Strin
         legacy_text(&mut out, tokens);
     }
     for note in &report.notes {
-        let _ = writeln!(out, "note: {note}");
+        let _ = writeln!(out, "note: {}", shown(note));
     }
     let _ = writeln!(out, "{}", summary(report));
     out
@@ -302,15 +303,15 @@ fn legacy_text(out: &mut String, tokens: &[LegacyTokenStatus]) {
     table.set_header(["CLUSTER", "PROFILE", "SECRET THAT NEVER EXPIRES", "CREATED", "LAST USED", "STATE"]);
     for token in tokens {
         let state = match &token.invalid_since {
-            Some(since) => format!("refused since {since}"),
+            Some(since) => format!("refused since {}", shown(since)),
             None => "accepted".to_owned(),
         };
         table.add_row([
-            token.cluster.to_string(),
-            token.profile.to_string(),
-            format!("{}/{}", token.namespace, token.secret),
-            or_dash(token.created.clone()),
-            token.last_used.clone().unwrap_or_else(|| "never noted".to_owned()),
+            shown(token.cluster.as_str()).into_owned(),
+            shown(token.profile.as_str()).into_owned(),
+            shown(&format!("{}/{}", token.namespace, token.secret)).into_owned(),
+            or_dash(token.created.as_deref().map(|created| shown(created).into_owned())),
+            token.last_used.as_deref().map_or("never noted".into(), shown).into_owned(),
             state,
         ]);
     }

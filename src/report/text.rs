@@ -11,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use super::model::{Action, Change, ClusterReport, Command, CredentialSummary, Report, State, Summary};
+use crate::foreign::shown;
 use crate::plan::Note;
 use crate::wording::count;
 
@@ -54,9 +55,9 @@ pub fn plan_text(report: &Report) -> String {
 fn heading(clusters: &[&ClusterReport]) -> String {
     let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
     if let [name] = names.as_slice() {
-        return paint(BOLD, name);
+        return paint(BOLD, &shown(name));
     }
-    let mut listed = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+    let mut listed = names.iter().take(LISTED).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
     if names.len() > LISTED {
         let _ = write!(listed, " and {} more", names.len() - LISTED);
     }
@@ -78,19 +79,19 @@ fn body(cluster: &ClusterReport) -> String {
         write_change(&mut out, change);
     }
     for blocker in &cluster.blockers {
-        let _ = writeln!(out, "  {} {}", paint(YELLOW, "blocked:"), blocker.message);
+        let _ = writeln!(out, "  {} {}", paint(YELLOW, "blocked:"), shown(&blocker.message));
         if let Some(hint) = &blocker.hint {
-            let _ = writeln!(out, "    hint: {hint}");
+            let _ = writeln!(out, "    hint: {}", shown(hint));
         }
     }
     if let Some(error) = &cluster.error {
-        let _ = writeln!(out, "  {} {}: {}", paint(RED, "failed:"), place(error), error.cause);
+        let _ = writeln!(out, "  {} {}: {}", paint(RED, "failed:"), shown(&place(error)), shown(&error.cause));
         if let Some(hint) = &error.hint {
-            let _ = writeln!(out, "    hint: {hint}");
+            let _ = writeln!(out, "    hint: {}", shown(hint));
         }
     }
     for note in &cluster.notes {
-        let _ = writeln!(out, "  {} {}", paint(DIM, "note:"), note.message);
+        let _ = writeln!(out, "  {} {}", paint(DIM, "note:"), shown(&note.message));
     }
     out
 }
@@ -118,23 +119,23 @@ fn write_change(out: &mut String, change: &Change) {
         Action::Recreate => ("!", RED, "recreate"),
         Action::Resume => ("+", GREEN, "resume"),
     };
-    let _ = writeln!(out, "  {} {verb} {}{}", paint(style, sign), subject(change), suffix(change));
+    let _ = writeln!(out, "  {} {verb} {}{}", paint(style, sign), shown(&subject(change)), suffix(change));
     for field in &change.fields {
         let is_update = matches!(change.action, Action::Update | Action::Adopt | Action::Write);
         let name = if is_update { format!("{}: ", field.field) } else { String::new() };
         for line in &field.removed {
-            let _ = writeln!(out, "      {}", paint(RED, &format!("- {name}{line}")));
+            let _ = writeln!(out, "      {}", paint(RED, &shown(&format!("- {name}{line}"))));
         }
         for line in &field.added {
-            let _ = writeln!(out, "      {}", paint(GREEN, &format!("+ {name}{line}")));
+            let _ = writeln!(out, "      {}", paint(GREEN, &shown(&format!("+ {name}{line}"))));
         }
     }
     if !change.overrules.is_empty() {
-        let managers: Vec<String> = change.overrules.iter().map(|manager| format!("`{manager}`")).collect();
+        let managers: Vec<String> = change.overrules.iter().map(|manager| format!("`{}`", shown(manager))).collect();
         let _ = writeln!(out, "      overrules field manager {}", managers.join(", "));
     }
     if let Some(from) = &change.adopted_from {
-        let _ = writeln!(out, "      taken over from {from}");
+        let _ = writeln!(out, "      taken over from {}", shown(from));
     }
 }
 
@@ -207,10 +208,10 @@ pub fn notes_text(report: &Report) -> String {
     }
     let mut out = String::new();
     for (note, clusters) in clusters_by_note {
-        let listed = clusters.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+        let listed = clusters.iter().take(LISTED).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
         let more = clusters.len().saturating_sub(LISTED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ = writeln!(out, "{} {listed}{more}: {}", paint(DIM, "note:"), note.message);
+        let _ = writeln!(out, "{} {listed}{more}: {}", paint(DIM, "note:"), shown(&note.message));
     }
     out
 }
@@ -265,11 +266,11 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     let kinds: Vec<String> =
         kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     let message = format!("{} of {}", kinds.join(", "), count(clusters, "cluster"));
-    let width = sick.iter().take(MOST).map(|cluster| cluster.name.as_str().chars().count()).max().unwrap_or(0);
+    let width = sick.iter().take(MOST).map(|cluster| shown(cluster.name.as_str()).chars().count()).max().unwrap_or(0);
     let mut lines = vec![];
     for cluster in sick.iter().take(MOST) {
-        lines.push(format!("  {:width$}  {}", cluster.name.as_str(), reason(cluster)));
-        lines.extend(hints(cluster).into_iter().map(|hint| format!("  {:width$}    {hint}", "")));
+        lines.push(format!("  {:width$}  {}", shown(cluster.name.as_str()), shown(&reason(cluster))));
+        lines.extend(hints(cluster).into_iter().map(|hint| format!("  {:width$}    {}", "", shown(&hint))));
     }
     if sick.len() > MOST {
         lines.push(format!("  … and {} more; `-o json` lists them all", sick.len() - MOST));
@@ -295,10 +296,8 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
         Command::Refresh => "refresh",
         Command::Revoke => "revoke",
     };
-    let selection: String = again.iter().map(|name| format!(" --cluster {name}")).collect();
-    let arguments: String = arguments.iter().map(|argument| format!(" {argument}")).collect();
-    let hint =
-        (!again.is_empty() && again.len() <= MOST).then(|| format!("run `kubemint {command}{arguments}{selection}`"));
+    let hint = (!again.is_empty() && again.len() <= MOST)
+        .then(|| format!("run `{}`", crate::wording::kubemint(command, arguments, &again)));
     Some(Failures { message, lines, hint })
 }
 

@@ -194,8 +194,9 @@ impl AdminSources {
                         Login { impersonation, ..login }
                     }
                 };
-                let try_command =
-                    format!("kubectl --kubeconfig {} --context {context} get namespaces", file.path.display());
+                let path = file.path.display().to_string();
+                let words = ["kubectl", "--kubeconfig", &path, "--context", context, "get", "namespaces"];
+                let try_command = crate::wording::command(&words);
                 Ok(AdminEntry { target, login, try_command: Some(try_command) })
             }
             AdminAccess::Inline(admin) => {

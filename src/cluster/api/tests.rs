@@ -159,3 +159,22 @@ async fn a_failure_that_is_sent_as_a_success_is_a_failure() {
     let (result, ()) = tokio::join!(api.send(&request), serve);
     assert!(result.err().unwrap().is_forbidden());
 }
+
+/// Proxies send back what they got.
+#[tokio::test]
+async fn what_a_connection_authenticates_with_is_not_repeated() {
+    let (api, mut server) = mocked();
+    let api = api.redacting([SecretString::from("opaque-admin-token")]);
+    let serve = async {
+        for code in [403, 200] {
+            let (_, reply) = server.next_request().await.unwrap();
+            let body = json!({"kind": "Status", "message": "got Bearer opaque-admin-token, opaque-admin-token"});
+            reply.send_response(answer(code, &body));
+        }
+    };
+    let request = Request::get("/version");
+    let asking = async { (api.send(&request).await, api.send(&request).await) };
+    let ((refused, answered), ()) = tokio::join!(asking, serve);
+    assert_eq!(refused.err().unwrap().status().unwrap().message, "got Bearer [REDACTED], [REDACTED]");
+    assert_eq!(answered.unwrap().value["message"], "got Bearer [REDACTED], [REDACTED]");
+}

@@ -71,6 +71,18 @@ pub(super) struct Login {
     pub(super) impersonation: Option<Impersonation>,
 }
 
+impl Login {
+    /// Returns what is sent of it that nobody may repeat.
+    pub(super) fn secrets(&self) -> Vec<SecretString> {
+        let mut secrets: Vec<SecretString> = self.bearer.iter().cloned().collect();
+        if let Some((user, password)) = &self.basic {
+            secrets.push(SecretString::from(basic_credentials(user, password)));
+            secrets.push(password.clone());
+        }
+        secrets
+    }
+}
+
 /// As whom requests are made (client-go `transport.ImpersonationConfig`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Impersonation {
@@ -233,9 +245,13 @@ fn headers(login: &Login) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-fn basic(user: &str, password: &SecretString) -> HeaderValue {
+fn basic_credentials(user: &str, password: &SecretString) -> String {
     use base64::Engine;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+    base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose_secret()))
+}
+
+fn basic(user: &str, password: &SecretString) -> HeaderValue {
+    let encoded = basic_credentials(user, password);
     let mut value = HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 fits into a header");
     value.set_sensitive(true);
     value

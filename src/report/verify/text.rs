@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table};
 
 use super::{BindingReport, GrantReport, RightGroup, VerifiedClusterReport, VerifyReport, VerifyState, VerifySummary};
+use crate::foreign::shown;
 use crate::report::Failures;
 use crate::wording::{count, duration};
 
@@ -65,9 +66,9 @@ fn grouped<'a>(
 
 fn heading(names: &[&str]) -> String {
     if let [name] = names {
-        return paint(BOLD, name);
+        return paint(BOLD, &shown(name));
     }
-    let mut listed = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let mut listed = names.iter().take(NAMED).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
     if names.len() > NAMED {
         let _ = write!(listed, " and {} more", names.len() - NAMED);
     }
@@ -80,13 +81,13 @@ fn table(report: &VerifyReport) -> String {
     table.set_header(["CLUSTER", "PROFILE", "CREDENTIAL", "INTENDED", "BEYOND", "RESULT"]);
     for cluster in &report.clusters {
         if cluster.grants.is_empty() {
-            table.add_row([cluster.name.as_str(), "-", "-", "-", "-", word(cluster.state)]);
+            table.add_row([&shown(cluster.name.as_str()), "-", "-", "-", "-", word(cluster.state)]);
         }
         for grant in &cluster.grants {
             let state = if cluster.state == VerifyState::Failed { VerifyState::Failed } else { grant.state };
             table.add_row([
-                cluster.name.to_string(),
-                grant.profile.to_string(),
+                shown(cluster.name.as_str()).into_owned(),
+                shown(grant.profile.as_str()).into_owned(),
                 credential(grant, report),
                 rights(grant),
                 beyond(grant),
@@ -155,13 +156,13 @@ fn body(cluster: &VerifiedClusterReport) -> String {
     for grant in &cluster.grants {
         let said = grant_body(grant);
         if !said.is_empty() {
-            let _ = write!(out, "  {}: ServiceAccount `{}`\n{said}", grant.profile, grant.service_account);
+            let _ = write!(out, "  {}: ServiceAccount `{}`\n{said}", grant.profile, shown(&grant.service_account));
         }
     }
     if let Some(error) = &cluster.error {
-        let _ = writeln!(out, "  {} {}: {}", paint(RED, "failed:"), error.doing, error.cause);
+        let _ = writeln!(out, "  {} {}: {}", paint(RED, "failed:"), error.doing, shown(&error.cause));
         if let Some(hint) = &error.hint {
-            let _ = writeln!(out, "    hint: {hint}");
+            let _ = writeln!(out, "    hint: {}", shown(hint));
         }
     }
     out
@@ -170,25 +171,25 @@ fn body(cluster: &VerifiedClusterReport) -> String {
 fn grant_body(grant: &GrantReport) -> String {
     let mut out = String::new();
     for (position, finding) in grant.findings.iter().enumerate() {
-        let _ = writeln!(out, "    {} {}", paint(RED, "finding:"), finding.message);
+        let _ = writeln!(out, "    {} {}", paint(RED, "finding:"), shown(&finding.message));
         let next = grant.findings.get(position + 1);
         // One hint after several findings that have it.
         if let Some(hint) = finding.hint.as_ref().filter(|_| next.is_none_or(|next| next.hint != finding.hint)) {
-            let _ = writeln!(out, "      hint: {hint}");
+            let _ = writeln!(out, "      hint: {}", shown(hint));
         }
     }
     let beyond = format!("      {} ", paint(YELLOW, "+"));
     for excess in grant.excess.iter().flatten() {
-        let _ = writeln!(out, "    {} {}", paint(YELLOW, "beyond the profile:"), binding(excess));
+        let _ = writeln!(out, "    {} {}", paint(YELLOW, "beyond the profile:"), shown(&binding(excess)));
         lines(&mut out, &beyond, &excess.rights);
     }
     for added in grant.everyone.iter().filter(|everyone| everyone.default == Some(false)) {
         let title = paint(YELLOW, "every ServiceAccount may, beyond Kubernetes' defaults:");
-        let _ = writeln!(out, "    {title} {}", binding(added));
+        let _ = writeln!(out, "    {title} {}", shown(&binding(added)));
         lines(&mut out, &beyond, &added.rights);
     }
     for note in &grant.notes {
-        let _ = writeln!(out, "    {} {}", paint(DIM, "note:"), note.message);
+        let _ = writeln!(out, "    {} {}", paint(DIM, "note:"), shown(&note.message));
     }
     out
 }
@@ -213,7 +214,7 @@ fn lines(out: &mut String, before: &str, rights: &[RightGroup]) {
         if targets.len() > LISTED {
             let _ = write!(listed, " and {} more", targets.len() - LISTED);
         }
-        let _ = writeln!(out, "{before}{} on {listed}", verbs.join(", "));
+        let _ = writeln!(out, "{before}{} on {}", shown(&verbs.join(", ")), shown(&listed));
     }
 }
 
@@ -259,14 +260,14 @@ pub fn verify_failures(report: &VerifyReport, arguments: &[String]) -> Option<Fa
     let kinds = [(failed, "failed"), (not_started, "not started")];
     let kinds: Vec<String> =
         kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
-    let width = sick.iter().take(MOST).map(|cluster| cluster.name.as_str().chars().count()).max().unwrap_or(0);
+    let width = sick.iter().take(MOST).map(|cluster| shown(cluster.name.as_str()).chars().count()).max().unwrap_or(0);
     let mut lines = vec![];
     for cluster in sick.iter().take(MOST) {
-        let name = cluster.name.as_str();
+        let name = shown(cluster.name.as_str());
         match &cluster.error {
             Some(error) => {
-                lines.push(format!("  {name:width$}  {}: {}", error.doing, error.cause));
-                lines.extend(error.hint.iter().map(|hint| format!("  {:width$}    {hint}", "")));
+                lines.push(format!("  {name:width$}  {}: {}", error.doing, shown(&error.cause)));
+                lines.extend(error.hint.iter().map(|hint| format!("  {:width$}    {}", "", shown(hint))));
             }
             None => lines.push(format!("  {name:width$}  not started")),
         }
@@ -278,8 +279,7 @@ pub fn verify_failures(report: &VerifyReport, arguments: &[String]) -> Option<Fa
     if looked_at > 0 {
         lines.push(format!("{} could be verified", count(looked_at, "cluster")));
     }
-    let selection: String = sick.iter().map(|cluster| format!(" --cluster {}", cluster.name)).collect();
-    let arguments: String = arguments.iter().map(|argument| format!(" {argument}")).collect();
-    let hint = (sick.len() <= MOST).then(|| format!("run `kubemint verify{arguments}{selection}`"));
+    let names: Vec<&str> = sick.iter().map(|cluster| cluster.name.as_str()).collect();
+    let hint = (sick.len() <= MOST).then(|| format!("run `{}`", crate::wording::kubemint("verify", arguments, &names)));
     Some(Failures { message: format!("{} of {}", kinds.join(", "), count(clusters, "cluster")), lines, hint })
 }

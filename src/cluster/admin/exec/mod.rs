@@ -205,7 +205,7 @@ impl Plugins {
             .await
             .map_err(|cause| Problem::new(format!("{} {cause}", plugin.name())))?;
         if !finished.status.success() {
-            let said = clean(&String::from_utf8_lossy(&finished.stderr));
+            let said = clean(&without_known_secrets(plugin, &finished));
             let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
             return Err(format!("{} failed ({}): {said}", plugin.name(), finished.status).into());
         }
@@ -255,6 +255,22 @@ impl Finished {
             }
         }
     }
+}
+
+/// Returns what a plugin said on stderr, without the credential that it printed and the values that it was given:
+/// these may be tokens that look like nothing in particular.
+fn without_known_secrets(plugin: &Plugin, finished: &Finished) -> String {
+    use secrecy::ExposeSecret;
+    /// What is shorter is no secret, and would be found everywhere.
+    const SHORTEST: usize = 8;
+    let mut said = String::from_utf8_lossy(&finished.stderr).into_owned();
+    let printed = credential(&finished.stdout, &plugin.api_version).ok();
+    let printed = printed.iter().filter_map(|(login, _)| login.bearer.as_ref().map(ExposeSecret::expose_secret));
+    let given = plugin.environment.iter().map(|variable| variable.value.as_str());
+    for secret in printed.chain(given).filter(|secret| secret.len() >= SHORTEST) {
+        said = said.replace(secret, "[REDACTED]");
+    }
+    said
 }
 
 /// Reads a pipe to its end, but for what no credential is long enough for.
