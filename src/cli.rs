@@ -44,6 +44,14 @@ pub struct GlobalArgs {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
+    /// Write secrets also where others own or may change the directories
+    #[arg(
+        long,
+        global = true,
+        env = "KUBEMINT_ALLOW_SHARED_DIRECTORIES",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub allow_shared_directories: bool,
     /// Show plain lines and no progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::inventory::paths::normalise;
-use crate::inventory::{Grant, Inventory, Output};
-use crate::names::Holder;
+use crate::inventory::{CredentialForm, Grant, Inventory, Output};
+use crate::names::{Holder, token_directory_name};
 use crate::template::Template;
 
 /// The template of context names that cannot collide.
@@ -58,6 +58,17 @@ pub struct OutputEntry {
     /// The output: an index into [`Inventory::outputs`], which says how the user entry gives its
     /// credential.
     pub output: usize,
+}
+
+impl OutputFile {
+    /// Returns the directory of its token files, if it has any.
+    pub fn token_directory(&self, inventory: &Inventory) -> Option<PathBuf> {
+        let has = |entry: &OutputEntry| inventory.outputs[entry.output].credential == CredentialForm::TokenFile;
+        self.entries.iter().any(has).then(|| {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            self.path.with_file_name(token_directory_name(&name))
+        })
+    }
 }
 
 impl OutputEntry {

@@ -12,12 +12,7 @@ use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
 use crate::report::ClusterReport;
-use crate::store::BreakLock;
-
-/// Returns what the flag `--break-lock` means.
-pub(super) fn break_lock(is_wanted: bool) -> BreakLock {
-    if is_wanted { BreakLock::AfterWaiting } else { BreakLock::Never }
-}
+use crate::store::Manner;
 
 /// Returns what will run: every plan that has steps and that nothing refuses.
 pub(super) fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
@@ -44,7 +39,7 @@ pub(super) async fn carry_out(
     context: &CommandContext<'_>,
     fleet: &Fleet,
     tasks: Vec<ApplyTask>,
-    break_lock: BreakLock,
+    manner: Manner,
     cancellation: &Cancellation,
 ) -> HashMap<ClusterName, Applied> {
     let apply_context = Arc::new(ApplyContext {
@@ -55,7 +50,7 @@ pub(super) async fn carry_out(
         reissue: fleet.options.reissue,
         clock: context.environment.clock,
     });
-    let (publisher, writing) = publisher(fleet.outputs.targets.clone(), break_lock);
+    let (publisher, writing) = publisher(fleet.outputs.targets.clone(), manner);
     let (events, shown) = events(context, Phase::Applying, tasks.len());
     let run = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
     let (applied, (), ()) = tokio::join!(run, writing, shown);

@@ -25,7 +25,7 @@ use crate::plan::{
     Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, PlanOptions, Scope, Suspension, block_duplicates,
 };
 use crate::report::{ClusterReport, GrantPaths};
-use crate::store::BreakLock;
+use crate::store::Manner;
 
 /// What a run is told beside its selection of grants.
 #[derive(Debug, Clone)]
@@ -282,7 +282,7 @@ impl Fleet {
 
     /// Takes from plans what goes to files that could not be replaced, before anything is minted for
     /// them. The other credentials of a cluster are renewed all the same.
-    pub(super) fn block_unwritable(&self, planned: &mut PlannedFleet, break_lock: BreakLock) {
+    pub(super) fn block_unwritable(&self, planned: &mut PlannedFleet, manner: Manner) {
         let mut checked = HashMap::new();
         let since = Instant::now();
         for (_, planned) in &mut planned.clusters {
@@ -290,7 +290,7 @@ impl Fleet {
             let mut blockers = vec![];
             plan.steps.retain(|step| {
                 let Some(grant) = step.grant() else { return true };
-                let failure = self.outputs.unwritable(grant, break_lock, since, &mut checked);
+                let failure = self.outputs.unwritable(grant, manner, since, &mut checked);
                 blockers.extend(failure.clone().map(|failure| Blocker {
                     kind: BlockerKind::OutputUnusable,
                     profile: Some(self.inventory.grants[grant].profile.name.clone()),

@@ -1,13 +1,16 @@
 //! Reads the inventory and its includes, and reports its problems.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::{CommandContext, Environment};
+use crate::cluster::kubeconfig_files;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::inventory::{self, Color, Inventory, Loading, Resolution, Severity, SourceFile, render};
+use crate::inventory::{self, Color, Inventory, KubeconfigSource, Loading, Resolution, Severity, SourceFile, render};
 use crate::layout::Layout;
 use crate::names::Holder;
+use crate::store::{self, LOCK_SUFFIX};
 
 /// A valid inventory and which file holds which entries.
 #[derive(Debug, Clone)]
@@ -18,6 +21,38 @@ pub(super) struct Loaded {
     pub(super) files: Vec<PathBuf>,
     /// The patterns of its includes.
     pub(super) patterns: Vec<String>,
+}
+
+impl Loaded {
+    /// Returns what a file is to a run on this inventory, if it is anything.
+    pub(super) fn use_of(&self, path: &Path) -> Option<&'static str> {
+        let is = |other: &Path| store::is_same_file(path, other);
+        if self.files.iter().any(|file| is(file)) {
+            return Some("the inventory, or a part of it");
+        }
+        let clusters = || self.inventory.clusters.iter();
+        let authorities = clusters().filter_map(|cluster| cluster.consumer.certificate_authority.as_ref());
+        let mut parts = authorities.chain(clusters().flat_map(|cluster| cluster.admin.parts().map(|(_, path)| path)));
+        if parts.any(|part| is(part)) {
+            return Some("a certificate, key or token that the inventory names");
+        }
+        // Many clusters have one kubeconfig, or one directory of them.
+        let sources: HashSet<&KubeconfigSource> = clusters().filter_map(|cluster| cluster.admin.source()).collect();
+        if sources.into_iter().any(|source| kubeconfig_files(source).iter().any(|file| is(file))) {
+            return Some("an admin kubeconfig");
+        }
+        self.layout.files.iter().find_map(|output| {
+            let lock = PathBuf::from(format!("{}{LOCK_SUFFIX}", output.path.display()));
+            if is(&output.path) {
+                return Some("an output");
+            }
+            if is(&lock) {
+                return Some("the lock of an output");
+            }
+            let tokens = output.token_directory(&self.inventory)?;
+            path.parent().is_some_and(|parent| store::is_same_file(parent, &tokens)).then_some("a token of an output")
+        })
+    }
 }
 
 /// Loads the inventory; its warnings go to stderr.

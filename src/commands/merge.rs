@@ -14,7 +14,7 @@ use crate::kubeconfig::combine::{
     prefix_template,
 };
 use crate::kubeconfig::edit::{EditError, Unranked, edit};
-use crate::store::{self, BreakLock, StoreError};
+use crate::store::{self, Manner, StoreError};
 use crate::wording::count;
 
 /// What stands for standard input and standard output.
@@ -58,16 +58,15 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
             edited.map_err(|error| cannot_edit(&args.output.display().to_string(), &error))?;
             combined
         }
-        Some(path) => write(path, args, &merged)?,
+        Some(path) => write(path, context.manner(args.break_lock), &merged)?,
     };
     report(context, args, &inputs, &combined)
 }
 
 /// Writes the file under its lock, on the basis of what it then holds.
-fn write(path: &Path, args: &MergeArgs, merged: &dyn Fn(Option<&Input>) -> Combined) -> Result<Combined, Error> {
-    let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
+fn write(path: &Path, manner: Manner, merged: &dyn Fn(Option<&Input>) -> Combined) -> Result<Combined, Error> {
     let mut result = Combined::default();
-    let written = store::update(path, break_lock, |before| {
+    let written = store::update(path, manner, |before| {
         let combined = parse(path, before).map(|input| merged(input.as_ref()));
         let combined = combined.and_then(|combined| refuse(&combined.collisions).map(|()| combined));
         let combined = combined.map_err(NotMerged::Refused)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::carry_out::{break_lock, carry_out, conclude, tasks};
+use super::carry_out::{carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::outputs::Damaged;
 use super::plan::{arguments, exit_code, print, print_failures};
@@ -20,7 +20,7 @@ use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
-use crate::monitor::{GrantState, Metrics};
+use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::plan::{Adoption, CredentialState, Newest, NoteKind, Scope, Suspension};
@@ -67,7 +67,9 @@ async fn until_done(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let load = || load::load(context, args.holder.as_deref());
-    let mut pass = refresh(context, args, load()?, &args.selection, metrics, cancellation).await?;
+    let loaded = load()?;
+    check_metrics_file(context, args, &loaded)?;
+    let mut pass = refresh(context, args, loaded, &args.selection, metrics, cancellation).await?;
     // What was renewed is not renewed again.
     let rest = RefreshArgs { force: false, next_run: None, ..args.clone() };
     if !args.wait_overlap {
@@ -130,18 +132,15 @@ pub(super) async fn refresh(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
-    let break_lock = break_lock(args.break_lock);
+    let manner = context.manner(args.break_lock);
     let (fleet, mut planned) = look(context, args, loaded, selection, cancellation).await?;
     if !args.check {
-        fleet.block_unwritable(&mut planned, break_lock);
+        fleet.block_unwritable(&mut planned, manner);
     }
     let reports = fleet.reports(&planned);
     let tasks = if args.check { vec![] } else { tasks(&fleet, &planned) };
-    let applied = if tasks.is_empty() {
-        HashMap::new()
-    } else {
-        carry_out(context, &fleet, tasks, break_lock, cancellation).await
-    };
+    let applied =
+        if tasks.is_empty() { HashMap::new() } else { carry_out(context, &fleet, tasks, manner, cancellation).await };
     let reports = if args.check { reports } else { conclude(&fleet, &planned, reports, &applied) };
     let head = ReportHead {
         command: Command::Refresh,
@@ -296,12 +295,38 @@ fn first_expiry(grants: &[GrantState], now: Timestamp) -> HashMap<ClusterName, T
     first
 }
 
+/// Checks, before anything is contacted, that the file for metrics is absent or one, and is nothing else
+/// that the run needs.
+///
+/// # Errors
+///
+/// If not: it would be overwritten.
+pub(super) fn check_metrics_file(
+    context: &CommandContext<'_>,
+    args: &RefreshArgs,
+    loaded: &load::Loaded,
+) -> Result<(), Error> {
+    let Some(path) = &args.metrics_file else { return Ok(()) };
+    let path = context.environment.directory.join(path);
+    let unusable = |cause: String| {
+        Error::new(ExitCode::Blocked, "`--metrics-file` would overwrite what is no metrics").because(cause)
+    };
+    if let Some(use_of) = loaded.use_of(&path) {
+        let error = unusable(format!("`{}` is {use_of}", path.display()));
+        return Err(error.hint("name another file; nothing was contacted or written"));
+    }
+    crate::store::check_public(&path, is_metrics).map_err(|error| {
+        let failure = describe(&error);
+        Error { hint: failure.hint, ..unusable(failure.cause) }
+    })
+}
+
 /// Writes the metrics to the file that `--metrics-file` names.
 pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, metrics: &Metrics) -> Result<(), Error> {
     let Some(path) = &args.metrics_file else { return Ok(()) };
     let path = context.environment.directory.join(path);
     let text = metrics.render(context.environment.clock.now());
-    crate::store::write_public(&path, text.as_bytes()).map_err(|error| {
+    crate::store::write_public(&path, text.as_bytes(), is_metrics).map_err(|error| {
         let failure = describe(&error);
         let error = Error::new(ExitCode::Partial, format!("cannot write the metrics to `{}`", path.display()));
         Error { hint: failure.hint, ..error.because(failure.cause) }

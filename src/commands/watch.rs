@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::environment::wall_clock;
 use super::fleet::{block_on, interruptions};
 use super::load::Loaded;
-use super::refresh::{Pass, refresh, show, write_metrics};
+use super::refresh::{Pass, check_metrics_file, refresh, show, write_metrics};
 use super::{CommandContext, load, selection};
 use crate::cli::{RefreshArgs, SelectionArgs};
 use crate::error::Error;
@@ -51,6 +51,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
         progress: ProgressStyle::Silent,
     };
     let loaded = load::load(&context, args.holder.as_deref())?;
+    check_metrics_file(&context, args, &loaded)?;
     block_on(async {
         let cancellation = Cancellation::default();
         tokio::select! {

@@ -38,6 +38,16 @@ pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
     }
 }
 
+/// Says why a file that is a mapping is no kubeconfig, by its `kind` and by whether it has any key of one:
+/// what is another program's is neither read as one nor written into.
+pub(crate) fn refuse_other_kinds(kind: Option<&str>, has_keys: bool) -> Result<(), String> {
+    match kind {
+        Some(kind) if !matches!(kind, "" | "Config") => Err("its `kind` is not `Config`".to_owned()),
+        None if !has_keys => Err("it has no key of a kubeconfig".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 /// Returns where YAML is wrong, without quoting it.
 pub(crate) fn describe_yaml_error(error: &serde_saphyr::Error) -> String {
     match error.location() {

@@ -19,7 +19,7 @@ use crate::names::{ClusterName, ProfileName};
 use crate::plan::{Newest, OutputSlot};
 use crate::report::{GrantPaths, Holds, OutputStatus};
 use crate::secret::SecretToken;
-use crate::store::{self, BreakLock};
+use crate::store::{self, Manner};
 
 /// What the output files hold for each grant.
 #[derive(Debug, Default)]
@@ -53,11 +53,11 @@ impl Outputs {
     /// # Errors
     ///
     /// If one is locked, or its directory cannot be written.
-    pub(super) fn check_replaceable(&self, break_lock: BreakLock) -> Result<(), Error> {
+    pub(super) fn check_replaceable(&self, manner: Manner) -> Result<(), Error> {
         let used: BTreeSet<usize> = self.slots.values().flatten().map(|(slot, _)| slot.file).collect();
         for file in used {
             let path = &self.targets[file].path;
-            store::check_replaceable(path, break_lock, Instant::now()).map_err(|error| {
+            store::check_replaceable(path, manner, Instant::now()).map_err(|error| {
                 let failure = describe(&error);
                 let unusable = unusable(path, failure.cause);
                 match failure.hint {
@@ -74,13 +74,13 @@ impl Outputs {
     pub(super) fn unwritable(
         &self,
         grant: usize,
-        break_lock: BreakLock,
+        manner: Manner,
         since: Instant,
         checked: &mut HashMap<usize, Option<StepFailure>>,
     ) -> Option<StepFailure> {
         let slots = self.slots.get(&grant).into_iter().flatten();
         let mut failures = slots.map(|(slot, _)| {
-            let check = || store::check_replaceable(&self.targets[slot.file].path, break_lock, since);
+            let check = || store::check_replaceable(&self.targets[slot.file].path, manner, since);
             checked.entry(slot.file).or_insert_with(|| check().err().map(|error| describe(&error))).clone()
         });
         failures.find_map(|failure| failure)
@@ -154,7 +154,7 @@ impl Outputs {
         &self,
         grants: impl Iterator<Item = usize>,
         inventory: &Inventory,
-        break_lock: BreakLock,
+        manner: Manner,
     ) -> Vec<(usize, StepFailure)> {
         let mut by_file: BTreeMap<usize, Vec<(usize, Whose)>> = BTreeMap::new();
         for grant in grants {
@@ -172,14 +172,14 @@ impl Outputs {
             }
             let (grants, entries): (Vec<usize>, Vec<_>) = entries.into_iter().unzip();
             let removed =
-                store::update(path, break_lock, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
+                store::update(path, manner, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
             let token_files = entries.iter().filter_map(|(names, ..)| match &names.form {
                 UserForm::TokenFile(relative) => Some(token_file_path(path, relative)),
                 UserForm::Token | UserForm::Exec(_) => None,
             });
             let removed = removed
                 .map(drop)
-                .and_then(|()| token_files.into_iter().try_for_each(|file| store::remove(&file, break_lock)));
+                .and_then(|()| token_files.into_iter().try_for_each(|file| store::remove(&file, manner)));
             if let Err(error) = removed {
                 let failure = describe(&error);
                 failures.extend(grants.into_iter().map(|grant| (grant, failure.clone())));

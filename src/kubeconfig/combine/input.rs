@@ -6,12 +6,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::paths::rebase;
 use super::{CombineOptions, Finding};
 use crate::kubeconfig::edit::List;
-use crate::kubeconfig::{describe_yaml_error, yaml_options};
+use crate::kubeconfig::{describe_yaml_error, refuse_other_kinds, yaml_options};
 
 /// A kubeconfig that was read. It holds secrets.
 #[derive(Clone)]
@@ -64,6 +65,14 @@ struct Root {
     contexts: Option<Vec<Value>>,
     #[serde(rename = "current-context")]
     current_context: Option<String>,
+    preferences: Option<IgnoredAny>,
+}
+
+impl Root {
+    fn has_keys(&self) -> bool {
+        let lists = [&self.clusters, &self.users, &self.contexts];
+        lists.iter().any(|list| list.is_some()) || self.current_context.is_some() || self.preferences.is_some()
+    }
 }
 
 /// Returns the name of an entry.
@@ -99,10 +108,11 @@ impl Input {
         // kubectl reads the first document only.
         let documents: Vec<Option<Root>> = serde_saphyr::from_multiple_with_options(text, yaml_options(text.len()))
             .map_err(|error| InputError::Malformed(describe_yaml_error(&error)))?;
-        let root = documents.into_iter().next().flatten().unwrap_or_default();
-        if root.kind.as_deref().is_some_and(|kind| !matches!(kind, "" | "Config")) {
-            return Err(InputError::Malformed("its `kind` is not `Config`".to_owned()));
+        let root = documents.into_iter().next().flatten();
+        if let Some(root) = &root {
+            refuse_other_kinds(root.kind.as_deref(), root.has_keys()).map_err(InputError::Malformed)?;
         }
+        let root = root.unwrap_or_default();
         let lists = [root.clusters, root.users, root.contexts].map(Option::unwrap_or_default);
         let input = Self {
             name: name.into(),
