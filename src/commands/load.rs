@@ -96,7 +96,7 @@ pub(super) fn read(
         None => None,
     };
     let path = environment.directory.join(written);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = read_text(&path).map_err(|error| {
         let failed = Error::unreadable(ExitCode::InvalidInventory, written, &error);
         if error.kind() == std::io::ErrorKind::NotFound {
             failed.hint("run this where the inventory is, or name it with `--inventory FILE` or `KUBEMINT_INVENTORY`")
@@ -117,7 +117,7 @@ pub(super) fn read(
             loading.unmatched(&include);
         }
         for found in matches {
-            match std::fs::read_to_string(&found) {
+            match read_text(&found) {
                 Ok(text) => {
                     let name = relative(&found, &environment.directory);
                     loading.include(SourceFile::new(&found, text).named(name));
@@ -127,6 +127,14 @@ pub(super) fn read(
         }
     }
     Ok((loading.finish(), patterns))
+}
+
+/// Reads one file of an inventory.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    /// Inventories of 10,000 clusters have 2 MB.
+    const LARGEST: u64 = 64 * 1024 * 1024;
+    let bytes = store::read_regular(path, LARGEST)?;
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
 }
 
 fn parse_holder(name: &str) -> Result<Holder, Error> {

@@ -1,6 +1,5 @@
 //! `kubemint merge`: any kubeconfigs into one file, which keeps everything else that it has.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{CommandContext, printed};
@@ -19,7 +18,7 @@ use crate::wording::count;
 
 /// What stands for standard input and standard output.
 const STANDARD: &str = "-";
-/// Lists of files are read whole, and have a line for each.
+/// Lists of files are read whole, and have a line for each; standard input is one or a kubeconfig.
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
 
 /// Merges kubeconfigs.
@@ -280,7 +279,11 @@ fn origins(context: &CommandContext<'_>, typed: &[String]) -> Result<Vec<Origin>
             String::from_utf8_lossy(&read_standard()?).into_owned()
         } else {
             let path = context.environment.directory.join(list);
-            std::fs::read_to_string(&path).map_err(|error| Error::unreadable(ExitCode::Usage, &path, &error))?
+            let unreadable = |error| Error::unreadable(ExitCode::Usage, &path, &error);
+            // It may be a pipe, such as a shell's `<(…)`.
+            let file = std::fs::File::open(&path).map_err(unreadable)?;
+            let bytes = store::read_to_limit(file, LARGEST_LIST).map_err(unreadable)?;
+            String::from_utf8_lossy(&bytes).into_owned()
         };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             origins.extend(files(context, line)?.into_iter().map(Origin::File));
@@ -308,8 +311,6 @@ fn files(context: &CommandContext<'_>, text: &str) -> Result<Vec<PathBuf>, Error
 }
 
 fn read_standard() -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![];
-    let read = std::io::stdin().lock().take(LARGEST_LIST).read_to_end(&mut bytes);
-    read.map_err(|error| Error::usage("cannot read standard input").because(error.to_string()))?;
-    Ok(bytes)
+    let read = store::read_to_limit(std::io::stdin().lock(), LARGEST_LIST);
+    read.map_err(|error| Error::usage("cannot read standard input").because(error.to_string()))
 }

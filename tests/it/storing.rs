@@ -141,3 +141,37 @@ fn nothing_is_minted_for_a_directory_that_others_may_write() {
     open(0o700);
     machine.expect(0, &["refresh", "--force"]);
 }
+
+#[test]
+fn what_is_too_long_or_endless_is_refused_and_never_cut() {
+    let machine = Machine::new(&[], User::Admin);
+    machine.write("long", "");
+    // The kubeconfig would begin after what is read.
+    let long = std::fs::File::options().write(true).open(machine.path("long")).unwrap();
+    long.set_len(65 * 1024 * 1024).unwrap();
+    let pipe = machine.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for input in ["-", "@-", "@long"] {
+        let stdin = std::fs::File::open(machine.path("long")).unwrap();
+        let run = machine.command(&["merge", input, "-o", "out"]).stdin(stdin).output().unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.code() == Some(2) && said.contains("it is larger than 64 MiB"), "{input}: {said}");
+    }
+    for (inventory, problem) in [
+        ("/dev/zero", "it is not a regular file"),
+        ("pipe", "it is not a regular file"),
+        ("long", "it is larger than 64 MiB"),
+    ] {
+        let run = machine.kubemint(&["validate", "-f", inventory]).exits(3);
+        assert!(run.stderr.contains(problem), "{inventory}: {}", run.stderr);
+        machine.write("clusters.toml", &format!("version = 1\nname = \"x\"\ninclude = [\"{inventory}\"]\n"));
+        // A pattern matches regular files only.
+        let run = machine.kubemint(&["validate"]).exits(3);
+        assert!(run.stderr.contains("included file") || run.stderr.contains("matches no file"), "{}", run.stderr);
+    }
+    for input in ["pipe", "/dev/zero"] {
+        machine.expect(7, &["merge", input, "-o", "out"]);
+        machine.expect(7, &["init", "--from", input, "-f", "new.toml"]);
+    }
+    assert!(!machine.path("out").exists() && !machine.path("new.toml").exists());
+}
