@@ -30,6 +30,7 @@
 mod duration;
 mod file;
 mod load;
+mod masking;
 mod model;
 pub(crate) mod paths;
 mod problem;

@@ -9,6 +9,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::failure::looks_like_token;
+
 /// A span of bytes in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -143,6 +145,8 @@ impl SourceFile {
 pub struct Sources {
     files: Vec<SourceFile>,
     line_starts: Vec<Vec<usize>>,
+    /// Whether the lines of each may be shown.
+    shown: Vec<bool>,
 }
 
 impl Sources {
@@ -150,7 +154,17 @@ impl Sources {
         let newlines = file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         self.line_starts.push(std::iter::once(0).chain(newlines.map(|(index, _)| index + 1)).collect());
         self.files.push(file);
+        self.shown.push(false);
         self.files.len() - 1
+    }
+
+    /// Lets the lines of a file be shown: it is plausibly an inventory.
+    pub(super) fn show(&mut self, file: usize) {
+        self.shown[file] = true;
+    }
+
+    pub(super) fn is_shown(&self, file: usize) -> bool {
+        self.shown[file]
     }
 
     /// Returns the files.
@@ -280,6 +294,9 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -
 /// Puts a literal in backticks; control characters and excess length are not shown.
 pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
+    if looks_like_token(text) {
+        return "`[REDACTED]`".to_owned();
+    }
     let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     format!("`{shown}{}`", if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
 }
