@@ -10,7 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::inventory::{self, Color, Inventory, KubeconfigSource, Loading, Resolution, Severity, SourceFile, render};
 use crate::layout::Layout;
 use crate::names::Holder;
-use crate::store::{self, LOCK_SUFFIX};
+use crate::store;
 
 /// A valid inventory and which file holds which entries.
 #[derive(Debug, Clone)]
@@ -42,11 +42,10 @@ impl Loaded {
             return Some("an admin kubeconfig");
         }
         self.layout.files.iter().find_map(|output| {
-            let lock = PathBuf::from(format!("{}{LOCK_SUFFIX}", output.path.display()));
             if is(&output.path) {
                 return Some("an output");
             }
-            if is(&lock) {
+            if is(&output.lock()) {
                 return Some("the lock of an output");
             }
             let tokens = output.token_directory(&self.inventory)?;

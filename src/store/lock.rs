@@ -16,9 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::place::{Entry, Impassable, Missing, Reached, Stamp, reach};
 use super::safety::Guard;
 use super::temporary::{Temporary, name_aside};
+use crate::layout::LOCK_SUFFIX;
 
-/// What the name of a lock ends with, after the file's.
-pub const LOCK_SUFFIX: &str = ".lock";
 /// An owner has some hundred bytes; what is larger is not ours.
 const LARGEST_OWNER: u64 = 64 * 1024;
 /// How long a lock is waited for: kubectl holds it for milliseconds.

@@ -22,7 +22,7 @@ use std::time::Instant;
 use rustix::fs::Stat;
 
 pub use bounded::{read_regular, read_to_limit};
-pub use lock::{BreakLock, LOCK_SUFFIX, Lock, LockError, process_identity};
+pub use lock::{BreakLock, Lock, LockError, process_identity};
 pub use obstacle::Obstacle;
 use place::{Entry, Impassable, Missing, Reached, Stamp, reach, reach_or_make};
 pub use private::{PrivateLock, forget, lock_private, read_private, remember};
