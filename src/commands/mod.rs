@@ -29,6 +29,7 @@ use crate::store::{BreakLock, Manner, Sharing};
 pub use complete::complete;
 pub use environment::Environment;
 pub use fleet::{Fleet, FleetPolicy, PlannedFleet};
+pub use watch::hold_hangups;
 
 /// What every command gets.
 #[derive(Debug)]

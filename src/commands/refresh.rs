@@ -13,6 +13,7 @@ use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::outputs::Damaged;
 use super::plan::{arguments, exit_code, print, print_failures};
 use super::{CommandContext, Fleet, PlannedFleet, load, printed};
+use crate::calendar::later;
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal, overlap_of};
 use crate::error::Error;
@@ -206,7 +207,7 @@ fn wake_times(
         let over = published.filter(|published| published.minted).map(|published| {
             let policy = &fleet.inventory.grants[published.grant].profile.token;
             let life = published.facts.expires.duration_since(published.facts.issued);
-            now + overlap_of(policy, life)
+            later(now, overlap_of(policy, life))
         });
         if let Some(first) = times.chain(over).min() {
             wake.insert(name.clone(), first);

@@ -311,3 +311,14 @@ fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
     }
     assert_ne!(at(HOUR, &policy(), "a"), at(HOUR, &policy(), "b"));
 }
+
+#[test]
+fn what_lives_until_the_end_of_the_calendar_is_due_before_it() {
+    let issued = Timestamp::MAX.checked_sub(SignedDuration::from_hours(1)).unwrap();
+    for (issued, expires) in
+        [(issued, Timestamp::MAX), (Timestamp::MAX, Timestamp::MAX), (Timestamp::MIN, Timestamp::MAX)]
+    {
+        let due = due_at(issued, expires, &policy(), "seed");
+        assert!((issued..=expires).contains(&due), "{due}");
+    }
+}
