@@ -57,7 +57,7 @@ use crate::output::{Printer, PrinterOptions, ProgressStyle, render_error, start_
 /// Runs the command line and returns the exit code; prints what came of it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    commands::hold_hangups(&arguments);
+    commands::hold_signals(&arguments);
     if commands::complete(arguments.clone(), environment) {
         return ExitCode::Done;
     }

@@ -15,6 +15,7 @@ mod plan;
 mod refresh;
 mod revoke;
 mod selection;
+mod signals;
 mod status;
 mod validate;
 mod verify;
@@ -29,7 +30,7 @@ use crate::store::{BreakLock, Manner, Sharing};
 pub use complete::complete;
 pub use environment::Environment;
 pub use fleet::{Fleet, FleetPolicy, PlannedFleet};
-pub use watch::hold_hangups;
+pub use signals::hold_signals;
 
 /// What every command gets.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 //! can be retired, after a backoff where something failed, and at least once an hour.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,23 +41,6 @@ const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(15);
 const TOGETHER: SignedDuration = SignedDuration::from_secs(5);
 /// How often the inventory's files are looked at.
 const LOOK_AT_FILES: Duration = Duration::from_secs(2);
-
-/// Keeps a SIGHUP from ending a watcher that is still starting, if the arguments ask for one.
-///
-/// It is the first thing that the process does. The handler stays for as long as the process lives.
-pub fn hold_hangups(arguments: &[OsString]) {
-    if !arguments.iter().any(|argument| argument == "--watch") {
-        return;
-    }
-    let held = tokio::runtime::Builder::new_current_thread().enable_io().build().and_then(|runtime| {
-        let _context = runtime.enter();
-        signal(SignalKind::hangup()).map(drop)
-    });
-    if let Err(error) = held {
-        // The watcher tries it again, and says so.
-        tracing::debug!(%error, "SIGHUP cannot be handled yet");
-    }
-}
 
 /// Refreshes until it is stopped.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
@@ -326,14 +308,6 @@ fn stamp(path: &std::path::Path) -> Option<(SystemTime, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Without the handler, the signal ends the process of the tests.
-    #[test]
-    fn a_hangup_does_not_end_a_watcher_that_is_starting() {
-        hold_hangups(&["kubemint".into(), "refresh".into(), "--watch".into()]);
-        let this = rustix::process::getpid();
-        rustix::process::kill_process(this, rustix::process::Signal::HUP).unwrap();
-    }
 
     #[test]
     fn at_the_end_of_the_calendar_everything_is_still_due() {

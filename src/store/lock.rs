@@ -13,6 +13,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
+use super::faults::before;
 use super::place::{Entry, Impassable, Missing, Reached, Stamp, reach};
 use super::safety::Guard;
 use super::temporary::{Temporary, name_aside};
@@ -90,7 +91,7 @@ impl Lock {
         let entry = lock_entry(file).map_err(create_error)?;
         let content = serde_json::to_vec(&Owner::this_process()).expect("an owner consists of text and a number");
         let mut candidate = Temporary::beside(&entry).map_err(create_error)?;
-        candidate.file.write_all(&content).map_err(create_error)?;
+        before().and_then(|()| candidate.file.write_all(&content)).map_err(create_error)?;
         let mut patience = Patience::since(Instant::now());
         loop {
             match candidate.entry.link_to(&entry) {
@@ -179,7 +180,7 @@ impl Patience {
         let failed = |source| LockError::Create { lock: lock.path.clone(), source };
         let Some(found) = FoundLock::read(lock).map_err(failed)? else { return Ok(()) };
         let is_over = self.start.elapsed() >= PATIENCE;
-        let is_dead = found.owner.as_ref().is_some_and(Owner::is_dead);
+        let is_dead = found.is_abandoned();
         if is_dead || (is_over && break_lock == BreakLock::AfterWaiting) {
             return found.remove(lock).map_err(failed);
         }
@@ -225,6 +226,16 @@ impl FoundLock {
             file.as_ref().and_then(|file| super::bounded::read_opened(file.try_clone().ok()?, LARGEST_OWNER).ok());
         let owner = content.and_then(|content| serde_json::from_slice(&content).ok());
         Ok(Some(Self { stamp, owner, file }))
+    }
+
+    /// Whether it is ours, and the process that took it is certainly gone.
+    fn is_abandoned(&self) -> bool {
+        let Some(owner) = &self.owner else { return false };
+        let is_here = || owner.is_of_this_boot() && !owner.boot.is_empty();
+        // While its process lives, the kernel holds a lock on the file as well. On another machine, whose
+        // file this one sees, that would say nothing.
+        let has_kernels_lock = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        owner.is_dead() || (is_here() && self.file.as_ref().is_some_and(has_kernels_lock))
     }
 
     /// Removes the lock if it still is the one that was found.
@@ -275,6 +286,12 @@ impl Owner {
             pid,
             started: start_time(pid).unwrap_or_default(),
         }
+    }
+
+    /// Whether it was taken on this machine since it was started.
+    fn is_of_this_boot(&self) -> bool {
+        let this = Self::this_process();
+        self.program == this.program && self.host == this.host && self.boot == this.boot
     }
 
     /// Whether the process that took the lock is certainly gone.

@@ -6,6 +6,7 @@
 //! else could replace ([`Danger`]).
 
 mod bounded;
+mod faults;
 mod lock;
 mod obstacle;
 mod place;
@@ -15,7 +16,7 @@ mod safety;
 mod temporary;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -202,11 +203,11 @@ where
     }
     // Opened before anything is replaced: what cannot be synced must not be found out afterwards.
     let opened = File::from(target.open_directory().map_err(write_error)?);
-    let temporary = Temporary::beside(&target).map_err(write_error)?;
+    let mut temporary = Temporary::beside(&target).map_err(write_error)?;
     if let Some(replaced) = replaced {
         give_owner(&temporary.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
     }
-    (&temporary.file).write_all(&after).and_then(|()| temporary.file.sync_all()).map_err(write_error)?;
+    temporary.fill(&after).map_err(write_error)?;
     if target.stamp().map_err(write_error)? != stamp || !locks.iter().all(Lock::is_held) {
         return Err(StoreError::Changed { path: path.to_owned() });
     }

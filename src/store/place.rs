@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::StoreError;
+use super::faults::before;
 use super::safety::{Danger, Found, Guard, Kind, Trusted, is_group_private, judge};
 
 /// As many links as Linux follows.
@@ -83,6 +84,7 @@ impl Impassable {
 pub(super) fn reach(path: &Path, guard: Guard, missing: Missing) -> Result<Reached, Impassable> {
     let mut walk = Walk::start(path, guard)?;
     while let Some(step) = walk.pending.pop() {
+        before().map_err(Impassable::Io)?;
         let name = match step {
             Step::Root => {
                 (walk.directory, walk.path) = (open_directory(CWD, OsStr::new("/"))?, PathBuf::from("/"));
@@ -201,6 +203,7 @@ impl Walk {
     }
 
     fn make_directory(&mut self, name: &OsStr, path: PathBuf) -> Result<(), Impassable> {
+        before().map_err(Impassable::Io)?;
         match mkdirat(&self.directory, name, Mode::RWXU) {
             // Whatever the umask is.
             Ok(()) => rustix::fs::chmodat(&self.directory, name, Mode::RWXU, AtFlags::empty())?,
@@ -303,6 +306,7 @@ impl Entry {
 
     /// Returns what stands there; a link is a link.
     pub(super) fn stat(&self) -> io::Result<Option<Stat>> {
+        before()?;
         match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
@@ -316,6 +320,7 @@ impl Entry {
 
     /// Opens what stands there, unless it is a link.
     pub(super) fn open(&self, flags: OFlags) -> io::Result<File> {
+        before()?;
         // A pipe would be waited for.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(openat(&self.directory, &self.name, flags, Mode::RUSR | Mode::WUSR)?.into())
@@ -339,19 +344,23 @@ impl Entry {
 
     /// Opens its directory for what a mere reference to it does not allow: listing and syncing.
     pub(super) fn open_directory(&self) -> io::Result<OwnedFd> {
+        before()?;
         Ok(openat(&self.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
     }
 
     pub(super) fn rename_to(&self, other: &Self) -> io::Result<()> {
+        before()?;
         Ok(renameat(&self.directory, &self.name, &other.directory, &other.name)?)
     }
 
     pub(super) fn link_to(&self, other: &Self) -> io::Result<()> {
+        before()?;
         Ok(rustix::fs::linkat(&self.directory, &self.name, &other.directory, &other.name, AtFlags::empty())?)
     }
 
     /// Removes it; one that is gone already is as wanted.
     pub(super) fn remove(&self) -> io::Result<()> {
+        before()?;
         match unlinkat(&self.directory, &self.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),

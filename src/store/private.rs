@@ -125,7 +125,7 @@ impl PrivateLock {
         let target = own_entry(path, self.sharing)?;
         remove_dead(&target).map_err(failed)?;
         let mut temporary = Temporary::beside(&target).map_err(failed)?;
-        temporary.file.write_all(content).and_then(|()| temporary.file.sync_all()).map_err(failed)?;
+        temporary.fill(content).map_err(failed)?;
         temporary.replace(&target).map_err(failed)
     }
 }

@@ -1,6 +1,6 @@
 //! Files that everybody may read: metrics and man pages. What is not recognisably one of them stays.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, fchmod};
@@ -44,7 +44,7 @@ pub fn write_public(path: &Path, content: &[u8], is_ours: IsOurs) -> Result<(), 
     // Whatever the umask is: node_exporter runs as somebody else.
     let readable = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
     fchmod(&temporary.file, readable).map_err(|error| failed(error.into()))?;
-    temporary.file.write_all(content).and_then(|()| temporary.file.sync_all()).map_err(failed)?;
+    temporary.fill(content).map_err(failed)?;
     temporary.replace(&target).map_err(failed)
 }
 

@@ -6,12 +6,13 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{Dir, FlockOperation, Mode, OFlags, fchmod, flock, fstat};
 
+use super::faults::before;
 use super::place::{Entry, Stamp};
 
 /// What the names of all temporary files begin with.
@@ -38,6 +39,7 @@ impl Temporary {
                 Err(error) => return Err(error),
             };
             let temporary = Self { entry, file, is_kept: false };
+            before()?;
             // Whatever the umask is.
             fchmod(&temporary.file, Mode::RUSR | Mode::WUSR)?;
             // A file system without such locks has nobody who could take it either.
@@ -51,6 +53,17 @@ impl Temporary {
                 return Ok(temporary);
             }
         }
+    }
+
+    /// Writes its content, down to the disk.
+    pub(super) fn fill(&mut self, content: &[u8]) -> io::Result<()> {
+        let half = content.len() / 2;
+        for part in [&content[..half], &content[half..]] {
+            before()?;
+            self.file.write_all(part)?;
+        }
+        before()?;
+        self.file.sync_all()
     }
 
     /// Lets it replace another.
@@ -94,6 +107,7 @@ fn is_temporary(name: &[u8]) -> bool {
 pub(super) fn remove_dead(beside: &Entry) -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
     for found in Dir::new(beside.open_directory()?)? {
+        before()?;
         let found = found?;
         let name = found.file_name().to_bytes();
         if !is_temporary(name) {

@@ -175,3 +175,33 @@ fn what_is_too_long_or_endless_is_refused_and_never_cut() {
     }
     assert!(!machine.path("out").exists() && !machine.path("new.toml").exists());
 }
+
+/// Of a limit on the size of files, the first sign is a signal.
+#[test]
+fn a_write_that_is_refused_names_the_file_and_ends_nothing_else() {
+    let (_fleet, machine) = fleet("limited", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let before = machine.read(FILE);
+    let limited = |arguments: &[&str]| {
+        let program = machine.command(&[]).get_program().to_owned();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -f 0; exec \"$0\" \"$@\""]).arg(program).args(arguments);
+        shell
+            .env_clear()
+            .env("HOME", machine.path(""))
+            .current_dir(machine.path(""))
+            .stdin(std::process::Stdio::null());
+        let output = shell.output().unwrap();
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (output.status.code(), said)
+    };
+    let (code, said) = limited(&["refresh", "--force"]);
+    assert!(code == Some(7) && said.contains(FILE) && said.contains("File too large"), "{code:?}: {said}");
+    let (code, said) = limited(&["merge", "admin.yaml", "-o", "merged"]);
+    assert!(code == Some(5) && said.contains("merged"), "{code:?}: {said}");
+    assert_eq!(machine.read(FILE), before);
+    let is_left =
+        |path: &std::path::PathBuf| path.display().to_string().contains(".kubemint") || path.ends_with(".lock");
+    assert!(!machine.files().keys().any(is_left), "{:?}", machine.files().keys());
+    machine.expect(0, &["refresh", "--force"]);
+}

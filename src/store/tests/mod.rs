@@ -1,5 +1,6 @@
 //! Files as they are found: linked, owned by others, left behind, changed by others.
 
+mod failing;
 mod mounts;
 mod others;
 mod remains;
