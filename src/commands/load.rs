@@ -72,8 +72,11 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
         _ => {
             context.printer.problem(&shown);
             let errors = resolution.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+            if resolution.omitted.errors > 0 {
+                context.printer.problem(&format!("only the first {} problems are listed\n", resolution.problems.len()));
+            }
             let name = context.global.inventory.display();
-            let problems = crate::wording::count(errors, "problem");
+            let problems = crate::wording::count(errors + resolution.omitted.errors, "problem");
             Err(Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{name}`: {problems}")))
         }
     }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::file::InventoryFile;
 use super::masking::looks_like_inventory;
 use super::model::Inventory;
-use super::problem::{Place, Problem, Problems, SourceFile, Sources};
+use super::problem::{Omitted, Place, Problem, Problems, SourceFile, Sources};
 use super::read::Reader;
 use super::resolution::{self, Context, Environment, Parsed};
 use super::syntax;
@@ -53,8 +53,10 @@ pub struct Resolution {
     pub inventory: Option<Inventory>,
     /// Which file holds which entries, if the inventory is valid.
     pub layout: Option<Layout>,
-    /// All problems, in the order of their places.
+    /// The problems, in the order of their places.
     pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub omitted: Omitted,
     /// The files, for showing the problems.
     pub sources: Sources,
 }
@@ -117,7 +119,8 @@ impl Loading {
             Some((inventory, layout)) if !self.problems.has_errors() => (Some(inventory), Some(layout)),
             _ => (None, None),
         };
-        Resolution { inventory, layout, problems: self.problems.into_sorted(), sources: self.sources }
+        let omitted = self.problems.omitted();
+        Resolution { inventory, layout, problems: self.problems.into_sorted(), omitted, sources: self.sources }
     }
 
     fn parse(&mut self, source: SourceFile) {

@@ -182,26 +182,26 @@ fn a_write_that_is_refused_names_the_file_and_ends_nothing_else() {
     let (_fleet, machine) = fleet("limited", &profile("15m"));
     machine.expect(0, &["apply", "--yes"]);
     let before = machine.read(FILE);
-    let limited = |arguments: &[&str]| {
-        let program = machine.command(&[]).get_program().to_owned();
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", "ulimit -f 0; exec \"$0\" \"$@\""]).arg(program).args(arguments);
-        shell
-            .env_clear()
-            .env("HOME", machine.path(""))
-            .current_dir(machine.path(""))
-            .stdin(std::process::Stdio::null());
-        let output = shell.output().unwrap();
-        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
-        (output.status.code(), said)
-    };
-    let (code, said) = limited(&["refresh", "--force"]);
-    assert!(code == Some(7) && said.contains(FILE) && said.contains("File too large"), "{code:?}: {said}");
-    let (code, said) = limited(&["merge", "admin.yaml", "-o", "merged"]);
-    assert!(code == Some(5) && said.contains("merged"), "{code:?}: {said}");
+    let run = machine.limited("ulimit -f 0", &["refresh", "--force"]).exits(7);
+    assert!(run.stderr.contains(FILE) && run.stderr.contains("File too large"), "{}", run.stderr);
+    let run = machine.limited("ulimit -f 0", &["merge", "admin.yaml", "-o", "merged"]).exits(5);
+    assert!(run.stderr.contains("merged"), "{}", run.stderr);
     assert_eq!(machine.read(FILE), before);
     let is_left =
         |path: &std::path::PathBuf| path.display().to_string().contains(".kubemint") || path.ends_with(".lock");
     assert!(!machine.files().keys().any(is_left), "{:?}", machine.files().keys());
     machine.expect(0, &["refresh", "--force"]);
+}
+
+/// Each context took a copy of the cluster that they share, before the first was compared: 600 MB.
+#[test]
+fn a_merge_of_contexts_that_share_a_cluster_takes_the_memory_of_one() {
+    let machine = Machine::new(&[], User::Admin);
+    let contexts: String =
+        (0..3000).map(|number| format!("- name: x{number}\n  context: {{cluster: c, user: u}}\n")).collect();
+    let cluster = format!("{{server: https://a, x-data: {}}}", "A".repeat(100_000));
+    let rest = format!("users: [{{name: u, user: {{token: t}}}}]\ncontexts:\n{contexts}");
+    machine.write("shared", &format!("kind: Config\nclusters:\n- name: c\n  cluster: {cluster}\n{rest}"));
+    let run = machine.limited("ulimit -v 300000", &["merge", "shared", "-o", "merged"]);
+    assert_eq!(run.exits(0).stdout, "1 kubeconfig into `merged`: 3002 entries came, 0 changed, 0 went, 0 unchanged\n");
 }
