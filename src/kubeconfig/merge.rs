@@ -175,8 +175,7 @@ pub fn merge(
 pub fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<u8>, MergeError> {
     let held = before.map(|bytes| std::str::from_utf8(bytes).map(str::trim)).transpose();
     let held = held.map_err(|_| MergeError::NotToken)?;
-    // A token that is cut or damaged is replaced; another file is not.
-    if held.is_some_and(|text| !text.is_empty() && !is_like_token(text)) {
+    if held.is_some_and(|text| !may_replace_token(text)) {
         return Err(MergeError::NotToken);
     }
     let claims = held.and_then(|token| Claims::of(&SecretToken::new(token)).ok());
@@ -187,9 +186,10 @@ pub fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<
     }
 }
 
-/// Whether text may be a JSON Web Token, or what is left of one.
-fn is_like_token(text: &str) -> bool {
-    text.starts_with("eyJ") && !text.contains(char::is_whitespace)
+/// Whether a token may replace what a file holds: a JSON Web Token, or what is left of one that was cut or
+/// damaged. Another file stays.
+pub fn may_replace_token(text: &str) -> bool {
+    text.is_empty() || (text.starts_with("eyJ") && !text.contains(char::is_whitespace))
 }
 
 /// Removes the entries of some grants from a file; what is another grant's or not ours stays.

@@ -18,7 +18,7 @@ pub(crate) use endpoint::without_user;
 pub use endpoint::{Endpoint, HeldEndpoint};
 pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};
 pub use finding::{FileFinding, FileFindingKind, FindingSeverity, line_with};
-pub use merge::{FileOrder, Incoming, MergeError, Merged, merge, remove, token_file};
+pub use merge::{FileOrder, Incoming, MergeError, Merged, may_replace_token, merge, remove, token_file};
 
 /// The most keys and values of one file: 100,000 clusters have that many. Each takes some hundred bytes
 /// of memory while it is read, however short it is.

@@ -4,6 +4,7 @@ mod caller;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub(super) use self::caller::PluginCaller;
@@ -54,12 +55,13 @@ impl Outputs {
     ///
     /// If one is locked, or its directory cannot be written.
     pub(super) fn check_replaceable(&self, manner: Manner) -> Result<(), Error> {
-        let used: BTreeSet<usize> = self.slots.values().flatten().map(|(slot, _)| slot.file).collect();
-        for file in used {
-            let path = &self.targets[file].path;
-            store::check_replaceable(path, manner, Instant::now()).map_err(|error| {
+        let slots = || self.slots.values().flatten().map(|(slot, _)| slot);
+        let used: BTreeSet<usize> = slots().map(|slot| slot.file).collect();
+        let kubeconfigs = used.into_iter().map(|file| self.targets[file].path.clone());
+        for path in kubeconfigs.chain(slots().filter_map(|slot| self.token_file(slot))) {
+            store::check_replaceable(&path, manner, Instant::now()).map_err(|error| {
                 let failure = describe(&error);
-                let unusable = unusable(path, failure.cause);
+                let unusable = unusable(&path, failure.cause);
                 match failure.hint {
                     Some(hint) => unusable.hint(format!("{hint}; nothing was written")),
                     None => unusable,
@@ -80,10 +82,19 @@ impl Outputs {
     ) -> Option<StepFailure> {
         let slots = self.slots.get(&grant).into_iter().flatten();
         let mut failures = slots.map(|(slot, _)| {
-            let check = || store::check_replaceable(&self.targets[slot.file].path, manner, since);
-            checked.entry(slot.file).or_insert_with(|| check().err().map(|error| describe(&error))).clone()
+            let check = |path: &Path| store::check_replaceable(path, manner, since).err().map(|error| describe(&error));
+            let kubeconfig = checked.entry(slot.file).or_insert_with(|| check(&self.targets[slot.file].path)).clone();
+            kubeconfig.or_else(|| self.token_file(slot).and_then(|path| check(&path)))
         });
         failures.find_map(|failure| failure)
+    }
+
+    /// Returns the token file of a place, if it has one.
+    fn token_file(&self, slot: &PublicationSlot) -> Option<PathBuf> {
+        match &slot.names.form {
+            UserForm::TokenFile(relative) => Some(token_file_path(&self.targets[slot.file].path, relative)),
+            UserForm::Token | UserForm::Exec(_) => None,
+        }
     }
 
     /// Returns why a place of a grant cannot be used.
