@@ -169,7 +169,9 @@ impl Walk {
     fn start(path: &Path, guard: Guard) -> Result<Self, Impassable> {
         let system = statat(CWD, "/", AtFlags::empty())?.st_uid;
         let trusted = Trusted { user: rustix::process::geteuid().as_raw(), system };
-        let directory = open_directory(CWD, OsStr::new("."))?;
+        // Of an absolute path, the current directory is no part: it may be gone, or not this user's to enter.
+        let start = if path.is_absolute() { "/" } else { "." };
+        let directory = open_directory(CWD, OsStr::new(start))?;
         let pending = steps(path).collect();
         Ok(Self { guard, trusted, directory, path: PathBuf::new(), pending, link: None, links: 0 })
     }
