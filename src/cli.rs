@@ -44,12 +44,29 @@ pub struct GlobalArgs {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
+    /// Write secrets also where others own or may change the directories
+    #[arg(
+        long,
+        global = true,
+        env = "KUBEMINT_ALLOW_SHARED_DIRECTORIES",
+        value_parser = yes_or_no
+    )]
+    pub allow_shared_directories: bool,
     /// Show plain lines and no progress bar
     #[arg(long, global = true)]
     pub no_progress: bool,
     /// How logs are written to standard error
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// Reads a flag as the environment has it; an empty variable is none.
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Ok(true),
+        "" | "false" | "no" | "0" => Ok(false),
+        _ => Err("it is neither `true` nor `false`".to_owned()),
+    }
 }
 
 /// When to use colours

@@ -223,7 +223,7 @@ pub fn clean(text: &str) -> String {
 }
 
 /// Whether a word contains a JSON Web Token, as proxies that echo requests send them back.
-fn looks_like_token(word: &str) -> bool {
+pub(crate) fn looks_like_token(word: &str) -> bool {
     word.find("eyJ").is_some_and(|start| word[start..].matches('.').count() >= 2 && word.len() - start > 60)
 }
 

@@ -8,9 +8,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::inventory::paths::normalise;
-use crate::inventory::{Grant, Inventory, Output};
-use crate::names::Holder;
+use crate::inventory::{CredentialForm, Grant, Inventory, Output};
+use crate::names::{Holder, token_directory_name, token_file_name};
 use crate::template::Template;
+
+/// What the name of a file's lock ends with, after the file's own.
+pub const LOCK_SUFFIX: &str = ".lock";
+
+/// What the names of temporary files begin with.
+pub const OWN_PREFIX: &str = ".kubemint-";
 
 /// The template of context names that cannot collide.
 pub const DEFAULT_CONTEXT: &str = "{profile}@{cluster}";
@@ -60,6 +66,34 @@ pub struct OutputEntry {
     pub output: usize,
 }
 
+impl OutputFile {
+    /// Returns its token files.
+    pub fn token_files<'a>(&'a self, inventory: &'a Inventory) -> impl Iterator<Item = PathBuf> + 'a {
+        let directory = self.token_directory(inventory);
+        let is_one = |entry: &&OutputEntry| inventory.outputs[entry.output].credential == CredentialForm::TokenFile;
+        self.entries.iter().filter(is_one).filter_map(move |entry| {
+            let grant = &inventory.grants[entry.grant];
+            Some(directory.as_ref()?.join(token_file_name(&grant.profile.name, &grant.cluster.name)))
+        })
+    }
+
+    /// Returns the file that exists while this one is written, as kubectl has it.
+    pub fn lock(&self) -> PathBuf {
+        let mut lock = self.path.as_os_str().to_owned();
+        lock.push(LOCK_SUFFIX);
+        PathBuf::from(lock)
+    }
+
+    /// Returns the directory of its token files, if it has any.
+    pub fn token_directory(&self, inventory: &Inventory) -> Option<PathBuf> {
+        let has = |entry: &OutputEntry| inventory.outputs[entry.output].credential == CredentialForm::TokenFile;
+        self.entries.iter().any(has).then(|| {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            self.path.with_file_name(token_directory_name(&name))
+        })
+    }
+}
+
 impl OutputEntry {
     /// Returns whether two entries say the same, whichever outputs they come from.
     fn says_the_same(&self, other: &Self, inventory: &Inventory) -> bool {
@@ -105,6 +139,10 @@ pub enum CollisionKind {
     CurrentContext,
     /// A file where another file's directory must be.
     Directory,
+    /// A file where the lock of another must be.
+    Lock,
+    /// A file among the token files of another.
+    TokenFiles,
 }
 
 /// Where an entry comes from.
@@ -160,6 +198,7 @@ impl Layout {
             }
         }
         collisions.extend(blocked_directories(&files, &by_path));
+        collisions.extend(taken_places(&files, inventory));
         let mut effective: HashSet<usize> = HashSet::new();
         for file in &mut files {
             collisions.extend(file.choose_current(&mut effective));
@@ -191,6 +230,8 @@ impl Collision {
             CollisionKind::Directory => {
                 return format!("`{path}` would be a file and a directory, because of `{name}`");
             }
+            CollisionKind::Lock => return format!("`{path}` is where the lock of `{name}` must be"),
+            CollisionKind::TokenFiles => return format!("`{path}` is among the token files of `{name}`"),
         };
         let (first, second) = (&inventory.grants[self.first.grant], &inventory.grants[self.second.grant]);
         let (profile, cluster) = (&first.profile.name, &first.cluster.name);
@@ -223,7 +264,9 @@ impl Collision {
             CollisionKind::CurrentContext => {
                 return Some("name one context, or give the contexts a file each".to_owned());
             }
-            CollisionKind::Directory => return Some("give one of them another path".to_owned()),
+            CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles => {
+                return Some("give one of them another path".to_owned());
+            }
         };
         if is_same_grant {
             return Some("give both outputs the same names and namespace, or another path to one of them".to_owned());
@@ -370,4 +413,25 @@ fn blocked_directories<'a>(
             second: *second,
         })
     })
+}
+
+/// Finds files that stand where another has its lock or its token files.
+fn taken_places(files: &[Building], inventory: &Inventory) -> Vec<Collision> {
+    let mut taken: HashMap<PathBuf, (usize, CollisionKind)> = HashMap::new();
+    for (index, building) in files.iter().enumerate() {
+        taken.insert(building.file.lock(), (index, CollisionKind::Lock));
+        let tokens = building.file.token_directory(inventory);
+        taken.extend(tokens.map(|directory| (directory, (index, CollisionKind::TokenFiles))));
+    }
+    let collision = |building: &Building| {
+        let (owner, kind) = building.file.path.ancestors().find_map(|path| taken.get(path))?;
+        Some(Collision {
+            kind: *kind,
+            path: building.file.path.clone(),
+            name: files[*owner].file.path.display().to_string(),
+            first: *files[*owner].origins.first()?,
+            second: *building.origins.first()?,
+        })
+    };
+    files.iter().filter_map(collision).collect()
 }

@@ -11,6 +11,7 @@
 
 // Core: pure and synchronous.
 pub mod access;
+pub mod calendar;
 pub mod credential;
 pub mod desired;
 pub mod diff;
@@ -57,6 +58,7 @@ use crate::output::{Printer, PrinterOptions, ProgressStyle, render_error, start_
 /// Runs the command line and returns the exit code; prints what came of it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    commands::hold_signals(&arguments);
     if commands::complete(arguments.clone(), environment) {
         return ExitCode::Done;
     }

@@ -25,7 +25,7 @@ pub mod write;
 
 pub use admin::{
     AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Problem as AdminProblem, consumer_endpoint,
-    kubeconfigs_in,
+    kubeconfig_files, kubeconfigs_in,
 };
 pub use api::{Answer, Api, Limits, Request};
 pub use connect::{ConnectError, connect_admin, connect_consumer, connect_with};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
-use super::carry_out::{break_lock, carry_out, conclude, tasks};
+use super::carry_out::{carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::plan::{exit_code, print, print_failures, repeated};
 use super::{CommandContext, Fleet, printed};
@@ -22,7 +22,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
         );
     }
     let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
-    fleet.outputs.check_replaceable(break_lock(args.break_lock))?;
+    fleet.outputs.check_replaceable(context.manner(args.break_lock))?;
     let cancellation = Cancellation::default();
     let report = block_on(async {
         tokio::select! {
@@ -79,7 +79,7 @@ async fn plan_and_apply(
     show(context, args, fleet, &head, &reports)?;
     let go = !cancellation.no_new.is_cancelled() && (args.yes || confirm(context, tasks.len(), cancellation).await);
     let applied = if go {
-        carry_out(context, fleet, tasks, break_lock(args.break_lock), cancellation).await
+        carry_out(context, fleet, tasks, context.manner(args.break_lock), cancellation).await
     } else {
         HashMap::new()
     };

@@ -15,12 +15,7 @@ use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
 use crate::plan::ClusterPlan;
 use crate::report::ClusterReport;
-use crate::store::BreakLock;
-
-/// Returns what the flag `--break-lock` means.
-pub(super) fn break_lock(is_wanted: bool) -> BreakLock {
-    if is_wanted { BreakLock::AfterWaiting } else { BreakLock::Never }
-}
+use crate::store::Manner;
 
 /// Returns what of a plan will run: all of it, if it has steps and nothing refuses it.
 pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, plan: &ClusterPlan) -> Option<ApplyTask> {
@@ -63,11 +58,11 @@ pub(super) async fn carry_out(
     context: &CommandContext<'_>,
     fleet: &Fleet,
     tasks: Vec<ApplyTask>,
-    break_lock: BreakLock,
+    manner: Manner,
     cancellation: &Cancellation,
 ) -> HashMap<ClusterName, Applied> {
     let apply_context = apply_context(context, fleet);
-    let (publisher, writing) = publisher(fleet.outputs.targets.clone(), break_lock);
+    let (publisher, writing) = publisher(fleet.outputs.targets.clone(), manner);
     let (events, shown) = events(context, Phase::Applying, tasks.len());
     let run = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
     let (applied, (), ()) = tokio::join!(run, writing, shown);

@@ -86,8 +86,9 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
     let Some(path) = cache_path(context, args) else {
         return without_cache("there is no `HOME` and no `XDG_CACHE_HOME`");
     };
+    let sharing = context.sharing();
     let read = || {
-        let bytes = read_private(&path)?;
+        let bytes = read_private(&path, sharing)?;
         Ok::<_, StoreError>(bytes.and_then(|bytes| CachedToken::parse(&bytes)).filter(|cached| cached.is_fresh(now())))
     };
     let describe = |error: &StoreError| crate::executor::publish::describe(error).cause;
@@ -102,13 +103,13 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         // client-go asks again, in the same process, when it was refused with what it was given. Where
         // that cannot be remembered, nobody is known to have asked.
         if let Some(caller) = &caller {
-            is_asked_again = remember(&callers, caller).unwrap_or_default();
+            is_asked_again = remember(&callers, caller, sharing).unwrap_or_default();
         }
         if !is_asked_again || cached.is_just_proven(now()) {
             return Ok((cached.token, cached.expires));
         }
     }
-    let lock = match lock_private(&path, LIMIT) {
+    let lock = match lock_private(&path, LIMIT, sharing) {
         Ok(lock) => lock,
         Err(error) => return without_cache(&describe(&error)),
     };
@@ -120,7 +121,8 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         Ok(suspect) => suspect,
         Err(error) => return without_cache(&describe(&error)),
     };
-    if let Some(failure) = read_private(&failures).ok().flatten().and_then(|bytes| SharedFailure::parse(&bytes))
+    if let Some(failure) =
+        read_private(&failures, sharing).ok().flatten().and_then(|bytes| SharedFailure::parse(&bytes))
         && (began..=now()).contains(&failure.at)
     {
         return Err(failed(args).because(failure.cause));
@@ -129,7 +131,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         Ok(obtained) => obtained,
         Err(failure) => {
             // A token that still lives is better than none, as long as nobody was refused with it.
-            let old = read_private(&path).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes));
+            let old = read_private(&path, sharing).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes));
             let old = old.filter(|old| !is_asked_again && told_expiry(old.expires, now()).is_some());
             return match (failure, old) {
                 (Obtaining::Failed(_), Some(old)) => Ok((old.token, old.expires)),
@@ -145,12 +147,13 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         }
     };
     let is_new = suspect.is_none_or(|suspect| !suspect.token.is_same_as(&obtained.token));
-    let kept = lock.write(&path, &obtained.render()).and_then(|()| if is_new { forget(&callers) } else { Ok(()) });
+    let kept =
+        lock.write(&path, &obtained.render()).and_then(|()| if is_new { forget(&callers, sharing) } else { Ok(()) });
     if let Err(error) = kept {
         context.printer.problem(&format!("warning: the token is not cached: {}\n", describe(&error)));
     } else if let Some(caller) = caller.filter(|_| is_new) {
         // As above: what is not remembered was not asked.
-        remember(&callers, &caller).unwrap_or_default();
+        remember(&callers, &caller, sharing).unwrap_or_default();
     }
     Ok((obtained.token, obtained.expires))
 }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -80,7 +81,7 @@ impl Environment {
             home,
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("kubemint")),
             directory,
-            clock: Clock::start(Timestamp::now()),
+            clock: Clock::start(wall_clock()),
             run: random_identifier(),
             can_ask: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
             shows_progress: std::io::stderr().is_terminal() && !is_ci,
@@ -88,10 +89,12 @@ impl Environment {
     }
 }
 
-/// Returns the machine's time.
+/// Returns the machine's time; of one whose clock is beyond the calendar, the end of that.
 #[expect(clippy::disallowed_methods, reason = "what runs for weeks cannot count from its start")]
 pub(super) fn wall_clock() -> Timestamp {
-    Timestamp::now()
+    let now = SystemTime::now();
+    let end = if now < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::try_from(now).unwrap_or(end)
 }
 
 fn random_identifier() -> String {

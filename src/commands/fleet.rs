@@ -29,7 +29,7 @@ use crate::plan::{
     block_duplicates,
 };
 use crate::report::{ClusterReport, GrantPaths};
-use crate::store::BreakLock;
+use crate::store::Manner;
 
 /// What a run is told beside its selection of grants.
 #[derive(Debug, Clone)]
@@ -298,7 +298,7 @@ impl Fleet {
     pub(super) async fn renew(
         &self,
         context: &CommandContext<'_>,
-        break_lock: BreakLock,
+        manner: Manner,
         last: &HashSet<ClusterName>,
         cancellation: &Cancellation,
     ) -> (PlannedFleet, HashMap<ClusterName, Applied>) {
@@ -306,7 +306,7 @@ impl Fleet {
         tasks.sort_by_key(|task| last.contains(&task.cluster));
         let identities = Arc::new(Mutex::new(Identities::default()));
         let renew = async |outputs: &Arc<Outputs>, tasks| {
-            self.renew_tasks(context, outputs, tasks, break_lock, &identities, cancellation).await
+            self.renew_tasks(context, outputs, tasks, manner, &identities, cancellation).await
         };
         let mut results: HashMap<ClusterName, (Planned, Option<Applied>)> = renew(&self.outputs, tasks).await;
         let planned = results.iter().map(|(cluster, (planned, _))| (cluster, planned));
@@ -328,15 +328,15 @@ impl Fleet {
         context: &CommandContext<'_>,
         outputs: &Arc<Outputs>,
         tasks: Vec<PlanTask>,
-        break_lock: BreakLock,
+        manner: Manner,
         identities: &Arc<Mutex<Identities>>,
         cancellation: &Cancellation,
     ) -> HashMap<ClusterName, (Planned, Option<Applied>)> {
-        let (publisher, writing) = publisher(outputs.targets.clone(), break_lock);
+        let (publisher, writing) = publisher(outputs.targets.clone(), manner);
         let renew_context = RenewContext {
             plan: self.plan_context(context),
             apply: apply_context(context, self),
-            prepare: self.prepare(outputs, break_lock, identities),
+            prepare: self.prepare(outputs, manner, identities),
             publisher,
         };
         let (events, shown) = events(context, Phase::Refreshing, tasks.len());
@@ -346,7 +346,7 @@ impl Fleet {
     }
 
     /// Returns what decides, for each plan as it is made, what of it is carried out.
-    fn prepare(&self, outputs: &Arc<Outputs>, break_lock: BreakLock, identities: &Arc<Mutex<Identities>>) -> Prepare {
+    fn prepare(&self, outputs: &Arc<Outputs>, manner: Manner, identities: &Arc<Mutex<Identities>>) -> Prepare {
         let clusters: HashMap<ClusterName, Arc<Cluster>> = self
             .selected
             .iter()
@@ -363,7 +363,7 @@ impl Fleet {
                 identities.judge(&mut plan);
                 identities.add(&plan);
             }
-            block_unwritable(&mut plan, &inventory, &outputs, break_lock, &checked);
+            block_unwritable(&mut plan, &inventory, &outputs, manner, &checked);
             let task = clusters.get(&plan.cluster).and_then(|cluster| task(&outputs, cluster, &plan));
             Prepared { plan, task }
         })
@@ -384,13 +384,13 @@ fn block_unwritable(
     plan: &mut ClusterPlan,
     inventory: &Inventory,
     outputs: &Outputs,
-    break_lock: BreakLock,
+    manner: Manner,
     checked: &Mutex<HashMap<usize, Option<StepFailure>>>,
 ) {
     let mut blockers = vec![];
     plan.steps.retain(|step| {
         let Some(grant) = step.grant() else { return true };
-        let failure = outputs.unwritable(grant, break_lock, checked);
+        let failure = outputs.unwritable(grant, manner, checked);
         blockers.extend(failure.clone().map(|failure| Blocker {
             kind: BlockerKind::OutputUnusable,
             profile: Some(inventory.grants[grant].profile.name.clone()),

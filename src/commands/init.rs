@@ -14,7 +14,7 @@ use crate::inventory::{
     AdminAccess, KubeconfigSource, SourceFile, StarterCluster, cluster_name_of, kubeconfig_source, resolve, starter,
 };
 use crate::selector::{validate_label_key, validate_label_value};
-use crate::store::{self, BreakLock};
+use crate::store;
 use crate::wording::count;
 
 /// Writes the inventory, unless there is one.
@@ -60,7 +60,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
     }
     let text = starter(&args.name, &clusters);
     check(context, &target, &text)?;
-    let created = store::update(&target, BreakLock::Never, |before| match before {
+    let created = store::update(&target, context.manner(false), |before| match before {
         None => Ok(text.into_bytes()),
         Some(_) => Err("it exists meanwhile, and is not overwritten"),
     });

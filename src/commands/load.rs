@@ -1,13 +1,16 @@
 //! Reads the inventory and its includes, and reports its problems.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::{CommandContext, Environment};
+use crate::cluster::kubeconfig_files;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::inventory::{self, Color, Inventory, Loading, Resolution, Severity, SourceFile, render};
+use crate::inventory::{self, Color, Inventory, KubeconfigSource, Loading, Resolution, Severity, SourceFile, render};
 use crate::layout::Layout;
 use crate::names::Holder;
+use crate::store;
 
 /// A valid inventory and which file holds which entries.
 #[derive(Debug, Clone)]
@@ -18,6 +21,37 @@ pub(super) struct Loaded {
     pub(super) files: Vec<PathBuf>,
     /// The patterns of its includes.
     pub(super) patterns: Vec<String>,
+}
+
+impl Loaded {
+    /// Returns what a file is to a run on this inventory, if it is anything.
+    pub(super) fn use_of(&self, path: &Path) -> Option<&'static str> {
+        let is = |other: &Path| store::is_same_file(path, other);
+        if self.files.iter().any(|file| is(file)) {
+            return Some("the inventory, or a part of it");
+        }
+        let clusters = || self.inventory.clusters.iter();
+        let authorities = clusters().filter_map(|cluster| cluster.consumer.certificate_authority.as_ref());
+        let mut parts = authorities.chain(clusters().flat_map(|cluster| cluster.admin.parts().map(|(_, path)| path)));
+        if parts.any(|part| is(part)) {
+            return Some("a certificate, key or token that the inventory names");
+        }
+        // Many clusters have one kubeconfig, or one directory of them.
+        let sources: HashSet<&KubeconfigSource> = clusters().filter_map(|cluster| cluster.admin.source()).collect();
+        if sources.into_iter().any(|source| kubeconfig_files(source).iter().any(|file| is(file))) {
+            return Some("an admin kubeconfig");
+        }
+        self.layout.files.iter().find_map(|output| {
+            if is(&output.path) {
+                return Some("an output");
+            }
+            if is(&output.lock()) {
+                return Some("the lock of an output");
+            }
+            let tokens = output.token_directory(&self.inventory)?;
+            path.parent().is_some_and(|parent| store::is_same_file(parent, &tokens)).then_some("a token of an output")
+        })
+    }
 }
 
 /// Loads the inventory; its warnings go to stderr.
@@ -38,8 +72,11 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
         _ => {
             context.printer.problem(&shown);
             let errors = resolution.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+            if resolution.omitted.errors > 0 {
+                context.printer.problem(&format!("only the first {} problems are listed\n", resolution.problems.len()));
+            }
             let name = context.global.inventory.display();
-            let problems = crate::wording::count(errors, "problem");
+            let problems = crate::wording::count(errors + resolution.omitted.errors, "problem");
             Err(Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{name}`: {problems}")))
         }
     }
@@ -61,7 +98,7 @@ pub(super) fn read(
         None => None,
     };
     let path = environment.directory.join(written);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = read_text(&path).map_err(|error| {
         let failed = Error::unreadable(ExitCode::InvalidInventory, written, &error);
         if error.kind() == std::io::ErrorKind::NotFound {
             failed.hint("run this where the inventory is, or name it with `--inventory FILE` or `KUBEMINT_INVENTORY`")
@@ -82,7 +119,7 @@ pub(super) fn read(
             loading.unmatched(&include);
         }
         for found in matches {
-            match std::fs::read_to_string(&found) {
+            match read_text(&found) {
                 Ok(text) => {
                     let name = relative(&found, &environment.directory);
                     loading.include(SourceFile::new(&found, text).named(name));
@@ -92,6 +129,14 @@ pub(super) fn read(
         }
     }
     Ok((loading.finish(), patterns))
+}
+
+/// Reads one file of an inventory.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    /// Inventories of 10,000 clusters have 2 MB.
+    const LARGEST: u64 = 64 * 1024 * 1024;
+    let bytes = store::read_regular(path, LARGEST)?;
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
 }
 
 fn parse_holder(name: &str) -> Result<Holder, Error> {

@@ -1,6 +1,5 @@
 //! `kubemint merge`: any kubeconfigs into one file, which keeps everything else that it has.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{CommandContext, printed};
@@ -14,12 +13,12 @@ use crate::kubeconfig::combine::{
     prefix_template,
 };
 use crate::kubeconfig::edit::{EditError, Unranked, edit};
-use crate::store::{self, BreakLock, StoreError};
+use crate::store::{self, Manner, StoreError};
 use crate::wording::count;
 
 /// What stands for standard input and standard output.
 const STANDARD: &str = "-";
-/// Lists of files are read whole, and have a line for each.
+/// Lists of files are read whole, and have a line for each; standard input is one or a kubeconfig.
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
 
 /// Merges kubeconfigs.
@@ -58,16 +57,15 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
             edited.map_err(|error| cannot_edit(&args.output.display().to_string(), &error))?;
             combined
         }
-        Some(path) => write(path, args, &merged)?,
+        Some(path) => write(path, context.manner(args.break_lock), &merged)?,
     };
     report(context, args, &inputs, &combined)
 }
 
 /// Writes the file under its lock, on the basis of what it then holds.
-fn write(path: &Path, args: &MergeArgs, merged: &dyn Fn(Option<&Input>) -> Combined) -> Result<Combined, Error> {
-    let break_lock = if args.break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
+fn write(path: &Path, manner: Manner, merged: &dyn Fn(Option<&Input>) -> Combined) -> Result<Combined, Error> {
     let mut result = Combined::default();
-    let written = store::update(path, break_lock, |before| {
+    let written = store::update(path, manner, |before| {
         let combined = parse(path, before).map(|input| merged(input.as_ref()));
         let combined = combined.and_then(|combined| refuse(&combined.collisions).map(|()| combined));
         let combined = combined.map_err(NotMerged::Refused)?;
@@ -281,7 +279,11 @@ fn origins(context: &CommandContext<'_>, typed: &[String]) -> Result<Vec<Origin>
             String::from_utf8_lossy(&read_standard()?).into_owned()
         } else {
             let path = context.environment.directory.join(list);
-            std::fs::read_to_string(&path).map_err(|error| Error::unreadable(ExitCode::Usage, &path, &error))?
+            let unreadable = |error| Error::unreadable(ExitCode::Usage, &path, &error);
+            // It may be a pipe, such as a shell's `<(…)`.
+            let file = std::fs::File::open(&path).map_err(unreadable)?;
+            let bytes = store::read_to_limit(file, LARGEST_LIST).map_err(unreadable)?;
+            String::from_utf8_lossy(&bytes).into_owned()
         };
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             origins.extend(files(context, line)?.into_iter().map(Origin::File));
@@ -309,8 +311,6 @@ fn files(context: &CommandContext<'_>, text: &str) -> Result<Vec<PathBuf>, Error
 }
 
 fn read_standard() -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![];
-    let read = std::io::stdin().lock().take(LARGEST_LIST).read_to_end(&mut bytes);
-    read.map_err(|error| Error::usage("cannot read standard input").because(error.to_string()))?;
-    Ok(bytes)
+    let read = store::read_to_limit(std::io::stdin().lock(), LARGEST_LIST);
+    read.map_err(|error| Error::usage("cannot read standard input").because(error.to_string()))
 }

@@ -15,6 +15,7 @@ mod plan;
 mod refresh;
 mod revoke;
 mod selection;
+mod signals;
 mod status;
 mod validate;
 mod verify;
@@ -24,10 +25,12 @@ use crate::cli::{Cli, Command, GlobalArgs};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::output::{Printer, ProgressStyle};
+use crate::store::{BreakLock, Manner, Sharing};
 
 pub use complete::complete;
 pub use environment::Environment;
 pub use fleet::{Fleet, FleetPolicy, PlannedFleet};
+pub use signals::hold_signals;
 
 /// What every command gets.
 #[derive(Debug)]
@@ -40,6 +43,19 @@ pub struct CommandContext<'a> {
     pub printer: Printer,
     /// How progress is shown.
     pub progress: ProgressStyle,
+}
+
+impl CommandContext<'_> {
+    /// Returns whether others may have a hand in where secrets are written.
+    fn sharing(&self) -> Sharing {
+        if self.global.allow_shared_directories { Sharing::Allowed } else { Sharing::Refused }
+    }
+
+    /// Returns what may be done to write files; `break_lock` is what the flag `--break-lock` says.
+    fn manner(&self, break_lock: bool) -> Manner {
+        let break_lock = if break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
+        Manner { break_lock, sharing: self.sharing() }
+    }
 }
 
 /// Runs a command.

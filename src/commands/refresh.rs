@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::carry_out::{break_lock, conclude};
+use super::carry_out::conclude;
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::outputs::Damaged;
 use super::plan::{arguments, exit_code, print, print_failures};
 use super::{CommandContext, Fleet, PlannedFleet, load, printed};
+use crate::calendar::later;
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal, overlap_of};
 use crate::error::Error;
@@ -20,7 +21,7 @@ use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
-use crate::monitor::{GrantState, Metrics};
+use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::plan::{Adoption, CredentialState, Newest, NoteKind, Scope, Suspension};
@@ -67,7 +68,9 @@ async fn until_done(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let load = || load::load(context, args.holder.as_deref());
-    let mut pass = refresh(context, args, load()?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
+    let loaded = load()?;
+    check_metrics_file(context, args, &loaded)?;
+    let mut pass = refresh(context, args, loaded, &args.selection, &HashSet::new(), metrics, cancellation).await?;
     // What was renewed is not renewed again.
     let rest = RefreshArgs { force: false, next_run: None, ..args.clone() };
     if !args.wait_overlap {
@@ -135,7 +138,7 @@ pub(super) async fn refresh(
     let (planned, applied) = if args.check {
         (fleet.plan(context, cancellation).await, HashMap::new())
     } else {
-        fleet.renew(context, break_lock(args.break_lock), last, cancellation).await
+        fleet.renew(context, context.manner(args.break_lock), last, cancellation).await
     };
     let reports = fleet.reports(&planned);
     let reports = if args.check { reports } else { conclude(&fleet, &planned, reports, &applied) };
@@ -203,7 +206,7 @@ fn wake_times(
         let over = published.filter(|published| published.minted).map(|published| {
             let policy = &fleet.inventory.grants[published.grant].profile.token;
             let life = published.facts.expires.duration_since(published.facts.issued);
-            now + overlap_of(policy, life)
+            later(now, overlap_of(policy, life))
         });
         if let Some(first) = times.chain(over).min() {
             wake.insert(name.clone(), first);
@@ -292,12 +295,38 @@ fn first_expiry(grants: &[GrantState], now: Timestamp) -> HashMap<ClusterName, T
     first
 }
 
+/// Checks, before anything is contacted, that the file for metrics is absent or one, and is nothing else
+/// that the run needs.
+///
+/// # Errors
+///
+/// If not: it would be overwritten.
+pub(super) fn check_metrics_file(
+    context: &CommandContext<'_>,
+    args: &RefreshArgs,
+    loaded: &load::Loaded,
+) -> Result<(), Error> {
+    let Some(path) = &args.metrics_file else { return Ok(()) };
+    let path = context.environment.directory.join(path);
+    let unusable = |cause: String| {
+        Error::new(ExitCode::Blocked, "`--metrics-file` would overwrite what is no metrics").because(cause)
+    };
+    if let Some(use_of) = loaded.use_of(&path) {
+        let error = unusable(format!("`{}` is {use_of}", path.display()));
+        return Err(error.hint("name another file; nothing was contacted or written"));
+    }
+    crate::store::check_public(&path, is_metrics).map_err(|error| {
+        let failure = describe(&error);
+        Error { hint: failure.hint, ..unusable(failure.cause) }
+    })
+}
+
 /// Writes the metrics to the file that `--metrics-file` names.
 pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, metrics: &Metrics) -> Result<(), Error> {
     let Some(path) = &args.metrics_file else { return Ok(()) };
     let path = context.environment.directory.join(path);
     let text = metrics.render(context.environment.clock.now());
-    crate::store::write_public(&path, text.as_bytes()).map_err(|error| {
+    crate::store::write_public(&path, text.as_bytes(), is_metrics).map_err(|error| {
         let failure = describe(&error);
         let error = Error::new(ExitCode::Partial, format!("cannot write the metrics to `{}`", path.display()));
         Error { hint: failure.hint, ..error.because(failure.cause) }

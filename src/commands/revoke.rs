@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::apply::ask;
-use super::carry_out::{break_lock, carry_out, conclude, tasks};
+use super::carry_out::{carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, events, interruptions};
 use super::plan::{arguments, exit_code, print, print_failures};
 use super::{CommandContext, Fleet, PlannedFleet, printed};
@@ -79,12 +79,12 @@ async fn plan_and_revoke(
     // Without an interruption, what was not started was declined.
     let is_declined = clusters > 0 && !go && !cancellation.no_new.is_cancelled();
     let mut applied = if go {
-        carry_out(context, fleet, tasks, break_lock(args.break_lock), cancellation).await
+        carry_out(context, fleet, tasks, context.manner(args.break_lock), cancellation).await
     } else {
         HashMap::new()
     };
     if args.access && !args.keep_files && !is_declined {
-        remove_entries(args, fleet, &planned, &mut applied);
+        remove_entries(context, args, fleet, &planned, &mut applied);
     }
     let reports = conclude(fleet, &planned, reports, &applied);
     Ok((Report::new(head, &fleet.inventory, reports), is_declined))
@@ -93,6 +93,7 @@ async fn plan_and_revoke(
 /// Takes the entries of grants whose access is gone out of the output files: now, or in an earlier run
 /// that got no further.
 fn remove_entries(
+    context: &CommandContext<'_>,
     args: &RevokeArgs,
     fleet: &Fleet,
     planned: &PlannedFleet,
@@ -109,8 +110,8 @@ fn remove_entries(
             grants.extend(selected);
         }
     }
-    let break_lock = break_lock(args.break_lock);
-    for (grant, failure) in fleet.outputs.remove_entries(grants.into_iter(), &fleet.inventory, break_lock) {
+    let manner = context.manner(args.break_lock);
+    for (grant, failure) in fleet.outputs.remove_entries(grants.into_iter(), &fleet.inventory, manner) {
         let cluster = &fleet.inventory.grants[grant].cluster.name;
         let applied = applied.entry(cluster.clone()).or_insert_with(Applied::nothing);
         let of = applied.done.len();

@@ -11,15 +11,16 @@ use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::wall_clock;
 use super::fleet::{block_on, interruptions};
 use super::load::Loaded;
-use super::refresh::{Pass, refresh, show, write_metrics};
+use super::refresh::{Pass, check_metrics_file, refresh, show, write_metrics};
 use super::{CommandContext, load, selection};
+use crate::calendar::later;
 use crate::cli::{RefreshArgs, SelectionArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
@@ -50,11 +51,16 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
         printer: context.printer,
         progress: ProgressStyle::Silent,
     };
-    let loaded = load::load(&context, args.holder.as_deref())?;
     block_on(async {
+        let cannot =
+            |error: std::io::Error| Error::new(ExitCode::Internal, "cannot handle SIGHUP").because(error.to_string());
+        // Before the inventory is read: whoever changed it after that has it read again.
+        let hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+        let loaded = load::load(&context, args.holder.as_deref())?;
+        check_metrics_file(&context, args, &loaded)?;
         let cancellation = Cancellation::default();
         tokio::select! {
-            result = watch(&context, args, loaded, &cancellation) => result,
+            result = watch(&context, args, loaded, hangup, &cancellation) => result,
             () = interruptions(&context, &cancellation) => unreachable!("interruptions never end"),
         }
     })??;
@@ -65,6 +71,7 @@ async fn watch(
     context: &CommandContext<'_>,
     args: &RefreshArgs,
     loaded: Loaded,
+    hangup: Signal,
     cancellation: &Cancellation,
 ) -> Result<(), Error> {
     let health = Arc::new(Health { metrics: Metrics::new(), is_ready: AtomicBool::new(false), now: wall_clock });
@@ -101,7 +108,7 @@ async fn watch(
         failures: HashMap::new(),
         not_before: wall_clock(),
     };
-    let result = watch.run(cancellation).await;
+    let result = watch.run(hangup, cancellation).await;
     stop.cancel();
     // What it is answering is answered.
     while serving.join_next().await.is_some() {}
@@ -123,19 +130,15 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    async fn run(mut self, cancellation: &Cancellation) -> Result<(), Error> {
-        let cannot =
-            |error: std::io::Error| Error::new(ExitCode::Internal, "cannot handle SIGHUP").because(error.to_string());
-        let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    async fn run(mut self, mut hangup: Signal, cancellation: &Cancellation) -> Result<(), Error> {
         let mut look = tokio::time::interval(LOOK_AT_FILES);
         self.select()?;
         while !cancellation.no_new.is_cancelled() {
             self.pass(cancellation).await;
             loop {
                 let now = wall_clock();
-                let next = self.wake.values().min().copied().unwrap_or(now + LONGEST_WAIT).max(self.not_before);
-                // Further ahead than anything is ever planned: the machine's clock was set back.
-                if next <= now || next > now + LONGEST_WAIT + TOGETHER {
+                let next = self.wake.values().min().copied().unwrap_or(later(now, LONGEST_WAIT)).max(self.not_before);
+                if next <= now || is_beyond(next, now) {
                     break;
                 }
                 // A timer stands still while the machine is suspended; each look at the files, every
@@ -189,7 +192,7 @@ impl Watch<'_> {
     /// Goes through the clusters that are due.
     async fn pass(&mut self, cancellation: &Cancellation) {
         let now = wall_clock();
-        let is_due = |at: &Timestamp| *at <= now + TOGETHER || *at > now + LONGEST_WAIT + TOGETHER;
+        let is_due = |at: &Timestamp| *at <= later(now, TOGETHER) || is_beyond(*at, now);
         let due: Vec<ClusterName> =
             self.wake.iter().filter(|(_, at)| is_due(at)).map(|(cluster, _)| cluster.clone()).collect();
         if due.is_empty() {
@@ -229,7 +232,7 @@ impl Watch<'_> {
         if let Err(error) = write_metrics(&context, self.args, metrics) {
             context.printer.problem(&render_error(&error));
         }
-        self.not_before = wall_clock() + SHORTEST_WAIT;
+        self.not_before = later(wall_clock(), SHORTEST_WAIT);
     }
 
     fn reschedule(&mut self, pass: &Pass) {
@@ -240,8 +243,8 @@ impl Watch<'_> {
                 State::NotStarted => {}
                 State::Unchanged | State::Pending | State::Changed => {
                     self.failures.remove(&report.name);
-                    let wanted = pass.wake.get(&report.name).copied().unwrap_or(now + LONGEST_WAIT);
-                    let at = wanted.clamp(now + SHORTEST_WAIT, now + LONGEST_WAIT);
+                    let wanted = pass.wake.get(&report.name).copied().unwrap_or(later(now, LONGEST_WAIT));
+                    let at = wanted.clamp(later(now, SHORTEST_WAIT), later(now, LONGEST_WAIT));
                     self.wake.insert(report.name.clone(), at);
                 }
             }
@@ -259,8 +262,13 @@ impl Watch<'_> {
         let quarter = of(|pass| &pass.expiry).map(|expires| expires.duration_since(now) / 4);
         let other = of(|pass| &pass.wake).map(|at| at.duration_since(now));
         let wait = [quarter, other].into_iter().flatten().fold(wait, SignedDuration::min).max(SHORTEST_WAIT);
-        self.wake.insert(cluster.clone(), now + wait);
+        self.wake.insert(cluster.clone(), later(now, wait));
     }
+}
+
+/// Whether a time is further ahead than anything is ever planned: the machine's clock was set back.
+fn is_beyond(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > LONGEST_WAIT + TOGETHER
 }
 
 /// Whether a run did or found something that is worth a line in a log.
@@ -308,6 +316,13 @@ fn stamp(path: &std::path::Path) -> Option<(SystemTime, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn at_the_end_of_the_calendar_everything_is_still_due() {
+        let (now, hour) = (Timestamp::MAX, SignedDuration::from_hours(1));
+        assert!(!is_beyond(later(now, LONGEST_WAIT), now));
+        assert!(is_beyond(now, later(now, -(hour * 2))));
+    }
 
     #[test]
     fn failures_are_tried_again_later_and_later_and_not_together() {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::failure::StepFailure;
 use crate::kubeconfig::{FileOrder, Incoming, MergeError, UserForm, merge, token_file};
-use crate::store::{self, BreakLock, StoreError};
+use crate::store::{self, Manner, StoreError};
 
 /// The shortest pause after a write, as a multiple of what the write took.
 const PAUSE_FACTOR: u32 = 2;
@@ -93,7 +93,7 @@ struct FileState {
 struct Files {
     targets: Vec<TargetFile>,
     states: Vec<FileState>,
-    break_lock: BreakLock,
+    manner: Manner,
     ready: VecDeque<usize>,
     delayed: BTreeSet<(Instant, usize)>,
     writes: JoinSet<FileWritten>,
@@ -115,13 +115,13 @@ struct FileWritten {
 }
 
 /// Makes a publisher and the actor behind it; the actor must be polled until it ends.
-pub fn publisher(files: Vec<TargetFile>, break_lock: BreakLock) -> (Publisher, impl Future<Output = ()>) {
+pub fn publisher(files: Vec<TargetFile>, manner: Manner) -> (Publisher, impl Future<Output = ()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Publisher(sender), run(files, break_lock, receiver))
+    (Publisher(sender), run(files, manner, receiver))
 }
 
-async fn run(files: Vec<TargetFile>, break_lock: BreakLock, mut receiver: mpsc::UnboundedReceiver<Publication>) {
-    let mut files = Files::new(files, break_lock);
+async fn run(files: Vec<TargetFile>, manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>) {
+    let mut files = Files::new(files, manner);
     let mut waiting: HashMap<u64, Waiting> = HashMap::new();
     let mut next_id = 0_u64;
     let mut open = true;
@@ -159,9 +159,9 @@ async fn run(files: Vec<TargetFile>, break_lock: BreakLock, mut receiver: mpsc::
 }
 
 impl Files {
-    fn new(targets: Vec<TargetFile>, break_lock: BreakLock) -> Self {
+    fn new(targets: Vec<TargetFile>, manner: Manner) -> Self {
         let states = targets.iter().map(|_| FileState::default()).collect();
-        Self { targets, states, break_lock, ready: VecDeque::new(), delayed: BTreeSet::new(), writes: JoinSet::new() }
+        Self { targets, states, manner, ready: VecDeque::new(), delayed: BTreeSet::new(), writes: JoinSet::new() }
     }
 
     fn are_idle(&self) -> bool {
@@ -193,8 +193,8 @@ impl Files {
             && let Some(file) = self.ready.pop_front()
         {
             let batch = std::mem::take(&mut self.states[file].pending);
-            let (target, break_lock) = (self.targets[file].clone(), self.break_lock);
-            self.writes.spawn_blocking(move || write_file(file, &target, &batch, break_lock));
+            let (target, manner) = (self.targets[file].clone(), self.manner);
+            self.writes.spawn_blocking(move || write_file(file, &target, &batch, manner));
         }
     }
 
@@ -224,11 +224,11 @@ impl Files {
     }
 }
 
-fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], break_lock: BreakLock) -> FileWritten {
+fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], manner: Manner) -> FileWritten {
     let start = std::time::Instant::now();
     let incoming: Vec<Incoming> = batch.iter().map(|(_, incoming)| incoming.clone()).collect();
     let mut refused: HashMap<usize, StepFailure> = HashMap::new();
-    let result = store::update(&target.path, break_lock, |before| {
+    let result = store::update(&target.path, manner, |before| {
         let merged = merge(before, &incoming, &target.order, target.others, target.current_context.as_deref())?;
         for (position, reason) in merged.refused {
             let is_overtaken = matches!(reason, MergeError::Superseded(_));
@@ -243,7 +243,7 @@ fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], break
     for (position, incoming) in incoming.iter().enumerate() {
         if whole.is_none()
             && !refused.contains_key(&position)
-            && let Some(Err(failure)) = write_token_file(target, incoming, break_lock)
+            && let Some(Err(failure)) = write_token_file(target, incoming, manner)
         {
             refused.insert(position, failure);
         }
@@ -257,15 +257,11 @@ fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], break
 }
 
 /// Writes the token file of an entry that names one, unless it holds a newer generation.
-fn write_token_file(
-    target: &TargetFile,
-    incoming: &Incoming,
-    break_lock: BreakLock,
-) -> Option<Result<(), StepFailure>> {
+fn write_token_file(target: &TargetFile, incoming: &Incoming, manner: Manner) -> Option<Result<(), StepFailure>> {
     let UserForm::TokenFile(relative) = &incoming.names.form else { return None };
     let credential = incoming.credential.as_ref()?;
     let path = token_file_path(&target.path, relative);
-    let written = store::update(&path, break_lock, |before| token_file(before, credential));
+    let written = store::update(&path, manner, |before| token_file(before, credential));
     Some(written.map(drop).map_err(|error| {
         let is_overtaken = matches!(&error, StoreError::Edit { source, .. }
             if matches!(source.downcast_ref(), Some(MergeError::Superseded(_))));

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::file::InventoryFile;
+use super::masking::looks_like_inventory;
 use super::model::Inventory;
-use super::problem::{Place, Problem, Problems, SourceFile, Sources};
+use super::problem::{Omitted, Place, Problem, Problems, SourceFile, Sources};
 use super::read::Reader;
 use super::resolution::{self, Context, Environment, Parsed};
 use super::syntax;
@@ -52,8 +53,10 @@ pub struct Resolution {
     pub inventory: Option<Inventory>,
     /// Which file holds which entries, if the inventory is valid.
     pub layout: Option<Layout>,
-    /// All problems, in the order of their places.
+    /// The problems, in the order of their places.
     pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub omitted: Omitted,
     /// The files, for showing the problems.
     pub sources: Sources,
 }
@@ -116,13 +119,22 @@ impl Loading {
             Some((inventory, layout)) if !self.problems.has_errors() => (Some(inventory), Some(layout)),
             _ => (None, None),
         };
-        Resolution { inventory, layout, problems: self.problems.into_sorted(), sources: self.sources }
+        let omitted = self.problems.omitted();
+        Resolution { inventory, layout, problems: self.problems.into_sorted(), omitted, sources: self.sources }
     }
 
     fn parse(&mut self, source: SourceFile) {
         let file = self.sources.add(source);
+        if self.read(file) {
+            self.sources.show(file);
+        }
+    }
+
+    /// Reads a file, and returns whether it is plausibly an inventory.
+    fn read(&mut self, file: usize) -> bool {
         let text = &self.sources.files()[file].text;
         let (table, errors) = DeTable::parse_recoverable(text);
+        let is_shown = looks_like_inventory(table.get_ref());
         if !errors.is_empty() {
             // What the parser recovered is not read: its gaps would look like further problems.
             for error in errors {
@@ -130,7 +142,19 @@ impl Loading {
                 self.problems.push(Problem::error(place, format!("invalid TOML: {}", error.message().trim_end())));
             }
             self.incomplete = true;
-            return;
+            return is_shown;
+        }
+        if let Some((key, _)) = table.get_ref().iter().min_by_key(|(key, _)| key.span().start)
+            && !is_shown
+        {
+            // What is wrong with its values would be said with them.
+            let message = "this does not look like an inventory: it has no `version` and none of the tables of one";
+            let problem = Problem::error(Place::new(file, key.span()), message);
+            self.problems.push(
+                problem.hint("an inventory begins with `version = 1`; the files that it includes have tables only"),
+            );
+            self.incomplete = true;
+            return is_shown;
         }
         if let Some(version) = table.get_ref().get("version") {
             let known = match version.get_ref() {
@@ -145,13 +169,14 @@ impl Loading {
                 self.problems
                     .push(Problem::error(place, message).hint(format!("this kubemint reads version {VERSION}")));
                 self.incomplete = true;
-                return;
+                return is_shown;
             }
         }
         let mut reader = Reader { file, problems: &mut self.problems, partial: file > 0, misread: false };
         let content = InventoryFile::read_table(table.get_ref(), Place::new(file, 0..0), &mut reader);
         self.misread |= reader.misread;
         self.files.push(Parsed { file, content });
+        is_shown
     }
 }
 

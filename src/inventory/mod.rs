@@ -30,6 +30,7 @@
 mod duration;
 mod file;
 mod load;
+mod masking;
 mod model;
 pub(crate) mod paths;
 mod problem;
@@ -47,7 +48,7 @@ pub use model::{
     AdminAccess, Cluster, Consumer, CredentialForm, Grant, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace,
     NamespaceAccess, Output, Profile, Rule, RunPolicy, TokenPolicy, VerifyVia,
 };
-pub use problem::{Place, Position, Problem, Severity, SourceFile, Sources};
+pub use problem::{Omitted, Place, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
 pub use resolution::{DEFAULT_TIMEOUT, Environment, kubeconfig_source};
 pub use starter::{StarterCluster, cluster_name_of, starter};

@@ -73,6 +73,14 @@ pub enum AdminAccess {
 }
 
 impl AdminAccess {
+    /// Returns where the kubeconfigs are, if it is one of theirs.
+    pub fn source(&self) -> Option<&KubeconfigSource> {
+        match self {
+            Self::Kubeconfig { source, .. } => Some(source),
+            Self::Inline(_) | Self::InCluster => None,
+        }
+    }
+
     /// Returns the kubeconfigs, as far as the inventory names single ones.
     pub fn kubeconfigs(&self) -> &[PathBuf] {
         match self {

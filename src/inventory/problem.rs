@@ -9,6 +9,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::failure::looks_like_token;
+
 /// A span of bytes in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -143,6 +145,8 @@ impl SourceFile {
 pub struct Sources {
     files: Vec<SourceFile>,
     line_starts: Vec<Vec<usize>>,
+    /// Whether the lines of each may be shown.
+    shown: Vec<bool>,
 }
 
 impl Sources {
@@ -150,7 +154,17 @@ impl Sources {
         let newlines = file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         self.line_starts.push(std::iter::once(0).chain(newlines.map(|(index, _)| index + 1)).collect());
         self.files.push(file);
+        self.shown.push(false);
         self.files.len() - 1
+    }
+
+    /// Lets the lines of a file be shown: it is plausibly an inventory.
+    pub(super) fn show(&mut self, file: usize) {
+        self.shown[file] = true;
+    }
+
+    pub(super) fn is_shown(&self, file: usize) -> bool {
+        self.shown[file]
     }
 
     /// Returns the files.
@@ -183,21 +197,44 @@ pub(super) struct Problems {
     /// Names that may still be compared. An inventory of 10,000 clusters whose grants name 10,000
     /// unknown ones would otherwise cost 10^8 edit distances; this allows about a tenth of a second.
     comparisons: usize,
+    /// Errors that are only counted, and warnings.
+    omitted: Omitted,
 }
+
+/// Problems beyond those that are kept: nobody reads more, and a million of them would fill the memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Omitted {
+    /// How many errors.
+    pub errors: usize,
+    /// How many warnings.
+    pub warnings: usize,
+}
+
+/// How many problems are kept.
+const MOST: usize = 10_000;
 
 impl Default for Problems {
     fn default() -> Self {
-        Self { list: vec![], comparisons: 200_000 }
+        Self { list: vec![], comparisons: 200_000, omitted: Omitted::default() }
     }
 }
 
 impl Problems {
     pub(super) fn push(&mut self, problem: Problem) {
-        self.list.push(problem);
+        match problem.severity {
+            _ if self.list.len() < MOST => self.list.push(problem),
+            Severity::Error => self.omitted.errors += 1,
+            Severity::Warning => self.omitted.warnings += 1,
+        }
+    }
+
+    /// Returns how many problems are not kept.
+    pub(super) fn omitted(&self) -> Omitted {
+        self.omitted
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.list.iter().any(|problem| problem.severity == Severity::Error)
+        self.omitted.errors > 0 || self.list.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     /// Returns the problems in the order of their places, each message with all its places once.
@@ -280,6 +317,9 @@ pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -
 /// Puts a literal in backticks; control characters and excess length are not shown.
 pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
+    if looks_like_token(text) {
+        return "`[REDACTED]`".to_owned();
+    }
     let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     format!("`{shown}{}`", if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
 }
@@ -321,10 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn problems_beyond_those_that_are_kept_are_counted_and_still_refuse() {
+        let mut problems = Problems::default();
+        let place = Place::new(0, 0..0);
+        for number in 0..=MOST {
+            problems.push(Problem::warning(place, number.to_string()));
+        }
+        assert!(!problems.has_errors());
+        problems.push(Problem::error(place, "late"));
+        assert!(problems.has_errors());
+        assert_eq!(problems.omitted(), Omitted { errors: 1, warnings: 1 });
+        assert_eq!(problems.into_sorted().len(), MOST);
+    }
+
+    #[test]
     fn suggestions_stop_when_the_budget_is_spent() {
-        let mut problems = Problems { list: vec![], comparisons: 1 };
+        let mut problems = Problems { comparisons: 1, ..Problems::default() };
         assert_eq!(problems.nearest("abc", ["xyz", "abd"]), None);
-        let mut problems = Problems { list: vec![], comparisons: 1 };
+        let mut problems = Problems { comparisons: 1, ..Problems::default() };
         assert_eq!(problems.nearest("abc", ["abd"]), Some("abd"));
         assert_eq!(problems.nearest("abc", ["abd"]), None);
     }

@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::masking::hide_secrets;
 use super::problem::{Place, Problem, Severity, Sources, grouped};
 
 /// Whether the text has terminal colours.
@@ -44,14 +45,10 @@ pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut report = level.primary_title(problem.message.as_str()).element(snippet(
-            sources,
-            problem.place,
-            &problem.label,
-            AnnotationKind::Primary,
-        ));
-        for (place, label) in &problem.secondary {
-            report = report.element(snippet(sources, *place, label, AnnotationKind::Context));
+        let report = Group::with_title(level.primary_title(problem.message.as_str()));
+        let mut report = place(report, sources, problem.place, &problem.label, AnnotationKind::Primary);
+        for (secondary, label) in &problem.secondary {
+            report = place(report, sources, *secondary, label, AnnotationKind::Context);
         }
         let report = footer(report, problem, others, sources);
         text.push_str(&renderer.render(&[report]));
@@ -83,6 +80,18 @@ fn footer<'a>(mut report: Group<'a>, problem: &'a Problem, others: &[&Problem], 
     }
 }
 
+/// Shows a place with its line, or without it where the file may be something else than an inventory.
+fn place<'a>(report: Group<'a>, sources: &'a Sources, place: Place, label: &'a str, kind: AnnotationKind) -> Group<'a> {
+    if sources.is_shown(place.file()) {
+        return report.element(snippet(sources, place, label, kind));
+    }
+    let position = sources.position(place);
+    let origin = Origin::path(position.file).line(position.line).char_column(position.column);
+    report
+        .element(origin)
+        .element(Level::NOTE.message("the lines of what does not look like an inventory are not shown"))
+}
+
 /// Shows one line of a file: passing only that line keeps the cost independent of the file's size.
 fn snippet<'a>(
     sources: &'a Sources,
@@ -92,7 +101,7 @@ fn snippet<'a>(
 ) -> Snippet<'a, Annotation<'a>> {
     let (number, line, offset) = sources.line(place);
     let length = place.span().len().min(line.len() - offset);
-    let (mut line, mut span) = (hide_credentials(line), offset..offset + length);
+    let (mut line, mut span) = (hide_secrets(line), offset..offset + length);
     if line.len() > LONGEST_LINE {
         let cut = |at: usize| (0..=at.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
         // What stands before the place counts for the column that is shown; only the rest may go.
@@ -106,21 +115,6 @@ fn snippet<'a>(
     }
     let annotation = kind.span(span).label((!label.is_empty()).then_some(label));
     Snippet::source(line).line_start(number).path(sources.files()[place.file()].name.as_str()).annotation(annotation)
-}
-
-/// Masks `user:password` of URLs, length kept: a terminal log is no place for a proxy's password.
-fn hide_credentials(line: &str) -> Cow<'_, str> {
-    let mut masked = Cow::Borrowed(line);
-    let mut from = 0;
-    while let Some(scheme) = line[from..].find("://") {
-        let start = from + scheme + 3;
-        let authority = line[start..].find(['/', '"', '\'', ' ', '?', '#']).map_or(line.len(), |end| start + end);
-        if let Some(at) = line[start..authority].rfind('@') {
-            masked.to_mut().replace_range(start..start + at, &"*".repeat(at));
-        }
-        from = start;
-    }
-    masked
 }
 
 /// Renders problems as in `error: invalid inventory `clusters.toml`: 2 problems`, one line each.

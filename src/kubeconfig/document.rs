@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -122,7 +123,7 @@ impl fmt::Debug for Document {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct File {
     #[serde(default)]
     clusters: Option<Vec<Entry>>,
@@ -132,6 +133,17 @@ struct File {
     contexts: Option<Vec<Entry>>,
     #[serde(default, rename = "current-context")]
     current_context: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
+    preferences: Option<IgnoredAny>,
+}
+
+impl File {
+    fn has_keys(&self) -> bool {
+        let lists = [&self.clusters, &self.users, &self.contexts];
+        lists.iter().any(|list| list.is_some()) || self.current_context.is_some() || self.preferences.is_some()
+    }
 }
 
 impl Document {
@@ -144,7 +156,10 @@ impl Document {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let file: Option<File> = serde_saphyr::from_str_with_options(text, super::yaml_options(text.len()))
             .map_err(|error| DocumentError::Malformed(super::describe_yaml_error(&error)))?;
-        let file = file.unwrap_or(File { clusters: None, users: None, contexts: None, current_context: None });
+        if let Some(file) = &file {
+            super::refuse_other_kinds(file.kind.as_deref(), file.has_keys()).map_err(DocumentError::Malformed)?;
+        }
+        let file = file.unwrap_or_default();
         Ok(Self {
             clusters: by_name("cluster", file.clusters)?,
             users: by_name("user", file.users)?,

@@ -47,6 +47,9 @@ pub enum MergeError {
     /// Another holder was faster.
     #[error("holder `{0}` has written a credential of its own there meanwhile")]
     OtherHolder(String),
+    /// What stands in the place of a token file is none.
+    #[error("it holds something else than a token")]
+    NotToken,
     /// An entry of the same name belongs to somebody else.
     #[error("{list} `{name}` is not kubemint's")]
     Foreign {
@@ -168,15 +171,25 @@ pub fn merge(
 ///
 /// # Errors
 ///
-/// If it holds a newer generation of ours: another run was faster.
+/// If it holds a newer generation of ours, because another run was faster; or something that never was a token.
 pub fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<u8>, MergeError> {
-    let held = before.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(|text| SecretToken::new(text.trim()));
-    let claims = held.and_then(|token| Claims::of(&token).ok());
+    let held = before.map(|bytes| std::str::from_utf8(bytes).map(str::trim)).transpose();
+    let held = held.map_err(|_| MergeError::NotToken)?;
+    if held.is_some_and(|text| !may_replace_token(text)) {
+        return Err(MergeError::NotToken);
+    }
+    let claims = held.and_then(|token| Claims::of(&SecretToken::new(token)).ok());
     let generation = claims.and_then(|claims| generation_of_anchor(&claims.anchor_name?));
     match generation {
         Some(newer) if newer > credential.facts.generation => Err(MergeError::Superseded(newer)),
         _ => Ok(token_bytes(&credential.token)),
     }
+}
+
+/// Whether a token may replace what a file holds: a JSON Web Token, or what is left of one that was cut or
+/// damaged. Another file stays.
+pub fn may_replace_token(text: &str) -> bool {
+    text.is_empty() || (text.starts_with("eyJ") && !text.contains(char::is_whitespace))
 }
 
 /// Removes the entries of some grants from a file; what is another grant's or not ours stays.
@@ -246,6 +259,19 @@ mod tests {
 
     fn merged(before: Option<&[u8]>, generation: u64, others: usize) -> Result<Merged, MergeError> {
         merge(before, &[incoming(generation)], &FileOrder::default(), others, None)
+    }
+
+    #[test]
+    fn a_token_file_replaces_only_what_was_a_token() {
+        let credential = incoming(1).credential.unwrap();
+        let written = |before: Option<&str>| token_file(before.map(str::as_bytes), &credential);
+        for before in [None, Some(""), Some("\n"), Some("eyJhbGciOi.cut-o"), Some("eyJhbGciOi.a.b\n")] {
+            assert!(written(before).is_ok(), "{before:?}");
+        }
+        for other in ["ssh-ed25519 AAAA me@home\n", "apiVersion: v1\n", "eyJ a\n", "{}"] {
+            assert_eq!(written(Some(other)), Err(MergeError::NotToken), "{other}");
+        }
+        assert_eq!(token_file(Some(b"\xff"), &credential), Err(MergeError::NotToken));
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub(crate) use endpoint::without_user;
 pub use endpoint::{Endpoint, HeldEndpoint};
 pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};
 pub use finding::{FileFinding, FileFindingKind, FindingSeverity, line_with};
-pub use merge::{FileOrder, Incoming, MergeError, Merged, merge, remove, token_file};
+pub use merge::{FileOrder, Incoming, MergeError, Merged, may_replace_token, merge, remove, token_file};
+
+/// The most keys and values of one file: 100,000 clusters have that many. Each takes some hundred bytes
+/// of memory while it is read, however short it is.
+const MOST_NODES: usize = 4_000_000;
 
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without
 /// quoting it in errors, because neighbouring lines hold tokens.
@@ -26,8 +30,8 @@ pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
     serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_events: (length / 4).max(100_000),
-            max_nodes: (length / 4).max(100_000),
+            max_events: (length / 4).clamp(100_000, 2 * MOST_NODES),
+            max_nodes: (length / 4).clamp(100_000, MOST_NODES),
             max_total_scalar_bytes: length.max(1 << 20),
             max_depth: 64,
             flow_nesting_limit: 64,
@@ -38,8 +42,21 @@ pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
     }
 }
 
+/// Says why a file that is a mapping is no kubeconfig, by its `kind` and by whether it has any key of one:
+/// what is another program's is neither read as one nor written into.
+pub(crate) fn refuse_other_kinds(kind: Option<&str>, has_keys: bool) -> Result<(), String> {
+    match kind {
+        Some(kind) if !matches!(kind, "" | "Config") => Err("its `kind` is not `Config`".to_owned()),
+        None if !has_keys => Err("it has no key of a kubeconfig".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 /// Returns where YAML is wrong, without quoting it.
 pub(crate) fn describe_yaml_error(error: &serde_saphyr::Error) -> String {
+    if matches!(error.without_snippet(), serde_saphyr::Error::Budget { .. }) {
+        return format!("its values are too many or too deep; at most {MOST_NODES} keys and values are read");
+    }
     match error.location() {
         Some(location) => format!("line {}, column {}", location.line(), location.column()),
         None => "it is not of the expected form".to_owned(),

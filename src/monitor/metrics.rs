@@ -205,6 +205,11 @@ impl Metrics {
     }
 }
 
+/// Whether a file begins like what [`Metrics::render`] writes.
+pub fn is_metrics(content: &[u8]) -> bool {
+    content.starts_with(b"# HELP kubemint_")
+}
+
 /// Returns the state as metrics call it.
 fn label(state: CredentialState) -> &'static str {
     match state {
@@ -252,6 +257,15 @@ mod tests {
             holder: "default".into(),
         };
         Report::of(head, &"acme".into(), vec![])
+    }
+
+    #[test]
+    fn metrics_are_recognised_and_nothing_else_is() {
+        let metrics = Metrics::new();
+        assert!(is_metrics(metrics.render(Timestamp::UNIX_EPOCH).as_bytes()));
+        for other in ["", "apiVersion: v1\n", "version = 1\n", "# HELP node_load1 1m load\n"] {
+            assert!(!is_metrics(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

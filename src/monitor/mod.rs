@@ -5,5 +5,5 @@
 mod metrics;
 mod server;
 
-pub use metrics::{GrantState, Metrics};
+pub use metrics::{GrantState, Metrics, is_metrics};
 pub use server::{Health, serve};

@@ -4,15 +4,23 @@
 //! it dies (`tools/clientcmd/config.go`, `lockFile`). Ours is a link to a file that names its owner,
 //! so that a lock of our own that a dead process left can be told from a living one and broken.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
+use super::faults::before;
+use super::place::{Entry, Impassable, Missing, Reached, Stamp, reach};
+use super::safety::Guard;
+use super::temporary::{Temporary, name_aside};
+use crate::layout::LOCK_SUFFIX;
+
+/// An owner has some hundred bytes; what is larger is not ours.
+const LARGEST_OWNER: u64 = 64 * 1024;
 /// How long a lock is waited for: kubectl holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -65,11 +73,10 @@ struct Owner {
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    path: PathBuf,
-    /// Device and inode of the file that the lock is a link to.
-    identity: (u64, u64),
+    entry: Entry,
+    stamp: Stamp,
     /// Open, so that its inode is not given to the next lock while this one lives.
-    _file: File,
+    candidate: Temporary,
 }
 
 impl Lock {
@@ -78,30 +85,27 @@ impl Lock {
     /// # Errors
     ///
     /// If it is still held then, or cannot be created.
-    pub fn take(file: &Path, break_lock: BreakLock) -> Result<Self, LockError> {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".lock");
-        let lock = PathBuf::from(name);
-        let create_error = |source| LockError::Create { lock: lock.clone(), source };
+    pub(super) fn take(file: &Entry, break_lock: BreakLock) -> Result<Self, LockError> {
+        let path = lock_path(&file.path);
+        let create_error = |source| LockError::Create { lock: path.clone(), source };
+        let entry = lock_entry(file).map_err(create_error)?;
         let content = serde_json::to_vec(&Owner::this_process()).expect("an owner consists of text and a number");
-        let directory = lock.parent().unwrap_or(Path::new("/"));
-        let mut candidate = tempfile::Builder::new()
-            .prefix(".kubemint-lock-")
-            .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(directory)
-            .map_err(create_error)?;
-        candidate.write_all(&content).map_err(create_error)?;
-        let metadata = candidate.as_file().metadata().map_err(create_error)?;
-        let identity = (metadata.dev(), metadata.ino());
+        let mut candidate = Temporary::beside(&entry).map_err(create_error)?;
+        before().and_then(|()| candidate.file.write_all(&content)).map_err(create_error)?;
         let mut patience = Patience::since(Instant::now());
         loop {
-            match fs::hard_link(candidate.path(), &lock) {
-                Ok(()) => return Ok(Self { path: lock, identity, _file: candidate.into_file() }),
+            match candidate.entry.link_to(&entry) {
+                Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(create_error(source)),
             }
-            patience.wait_or_break(file, &lock, break_lock)?;
+            patience.wait_or_break(&file.path, &entry, break_lock)?;
         }
+        let stat = rustix::fs::fstat(&candidate.file).map_err(|error| create_error(error.into()))?;
+        let lock = Self { entry, stamp: Stamp::of(&stat), candidate };
+        // Under its own name it is no longer needed, and what cannot be removed now is removed when it is dropped.
+        lock.candidate.entry.remove().map_err(create_error)?;
+        Ok(lock)
     }
 
     /// Waits until nobody holds the lock of a file, as long as taking it would since `since`.
@@ -109,21 +113,49 @@ impl Lock {
     /// # Errors
     ///
     /// If it is still held then.
-    pub fn wait_until_free(file: &Path, break_lock: BreakLock, since: Instant) -> Result<(), LockError> {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".lock");
-        let lock = PathBuf::from(name);
+    pub(super) fn wait_while_held(file: &Entry, break_lock: BreakLock, since: Instant) -> Result<(), LockError> {
+        let create_error = |source| LockError::Create { lock: lock_path(&file.path), source };
+        let entry = lock_entry(file).map_err(create_error)?;
         let mut patience = Patience::since(since);
-        while fs::symlink_metadata(&lock).is_ok() {
-            patience.wait_or_break(file, &lock, break_lock)?;
+        while entry.stat().map_err(create_error)?.is_some() {
+            patience.wait_or_break(&file.path, &entry, break_lock)?;
         }
         Ok(())
     }
 
+    /// Waits until nobody writes a file, as long as taking its lock would; one that is left behind is not broken.
+    ///
+    /// # Errors
+    ///
+    /// If it is still held then.
+    pub fn wait_until_free(file: &Path) -> Result<(), LockError> {
+        match reach(file, Guard::Nothing, Missing::Leave) {
+            Ok(Reached::Name { target, link }) => {
+                let since = Instant::now();
+                let names = link.iter().chain([&target]);
+                names.into_iter().try_for_each(|name| Self::wait_while_held(name, BreakLock::Never, since))
+            }
+            Ok(Reached::Short { .. }) | Err(Impassable::Dangerous(..)) => Ok(()),
+            Err(Impassable::Io(source)) => Err(LockError::Create { lock: lock_path(file), source }),
+        }
+    }
+
     /// Returns whether the lock is still the one that was taken: somebody may have broken it.
     pub fn is_held(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+        self.entry.stamp().is_ok_and(|stands| stands.is_some_and(|stands| stands.is_same_file(&self.stamp)))
     }
+}
+
+fn lock_path(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(LOCK_SUFFIX);
+    PathBuf::from(name)
+}
+
+fn lock_entry(file: &Entry) -> io::Result<Entry> {
+    let mut name = file.name.clone();
+    name.push(LOCK_SUFFIX);
+    file.beside(name)
 }
 
 /// Waiting for a lock that somebody else holds.
@@ -144,16 +176,16 @@ impl Patience {
     }
 
     /// Waits a little, or removes a lock that is dead or may be broken.
-    fn wait_or_break(&mut self, file: &Path, lock: &Path, break_lock: BreakLock) -> Result<(), LockError> {
-        let found = fs::read(lock).unwrap_or_default();
-        let owner: Option<Owner> = serde_json::from_slice(&found).ok();
+    fn wait_or_break(&mut self, file: &Path, lock: &Entry, break_lock: BreakLock) -> Result<(), LockError> {
+        let failed = |source| LockError::Create { lock: lock.path.clone(), source };
+        let Some(found) = FoundLock::read(lock).map_err(failed)? else { return Ok(()) };
         let is_over = self.start.elapsed() >= PATIENCE;
-        let is_dead = owner.as_ref().is_some_and(Owner::is_dead);
+        let is_dead = found.is_abandoned();
         if is_dead || (is_over && break_lock == BreakLock::AfterWaiting) {
-            return remove_if_still(lock, &found).map_err(|source| LockError::Create { lock: lock.to_owned(), source });
+            return found.remove(lock).map_err(failed);
         }
         if is_over {
-            return Err(held(file, lock.to_owned(), owner));
+            return Err(held(file, lock, found.owner));
         }
         // A lock file cannot be waited for otherwise: kubectl's has no owner to ask.
         std::thread::sleep(self.waits.next().unwrap_or(PATIENCE));
@@ -167,45 +199,77 @@ impl Drop for Lock {
         if !self.is_held() {
             return;
         }
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(lock = %self.path.display(), %error, "cannot remove a lock");
+        if let Err(error) = self.entry.remove() {
+            tracing::warn!(lock = %self.entry.path.display(), %error, "cannot remove a lock");
         }
     }
 }
 
-/// Removes a lock if it still is the one that was read.
-///
-/// It is renamed first: two processes that break the same dead lock at once must not remove the
-/// lock that one of them took in between.
-fn remove_if_still(lock: &Path, content: &[u8]) -> io::Result<()> {
-    let mut aside = lock.as_os_str().to_owned();
-    aside.push(format!(".broken-{}", std::process::id()));
-    let aside = PathBuf::from(aside);
-    match fs::rename(lock, &aside) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+/// A lock as it was found.
+#[derive(Debug)]
+struct FoundLock {
+    stamp: Stamp,
+    owner: Option<Owner>,
+    /// Open, so that its inode is not given to the next lock. kubectl's has mode 0: who is not root cannot open it.
+    file: Option<File>,
+}
+
+impl FoundLock {
+    fn read(lock: &Entry) -> io::Result<Option<Self>> {
+        let file = lock.open(OFlags::RDONLY).ok();
+        let stamp = match &file {
+            Some(file) => Some(Stamp::of(&rustix::fs::fstat(file)?)),
+            None => lock.stamp()?,
+        };
+        let Some(stamp) = stamp else { return Ok(None) };
+        let content =
+            file.as_ref().and_then(|file| super::bounded::read_opened(file.try_clone().ok()?, LARGEST_OWNER).ok());
+        let owner = content.and_then(|content| serde_json::from_slice(&content).ok());
+        Ok(Some(Self { stamp, owner, file }))
     }
-    // kubectl's lock has mode 0: who is not root cannot read it, and then it is empty to both reads.
-    if fs::read(&aside).unwrap_or_default() != content {
-        match fs::hard_link(&aside, lock) {
+
+    /// Whether it is ours, and the process that took it is certainly gone.
+    fn is_abandoned(&self) -> bool {
+        let Some(owner) = &self.owner else { return false };
+        let is_here = || owner.is_of_this_boot() && !owner.boot.is_empty();
+        // While its process lives, the kernel holds a lock on the file as well. On another machine, whose
+        // file this one sees, that would say nothing.
+        let has_kernels_lock = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        owner.is_dead() || (is_here() && self.file.as_ref().is_some_and(has_kernels_lock))
+    }
+
+    /// Removes the lock if it still is the one that was found.
+    ///
+    /// It is renamed first: two processes that break the same dead lock at once must not remove the
+    /// lock that one of them took in between.
+    fn remove(&self, lock: &Entry) -> io::Result<()> {
+        // Aside, it is a temporary file: of a process that dies now, somebody else cleans it up, but not before.
+        if let Some(file) = &self.file {
+            flock(file, FlockOperation::NonBlockingLockExclusive).unwrap_or_default();
+        }
+        let aside = lock.beside(name_aside())?;
+        match lock.rename_to(&aside) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         }
+        if aside.stamp()?.is_some_and(|stands| stands != self.stamp) {
+            match aside.link_to(lock) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        aside.remove()
     }
-    fs::remove_file(&aside)
 }
 
-fn held(file: &Path, lock: PathBuf, owner: Option<Owner>) -> LockError {
-    let modified = File::open(&lock)
-        .and_then(|file| file.metadata())
-        .or_else(|_| fs::symlink_metadata(&lock))
-        .and_then(|metadata| metadata.modified());
+fn held(file: &Path, lock: &Entry, owner: Option<Owner>) -> LockError {
+    let modified = fs::symlink_metadata(&lock.path).and_then(|metadata| metadata.modified());
     let age = modified.ok().and_then(|modified| modified.elapsed().ok()).map_or(0, |age| age.as_secs());
     let owner =
         owner.map(|owner| format!(" ({}, pid {} on {})", owner.program, owner.pid, owner.host)).unwrap_or_default();
-    LockError::Held { path: file.to_owned(), lock, age, owner }
+    LockError::Held { path: file.to_owned(), lock: lock.path.clone(), age, owner }
 }
 
 impl Owner {
@@ -222,6 +286,12 @@ impl Owner {
             pid,
             started: start_time(pid).unwrap_or_default(),
         }
+    }
+
+    /// Whether it was taken on this machine since it was started.
+    fn is_of_this_boot(&self) -> bool {
+        let this = Self::this_process();
+        self.program == this.program && self.host == this.host && self.boot == this.boot
     }
 
     /// Whether the process that took the lock is certainly gone.
@@ -267,6 +337,13 @@ fn start_time(pid: u32) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn entry(file: &Path) -> Entry {
+        match reach(file, Guard::Nothing, Missing::Leave) {
+            Ok(Reached::Name { target, .. }) => target,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn lock_of(file: &Path) -> PathBuf {
         file.with_extension("lock")
     }
@@ -275,7 +352,7 @@ mod tests {
     fn it_is_there_while_it_is_held() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config");
-        let lock = Lock::take(&file, BreakLock::Never).unwrap();
+        let lock = Lock::take(&entry(&file), BreakLock::Never).unwrap();
         assert!(lock_of(&file).exists());
         drop(lock);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -285,9 +362,9 @@ mod tests {
     fn who_lost_the_lock_leaves_the_next_owners_alone() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config");
-        let lost = Lock::take(&file, BreakLock::Never).unwrap();
+        let lost = Lock::take(&entry(&file), BreakLock::Never).unwrap();
         fs::remove_file(lock_of(&file)).unwrap();
-        let next = Lock::take(&file, BreakLock::Never).unwrap();
+        let next = Lock::take(&entry(&file), BreakLock::Never).unwrap();
         assert!(!lost.is_held() && next.is_held());
         drop(lost);
         assert!(next.is_held());
@@ -299,7 +376,7 @@ mod tests {
         let file = directory.path().join("config");
         let dead = Owner { started: "1".to_owned(), ..Owner::this_process() };
         fs::write(lock_of(&file), serde_json::to_vec(&dead).unwrap()).unwrap();
-        let _lock = Lock::take(&file, BreakLock::Never).unwrap();
+        let _lock = Lock::take(&entry(&file), BreakLock::Never).unwrap();
     }
 
     #[test]
@@ -318,10 +395,13 @@ mod tests {
     fn who_breaks_a_lock_never_removes_a_newer_one() {
         let directory = tempfile::tempdir().unwrap();
         let lock = directory.path().join("config.lock");
+        fs::write(&lock, "older").unwrap();
+        let older = FoundLock::read(&entry(&lock)).unwrap().unwrap();
+        fs::remove_file(&lock).unwrap();
         fs::write(&lock, "newer").unwrap();
-        remove_if_still(&lock, b"older").unwrap();
+        older.remove(&entry(&lock)).unwrap();
         assert_eq!(fs::read_to_string(&lock).unwrap(), "newer");
-        remove_if_still(&lock, b"newer").unwrap();
+        FoundLock::read(&entry(&lock)).unwrap().unwrap().remove(&entry(&lock)).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -2,23 +2,44 @@
 //!
 //! [`update`] replaces a file atomically under kubectl's lock: at any kill it is the old one or the
 //! new one. Symlinks are followed, so that what they point at is replaced and they stay; what cannot
-//! be replaced like that ([`Obstacle`]) is refused rather than written in place.
+//! be replaced like that ([`Obstacle`]) is refused rather than written in place, and so is what somebody
+//! else could replace ([`Danger`]).
 
+mod bounded;
+mod faults;
 mod lock;
 mod obstacle;
+mod place;
 mod private;
+mod public;
+mod safety;
+mod temporary;
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use rustix::fs::Stat;
+
+pub use bounded::{read_regular, read_to_limit};
 pub use lock::{BreakLock, Lock, LockError, process_identity};
 pub use obstacle::Obstacle;
-pub use private::{PrivateLock, forget, lock_private, read_private, remember, write_public};
+use place::{Entry, Impassable, Missing, Reached, Stamp, reach, reach_or_make};
+pub use private::{PrivateLock, forget, lock_private, read_private, remember};
+pub use public::{IsOurs, check_public, write_public};
+use safety::Guard;
+pub use safety::{Danger, Sharing};
+use temporary::{Temporary, remove_dead};
+
+/// What a run may do to write files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether locks may be broken.
+    pub break_lock: BreakLock,
+    /// Whether others may have a hand in the directories.
+    pub sharing: Sharing,
+}
 
 /// Why a file was not written. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +77,24 @@ pub enum StoreError {
         /// What stands in the way.
         obstacle: Obstacle,
     },
+    /// Somebody else could read or replace what is written.
+    #[error("`{path}` is not safe: `{place}` {danger}")]
+    Unsafe {
+        /// The file.
+        path: PathBuf,
+        /// What the way to it leads through, or the file itself.
+        place: PathBuf,
+        /// What is wrong with it.
+        danger: Danger,
+    },
+    /// What stands there is not this program's to overwrite.
+    #[error("`{path}` is not overwritten: {cause}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        cause: String,
+    },
     /// The new content could not be made.
     #[error("cannot edit `{path}`")]
     Edit {
@@ -77,6 +116,8 @@ impl StoreError {
                 hint_for(path.parent().unwrap_or(path), source)
             }
             Self::Irreplaceable { path, obstacle } => Some(obstacle.hint(path)),
+            Self::Unsafe { place, danger, .. } => Some(danger.hint(place)),
+            Self::Foreign { .. } => Some("name another file, or remove this one if nobody needs it".to_owned()),
             Self::Changed { .. } => {
                 Some("run it again; stop whatever else writes the file if it comes back".to_owned())
             }
@@ -110,12 +151,7 @@ const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 ///
 /// If it exists and cannot be read, or is something else, such as a pipe that would never end.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let is_usable = |metadata: &fs::Metadata| metadata.is_file() && metadata.len() <= LARGEST_FILE;
-    if fs::metadata(path).is_ok_and(|metadata| !is_usable(&metadata)) {
-        let source = io::Error::other("it is not a regular file of at most 256 MiB");
-        return Err(StoreError::Read { path: path.to_owned(), source });
-    }
-    match fs::read(path) {
+    match read_regular(path, LARGEST_FILE) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StoreError::Read { path: path.to_owned(), source }),
@@ -139,194 +175,161 @@ pub enum Written {
 /// # Errors
 ///
 /// If the lock is held, or reading, editing or writing fails, or the file cannot be replaced without
-/// harm; the file is then as it was.
+/// harm, or somebody else could replace it; the file is then as it was.
 pub fn update<E>(
     path: &Path,
-    break_lock: BreakLock,
+    manner: Manner,
     edit: impl FnOnce(Option<&[u8]>) -> Result<Vec<u8>, E>,
 ) -> Result<Written, StoreError>
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let target = resolve(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
-    let directory = target.parent().unwrap_or(Path::new("/"));
-    let write_error = |source| StoreError::Write { path: target.clone(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(write_error)?;
-    // Who writes through a symlink locks its name, who writes the file itself locks that one's. They
-    // are taken in sorted order, as client-go does with several files.
-    let mut names = vec![path.to_owned(), target.clone()];
-    names.sort();
-    names.dedup();
-    let locks = names.iter().map(|name| Lock::take(name, break_lock)).collect::<Result<Vec<_>, _>>()?;
+    let guard = Guard::Secret(manner.sharing);
+    let write_error = |source| StoreError::Write { path: path.to_owned(), source };
+    let (target, link) = reach_or_make(path, guard).map_err(|error| error.of(path, write_error))?;
+    // Before anything is written: what dead processes left may be what fills the disk.
+    remove_dead(&target).map_err(write_error)?;
+    let locks = take_locks(&target, link.as_ref(), manner.break_lock)?;
     refuse_obstacle(path, &target)?;
     // The stamp comes first: a writer without the lock, who is done after it was taken, is noticed.
-    let replaced = fs::metadata(&target).ok();
-    let stamp = Stamp::of(&target);
-    let before = read(&target)?;
+    let replaced = target.stat().map_err(write_error)?;
+    let stamp = replaced.as_ref().map(Stamp::of);
+    let read_error = |source| StoreError::Read { path: path.to_owned(), source };
+    let before = target.read(guard, LARGEST_FILE).map_err(|error| error.of(path, read_error))?;
     let after =
         edit(before.as_deref()).map_err(|source| StoreError::Edit { path: path.to_owned(), source: source.into() })?;
     if before.as_deref() == Some(after.as_slice()) {
         return Ok(Written::Unchanged);
     }
     // Opened before anything is replaced: what cannot be synced must not be found out afterwards.
-    let opened = File::open(directory).map_err(write_error)?;
-    let temporary = begin_temporary(directory, &target).map_err(write_error)?;
+    let opened = File::from(target.open_directory().map_err(write_error)?);
+    let mut temporary = Temporary::beside(&target).map_err(write_error)?;
     if let Some(replaced) = replaced {
-        give_owner(temporary.as_file(), &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
+        give_owner(&temporary.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
     }
-    temporary.as_file().write_all(&after).and_then(|()| temporary.as_file().sync_all()).map_err(write_error)?;
-    if Stamp::of(&target) != stamp || !locks.iter().all(Lock::is_held) {
+    temporary.fill(&after).map_err(write_error)?;
+    if target.stamp().map_err(write_error)? != stamp || !locks.iter().all(Lock::is_held) {
         return Err(StoreError::Changed { path: path.to_owned() });
     }
-    temporary.persist(&target).map_err(|error| match error.error.kind() {
+    temporary.replace(&target).map_err(|error| match error.kind() {
         // Not every kernel tells that a file is a mount point before it is replaced.
         io::ErrorKind::ResourceBusy => irreplaceable(path, Obstacle::MountPoint),
-        _ => write_error(error.error),
+        _ => write_error(error),
     })?;
     if let Err(error) = opened.sync_all() {
         // The file is replaced; only a crash of the machine could still bring the old one back.
-        tracing::warn!(path = %target.display(), %error, "cannot sync the directory");
+        tracing::warn!(path = %target.path.display(), %error, "cannot sync the directory");
     }
     Ok(Written::Changed)
+}
+
+/// Takes the locks of a file. Who writes through a symlink locks its name, who writes the file itself
+/// locks that one's. They are taken in sorted order, as client-go does with several files.
+fn take_locks(target: &Entry, link: Option<&Entry>, break_lock: BreakLock) -> Result<Vec<Lock>, LockError> {
+    let mut names: Vec<&Entry> = link.into_iter().chain([target]).collect();
+    names.sort_by_key(|name| &name.path);
+    names.into_iter().map(|name| Lock::take(name, break_lock)).collect()
 }
 
 /// Removes a file of ours; one that is gone already is as wanted.
 ///
 /// # Errors
 ///
-/// If its lock is held, or it cannot be removed.
-pub fn remove(path: &Path, break_lock: BreakLock) -> Result<(), StoreError> {
-    if !path.exists() {
+/// If its lock is held, or it cannot be removed, or somebody else could replace it.
+pub fn remove(path: &Path, manner: Manner) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Write { path: path.to_owned(), source };
+    let reached = reach(path, Guard::Secret(manner.sharing), Missing::Leave);
+    let Reached::Name { target, link } = reached.map_err(|error| error.of(path, failed))? else { return Ok(()) };
+    // A link goes, not what it leads to.
+    let named = link.as_ref().unwrap_or(&target);
+    if named.stat().map_err(failed)?.is_none() {
         return Ok(());
     }
-    let _lock = Lock::take(path, break_lock)?;
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::Write { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
+    let _lock = Lock::take(named, manner.break_lock)?;
+    named.remove().map_err(failed)
 }
 
 fn irreplaceable(path: &Path, obstacle: Obstacle) -> StoreError {
     StoreError::Irreplaceable { path: path.to_owned(), obstacle }
 }
 
-fn refuse_obstacle(path: &Path, target: &Path) -> Result<(), StoreError> {
+fn refuse_obstacle(path: &Path, target: &Entry) -> Result<(), StoreError> {
     let found = Obstacle::find(target).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
     found.map_or(Ok(()), |obstacle| Err(irreplaceable(path, obstacle)))
 }
 
-/// How many random letters and digits end the name of a temporary file.
-const RANDOM_LENGTH: usize = 6;
-
-/// Makes an empty private file beside the one that it will replace.
-fn begin_temporary(directory: &Path, target: &Path) -> io::Result<tempfile::NamedTempFile> {
-    // The caller holds the lock of the target, so a temporary file of that name is a dead process's.
-    let mut prefix = OsString::from(".kubemint-");
-    prefix.push(target.file_name().unwrap_or_default());
-    prefix.push(".");
-    remove_left_behind(directory, &prefix)?;
-    tempfile::Builder::new()
-        .prefix(&prefix)
-        .rand_bytes(RANDOM_LENGTH)
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(directory)
-}
-
 /// Gives a file the owner and group that the file it replaces has.
-fn give_owner(file: &File, replaced: &fs::Metadata) -> io::Result<()> {
-    let own = file.metadata()?;
-    if (replaced.uid(), replaced.gid()) == (own.uid(), own.gid()) {
+fn give_owner(file: &File, replaced: &Stat) -> io::Result<()> {
+    let own = rustix::fs::fstat(file)?;
+    if (replaced.st_uid, replaced.st_gid) == (own.st_uid, own.st_gid) {
         return Ok(());
     }
-    std::os::unix::fs::fchown(file, Some(replaced.uid()), Some(replaced.gid()))
-}
-
-/// Removes the temporary files that killed processes left: they hold tokens.
-fn remove_left_behind(directory: &Path, prefix: &OsStr) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        // Of `config` and `config.old`, the prefix of the one begins the other's temporary files, which
-        // are somebody else's to remove.
-        let random = name.as_bytes().strip_prefix(prefix.as_bytes());
-        if random.is_some_and(|end| end.len() == RANDOM_LENGTH && end.iter().all(u8::is_ascii_alphanumeric)) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// What tells one version of a file from another without reading it.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp(Option<(u64, u64, i64, i64)>);
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        let metadata = fs::metadata(path).ok();
-        Self(metadata.map(|metadata| (metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())))
-    }
+    std::os::unix::fs::fchown(file, Some(replaced.st_uid), Some(replaced.st_gid))
 }
 
 /// Checks, without leaving anything behind, that a file could be replaced: nobody has left its lock
-/// there, nothing stands in the way, and a file with its owner can be made beside it.
+/// there, nothing stands in the way, nobody else could replace it, and a file with its owner can be made
+/// beside it.
 ///
 /// A lock is waited for as long as taking it would, counted from `since`.
 ///
 /// # Errors
 ///
 /// If not.
-pub fn check_replaceable(path: &Path, break_lock: BreakLock, since: Instant) -> Result<(), StoreError> {
-    use rustix::fs::{Access, access};
-    let target = resolve(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
-    for name in [path, &target] {
-        Lock::wait_until_free(name, break_lock, since)?;
-    }
-    refuse_obstacle(path, &target)?;
-    let existing = target.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("/"));
+pub fn check_replaceable(path: &Path, manner: Manner, since: Instant) -> Result<(), StoreError> {
+    use rustix::fs::{Access, AtFlags, accessat};
     let write_error = |source| StoreError::Write { path: path.to_owned(), source };
-    if !existing.is_dir() {
-        return Err(write_error(io::ErrorKind::NotADirectory.into()));
+    let reached = reach(path, Guard::Secret(manner.sharing), Missing::Leave);
+    let reached = reached.map_err(|error| error.of(path, write_error))?;
+    if let Reached::Name { target, link } = &reached {
+        for name in link.iter().chain([target]) {
+            Lock::wait_while_held(name, manner.break_lock, since)?;
+        }
+        refuse_obstacle(path, target)?;
     }
-    access(existing, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|error| write_error(error.into()))?;
-    if let Ok(replaced) = fs::metadata(&target) {
-        // Only an attempt tells who may give files away. The file has no name, so no kill leaves it.
-        let nameless = tempfile::tempfile_in(existing).map_err(write_error)?;
-        give_owner(&nameless, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
+    let existing = match &reached {
+        Reached::Name { target, .. } => &target.directory,
+        Reached::Short { directory, .. } => directory,
+    };
+    let needed = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    accessat(existing, ".", needed, AtFlags::empty()).map_err(|error| write_error(error.into()))?;
+    if let Reached::Name { target, .. } = &reached
+        && let Some(replaced) = target.stat().map_err(write_error)?
+    {
+        // Only an attempt tells who may give files away.
+        let attempt = Temporary::beside(target).map_err(write_error)?;
+        give_owner(&attempt.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
     }
     Ok(())
 }
 
-/// Returns what identifies the file behind a path, so that two paths to one file are noticed.
+/// Returns what identifies the file behind a path, so that two paths to one file are noticed: the path
+/// without links.
 ///
 /// # Errors
 ///
 /// If its links cannot be followed.
 pub fn identity(path: &Path) -> Result<PathBuf, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
-    let target = resolve(path).map_err(failed)?;
-    let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else { return Ok(target) };
-    // A directory that does not exist yet is no link to another.
-    Ok(directory.canonicalize().unwrap_or_else(|_| directory.to_owned()).join(name))
+    match reach(path, Guard::Nothing, Missing::Leave) {
+        Ok(Reached::Name { target: Entry { path, .. }, .. } | Reached::Short { path, .. }) => Ok(path),
+        Err(Impassable::Io(error)) if error.kind() == io::ErrorKind::IsADirectory => Ok(path.to_owned()),
+        Err(error) => Err(error.of(path, failed)),
+    }
 }
 
-/// Follows symlinks, also to a target that does not exist yet.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
-    /// As many as Linux follows.
-    const MOST_LINKS: usize = 40;
-    let mut target = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        match fs::read_link(&target) {
-            Ok(link) => target = target.parent().unwrap_or(Path::new("")).join(link),
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
-                return Ok(target);
-            }
-            Err(error) => return Err(error),
-        }
+/// Returns whether two paths lead to one file, by whatever names; a file that does not exist is another
+/// than every one that does.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| match reach(path, Guard::Nothing, Missing::Leave) {
+        Ok(Reached::Name { target, .. }) => (target.stamp().ok().flatten(), target.path),
+        Ok(Reached::Short { path, .. }) => (None, path),
+        Err(_) => (None, path.to_owned()),
+    };
+    match (place(one), place(other)) {
+        ((Some(one), _), (Some(other), _)) => one.is_same_file(&other),
+        ((_, one), (_, other)) => one == other,
     }
-    Err(io::Error::other("too many symbolic links"))
 }
 
 #[cfg(test)]

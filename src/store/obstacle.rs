@@ -3,10 +3,12 @@
 //! Writing such a file in place would work, and would leave half of it after a kill; so it is refused.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use rustix::fs::Stat;
+
+use super::place::Entry;
 
 /// Why a file cannot be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,8 @@ impl fmt::Display for Obstacle {
 }
 
 impl Obstacle {
-    pub(super) fn owner(metadata: &fs::Metadata) -> Self {
-        Self::Owner { user: metadata.uid(), group: metadata.gid() }
+    pub(super) fn owner(stat: &Stat) -> Self {
+        Self::Owner { user: stat.st_uid, group: stat.st_gid }
     }
 
     /// Returns what to do about it.
@@ -58,20 +60,19 @@ impl Obstacle {
     }
 
     /// Finds what the file itself tells; a file that does not exist has no obstacle.
-    pub(super) fn find(target: &Path) -> io::Result<Option<Self>> {
-        let metadata = match fs::metadata(target) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+    pub(super) fn find(target: &Entry) -> io::Result<Option<Self>> {
+        let Some(stat) = target.stat()? else { return Ok(None) };
+        // Their type is not the same everywhere.
+        let links = u64::try_from(i128::from(stat.st_nlink)).unwrap_or(u64::MAX);
+        let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
         let by_attributes = Self::by_attributes(target)?;
-        Ok(by_attributes.or_else(|| (metadata.nlink() > 1).then(|| Self::HardLinks(metadata.nlink()))))
+        Ok(by_attributes.or_else(|| (links > 1 && !is_directory).then_some(Self::HardLinks(links))))
     }
 
     #[cfg(target_os = "linux")]
-    fn by_attributes(target: &Path) -> io::Result<Option<Self>> {
-        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-        match statx(CWD, target, AtFlags::empty(), StatxFlags::BASIC_STATS) {
+    fn by_attributes(target: &Entry) -> io::Result<Option<Self>> {
+        use rustix::fs::{AtFlags, StatxFlags, statx};
+        match statx(&target.directory, &target.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
             Ok(found) => Ok(Self::of_attributes(found.stx_attributes)),
             // Sandboxes that do not know the call say one of these; a rename tells later.
             Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(None),
@@ -90,7 +91,7 @@ impl Obstacle {
 
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
-    fn by_attributes(_: &Path) -> io::Result<Option<Self>> {
+    fn by_attributes(_: &Entry) -> io::Result<Option<Self>> {
         Ok(None)
     }
 }

@@ -3,15 +3,18 @@
 //! They are locked with flock, which the kernel releases when a process dies: nobody else's locks have
 //! to be understood here, and a hundred who wait are woken one after the other.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat};
 
-use super::StoreError;
+use super::place::{Entry, Missing, Reached, reach, reach_or_make};
+use super::safety::{Guard, Sharing};
+use super::temporary::{Temporary, remove_dead};
+use super::{StoreError, read_to_limit};
 
 /// Tokens and times; what is larger is not ours.
 const LARGEST: u64 = 1024 * 1024;
@@ -22,16 +25,24 @@ const LONGEST_LIST: usize = 64 * 1024;
 
 /// The exclusive right to write a private file, until it is dropped.
 #[derive(Debug)]
-pub struct PrivateLock(File);
+pub struct PrivateLock {
+    file: File,
+    sharing: Sharing,
+}
 
 /// Reads a private file; nothing if it does not exist.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or somebody else could have written or read it.
-pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+pub fn read_private(path: &Path, sharing: Sharing) -> Result<Option<Vec<u8>>, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
-    let file = match OpenOptions::new().read(true).custom_flags(flags()).open(path) {
+    let entry = match reach(path, Guard::Secret(sharing), Missing::Leave).map_err(|error| error.of(path, failed))? {
+        Reached::Name { target, link: None } => target,
+        Reached::Name { link: Some(_), .. } => return Err(failed(is_link())),
+        Reached::Short { .. } => return Ok(None),
+    };
+    let file = match entry.open(OFlags::RDONLY) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(failed(source)),
@@ -40,9 +51,7 @@ pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
         return Err(failed(io::Error::other("it is not a file that only this user can read")));
     }
-    let mut bytes = vec![];
-    file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(bytes))
+    read_to_limit(file, LARGEST).map(Some).map_err(failed)
 }
 
 /// Waits for the exclusive right to write a private file, and makes its directory.
@@ -51,30 +60,20 @@ pub fn read_private(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 ///
 /// If the directory is not this user's alone, the lock file cannot be made, or somebody still holds it
 /// after `patience`.
-pub fn lock_private(path: &Path, patience: Duration) -> Result<PrivateLock, StoreError> {
+pub fn lock_private(path: &Path, patience: Duration, sharing: Sharing) -> Result<PrivateLock, StoreError> {
     let lock = lock_path(path);
     let failed = |source| StoreError::Write { path: lock.clone(), source };
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-    let metadata = fs::metadata(directory).map_err(failed)?;
-    if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+    let entry = own_entry(&lock, sharing)?;
+    let directory = fstat(&entry.directory).map_err(|error| failed(error.into()))?;
+    let is_open = Mode::from_raw_mode(directory.st_mode).intersects(Mode::WGRP | Mode::WOTH);
+    if directory.st_uid != rustix::process::geteuid().as_raw() || is_open {
         return Err(failed(io::Error::other("its directory is one that others can write")));
     }
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(flags())
-        .open(&lock)
-        .map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
-    }
+    let file = open_private(&entry, OFlags::WRONLY).map_err(failed)?;
     let start = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(PrivateLock(file)),
+            Ok(()) => return Ok(PrivateLock { file, sharing }),
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < patience => std::thread::sleep(LOCK_PAUSE),
             Err(error) => return Err(failed(error.into())),
@@ -89,21 +88,11 @@ pub fn lock_private(path: &Path, patience: Duration) -> Result<PrivateLock, Stor
 /// # Errors
 ///
 /// If the list cannot be read or written.
-pub fn remember(list: &Path, line: &str) -> Result<bool, StoreError> {
+pub fn remember(list: &Path, line: &str, sharing: Sharing) -> Result<bool, StoreError> {
     let failed = |source| StoreError::Write { path: list.to_owned(), source };
-    let mut file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .append(true)
-        .mode(0o600)
-        .custom_flags(flags())
-        .open(list)
-        .map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
-    }
-    let mut known = String::new();
-    Read::by_ref(&mut file).take(LARGEST).read_to_string(&mut known).map_err(failed)?;
+    let mut file = open_private(&own_entry(list, sharing)?, OFlags::RDWR | OFlags::APPEND).map_err(failed)?;
+    let known = read_to_limit(Read::by_ref(&mut file), LARGEST).map_err(failed)?;
+    let known = String::from_utf8_lossy(&known);
     if known.lines().any(|other| other == line) {
         return Ok(true);
     }
@@ -119,13 +108,9 @@ pub fn remember(list: &Path, line: &str) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// If it exists and cannot be removed.
-pub fn forget(list: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(list) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::Write { path: list.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
+pub fn forget(list: &Path, sharing: Sharing) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Write { path: list.to_owned(), source };
+    own_entry(list, sharing)?.remove().map_err(failed)
 }
 
 impl PrivateLock {
@@ -135,77 +120,93 @@ impl PrivateLock {
     ///
     /// If it cannot be written; it is then as it was.
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        debug_assert!(self.0.metadata().is_ok());
+        debug_assert!(self.file.metadata().is_ok());
         let failed = |source| StoreError::Write { path: path.to_owned(), source };
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        let mut temporary = super::begin_temporary(directory, path).map_err(failed)?;
-        temporary.write_all(content).and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
-        temporary.persist(path).map(drop).map_err(|error| failed(error.error))
+        let target = own_entry(path, self.sharing)?;
+        remove_dead(&target).map_err(failed)?;
+        let mut temporary = Temporary::beside(&target).map_err(failed)?;
+        temporary.fill(content).map_err(failed)?;
+        temporary.replace(&target).map_err(failed)
     }
 }
 
-/// Replaces a file that everybody may read, such as metrics, atomically.
-///
-/// # Errors
-///
-/// If it cannot be written; it is then as it was.
-pub fn write_public(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+/// Follows the path of a private file, which is no link.
+fn own_entry(path: &Path, sharing: Sharing) -> Result<Entry, StoreError> {
     let failed = |source| StoreError::Write { path: path.to_owned(), source };
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut temporary = tempfile::Builder::new().prefix(".kubemint-").tempfile_in(directory).map_err(failed)?;
-    // Whatever the umask is: node_exporter runs as somebody else.
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
-    temporary.write_all(content).and_then(|()| temporary.as_file().sync_all()).map_err(failed)?;
-    temporary.persist(path).map(drop).map_err(|error| failed(error.error))
+    match reach_or_make(path, Guard::Secret(sharing)).map_err(|error| error.of(path, failed))? {
+        (target, None) => Ok(target),
+        (_, Some(_)) => Err(failed(is_link())),
+    }
+}
+
+/// Opens a private file, and makes it if there is none.
+fn open_private(entry: &Entry, flags: OFlags) -> io::Result<File> {
+    let file = entry.open(flags | OFlags::CREATE)?;
+    if !file.metadata()?.is_file() {
+        return Err(super::bounded::not_regular());
+    }
+    // Whatever the umask was when it was made.
+    if file.metadata()?.mode() & 0o777 != 0o600 {
+        fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+    }
+    Ok(file)
+}
+
+/// A link in a private file's place may lead anywhere.
+fn is_link() -> io::Error {
+    io::Error::other("it is a symbolic link")
 }
 
 fn lock_path(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
-/// A link in a file's place may lead anywhere, and a pipe would be waited for.
-fn flags() -> i32 {
-    (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    const STRICT: Sharing = Sharing::Refused;
 
     #[test]
     fn a_list_remembers_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let list = directory.path().join("list");
-        assert!(!remember(&list, "a").unwrap());
-        assert!(!remember(&list, "b").unwrap());
-        assert!(remember(&list, "a").unwrap());
-        forget(&list).unwrap();
-        forget(&list).unwrap();
-        assert!(!remember(&list, "a").unwrap());
+        assert!(!remember(&list, "a", STRICT).unwrap());
+        assert!(!remember(&list, "b", STRICT).unwrap());
+        assert!(remember(&list, "a", STRICT).unwrap());
+        forget(&list, STRICT).unwrap();
+        forget(&list, STRICT).unwrap();
+        assert!(!remember(&list, "a", STRICT).unwrap());
     }
 
     #[test]
     fn what_others_could_read_or_replace_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("below/token.json");
-        assert!(read_private(&path).unwrap().is_none());
-        lock_private(&path, Duration::ZERO).unwrap().write(&path, b"t").unwrap();
-        assert_eq!(read_private(&path).unwrap().unwrap(), b"t");
-        let held = lock_private(&path, Duration::ZERO).unwrap();
-        assert!(lock_private(&path, Duration::from_millis(30)).is_err(), "patience ends");
+        assert!(read_private(&path, STRICT).unwrap().is_none());
+        lock_private(&path, Duration::ZERO, STRICT).unwrap().write(&path, b"t").unwrap();
+        assert_eq!(read_private(&path, STRICT).unwrap().unwrap(), b"t");
+        let held = lock_private(&path, Duration::ZERO, STRICT).unwrap();
+        assert!(lock_private(&path, Duration::from_millis(30), STRICT).is_err(), "patience ends");
         drop(held);
-        assert!(lock_private(&path, Duration::ZERO).is_ok());
+        assert!(lock_private(&path, Duration::ZERO, STRICT).is_ok());
         fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(lock_private(&path, Duration::ZERO).is_err(), "others could put files there");
+        assert!(lock_private(&path, Duration::ZERO, STRICT).is_err(), "others could put files there");
         fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(read_private(&path).is_err());
+        assert!(read_private(&path, STRICT).is_err());
         let pipe = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
-        assert!(read_private(&pipe).is_err() && remember(&pipe, "a").is_err(), "nobody waits for a pipe");
+        assert!(
+            read_private(&pipe, STRICT).is_err() && remember(&pipe, "a", STRICT).is_err(),
+            "nobody waits for a pipe"
+        );
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(read_private(&link).is_err(), "a link may lead anywhere");
+        assert!(read_private(&link, STRICT).is_err(), "a link may lead anywhere");
     }
 }

@@ -27,6 +27,7 @@ mod revoking;
 mod rotation;
 mod scenarios;
 mod simulated;
+mod storing;
 mod support;
 mod tidy;
 mod verifying;

@@ -90,6 +90,17 @@ impl Machine {
         }
     }
 
+    /// Runs the program under a limit that a shell sets.
+    pub(crate) fn limited(&self, limit: &str, arguments: &[&str]) -> Run {
+        let program = self.command(&[]).get_program().to_owned();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(program).args(arguments);
+        shell.env_clear().env("HOME", self.directory.path()).current_dir(self.directory.path()).stdin(Stdio::null());
+        let output = shell.output().unwrap();
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        Run { code: output.status.code().unwrap_or(-1), stdout, stderr }
+    }
+
     /// Runs the program and checks its exit code; what it printed does not matter.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, arguments: &[&str]) {

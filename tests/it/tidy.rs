@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// Files and directories of the core: pure and synchronous.
-const CORE: [&str; 23] = [
+const CORE: &[&str] = &[
     "access",
+    "calendar.rs",
     "credential",
     "desired.rs",
     "diff.rs",

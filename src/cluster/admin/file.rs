@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::AdminError;
-use crate::store::{BreakLock, Lock};
+use crate::store::{Lock, read_regular};
 
 /// Certificates, keys and tokens have some kilobytes.
 const LARGEST_PART: u64 = 1024 * 1024;
@@ -220,7 +220,7 @@ impl AdminFile {
             return read;
         }
         // Who left a lock behind is not writing; then the file is what it is.
-        drop(Lock::wait_until_free(path, BreakLock::Never, std::time::Instant::now()));
+        drop(Lock::wait_until_free(path));
         Self::read_once(path)
     }
 
@@ -302,14 +302,7 @@ pub(super) fn read_part(path: &Path, field: &str) -> Result<Vec<u8>, String> {
 /// Reads a regular file: a pipe would never end.
 pub(super) fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, AdminError> {
     let unreadable = |cause: String| AdminError::Unreadable { path: path.to_owned(), cause };
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(describe_io(&error)))?;
-    if !metadata.is_file() {
-        return Err(unreadable("it is not a regular file".to_owned()));
-    }
-    if metadata.len() > largest {
-        return Err(unreadable(format!("it is larger than {} MiB", largest / (1024 * 1024))));
-    }
-    std::fs::read(path).map_err(|error| unreadable(describe_io(&error)))
+    read_regular(path, largest).map_err(|error| unreadable(describe_io(&error)))
 }
 
 pub(super) fn describe_io(error: &std::io::Error) -> String {

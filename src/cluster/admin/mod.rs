@@ -24,7 +24,7 @@ pub use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;
 use self::source::Source;
-pub use self::source::kubeconfigs_in;
+pub use self::source::{kubeconfig_files, kubeconfigs_in};
 use self::usable::Usable;
 use super::transport::{Login, Network, ProxyEnvironment, Target, check_target};
 use crate::inventory::{AdminAccess, Cluster, KubeconfigSource};

@@ -47,12 +47,7 @@ impl Source {
                 unusable: vec![],
             }),
             KubeconfigSource::List(paths) => Self::merged(paths, read),
-            KubeconfigSource::Glob(pattern) => {
-                let matches = glob::glob(pattern).map(|paths| paths.filter_map(Result::ok).collect::<Vec<_>>());
-                let mut files = matches.unwrap_or_default();
-                files.retain(|path| path.is_file());
-                Self::separate(format!("`{pattern}`"), &files, read)
-            }
+            KubeconfigSource::Glob(pattern) => Self::separate(format!("`{pattern}`"), &matching(pattern), read),
         }
     }
 
@@ -167,6 +162,24 @@ fn find_in<'a, T>(
     entries: impl Fn(&AdminFile) -> &std::collections::HashMap<String, T>,
 ) -> Option<(&'a AdminFile, &'a T)> {
     files.iter().find_map(|file| Some((&**file, entries(file).get(name)?)))
+}
+
+/// Returns the files that a pattern matches.
+fn matching(pattern: &str) -> Vec<PathBuf> {
+    let matches = glob::glob(pattern).map(|paths| paths.filter_map(Result::ok).collect::<Vec<_>>());
+    let mut files = matches.unwrap_or_default();
+    files.retain(|path| path.is_file());
+    files
+}
+
+/// Returns the files that a source stands for now.
+pub fn kubeconfig_files(source: &KubeconfigSource) -> Vec<PathBuf> {
+    match source {
+        KubeconfigSource::Path(path) if path.is_dir() => kubeconfigs_in(path).unwrap_or_default(),
+        KubeconfigSource::Path(path) => vec![path.clone()],
+        KubeconfigSource::List(paths) => paths.clone(),
+        KubeconfigSource::Glob(pattern) => matching(pattern),
+    }
 }
 
 /// Returns the files of a directory that may be kubeconfigs, sorted: no hidden ones and no locks.

@@ -4,6 +4,7 @@ mod caller;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::names::{ClusterName, ProfileName};
 use crate::plan::{Newest, OutputSlot};
 use crate::report::{GrantPaths, Holds, OutputStatus};
 use crate::secret::SecretToken;
-use crate::store::{self, BreakLock};
+use crate::store::{self, Manner};
 
 /// What the output files hold for each grant.
 #[derive(Debug, Default)]
@@ -54,13 +55,14 @@ impl Outputs {
     /// # Errors
     ///
     /// If one is locked, or its directory cannot be written.
-    pub(super) fn check_replaceable(&self, break_lock: BreakLock) -> Result<(), Error> {
-        let used: BTreeSet<usize> = self.slots.values().flatten().map(|(slot, _)| slot.file).collect();
-        for file in used {
-            let path = &self.targets[file].path;
-            store::check_replaceable(path, break_lock, Instant::now()).map_err(|error| {
+    pub(super) fn check_replaceable(&self, manner: Manner) -> Result<(), Error> {
+        let slots = || self.slots.values().flatten().map(|(slot, _)| slot);
+        let used: BTreeSet<usize> = slots().map(|slot| slot.file).collect();
+        let kubeconfigs = used.into_iter().map(|file| self.targets[file].path.clone());
+        for path in kubeconfigs.chain(slots().filter_map(|slot| self.token_file(slot))) {
+            store::check_replaceable(&path, manner, Instant::now()).map_err(|error| {
                 let failure = describe(&error);
-                let unusable = unusable(path, failure.cause);
+                let unusable = unusable(&path, failure.cause);
                 match failure.hint {
                     Some(hint) => unusable.hint(format!("{hint}; nothing was written")),
                     None => unusable,
@@ -74,22 +76,33 @@ impl Outputs {
     pub(super) fn unwritable(
         &self,
         grant: usize,
-        break_lock: BreakLock,
+        manner: Manner,
         checked: &Mutex<HashMap<usize, Option<StepFailure>>>,
     ) -> Option<StepFailure> {
         let known = || checked.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots.get(&grant).into_iter().flatten();
         let mut failures = slots.map(|(slot, _)| {
-            if let Some(found) = known().get(&slot.file) {
-                return found.clone();
-            }
-            // Nobody else waits for this lock meanwhile, unless for the same file.
-            let path = &self.targets[slot.file].path;
-            let found = store::check_replaceable(path, break_lock, Instant::now()).err().map(|error| describe(&error));
-            known().insert(slot.file, found.clone());
-            found
+            // Nobody else waits for these locks meanwhile, unless for the same file.
+            let check = |path: &Path| {
+                store::check_replaceable(path, manner, Instant::now()).err().map(|error| describe(&error))
+            };
+            let remembered = known().get(&slot.file).cloned();
+            let kubeconfig = remembered.unwrap_or_else(|| {
+                let found = check(&self.targets[slot.file].path);
+                known().insert(slot.file, found.clone());
+                found
+            });
+            kubeconfig.or_else(|| self.token_file(slot).and_then(|path| check(&path)))
         });
         failures.find_map(|failure| failure)
+    }
+
+    /// Returns the token file of a place, if it has one.
+    fn token_file(&self, slot: &PublicationSlot) -> Option<PathBuf> {
+        match &slot.names.form {
+            UserForm::TokenFile(relative) => Some(token_file_path(&self.targets[slot.file].path, relative)),
+            UserForm::Token | UserForm::Exec(_) => None,
+        }
     }
 
     /// Returns why a place of a grant cannot be used.
@@ -160,7 +173,7 @@ impl Outputs {
         &self,
         grants: impl Iterator<Item = usize>,
         inventory: &Inventory,
-        break_lock: BreakLock,
+        manner: Manner,
     ) -> Vec<(usize, StepFailure)> {
         let mut by_file: BTreeMap<usize, Vec<(usize, Whose)>> = BTreeMap::new();
         for grant in grants {
@@ -178,14 +191,14 @@ impl Outputs {
             }
             let (grants, entries): (Vec<usize>, Vec<_>) = entries.into_iter().unzip();
             let removed =
-                store::update(path, break_lock, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
+                store::update(path, manner, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
             let token_files = entries.iter().filter_map(|(names, ..)| match &names.form {
                 UserForm::TokenFile(relative) => Some(token_file_path(path, relative)),
                 UserForm::Token | UserForm::Exec(_) => None,
             });
             let removed = removed
                 .map(drop)
-                .and_then(|()| token_files.into_iter().try_for_each(|file| store::remove(&file, break_lock)));
+                .and_then(|()| token_files.into_iter().try_for_each(|file| store::remove(&file, manner)));
             if let Err(error) = removed {
                 let failure = describe(&error);
                 failures.extend(grants.into_iter().map(|grant| (grant, failure.clone())));

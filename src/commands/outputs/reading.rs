@@ -12,7 +12,9 @@ use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::inventory::Inventory;
 use crate::kubeconfig::edit::check_editable;
-use crate::kubeconfig::{Document, EntryNames, EntryState, FileOrder, Held, Mark, UserForm};
+use crate::kubeconfig::{
+    Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, may_replace_token,
+};
 use crate::layout::{Layout, OutputEntry, OutputFile};
 use crate::names::Holder;
 use crate::secret::SecretToken;
@@ -153,6 +155,9 @@ pub(in crate::commands) fn with_token_file(
     let bytes = store::read(&file).map_err(|error| unusable(&file, describe(&error).cause))?;
     let Some(bytes) = bytes else { return Ok(state) };
     let text = String::from_utf8(bytes).map_err(|_| unusable(&file, "it is not UTF-8".to_owned()))?;
+    if !may_replace_token(text.trim()) {
+        return Err(unusable(&file, MergeError::NotToken.to_string()));
+    }
     Ok(Held::with_token_file(state, mark, &SecretToken::new(text.trim())))
 }
 

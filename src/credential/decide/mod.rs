@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Claims, Generation, HolderIndex, policy_fingerprint};
+use crate::calendar::later;
 use crate::inventory::TokenPolicy;
 use crate::secret::SecretToken;
 use retire::superseded;
@@ -350,7 +351,7 @@ pub fn due_at(issued: Timestamp, expires: Timestamp, policy: &TokenPolicy, seed:
     let hash = crate::names::short_hash(&[seed]);
     let hash = i64::from_str_radix(&hash[..8], 16).expect("a short hash is hexadecimal");
     let jitter = (wait / JITTER_SHARE) * (hash % 1000) / 1000;
-    issued + SignedDuration::from_secs(wait - jitter)
+    later(issued, SignedDuration::from_secs(wait - jitter))
 }
 
 #[cfg(test)]

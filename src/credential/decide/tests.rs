@@ -358,3 +358,14 @@ fn nothing_is_ended_by_a_clock_that_may_be_wrong() {
     let both = case(vec![expired, recorded(2)], vec![stored(2)]);
     assert_eq!(retired(Case { now: 1000, earliest: Some(1000), ..both }), [] as [u64; 0]);
 }
+
+#[test]
+fn what_lives_until_the_end_of_the_calendar_is_due_before_it() {
+    let issued = Timestamp::MAX.checked_sub(SignedDuration::from_hours(1)).unwrap();
+    for (issued, expires) in
+        [(issued, Timestamp::MAX), (Timestamp::MAX, Timestamp::MAX), (Timestamp::MIN, Timestamp::MAX)]
+    {
+        let due = due_at(issued, expires, &policy(), "seed");
+        assert!((issued..=expires).contains(&due), "{due}");
+    }
+}

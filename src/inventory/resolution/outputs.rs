@@ -16,8 +16,9 @@ use crate::inventory::paths;
 use crate::inventory::problem::{At, Place, Problem, list, quote};
 use crate::inventory::render::count;
 use crate::inventory::syntax;
-use crate::layout::VARIABLES;
-use crate::layout::{Collision, CollisionKind, DEFAULT_CONTEXT, Layout};
+use crate::layout::{
+    Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, OutputFile, VARIABLES,
+};
 use crate::template::{Template, TemplateErrorKind};
 
 /// An output, and where its keys stand.
@@ -213,7 +214,7 @@ fn report_collisions(
             CollisionKind::Cluster => output.cluster.or(output.context),
             CollisionKind::User => output.user.or(output.context),
             CollisionKind::CurrentContext => output.current_context,
-            CollisionKind::Directory => None,
+            CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles => None,
         };
         let mut problem = Problem::error(place.unwrap_or(output.path), message);
         problem.hint = collisions[0].hint(inventory);
@@ -238,6 +239,31 @@ fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut
     }
 }
 
+/// Says why no file of that name can be written.
+fn unusable_name(file: &OutputFile, inventory: &Inventory) -> Option<String> {
+    /// Of every file system that matters (`NAME_MAX`).
+    const LONGEST: usize = 255;
+    let fits = |name: &std::ffi::OsStr, more: usize| name.len() + more <= LONGEST;
+    let shown = |name: &std::ffi::OsStr| quote(&name.to_string_lossy());
+    let name = file.path.file_name()?;
+    if name.to_string_lossy().starts_with(OWN_PREFIX) {
+        return Some(format!("the output {} has a name of kubemint's temporary files", shown(name)));
+    }
+    let tokens = file.token_directory(inventory);
+    let token_files = || file.token_files(inventory).filter_map(|path| path.file_name().map(ToOwned::to_owned));
+    let directories = file.path.iter().filter(|directory| *directory != name);
+    let parts = directories.chain(tokens.iter().filter_map(|path| path.file_name()));
+    let long = parts.filter(|part| !fits(part, 0)).map(ToOwned::to_owned).next();
+    let with_lock =
+        || std::iter::once(name.to_owned()).chain(token_files()).find(|name| !fits(name, LOCK_SUFFIX.len()));
+    let long = long.or_else(with_lock)?;
+    let bytes = long.len();
+    Some(format!(
+        "the name {} has {bytes} bytes, and a name may have {LONGEST} with the `{LOCK_SUFFIX}` of a lock",
+        shown(&long)
+    ))
+}
+
 /// Refuses files that are input, and warns about those that provision.
 fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
     let files: Vec<PathBuf> = ctx.sources.files().iter().map(|file| paths::normalise(&file.path)).collect();
@@ -250,9 +276,29 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
     sources.extend(parts.map(|(key, path)| (path.as_path(), format!("a `{key}`"))));
     let admins: HashSet<&Path> =
         clusters().flat_map(|cluster| cluster.admin.kubeconfigs()).map(PathBuf::as_path).collect();
+    // One problem of each output is enough; it may have thousands of files.
+    let mut refused = HashSet::new();
     for file in &layout.files {
         let output = &outputs[file.outputs[0]];
         let shown = quote(&file.path.to_string_lossy());
+        if let Some(problem) = unusable_name(file, inventory) {
+            if refused.insert(file.outputs[0]) {
+                ctx.error(output.path, problem);
+            }
+            continue;
+        }
+        let is_input = |path: &Path| sources.contains_key(path) || admins.contains(path);
+        let locked = file.path.to_str().and_then(|path| path.strip_suffix(LOCK_SUFFIX)).map(Path::new);
+        if let Some(input) = locked.filter(|path| is_input(path)) {
+            let input = quote(&input.to_string_lossy());
+            ctx.error(output.path, format!("the output {shown} is where the lock of {input} must be"));
+            continue;
+        }
+        if let Some(token) = file.token_files(inventory).find(|path| is_input(path)) {
+            let token = quote(&token.to_string_lossy());
+            ctx.error(output.path, format!("the token files of {shown} would overwrite {token}, which is read"));
+            continue;
+        }
         if let Some(what) = sources.get(file.path.as_path()) {
             ctx.error(output.path, format!("the output would overwrite {what} {shown}"));
         } else if admins.contains(file.path.as_path()) {

@@ -480,6 +480,58 @@ fn names_that_collide_in_a_file_are_refused() {
     check_replaced("path = 'out/{cluster}-{profile}.yaml'\n", "path = '{holder}/{inventory}'\n", &[]);
 }
 
+/// What a run would find out after it has minted something.
+#[test]
+fn an_output_is_not_where_another_has_its_lock_or_its_tokens() {
+    let output = |path: &str| format!("[[outputs]]\npath = '{path}'\n");
+    let with_tokens =
+        |path: &str| format!("{}credential = 'token-file'\nprofiles = ['viewer']\nclusters = ['eu']\n", output(path));
+    let named = |path: &str| format!("{}profiles = ['viewer']\nclusters = ['eu']\n", output(path));
+    let hint = "[give one of them another path]";
+    let check = |text: &str, expect: String| check_added(text, &[&expect]);
+    check(
+        &(named("a") + &named("a.lock")),
+        format!("error at 'a.lock': `/inv/a.lock` is where the lock of `/inv/a` must be {hint}"),
+    );
+    for path in ["a.tokens", "a.tokens/viewer@eu.token", "a.tokens/x/../deeper/y"] {
+        let normal = path.replace("x/../", "");
+        check(
+            &(with_tokens("a") + &named(path)),
+            format!("error at '{path}': `/inv/{normal}` is among the token files of `/inv/a` {hint}"),
+        );
+    }
+    check_added(&(named("a") + &named("a.tokens/b")), &[]);
+    check(
+        &named("clusters.toml.lock"),
+        "error at 'clusters.toml.lock': the output `/inv/clusters.toml.lock` is where the lock of `/inv/clusters.toml` must be"
+            .to_owned(),
+    );
+    check(
+        &named("admin.yaml.lock"),
+        "error at 'admin.yaml.lock': the output `/inv/admin.yaml.lock` is where the lock of `/inv/admin.yaml` must be"
+            .to_owned(),
+    );
+    check(
+        &named("x/.kubemint-tmp-1"),
+        "error at 'x/.kubemint-tmp-1': the output `.kubemint-tmp-1` has a name of kubemint's temporary files"
+            .to_owned(),
+    );
+    let (fits, long) = ("n".repeat(250), "n".repeat(251));
+    check_added(&named(&fits), &[]);
+    let too_long = |marked: &str, name: &str| {
+        let (bytes, shown) = (name.len(), format!("{}…", &name[..80]));
+        format!(
+            "error at '{marked}': the name `{shown}` has {bytes} bytes, and a name may have 255 with the `.lock` of a lock"
+        )
+    };
+    check(&named(&long), too_long(&long, &long));
+    let directory = format!("{}/x", "d".repeat(256));
+    check(&named(&directory), too_long(&directory, &"d".repeat(256)));
+    check_added(&with_tokens(&"n".repeat(248)), &[]);
+    let tokens = "n".repeat(249);
+    check(&with_tokens(&tokens), too_long(&tokens, &format!("{tokens}.tokens")));
+}
+
 #[test]
 fn outputs_do_not_overwrite_what_is_read() {
     check_replaced(

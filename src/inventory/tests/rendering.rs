@@ -59,6 +59,42 @@ fn places_in_other_files_are_shown_with_their_file() {
     ");
 }
 
+/// Whoever may name the inventory of a run that others read would otherwise read what the run may read.
+#[test]
+fn lines_of_what_is_no_inventory_are_not_shown() {
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiIn0.c2lnbmF0dXJl";
+    for text in [
+        token.to_owned(),
+        format!("{{\"kind\":\"Config\",\"users\":[{{\"user\":{{\"token\":\"{token}\"}}}}]}}"),
+        "root:$6$s3cret:19000:0:99999:7:::\nme:$6$s3cret:19000::::::\n".to_owned(),
+        "[default]\naws_secret_access_key = s3cret\n".to_owned(),
+        "key = \"s3cret\"\n".to_owned(),
+        "clusters = \"s3cret\"\n".to_owned(),
+        "name = \"s3cret!\"\n".to_owned(),
+        "[outputs]\npath = \"s3cret\"\n".to_owned(),
+    ] {
+        let included = load_with(BASE, &text);
+        let included = render(&included.problems, &included.sources, Color::Never);
+        for (shown, file) in [(rendered(&text), "clusters.toml:"), (included, "clusters.d/a.toml:")] {
+            assert!(!shown.contains("s3cret") && !shown.contains("eyJ"), "{shown}");
+            assert!(shown.contains(file) && shown.contains("does not look like an inventory"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn secrets_in_an_inventory_are_not_shown() {
+    insta::assert_snapshot!(rendered(&BASE.replacen("name = 'us'", "name = 'us'\npassword = 'hunter2'", 1)), @r"
+    error: unknown key `password` in a cluster
+      --> clusters.toml:14:1
+       |
+    14 | password = '*******'
+       | ^^^^^^^^
+       |
+       = hint: known keys: `name`, `labels`, `namespace`, `create-namespaces`, `admin`, `allow-insecure`, `consumer`
+    ");
+}
+
 #[test]
 fn a_message_that_repeats_is_shown_once() {
     let text = BASE.replace("labels = {", "colour = 1\nlabels = {");

@@ -27,7 +27,13 @@ fn syntax_errors_are_all_reported_and_nothing_else() {
 fn the_version_is_looked_at_first() {
     check("version = 2\nnew-key = 1\n", &["error at 2: unknown format version `2` [this kubemint reads version 1]"]);
     check("version = '1'\nname = 'a'\n", &["error at '1': `version` must be a positive integer, not a string"]);
-    check("name = 'a'\n", &["error at : the inventory lacks the key `version`"]);
+    check("name = 'a'\n[defaults]\n", &["error at : the inventory lacks the key `version`"]);
+    check(
+        "name = 'a'\n",
+        &[
+            "error at name: this does not look like an inventory: it has no `version` and none of the tables of one [an inventory begins with `version = 1`; the files that it includes have tables only]",
+        ],
+    );
     check("", &["error at : the inventory lacks the key `name`", "error at : the inventory lacks the key `version`"]);
 }
 

@@ -53,8 +53,7 @@ pub(super) fn outdated(input: &Input, options: &CombineOptions, now: Timestamp, 
     // Files that share a CA or a token say the same of it many times.
     let mut seen = std::collections::HashSet::new();
     let mut messages = vec![];
-    let (units, _) = input.units(&CombineOptions { directory: None, ..options.clone() });
-    for unit in &units {
+    input.units(&CombineOptions { directory: None, ..options.clone() }, &mut |unit| {
         let entries = [(List::Clusters, "cluster", &unit.cluster), (List::Users, "user", &unit.user)];
         for (list, key, entry) in entries {
             let Some(entry) = entry.as_ref().filter(|entry| seen.insert((list, Digest::of((*entry).clone())))) else {
@@ -63,7 +62,7 @@ pub(super) fn outdated(input: &Input, options: &CombineOptions, now: Timestamp, 
             let said = check(list, &entry[key], now, read);
             messages.extend(said.into_iter().map(|said| format!("{key} `{}`: {said}", name_of(entry))));
         }
-    }
+    });
     let finding = |message| Finding { input: input.name.clone(), message, left_out: false };
     messages.into_iter().map(finding).collect()
 }

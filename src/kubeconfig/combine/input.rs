@@ -6,12 +6,13 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::paths::rebase;
 use super::{CombineOptions, Finding};
 use crate::kubeconfig::edit::List;
-use crate::kubeconfig::{describe_yaml_error, yaml_options};
+use crate::kubeconfig::{describe_yaml_error, refuse_other_kinds, yaml_options};
 
 /// A kubeconfig that was read. It holds secrets.
 #[derive(Clone)]
@@ -64,6 +65,14 @@ struct Root {
     contexts: Option<Vec<Value>>,
     #[serde(rename = "current-context")]
     current_context: Option<String>,
+    preferences: Option<IgnoredAny>,
+}
+
+impl Root {
+    fn has_keys(&self) -> bool {
+        let lists = [&self.clusters, &self.users, &self.contexts];
+        lists.iter().any(|list| list.is_some()) || self.current_context.is_some() || self.preferences.is_some()
+    }
 }
 
 /// Returns the name of an entry.
@@ -99,10 +108,11 @@ impl Input {
         // kubectl reads the first document only.
         let documents: Vec<Option<Root>> = serde_saphyr::from_multiple_with_options(text, yaml_options(text.len()))
             .map_err(|error| InputError::Malformed(describe_yaml_error(&error)))?;
-        let root = documents.into_iter().next().flatten().unwrap_or_default();
-        if root.kind.as_deref().is_some_and(|kind| !matches!(kind, "" | "Config")) {
-            return Err(InputError::Malformed("its `kind` is not `Config`".to_owned()));
+        let root = documents.into_iter().next().flatten();
+        if let Some(root) = &root {
+            refuse_other_kinds(root.kind.as_deref(), root.has_keys()).map_err(InputError::Malformed)?;
         }
+        let root = root.unwrap_or_default();
         let lists = [root.clusters, root.users, root.contexts].map(Option::unwrap_or_default);
         let input = Self {
             name: name.into(),
@@ -148,14 +158,16 @@ impl Input {
         List::ALL.into_iter().flat_map(entries)
     }
 
-    /// Returns what is selected, under the names that the options give, and what was left out.
-    pub(super) fn units(&self, options: &CombineOptions) -> (Vec<Unit>, Vec<Finding>) {
+    /// Hands out what is selected, under the names that the options give; returns what was left out.
+    ///
+    /// It is made one by one: thousands of contexts may share one cluster or user.
+    pub(super) fn units(&self, options: &CombineOptions, each: &mut dyn FnMut(Unit)) -> Vec<Finding> {
         let by_name = |list: List| -> HashMap<&str, &Value> {
             self.lists[at(list)].iter().map(|entry| (name_of(entry), entry)).collect()
         };
         let (clusters, users) = (by_name(List::Clusters), by_name(List::Users));
         let (mut used_clusters, mut used_users) = (HashSet::new(), HashSet::new());
-        let (mut units, mut findings) = (vec![], vec![]);
+        let mut findings = vec![];
         for context in &self.lists[at(List::Contexts)] {
             let name = name_of(context);
             let reference = |key: &str| context["context"][key].as_str().unwrap_or_default();
@@ -167,7 +179,7 @@ impl Input {
             }
             let missing = match (clusters.get(cluster_name), users.get(user_name)) {
                 (Some(cluster), Some(user)) => {
-                    units.push(self.unit(context, cluster, user, options));
+                    each(self.unit(context, cluster, user, options));
                     continue;
                 }
                 (None, _) => ("cluster", cluster_name),
@@ -177,19 +189,17 @@ impl Input {
         }
         // Entries that no context refers to come too, unless contexts were asked for.
         if options.select.is_empty() && options.context.is_none() {
-            let lone = |list: List, used: &HashSet<&str>| -> Vec<Value> {
-                let unused = self.lists[at(list)].iter().filter(|entry| !used.contains(name_of(entry)));
-                unused
-                    .map(|entry| self.renamed(list, entry, &self.prefixed(name_of(entry), options), options))
-                    .collect()
+            let lone = |list: List, used: &HashSet<&str>, each: &mut dyn FnMut(Value)| {
+                for entry in self.lists[at(list)].iter().filter(|entry| !used.contains(name_of(entry))) {
+                    each(self.renamed(list, entry, &self.prefixed(name_of(entry), options), options));
+                }
             };
             let none = || Unit { original: None, context: None, cluster: None, user: None };
-            let clusters = lone(List::Clusters, &used_clusters);
-            units.extend(clusters.into_iter().map(|cluster| Unit { cluster: Some(cluster), ..none() }));
-            let users = lone(List::Users, &used_users);
-            units.extend(users.into_iter().map(|user| Unit { user: Some(user), ..none() }));
+            let mut cluster = |cluster| each(Unit { cluster: Some(cluster), ..none() });
+            lone(List::Clusters, &used_clusters, &mut cluster);
+            lone(List::Users, &used_users, &mut |user| each(Unit { user: Some(user), ..none() }));
         }
-        (units, findings)
+        findings
     }
 
     fn unit(&self, context: &Value, cluster: &Value, user: &Value, options: &CombineOptions) -> Unit {

@@ -194,7 +194,7 @@ struct Occupied {
     first: Option<usize>,
 }
 
-impl Combining<'_> {
+impl<'a> Combining<'a> {
     fn keep(&mut self, before: &Input) {
         for (list, name, entry) in before.entries() {
             let digest = Digest::of(entry.clone());
@@ -204,10 +204,9 @@ impl Combining<'_> {
     }
 
     fn add(&mut self, position: usize) {
-        let input = &self.inputs[position];
-        let (units, findings) = input.units(self.options);
-        self.combined.findings.extend(findings);
-        for unit in units {
+        let input: &'a Input = &self.inputs[position];
+        let first = self.combined.findings.len();
+        let left_out = input.units(self.options, &mut |unit| {
             let original = unit.original.clone();
             match self.take(position, unit) {
                 Ok(name) if self.current.is_none() && original.is_some() && original == input.current_context => {
@@ -219,7 +218,9 @@ impl Combining<'_> {
                     self.combined.collisions.push(Collision { list, name, first, second: input.name.clone() });
                 }
             }
-        }
+        });
+        // What could not be taken at all is said before what met others.
+        self.combined.findings.splice(first..first, left_out);
     }
 
     /// Gives the entries of one context their places, all or none; returns the name of the context.
@@ -277,13 +278,13 @@ impl Combining<'_> {
 
     fn put(&mut self, position: usize, list: List, entry: Value) {
         let key = (list, input::name_of(&entry).to_owned());
-        let digest = Digest::of(entry.clone());
         let before = match self.taken.get(&key) {
             // Another context brought it.
             Some(taken) if taken.from.is_some() => return,
             Some(taken) => taken.before,
             None => None,
         };
+        let digest = Digest::of(entry.clone());
         self.order.push(key.clone());
         self.taken.insert(key, Taken { digest, from: Some(position), before, entry: Some(entry) });
     }

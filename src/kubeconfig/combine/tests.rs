@@ -198,3 +198,13 @@ fn files_that_kubectl_refuses_are_refused() {
     assert_eq!(refused("users: {a: s3cret}\n").unwrap(), "it is not a kubeconfig: line 1, column 8");
     assert_eq!(refused(""), None);
 }
+
+#[test]
+fn a_file_with_more_values_than_are_read_is_refused_with_the_limit() {
+    let text = format!("users: [{}]\n", "1,".repeat(100_001));
+    let error = Input::parse("a", Path::new("/a"), text.as_bytes()).err().unwrap().to_string();
+    assert!(error.contains("at most 4000000 keys and values are read"), "{error}");
+    // However long a file is.
+    let budget = crate::kubeconfig::yaml_options(usize::MAX).budget.unwrap();
+    assert_eq!(budget.max_nodes, 4_000_000);
+}

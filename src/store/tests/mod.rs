@@ -1,14 +1,31 @@
 //! Files as they are found: linked, owned by others, left behind, changed by others.
 
+mod failing;
 mod mounts;
+mod others;
+mod remains;
 
 use std::convert::Infallible;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
 
+/// What a run may do without any flag.
+const PLAIN: Manner = Manner { break_lock: BreakLock::Never, sharing: Sharing::Refused };
+
 fn put(path: &Path, content: &str) -> Written {
-    update(path, BreakLock::Never, |_| Ok::<_, Infallible>(content.as_bytes().to_vec())).unwrap()
+    update(path, PLAIN, |_| Ok::<_, Infallible>(content.as_bytes().to_vec())).unwrap()
+}
+
+/// Makes a file as somebody else would.
+#[expect(clippy::disallowed_methods, reason = "the tests make the files of others")]
+fn plant(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
+}
+
+fn entry(path: &Path) -> Entry {
+    reach_or_make(path, Guard::Nothing).unwrap().0
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -27,8 +44,7 @@ fn is_refused(path: &Path, message: &str, hint: &str) {
         edited = true;
         Ok::<_, Infallible>(b"new".to_vec())
     };
-    let refusals =
-        [check_replaceable(path, BreakLock::Never, Instant::now()), update(path, BreakLock::Never, write).map(drop)];
+    let refusals = [check_replaceable(path, PLAIN, Instant::now()), update(path, PLAIN, write).map(drop)];
     for refusal in refusals {
         let error = refusal.unwrap_err();
         let causes = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
@@ -56,9 +72,9 @@ fn a_file_that_is_right_is_not_touched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config");
     put(&path, "x");
-    let stamp = Stamp::of(&path);
+    let stamp = entry(&path).stamp().unwrap();
     assert_eq!(put(&path, "x"), Written::Unchanged);
-    assert_eq!(Stamp::of(&path), stamp);
+    assert_eq!(entry(&path).stamp().unwrap(), stamp);
 }
 
 #[test]
@@ -87,7 +103,7 @@ fn a_failed_edit_leaves_the_file_and_no_lock() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config");
     put(&path, "x");
-    let error = update(&path, BreakLock::Never, |_| Err("no")).unwrap_err();
+    let error = update(&path, PLAIN, |_| Err("no")).unwrap_err();
     assert!(matches!(error, StoreError::Edit { .. }));
     assert_eq!(names(directory.path()), ["config"]);
 }
@@ -97,26 +113,12 @@ fn a_change_by_somebody_without_the_lock_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config");
     put(&path, "x");
-    let error = update(&path, BreakLock::Never, |_| {
+    let error = update(&path, PLAIN, |_| {
         fs::remove_file(&path).unwrap();
         symlink("/dev/null", &path).unwrap();
         Ok::<_, Infallible>(b"y".to_vec())
     });
     assert!(matches!(error, Err(StoreError::Changed { .. })), "{error:?}");
-}
-
-#[test]
-fn what_a_killed_process_left_is_removed() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("config");
-    let left = directory.path().join(".kubemint-config.dEad01");
-    let alive = [".kubemint-other.aLive1", ".kubemint-config.old.aLive1"].map(|name| directory.path().join(name));
-    for file in alive.iter().chain([&left]) {
-        put(file, "token");
-    }
-    put(&path, "x");
-    assert!(!left.exists());
-    assert!(alive.iter().all(|file| file.exists()), "another file's may be alive");
 }
 
 /// Files whose names begin alike are written at the same time, as outputs of one run are.
@@ -141,31 +143,14 @@ fn both_names_of_a_file_are_locked() {
     let directory = tempfile::tempdir().unwrap();
     let (link, target) = (directory.path().join("link"), directory.path().join("target"));
     symlink("target", &link).unwrap();
-    update(&link, BreakLock::Never, |_| {
+    update(&link, PLAIN, |_| {
         assert!(directory.path().join("target.lock").exists() && directory.path().join("link.lock").exists());
         Ok::<_, Infallible>(b"x".to_vec())
     })
     .unwrap();
     assert_eq!(names(directory.path()), ["link", "target"]);
-    let _other = Lock::take(&target, BreakLock::Never).unwrap();
+    let _other = Lock::take(&entry(&target), BreakLock::Never).unwrap();
     assert!(!directory.path().join("link.lock").exists());
-}
-
-#[test]
-fn an_owner_is_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("config");
-    put(&path, "x");
-    let given = std::os::unix::fs::chown(&path, Some(12_345), Some(54_321));
-    if rustix::process::geteuid().is_root() {
-        given.expect("root gives files away");
-        put(&path, "y");
-        let metadata = fs::metadata(&path).unwrap();
-        assert_eq!((metadata.uid(), metadata.gid(), mode(&path)), (12_345, 54_321, 0o600));
-    } else {
-        // Who is not root has no file of somebody else to try it on; `mounts` tries the refusal.
-        given.expect_err("only root gives files away");
-    }
 }
 
 #[test]
@@ -180,7 +165,7 @@ fn a_file_with_several_names_is_refused() {
     symlink("config", &link).unwrap();
     is_refused(&link, "it has 2 hard links", "`cp` it");
     fs::remove_file(&other).unwrap();
-    check_replaceable(&path, BreakLock::Never, Instant::now()).unwrap();
+    check_replaceable(&path, PLAIN, Instant::now()).unwrap();
     put(&path, "y");
 }
 
@@ -190,8 +175,8 @@ fn a_file_below_a_file_is_refused() {
     let file = directory.path().join("file");
     put(&file, "x");
     for path in [file.join("config"), file.join("deeper/config")] {
-        check_replaceable(&path, BreakLock::Never, Instant::now()).unwrap_err();
-        update(&path, BreakLock::Never, |_| Ok::<_, Infallible>(vec![])).unwrap_err();
+        check_replaceable(&path, PLAIN, Instant::now()).unwrap_err();
+        update(&path, PLAIN, |_| Ok::<_, Infallible>(vec![])).unwrap_err();
     }
     assert_eq!(fs::read(&file).unwrap(), b"x");
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kubemint::kubeconfig::edit::{Edit, EditError, List, Unranked, edit};
-use kubemint::store::{BreakLock, update};
+use kubemint::store::{BreakLock, Manner, Sharing, update};
 use kubemint_testkit::control_plane;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn ours(number: usize) -> Edit {
 }
 
 fn write(path: &std::path::Path, edits: &[Edit]) {
-    let written = update(path, BreakLock::Never, |before| {
+    let written = update(path, Manner { break_lock: BreakLock::Never, sharing: Sharing::Refused }, |before| {
         edit(before.unwrap_or_default(), edits, &Unranked).map_err(|error: EditError| error)
     });
     // kubectl truncates the file and writes it in place, without a rename: what reads it then takes the

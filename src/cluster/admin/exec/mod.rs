@@ -228,7 +228,8 @@ impl Finished {
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (mut stdout, mut stderr) = (vec![], vec![]);
         let ended = {
-            let reading = async { tokio::join!(read(out, &mut stdout), read(err, &mut stderr)) };
+            let reading =
+                async { tokio::join!(read(out, LARGEST_OUTPUT + 1, &mut stdout), read_and_drain(err, &mut stderr)) };
             tokio::pin!(reading);
             let running = async {
                 tokio::select! {
@@ -242,7 +243,10 @@ impl Finished {
             };
             tokio::time::timeout(limit, running).await
         };
+        let is_too_long = stdout.len() as u64 > LARGEST_OUTPUT;
         match ended {
+            // It was not read to its end, so how it ended says nothing.
+            Ok(_) if is_too_long => Err(format!("printed more than {} MiB", LARGEST_OUTPUT / (1024 * 1024))),
             Ok(Ok(status)) => Ok(Self { status, stdout, stderr }),
             Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
             Err(_) => {
@@ -273,12 +277,19 @@ fn without_known_secrets(plugin: &Plugin, finished: &Finished) -> String {
     said
 }
 
-/// Reads a pipe to its end, but for what no credential is long enough for.
-async fn read(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
+/// Reads a pipe to its end, or as much of it as is wanted.
+async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64, into: &mut Vec<u8>) {
     if let Some(pipe) = pipe {
         // What was read before an error is judged as it is.
-        drop(pipe.take(LARGEST_OUTPUT).read_to_end(into).await);
+        drop(pipe.take(most).read_to_end(into).await);
     }
+}
+
+/// Reads what is said beside the credential; of what is longer, the rest is let go and stops nothing.
+async fn read_and_drain(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    read(Some(&mut pipe), LARGEST_OUTPUT, into).await;
+    drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
 }
 
 #[derive(Deserialize)]

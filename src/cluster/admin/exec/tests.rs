@@ -157,6 +157,14 @@ async fn answers_that_client_go_refuses_are_refused_and_never_shown() {
 }
 
 #[tokio::test]
+async fn what_a_plugin_prints_beyond_the_limit_is_an_error_that_names_it() {
+    let refused = Script::new("head -c 3000000 /dev/zero").ask().await.err().unwrap();
+    assert_eq!(refused, "the exec plugin `sh` printed more than 1 MiB");
+    // What it says beside the credential is cut, and stops nothing.
+    Script::new(&format!("head -c 3000000 /dev/zero >&2; echo '{TOKEN}'")).ask().await.ok().unwrap();
+}
+
+#[tokio::test]
 async fn a_plugin_is_told_what_client_go_tells_it() {
     let script = Script::new(&format!(
         "test \"$REGION\" = eu && test \"$1 $2\" = 'get token' && cp /dev/stdin \"$(dirname \"$0\")/in\" &&\n\
