@@ -161,6 +161,10 @@ impl Progress {
     pub fn tick(&mut self) {
         if self.style == ProgressStyle::Plain && self.last_line.elapsed() >= PLAIN_INTERVAL {
             self.plain_line();
+            let running = self.running.iter().map(|(cluster, (since, _))| (cluster, since.elapsed())).collect();
+            if let Some(line) = waiting_for(running) {
+                self.line(&format!("{}: {line}", self.phase.title()));
+            }
         }
         if self.slow_bars.is_empty() {
             return;
@@ -231,6 +235,19 @@ fn slowest(mut running: Vec<(&ClusterName, Duration, &str)>) -> Vec<String> {
     running.into_iter().take(SLOWEST).map(line).collect()
 }
 
+/// Says which clusters a run waits for, those that have taken longest first.
+fn waiting_for(mut running: Vec<(&ClusterName, Duration)>) -> Option<String> {
+    running.retain(|(_, took)| *took >= SLOW);
+    running.sort_by_key(|(cluster, took)| (std::cmp::Reverse(took.as_secs()), (*cluster).clone()));
+    let named: Vec<_> = running.iter().take(SLOWEST).map(|(cluster, _)| shown(cluster.as_str())).collect();
+    let more = running.len().saturating_sub(SLOWEST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let count = crate::wording::count(running.len(), "cluster");
+    let have = if running.len() == 1 { "has" } else { "have" };
+    (!running.is_empty())
+        .then(|| format!("waiting for {count} that {have} not answered yet: {}{more}", named.join(", ")))
+}
+
 /// Guesses how long the rest takes, in whole seconds, if it goes on as before.
 fn remaining(elapsed: Duration, done: usize, total: usize) -> Option<Duration> {
     let per_cluster = elapsed.checked_div(u32::try_from(done).ok()?)?;
@@ -248,6 +265,21 @@ mod tests {
         let times = [1, 5, 9, 5, 3].map(Duration::from_secs);
         let running = clusters.iter().zip(times).map(|(cluster, took)| (cluster, took, "connect")).collect();
         assert_eq!(slowest(running), ["  c  9s  connect", "  b  5s  connect", "  d  5s  connect"]);
+    }
+
+    #[test]
+    fn those_that_a_run_waits_for_are_named() {
+        let clusters: Vec<ClusterName> = ["a", "b", "c", "d", "e"].into_iter().map(Into::into).collect();
+        let running = |times: [u64; 5]| clusters.iter().zip(times.map(Duration::from_secs)).collect();
+        assert_eq!(
+            waiting_for(running([1, 5, 9, 5, 3])).unwrap(),
+            "waiting for 4 clusters that have not answered yet: c, b, d and 1 more"
+        );
+        assert_eq!(
+            waiting_for(running([0, 0, 2, 0, 0])).unwrap(),
+            "waiting for 1 cluster that has not answered yet: c"
+        );
+        assert_eq!(waiting_for(running([0; 5])), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod access;
 mod ailing;
+mod apart;
 mod cli;
 mod clients;
 mod damaged;

@@ -7,6 +7,7 @@
 
 mod budget;
 mod json;
+mod redaction;
 
 use std::time::Duration;
 
@@ -14,14 +15,14 @@ use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use kube::client::Body;
-use memchr::memmem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use self::budget::{Budget, Content, LARGEST_ERROR, LARGEST_OBJECT, LARGEST_PAGE};
 use self::json::ItemsAre;
+use self::redaction::Redaction;
 use super::classify;
 use crate::failure::ApiFailure;
 use crate::object::ObjectRef;
@@ -165,8 +166,7 @@ pub struct Api {
     server: String,
     limits: Limits,
     budget: Budget,
-    /// What this connection authenticates with: whoever sends it back, as broken proxies do, has it not repeated.
-    secrets: Vec<SecretString>,
+    redaction: Redaction,
 }
 
 /// An answer as it came.
@@ -178,16 +178,13 @@ struct Fetched {
 impl Api {
     /// Wraps a client; `server` is its URL, for messages.
     pub fn new(client: kube::Client, server: impl Into<String>, limits: Limits) -> Self {
-        Self { client, server: server.into(), limits, budget: Budget::default(), secrets: vec![] }
+        Self { client, server: server.into(), limits, budget: Budget::default(), redaction: Redaction::default() }
     }
 
     /// Leaves out of every answer what this connection authenticates with.
     #[must_use]
-    pub(super) fn redacting(mut self, secrets: impl IntoIterator<Item = SecretString>) -> Self {
-        /// What is shorter is no secret, and would be found everywhere.
-        const SHORTEST: usize = 8;
-        self.secrets.extend(secrets.into_iter().filter(|secret| secret.expose_secret().len() >= SHORTEST));
-        self
+    pub(super) fn redacting(self, secrets: Vec<SecretString>) -> Self {
+        Self { redaction: Redaction::new(secrets), ..self }
     }
 
     /// Sends a request, again if that may help, and returns the answer.
@@ -293,37 +290,17 @@ impl Api {
         let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         if !parts.status.is_success() {
             let content = self.budget.read(body, LARGEST_ERROR).await;
-            let content = content.map(|content| self.redacted(content));
+            let content = content.map(|content| self.redaction.of(content));
             let body = content.as_ref().map_or(&[][..], |content| &content.bytes);
             let retry_after = header(http::header::RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
             let failure = classify::status(parts.status.as_u16(), body, retry_after.map(Duration::from_secs));
             tracing::debug!(server = self.server, code = parts.status.as_u16(), "answer");
             return Err(failure);
         }
-        let content = self.redacted(self.budget.read(body, limit).await?);
+        let content = self.redaction.of(self.budget.read(body, limit).await?);
         let date = header(http::header::DATE)
             .and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date.replace("GMT", "+0000")).ok());
         Ok(Fetched { content, date })
-    }
-}
-
-impl Api {
-    fn redacted(&self, mut content: Content) -> Content {
-        for secret in &self.secrets {
-            let secret = secret.expose_secret().as_bytes();
-            if memmem::find(&content.bytes, secret).is_some() {
-                let mut kept: Vec<u8> = Vec::with_capacity(content.bytes.len());
-                let mut from = 0;
-                for at in memmem::find_iter(&content.bytes, secret) {
-                    kept.extend_from_slice(&content.bytes[from..at]);
-                    kept.extend_from_slice(b"[REDACTED]");
-                    from = at + secret.len();
-                }
-                kept.extend_from_slice(&content.bytes[from..]);
-                content.bytes = kept.into();
-            }
-        }
-        content
     }
 }
 

@@ -164,7 +164,7 @@ async fn a_failure_that_is_sent_as_a_success_is_a_failure() {
 #[tokio::test]
 async fn what_a_connection_authenticates_with_is_not_repeated() {
     let (api, mut server) = mocked();
-    let api = api.redacting([SecretString::from("opaque-admin-token")]);
+    let api = api.redacting(vec![SecretString::from("opaque-admin-token")]);
     let serve = async {
         for code in [403, 200] {
             let (_, reply) = server.next_request().await.unwrap();
