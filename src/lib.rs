@@ -87,12 +87,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     })
 }
 
-/// Chooses the one TLS provider, and raises the limit of open files to what the process may have.
+/// Keeps others, and core files, from getting what is in memory, chooses the one TLS provider, and raises the limit of
+/// open files to what the process may have.
 ///
 /// kube panics at the first connection without a provider; a thousand clusters need more files than
 /// the usual soft limit of 1,024.
 fn prepare_process() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // Tokens and admin credentials are in memory: no core file gets them, and no other process of this user.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other processes of this user may read this one's memory");
+    }
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "a crash may leave a core file, which holds what was in memory");
+    }
     // A second call in one process finds the provider of the first.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut limit = getrlimit(Resource::Nofile);

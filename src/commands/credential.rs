@@ -83,13 +83,16 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         let obtained = mint(context, args, None)?.map_err(|failure| failure.into_error(args))?;
         Ok((obtained.token, obtained.expires))
     };
-    let Some(path) = cache_path(context, args) else {
+    let key = cache_key(context, args);
+    let Some(path) = cache_path(context, &key) else {
         return without_cache("there is no `HOME` and no `XDG_CACHE_HOME`");
     };
     let sharing = context.sharing();
     let read = || {
         let bytes = read_private(&path, sharing)?;
-        Ok::<_, StoreError>(bytes.and_then(|bytes| CachedToken::parse(&bytes)).filter(|cached| cached.is_fresh(now())))
+        Ok::<_, StoreError>(
+            bytes.and_then(|bytes| CachedToken::parse(&bytes, &key)).filter(|cached| cached.is_fresh(now())),
+        )
     };
     let describe = |error: &StoreError| crate::executor::publish::describe(error).cause;
     let cached = match read() {
@@ -131,7 +134,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         Ok(obtained) => obtained,
         Err(failure) => {
             // A token that still lives is better than none, as long as nobody was refused with it.
-            let old = read_private(&path, sharing).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes));
+            let old = read_private(&path, sharing).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes, &key));
             let old = old.filter(|old| !is_asked_again && told_expiry(old.expires, now()).is_some());
             return match (failure, old) {
                 (Obtaining::Failed(_), Some(old)) => Ok((old.token, old.expires)),
@@ -147,8 +150,9 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         }
     };
     let is_new = suspect.is_none_or(|suspect| !suspect.token.is_same_as(&obtained.token));
-    let kept =
-        lock.write(&path, &obtained.render()).and_then(|()| if is_new { forget(&callers, sharing) } else { Ok(()) });
+    let kept = lock
+        .write(&path, &obtained.render(&key))
+        .and_then(|()| if is_new { forget(&callers, sharing) } else { Ok(()) });
     if let Err(error) = kept {
         context.printer.problem(&format!("warning: the token is not cached: {}\n", describe(&error)));
     } else if let Some(caller) = caller.filter(|_| is_new) {
@@ -188,15 +192,20 @@ impl SharedFailure {
     }
 }
 
-/// Returns the place of the cache, if there is one: everything in the arguments tells one from another.
-fn cache_path(context: &CommandContext<'_>, args: &CredentialArgs) -> Option<PathBuf> {
-    let directory = context.environment.cache.as_ref()?;
+/// Returns what a token is asked for with: everything in the arguments tells one from another.
+fn cache_key(context: &CommandContext<'_>, args: &CredentialArgs) -> String {
     let inventory = context.environment.directory.join(&context.global.inventory);
     let mut key = vec![inventory.display().to_string(), args.cluster.clone(), args.profile.clone()];
     key.extend([args.inventory_name.clone(), args.holder.clone(), args.policy.clone()].map(Option::unwrap_or_default));
     key.extend(args.audience.iter().cloned());
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
-    Some(directory.join("credentials").join(format!("{}.json", cache_name(&key))))
+    cache_name(&key)
+}
+
+/// Returns the place of the cache, if there is one.
+fn cache_path(context: &CommandContext<'_>, key: &str) -> Option<PathBuf> {
+    let directory = context.environment.cache.as_ref()?;
+    Some(directory.join("credentials").join(format!("{key}.json")))
 }
 
 /// Why no token was obtained.

@@ -41,26 +41,32 @@ impl fmt::Debug for CachedToken {
 #[derive(Serialize, Deserialize)]
 struct Stored<T> {
     v: u64,
+    /// What the token was asked for with: a file that was copied to another's place is no hit there.
+    key: T,
     token: T,
     proven: Timestamp,
     expires: Timestamp,
 }
 
 /// The version of the cache's format; another one is no hit.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 impl CachedToken {
-    /// Reads the cache; what is damaged or of another version is no hit.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let stored: Stored<String> =
-            serde_json::from_slice(bytes).ok().filter(|stored: &Stored<_>| stored.v == VERSION)?;
-        let Stored { token, proven, expires, .. } = stored;
+    /// Reads the cache of what was asked for with `key`; what is damaged, of another version, or was asked for with
+    /// another key is no hit.
+    pub fn parse(bytes: &[u8], key: &str) -> Option<Self> {
+        let stored: Stored<String> = serde_json::from_slice(bytes).ok()?;
+        let Stored { v, key: stored_key, token, proven, expires } = stored;
+        // What is no token would be taken for none at all: the client would go on as nobody.
+        let is_token = !token.is_empty() && token.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+        (v == VERSION && stored_key == key && is_token).then_some(())?;
         Some(Self { token: SecretToken::new(token), proven, expires })
     }
 
-    /// Returns the content of the cache.
-    pub fn render(&self) -> Vec<u8> {
-        let stored = Stored { v: VERSION, token: self.token.expose(), proven: self.proven, expires: self.expires };
+    /// Returns the content of the cache of what was asked for with `key`.
+    pub fn render(&self, key: &str) -> Vec<u8> {
+        let (proven, expires) = (self.proven, self.expires);
+        let stored = Stored { v: VERSION, key, token: self.token.expose(), proven, expires };
         serde_json::to_vec(&stored).expect("a cache consists of text, numbers and times")
     }
 
@@ -136,7 +142,12 @@ mod tests {
     #[test]
     fn the_cache_is_read_back_and_what_is_damaged_is_no_hit() {
         let cached = CachedToken { token: SecretToken::new("t"), proven: at(1), expires: at(600) };
-        let read = CachedToken::parse(&cached.render()).unwrap();
+        let read = CachedToken::parse(&cached.render("key"), "key").unwrap();
+        assert!(CachedToken::parse(&cached.render("key"), "another").is_none(), "it was copied");
+        for no_token in ["", " ", "a\nb", "a b"] {
+            let cached = CachedToken { token: SecretToken::new(no_token), ..cached.clone() };
+            assert!(CachedToken::parse(&cached.render("key"), "key").is_none(), "{no_token:?}");
+        }
         assert!(read.token.is_same_as(&cached.token));
         assert_eq!((read.proven, read.expires), (at(1), at(600)));
         assert!(read.is_fresh(at(1)) && !read.is_fresh(at(400)));
@@ -145,9 +156,10 @@ mod tests {
         for damaged in [
             "",
             "{}",
-            "{\"v\":2,\"token\":\"t\",\"proven\":\"1970-01-01T00:00:00Z\",\"expires\":\"1970-01-01T00:00:00Z\"}",
+            "{\"v\":1,\"token\":\"t\",\"proven\":\"1970-01-01T00:00:00Z\",\"expires\":\"1970-01-01T00:00:00Z\"}",
+            "{\"v\":3,\"key\":\"key\",\"token\":\"t\",\"proven\":\"1970-01-01T00:00:00Z\",\"expires\":\"1970-01-01T00:00:00Z\"}",
         ] {
-            assert!(CachedToken::parse(damaged.as_bytes()).is_none(), "{damaged}");
+            assert!(CachedToken::parse(damaged.as_bytes(), "key").is_none(), "{damaged}");
         }
     }
 

@@ -245,3 +245,55 @@ fn a_new_included_file_is_taken_up() {
     machine.write("more/second.toml", &cluster);
     watcher.await_metric(CURRENT, 2.0);
 }
+
+/// Returns how often some secrets stand in the memory of a process; nothing if its memory cannot be read.
+fn found_in_memory(pid: u32, secrets: &[String]) -> Option<usize> {
+    use std::io::{Seek, SeekFrom};
+    let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let mut found = 0;
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|rights| rights.starts_with("rw"))) {
+        let (from, to) = line.split(' ').next()?.split_once('-')?;
+        let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
+        let mut bytes = vec![0; usize::try_from(to - from).ok()?];
+        memory.seek(SeekFrom::Start(from)).ok()?;
+        // Some regions, such as the kernel's, cannot be read.
+        if memory.read_exact(&mut bytes).is_ok() {
+            let count = |secret: &String| bytes.windows(secret.len()).filter(|part| *part == secret.as_bytes()).count();
+            found += secrets.iter().map(count).sum::<usize>();
+        }
+    }
+    Some(found)
+}
+
+/// Between its runs a watcher holds no token: what it had in memory is overwritten when it is freed, in whatever
+/// library that was.
+#[test]
+fn an_idle_watcher_holds_no_token() {
+    let (_fleet, machine) = fleet(&["a", "b", "c"]);
+    // Every credential has to be minted anew.
+    for position in 0..3 {
+        let admin = machine.admin(position);
+        for anchor in crate::life::anchors(&admin, "watch") {
+            admin.delete(&format!("/api/v1/namespaces/watch/secrets/{anchor}")).unwrap();
+        }
+    }
+    let watcher = Watcher::start(&machine, &[]);
+    eventually("it is ready", || watcher.get("/readyz").0 == 200);
+    // The signatures are what nobody else has.
+    let signature = |token: String| token.rsplit('.').next().unwrap()[..24].to_owned();
+    let mut secrets: Vec<String> =
+        ["a", "b", "c"].iter().map(|name| signature(machine.token(&format!("out/{name}.kubeconfig")))).collect();
+    secrets.extend(machine.clusters.iter().map(|cluster| cluster.admin_token.clone()));
+    let pid = watcher.child.id();
+    // Connections that nobody needs any more end a moment later.
+    let mut seen = found_in_memory(pid, &secrets);
+    eventually(&format!("its memory holds no token: {seen:?}"), || {
+        seen = found_in_memory(pid, &secrets);
+        // Who may not read it at all, because it does not let itself be dumped, cannot find any.
+        seen.is_none_or(|found| found == 0)
+    });
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
