@@ -86,9 +86,10 @@ impl ApiFailure {
         }
     }
 
-    /// Whether the object, or its namespace, does not exist.
+    /// Whether the API server says that the object, or its namespace, does not exist. A 404 of something in between,
+    /// such as a load balancer, says nothing about objects.
     pub fn is_not_found(&self) -> bool {
-        self.code() == Some(404)
+        self.status().is_some_and(|status| status.code == 404 && status.reason == "NotFound")
     }
 
     /// Whether an object of that name exists already.
@@ -129,9 +130,9 @@ impl ApiFailure {
         })
     }
 
-    /// Whether the caller may not do this at all.
+    /// Whether the API server says that the caller may not do this at all.
     pub fn is_forbidden(&self) -> bool {
-        self.code() == Some(403)
+        self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
     }
 }
 

@@ -268,6 +268,12 @@ pub struct ObservedCluster {
 pub const TOLERATED_SECONDS: i64 = 30;
 
 impl ObservedCluster {
+    /// Whether what is known of the cluster's clock may be wrong, because it differs from this machine's or from the
+    /// API server's own.
+    pub fn is_clock_in_doubt(&self) -> bool {
+        self.clock_ahead.abs() > TOLERATED_SECONDS || self.date_ahead != 0
+    }
+
     /// Corrects what is known of the cluster's clock: the `Date` of its answers may be of something that stands before
     /// the API server, but when a token was issued is the API server's own time, and its index says what `Date` was
     /// told then. Of the two, what this machine's clock speaks for counts.

@@ -5,9 +5,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-
-use crate::credential::{Credential, Generation, Index, MintReason, Suspended};
+use crate::credential::{Credential, Generation, Index, MintReason, Spent, Suspended};
 use crate::desired::DesiredObject;
 use crate::diff::FieldDiff;
 use crate::names::{Holder, InventoryName, ProfileName};
@@ -95,11 +93,9 @@ pub struct Mint {
     pub audiences: Vec<String>,
     /// The fingerprint of the token policy.
     pub policy: String,
-    /// The time by which it was decided what is spent.
-    pub judged_at: Timestamp,
     /// Generations that leave the index, and whose anchors are deleted: dead and superseded ones, and
     /// claims that were never published.
-    pub spent: Vec<u64>,
+    pub spent: Vec<Spent>,
 }
 
 /// Hands a living credential on to the outputs that lack it.
@@ -157,7 +153,9 @@ pub struct Retire {
     /// The ServiceAccount.
     pub service_account: ObjectRef,
     /// The generations that go.
-    pub generations: Vec<u64>,
+    pub generations: Vec<Spent>,
+    /// Whether the clocks disagree: then the API server is asked for its own time before anything is ended by it.
+    pub asks_for_time: bool,
     /// The one that supersedes them: without it in the index, nothing is deleted.
     pub keep: u64,
 }

@@ -10,7 +10,7 @@ use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
 use super::revoke::retire;
-use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN, LEEWAY};
+use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
 use crate::failure::StepFailure;
 use crate::names::{
     ANCHOR_TYPE, AnchorOf, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY,
@@ -18,6 +18,7 @@ use crate::names::{
 };
 use crate::object::ObjectRef;
 use crate::observed::TOLERATED_SECONDS;
+use crate::plan::Note;
 use crate::secret::SecretToken;
 use crate::step::{ExecAnchor, Mint, Retire};
 
@@ -77,32 +78,39 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
 /// # Errors
 ///
 /// If an anchor cannot be deleted or the index cannot be written; a later run tries again.
-pub async fn clear_spent(api: &Api, mint: &Mint, fresh: &Generation) -> Result<(), StepFailure> {
+pub async fn clear_spent(api: &Api, mint: &Mint, fresh: &Generation) -> Result<Vec<Note>, StepFailure> {
     if mint.spent.is_empty() {
-        return Ok(());
-    }
-    // The new token tells the API server's own time. What has expired by another clock only still works.
-    let (_, _, index) = read_index(api, &mint.service_account, &mint.inventory).await?;
-    let chain = index.holder(&mint.holder);
-    let is_over_at = |n: u64, now: Timestamp| {
-        let expires = chain.and_then(|chain| chain.generation(n)?.expires);
-        expires.is_some_and(|expires| now.duration_since(expires) > LEEWAY)
-    };
-    let issued = fresh.issued.unwrap_or(mint.judged_at);
-    let lives = |n: &u64| is_over_at(*n, mint.judged_at) && !is_over_at(*n, issued);
-    let generations: Vec<u64> = mint.spent.iter().copied().filter(|n| !lives(n)).collect();
-    if generations.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
     let step = Retire {
         profile: mint.profile.clone(),
         inventory: mint.inventory.clone(),
         holder: mint.holder.clone(),
         service_account: mint.service_account.clone(),
-        generations,
+        generations: mint.spent.clone(),
+        asks_for_time: false,
         keep: mint.generation,
     };
-    retire(api, &step).await
+    // The new token tells the API server's own time. What is over by another clock only still works.
+    retire(api, &step, fresh.issued).await
+}
+
+/// Asks an API server for its own time: a token says when it was issued. The token is bound to the anchor of a living
+/// generation, and nobody keeps it.
+///
+/// # Errors
+///
+/// If no token is issued.
+pub(super) async fn own_time(
+    api: &Api,
+    account: &ObjectRef,
+    (anchor, anchor_uid): (&str, &str),
+) -> Result<Timestamp, StepFailure> {
+    /// The shortest that an API server grants.
+    const SECONDS: u64 = 600;
+    let issued = request_bound_token(api, account, SECONDS, &[], (anchor, anchor_uid)).await?;
+    let claims = Claims::of(&issued.token);
+    claims.map(|claims| claims.issued).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))
 }
 
 fn suspended(profile: &ProfileName) -> StepFailure {

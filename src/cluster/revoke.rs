@@ -8,13 +8,15 @@
 use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
 use super::deletion::{self, Fate, Version};
 use super::index::{check_stored, edit_index, read_account, read_index};
-use crate::credential::{AnchorHints, Index, Suspended};
+use super::issue::own_time;
+use crate::credential::{AnchorHints, Index, Spent, Suspended};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::names::{AnchorOf, FIELD_MANAGER, Holder, INDEX_ANNOTATION, InventoryName, ProfileName};
 use crate::object::ObjectRef;
@@ -37,37 +39,62 @@ pub async fn find_anchors(
     anchor::find(api, AnchorOwner { account, account_uid, inventory, profile }, hints).await
 }
 
-/// Deletes the anchors of generations that nobody needs any more, then their lines in the index.
+/// Deletes the anchors of generations that nobody needs any more, then their lines in the index. `now` is the API
+/// server's own time, if it is known.
 ///
 /// # Errors
 ///
 /// If the generation that supersedes them is not recorded any more, or something cannot be deleted.
-pub async fn retire(api: &Api, step: &Retire) -> Result<(), StepFailure> {
+pub async fn retire(api: &Api, step: &Retire, now: Option<Timestamp>) -> Result<Vec<Note>, StepFailure> {
     let (account, inventory) = (&step.service_account, &step.inventory);
     let (observed, _, index) = read_index(api, account, inventory).await?;
     let keeps = index.holder(&step.holder).and_then(|chain| chain.generation(step.keep));
-    if !keeps.is_some_and(crate::credential::Generation::is_recorded) {
+    let Some(keeps) = keeps.filter(|keeps| keeps.is_recorded()) else {
         let cause = format!("generation {} is not in the index any more: nothing older was deleted", step.keep);
         return Err(StepFailure::overtaken(cause).hint("run it again to see what another run did"));
-    }
+    };
     let owner = AnchorOwner { account, account_uid: &observed.uid, inventory, profile: &step.profile };
+    let now = match (now, &keeps.anchor_uid) {
+        (None, Some(uid)) if step.asks_for_time => {
+            let anchor = owner.anchor(&step.holder, AnchorOf::Generation(step.keep));
+            Some(own_time(api, account, (&anchor.name, uid)).await?)
+        }
+        (now, _) => now,
+    };
+    let (ripe, green): (Vec<Spent>, Vec<Spent>) =
+        step.generations.iter().partition(|spent| now.is_none_or(|now| spent.since <= now));
     let mut gone = vec![];
     let mut first_failure = None;
-    for number in &step.generations {
-        let known = index.holder(&step.holder).and_then(|chain| chain.generation(*number));
+    for Spent { n, .. } in ripe {
+        let known = index.holder(&step.holder).and_then(|chain| chain.generation(n));
         let was_published = known.is_some_and(crate::credential::Generation::is_recorded);
-        match retire_one(api, owner, &step.holder, *number, was_published).await {
-            Ok(()) => gone.push(*number),
+        match retire_one(api, owner, &step.holder, n, was_published).await {
+            Ok(()) => gone.push(n),
             // What cannot be deleted keeps nothing else alive, and stays in the index.
             Err(failure) => first_failure = first_failure.or(Some(failure)),
         }
     }
-    edit_index(api, account, inventory, |_, _, index| {
-        let forgotten = index.clone().without(&step.holder, &gone);
-        Ok((forgotten != index).then_some(forgotten))
-    })
-    .await?;
-    first_failure.map_or(Ok(()), Err)
+    if !gone.is_empty() {
+        edit_index(api, account, inventory, |_, _, index| {
+            let forgotten = index.clone().without(&step.holder, &gone);
+            Ok((forgotten != index).then_some(forgotten))
+        })
+        .await?;
+    }
+    first_failure.map_or(Ok(()), Err)?;
+    let numbers: Vec<String> = green.iter().map(|spent| spent.n.to_string()).collect();
+    Ok((!numbers.is_empty())
+        .then(|| {
+            let message = format!(
+                "older tokens of `{}` (generation {}) are ended later: by the API server's own clock their time has not \
+                 come; set the clock of this machine, or of what answers for the cluster, right",
+                step.profile,
+                numbers.join(", ")
+            );
+            Note::new(NoteKind::ClockSkew, message)
+        })
+        .into_iter()
+        .collect())
 }
 
 async fn retire_one(

@@ -90,7 +90,8 @@ pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     match api.send(&Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)).await {
         Ok(answer) => username(&answer.value).map(Some),
-        Err(failure) if failure.is_not_found() => {
+        // What is not served at all is answered without a Status.
+        Err(failure) if failure.code() == Some(404) => {
             let review = json!({
                 "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                 "spec": { "nonResourceAttributes": { "path": "/version", "verb": "get" } },

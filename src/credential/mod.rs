@@ -9,7 +9,7 @@ mod index;
 
 pub use claims::{Claims, ClaimsError};
 pub use decide::{
-    AnchorState, Decision, DecisionInput, Distrust, LEEWAY, MintReason, Reissue, Renewal, StoredCredential, decide,
+    AnchorState, Decision, DecisionInput, Distrust, MintReason, Reissue, Renewal, Spent, StoredCredential, decide,
     due_at, overlap_of,
 };
 pub use facts::{Credential, CredentialFacts};

@@ -261,9 +261,9 @@ impl ClusterRun {
                 Err(failure) if failure.is_overtaken => return Ok(self.left_to_another_run(step, &failure)),
                 result => result,
             },
-            Step::Retire(retire) => match revoke::retire(api, retire).await {
+            Step::Retire(retire) => match revoke::retire(api, retire, None).await {
                 Err(failure) if failure.is_overtaken => return Ok(self.left_to_another_run(step, &failure)),
-                result => result,
+                result => result.map(|notes| lock(&self.progress).notes.extend(notes)),
             },
             Step::ExecAnchor(step) => issue::create_exec_anchor(api, step).await,
             Step::Plugin(plugin) => {
@@ -384,7 +384,8 @@ impl ClusterRun {
         say(self, "record the generation");
         issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation).await?;
         // The new credential is out; that an older one could not be ended is no reason to call it failed.
-        if let Err(failure) = issue::clear_spent(api, mint, &generation).await {
+        let cleared = issue::clear_spent(api, mint, &generation).await;
+        if let Err(failure) = cleared.map(|notes| lock(&self.progress).notes.extend(notes)) {
             let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             let message = format!("older tokens of `{}` could not be ended: {}{hint}", mint.profile, failure.cause);
             lock(&self.progress).notes.push(Note::new(NoteKind::NotRetired, message));

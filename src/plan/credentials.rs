@@ -12,7 +12,7 @@ use super::{
 };
 use crate::credential::{
     AnchorState, Credential, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue,
-    StoredCredential, decide, jitter_seed, policy_fingerprint,
+    Spent, StoredCredential, decide, jitter_seed, policy_fingerprint,
 };
 use crate::desired::service_account;
 use crate::diff::FieldDiff;
@@ -88,7 +88,6 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         renewal: input.options.renewal,
         distrust: grant_input.distrust,
         now: input.now,
-        earliest: input.now.min(input.by_this_machine()),
         orphan_after: input.options.orphan_after,
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
@@ -218,6 +217,7 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, plan: &mut ClusterPlan) {
                     holder: holder.clone(),
                     service_account: account.clone(),
                     generations: retire,
+                    asks_for_time: input.observed.is_clock_in_doubt(),
                     keep: generation,
                 })));
             }
@@ -427,7 +427,7 @@ fn mint(
     account: &ObjectRef,
     generation: u64,
     reason: MintReason,
-    spent: Vec<u64>,
+    spent: Vec<Spent>,
 ) -> Step {
     let grant = &input.inventory.grants[grant_index];
     let policy = &grant.profile.token;
@@ -442,7 +442,6 @@ fn mint(
         ttl_seconds: policy.ttl.as_secs(),
         audiences: policy.audiences.clone(),
         policy: policy_fingerprint(policy),
-        judged_at: input.now,
         spent,
     }))
 }
@@ -490,9 +489,9 @@ pub(crate) fn shortened_lifetime(profile: &str, requested: u64, actual: u64) -> 
         .then(|| format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual)))
 }
 
-fn note_claims_in_flight(chain: Option<&HolderIndex>, spent: &[u64], plan: &mut ClusterPlan) {
+fn note_claims_in_flight(chain: Option<&HolderIndex>, spent: &[Spent], plan: &mut ClusterPlan) {
     for generation in chain.map_or(&[][..], |chain| &chain.generations) {
-        if !generation.is_recorded() && !spent.contains(&generation.n) {
+        if !generation.is_recorded() && !spent.iter().any(|spent| spent.n == generation.n) {
             let message = format!(
                 "generation {} was claimed by run {} at {} and is not published yet",
                 generation.n, generation.run, generation.claimed_at

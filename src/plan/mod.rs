@@ -14,7 +14,7 @@ mod standing;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::credential::{Credential, Distrust, Reissue, Renewal};
 use crate::failure::StepFailure;
@@ -148,14 +148,6 @@ pub struct PlanInput<'a> {
     pub options: &'a PlanOptions,
     /// The current time, by the cluster's clock.
     pub now: Timestamp,
-}
-
-impl PlanInput<'_> {
-    /// Returns the current time, by this machine's clock.
-    fn by_this_machine(&self) -> Timestamp {
-        let ahead = SignedDuration::from_secs(self.observed.clock_ahead);
-        self.now.checked_sub(ahead).unwrap_or(self.now)
-    }
 }
 
 /// What to do in one cluster.

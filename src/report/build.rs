@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::model::{
     Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
 };
-use crate::credential::{due_at, jitter_seed};
+use crate::credential::{Spent, due_at, jitter_seed};
 use crate::desired::Content;
 use crate::diff::{FieldDiff, describe_rules};
 use crate::inventory::Inventory;
@@ -271,12 +271,14 @@ fn on(action: Action, object: &ObjectRef) -> Change {
     }
 }
 
-fn spent(generations: &[u64]) -> Vec<FieldDiff> {
+fn spent(generations: &[Spent]) -> Vec<FieldDiff> {
     if generations.is_empty() {
         return vec![];
     }
-    let removed =
-        generations.iter().map(|number| format!("generation {number}, superseded, dead or never published")).collect();
+    let removed = generations
+        .iter()
+        .map(|spent| format!("generation {}, superseded, dead or never published", spent.n))
+        .collect();
     vec![FieldDiff { field: "generations".to_owned(), removed, added: vec![] }]
 }
 

@@ -196,6 +196,10 @@ where
     let stamp = replaced.as_ref().map(Stamp::of);
     let read_error = |source| StoreError::Read { path: path.to_owned(), source };
     let before = target.read(guard, LARGEST_FILE).map_err(|error| error.of(path, read_error))?;
+    // What was there a moment ago and could not be judged is not what its owner is taken from.
+    if before.is_none() && replaced.is_some() {
+        return Err(StoreError::Changed { path: path.to_owned() });
+    }
     let after =
         edit(before.as_deref()).map_err(|source| StoreError::Edit { path: path.to_owned(), source: source.into() })?;
     if before.as_deref() == Some(after.as_slice()) {
@@ -204,12 +208,13 @@ where
     // Opened before anything is replaced: what cannot be synced must not be found out afterwards.
     let opened = File::from(target.open_directory().map_err(write_error)?);
     let mut temporary = Temporary::beside(&target).map_err(write_error)?;
-    if let Some(replaced) = replaced {
-        give_owner(&temporary.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
-    }
     temporary.fill(&after).map_err(write_error)?;
     if target.stamp().map_err(write_error)? != stamp || !locks.iter().all(Lock::is_held) {
         return Err(StoreError::Changed { path: path.to_owned() });
+    }
+    // It is given away last: until here nobody else could open it.
+    if let Some(replaced) = replaced {
+        give_owner(&temporary.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
     }
     temporary.replace(&target).map_err(|error| match error.kind() {
         // Not every kernel tells that a file is a mount point before it is replaced.

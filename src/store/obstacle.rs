@@ -52,7 +52,9 @@ impl Obstacle {
         match self {
             Self::HardLinks(_) => format!("make `{path}` a symbolic link, or a file of its own: `cp` it and `mv` that"),
             Self::MountPoint => format!("mount the directory of `{path}` instead of the file"),
-            Self::Frozen => format!("run `chattr -i -a {path}`"),
+            Self::Frozen => {
+                format!("run `{}`", crate::wording::command(&["chattr", "-i", "-a", &path.to_string()]))
+            }
             Self::Owner { user, group } => {
                 format!("run this as user {user} with group {group}, or give `{path}` to this user with `chown`")
             }

@@ -89,13 +89,13 @@ impl fmt::Display for Danger {
 impl Danger {
     /// Returns what to do about it.
     pub(super) fn hint(self, place: &Path) -> String {
-        let place = place.display();
+        let command = |mode: &str| crate::wording::command(&["chmod", mode, &place.display().to_string()]);
         let shared = "pass `--allow-shared-directories` if others are meant to have a hand in it";
         match self {
             Self::Owner(user) => format!("run this as user {user}, write the file elsewhere, or {shared}"),
-            Self::Link(_) => format!("remove `{place}`, or make it anew as this user"),
-            Self::Group => format!("run `chmod g-w {place}`, write the file elsewhere, or {shared}"),
-            Self::Everybody => format!("run `chmod go-w {place}`, write the file elsewhere, or {shared}"),
+            Self::Link(_) => format!("remove `{}`, or make it anew as this user", place.display()),
+            Self::Group => format!("run `{}`, write the file elsewhere, or {shared}", command("g-w")),
+            Self::Everybody => format!("run `{}`, write the file elsewhere, or {shared}", command("go-w")),
         }
     }
 }
@@ -126,10 +126,10 @@ pub(super) fn judge(found: Found, trusted: Trusted, guard: Guard) -> Option<Dang
     (found.mode.contains(Mode::WGRP) && !found.is_group_private).then_some(Danger::Group)
 }
 
-/// Whether a group has only trusted users, by `/etc/passwd` and `/etc/group`: many systems give each user
-/// such a group, and let it write what the user makes.
+/// Whether a group is a trusted user's own, by `/etc/passwd` and `/etc/group`: many systems give each user
+/// such a group, with the user's name, and let it write what the user makes.
 ///
-/// A group that is not in these files is not known to be anybody's alone.
+/// Other groups may have users that these files do not tell of, from a directory service for example.
 pub(super) fn is_group_private(group: u32, trusted: Trusted, users: &str, groups: &str) -> bool {
     let user = |line: &str| -> Option<(String, u32, u32)> {
         let mut fields = line.split(':');
@@ -145,10 +145,14 @@ pub(super) fn is_group_private(group: u32, trusted: Trusted, users: &str, groups
     let number = group.to_string();
     let mut lines = groups.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let Some(fields) = lines.find(|fields| fields.get(2) == Some(&number.as_str())) else { return false };
-    fields.get(3).is_some_and(|members| {
-        let mut members = members.split(',').map(str::trim).filter(|name| !name.is_empty());
-        members.all(is_trusted)
-    })
+    let is_own = |(name, user, primary): &(String, u32, u32)| {
+        *primary == group && trusted.is(*user) && fields.first() == Some(&name.as_str())
+    };
+    users.iter().any(is_own)
+        && fields.get(3).is_some_and(|members| {
+            let mut members = members.split(',').map(str::trim).filter(|name| !name.is_empty());
+            members.all(is_trusted)
+        })
 }
 
 #[cfg(test)]

@@ -86,8 +86,6 @@ pub struct DecisionInput<'a> {
     pub distrust: Option<Distrust>,
     /// The current time, as well as it is known.
     pub now: Timestamp,
-    /// The earliest that it may be, if one of the clocks is ahead: nothing is ended by a clock that may be wrong.
-    pub earliest: Timestamp,
     /// How long a claim may stay unpublished before it is an orphan.
     pub orphan_after: Duration,
     /// What the jitter of the due time is derived from; the same for every run of one grant.
@@ -136,7 +134,7 @@ pub enum Decision {
         /// When it is due for renewal.
         due: Timestamp,
         /// Generations that can go now.
-        retire: Vec<u64>,
+        retire: Vec<Spent>,
         /// Older generations that still live.
         superseded: Vec<u64>,
         /// When they can go, if all outputs hold the current one.
@@ -161,7 +159,7 @@ pub enum Decision {
         reason: MintReason,
         /// Generations that leave the index: dead ones, superseded ones whose overlap is over, and
         /// claims that were never published and are too old to be in flight.
-        spent: Vec<u64>,
+        spent: Vec<Spent>,
     },
     /// A living credential exists that no output here holds; superseding it needs consent.
     Withheld {
@@ -218,11 +216,11 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
     }
     let life = expires.duration_since(stored.claims.issued);
     let older = superseded(input, current, held.len(), overlap_of(input.policy, life));
-    let retiring = |spent: Vec<u64>| {
-        let mut numbers = [spent, older.ripe.clone()].concat();
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers
+    let retiring = |spent: Vec<Spent>| {
+        let mut all = [spent, older.ripe.clone()].concat();
+        all.sort_unstable();
+        all.dedup_by_key(|spent| spent.n);
+        all
     };
     let renew = |reason| Decision::Mint { generation: next_number(input), reason, spent: retiring(spent(input)) };
     if input.renewal.forced {
@@ -243,8 +241,7 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
         generation: current.n,
         recorded: current.is_recorded(),
         due,
-        // That something has expired is known for certain only when a new token tells the API server's own time.
-        retire: retiring(spent(input).into_iter().filter(|n| !is_anchored_number(input, *n)).collect()),
+        retire: retiring(spent(input)),
         retire_at: older.ripe_at,
         superseded: older.green,
     }
@@ -302,29 +299,41 @@ fn next_number(input: &DecisionInput<'_>) -> u64 {
 }
 
 /// API servers accept a token for this long after it has expired.
-pub const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+
+/// A generation that is of no use to anybody any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spent {
+    /// Its number.
+    pub n: u64,
+    /// Since when, by the API server's own clock; the earliest of all times if that does not depend on a clock.
+    pub since: Timestamp,
+}
 
 /// Returns the generations that are of no use to anybody any more: expired, without their anchor, or
 /// never published.
-fn spent(input: &DecisionInput<'_>) -> Vec<u64> {
-    let is_spent = |generation: &&Generation| match generation.expires {
-        Some(expires) => input.now.duration_since(expires) > LEEWAY || !is_anchored(input, generation),
-        None => is_orphan(input, generation),
+fn spent(input: &DecisionInput<'_>) -> Vec<Spent> {
+    let since = |generation: &Generation| match generation.expires {
+        Some(_) if !is_anchored(input, generation) => Some(Timestamp::MIN),
+        Some(expires) => {
+            (input.now.duration_since(expires) > LEEWAY).then(|| expires.checked_add(LEEWAY).unwrap_or(expires))
+        }
+        None => orphan_since(input, generation),
     };
     let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
-    generations.iter().filter(is_spent).map(|generation| generation.n).collect()
-}
-
-/// Whether the anchor of a recorded generation keeps its token alive until it expires.
-fn is_anchored_number(input: &DecisionInput<'_>, number: u64) -> bool {
-    let generation = input.chain.and_then(|chain| chain.generation(number));
-    generation.is_some_and(|generation| generation.is_recorded() && is_anchored(input, generation))
+    generations.iter().filter_map(|generation| Some(Spent { n: generation.n, since: since(generation)? })).collect()
 }
 
 /// Whether a claim was never published and is so old that no run can still be working on it.
 fn is_orphan(input: &DecisionInput<'_>, claim: &Generation) -> bool {
+    orphan_since(input, claim).is_some()
+}
+
+/// Returns since when a claim that was never published is so old that no run can still be working on it.
+fn orphan_since(input: &DecisionInput<'_>, claim: &Generation) -> Option<Timestamp> {
     let limit = SignedDuration::try_from(input.orphan_after).unwrap_or(SignedDuration::MAX);
-    holders_of(input, claim).is_empty() && input.earliest.duration_since(claim.claimed_at) > limit
+    let since = claim.claimed_at.checked_add(limit).ok()?;
+    (holders_of(input, claim).is_empty() && input.now > since).then_some(since)
 }
 
 /// Returns how long a superseded generation lives on: the policy's `overlap`, and at most half the

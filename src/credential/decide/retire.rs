@@ -5,13 +5,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DecisionInput, Generation, LEEWAY, holders_of, is_anchored};
+use super::{DecisionInput, Generation, LEEWAY, Spent, holders_of, is_anchored};
 
 /// The living generations that are older than the current one.
 #[derive(Debug, Default)]
 pub(super) struct Superseded {
     /// Those that can go.
-    pub(super) ripe: Vec<u64>,
+    pub(super) ripe: Vec<Spent>,
     /// Those that cannot go yet.
     pub(super) green: Vec<u64>,
     /// When the others can go, if nothing but time is missing.
@@ -37,7 +37,10 @@ pub(super) fn superseded(
     let ripe_at = since.filter(|_| holding == input.outputs.len()).and_then(|since| since.checked_add(overlap).ok());
     match ripe_at {
         _ if living.is_empty() => Superseded::default(),
-        Some(ripe_at) if ripe_at <= input.earliest => Superseded { ripe: living, ..Superseded::default() },
+        Some(ripe_at) if ripe_at <= input.now => {
+            let ripe = living.into_iter().map(|n| Spent { n, since: ripe_at }).collect();
+            Superseded { ripe, ..Superseded::default() }
+        }
         ripe_at => Superseded { green: living, ripe_at, ..Superseded::default() },
     }
 }

@@ -48,8 +48,6 @@ struct Case {
     renewal: Renewal,
     distrust: Option<Distrust>,
     now: i64,
-    /// By another clock.
-    earliest: Option<i64>,
     policy: TokenPolicy,
 }
 
@@ -64,9 +62,12 @@ fn case(generations: Vec<Generation>, outputs: Vec<Option<StoredCredential>>) ->
         renewal: Renewal::default(),
         distrust: None,
         now: 60,
-        earliest: None,
         policy: policy(),
     }
+}
+
+fn numbers(spent: &[Spent]) -> Vec<u64> {
+    spent.iter().map(|spent| spent.n).collect()
 }
 
 fn check(case: Case, expected: &str) {
@@ -93,7 +94,6 @@ fn check(case: Case, expected: &str) {
         renewal: case.renewal,
         distrust: case.distrust,
         now: Timestamp::from_second(case.now).unwrap(),
-        earliest: Timestamp::from_second(case.earliest.unwrap_or(case.now)).unwrap(),
         orphan_after: Duration::from_secs(360),
         jitter_seed: "seed",
     });
@@ -106,7 +106,7 @@ fn check(case: Case, expected: &str) {
                 text.push_str(", record");
             }
             if !retire.is_empty() {
-                text.push_str(&format!(", retire {retire:?}"));
+                text.push_str(&format!(", retire {:?}", numbers(&retire)));
             }
             if !superseded.is_empty() {
                 let at = retire_at.map_or_else(|| "some time".to_owned(), |at| at.as_second().to_string());
@@ -115,7 +115,7 @@ fn check(case: Case, expected: &str) {
             text
         }
         Decision::InFlight { generation, claimed, .. } => format!("keep {generation}, {claimed} is in flight"),
-        Decision::Mint { generation, reason, spent } => format!("mint {generation} {reason:?} {spent:?}"),
+        Decision::Mint { generation, reason, spent } => format!("mint {generation} {reason:?} {:?}", numbers(&spent)),
         Decision::Withheld { generation, .. } => format!("withheld {generation}"),
     };
     assert_eq!(actual, expected);
@@ -316,47 +316,40 @@ fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
     assert_ne!(at(HOUR, &policy(), "a"), at(HOUR, &policy(), "b"));
 }
 
-/// A clock that is ahead, of this machine or of what answers for the cluster, ends nothing that another clock says is
-/// still needed.
+/// What is spent says since when, so that it is ended only if that has come by the API server's own clock too.
 #[test]
-fn nothing_is_ended_by_a_clock_that_may_be_wrong() {
-    let superseded = |now, earliest| {
-        let mut newer = recorded(2);
-        newer.published = Some(Timestamp::from_second(100).unwrap());
-        Case { now, earliest: Some(earliest), ..case(vec![recorded(1), newer], vec![stored(2)]) }
-    };
-    let retired = |case: Case| {
-        let anchors = case
-            .generations
-            .iter()
-            .map(|generation| (generation.n, AnchorState::Present(format!("uid-{}", generation.n))));
-        let chain = HolderIndex { next: 9, generations: case.generations.clone(), ..HolderIndex::default() };
+fn what_is_spent_says_since_when() {
+    let mut newer = recorded(2);
+    newer.published = Some(Timestamp::from_second(100).unwrap());
+    let mut expired = recorded(1);
+    expired.expires = Some(Timestamp::from_second(10).unwrap());
+    let claim = Generation { claimed_at: Timestamp::from_second(20).unwrap(), ..generation(3, "run") };
+    let since = |generations: Vec<Generation>, absent: &[u64]| {
+        let is_there = |n: &u64| !absent.contains(n);
+        let anchors = generations.iter().map(|generation| generation.n).filter(is_there);
+        let anchors = anchors.map(|n| (n, AnchorState::Present(format!("uid-{n}")))).collect();
+        let chain = HolderIndex { next: 9, generations: generations.clone(), ..HolderIndex::default() };
         let decision = decide(&DecisionInput {
             chain: Some(&chain),
-            anchors: &anchors.collect(),
+            anchors: &anchors,
             service_account_uid: Some("sa"),
-            policy: &case.policy,
-            outputs: &case.outputs,
-            reissue: case.reissue,
-            renewal: case.renewal,
+            policy: &policy(),
+            outputs: &[stored(2)],
+            reissue: Reissue::Refused,
+            renewal: Renewal::default(),
             distrust: None,
-            now: Timestamp::from_second(case.now).unwrap(),
-            earliest: Timestamp::from_second(case.earliest.unwrap()).unwrap(),
+            now: Timestamp::from_second(1000).unwrap(),
             orphan_after: Duration::from_secs(360),
             jitter_seed: "seed",
         });
-        match decision {
-            Decision::Publish { retire, .. } => retire,
-            other => panic!("{other:?}"),
-        }
+        let Decision::Publish { retire, .. } = decision else { panic!("{decision:?}") };
+        retire.iter().map(|spent| (spent.n, spent.since.as_second())).collect::<Vec<_>>()
     };
-    assert_eq!(retired(superseded(700, 700)), [1], "the overlap is over by both clocks");
-    assert_eq!(retired(superseded(700, 699)), [] as [u64; 0], "it is over by one of them only");
-    // What has expired is not deleted until a new token tells the API server's time.
-    let mut expired = recorded(1);
-    expired.expires = Some(Timestamp::from_second(10).unwrap());
-    let both = case(vec![expired, recorded(2)], vec![stored(2)]);
-    assert_eq!(retired(Case { now: 1000, earliest: Some(1000), ..both }), [] as [u64; 0]);
+    assert_eq!(since(vec![recorded(1), newer.clone()], &[]), [(1, 700)], "its overlap is over");
+    assert_eq!(since(vec![expired.clone(), newer.clone()], &[]), [(1, 70)], "it has expired, and a minute more");
+    assert_eq!(since(vec![newer.clone(), claim], &[]), [(3, 380)], "nobody can be working on it");
+    let dead = since(vec![expired, newer], &[1]);
+    assert_eq!(dead, [(1, Timestamp::MIN.as_second())], "without its anchor it is dead by any clock");
 }
 
 #[test]
