@@ -36,6 +36,11 @@ pub enum ApiFailure {
         /// The cause, in words.
         cause: String,
     },
+    /// The answer was larger than answers may be.
+    TooLarge {
+        /// How large they may be, in words.
+        most: String,
+    },
     /// The answer was no Kubernetes object.
     Unreadable {
         /// What was wrong with it; never the answer itself.
@@ -115,7 +120,7 @@ impl ApiFailure {
         match self {
             Self::Status(status) => status.code == 429 || (status.code >= 500 && status.code != 501),
             Self::Timeout { .. } | Self::Connection { .. } => true,
-            Self::Tls { .. } | Self::Unreadable { .. } => false,
+            Self::Tls { .. } | Self::TooLarge { .. } | Self::Unreadable { .. } => false,
         }
     }
 
@@ -162,6 +167,7 @@ impl fmt::Display for ApiFailure {
             Self::Tls { server, cause } => {
                 write!(f, "the certificate of <{server}> is not accepted: {cause}")
             }
+            Self::TooLarge { most } => write!(f, "the answer cannot be read: it is larger than {most}"),
             Self::Unreadable { cause } => write!(f, "the answer cannot be read: {cause}"),
         }
     }

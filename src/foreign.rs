@@ -64,7 +64,7 @@ fn color(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     // 8 hides what follows.
-    let hides = parameters[..end].split(';').any(|parameter| parameter == "8");
+    let hides = parameters[..end].split(';').any(|parameter| parameter.trim_start_matches('0') == "8");
     (parameters[end..].starts_with('m') && !hides).then_some("\u{1b}[".len() + end + 1)
 }
 

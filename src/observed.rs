@@ -79,6 +79,15 @@ impl ObservedObject {
         }
     }
 
+    /// Leaves out an index that is far longer than any: it cannot be read then, which counts as the worst.
+    pub fn shorten(&mut self) {
+        /// The index of a hundred generations has 40 KiB.
+        const LONGEST_INDEX: usize = 64 * 1024;
+        if let Some(index) = self.annotations.get_mut(INDEX_ANNOTATION).filter(|index| index.len() > LONGEST_INDEX) {
+            index.clear();
+        }
+    }
+
     /// Returns about how many bytes the object takes in memory.
     pub fn weight(&self) -> usize {
         /// A string, and its place in a map or list, beside its text.
@@ -260,6 +269,8 @@ pub struct ObservedCluster {
     pub anchors: BTreeMap<ObjectRef, String>,
     /// Seconds that the cluster's clock is ahead of ours, as well as it is known.
     pub clock_ahead: i64,
+    /// Whether all ServiceAccounts with our mark are known, rather than those of the grants alone.
+    pub lists_accounts: bool,
     /// Seconds that the `Date` of its answers is ahead of that: something before the API server has its own clock.
     pub date_ahead: i64,
 }

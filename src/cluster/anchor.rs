@@ -4,7 +4,7 @@
 //! edited is a Secret's name, which is computed from the account's uid, and its type. So anchors are listed by
 //! type where the caller may list Secrets, and otherwise asked for under every name that can be computed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -54,39 +54,90 @@ impl AnchorOwner<'_> {
     }
 }
 
-/// Finds the anchors of a ServiceAccount.
+/// An anchor, by its type, as a list shows it.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    name: String,
+    uid: String,
+    /// The uids of the objects that it says it belongs to.
+    owners: Vec<String>,
+}
+
+/// Lists all anchors of a namespace, by their type.
 ///
 /// # Errors
 ///
-/// The first request that failed, but for the right to list Secrets.
-pub(super) async fn find(api: &Api, owner: AnchorOwner<'_>, hints: &AnchorHints) -> Result<Anchors, ApiFailure> {
-    match find_by_type(api, owner).await {
-        Err(failure) if failure.is_forbidden() => find_by_name(api, owner, hints).await,
-        result => result,
-    }
-}
-
-async fn find_by_type(api: &Api, owner: AnchorOwner<'_>) -> Result<Anchors, ApiFailure> {
-    let mut anchors = Anchors { found: vec![], strange: vec![], search: Search::Listed };
+/// The first request that failed.
+pub(super) async fn list_anchors(api: &Api, namespace: Option<&str>) -> Result<Vec<Listed>, ApiFailure> {
     let selection = [("fieldSelector", format!("type={ANCHOR_TYPE}"))];
-    let path = Kind::Secret.collection_path(owner.account.namespace.as_deref());
-    // A list that starts again names some twice.
-    let mut known = BTreeSet::new();
-    list(api, &path, &selection, Items::Metadata, |item| {
-        let name = item["metadata"]["name"].as_str().unwrap_or_default();
-        if !known.insert(name.to_owned()) {
-            return;
-        }
-        match anchor_of_name(name, &owner.account.name, owner.account_uid, owner.inventory) {
-            Some((holder, of)) => {
-                let uid = item["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-                anchors.found.push(Anchor { name: name.to_owned(), uid, holder, of, is_certain: true });
-            }
-            None if is_owned_by(item, owner.account_uid) => anchors.strange.push(name.to_owned()),
-            None => {}
+    let mut listed = BTreeMap::new();
+    let mut within = Ok(());
+    list(api, &Kind::Secret.collection_path(namespace), &selection, Items::Metadata, |item| {
+        let metadata = &item["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        let anchor = Listed {
+            name: text(&metadata["name"]),
+            uid: text(&metadata["uid"]),
+            owners: owners.map(|owner| text(&owner["uid"])).collect(),
+        };
+        let weight = anchor.name.len() + anchor.uid.len() + anchor.owners.iter().map(String::len).sum::<usize>();
+        within = within.clone().and_then(|()| api.keep(weight + size_of::<Listed>()));
+        if within.is_ok() {
+            // A list that starts again names some twice.
+            listed.insert(anchor.name.clone(), anchor);
         }
     })
     .await?;
+    within.map(|()| listed.into_values().collect())
+}
+
+/// Finds the anchors of a ServiceAccount. `listed` are those of its namespace, if they could be listed; otherwise every
+/// name is asked for that can be computed.
+///
+/// # Errors
+///
+/// If there is no answer to a name.
+pub(super) async fn find(
+    api: &Api,
+    owner: AnchorOwner<'_>,
+    hints: &AnchorHints,
+    listed: Result<&[Listed], &ApiFailure>,
+) -> Result<Anchors, ApiFailure> {
+    match listed {
+        Ok(listed) => find_listed(api, owner, hints, listed).await,
+        Err(_) => find_by_name(api, owner, hints).await,
+    }
+}
+
+async fn find_listed(
+    api: &Api,
+    owner: AnchorOwner<'_>,
+    hints: &AnchorHints,
+    listed: &[Listed],
+) -> Result<Anchors, ApiFailure> {
+    let mut anchors = Anchors { found: vec![], strange: vec![], search: Search::Listed };
+    for Listed { name, uid, owners } in listed {
+        match anchor_of_name(name, &owner.account.name, owner.account_uid, owner.inventory) {
+            Some((holder, of)) => {
+                let (name, uid) = (name.clone(), uid.clone());
+                anchors.found.push(Anchor { name, uid, holder, of, is_certain: true });
+            }
+            None if owners.iter().any(|uid| uid == owner.account_uid) => anchors.strange.push(name.clone()),
+            None => {}
+        }
+    }
+    // A Secret of another type under the name of an anchor may have been there before the anchor: then tokens are bound
+    // to it. Those are asked for that something tells of.
+    let named = hints.named.iter().copied().map(AnchorOf::Generation);
+    for of in std::iter::once(AnchorOf::Plugins).chain(named).take(MOST_NAMES) {
+        for holder in hints.own_first() {
+            let is_known = anchors.found.iter().any(|anchor| anchor.of == of && anchor.holder == *holder);
+            if !is_known {
+                anchors.found.extend(find_one(api, owner, holder, of).await?);
+            }
+        }
+    }
     anchors.found.sort_by(|one, other| (&one.holder, one.of).cmp(&(&other.holder, other.of)));
     Ok(anchors)
 }
@@ -95,9 +146,10 @@ async fn find_by_name(api: &Api, owner: AnchorOwner<'_>, hints: &AnchorHints) ->
     let named = hints.named.iter().rev().copied();
     let unnamed = (1..=hints.highest).rev().filter(|n| !hints.named.contains(n));
     let numbers = named.chain(unnamed).map(AnchorOf::Generation);
-    let all = std::iter::once(AnchorOf::Plugins).chain(numbers);
-    let wanted = all.flat_map(|of| hints.holders.iter().map(move |holder| (holder, of)));
-    let wanted: Vec<(&Holder, AnchorOf)> = wanted.take(MOST_NAMES + 1).collect();
+    let all: Vec<AnchorOf> = std::iter::once(AnchorOf::Plugins).chain(numbers).take(MOST_NAMES + 1).collect();
+    // Who runs this comes first: a thousand holders that somebody made up keep none of its tokens alive.
+    let wanted: Vec<(&Holder, AnchorOf)> =
+        hints.own_first().flat_map(|holder| all.iter().map(move |of| (holder, *of))).take(MOST_NAMES + 1).collect();
     let mut found = vec![];
     for (holder, of) in wanted.iter().take(MOST_NAMES) {
         found.extend(find_one(api, owner, holder, *of).await?);

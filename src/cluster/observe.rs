@@ -24,6 +24,8 @@ use crate::plan::LegacyToken;
 
 /// Objects on one page of a list: kubectl's own choice.
 const PAGE: usize = 500;
+/// A page that is too large is asked for again with so many times fewer objects.
+const SMALLER: usize = 8;
 /// The most pages of a list: more than any cluster's objects need, and an end to a list that has none.
 const MOST_PAGES: usize = 400;
 /// A list that starts again because its snapshot expired (410) is given up after this many starts.
@@ -64,8 +66,12 @@ pub async fn observe(
     holder: &Holder,
     identity: Identity,
 ) -> Result<ObservedCluster, ApiFailure> {
-    let mut observed =
-        ObservedCluster { uid: identity.uid, clock_ahead: identity.date_ahead, ..ObservedCluster::default() };
+    let mut observed = ObservedCluster {
+        uid: identity.uid,
+        clock_ahead: identity.date_ahead,
+        lists_accounts: true,
+        ..ObservedCluster::default()
+    };
     for kind in Kind::RBAC.into_iter().chain([Kind::ServiceAccount]) {
         list_ours(api, kind, &inventory.name, &mut observed.objects).await?;
     }
@@ -79,7 +85,9 @@ pub async fn observe(
             }
             match get(api, &Request::get(desired.object.path()), &desired.object).await? {
                 Some(value) => {
-                    observed.objects.insert(desired.object, ObservedObject::from_json(&value));
+                    let object = ObservedObject::from_json(&value);
+                    api.keep(object.weight())?;
+                    observed.objects.insert(desired.object, object);
                 }
                 None => namespaces.extend(desired.object.namespace),
             }
@@ -118,7 +126,7 @@ pub async fn observe_accounts(
     // One list shows also the accounts that no grant explains any more; who may not list gets what is named.
     match list_ours(api, Kind::ServiceAccount, &inventory.name, &mut observed.objects).await {
         Err(failure) if !failure.is_forbidden() => return Err(failure),
-        _ => {}
+        listed => observed.lists_accounts = listed.is_ok(),
     }
     for index in grants {
         let account = service_account(&inventory.grants[*index]);
@@ -206,7 +214,8 @@ async fn list_ours(
     let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory}");
     let mut kept = Ok(());
     pages(api, kind, Some(&selector), &mut |object, item| {
-        let observed = ObservedObject::from_json(item);
+        let mut observed = ObservedObject::from_json(item);
+        observed.shorten();
         kept = kept.clone().and_then(|()| api.keep(observed.weight() + object.name.len()));
         // The list is read to its end, which is near, and nothing more is kept.
         if kept.is_ok() {
@@ -264,11 +273,11 @@ pub(super) async fn list(
     items_wanted: Items,
     mut take: impl FnMut(&Value) + Send,
 ) -> Result<(), ApiFailure> {
-    let mut starts = 0;
-    let mut pages = 0;
+    let (mut starts, mut pages, mut limit) = (0, 0, PAGE);
+    api.begin_list();
     let mut page_token: Option<String> = None;
     loop {
-        let mut request = Request::get(path).query("limit", PAGE.to_string());
+        let mut request = Request::get(path).query("limit", limit.to_string());
         for (key, value) in selection {
             request = request.query(key, value.as_str());
         }
@@ -280,6 +289,11 @@ pub(super) async fn list(
         }
         match api.page(&request, &mut take).await {
             Ok(next) => page_token = next,
+            // Somebody's large objects are no reason to see none.
+            Err(ApiFailure::TooLarge { .. }) if limit > 1 => {
+                limit = (limit / SMALLER).max(1);
+                continue;
+            }
             Err(failure) if failure.code() == Some(410) && starts < STARTS => {
                 starts += 1;
                 page_token = None;

@@ -5,13 +5,16 @@
 //! Killed anywhere, the next run of the same finds the rest. What the index says decides nothing about
 //! what lives: anchors are looked for, and each is gone only when the API server says so.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::anchor::{self, AnchorOwner};
+use super::anchor::{self, AnchorOwner, Listed};
 use super::api::{Api, Request};
 use super::deletion::{self, Fate, Version};
 use super::index::{check_stored, edit_index, read_account, read_index};
@@ -24,19 +27,34 @@ use crate::observed::{Anchors, ObservedObject, Search};
 use crate::plan::{Note, NoteKind, doubts};
 use crate::step::{Recreate, Resume, Retire, Revoke, Victims};
 
-/// Finds the anchors of a ServiceAccount.
-///
-/// # Errors
-///
-/// If there is no answer, or a refusal other than of the right to list Secrets.
-pub async fn find_anchors(
-    api: &Api,
-    account: &ObjectRef,
-    account_uid: &str,
-    (inventory, profile): (&InventoryName, &ProfileName),
-    hints: &AnchorHints,
-) -> Result<Anchors, ApiFailure> {
-    anchor::find(api, AnchorOwner { account, account_uid, inventory, profile }, hints).await
+/// The anchors of the namespaces of one cluster, each listed once.
+#[derive(Debug, Default)]
+pub struct ListedAnchors(BTreeMap<Option<String>, Result<Vec<Listed>, ApiFailure>>);
+
+impl ListedAnchors {
+    /// Finds the anchors of a ServiceAccount.
+    ///
+    /// # Errors
+    ///
+    /// If there is no answer.
+    pub async fn find(
+        &mut self,
+        api: &Api,
+        account: &ObjectRef,
+        account_uid: &str,
+        (inventory, profile): (&InventoryName, &ProfileName),
+        hints: &AnchorHints,
+    ) -> Result<Anchors, ApiFailure> {
+        let listed = match self.0.entry(account.namespace.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let listed = anchor::list_anchors(api, entry.key().as_deref()).await;
+                entry.insert(listed)
+            }
+        };
+        let owner = AnchorOwner { account, account_uid, inventory, profile };
+        anchor::find(api, owner, hints, listed.as_deref()).await
+    }
 }
 
 /// Deletes the anchors of generations that nobody needs any more, then their lines in the index. `now` is the API
@@ -152,7 +170,8 @@ pub async fn revoke(api: &Api, step: &Revoke) -> Revoked {
     let (account_uid, index) = known.expect("it was read, one way or the other");
     let owner = AnchorOwner { account, account_uid: &account_uid, inventory, profile: &step.profile };
     let hints = AnchorHints::new(index.as_ref(), &step.holder, &step.held);
-    let seen = match anchor::find(api, owner, &hints).await {
+    let listed = anchor::list_anchors(api, account.namespace.as_deref()).await;
+    let seen = match anchor::find(api, owner, &hints, listed.as_deref()).await {
         Ok(anchors) => {
             revoked.notes.extend(doubts(account, index.as_ref(), &anchors));
             let seen = delete_victims(api, step, owner, &anchors, &mut revoked).await;
@@ -305,25 +324,26 @@ async fn forget(api: &Api, step: &Revoke, seen: &Seen, nothing_lives: bool) -> R
 
 /// The time for which an API server accepts tokens whose anchor is being deleted and held by a finalizer is a
 /// minute (`pkg/serviceaccount/claims.go`, `Validate`); another 15 s are for clocks.
-const HELD_ANCHOR_TRIES: usize = 75;
+pub const HELD_ANCHORS_LIVE: Duration = Duration::from_secs(75);
 const HELD_ANCHOR_WAIT: Duration = Duration::from_secs(1);
 
-/// Returns once an anchor that is being deleted is gone.
+/// Returns once an anchor that is being deleted is gone, or at the deadline.
 ///
 /// # Errors
 ///
 /// If it is still there when no token that is bound to it is accepted any more, or cannot be read.
-pub async fn await_gone(api: &Api, anchor: &ObjectRef, uid: &str) -> Result<(), StepFailure> {
-    let waits = ConstantBuilder::default().with_delay(HELD_ANCHOR_WAIT).with_max_times(HELD_ANCHOR_TRIES);
+pub async fn await_gone(api: &Api, anchor: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), StepFailure> {
+    let waits = ConstantBuilder::default().with_delay(HELD_ANCHOR_WAIT).without_max_times();
     let gone = || async {
         match deletion::fate(api, anchor, uid).await {
             Ok(fate) => fate.gone(anchor).map_err(|failure| (failure, true)),
             Err(failure) => Err((failure.into(), false)),
         }
     };
-    gone.retry(waits).when(|(_, is_there)| *is_there).await.map_err(|(failure, is_there)| {
+    let is_waited_for = |(_, is_there): &(StepFailure, bool)| *is_there && Instant::now() < deadline;
+    gone.retry(waits).when(is_waited_for).await.map_err(|(failure, is_there)| {
         if is_there {
-            let waited = "; that minute is over, so they are refused by now";
+            let waited = "; that minute is over, so they should be refused by now";
             return StepFailure { cause: format!("{}{waited}", failure.cause), ..failure };
         }
         failure
@@ -564,10 +584,12 @@ mod tests {
         let anchors = "/api/v1/namespaces/ci/secrets?limit=500&fieldSelector=type%3Dkubemint.dev%2Fanchor";
         let patch = "/api/v1/namespaces/ci/serviceaccounts/reader?fieldManager=kubemint-credentials&force=true";
         let path = anchor.path();
+        let exec = owner.anchor(&"default".into(), AnchorOf::Plugins).path();
         let answers = vec![
             (Method::GET, ACCOUNT, 200, account("u", &Index::default())),
             (Method::PATCH, patch, 200, account("u", &index)),
             (Method::GET, anchors, 200, list),
+            (Method::GET, &exec, 404, status(404, "NotFound")),
             (Method::DELETE, &path, 200, json!({"kind": "Status", "status": "Success"})),
             (Method::GET, &path, 200, secret.clone()),
             (Method::GET, ACCOUNT, 200, account("u", &index)),
@@ -585,10 +607,18 @@ mod tests {
         let anchors = "/api/v1/namespaces/ci/secrets?limit=500&fieldSelector=type%3Dkubemint.dev%2Fanchor";
         let patch = "/api/v1/namespaces/ci/serviceaccounts/reader?fieldManager=kubemint-credentials&force=true";
         let list = json!({"kind": "PartialObjectMetadataList", "metadata": {}, "items": null});
+        let owner = AnchorOwner {
+            account: &step.service_account,
+            account_uid: "u",
+            inventory: &step.inventory,
+            profile: &step.profile,
+        };
+        let exec = owner.anchor(&"default".into(), AnchorOf::Plugins).path();
         let answers = vec![
             (Method::GET, ACCOUNT, 200, account("u", &Index::default())),
             (Method::PATCH, patch, 200, account("u", &Index::default())),
             (Method::GET, anchors, 200, list),
+            (Method::GET, &exec, 404, status(404, "NotFound")),
         ];
         let (revoked, ()) = tokio::join!(revoke(&api, &step), serve(answers, server));
         assert_eq!(revoked.failures.len(), 1, "{revoked:?}");

@@ -30,15 +30,11 @@ pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, plan: &ClusterPlan
 
 /// Returns what will run of the plans of a fleet.
 pub(super) fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
-    // Both are in the order of the inventory.
-    let clusters = planned.clusters.iter().zip(&fleet.selected);
-    clusters
-        .filter_map(|((_, planned), (_, grants))| {
-            let Planned::Plan(plan) = planned else { return None };
-            let cluster = &fleet.inventory.grants[*grants.first()?].cluster;
-            task(&fleet.outputs, cluster, plan)
-        })
-        .collect()
+    let plans = planned.clusters.iter().filter_map(|(name, planned)| match planned {
+        Planned::Plan(plan) => Some((fleet.clusters.get(name)?, plan)),
+        Planned::Failed { .. } | Planned::NotStarted => None,
+    });
+    plans.filter_map(|(cluster, plan)| task(&fleet.outputs, cluster, plan)).collect()
 }
 
 /// Returns what carrying out plans of a fleet needs.

@@ -21,6 +21,7 @@ use crate::desired::{service_account, service_account_user};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
+use crate::foreign::shown;
 use crate::inventory::{Grant, Inventory, VerifyVia};
 use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
 use crate::names::{cache_name, token_file_name};
@@ -79,7 +80,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
     let began = context.environment.clock.now();
     let now = || context.environment.clock.now();
     let without_cache = |why: &str| {
-        context.printer.problem(&format!("warning: tokens are not cached: {why}\n"));
+        context.printer.problem(&format!("warning: tokens are not cached: {}\n", shown(why)));
         let obtained = mint(context, args, None)?.map_err(|failure| failure.into_error(args))?;
         Ok((obtained.token, obtained.expires))
     };
@@ -154,7 +155,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         .write(&path, &obtained.render(&key))
         .and_then(|()| if is_new { forget(&callers, sharing) } else { Ok(()) });
     if let Err(error) = kept {
-        context.printer.problem(&format!("warning: the token is not cached: {}\n", describe(&error)));
+        context.printer.problem(&format!("warning: the token is not cached: {}\n", shown(&describe(&error))));
     } else if let Some(caller) = caller.filter(|_| is_new) {
         // As above: what is not remembered was not asked.
         remember(&callers, &caller, sharing).unwrap_or_default();

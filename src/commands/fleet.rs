@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::carry_out::{apply_context, task};
 use super::outputs::{Damaged, Outputs, PluginCaller, Reading};
+use super::selection::Visits;
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
 use crate::cluster::AdminSources;
@@ -19,6 +20,7 @@ use crate::executor::publish::publisher;
 use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
 use crate::executor::{Cancellation, Events};
 use crate::failure::StepFailure;
+use crate::foreign::shown;
 use crate::inventory::{Cluster, Inventory};
 use crate::layout::Layout;
 use crate::names::{ClusterName, Holder};
@@ -45,6 +47,7 @@ pub struct FleetPolicy {
     pub(super) damaged: Damaged,
     pub(super) probing: Probing,
     pub(super) legacy: Legacy,
+    pub(super) visits: Visits,
 }
 
 /// What `plan` and `apply` may do.
@@ -61,6 +64,7 @@ impl From<&PolicyArgs> for FleetPolicy {
             damaged: Damaged::Refuse,
             probing: Probing::Try,
             legacy: Legacy::Leave,
+            visits: Visits::Granted,
         }
     }
 }
@@ -79,6 +83,7 @@ impl FleetPolicy {
             damaged: Damaged::Skip,
             probing: Probing::Skip,
             legacy: Legacy::Leave,
+            visits: Visits::Granted,
         }
     }
 }
@@ -92,6 +97,8 @@ pub struct Fleet {
     pub(super) paths: GrantPaths,
     /// The selected grants by cluster, in the order of the inventory.
     pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
+    /// All clusters of the inventory.
+    pub(super) clusters: Arc<HashMap<ClusterName, Arc<Cluster>>>,
     pub(super) admin: Arc<AdminSources>,
     layout: Layout,
     caller: PluginCaller,
@@ -133,7 +140,9 @@ impl Fleet {
             inventory.run.concurrency = usize::from(concurrency);
         }
         let holder = inventory.holder.clone();
-        let selected = selection::select(&inventory, selection)?;
+        let selected = selection::select(&inventory, selection, policy.visits)?;
+        let all = inventory.clusters.iter().map(|cluster| (cluster.name.clone(), Arc::clone(cluster)));
+        let clusters: HashMap<ClusterName, Arc<Cluster>> = all.collect();
         let caller = PluginCaller::of(context);
         let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
         let reading = Reading {
@@ -145,13 +154,13 @@ impl Fleet {
         };
         let outputs = reading.read(&|grant| grants.contains(&grant))?;
         for warning in &outputs.warnings {
-            context.printer.problem(&format!("warning: {warning}\n"));
+            context.printer.problem(&format!("warning: {}\n", shown(warning)));
         }
         let paths = outputs.paths(inventory.grants.len());
-        let accesses = grants.iter().map(|grant| &inventory.grants[*grant].cluster.admin);
+        let accesses = selected.iter().filter_map(|(name, _)| Some(&clusters.get(name)?.admin));
         let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
-            context.printer.remark(&format!("warning: {warning}\n"));
+            context.printer.remark(&format!("warning: {}\n", shown(&warning.to_string())));
         }
         let outputs = Arc::new(outputs);
         let options = PlanOptions {
@@ -170,6 +179,7 @@ impl Fleet {
             outputs,
             paths,
             selected,
+            clusters: Arc::new(clusters),
             admin,
             layout,
             caller,
@@ -250,7 +260,7 @@ impl Fleet {
         let Some((_, tasks)) = self.moved(clusters.iter().map(|(cluster, planned)| (cluster, planned))) else { return };
         let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
         let again = plan_clusters(self.plan_context(context), tasks, cancellation, &Events::new(sender)).await;
-        for (name, planned) in again {
+        for (name, planned) in again.into_iter().filter(|(_, planned)| matches!(planned, Planned::Plan(_))) {
             if let Some((_, known)) = clusters.iter_mut().find(|(cluster, _)| *cluster == name) {
                 *known = planned;
             }
@@ -309,9 +319,12 @@ impl Fleet {
             self.renew_tasks(context, outputs, tasks, manner, &identities, cancellation).await
         };
         let mut results: HashMap<ClusterName, (Planned, Option<Applied>)> = renew(&self.outputs, tasks).await;
-        let planned = results.iter().map(|(cluster, (planned, _))| (cluster, planned));
-        if let Some((outputs, tasks)) = self.moved(planned) {
-            results.extend(renew(&outputs, tasks).await);
+        // Where something was carried out already, the next run looks again.
+        let untouched = results.iter().filter(|(_, (_, applied))| applied.is_none());
+        let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned)));
+        if let Some((outputs, tasks)) = moved.filter(|_| !cancellation.no_new.is_cancelled()) {
+            let again = renew(&outputs, tasks).await;
+            results.extend(again.into_iter().filter(|(_, (planned, _))| matches!(planned, Planned::Plan(_))));
         }
         let mut applied = HashMap::new();
         let mut clusters = vec![];
@@ -347,15 +360,8 @@ impl Fleet {
 
     /// Returns what decides, for each plan as it is made, what of it is carried out.
     fn prepare(&self, outputs: &Arc<Outputs>, manner: Manner, identities: &Arc<Mutex<Identities>>) -> Prepare {
-        let clusters: HashMap<ClusterName, Arc<Cluster>> = self
-            .selected
-            .iter()
-            .filter_map(|(name, grants)| {
-                Some((name.clone(), Arc::clone(&self.inventory.grants[*grants.first()?].cluster)))
-            })
-            .collect();
-        let (inventory, outputs, identities) =
-            (Arc::clone(&self.inventory), Arc::clone(outputs), Arc::clone(identities));
+        let (inventory, clusters) = (Arc::clone(&self.inventory), Arc::clone(&self.clusters));
+        let (outputs, identities) = (Arc::clone(outputs), Arc::clone(identities));
         let checked = Mutex::new(HashMap::new());
         Arc::new(move |mut plan| {
             {

@@ -8,6 +8,7 @@ use crate::cluster::kubeconfigs_in;
 use crate::error::Error;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
+use crate::foreign::shown;
 use crate::kubeconfig::combine::{
     Change, ChangeKind, Collision, CombineOptions, Combined, Input, OnCollision, combine, context_template,
     prefix_template,
@@ -27,7 +28,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
     let options = options(args, output.as_deref())?;
     let inputs = Inputs::read(context, args, output.as_deref())?;
     for problem in &inputs.unusable {
-        context.printer.problem(&format!("{problem}\n"));
+        context.printer.problem(&format!("{}\n", shown(problem)));
     }
     if inputs.usable.is_empty() {
         let error = Error::new(ExitCode::AllFailed, "there is nothing to merge: no input can be used");
@@ -162,7 +163,7 @@ fn report(
     combined: &Combined,
 ) -> Result<ExitCode, Error> {
     for finding in &combined.findings {
-        context.printer.remark(&format!("{}: {}\n", finding.input, finding.message));
+        context.printer.remark(&format!("{}: {}\n", shown(&finding.input), shown(&finding.message)));
     }
     let to_stdout = args.output == Path::new(STANDARD);
     let mut text = String::new();
@@ -186,8 +187,8 @@ fn line(change: &Change) -> String {
         ChangeKind::Go => ('-', "goes"),
     };
     let list = change.list.key().trim_end_matches('s');
-    let from = change.from.as_ref().map(|from| format!(", from `{from}`")).unwrap_or_default();
-    format!("{sign} {list} `{}` {kind}{from}\n", change.name)
+    let from = change.from.as_ref().map(|from| format!(", from `{}`", shown(from))).unwrap_or_default();
+    format!("{sign} {list} `{}` {kind}{from}\n", shown(&change.name))
 }
 
 fn summary(args: &MergeArgs, inputs: &Inputs, combined: &Combined) -> String {
@@ -195,7 +196,7 @@ fn summary(args: &MergeArgs, inputs: &Inputs, combined: &Combined) -> String {
     let (come, change, go) = (changed(ChangeKind::Come), changed(ChangeKind::Change), changed(ChangeKind::Go));
     let name = match args.output.to_str() {
         Some(STANDARD) => "standard output".to_owned(),
-        _ => format!("`{}`", args.output.display()),
+        _ => format!("`{}`", shown(&args.output.display().to_string())),
     };
     let files = count(inputs.usable.len(), "kubeconfig");
     if combined.changes.is_empty() {

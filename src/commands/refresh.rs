@@ -12,6 +12,7 @@ use super::carry_out::conclude;
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::outputs::Damaged;
 use super::plan::{arguments, exit_code, print, print_failures};
+use super::selection::Visits;
 use super::{CommandContext, Fleet, PlannedFleet, load, printed};
 use crate::calendar::later;
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
@@ -184,6 +185,7 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         damaged: Damaged::Skip,
         probing: if args.check { Probing::Skip } else { Probing::Try },
         legacy: Legacy::Leave,
+        visits: Visits::Granted,
     }
 }
 

@@ -7,6 +7,7 @@ use super::apply::ask;
 use super::carry_out::{carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, events, interruptions};
 use super::plan::{arguments, exit_code, print, print_failures};
+use super::selection::Visits;
 use super::{CommandContext, Fleet, PlannedFleet, printed};
 use crate::cli::{OutputFormat, RevokeArgs};
 use crate::error::Error;
@@ -25,7 +26,9 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     if !args.yes && !context.environment.can_ask {
         return Err(Error::usage("revoke needs a terminal to confirm on").hint("pass `--yes` where nobody can answer"));
     }
-    let fleet = Fleet::load(context, &args.selection, &FleetPolicy::looking(args.holder.as_ref()))?;
+    let visits = if vanished(args) == Vanished::Revoke { Visits::All } else { Visits::Granted };
+    let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
+    let fleet = Fleet::load(context, &args.selection, &policy)?;
     let cancellation = Cancellation::default();
     let (report, is_declined) = block_on(async {
         tokio::select! {
@@ -130,8 +133,9 @@ async fn plan(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> PlannedFleet {
-    let tasks = fleet.selected.iter().map(|(cluster, grants)| RevokeTask {
-        cluster: cluster.clone(),
+    let selected = fleet.selected.iter().filter_map(|(name, grants)| Some((fleet.clusters.get(name)?, grants)));
+    let tasks = selected.map(|(cluster, grants)| RevokeTask {
+        cluster: Arc::clone(cluster),
         grants: grants
             .iter()
             .map(|grant| RevokeGrant { grant: *grant, tokens: fleet.outputs.tokens(*grant) })
@@ -162,9 +166,13 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
         (true, false) => RevokeDepth::Account,
         (false, false) => RevokeDepth::Tokens,
     };
-    let is_about_some = matches!(target, RevokeTarget::Superseded | RevokeTarget::Generation(_));
-    let vanished = if args.selection.profile.is_empty() && !is_about_some { Vanished::Revoke } else { Vanished::Name };
-    RevokeOptions { holder: fleet.holder().clone(), target, depth, awaits: args.wait, vanished }
+    RevokeOptions { holder: fleet.holder().clone(), target, depth, awaits: args.wait, vanished: vanished(args) }
+}
+
+/// Returns what happens to grants that left the inventory: they are meant, unless something was chosen.
+fn vanished(args: &RevokeArgs) -> Vanished {
+    let is_about_some = args.superseded || args.generation.is_some() || !args.selection.profile.is_empty();
+    if is_about_some { Vanished::Name } else { Vanished::Revoke }
 }
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.

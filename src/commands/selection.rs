@@ -4,16 +4,29 @@ use std::collections::BTreeMap;
 
 use crate::cli::SelectionArgs;
 use crate::error::Error;
-use crate::inventory::Inventory;
+use crate::inventory::{Cluster, Inventory};
 use crate::names::ClusterName;
 use crate::selector::Selector;
+
+/// Which clusters a run visits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visits {
+    /// Those with a selected grant.
+    Granted,
+    /// All that are selected, also those whose last grant left the inventory.
+    All,
+}
 
 /// Returns the selected grants by cluster, in the order of the inventory.
 ///
 /// # Errors
 ///
 /// If a name is unknown, the selector is malformed, or nothing is selected.
-pub(super) fn select(inventory: &Inventory, args: &SelectionArgs) -> Result<Vec<(ClusterName, Vec<usize>)>, Error> {
+pub(super) fn select(
+    inventory: &Inventory,
+    args: &SelectionArgs,
+    visits: Visits,
+) -> Result<Vec<(ClusterName, Vec<usize>)>, Error> {
     for name in &args.cluster {
         known("cluster", name, inventory.clusters.iter().map(|cluster| cluster.name.as_str()))?;
     }
@@ -27,12 +40,15 @@ pub(super) fn select(inventory: &Inventory, args: &SelectionArgs) -> Result<Vec<
         ),
         None => None,
     };
+    let is_meant = |cluster: &Cluster| {
+        selector.as_ref().is_none_or(|selector| selector.matches(&cluster.labels))
+            && (args.cluster.is_empty() || args.cluster.iter().any(|name| name == cluster.name.as_str()))
+    };
     let mut selected: Vec<(ClusterName, Vec<usize>)> = vec![];
     let mut positions: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, grant) in inventory.grants.iter().enumerate() {
         let (cluster, profile) = (&grant.cluster, &grant.profile);
-        let is_selected = selector.as_ref().is_none_or(|selector| selector.matches(&cluster.labels))
-            && (args.cluster.is_empty() || args.cluster.iter().any(|name| name == cluster.name.as_str()))
+        let is_selected = is_meant(cluster)
             && (args.profile.is_empty() || args.profile.iter().any(|name| name == profile.name.as_str()));
         if !is_selected {
             continue;
@@ -42,6 +58,11 @@ pub(super) fn select(inventory: &Inventory, args: &SelectionArgs) -> Result<Vec<
             selected.len() - 1
         });
         selected[position].1.push(index);
+    }
+    if visits == Visits::All {
+        let bare = inventory.clusters.iter().filter(|cluster| is_meant(cluster));
+        let bare = bare.filter(|cluster| !positions.contains_key(cluster.name.as_str()));
+        selected.extend(bare.map(|cluster| (cluster.name.clone(), vec![])));
     }
     if selected.is_empty() {
         return Err(Error::usage("no grant is selected")

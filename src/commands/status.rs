@@ -84,7 +84,15 @@ fn online(
 
 fn is_shown(note: &crate::plan::Note) -> bool {
     use crate::plan::NoteKind;
-    matches!(note.kind, NoteKind::NotChecked | NoteKind::ClockSkew | NoteKind::VanishedGrants | NoteKind::LostIndex)
+    matches!(
+        note.kind,
+        NoteKind::NotChecked
+            | NoteKind::ClockSkew
+            | NoteKind::VanishedGrants
+            | NoteKind::LostIndex
+            | NoteKind::IndexInDoubt
+            | NoteKind::CopiedIdentity
+    )
 }
 
 /// Judges by the output files alone, by this machine's clock.

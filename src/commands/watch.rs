@@ -158,7 +158,7 @@ impl Watch<'_> {
     /// Finds the clusters of the inventory; all are looked at at once.
     fn select(&mut self) -> Result<(), Error> {
         let now = wall_clock();
-        let selected = selection::select(&self.loaded.inventory, &self.args.selection)?;
+        let selected = selection::select(&self.loaded.inventory, &self.args.selection, selection::Visits::Granted)?;
         self.wake = selected.into_iter().map(|(cluster, _)| (cluster, now)).collect();
         self.failures.retain(|cluster, _| self.wake.contains_key(cluster));
         let grants = &self.loaded.inventory.grants;

@@ -299,6 +299,8 @@ impl Index {
 /// reason more to look somewhere, and never a reason not to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnchorHints {
+    /// Who looks.
+    pub holder: Holder,
     /// The holders that there may be.
     pub holders: BTreeSet<Holder>,
     /// The generations that something names.
@@ -309,10 +311,15 @@ pub struct AnchorHints {
 
 impl AnchorHints {
     /// Collects what an index says, if there is one that can be read, and which generations the outputs of
-    /// `holder` hold.
+    /// `holder` hold, or the user names.
     pub fn new(index: Option<&Index>, holder: &Holder, held: &[u64]) -> Self {
         let chains = index.into_iter().flat_map(|index| &index.holders);
-        let mut hints = Self { holders: BTreeSet::from([holder.clone()]), named: BTreeSet::new(), highest: 0 };
+        let mut hints = Self {
+            holder: holder.clone(),
+            holders: BTreeSet::from([holder.clone()]),
+            named: BTreeSet::new(),
+            highest: 0,
+        };
         for (name, chain) in chains {
             hints.holders.insert(Holder::new(name));
             hints.named.extend(chain.generations.iter().map(|generation| generation.n));
@@ -321,6 +328,11 @@ impl AnchorHints {
         hints.named.extend(held);
         hints.highest = hints.highest.max(hints.named.last().copied().unwrap_or_default());
         hints
+    }
+
+    /// Returns the holders, the one who looks first.
+    pub fn own_first(&self) -> impl Iterator<Item = &Holder> {
+        std::iter::once(&self.holder).chain(self.holders.iter().filter(|holder| **holder != self.holder))
     }
 }
 

@@ -346,9 +346,10 @@ impl ClusterRun {
         let api = connect_admin(admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         let mut first_failure = None;
+        let deadline = Instant::now() + revoke::HELD_ANCHORS_LIVE;
         for HeldAnchor { anchor, uid, .. } in held {
             self.doing(&task.plan.cluster, format!("wait until {anchor} is gone"));
-            let gone = self.slot.lend(revoke::await_gone(&api, &anchor, &uid)).await;
+            let gone = self.slot.lend(revoke::await_gone(&api, &anchor, &uid, deadline)).await;
             first_failure = first_failure.or(gone.err());
         }
         first_failure.map_or(Ok(()), Err)

@@ -153,8 +153,7 @@ pub(super) fn end_of(planned: &Planned) -> End {
     }
 }
 
-/// Plans one cluster. Its place in the pool is lent out until the cluster has answered for the first time: those that
-/// never do keep nobody waiting.
+/// Plans one cluster. Its place in the pool is lent out meanwhile: those that do not answer keep nobody waiting.
 pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut Slot) -> Planned {
     tracing::info!(cluster = %task.cluster, "planning");
     let limit = context.inventory.run.cluster_timeout;
@@ -162,7 +161,8 @@ pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut 
     // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
     match slot.lend(access(&context.admin, entry, context.clock)).await {
         Ok(access) => {
-            let planned = tokio::time::timeout(limit, plan_within(context, task, access, slot)).await;
+            // Planning is waiting. The time until a place is free again counts for nobody's deadline.
+            let planned = slot.lend(tokio::time::timeout(limit, plan_within(context, task, access))).await;
             planned.unwrap_or_else(|_| Planned::Failed {
                 doing: "read the current access objects",
                 failure: StepFailure::new(format!("not done within {}", crate::wording::duration(limit))),
@@ -238,12 +238,7 @@ async fn find_legacy_tokens(
     Ok(())
 }
 
-async fn plan_within(
-    context: &PlanContext,
-    mut task: PlanTask,
-    (admin, endpoint): (AdminEntry, Endpoint),
-    slot: &mut Slot,
-) -> Planned {
+async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint): (AdminEntry, Endpoint)) -> Planned {
     let inventory = &context.inventory;
     let limits = Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout);
     let api = match connect_admin(&admin, context.admin.network(), limits) {
@@ -253,7 +248,7 @@ async fn plan_within(
         }
     };
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
-    let observed = match slot.lend(identify(&api, || context.clock.now())).await {
+    let observed = match identify(&api, || context.clock.now()).await {
         Ok(identity) => observe(&api, inventory, &grants, &context.options.holder, identity).await,
         Err(failure) => Err(failure),
     };

@@ -103,8 +103,12 @@ async fn renew_one(
     let prepared = slot.lend(tokio::task::spawn_blocking(move || prepare(plan))).await;
     let Prepared { plan, task } = match prepared {
         Ok(prepared) => prepared,
-        // The pool reports a cluster whose work panicked.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            // The pool reports a cluster whose work panicked.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The program is ending.
+            Err(_) => return End::NotPlanned(Planned::NotStarted),
+        },
     };
     let progress = task.is_some().then(Arc::<Mutex<Progress>>::default);
     {

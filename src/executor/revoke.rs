@@ -9,29 +9,29 @@ use jiff::SignedDuration;
 use super::observe::access;
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::observe::{identify, observe, observe_accounts, role_rules};
-use crate::cluster::revoke::find_anchors;
+use crate::cluster::revoke::ListedAnchors;
 use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin};
 use crate::credential::AnchorHints;
 use crate::desired::service_account;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
-use crate::inventory::{Inventory, Rule};
+use crate::inventory::{Cluster, Inventory, Rule};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::object::{ObjectRef, RoleRef};
-use crate::observed::{Anchors, ObservedCluster, Ownership};
+use crate::observed::{Anchors, ObservedCluster, Ownership, Search};
 use crate::outcome::Planned;
 use crate::plan::{
-    RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, Vanished, existing_roles, index_of, plan_revocation,
-    vanished_accounts,
+    RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, existing_roles, index_of,
+    plan_revocation, vanished_accounts,
 };
 
 /// One cluster whose grants are revoked.
 #[derive(Debug)]
 pub struct RevokeTask {
     /// The cluster.
-    pub cluster: ClusterName,
-    /// The selected grants on it; there is at least one.
+    pub cluster: Arc<Cluster>,
+    /// The selected grants on it; there may be none left.
     pub grants: Vec<RevokeGrant>,
 }
 
@@ -55,7 +55,7 @@ pub async fn plan_revocations(
     cancellation: &Cancellation,
     events: &Events,
 ) -> Vec<(ClusterName, Planned)> {
-    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.clone()).collect();
+    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
     let concurrency = context.inventory.run.concurrency;
     let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
         plan_one(Arc::clone(&context), task, slot, events.clone())
@@ -74,11 +74,10 @@ fn failed(doing: &'static str, failure: StepFailure) -> Planned {
 }
 
 async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot, events: Events) -> Planned {
-    events.send(Event::Started(task.cluster.clone()));
+    events.send(Event::Started(task.cluster.name.clone()));
     let limit = context.inventory.run.cluster_timeout;
-    let entry = &context.inventory.grants[task.grants[0].grant].cluster;
     // Reading is waiting: a cluster that does not answer keeps nobody from being revoked.
-    let planned = match slot.lend(access(&context.admin, entry, context.clock)).await {
+    let planned = match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
         Ok((admin, endpoint)) => {
             let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
             let planned = slot.lend(planning).await;
@@ -94,7 +93,7 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
         Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
         Planned::NotStarted => End::NotStarted,
     };
-    events.send(Event::Finished { cluster: task.cluster, end });
+    events.send(Event::Finished { cluster: task.cluster.name.clone(), end });
     drop(slot);
     planned
 }
@@ -108,7 +107,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
     match read(context, task, &api).await {
         Ok(Read { observed, roles, anchors }) => Planned::Plan(Box::new(plan_revocation(&RevokeInput {
             inventory: &context.inventory,
-            cluster: &task.cluster,
+            cluster: &task.cluster.name,
             grants: &task.grants,
             now: context
                 .clock
@@ -146,7 +145,7 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
         // In an emergency every request that is not needed costs time.
         RevokeDepth::Tokens | RevokeDepth::Account => observe_accounts(api, inventory, &grants, now).await?,
     };
-    let anchors = anchors(context, task, api, &observed).await?;
+    let anchors = anchors(context, task, api, &observed).await;
     if context.options.depth == RevokeDepth::Tokens {
         for role in grants.iter().flat_map(|grant| existing_roles(&inventory.grants[*grant])) {
             if let Entry::Vacant(entry) = roles.entry(role) {
@@ -166,28 +165,34 @@ async fn anchors(
     task: &RevokeTask,
     api: &Api,
     observed: &ObservedCluster,
-) -> Result<BTreeMap<ObjectRef, Anchors>, ApiFailure> {
+) -> BTreeMap<ObjectRef, Anchors> {
     let (inventory, holder) = (&context.inventory, &context.options.holder);
     let mut accounts = vec![];
     for revoked in &task.grants {
         let grant = &inventory.grants[revoked.grant];
-        let held: Vec<u64> = revoked.tokens.iter().map(|(number, _)| *number).collect();
+        let mut held: Vec<u64> = revoked.tokens.iter().map(|(number, _)| *number).collect();
+        if let RevokeTarget::Generation(number) = context.options.target {
+            held.push(number);
+        }
         accounts.push((service_account(grant), grant.profile.name.clone(), held));
     }
     if context.options.vanished == Vanished::Revoke {
-        for account in vanished_accounts(inventory, &task.cluster, observed) {
+        for account in vanished_accounts(inventory, &task.cluster.name, observed) {
             accounts.push((account.object.clone(), account.profile, vec![]));
         }
     }
     let mut anchors = BTreeMap::new();
+    let mut listed = ListedAnchors::default();
     for (account, profile, held) in accounts {
         let Some(object) = observed.objects.get(&account) else { continue };
         if object.ownership(&inventory.name) != Ownership::Ours {
             continue;
         }
         let hints = AnchorHints::new(index_of(object).ok().as_ref(), holder, &held);
-        let found = find_anchors(api, &account, &object.uid, (&inventory.name, &profile), &hints).await?;
-        anchors.insert(account, found);
+        let found = listed.find(api, &account, &object.uid, (&inventory.name, &profile), &hints).await;
+        // That nothing is known of one keeps no other from being revoked, and this one is tried again.
+        let unknown = Anchors { found: vec![], strange: vec![], search: Search::ByName { unasked: 1 } };
+        anchors.insert(account, found.unwrap_or(unknown));
     }
-    Ok(anchors)
+    anchors
 }

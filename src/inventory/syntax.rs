@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use crate::foreign::is_invisible;
+
 /// What is wrong with a name, if anything.
 pub(crate) type Verdict = Result<(), String>;
 
@@ -44,7 +46,7 @@ pub(crate) fn cluster_name(name: &str) -> Verdict {
     let wrong = match name {
         "" => "it is empty",
         _ if name.len() > 253 => "it has more than 253 bytes",
-        _ if name.contains(char::is_control) => "it must not contain control characters",
+        _ if name.contains(is_invisible) => "it must not contain control characters",
         _ if name.trim() != name => "it must not begin or end with a space",
         _ if name.contains(['/', '\\']) => "it must not contain `/` or `\\`, because it becomes part of file names",
         _ if name.contains("..") => "it must not contain `..`, because it becomes part of file names",
@@ -58,7 +60,7 @@ pub(crate) fn cluster_name(name: &str) -> Verdict {
 pub(crate) fn plain_text(text: &str) -> Verdict {
     match text {
         "" => Err("it is empty".to_owned()),
-        _ if text.contains(char::is_control) => Err("it must not contain control characters".to_owned()),
+        _ if text.contains(is_invisible) => Err("it must not contain control characters".to_owned()),
         _ => Ok(()),
     }
 }

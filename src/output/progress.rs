@@ -148,7 +148,7 @@ impl Progress {
         };
         if let Some(bad) = &bad {
             self.bad += 1;
-            self.line(&format!("{}: {cluster}: {}", self.phase.title(), shown(bad)));
+            self.line(&format!("{}: {}: {}", self.phase.title(), shown(cluster.as_str()), shown(bad)));
         }
         self.bar.set_position(self.done as u64);
         self.bar.set_message(self.counts());

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Blocker, BlockerKind, ClusterPlan, GrantInput, Note, NoteKind, PlanInput};
+use super::{Blocker, BlockerKind, ClusterPlan, GrantInput, Note, NoteKind, PlanInput, Scope};
 use crate::desired::service_account;
 use crate::kubeconfig::EntryState;
 use crate::names::ClusterName;
@@ -70,7 +70,9 @@ impl Identities {
         let names = |list: &[&(ClusterName, Evidence)]| {
             list.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
         };
-        let is_ahead = plan.evidence.is_known && !rivals.iter().any(|(_, evidence)| evidence.is_known);
+        // A renewal of what is in use concerns nobody else: each has claims and files of its own.
+        let is_alone = plan.scope == Scope::Credentials || !rivals.iter().any(|(_, evidence)| evidence.is_known);
+        let is_ahead = plan.evidence.is_known && is_alone;
         if rivals.is_empty() || is_ahead {
             let suspicious = [copies, rivals].concat();
             if !suspicious.is_empty() {
@@ -123,8 +125,16 @@ mod tests {
     /// Two clusters with the same uid: which are blocked, and which get a note.
     #[track_caller]
     fn check(one: Evidence, other: Evidence, blocked: [bool; 2], noted: [bool; 2]) {
-        let mut plans = [("one", one), ("other", other)]
-            .map(|(name, evidence)| ClusterPlan { evidence, ..empty_plan(name, "the same uid") });
+        check_in(Scope::Access, one, other, blocked, noted);
+    }
+
+    #[track_caller]
+    fn check_in(scope: Scope, one: Evidence, other: Evidence, blocked: [bool; 2], noted: [bool; 2]) {
+        let mut plans = [("one", one), ("other", other)].map(|(name, evidence)| ClusterPlan {
+            evidence,
+            scope,
+            ..empty_plan(name, "the same uid")
+        });
         block_duplicates(&mut plans.iter_mut().collect::<Vec<_>>());
         let is_blocked = |plan: &ClusterPlan| plan.blockers.iter().any(|found| found.kind == BlockerKind::SameCluster);
         let is_noted = |plan: &ClusterPlan| plan.notes.iter().any(|note| note.kind == NoteKind::CopiedIdentity);
@@ -141,6 +151,8 @@ mod tests {
         check(evidence("u", true), evidence("u", false), [false, true], [true, false]);
         // Both are in use: which of them is right cannot be told.
         check(evidence("u", true), evidence("u", true), [true, true], [false, false]);
+        check_in(Scope::Credentials, evidence("u", true), evidence("u", true), [false, false], [true, true]);
+        check_in(Scope::Credentials, evidence("u", true), nothing.clone(), [false, true], [true, false]);
         // One account has two uids: these are two clusters.
         check(evidence("u", true), evidence("v", true), [false, false], [true, true]);
         check(evidence("u", false), evidence("v", false), [false, false], [true, true]);

@@ -147,6 +147,11 @@ pub fn vanished_accounts<'a>(
 
 /// Plans what happens to the ServiceAccounts that no grant explains any more.
 fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
+    if !input.observed.lists_accounts && input.options.vanished == Vanished::Revoke {
+        let message = "ServiceAccounts may not be listed: whether grants that left the inventory still have tokens is \
+                       not known";
+        plan.notes.push(Note::new(NoteKind::NotChecked, message));
+    }
     for account in vanished_accounts(input.inventory, input.cluster, input.observed) {
         let object = account.object;
         let left = format!("{object} is of a grant that left the inventory");
@@ -229,7 +234,8 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
     let holder = &input.options.holder;
     let none = Anchors { found: vec![], strange: vec![], search: Search::Listed };
     let anchors = input.anchors.get(account).unwrap_or(&none);
-    let (victims, suspends) = match victims(input.options, index, anchors) {
+    let held: Vec<u64> = tokens.iter().map(|(number, _)| *number).collect();
+    let (victims, suspends) = match victims(input.options, index, anchors, &held) {
         Ok(chosen) => chosen,
         Err(message) => {
             return plan.blockers.push(Blocker {
@@ -240,7 +246,6 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
             });
         }
     };
-    let held: Vec<u64> = tokens.iter().map(|(number, _)| *number).collect();
     let shown = shown(&victims, index, anchors);
     let is_suspended_already = match (&suspends, index) {
         (None, _) => true,
@@ -312,7 +317,7 @@ pub fn doubts(account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> 
     });
     let by_name = matches!(anchors.search, Search::ByName { .. }).then(|| {
         format!(
-            "the admin may not list Secrets, so tokens of {account} were looked for by the index and computed names only"
+            "Secrets could not be listed, so tokens of {account} were looked for by the index and computed names only"
         )
     });
     let message = match (contradicts, by_name) {
@@ -327,16 +332,21 @@ fn victims(
     options: &RevokeOptions,
     index: Option<&Index>,
     anchors: &Anchors,
+    held: &[u64],
 ) -> Result<(Victims, Option<Suspended>), String> {
     let holder = &options.holder;
     let target = if options.depth == RevokeDepth::Tokens { options.target } else { RevokeTarget::Everybody };
     let generations = index.and_then(|index| index.holder(holder)).map_or(&[][..], |chain| &chain.generations);
-    let current = generations.iter().filter(|generation| generation.is_recorded()).map(|generation| generation.n).max();
     let found = anchors.found.iter().filter(|anchor| anchor.holder == *holder);
-    let found = found.filter_map(|anchor| match anchor.of {
-        AnchorOf::Generation(n) => Some(n),
-        AnchorOf::Plugins => None,
-    });
+    let found: BTreeSet<u64> = found
+        .filter_map(|anchor| match anchor.of {
+            AnchorOf::Generation(n) => Some(n),
+            AnchorOf::Plugins => None,
+        })
+        .collect();
+    // What is current is what lives: an index may say anything. What the outputs hold and lives counts as well.
+    let recorded = generations.iter().filter(|generation| generation.is_recorded()).map(|generation| generation.n);
+    let current = recorded.chain(held.iter().copied()).filter(|n| found.contains(n)).max();
     let alive: BTreeSet<u64> = generations.iter().map(|generation| generation.n).chain(found).collect();
     let some = |numbers| Victims::Generations { holder: holder.clone(), numbers };
     Ok(match target {

@@ -217,6 +217,8 @@ mod tests {
         assert!(is_private(1000, "me:x:1000:\n"));
         assert!(is_private(1000, "other:x:5:she\nme:x:1000:me,root\n"));
         assert!(!is_private(1000, "me:x:1000:she\n"), "a member");
+        assert!(!is_private(1000, "staff:x:1000:\n"), "who else is in it a directory service may know");
+        assert!(!is_private(50, "staff:x:50:\n"));
         assert!(!is_private(100, "users:x:100:\n"), "it is her first group");
         assert!(!is_private(1000, "me:x:1000:gone\n"), "nobody knows who that is");
         assert!(!is_private(7777, "me:x:1000:\n"), "a group that is not listed");

@@ -141,3 +141,25 @@ fn a_write_is_believed_when_its_effect_is_seen() {
     let index: Value = json!(crate::life::index(&admin, "effect"));
     assert_eq!(index["holders"]["default"]["suspended"], true);
 }
+
+/// Those that answer at first and hang later hold no place in the pool either.
+#[test]
+fn those_that_hang_later_keep_nobody_waiting() {
+    let mut names: Vec<String> = (0..70).map(|number| format!("a-sick-{number:03}")).collect();
+    names.push("z".to_owned());
+    let fleet = Fleet::start(FleetOptions::named(names)).unwrap();
+    let machine = machine(&fleet, "later", &profile("15m"));
+    let text = machine.read("clusters.toml").replace("cluster-timeout = \"60s\"", "cluster-timeout = \"15s\"");
+    machine.write("clusters.toml", &text);
+    machine.expect(0, &["apply", "--yes"]);
+    for sick in &fleet.clusters()[..70] {
+        sick.set_fault(Some(Fault::HangAfter(1)));
+    }
+    let before = machine.token("out/z.kubeconfig");
+    let start = Instant::now();
+    let mut child = machine.command(&["refresh", "--force"]).spawn().unwrap();
+    while machine.token("out/z.kubeconfig") == before {
+        assert!(start.elapsed() < Duration::from_secs(5), "the healthy one was not written in time");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+}

@@ -21,6 +21,10 @@ macro_rules! every_death {
             an_anchor_of_another_inventory_is_not_overlooked,
             an_index_that_went_back_is_noticed_by_a_plan,
             a_forged_index_leads_nowhere,
+            a_secret_that_was_there_before_the_anchor_is_not_overlooked,
+            large_objects_of_others_keep_nothing_from_being_revoked,
+            a_cluster_without_a_grant_is_visited,
+            superseded_is_judged_by_what_lives,
         );
     };
 }
@@ -237,4 +241,80 @@ pub(crate) fn a_forged_index_leads_nowhere(cluster: &TestCluster) {
     write_index(&admin, "dead-path", &forged);
     let run = machine.kubemint(&["plan"]).exits(5);
     assert!(run.stderr.contains("is no name that a holder can have"), "{}{}", run.stdout, run.stderr);
+}
+
+/// Whoever may write Secrets in the namespace can have one under the computed name of the plugins' anchor before there
+/// is an anchor: a list by type does not show it, and tokens may be bound to it.
+pub(crate) fn a_secret_that_was_there_before_the_anchor_is_not_overlooked(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dead-squat", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let uid = admin.get(&account("dead-squat")).unwrap()["metadata"]["uid"].clone();
+    let anchor = anchors(&admin, "dead-squat").remove(0).replace("-default-1-", "-default-exec-");
+    let owner = json!([{"apiVersion": "v1", "kind": "ServiceAccount", "name": "reader", "uid": uid}]);
+    let squatter = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": anchor, "namespace": "dead-squat", "ownerReferences": owner},
+    });
+    admin.create("/api/v1/namespaces/dead-squat/secrets", &squatter).unwrap();
+    let run = machine.kubemint(&["revoke", "--all", "--yes"]).exits(7);
+    assert!(run.stderr.contains(&format!("kubectl delete secret -n dead-squat {anchor}")), "{}", run.stderr);
+    machine.expect(0, &["revoke", "--hard", "--yes"]);
+}
+
+/// Somebody fills the annotations of many ServiceAccounts with our marks, in a namespace of their own: a page of the
+/// list is then too large, and is asked for again with fewer objects.
+pub(crate) fn large_objects_of_others_keep_nothing_from_being_revoked(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dead-large", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    admin.create("/api/v1/namespaces", &json!({"metadata": {"name": "dead-larger"}})).unwrap();
+    let filler = "x".repeat(255 * 1024);
+    for number in 0..70 {
+        let labels = json!({"app.kubernetes.io/managed-by": "kubemint", "kubemint.dev/inventory": "dead-large"});
+        let metadata = json!({
+            "name": format!("large-{number}"), "namespace": "dead-larger", "labels": labels,
+            "annotations": {ANNOTATION: filler},
+        });
+        admin.create("/api/v1/namespaces/dead-larger/serviceaccounts", &json!({"metadata": metadata})).unwrap();
+    }
+    machine.expect(0, &["refresh", "--force"]);
+    // The tokens of the grant die; what these accounts have is not known, and said.
+    let run = machine.kubemint(&["revoke", "--profile", "reader", "--yes"]).exits(0);
+    assert!(is_refused_soon(&admin, &token), "{}{}", run.stdout, run.stderr);
+    for number in 0..70 {
+        admin.delete(&format!("/api/v1/namespaces/dead-larger/serviceaccounts/large-{number}")).unwrap();
+    }
+}
+
+/// The last grant of a cluster left the inventory, and the cluster did not: it is visited all the same.
+pub(crate) fn a_cluster_without_a_grant_is_visited(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dead-bare", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let text = machine.read("clusters.toml");
+    let (before, _) = text.split_once("[[grants]]").unwrap();
+    machine.write("clusters.toml", before);
+    let run = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
+    assert!(is_refused_soon(&admin, &token), "{}{}", run.stdout, run.stderr);
+}
+
+/// What is current is what lives, whatever an edited index says is recorded.
+pub(crate) fn superseded_is_judged_by_what_lives(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dead-older", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let older = machine.token(&output(cluster));
+    machine.expect(0, &["refresh", "--force"]);
+    let newer = machine.token(&output(cluster));
+    write_index(&admin, "dead-older", &json!({"v": 1}));
+    machine.expect(0, &["revoke", "--superseded", "--yes"]);
+    assert!(is_refused_soon(&admin, &older));
+    assert!(can_i(&admin, &newer, "list", "pods", "default"));
 }

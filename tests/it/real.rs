@@ -255,7 +255,7 @@ fn an_anchor_that_a_finalizer_holds_is_waited_for() {
     let answer = admin.as_token(&token).create("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review);
     assert_eq!(answer.unwrap_err().code, 401, "it was waited for: {}", run.stderr);
     assert!(run.stderr.contains("still exists: `example.com/held` holds it"), "{}", run.stderr);
-    assert!(run.stderr.contains("so they are refused by now"), "{}", run.stderr);
+    assert!(run.stderr.contains("so they should be refused by now"), "{}", run.stderr);
     admin.merge_patch(&anchor, &json!({"metadata": {"finalizers": null}})).unwrap();
     machine.expect(0, &["revoke", "--wait", "--yes"]);
 }

@@ -23,15 +23,15 @@ pub(super) const LARGEST_PAGE: usize = 16 * MIB;
 /// An error is read for its message.
 pub(super) const LARGEST_ERROR: usize = 256 * KIB;
 
-/// What one cluster may send during one piece of work: `verify` lists every binding, 20,000 of which have 40 MiB.
+/// What one cluster may send for one list, and between two: `verify` lists every binding, 20,000 of which have 40 MiB.
 const MOST_SENT: u64 = 128 * MIB as u64;
-/// The objects that one cluster may list during one piece of work.
+/// The objects of one list.
 const MOST_OBJECTS: u64 = 100_000;
 /// What is kept of the objects of one cluster: 10,000 grants have 30 MiB.
 const MOST_KEPT: usize = 64 * MIB;
 
 /// The part of a body that is read without asking, for each connection.
-const FREE_BODY: usize = 256 * KIB;
+const FREE_BODY: usize = 512 * KIB;
 /// The part of what is kept that needs no asking, for each cluster.
 const FREE_KEPT: usize = MIB;
 
@@ -75,7 +75,7 @@ impl Budget {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| unreadable("it broke off".to_owned()))?.into_data() else { continue };
             if bytes.len() + data.len() > limit {
-                return Err(unreadable(format!("it is larger than {}", size(limit))));
+                return Err(ApiFailure::TooLarge { most: size(limit) });
             }
             let sent = self.sent.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
             if sent > MOST_SENT {
@@ -91,6 +91,12 @@ impl Budget {
             bytes.extend_from_slice(&data);
         }
         Ok(Content { bytes: bytes.freeze(), _permits: permits })
+    }
+
+    /// Begins to count anew, for another list.
+    pub(super) fn begin_list(&self) {
+        self.sent.store(0, Ordering::Relaxed);
+        self.objects.store(0, Ordering::Relaxed);
     }
 
     /// Counts listed objects.
@@ -130,7 +136,9 @@ impl Budget {
 
 fn too_much(whose: &str, most: usize) -> ApiFailure {
     let most = size(most);
-    ApiFailure::Unreadable { cause: format!("it has too many objects of this inventory: {most} are kept of {whose}") }
+    let cause =
+        format!("there are too many objects: {most} are kept of {whose}, which a lower `--concurrency` leaves more of");
+    ApiFailure::Unreadable { cause }
 }
 
 fn size(bytes: usize) -> String {

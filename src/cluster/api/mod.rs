@@ -59,6 +59,11 @@ const REPETITIONS: usize = 6;
 /// The longest wait between two tries that the server did not ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// The longest that the place may be where a list continues, in bytes: it goes into a URL.
+const LONGEST_TOKEN: usize = 8 * 1024;
+/// The longest uid: Kubernetes' own have 36 characters.
+const LONGEST_UID: usize = 128;
+
 /// A request. Every one is safe to repeat: sending it twice has the effect of sending it once, or the
 /// caller looks into the refusal of the second.
 #[derive(Debug, Clone)]
@@ -218,7 +223,15 @@ impl Api {
         }
         self.budget.count(page.items)?;
         let next = field("metadata")["continue"].as_str().filter(|token| !token.is_empty());
+        if next.is_some_and(|token| token.len() > LONGEST_TOKEN) {
+            return Err(unreadable("where its next page continues is longer than any API server says"));
+        }
         Ok(next.map(str::to_owned))
+    }
+
+    /// Begins a list: what a server may send for one counts anew.
+    pub(super) fn begin_list(&self) {
+        self.budget.begin_list();
     }
 
     /// Counts what is kept in memory of the cluster's objects until this connection is dropped.
@@ -262,7 +275,7 @@ impl Api {
         let is_meant = (kind == object.kind.as_str() || kind == "PartialObjectMetadata")
             && metadata["name"] == object.name.as_str()
             && metadata["namespace"].as_str() == object.namespace.as_deref()
-            && metadata["uid"].as_str().is_some_and(|uid| !uid.is_empty());
+            && metadata["uid"].as_str().is_some_and(|uid| !uid.is_empty() && uid.len() <= LONGEST_UID);
         if is_meant {
             return Ok(answer);
         }

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_access, verify_clusters};
 use crate::exit_code::ExitCode;
+use crate::foreign::shown;
 use crate::output::{Phase, render_error};
 use crate::report::{Failures, VerifyReport, VerifySummary, verify_failures, verify_text};
 
@@ -29,7 +30,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
         inventory.run.concurrency = usize::from(concurrency);
     }
     let holder = inventory.holder.clone();
-    let selected = selection::select(&inventory, &args.selection)?;
+    let selected = selection::select(&inventory, &args.selection, selection::Visits::Granted)?;
     let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
     let mut places = places::read(&inventory, &layout, &holder, &PluginCaller::of(context), &grants);
     let accesses: Vec<_> =
@@ -38,7 +39,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let (environment, limit) = (&context.environment.admin, inventory.run.cluster_timeout);
     let admin = Arc::new(AdminSources::load(admins, environment, limit));
     for warning in admin.warnings() {
-        context.printer.remark(&format!("warning: {warning}\n"));
+        context.printer.remark(&format!("warning: {}\n", shown(&warning.to_string())));
     }
     let issued = AdminSources::load(&accesses, environment, limit);
     let tasks: Vec<VerifyTask> = selected

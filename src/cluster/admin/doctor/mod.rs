@@ -66,9 +66,11 @@ pub fn examine(path: &Path, network: &Network, now: Timestamp) -> Result<Examine
     }
     if is_exposed(path) {
         let message = "its group or others can read it, and the credentials in it";
-        examined
-            .findings
-            .push(FileFinding::warning(Kind::Exposed, None, message).hint(format!("chmod 600 {}", path.display())));
+        examined.findings.push(FileFinding::warning(Kind::Exposed, None, message).hint(crate::wording::command(&[
+            "chmod",
+            "600",
+            &path.display().to_string(),
+        ])));
     }
     examined.root = match tree::parse(&examined.text) {
         Ok(root) => root,

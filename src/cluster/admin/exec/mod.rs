@@ -271,6 +271,9 @@ fn without_known_secrets(plugin: &Plugin, finished: &Finished) -> String {
     let printed = credential(&finished.stdout, &plugin.api_version).ok();
     let printed = printed.iter().filter_map(|(login, _)| login.bearer.as_ref().map(ExposeSecret::expose_secret));
     let given = plugin.environment.iter().map(|variable| variable.value.as_str());
+    // `--token=…` and `--token …`: paths, and other words that say nothing, are better left out than a secret shown.
+    let values = plugin.arguments.iter().map(|argument| argument.split_once('=').map_or(argument.as_str(), |(_, v)| v));
+    let given = given.chain(values.filter(|value| !value.starts_with('-') && !value.contains('/')));
     for secret in printed.chain(given).filter(|secret| secret.len() >= SHORTEST) {
         said = said.replace(secret, "[REDACTED]");
     }
