@@ -160,7 +160,7 @@ impl Fleet {
         let accesses = selected.iter().filter_map(|(name, _)| Some(&clusters.get(name)?.admin));
         let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
-            context.printer.remark(&format!("warning: {}\n", shown(&warning.to_string())));
+            context.printer.remark(&format!("warning: {}\n", shown(&warning)));
         }
         let outputs = Arc::new(outputs);
         let options = PlanOptions {

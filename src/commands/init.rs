@@ -40,7 +40,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
             .contexts()
             .map_err(|error| Error { hint: error.hint(), ..Error::new(ExitCode::AllFailed, error.to_string()) })?;
         for warning in sources.warnings() {
-            context.printer.remark(&format!("warning: {}\n", crate::foreign::shown(&warning.to_string())));
+            context.printer.remark(&format!("warning: {}\n", crate::foreign::shown(&warning)));
         }
         for found in contexts.into_iter().filter(|found| is_wanted(&found.name)) {
             // A list is one kubeconfig; of a directory or a pattern, each file is.

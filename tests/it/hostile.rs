@@ -318,6 +318,7 @@ fn claims_success(cluster: &Value) -> bool {
 
 /// Runs the program and checks what must hold for every run: time, memory, no secret, nothing unprintable.
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "the figures of each run are shown where it fails, or with --nocapture")]
 fn watched(machine: &Machine, arguments: &[&str]) -> Run {
     let mut secrets = secrets(machine);
     let (run, peak, took) = measured(machine, arguments);

@@ -31,14 +31,16 @@ const MOST_OBJECTS: u64 = 100_000;
 const MOST_KEPT: usize = 64 * MIB;
 
 /// The part of a body that is read without asking, for each connection.
-const FREE_BODY: usize = 512 * KIB;
+const FREE_BODY: usize = BODY_STEP as usize * KIB;
+/// What is asked for of the supply at a time, in KiB.
+const BODY_STEP: u32 = 512;
 /// The part of what is kept that needs no asking, for each cluster.
 const FREE_KEPT: usize = MIB;
 
 /// What all bodies that are being read may have together, beyond [`FREE_BODY`] each, in KiB.
 static BODIES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(48 * MIB / KIB)));
-/// What is kept of all clusters together, beyond [`FREE_KEPT`] each, in KiB.
-static KEPT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(128 * MIB / KIB)));
+/// What is kept of all clusters together, beyond [`FREE_KEPT`] each, in MiB.
+static KEPT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(128)));
 
 /// What one connection has used.
 #[derive(Debug, Default)]
@@ -84,7 +86,7 @@ impl Budget {
             }
             while bytes.len() + data.len() > free {
                 // In steps, so that who needs little more does not wait for much.
-                let permit = Arc::clone(&BODIES).acquire_many_owned((FREE_BODY / KIB) as u32).await;
+                let permit = Arc::clone(&BODIES).acquire_many_owned(BODY_STEP).await;
                 permits.push(permit.map_err(|_| unreadable("there is no memory for it".to_owned()))?);
                 free += FREE_BODY;
             }
@@ -123,7 +125,7 @@ impl Budget {
         let beyond = kept.bytes.saturating_sub(FREE_KEPT).div_ceil(MIB);
         if kept.bytes <= MOST_KEPT {
             while kept.permits.len() < beyond {
-                match Arc::clone(&KEPT).try_acquire_many_owned((MIB / KIB) as u32) {
+                match Arc::clone(&KEPT).try_acquire_owned() {
                     Ok(permit) => kept.permits.push(permit),
                     Err(_) => return Err(too_much("all clusters together", 128 * MIB)),
                 }

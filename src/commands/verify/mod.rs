@@ -39,7 +39,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let (environment, limit) = (&context.environment.admin, inventory.run.cluster_timeout);
     let admin = Arc::new(AdminSources::load(admins, environment, limit));
     for warning in admin.warnings() {
-        context.printer.remark(&format!("warning: {}\n", shown(&warning.to_string())));
+        context.printer.remark(&format!("warning: {}\n", shown(&warning)));
     }
     let issued = AdminSources::load(&accesses, environment, limit);
     let tasks: Vec<VerifyTask> = selected
