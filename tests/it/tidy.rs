@@ -198,3 +198,21 @@ fn the_command_line_reference_is_current() {
     }
     assert_eq!(written, text, "run the tests with KUBEMINT_UPDATE_DOCS=1 to write docs/cli.md");
 }
+
+/// What docs/security.md says is shown by a test, is.
+#[test]
+fn every_test_that_the_threats_name_exists() {
+    let mut files = vec![];
+    for directory in ["src", "tests"] {
+        rust_files(&root().join(directory), &mut files);
+    }
+    let code: String = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (_, threats) = text.split_once("## Threats").unwrap();
+    let is_test =
+        |word: &&str| word.matches('_').count() >= 2 && word.bytes().all(|b| b == b'_' || b.is_ascii_lowercase());
+    let named: Vec<&str> = threats.split('`').filter(is_test).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing: Vec<&str> = named.into_iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "tests that do not exist: {missing:?}");
+}

@@ -156,7 +156,12 @@ fn body(cluster: &VerifiedClusterReport) -> String {
     for grant in &cluster.grants {
         let said = grant_body(grant);
         if !said.is_empty() {
-            let _ = write!(out, "  {}: ServiceAccount `{}`\n{said}", grant.profile, shown(&grant.service_account));
+            let _ = write!(
+                out,
+                "  {}: ServiceAccount `{}`\n{said}",
+                shown(grant.profile.as_str()),
+                shown(&grant.service_account)
+            );
         }
     }
     if let Some(error) = &cluster.error {

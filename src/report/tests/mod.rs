@@ -1,5 +1,7 @@
 //! Snapshots of the text renderer on hand-made reports.
 
+mod hostile;
+
 use jiff::Timestamp;
 
 use super::*;

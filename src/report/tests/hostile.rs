@@ -1,0 +1,192 @@
+//! Hostile text in every field of every report: what is shown of it is harmless, and adds no line.
+
+use jiff::Timestamp;
+
+use super::super::*;
+use crate::access::{AccessNote, AccessNoteKind, RightGroup};
+use crate::diff::FieldDiff;
+use crate::foreign::is_invisible;
+use crate::kubeconfig::{FileFinding, FileFindingKind};
+use crate::object::{Kind, ObjectRef};
+use crate::plan::{Blocker, BlockerKind, CredentialState, Note, NoteKind};
+
+/// What servers, kubeconfigs and file names may say.
+const HOSTILE: &str = "x\n2 clusters: 2 changed\r\u{1b}[2J\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{1b}[8m\u{202e}y\u{2066}\u{200b}\u{feff}\u{2028}z\0";
+/// The same length in lines, and nothing else in common.
+const HARMLESS: &str = "x";
+
+fn change(text: &str, action: Action) -> Change {
+    let text = || text.to_owned();
+    Change {
+        action,
+        kind: Some(Kind::Role),
+        namespace: Some(text()),
+        name: Some(text()),
+        profile: Some(text()),
+        generation: Some(1),
+        reason: None,
+        fields: vec![FieldDiff { field: text(), removed: vec![text()], added: vec![text()] }],
+        overrules: vec![text()],
+        adopted_from: Some(text()),
+        files: vec![text()],
+        done: Some(false),
+    }
+}
+
+fn report(text: &str) -> Report {
+    let owned = || text.to_owned();
+    let without_object = Change { kind: None, name: None, namespace: None, ..change(text, Action::Mint) };
+    let cluster = |state, error| ClusterReport {
+        name: text.into(),
+        state,
+        changes: vec![change(text, Action::Update), change(text, Action::Delete), without_object.clone()],
+        credentials: vec![],
+        blockers: vec![Blocker {
+            kind: BlockerKind::Refused,
+            profile: Some(text.into()),
+            message: owned(),
+            hint: Some(owned()),
+        }],
+        notes: vec![Note::new(NoteKind::NotChecked, owned())],
+        error,
+    };
+    let error = ErrorReport { step: 1, steps: 2, doing: owned(), cause: owned(), hint: Some(owned()) };
+    let head = ReportHead { command: Command::Apply, started: Timestamp::UNIX_EPOCH, run: None, holder: text.into() };
+    let clusters = vec![cluster(State::Failed, Some(error)), cluster(State::Blocked, None)];
+    Report::of(head, &text.into(), clusters)
+}
+
+fn status(text: &str) -> StatusReport {
+    let owned = || text.to_owned();
+    let grant = GrantStatus {
+        cluster: text.into(),
+        profile: text.into(),
+        state: CredentialState::Due,
+        detail: Some(owned()),
+        generation: Some(1),
+        issued: None,
+        expires: None,
+        requested_seconds: None,
+        clamped_seconds: None,
+        due: None,
+        superseded: vec![],
+        other_holders: vec![(owned(), 1)],
+        drift: Drifted::Yes,
+        drifted: vec![owned()],
+        outputs: vec![OutputStatus { path: owned(), holds: Holds::Newest, generation: None }],
+        namespace: owned(),
+        service_account: owned(),
+        error: Some(owned()),
+    };
+    let legacy = LegacyTokenStatus {
+        cluster: text.into(),
+        profile: text.into(),
+        namespace: owned(),
+        secret: owned(),
+        created: Some(owned()),
+        last_used: Some(owned()),
+        invalid_since: Some(owned()),
+    };
+    let names = (text.into(), text.into());
+    StatusReport::new(Timestamp::UNIX_EPOCH, names, false, vec![grant], Some(vec![legacy]), vec![owned()])
+}
+
+fn verified(text: &str) -> VerifyReport {
+    let owned = || text.to_owned();
+    let rights = || {
+        let (api_group, resource, resource_name) = (Some(owned()), Some(owned()), Some(owned()));
+        vec![RightGroup { verbs: vec![owned()], api_group, resource, resource_name, url: None }]
+    };
+    let binding = |default| BindingReport {
+        binding: ObjectRef::namespaced(Kind::RoleBinding, owned(), owned()),
+        role_kind: "Role",
+        role: owned(),
+        group: Some(owned()),
+        default,
+        namespace: Some(owned()),
+        rights: rights(),
+    };
+    let grant = GrantReport {
+        profile: text.into(),
+        service_account: owned(),
+        state: VerifyState::Findings,
+        credentials: vec![],
+        rights: RightCounts { allowed: 0, denied: 1, unknown: 0 },
+        allowed: vec![],
+        denied: vec![],
+        unknown: vec![],
+        excess: Some(vec![binding(None)]),
+        everyone: vec![binding(Some(false)), binding(Some(true))],
+        findings: vec![Finding { kind: FindingKind::NoCredential, message: owned(), hint: Some(owned()) }],
+        notes: vec![AccessNote::new(AccessNoteKind::NotAsked, owned())],
+    };
+    let error = VerifyError { doing: "verify", cause: owned(), hint: Some(owned()) };
+    VerifyReport {
+        schema_version: SCHEMA_VERSION,
+        kubemint: "0",
+        command: "verify",
+        started: Timestamp::UNIX_EPOCH,
+        inventory: text.into(),
+        holder: text.into(),
+        strict: true,
+        summary: VerifySummary { clusters: 1, fine: 0, excess: 0, findings: 0, failed: 1, not_started: 0 },
+        clusters: vec![VerifiedClusterReport {
+            name: text.into(),
+            state: VerifyState::Failed,
+            grants: vec![grant],
+            error: Some(error),
+        }],
+    }
+}
+
+fn examined(text: &str) -> KubeconfigReport {
+    let finding = FileFinding::warning(FileFindingKind::Exposed, Some(1), text.to_owned()).hint(text);
+    let finding = FileFinding { instead: Some(text.to_owned()), ..finding };
+    let mut report = KubeconfigReport::new(text.to_owned(), Some(text.to_owned()), vec![finding]);
+    (report.server, report.identity) = (Some(text.to_owned()), Some(text.to_owned()));
+    report
+}
+
+/// Returns everything that is shown of reports that hold this text.
+fn shown(text: &str) -> Vec<String> {
+    let (report, status, verified, examined) = (report(text), status(text), verified(text), examined(text));
+    let quoted = [crate::wording::command(&["--holder", text])];
+    let failed = failures(&report, &quoted).unwrap();
+    let unverified = verify_failures(&verified, &quoted).unwrap();
+    let error = |failures: Failures| {
+        let error = crate::error::Error::new(crate::exit_code::ExitCode::Partial, failures.message);
+        crate::error::Error { lines: failures.lines, hint: failures.hint, ..error.because(text) }
+    };
+    vec![
+        plan_text(&report),
+        notes_text(&report),
+        summary_line(&report),
+        status_text(&status, Width::Usual, Timestamp::UNIX_EPOCH),
+        status_text(&status, Width::Wide, Timestamp::UNIX_EPOCH),
+        verify_text(&verified),
+        kubeconfig_text(&examined),
+        crate::output::render_error(&error(failed)),
+        crate::output::render_error(&error(unverified)),
+    ]
+}
+
+#[test]
+fn no_text_of_others_reaches_a_terminal_as_it_came() {
+    for (hostile, harmless) in shown(HOSTILE).into_iter().zip(shown(HARMLESS)) {
+        let plain = anstream::adapter::strip_str(&hostile).to_string();
+        let invisible = plain.chars().find(|c| is_invisible(*c) && *c != '\n');
+        assert_eq!(invisible, None, "{plain:?}");
+        // Colours are kubemint's own: what was stripped is the same in both.
+        let colours = |text: &str| text.matches('\u{1b}').count();
+        assert_eq!(colours(&hostile), colours(&harmless), "{hostile:?}");
+        assert_eq!(hostile.lines().count(), harmless.lines().count(), "a line was forged:\n{hostile}");
+    }
+}
+
+#[test]
+fn json_is_exact() {
+    let json = crate::foreign::json(&report(HOSTILE)).unwrap();
+    assert_eq!(json.chars().find(|c| is_invisible(*c) && *c != '\n'), None);
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["clusters"][0]["notes"][0]["message"], HOSTILE);
+}
