@@ -63,7 +63,7 @@ pub fn guarded(text: &str) -> Cow<'_, str> {
 fn color(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-    // 8 hides what follows.
+    // 8 hides what follows, and a terminal reads 08 as 8.
     let hides = parameters[..end].split(';').any(|parameter| parameter.trim_start_matches('0') == "8");
     (parameters[end..].starts_with('m') && !hides).then_some("\u{1b}[".len() + end + 1)
 }
@@ -122,6 +122,7 @@ mod tests {
             "a\\u{1b}[2Jb\\u{1b}]8;;x\\u{7}c\\u{202e}d\\u{d}"
         );
         assert_eq!(guarded("\u{1b}[8mhidden"), "\\u{1b}[8mhidden");
+        assert_eq!(guarded("\u{1b}[0;008mhidden"), "\\u{1b}[0;008mhidden");
         assert_eq!(guarded("\u{1b}[1"), "\\u{1b}[1");
     }
 
