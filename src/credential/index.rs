@@ -158,17 +158,19 @@ impl Index {
             Some(version) => return Err(IndexError::Version(version)),
             None => return Err(IndexError::Malformed("it has no version".to_owned())),
         }
-        let index: Self = serde_json::from_value(value).map_err(|error| IndexError::Malformed(error.to_string()))?;
+        let mut index: Self =
+            serde_json::from_value(value).map_err(|error| IndexError::Malformed(error.to_string()))?;
         // Names are computed, never taken from here; but what names nothing that could exist was not written by
         // any kubemint.
         if let Some(holder) = index.holders.keys().find(|holder| syntax::dns_label(holder).is_err()) {
             return Err(IndexError::Malformed(format!("{holder:?} is no name that a holder can have")));
         }
-        let numbers = index
-            .holders
-            .values()
-            .flat_map(|chain| chain.generations.iter().map(|generation| generation.n).chain([chain.next]));
-        match numbers.max() {
+        for chain in index.holders.values_mut() {
+            // Somebody may have set the next number back: those that are listed are taken all the same.
+            let after = chain.generations.iter().map(|generation| generation.n.saturating_add(1)).max();
+            chain.next = chain.next.max(after.unwrap_or_default());
+        }
+        match index.holders.values().map(|chain| chain.next).max() {
             Some(number) if number > LARGEST_GENERATION => {
                 Err(IndexError::Malformed(format!("{number} is no number that a generation can have")))
             }
@@ -393,6 +395,18 @@ pub(crate) mod tests {
         let index = Index::default().claim(&holder, generation(1, "a")).unwrap();
         assert_eq!(index.clone().claim(&holder, generation(1, "b")), Err(ClaimRefused::Taken { last: 1 }));
         assert_eq!(index.clone().claim(&holder, generation(1, "a")), Ok(index));
+    }
+
+    #[test]
+    fn a_number_that_is_listed_is_taken_whatever_the_next_is_said_to_be() {
+        let holder = Holder::new("default");
+        let mut edited = Index::default().claim(&holder, generation(7, "a")).unwrap();
+        edited.holders.get_mut("default").unwrap().next = 7;
+        let read = Index::parse(&edited.to_annotation()).unwrap();
+        assert_eq!(read.holder(&holder).unwrap().next, 8);
+        assert_eq!(read.claim(&holder, generation(7, "b")), Err(ClaimRefused::Taken { last: 7 }));
+        edited.holders.get_mut("default").unwrap().generations[0].n = LARGEST_GENERATION;
+        assert!(matches!(Index::parse(&edited.to_annotation()), Err(IndexError::Malformed(_))), "there is no next");
     }
 
     #[test]
