@@ -8,14 +8,18 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Edit, EditError, List};
+use super::{Edit, EditError, List, refused};
 use crate::kubeconfig::digest::{Digest, DigestedEntry};
 use crate::kubeconfig::yaml_options;
 
-/// Checks that `after` is `before` with the edits made, and nothing else.
-pub(super) fn check(before: &str, after: &str, edits: &[Edit]) -> Result<(), EditError> {
+/// Reads what a file says before it is edited; what cannot be read cannot be compared afterwards.
+pub(super) fn read(text: &str) -> Result<Content, EditError> {
+    Content::read(text).ok_or_else(|| refused("what it says cannot be read"))
+}
+
+/// Checks that `after` says what was `expected` before, with the edits made, and nothing else.
+pub(super) fn check(mut expected: Content, after: &str, edits: &[Edit]) -> Result<(), EditError> {
     let failed = |what: &str| EditError::Check(what.to_owned());
-    let mut expected = Content::read(before).ok_or_else(|| failed("the text before it cannot be read"))?;
     let is_removal = |edit: &&Edit| matches!(edit, Edit::Remove { .. });
     for edit in edits.iter().filter(is_removal).chain(edits.iter().filter(|edit| !is_removal(edit))) {
         expected.make(edit);
@@ -50,7 +54,7 @@ struct Root {
 
 /// What a file says, without the order of the entries.
 #[derive(Default)]
-struct Content {
+pub(super) struct Content {
     rest: Map<String, Value>,
     named: BTreeMap<&'static str, BTreeMap<String, Digest>>,
     unnamed: Vec<Digest>,

@@ -129,11 +129,12 @@ const NEW_FILE: &str = "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-cont
 pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u8>, EditError> {
     let (bom, text) = prepare(input)?;
     let text = if text.trim().is_empty() { NEW_FILE } else { text };
+    let said = check::read(text)?;
     let removed = remove(text, edits)?;
     let remaining = removed.as_deref().unwrap_or(text);
     let splices = splice::splices(remaining, &index::index(remaining)?, edits, ranking)?;
     let edited = splice::apply(remaining, splices)?;
-    check::check(text, &edited, edits)?;
+    check::check(said, &edited, edits)?;
     let mut output = Vec::with_capacity(bom.len() + edited.len());
     output.extend_from_slice(bom.as_bytes());
     output.extend_from_slice(edited.as_bytes());
@@ -163,7 +164,11 @@ pub fn check_editable(input: &[u8]) -> Result<(), EditError> {
     if text.trim().is_empty() {
         return Ok(());
     }
-    splice::refuse_unsafe(&index::index(text)?)
+    check::read(text)?;
+    let index = index::index(text)?;
+    splice::refuse_unsafe(&index)?;
+    // Whether something goes behind it is not known yet.
+    if index.open_block_scalar && !text.ends_with('\n') { Err(splice::open_end()) } else { Ok(()) }
 }
 
 fn refused(reason: impl Into<String>) -> EditError {

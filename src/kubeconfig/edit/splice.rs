@@ -112,11 +112,17 @@ pub(super) fn splices<'a>(
         splicer.current_context(name)?;
     }
     splicer.add_root_keys()?;
-    let at_end = |splice: &Splice| splice.start == text.len() && splice.end == text.len();
+    // Blanks at the end may be text of the scalar, which another line after it would change.
+    let at_end = |splice: &Splice| text[splice.end..].trim().is_empty();
     if index.open_block_scalar && !text.ends_with('\n') && splicer.splices.iter().any(at_end) {
-        return Err(refused("its last line belongs to a block scalar and has no line end"));
+        return Err(open_end());
     }
     Ok(splicer.splices)
+}
+
+/// What is said of a text that cannot be continued.
+pub(super) fn open_end() -> EditError {
+    refused("its last line belongs to a block scalar and has no line end")
 }
 
 /// Makes the splices.

@@ -29,6 +29,13 @@ fn refuses(before: &str) {
 }
 
 #[test]
+fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
+    let deep = format!("users:\n- name: a\n  user: {}{}\n", "[".repeat(70), "]".repeat(70));
+    refuses(&deep);
+    refuses("users:\n- name: a\n  user:\n    x: |+\n      ");
+}
+
+#[test]
 fn a_new_file_has_the_keys_that_kubectl_writes() {
     let context = Edit::CurrentContext("a".to_owned());
     check(
