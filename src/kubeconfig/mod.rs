@@ -27,10 +27,13 @@ const MOST_NODES: usize = 4_000_000;
 /// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without
 /// quoting it in errors, because neighbouring lines hold tokens.
 pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
+    let events = (length / 4).clamp(100_000, 2 * MOST_NODES);
     serde_saphyr::options! {
         with_snippet: false,
+        // What aliases stand for counts like what is written: a few lines can refer to each other a million times.
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: events },
         budget: serde_saphyr::budget! {
-            max_events: (length / 4).clamp(100_000, 2 * MOST_NODES),
+            max_events: events,
             max_nodes: (length / 4).clamp(100_000, MOST_NODES),
             max_total_scalar_bytes: length.max(1 << 20),
             max_depth: 64,
@@ -60,5 +63,18 @@ pub(crate) fn describe_yaml_error(error: &serde_saphyr::Error) -> String {
     match error.location() {
         Some(location) => format!("line {}, column {}", location.line(), location.column()),
         None => "it is not of the expected form".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some hundred bytes that refer to each other many thousand times are refused, not read for seconds.
+    #[test]
+    fn what_aliases_stand_for_counts_like_what_is_written() {
+        let twice = |level: usize| format!("k{level}: &k{level} {{<<: [*k{0}, *k{0}]}}\n", level - 1);
+        let text = format!("k0: &k0 {{z: 1}}\n{}clusters:\n- <<: *k12\n", (1..=12).map(twice).collect::<String>());
+        assert!(matches!(Document::parse(&text), Err(DocumentError::Malformed(_))));
     }
 }
