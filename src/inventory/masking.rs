@@ -90,6 +90,27 @@ fn tokens(line: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// Returns a message without the tokens that it quotes, and cut where nobody reads on.
+pub(super) fn without_tokens(message: String) -> String {
+    /// Long enough for every list of names that a message has.
+    const LONGEST: usize = 1000;
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '`' | '"' | '\'' | ',');
+    let mut message = if message.split(is_end).any(looks_like_token) {
+        let words = message.split_inclusive(is_end).map(|word| {
+            let end = word.strip_suffix(is_end).map_or(word.len(), str::len);
+            if looks_like_token(&word[..end]) { format!("[REDACTED]{}", &word[end..]) } else { word.to_owned() }
+        });
+        words.collect()
+    } else {
+        message
+    };
+    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::masking::without_tokens;
 use crate::failure::looks_like_token;
 
 /// A span of bytes in one of the [`Sources`].
@@ -220,7 +221,13 @@ impl Default for Problems {
 }
 
 impl Problems {
-    pub(super) fn push(&mut self, problem: Problem) {
+    /// Keeps a problem. Whatever it quotes, it repeats no token, and nothing endless.
+    pub(super) fn push(&mut self, mut problem: Problem) {
+        let of_secondary = problem.secondary.iter_mut().map(|(_, label)| label);
+        for text in [&mut problem.message, &mut problem.label].into_iter().chain(&mut problem.hint).chain(of_secondary)
+        {
+            *text = without_tokens(std::mem::take(text));
+        }
         match problem.severity {
             _ if self.list.len() < MOST => self.list.push(problem),
             Severity::Error => self.omitted.errors += 1,
@@ -344,6 +351,21 @@ pub(super) fn grouped(problems: &[Problem]) -> Vec<(&Problem, Vec<&Problem>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_problem_repeats_a_token_or_is_endless() {
+        let token = format!("eyJhbGciOi.{}.sig", "p".repeat(60));
+        let place = Place::new(0, 0..0);
+        let mut problems = Problems::default();
+        let problem = Problem::error(place, format!("label value `{token}` is not valid: it is long"));
+        problems.push(problem.hint(format!("not {token}")).also(place, format!("first `x{token}`")));
+        problems.push(Problem::error(place, format!("no `{}`", "ä".repeat(5000))));
+        let problems = problems.into_sorted();
+        assert_eq!(problems[0].message, "label value `[REDACTED]` is not valid: it is long");
+        assert_eq!(problems[0].hint.as_deref(), Some("not [REDACTED]"));
+        assert_eq!(problems[0].secondary[0].1, "first `[REDACTED]`");
+        assert!(problems[1].message.chars().count() <= 1001 && problems[1].message.ends_with('…'));
+    }
 
     #[test]
     fn the_nearest_name_is_found_whatever_the_case_style() {
