@@ -7,6 +7,8 @@
 mod dates;
 mod tree;
 
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -47,6 +49,41 @@ struct Entry<'a> {
     body: Option<&'a Rc<Node>>,
 }
 
+impl Entry<'_> {
+    /// Returns the line of the first of some fields that exists, else of the name.
+    fn line_of(&self, fields: &[&str]) -> usize {
+        let field = fields.iter().find_map(|field| self.body?.get(field)).map(|(line, _)| line);
+        field.unwrap_or(self.line)
+    }
+}
+
+/// The names of a list, which may be many thousands, and how many were looked for in vain.
+struct Names<'a> {
+    first: HashMap<&'a str, usize>,
+    list: Vec<String>,
+    missed: Cell<usize>,
+}
+
+impl<'a> Names<'a> {
+    fn of(entries: &[Entry<'a>]) -> Self {
+        let mut first = HashMap::new();
+        for entry in entries {
+            first.entry(entry.name).or_insert(entry.line);
+        }
+        let list = entries.iter().map(|entry| entry.name.to_owned()).collect();
+        Self { first, list, missed: Cell::new(0) }
+    }
+
+    /// Returns what was probably meant by a name that is none of them.
+    fn instead(&self, name: &str) -> Option<&String> {
+        /// Each is compared with every name, and nobody reads more.
+        const SUGGESTIONS: usize = 20;
+        let missed = self.missed.replace(self.missed.get() + 1);
+        let nearest = if missed < SUGGESTIONS { nearest(name, self.list.iter()) } else { None };
+        nearest.or(if let [only] = self.list.as_slice() { Some(only) } else { None })
+    }
+}
+
 /// Reads and examines a kubeconfig; nothing is connected to and no plugin is run.
 ///
 /// # Errors
@@ -54,32 +91,31 @@ struct Entry<'a> {
 /// If the file cannot be read.
 pub fn examine(path: &Path, network: &Network, now: Timestamp) -> Result<Examined, AdminError> {
     let bytes = read_bounded(path, LARGEST_FILE)?;
-    let mut examined =
-        Examined { findings: vec![], contexts: vec![], current_context: None, root: None, text: String::new() };
-    match String::from_utf8(bytes) {
-        Ok(text) => examined.text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text),
-        Err(_) => {
-            let finding = FileFinding::error(Kind::Malformed, None, "it is not UTF-8 text");
-            examined.findings.push(finding);
-            return Ok(examined);
-        }
-    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        let finding = FileFinding::error(Kind::Malformed, None, "it is not UTF-8 text");
+        return Ok(Examined { findings: vec![finding], ..Examined::new(String::new()) });
+    };
+    let mut examined = examine_text(path, text, network, now);
     if is_exposed(path) {
         let message = "its group or others can read it, and the credentials in it";
-        examined.findings.push(FileFinding::warning(Kind::Exposed, None, message).hint(crate::wording::command(&[
-            "chmod",
-            "600",
-            &path.display().to_string(),
-        ])));
+        let hint = crate::wording::command(&["chmod", "600", &path.display().to_string()]);
+        examined.findings.push(FileFinding::warning(Kind::Exposed, None, message).hint(hint));
+        examined.sort();
     }
+    Ok(examined)
+}
+
+/// Examines the text of a kubeconfig; `path` tells where its relative paths start.
+pub(super) fn examine_text(path: &Path, text: String, network: &Network, now: Timestamp) -> Examined {
+    let mut examined = Examined::new(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text));
     examined.root = match tree::parse(&examined.text) {
         Ok(root) => root,
         Err(line) => {
             examined.findings.push(FileFinding::error(Kind::Malformed, Some(line), "it is not YAML from here on"));
-            return Ok(examined);
+            return examined;
         }
     };
-    let mut findings = std::mem::take(&mut examined.findings);
+    let mut findings = vec![];
     examined.names(&mut findings);
     examined.fields(path, network, now, &mut findings);
     for finding in &mut findings {
@@ -87,12 +123,20 @@ pub fn examine(path: &Path, network: &Network, now: Timestamp) -> Result<Examine
         finding.message = clean(&finding.message);
         finding.instead = finding.instead.take().filter(|line| !clean(line).contains("[REDACTED]"));
     }
-    findings.sort_by_key(|finding| (finding.line.is_none(), finding.line, finding.severity));
     examined.findings = findings;
-    Ok(examined)
+    examined.sort();
+    examined
 }
 
 impl Examined {
+    fn new(text: String) -> Self {
+        Self { findings: vec![], contexts: vec![], current_context: None, root: None, text }
+    }
+
+    fn sort(&mut self) {
+        self.findings.sort_by_key(|finding| (finding.line.is_none(), finding.line, finding.severity));
+    }
+
     fn entries(&self, list: &str, key: &str) -> Vec<Entry<'_>> {
         let items = self.root.as_ref().and_then(|root| root.get(list)).map(|(_, list)| list.items());
         items
@@ -110,8 +154,7 @@ impl Examined {
         let key = list.strip_suffix('s').unwrap_or(list);
         let entries = self.entries(list, key);
         let entry = entries.iter().find(|entry| entry.name == name)?;
-        let field = fields.iter().find_map(|field| entry.body?.get(field)).map(|(line, _)| line);
-        Some(field.unwrap_or(entry.line))
+        Some(entry.line_of(fields))
     }
 
     /// Returns the cluster and the user that a context names.
@@ -126,20 +169,23 @@ impl Examined {
     fn names(&mut self, findings: &mut Vec<FileFinding>) {
         let (clusters, users, contexts) =
             (self.entries("clusters", "cluster"), self.entries("users", "user"), self.entries("contexts", "context"));
-        for (what, entries) in [("cluster", &clusters), ("user", &users), ("context", &contexts)] {
-            for (position, entry) in entries.iter().enumerate() {
-                if let Some(first) = entries[..position].iter().find(|first| first.name == entry.name) {
-                    let message = format!("{what} `{}` is defined twice, first in line {}", entry.name, first.line);
-                    let hint = "rename or remove one of them; kubectl refuses the file";
-                    findings.push(FileFinding::error(Kind::DuplicateName, Some(entry.line), message).hint(hint));
-                }
+        let [of_clusters, of_users, of_contexts] = [&clusters, &users, &contexts].map(|entries| Names::of(entries));
+        for (what, entries, names) in
+            [("cluster", &clusters, &of_clusters), ("user", &users, &of_users), ("context", &contexts, &of_contexts)]
+        {
+            let mut seen = HashSet::new();
+            for entry in entries.iter().filter(|entry| !seen.insert(entry.name)) {
+                let message =
+                    format!("{what} `{}` is defined twice, first in line {}", entry.name, names.first[entry.name]);
+                let hint = "rename or remove one of them; kubectl refuses the file";
+                findings.push(FileFinding::error(Kind::DuplicateName, Some(entry.line), message).hint(hint));
             }
         }
         for context in &contexts {
-            for (field, entries, kind) in
-                [("cluster", &clusters, Kind::UnknownCluster), ("user", &users, Kind::UnknownUser)]
+            for (field, names, kind) in
+                [("cluster", &of_clusters, Kind::UnknownCluster), ("user", &of_users, Kind::UnknownUser)]
             {
-                findings.extend(self.reference(context, field, entries, kind));
+                findings.extend(self.reference(context, field, names, kind));
             }
             if let Some((line, namespace)) = context.body.and_then(|body| body.get("namespace"))
                 && let Some(namespace) = namespace.text().filter(|namespace| !is_dns_label(namespace))
@@ -149,18 +195,17 @@ impl Examined {
                 findings.push(FileFinding::error(Kind::InvalidNamespace, Some(line), message));
             }
         }
-        let names: Vec<String> = contexts.iter().map(|context| context.name.to_owned()).collect();
         let written = self.root.as_ref().and_then(|root| root.get("current-context"));
         let current = written.and_then(|(line, node)| Some((line, node.text().filter(|text| !text.is_empty())?)));
-        let only = if let [only] = names.as_slice() { Some(only) } else { None };
+        let only = if let [only] = of_contexts.list.as_slice() { Some(only) } else { None };
         let mut current_context = None;
         match current {
-            Some((_, current)) if names.iter().any(|name| name == current) => {
+            Some((_, current)) if of_contexts.first.contains_key(current) => {
                 current_context = Some(current.to_owned());
             }
             Some((line, current)) => {
                 let message = format!("the current context is `{current}`, which the file does not have");
-                let instead = nearest(current, names.iter()).or(only);
+                let instead = of_contexts.instead(current);
                 let mut finding = FileFinding::error(Kind::UnknownContext, Some(line), message);
                 finding.instead = instead.map(|name| line_with(&self.text, line, "current-context", name));
                 findings.push(finding);
@@ -173,10 +218,10 @@ impl Examined {
                 findings.push(finding);
             }
         }
-        (self.contexts, self.current_context) = (names, current_context);
+        (self.contexts, self.current_context) = (of_contexts.list, current_context);
     }
 
-    fn reference(&self, context: &Entry<'_>, field: &str, entries: &[Entry<'_>], kind: Kind) -> Option<FileFinding> {
+    fn reference(&self, context: &Entry<'_>, field: &str, names: &Names<'_>, kind: Kind) -> Option<FileFinding> {
         let written = context.body.and_then(|body| body.get(field));
         let named = written.and_then(|(line, node)| Some((line, node.text().filter(|name| !name.is_empty())?)));
         let Some((line, name)) = named else {
@@ -184,14 +229,12 @@ impl Examined {
             let line = written.map_or(context.line, |(line, _)| line);
             return Some(FileFinding::error(kind, Some(line), message));
         };
-        if entries.iter().any(|entry| entry.name == name) {
+        if names.first.contains_key(name) {
             return None;
         }
         let message = format!("context `{}` names {field} `{name}`, which the file does not have", context.name);
-        let names: Vec<String> = entries.iter().map(|entry| entry.name.to_owned()).collect();
-        let only = if let [only] = names.as_slice() { Some(only) } else { None };
         let mut finding = FileFinding::error(kind, Some(line), message);
-        finding.instead = nearest(name, names.iter()).or(only).map(|name| line_with(&self.text, line, field, name));
+        finding.instead = names.instead(name).map(|name| line_with(&self.text, line, field, name));
         Some(finding)
     }
 
@@ -225,14 +268,14 @@ impl Examined {
         }
         for entry in self.entries("users", "user") {
             let Some(fields) = file.users.get(entry.name) else { continue };
-            let line = |fields: &[&str]| self.line("users", entry.name, fields);
+            let line = |fields: &[&str]| Some(entry.line_of(fields));
             match usable::login(fields, file.directory(), &ClusterFields::default()) {
                 Ok(Usable::Login(login)) => {
                     // A plugin beside a static credential is not asked, but kubectl wants it to be whole.
                     let plugin =
                         fields.exec.as_ref().map(|exec| Plugin::new(exec, file.directory(), &ClusterFields::default()));
                     if let Some(Err(problem)) = plugin {
-                        findings.push(self.problem(Kind::UnusableUser, "users", &entry, problem));
+                        findings.push(Self::problem(Kind::UnusableUser, "user", &entry, problem));
                     }
                     if let Some((chain, _)) = &login.certificate {
                         let line = line(&["client-certificate-data", "client-certificate"]);
@@ -243,7 +286,7 @@ impl Examined {
                     }
                 }
                 Ok(Usable::Plugin(..)) => {}
-                Err(problem) => findings.push(self.problem(Kind::UnusableUser, "users", &entry, problem)),
+                Err(problem) => findings.push(Self::problem(Kind::UnusableUser, "user", &entry, problem)),
             }
         }
     }
@@ -257,11 +300,11 @@ impl Examined {
         now: Timestamp,
         findings: &mut Vec<FileFinding>,
     ) {
-        let line = |fields: &[&str]| self.line("clusters", entry.name, fields);
+        let line = |fields: &[&str]| Some(entry.line_of(fields));
         let target = match usable::target(fields, directory, true) {
             Ok(target) => target,
             Err(problem) => {
-                let mut finding = self.problem(Kind::UnusableCluster, "clusters", entry, problem);
+                let mut finding = Self::problem(Kind::UnusableCluster, "cluster", entry, problem);
                 finding.instead =
                     fields.server.as_deref().and_then(|server| self.https(server, finding.line?, &finding.message));
                 findings.push(finding);
@@ -282,7 +325,7 @@ impl Examined {
         if of_authority.is_empty()
             && let Err(problem) = check_target(&target, network)
         {
-            findings.push(self.problem(Kind::UnusableCluster, "clusters", entry, problem.into()));
+            findings.push(Self::problem(Kind::UnusableCluster, "cluster", entry, problem.into()));
         }
         findings.append(&mut of_authority);
     }
@@ -308,8 +351,7 @@ impl Examined {
     }
 
     /// Finds the line that a problem is about: that of the first field which it names.
-    fn problem(&self, kind: Kind, list: &str, entry: &Entry<'_>, problem: Problem) -> FileFinding {
-        let what = list.trim_end_matches('s');
+    fn problem(kind: Kind, what: &str, entry: &Entry<'_>, problem: Problem) -> FileFinding {
         let quoted = problem.what.split('`').skip(1).step_by(2);
         let of_words = [
             ("its CA", ["certificate-authority-data", "certificate-authority"]),
@@ -321,7 +363,7 @@ impl Examined {
         let fields: Vec<&str> = quoted.chain(implied).collect();
         let said = problem.what.replace("its user has", "it has");
         let message = format!("{what} `{}`: {said}", entry.name);
-        let mut finding = FileFinding::error(kind, self.line(list, entry.name, &fields), message);
+        let mut finding = FileFinding::error(kind, Some(entry.line_of(&fields)), message);
         finding.hint = problem.hint;
         if finding.hint.is_none() && problem.what.ends_with("is not base64") {
             finding.hint = Some("it is the PEM text in base64, all in one line: `base64 -w0 FILE`".to_owned());

@@ -27,6 +27,19 @@ fn a_tree_knows_lines_merge_keys_and_aliases() {
     assert!(tree::parse("a: &a [*a]\n").unwrap().is_some());
 }
 
+/// A few lines that merge each other a billion times, and many that hold each other in a chain.
+#[test]
+fn what_refers_to_each_other_is_bounded() {
+    let twice = |level: usize| format!("k{level}: &k{level} {{<<: [*k{0}, *k{0}]}}\n", level - 1);
+    let tangle = format!("k0: &k0 {{z: 1}}\n{}<<: *k30\n", (1..=30).map(twice).collect::<String>());
+    let root = tree::parse(&tangle).unwrap().unwrap();
+    assert!(root.get("users").is_none());
+    assert_eq!(root.get("z").unwrap().1.text(), Some("1"));
+    let link = |level: usize| format!("k{level}: &k{level} [[{{<<: *k{}}}]]\n", level - 1);
+    let chain = format!("k0: &k0 {{z: 1}}\n{}<<: *k30000\n", (1..=30_000).map(link).collect::<String>());
+    drop(tree::parse(&chain).unwrap().unwrap());
+}
+
 /// Writes a file and examines it.
 #[expect(clippy::disallowed_methods, reason = "tests write what users write")]
 fn examined(text: &str) -> Examined {

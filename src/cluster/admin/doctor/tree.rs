@@ -1,6 +1,6 @@
 //! A kubeconfig as a tree with the line of each value. It holds secrets, so it cannot be formatted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle};
@@ -10,7 +10,13 @@ pub(super) struct Node {
     /// From 1.
     pub(super) line: usize,
     pub(super) value: Value,
+    /// How many values it holds within each other, those of aliases included.
+    depth: usize,
 }
+
+/// What an alias stands for is no deeper than that; the parser itself bounds what is written. A tree that is as deep as
+/// the file is long could not even be dropped.
+const DEEPEST: usize = 500;
 
 pub(super) enum Value {
     Null,
@@ -40,14 +46,14 @@ pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, usize> {
             Event::Scalar(text, style, anchor, _) => {
                 let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let value = if is_null { Value::Null } else { Value::Text(text.into_owned()) };
-                (Node { line, value }, anchor)
+                (Node { line, value, depth: 0 }, anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
-                open.push(Open { node: Node { line, value: Value::List(vec![]) }, anchor, key: None });
+                open.push(Open { node: Node { line, value: Value::List(vec![]), depth: 0 }, anchor, key: None });
                 continue;
             }
             Event::MappingStart(_, anchor, _) => {
-                open.push(Open { node: Node { line, value: Value::Map(vec![]) }, anchor, key: None });
+                open.push(Open { node: Node { line, value: Value::Map(vec![]), depth: 0 }, anchor, key: None });
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -55,9 +61,9 @@ pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, usize> {
                 (closed.node, closed.anchor)
             }
             Event::Alias(anchor) => {
-                // Something that refers to itself has no value yet.
-                let node = anchors.get(&anchor).cloned();
-                let node = node.unwrap_or_else(|| Rc::new(Node { line, value: Value::Null }));
+                // Something that refers to itself has no value yet; what is too deep is for the reader to refuse.
+                let node = anchors.get(&anchor).filter(|node| node.depth < DEEPEST).cloned();
+                let node = node.unwrap_or_else(|| Rc::new(Node { line, value: Value::Null, depth: 0 }));
                 match open.last_mut() {
                     Some(parent) => parent.add(node),
                     None => return Ok(Some(node)),
@@ -81,6 +87,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, usize> {
 
 impl Open {
     fn add(&mut self, node: Rc<Node>) {
+        self.node.depth = self.node.depth.max(node.depth + 1);
         match (&mut self.node.value, self.key.take()) {
             (Value::List(items), _) => items.push(node),
             (Value::Map(entries), Some(key)) => entries.push((key, node)),
@@ -101,16 +108,25 @@ impl Node {
 
     /// Returns the line and the value of a key: the last of that name, as in Go, else a merged one.
     pub(super) fn get(&self, key: &str) -> Option<(usize, &Rc<Self>)> {
-        let Value::Map(entries) = &self.value else { return None };
-        let named = |name: &str| entries.iter().rev().find(|(entry, _)| entry.text() == Some(name));
-        if let Some((key, node)) = named(key) {
-            return Some((key.line, node));
+        // What is merged is looked at once, however often it is referred to: some hundred bytes can refer to each other
+        // a billion times, or in a chain that no stack is deep enough for.
+        let mut seen = HashSet::new();
+        let mut waiting = vec![self];
+        while let Some(node) = waiting.pop() {
+            let Value::Map(entries) = &node.value else { continue };
+            let named = |name: &str| entries.iter().rev().find(|(entry, _)| entry.text() == Some(name));
+            if let Some((key, value)) = named(key) {
+                return Some((key.line, value));
+            }
+            match named("<<") {
+                Some((_, merged)) if seen.insert(std::ptr::from_ref(node)) => match &merged.value {
+                    Value::List(sources) => waiting.extend(sources.iter().rev().map(|source| &**source)),
+                    _ => waiting.push(merged),
+                },
+                _ => {}
+            }
         }
-        let (_, merged) = named("<<")?;
-        match &merged.value {
-            Value::List(sources) => sources.iter().find_map(|source| source.get(key)),
-            _ => merged.get(key),
-        }
+        None
     }
 
     /// Returns the items of a list.
