@@ -41,6 +41,8 @@ pub mod commands;
 pub mod error;
 pub mod executor;
 pub mod exit_code;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod monitor;
 pub mod output;
 pub mod store;

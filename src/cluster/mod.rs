@@ -23,6 +23,13 @@ mod transport;
 pub mod verify;
 pub mod write;
 
+/// What reads answers, kubeconfigs and the output of plugins, to be fed with anything.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    pub(crate) use super::admin::fuzz::{admin_kubeconfig, doctor, exec_credential};
+    pub(crate) use super::api::fuzz::{api_answer, api_error};
+}
+
 pub use admin::{
     AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Problem as AdminProblem, consumer_endpoint,
     kubeconfig_files, kubeconfigs_in,

@@ -27,7 +27,11 @@ pub async fn may(api: &Api, question: &Question) -> Result<Answer, ApiFailure> {
     let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec });
     let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
     let answer = api.send(&request).await?;
-    match answer.value["status"]["allowed"].as_bool() {
+    read_answer(&answer.value)
+}
+
+pub(super) fn read_answer(review: &Value) -> Result<Answer, ApiFailure> {
+    match review["status"]["allowed"].as_bool() {
         Some(true) => Ok(Answer::Allowed),
         Some(false) => Ok(Answer::Denied),
         None => Err(ApiFailure::Unreadable { cause: "a review has no answer".to_owned() }),
@@ -45,7 +49,11 @@ pub async fn rules(api: &Api, namespace: &str) -> Result<RulesReview, ApiFailure
     });
     let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", review);
     let answer = api.send(&request).await?;
-    let status = &answer.value["status"];
+    Ok(read_rules(&answer.value))
+}
+
+pub(super) fn read_rules(review: &Value) -> RulesReview {
+    let status = &review["status"];
     let list = |rule: &Value, key: &str| {
         let texts = rule[key].as_array().into_iter().flatten();
         texts.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
@@ -58,9 +66,9 @@ pub async fn rules(api: &Api, namespace: &str) -> Result<RulesReview, ApiFailure
         resource_names: list(rule, "resourceNames"),
         non_resource_urls: list(rule, "nonResourceURLs"),
     });
-    Ok(RulesReview {
+    RulesReview {
         rules: rules.collect(),
         incomplete: status["incomplete"].as_bool() == Some(true),
         cause: status["evaluationError"].as_str().filter(|cause| !cause.is_empty()).map(clean),
-    })
+    }
 }

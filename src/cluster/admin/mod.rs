@@ -8,6 +8,8 @@ mod doctor;
 mod error;
 mod exec;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod source;
 mod usable;
 

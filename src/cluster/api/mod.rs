@@ -6,6 +6,8 @@
 //! see [`budget`].
 
 mod budget;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 mod redaction;
 

@@ -313,7 +313,7 @@ struct Status {
 }
 
 /// Reads a plugin's answer. Errors never quote it.
-fn credential(output: &[u8], api_version: &str) -> Result<(Login, Option<Timestamp>), String> {
+pub(super) fn credential(output: &[u8], api_version: &str) -> Result<(Login, Option<Timestamp>), String> {
     use secrecy::ExposeSecret;
     let unreadable = "printed something else than an ExecCredential";
     let text = std::str::from_utf8(output).map_err(|_| unreadable)?;
