@@ -17,6 +17,7 @@ mod errors;
 mod examples;
 mod faults;
 mod hostile;
+mod leaks;
 mod life;
 mod merging;
 mod parity;
