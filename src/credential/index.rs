@@ -398,6 +398,12 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn numbers_of_a_newer_version_are_kept_exactly() {
+        let index = Index::parse("{\"v\":1,\"new\":{\"next\": 900719925479007199254740993}}").unwrap();
+        assert_eq!(Index::parse(&index.to_annotation()), Ok(index));
+    }
+
+    #[test]
     fn a_number_that_is_listed_is_taken_whatever_the_next_is_said_to_be() {
         let holder = Holder::new("default");
         let mut edited = Index::default().claim(&holder, generation(7, "a")).unwrap();

@@ -131,8 +131,21 @@ pub(super) fn ordered(entry: &Value, name_first: Option<bool>) -> Map<String, Va
 pub(super) fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
-        value => value.to_string(),
+        value => json_for_yaml(value),
     }
+}
+
+/// Writes a value as JSON that YAML reads too: it allows fewer characters as they are, and breaks lines at more.
+pub(super) fn json_for_yaml(value: &Value) -> String {
+    let is_refused =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let text = value.to_string();
+    if !text.contains(is_refused) {
+        return text;
+    }
+    // Only strings hold such characters.
+    let escaped = |c: char| if is_refused(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// Whether text is a word to YAML 1.1 and 1.2 alike.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use super::index::{Index, Item, Kind, Root};
-use super::render::{Style, column, line_end, line_start, ordered, scalar, skip_blank, skip_spaces};
+use super::render::{Style, column, json_for_yaml, line_end, line_start, ordered, scalar, skip_blank, skip_spaces};
 use super::{Edit, EditError, List, Ranking, refused};
 
 /// Replaces the bytes `start..end` by `text`.
@@ -148,7 +148,7 @@ fn name_of(entry: &Value) -> &str {
 }
 
 fn json(entry: &Value, name_first: Option<bool>) -> String {
-    Value::Object(ordered(entry, name_first)).to_string()
+    json_for_yaml(&Value::Object(ordered(entry, name_first)))
 }
 
 impl<'a> Splicer<'a> {
@@ -353,7 +353,7 @@ impl<'a> Splicer<'a> {
 
     fn current_context(&mut self, name: &str) -> Result<(), EditError> {
         let name = Value::String(name.to_owned());
-        let value = if self.flow { name.to_string() } else { scalar(&name) };
+        let value = if self.flow { json_for_yaml(&name) } else { scalar(&name) };
         let Some(root) = self.root("current-context") else {
             let indent = " ".repeat(self.index.column);
             self.tail.push(if self.flow {

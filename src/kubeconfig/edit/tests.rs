@@ -35,6 +35,18 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     refuses("users:\n- name: a\n  user:\n    x: |+\n      ");
 }
 
+/// YAML does not allow them as they are, or takes them for line ends; JSON does.
+#[test]
+fn characters_that_only_json_allows_are_escaped() {
+    let name = "a\u{7f}\u{9b}\u{85}\u{2028}\u{feff}\u{ffff}\u{1}😀";
+    for before in ["", "users: [ {name: x} ]\n", "{\"users\":[]}", "users:\n- name: x\n"] {
+        let after =
+            edit(before.as_bytes(), &[user(name)], &Unranked).unwrap_or_else(|error| panic!("{before}: {error}"));
+        let again = edit(&after, &[user(name)], &Unranked).unwrap();
+        assert_eq!(again, after, "it is there, and can be edited again");
+    }
+}
+
 #[test]
 fn a_new_file_has_the_keys_that_kubectl_writes() {
     let context = Edit::CurrentContext("a".to_owned());
