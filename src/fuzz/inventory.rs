@@ -34,6 +34,10 @@ pub(super) fn inventory(data: &[u8]) -> bool {
         ];
         let planted = &written[choice / 7 % written.len()];
         let secret = if planted.contains(secret) { secret.to_owned() } else { secret.replace(' ', "-") };
+        // Who watches comparisons finds the secret, and puts it anywhere.
+        if text.contains(middle(&secret)) {
+            return read.inventory.is_some();
+        }
         check_hidden(&format!("{}{planted}{}", &text[..line], &text[line..]), &secret);
     }
     read.inventory.is_some()

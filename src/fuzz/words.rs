@@ -68,7 +68,10 @@ pub(super) fn foreign(data: &[u8]) -> bool {
     let value = serde_json::json!({ &*text: [&*text] });
     let written = json(&value).expect("text can be written");
     assert!(!written.contains(|c| is_invisible(c) && c != '\n'), "{written:?}");
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&written).ok(), Some(value));
+    // serde_json keeps names for itself, under which it reads something else into a value.
+    if !text.contains("$serde_json::private") {
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&written).ok(), Some(value));
+    }
 
     let words: Vec<&str> = text.split('\n').collect();
     let line = command(&words);
