@@ -306,8 +306,9 @@ impl Indexer<'_> {
             let indicator = &bytes[header..header_end];
             let body = &self.text[node.range.clone()];
             self.index.open_block_scalar = !indicator.contains(&b'-');
-            let end = if indicator.contains(&b'+') {
-                body.rfind('\n').map_or(node.range.end, |at| node.range.start + at + 1)
+            let last_line = body.rfind('\n').map_or(0, |at| at + 1);
+            let end = if indicator.contains(&b'+') && body[last_line..].trim().is_empty() {
+                node.range.start + last_line
             } else {
                 node.range.start + body.trim_end().len()
             };

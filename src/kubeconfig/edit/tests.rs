@@ -33,6 +33,8 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     let deep = format!("users:\n- name: a\n  user: {}{}\n", "[".repeat(70), "]".repeat(70));
     refuses(&deep);
     refuses("users:\n- name: a\n  user:\n    x: |+\n      ");
+    // Between the lines of a scalar nothing is put either.
+    refuses("users:\n- name: a\n  user:\r\n    x: |+\n      t\n      u");
 }
 
 /// YAML does not allow them as they are, or takes them for line ends; JSON does.
