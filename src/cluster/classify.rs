@@ -4,70 +4,35 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use crate::failure::{ApiFailure, Cause, StatusFailure, clean};
-
-/// What of a `Status` is read; everything else is skipped, and costs no memory.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Status {
-    kind: Lenient<String>,
-    reason: Lenient<String>,
-    message: Lenient<String>,
-    details: Lenient<Details>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Details {
-    causes: Lenient<Vec<Lenient<StatusCause>>>,
-    retry_after_seconds: Lenient<u64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct StatusCause {
-    reason: Lenient<String>,
-    message: Lenient<String>,
-    field: Lenient<String>,
-}
-
-/// A value, or nothing where it has another type.
-#[derive(Default)]
-struct Lenient<T>(Option<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The value is checked to be JSON, not built, before it is read as what it should be.
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        Ok(Self(serde_json::from_str(raw.get()).ok()))
-    }
-}
 
 /// Causes that are read: an answer of the API server has one for each field.
 const MOST_CAUSES: usize = 100;
 
 /// Reads an error answer; a body that is no `Status` leaves only the code: then something in between answered.
 pub(super) fn status(code: u16, body: &[u8], retry_after: Option<Duration>) -> ApiFailure {
-    let status: Status =
-        std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let text = |text: Lenient<String>| clean(text.0.as_deref().unwrap_or_default());
-    if status.kind.0.as_deref() != Some("Status") {
+    let value = super::api::bounded_object(body).unwrap_or_default();
+    if value["kind"] != "Status" {
         let message = "something in between answered, not the API server".to_owned();
         return ApiFailure::Status(StatusFailure { code, message, retry_after, ..StatusFailure::default() });
     }
-    let details = status.details.0.unwrap_or_default();
-    let causes = details.causes.0.unwrap_or_default().into_iter().filter_map(|cause| cause.0).take(MOST_CAUSES);
+    let text = |value: &Value| clean(value.as_str().unwrap_or_default());
+    let details = &value["details"];
+    let causes = details["causes"].as_array().into_iter().flatten().take(MOST_CAUSES);
     ApiFailure::Status(StatusFailure {
         code,
-        reason: text(status.reason),
-        message: text(status.message),
+        reason: text(&value["reason"]),
+        message: text(&value["message"]),
         causes: causes
-            .map(|cause| Cause { reason: text(cause.reason), message: text(cause.message), field: text(cause.field) })
+            .map(|cause| Cause {
+                reason: text(&cause["reason"]),
+                message: text(&cause["message"]),
+                field: text(&cause["field"]),
+            })
             .collect(),
-        retry_after: retry_after.or_else(|| details.retry_after_seconds.0.map(Duration::from_secs)),
+        retry_after: retry_after.or_else(|| details["retryAfterSeconds"].as_u64().map(Duration::from_secs)),
     })
 }
 

@@ -18,7 +18,7 @@ const MOST_VALUES: usize = 250_000;
 /// # Errors
 ///
 /// If it is not JSON, or has too many values. The error quotes nothing.
-pub(super) fn object(bytes: &[u8]) -> Result<Value, &'static str> {
+pub(in crate::cluster) fn object(bytes: &[u8]) -> Result<Value, &'static str> {
     let left = Cell::new(MOST_VALUES);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Bounded(&left).deserialize(&mut deserializer);

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use self::budget::{Budget, Content, LARGEST_ERROR, LARGEST_OBJECT, LARGEST_PAGE};
 use self::json::ItemsAre;
+pub(super) use self::json::object as bounded_object;
 use self::redaction::Redaction;
 use super::classify;
 use crate::failure::ApiFailure;
