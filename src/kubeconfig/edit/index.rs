@@ -307,12 +307,18 @@ impl Indexer<'_> {
             let body = &self.text[node.range.clone()];
             self.index.open_block_scalar = !indicator.contains(&b'-');
             let last_line = body.rfind('\n').map_or(0, |at| at + 1);
-            let end = if indicator.contains(&b'+') && body[last_line..].trim().is_empty() {
+            let is_kept = indicator.contains(&b'+');
+            let end = if body.is_empty() && is_kept {
+                // Blank lines alone are its text; the span stands after them.
+                render::line_start(self.text, node.range.start)
+            } else if body.is_empty() {
+                0
+            } else if is_kept && body[last_line..].trim().is_empty() {
                 node.range.start + last_line
             } else {
                 node.range.start + body.trim_end().len()
             };
-            self.last = self.last.max(header_end).max(if body.is_empty() { 0 } else { end });
+            self.last = self.last.max(header_end).max(end);
             return;
         }
         let is_block = matches!(node.kind, Kind::BlockMapping | Kind::BlockSequence);

@@ -37,6 +37,14 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     refuses("users:\n- name: a\n  user:\r\n    x: |+\n      t\n      u");
 }
 
+/// Blank lines alone can be the text of a scalar: nothing is put between it and them.
+#[test]
+fn blank_lines_that_a_scalar_keeps_stay_its_text() {
+    let before = "users:\n- name: a\n  user:\n    x: |+\n\n\n# end\n";
+    let after = "users:\n- name: a\n  user:\n    x: |+\n\n\n- name: b\n  user:\n    token: t\n# end\n";
+    check(before, &[user("b")], after);
+}
+
 /// YAML does not allow them as they are, or takes them for line ends; JSON does.
 #[test]
 fn characters_that_only_json_allows_are_escaped() {
