@@ -34,9 +34,8 @@ pub(crate) fn api_answer(data: &[u8]) -> bool {
         assert_eq!(page.items, items.len());
         assert!(page.items == 0 || page.items_are == ItemsAre::List);
         assert!(!page.rest.contains_key("items"));
-        // A key that is there twice is read twice, and what holds no items is skipped without looking at its values.
+        // What holds no items is skipped without looking at its values.
         if let Ok(value) = &read
-            && data.windows(7).filter(|window| window == b"\"items\"").count() == 1
             && page.items_are == ItemsAre::List
         {
             assert_eq!(value["items"].as_array(), Some(&items));

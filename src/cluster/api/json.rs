@@ -54,7 +54,7 @@ pub(super) enum ItemsAre {
 ///
 /// # Errors
 ///
-/// If it is not JSON, or an item has too many values. The error quotes nothing.
+/// If it is not JSON, or has its items twice, or an item has too many values. The error quotes nothing.
 pub(super) fn page(bytes: &[u8], take: &mut dyn FnMut(&Value)) -> Result<Page, &'static str> {
     let left = Cell::new(MOST_VALUES);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -77,14 +77,18 @@ impl<'de> Visitor<'de> for Items<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Page, A::Error> {
         let mut page = Page::default();
+        let mut items_seen = false;
         while let Some(key) = map.next_key::<String>()? {
             if key != "items" {
                 page.rest.insert(key, map.next_value_seed(Bounded(self.left))?);
                 continue;
             }
-            let (items_are, items) = map.next_value_seed(Each { left: self.left, take: self.take })?;
-            page.items_are = items_are;
-            page.items += items;
+            if items_seen {
+                // Readers differ in which of the two counts.
+                return Err(A::Error::duplicate_field("items"));
+            }
+            items_seen = true;
+            (page.items_are, page.items) = map.next_value_seed(Each { left: self.left, take: self.take })?;
         }
         Ok(page)
     }
@@ -264,6 +268,7 @@ mod tests {
             assert_eq!(read(&format!("{{\"items\": {none}}}")), Ok((None, ItemsAre::Nothing, vec![])), "{none}");
         }
         assert_eq!(read("[]"), Err("it is not JSON"));
+        assert_eq!(read(r#"{"items": [{"n": 1}], "items": null}"#), Err("it is not JSON"), "its items stand twice");
         // Each item has its own limit.
         let item = format!("{{\"n\": 1, \"x\": [{}1]}}", "1,".repeat(MOST_VALUES / 2));
         let three = format!("{{\"items\": [{item}, {item}, {item}]}}");
