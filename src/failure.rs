@@ -211,14 +211,12 @@ pub fn clean(text: &str) -> String {
     // Long enough for the rules that an escalation message lists.
     const LIMIT: usize = 600;
     let mut cleaned = String::new();
-    for (count, word) in
-        text.split(|c: char| c.is_whitespace() || is_invisible(c)).filter(|word| !word.is_empty()).enumerate()
-    {
+    for (count, word) in words(text).enumerate() {
         if count > 0 {
             cleaned.push(' ');
         }
         // What looks like a token is none of our business to repeat.
-        cleaned.push_str(if looks_like_token(word) || looks_opaque(word) { "[REDACTED]" } else { word });
+        cleaned.push_str(if is_secret(word) { "[REDACTED]" } else { word });
         if cleaned.len() > LIMIT {
             let end = (0..=LIMIT).rev().find(|end| cleaned.is_char_boundary(*end)).unwrap_or(0);
             cleaned.truncate(end);
@@ -227,6 +225,19 @@ pub fn clean(text: &str) -> String {
         }
     }
     cleaned
+}
+
+/// Returns whether text of any length holds something that [`clean`] would not repeat.
+pub(crate) fn holds_secret(text: &str) -> bool {
+    words(text).any(is_secret)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || is_invisible(c)).filter(|word| !word.is_empty())
+}
+
+fn is_secret(word: &str) -> bool {
+    looks_like_token(word) || looks_opaque(word)
 }
 
 /// Whether a word contains a JSON Web Token, as proxies that echo requests send them back.

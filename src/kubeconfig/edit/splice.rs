@@ -106,6 +106,9 @@ pub(super) fn splices<'a>(
         }
     }
     for (list, entries) in entries {
+        if entries.iter().any(|entry| has_long_key(entry)) {
+            return Err(refused(format!("a key in an entry of `{}` is longer than YAML allows", list.key())));
+        }
         splicer.upsert(list, &entries)?;
     }
     if let Some(name) = context {
@@ -141,6 +144,18 @@ pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> Result<String, Edit
     }
     out.push_str(&text[at..]);
     Ok(out)
+}
+
+/// Whether a key is longer than a YAML reader takes for one on a line: 1,024 characters (YAML 1.2, 7.4.2) with all
+/// that stands before its colon, so a little less is taken.
+fn has_long_key(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => {
+            map.iter().any(|(key, value)| scalar(&key.as_str().into()).chars().count() > 1000 || has_long_key(value))
+        }
+        Value::Array(items) => items.iter().any(has_long_key),
+        _ => false,
+    }
 }
 
 fn name_of(entry: &Value) -> &str {

@@ -37,6 +37,21 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     refuses("users:\n- name: a\n  user:\r\n    x: |+\n      t\n      u");
 }
 
+/// YAML has a limit for keys that JSON has not.
+#[test]
+fn an_entry_with_a_key_that_yaml_could_not_read_is_refused() {
+    for (length, is_refused) in [(900, false), (1100, true)] {
+        let entry = json!({"name": "b", "user": {"token": "t", "x": [{"k".repeat(length): {"a": 1}}]}});
+        for before in ["", "users:\n- name: a\n  user: {}\n", "{users: []}\n"] {
+            let edits = [Edit::Upsert { list: List::Users, entry: entry.clone() }];
+            match edit(before.as_bytes(), &edits, &Unranked) {
+                Ok(_) => assert!(!is_refused, "{before}"),
+                Err(error) => assert!(is_refused && matches!(error, EditError::Refused(_)), "{before}: {error}"),
+            }
+        }
+    }
+}
+
 /// Blank lines alone can be the text of a scalar: nothing is put between it and them.
 #[test]
 fn blank_lines_that_a_scalar_keeps_stay_its_text() {

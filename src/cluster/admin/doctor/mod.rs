@@ -21,7 +21,7 @@ use super::file::{AdminFile, ClusterFields, LARGEST_FILE, is_exposed, read_bound
 use super::source::nearest;
 use super::usable::{self, Usable};
 use crate::cluster::transport::{Network, check_target};
-use crate::failure::clean;
+use crate::failure::{clean, holds_secret};
 use crate::kubeconfig::{FileFinding, FileFindingKind as Kind, line_with};
 
 /// A kubeconfig that was examined, before anything was connected to.
@@ -121,7 +121,7 @@ pub(super) fn examine_text(path: &Path, text: String, network: &Network, now: Ti
     for finding in &mut findings {
         // A token that ended up as a name is still one.
         finding.message = clean(&finding.message);
-        finding.instead = finding.instead.take().filter(|line| !clean(line).contains("[REDACTED]"));
+        finding.instead = finding.instead.take().filter(|line| !holds_secret(line));
     }
     examined.findings = findings;
     examined.sort();

@@ -93,4 +93,9 @@ fn a_token_in_the_place_of_a_name_is_not_quoted() {
         format!("current-context: {token}\ncontexts:\n- name: {token}x\n  context: {{cluster: {token}, user: u}}\n");
     let shown = format!("{:?}", examined(&text).findings);
     assert!(shown.contains("[REDACTED]") && !shown.contains("eeee"), "{shown}");
+    // However far into a name it stands.
+    let name = format!("{} {token}", "n".repeat(2000));
+    let text = format!("current-context: x\ncontexts:\n- name: {name}\n  context: {{cluster: c, user: u}}\n");
+    let shown = format!("{:?}", examined(&text).findings);
+    assert!(!shown.contains("eeee"), "{shown}");
 }
