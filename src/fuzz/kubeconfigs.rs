@@ -85,7 +85,9 @@ pub(super) fn edit_one(data: &[u8]) -> bool {
         Err(EditError::Refused(_)) => {}
         Err(EditError::Check(what)) => panic!("edited again, it does not say what was meant: {what}"),
     }
-    if edits.is_empty() && !String::from_utf8_lossy(before).trim().is_empty() {
+    // What is empty, with or without a byte order mark, becomes a new file.
+    let is_empty = |text: &str| text.strip_prefix('\u{feff}').unwrap_or(text).trim().is_empty();
+    if edits.is_empty() && !is_empty(&String::from_utf8_lossy(before)) {
         assert_eq!(after, before, "no edit, no change");
     }
     if let [Edit::Upsert { list, entry }] = edits.as_slice()
