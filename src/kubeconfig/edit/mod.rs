@@ -128,7 +128,7 @@ const NEW_FILE: &str = "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-cont
 /// ```
 pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u8>, EditError> {
     let (bom, text) = prepare(input)?;
-    let text = if text.trim().is_empty() { NEW_FILE } else { text };
+    let text = if text.trim_ascii().is_empty() { NEW_FILE } else { text };
     let said = check::read(text)?;
     let removed = remove(text, edits)?;
     let remaining = removed.as_deref().unwrap_or(text);
@@ -161,7 +161,7 @@ fn remove(text: &str, edits: &[Edit]) -> Result<Option<String>, EditError> {
 /// If it cannot.
 pub fn check_editable(input: &[u8]) -> Result<(), EditError> {
     let (_, text) = prepare(input)?;
-    if text.trim().is_empty() {
+    if text.trim_ascii().is_empty() {
         return Ok(());
     }
     check::read(text)?;

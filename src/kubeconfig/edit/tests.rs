@@ -52,6 +52,16 @@ fn an_entry_with_a_key_that_yaml_could_not_read_is_refused() {
     }
 }
 
+/// Only what is blank to YAML is an empty file: anything else is somebody's content, and is not replaced.
+#[test]
+fn blanks_that_yaml_does_not_know_are_not_an_empty_file() {
+    for before in ["\u{b}\n", "\u{a0}\n", "\u{2003}"] {
+        let error = edit(before.as_bytes(), &[user("b")], &Unranked).unwrap_err();
+        assert!(matches!(error, EditError::Refused(_)), "{before:?}: {error}");
+        assert!(check_editable(before.as_bytes()).is_err(), "{before:?}");
+    }
+}
+
 /// Blank lines alone can be the text of a scalar: nothing is put between it and them.
 #[test]
 fn blank_lines_that_a_scalar_keeps_stay_its_text() {
