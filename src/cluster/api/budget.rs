@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::supply::{STEP, STEP_TIME, Share, Supply, TooSlow};
 use crate::failure::ApiFailure;
 
 const KIB: usize = 1024;
@@ -31,14 +32,13 @@ const MOST_OBJECTS: u64 = 100_000;
 const MOST_KEPT: usize = 64 * MIB;
 
 /// The part of a body that is read without asking, for each connection.
-const FREE_BODY: usize = BODY_STEP as usize * KIB;
-/// What is asked for of the supply at a time, in KiB.
-const BODY_STEP: u32 = 512;
+const FREE_BODY: usize = STEP;
 /// The part of what is kept that needs no asking, for each cluster.
 const FREE_KEPT: usize = MIB;
 
-/// What all bodies that are being read may have together, beyond [`FREE_BODY`] each, in KiB.
-static BODIES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(48 * MIB / KIB)));
+/// What all bodies that are being read may have together, beyond [`FREE_BODY`] each: 32 MiB, and one of them
+/// [`LARGEST_PAGE`] more.
+static BODIES: LazyLock<Arc<Supply>> = LazyLock::new(|| Supply::new(32 * MIB / STEP));
 /// What is kept of all clusters together, beyond [`FREE_KEPT`] each, in MiB.
 static KEPT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(128)));
 
@@ -60,7 +60,7 @@ struct Kept {
 /// A body that was read. It gives its part of the supply back when it is dropped.
 pub(super) struct Content {
     pub(super) bytes: Bytes,
-    _permits: Vec<OwnedSemaphorePermit>,
+    _share: Share,
 }
 
 impl Budget {
@@ -68,13 +68,19 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// If it breaks off, or is larger than what this connection may still get.
+    /// If it breaks off, is larger than what this connection may still get, or arrives slowly while others wait.
     pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<Content, ApiFailure> {
         let unreadable = |cause: String| ApiFailure::Unreadable { cause };
         let mut bytes = BytesMut::new();
-        let mut permits = vec![];
+        let mut share = BODIES.share();
         let mut free = FREE_BODY;
-        while let Some(frame) = body.frame().await {
+        let too_slow = |TooSlow| {
+            let least = size(STEP);
+            unreadable(format!(
+                "less than {least} of it came within {STEP_TIME:?}, and other clusters waited for memory"
+            ))
+        };
+        while let Some(frame) = share.arrival(body.frame()).await.map_err(too_slow)? {
             let Ok(data) = frame.map_err(|_| unreadable("it broke off".to_owned()))?.into_data() else { continue };
             if bytes.len() + data.len() > limit {
                 return Err(ApiFailure::TooLarge { most: size(limit) });
@@ -85,14 +91,12 @@ impl Budget {
                 return Err(unreadable(format!("the cluster has sent more than {most} by now")));
             }
             while bytes.len() + data.len() > free {
-                // In steps, so that who needs little more does not wait for much.
-                let permit = Arc::clone(&BODIES).acquire_many_owned(BODY_STEP).await;
-                permits.push(permit.map_err(|_| unreadable("there is no memory for it".to_owned()))?);
+                share.grow().await;
                 free += FREE_BODY;
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(Content { bytes: bytes.freeze(), _permits: permits })
+        Ok(Content { bytes: bytes.freeze(), _share: share })
     }
 
     /// Begins to count anew, for another list.

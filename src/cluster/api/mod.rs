@@ -10,6 +10,7 @@ mod budget;
 pub(crate) mod fuzz;
 mod json;
 mod redaction;
+mod supply;
 
 use std::time::Duration;
 

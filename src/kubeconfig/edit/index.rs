@@ -253,6 +253,7 @@ impl Indexer<'_> {
         let depth = self.stack.len();
         let before = self.last;
         self.index.open_block_scalar = false;
+        self.advance_over_indicator(role, before);
         self.advance(node, before);
         if role == Role::Key {
             let colon = render::skip_blank(self.text, self.last);
@@ -291,6 +292,23 @@ impl Indexer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Moves the end of the last content over the `-` or `?` before a node: what follows may be nothing.
+    fn advance_over_indicator(&mut self, role: Role, before: usize) {
+        let indicator = match role {
+            Role::Item => b'-',
+            Role::Key => b'?',
+            Role::Document | Role::Value => return,
+        };
+        if self.stack.last().is_some_and(|frame| frame.flow) {
+            return;
+        }
+        let bytes = self.text.as_bytes();
+        let at = render::skip_blank(self.text, before);
+        if bytes.get(at) == Some(&indicator) && bytes.get(at + 1).is_none_or(u8::is_ascii_whitespace) {
+            self.last = self.last.max(at + 1);
+        }
     }
 
     /// Moves the end of the last content over a node.
@@ -414,7 +432,6 @@ impl Indexer<'_> {
             if bytes.get(dash) != Some(&b'-') || self.text[line..dash].bytes().any(|byte| byte != b' ') {
                 return Err(refused("an entry does not begin with a dash on a line of its own"));
             }
-            self.last = self.last.max(dash + 1);
         }
         let key_column = if node.kind == Kind::BlockMapping { render::column(self.text, node.range.start) } else { 0 };
         let end = self.last;

@@ -37,6 +37,18 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     refuses("users:\n- name: a\n  user:\r\n    x: |+\n      t\n      u");
 }
 
+/// A dash with nothing after it is the last of its entry, at any depth.
+#[test]
+fn an_empty_element_at_the_end_of_an_entry_stays_in_it() {
+    for rest in ["user:\n  -\n", "user:\n    x:\n      -\n", "user:\n  - - a\n    -\n", "user:\n  -\n  # deeper\n"] {
+        let before = format!("users:\n- name: a\n  {rest}");
+        check(&before, &[user("b")], &format!("{before}- name: b\n  user:\n    token: t\n"));
+        let edits = [user("b"), Edit::Remove { list: List::Users, name: "a".to_owned() }];
+        let after = String::from_utf8(edit(before.as_bytes(), &edits, &Unranked).unwrap()).unwrap();
+        assert!(!after.contains("deeper") && !after.contains("name: a"), "{after}");
+    }
+}
+
 /// YAML has a limit for keys that JSON has not.
 #[test]
 fn an_entry_with_a_key_that_yaml_could_not_read_is_refused() {
