@@ -121,6 +121,8 @@ struct Indexer<'a> {
     stack: Vec<Frame>,
     /// The end of the last content byte so far.
     last: usize,
+    /// The role of the last node.
+    role: Role,
     root_key: Option<(usize, String)>,
     item_key: Option<String>,
     item_keys: usize,
@@ -131,8 +133,16 @@ pub(super) fn index(text: &str) -> Result<Index, EditError> {
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.emit_anchor_events = true;
-    let mut indexer =
-        Indexer { text, index: Index::default(), stack: vec![], last: 0, root_key: None, item_key: None, item_keys: 0 };
+    let mut indexer = Indexer {
+        text,
+        index: Index::default(),
+        stack: vec![],
+        last: 0,
+        role: Role::Document,
+        root_key: None,
+        item_key: None,
+        item_keys: 0,
+    };
     for event in Parser::new_from_str_with_options(text, options) {
         // The parser's message may quote the text.
         let (event, span) = event.map_err(|_| refused("it is not valid YAML"))?;
@@ -162,8 +172,10 @@ impl Indexer<'_> {
                 }
                 Ok(())
             }
+            // It comes right after its node, which may be nothing and end before it.
             Event::Anchor(..) => {
                 self.last = self.last.max(range.end);
+                self.extend_over_anchor();
                 Ok(())
             }
             Event::Alias(anchor) => {
@@ -231,7 +243,7 @@ impl Indexer<'_> {
         self.index.roots.last_mut()?.items.last_mut()
     }
 
-    fn role(&mut self) -> Role {
+    fn next_role(&mut self) -> Role {
         match self.stack.last_mut() {
             None => Role::Document,
             Some(frame) => match frame.next {
@@ -249,19 +261,15 @@ impl Indexer<'_> {
     }
 
     fn node(&mut self, node: &Node<'_>) -> Result<(), EditError> {
-        let role = self.role();
+        let role = self.next_role();
+        self.role = role;
         let depth = self.stack.len();
         let before = self.last;
         self.index.open_block_scalar = false;
         self.advance_over_indicator(role, before);
         self.advance(node, before);
-        if role == Role::Key {
-            let colon = render::skip_blank(self.text, self.last);
-            if self.text.as_bytes().get(colon) == Some(&b':') {
-                self.last = colon + 1;
-            } else if self.in_first() && depth <= 1 {
-                return Err(refused("a root key has no colon"));
-            }
+        if role == Role::Key && !self.advance_over_colon() && self.in_first() && depth <= 1 {
+            return Err(refused("a root key has no colon"));
         }
         if self.in_first() {
             self.place(node, role, depth, before)?;
@@ -292,6 +300,41 @@ impl Indexer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes what has an anchor and nothing else end after the anchor.
+    fn extend_over_anchor(&mut self) {
+        if self.role == Role::Key {
+            self.advance_over_colon();
+        }
+        if !self.in_first() {
+            return;
+        }
+        let last = self.last;
+        match self.stack.len() {
+            1 if self.role == Role::Value => {
+                if let Some(root) = self.index.roots.last_mut() {
+                    root.end = last;
+                    root.has_properties = true;
+                }
+            }
+            2 if self.role == Role::Item => {
+                if let Some(item) = self.current_item() {
+                    item.end = last;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Moves the end of the last content over the colon after a key; returns whether there is one.
+    fn advance_over_colon(&mut self) -> bool {
+        let colon = render::skip_blank(self.text, self.last);
+        let is_colon = self.text.as_bytes().get(colon) == Some(&b':');
+        if is_colon {
+            self.last = colon + 1;
+        }
+        is_colon
     }
 
     /// Moves the end of the last content over the `-` or `?` before a node: what follows may be nothing.

@@ -167,6 +167,7 @@ pub fn check_editable(input: &[u8]) -> Result<(), EditError> {
     check::read(text)?;
     let index = index::index(text)?;
     splice::refuse_unsafe(&index)?;
+    splice::refuse_unfillable_lists(text, &index)?;
     // Whether something goes behind it is not known yet.
     if index.open_block_scalar && !text.ends_with('\n') { Err(splice::open_end()) } else { Ok(()) }
 }

@@ -242,6 +242,9 @@ impl<'a> Splicer<'a> {
                 self.add_to_flow(list, root, &added);
             }
             Some(root) if self.flow => {
+                if root.has_properties {
+                    return Err(has_properties(root));
+                }
                 let items: Vec<String> = added.iter().map(|entry| json(entry, None)).collect();
                 self.push(root.colon_end, root.end, format!(" [{}]", items.join(", ")));
             }
@@ -331,18 +334,7 @@ impl<'a> Splicer<'a> {
 
     /// Turns `[]` or nothing after a key of a block mapping into a block list.
     fn fill_empty(&mut self, root: &Root, entries: &[&Value]) -> Result<(), EditError> {
-        let key = &root.key;
-        if root.has_properties {
-            return Err(refused(format!("`{key}` is empty and has a tag or an anchor")));
-        }
-        let inside = root.value_start + 1;
-        let is_bracket = root.kind == Kind::FlowSequence;
-        if is_bracket && skip_blank(self.text, inside) != skip_spaces(self.text, inside) {
-            return Err(refused(format!("`{key}` is empty with a comment or a line end in its brackets")));
-        }
-        if line_start(self.text, root.colon_end) != line_start(self.text, root.end) {
-            return Err(refused(format!("the empty value of `{key}` is on another line")));
-        }
+        refuse_unfillable(self.text, root)?;
         let rest = skip_spaces(self.text, root.end);
         let line_ends = rest == self.text.len() || matches!(self.text.as_bytes()[rest], b'\n' | b'\r');
         self.push(root.colon_end, if line_ends { rest } else { root.end }, String::new());
@@ -420,6 +412,40 @@ impl<'a> Splicer<'a> {
         self.push_lines(if has_marker { marker } else { self.text.len() }, tail.concat());
         Ok(())
     }
+}
+
+/// Refuses empty lists that cannot get a first entry.
+pub(super) fn refuse_unfillable_lists(text: &str, index: &Index) -> Result<(), EditError> {
+    let is_list = |root: &&Root| List::ALL.iter().any(|list| list.key() == root.key) && root.items.is_empty();
+    for root in index.roots.iter().filter(is_list) {
+        match index.kind {
+            Some(Kind::BlockMapping) => refuse_unfillable(text, root)?,
+            _ if root.kind == Kind::Null && root.has_properties => return Err(has_properties(root)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn has_properties(root: &Root) -> EditError {
+    refused(format!("`{}` is empty and has a tag or an anchor", root.key))
+}
+
+/// Refuses an empty list of a block mapping that cannot become a block list.
+pub(super) fn refuse_unfillable(text: &str, root: &Root) -> Result<(), EditError> {
+    let key = &root.key;
+    if root.has_properties {
+        return Err(has_properties(root));
+    }
+    let inside = root.value_start + 1;
+    let is_bracket = root.kind == Kind::FlowSequence;
+    if is_bracket && skip_blank(text, inside) != skip_spaces(text, inside) {
+        return Err(refused(format!("`{key}` is empty with a comment or a line end in its brackets")));
+    }
+    if line_start(text, root.colon_end) != line_start(text, root.end) {
+        return Err(refused(format!("the empty value of `{key}` is on another line")));
+    }
+    Ok(())
 }
 
 /// Refuses an entry with an anchor that something outside of it refers to.

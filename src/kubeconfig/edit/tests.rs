@@ -49,6 +49,20 @@ fn an_empty_element_at_the_end_of_an_entry_stays_in_it() {
     }
 }
 
+/// An anchor on nothing is the last of what has it.
+#[test]
+fn an_anchor_on_nothing_stays_where_it_is() {
+    check("{a: &x}", &[user("b")], "{a: &x, \"users\": [{\"name\":\"b\",\"user\":{\"token\":\"t\"}}]}");
+    let user_b = "- name: b\n  user:\n    token: t\n";
+    for before in ["users:\n- name: a\n  user: &x\n", "users:\n- name: a\n  user:\n  - &x\n", "users:\n- &x\n"] {
+        check(before, &[user("b")], &format!("{before}{user_b}"));
+    }
+    refuses("users: &x\n");
+    refuses("{users: &x}\n");
+    let context = Edit::CurrentContext("b".to_owned());
+    assert!(edit(b"current-context: &x\n", &[context], &Unranked).is_err());
+}
+
 /// YAML has a limit for keys that JSON has not.
 #[test]
 fn an_entry_with_a_key_that_yaml_could_not_read_is_refused() {
