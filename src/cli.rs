@@ -355,6 +355,15 @@ pub struct CredentialArgs {
     /// The fingerprint of the token policy that the kubeconfig was written for
     #[arg(long, value_name = "HASH")]
     pub policy: Option<String>,
+    /// The API server that the kubeconfig was written for: a token for another one is not given
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The fingerprint of the CA that the kubeconfig was written for
+    #[arg(long, value_name = "HASH")]
+    pub authority: Option<String>,
+    /// The uid of the namespace kube-system of the cluster that the kubeconfig was written for
+    #[arg(long, value_name = "UID")]
+    pub cluster_uid: Option<String>,
     /// A directory of token files that a refresher keeps, instead of minting
     #[arg(long, value_name = "DIR", conflicts_with_all = ["inventory_name", "holder"])]
     pub from: Option<PathBuf>,

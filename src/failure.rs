@@ -139,6 +139,11 @@ impl ApiFailure {
     pub fn is_forbidden(&self) -> bool {
         self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
     }
+
+    /// Whether a `ResourceQuota` is used up (`plugin/pkg/admission/resourcequota` says it in these words).
+    pub fn is_over_quota(&self) -> bool {
+        self.is_forbidden() && self.status().is_some_and(|status| status.message.contains("exceeded quota"))
+    }
 }
 
 impl fmt::Display for ApiFailure {

@@ -4,6 +4,7 @@
 //! Pure: no I/O, no clock.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::credential::{Credential, Generation, Index, MintReason, Spent, Suspended};
 use crate::desired::DesiredObject;
@@ -96,6 +97,17 @@ pub struct Mint {
     /// Generations that leave the index, and whose anchors are deleted: dead and superseded ones, and
     /// claims that were never published.
     pub spent: Vec<Spent>,
+    /// What is written.
+    pub delivery: Delivery,
+}
+
+/// What a step writes to the outputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The kubeconfigs that are written.
+    pub files: Vec<PathBuf>,
+    /// What changes in entries that are there, beside the token.
+    pub changes: Vec<FieldDiff>,
 }
 
 /// Hands a living credential on to the outputs that lack it.
@@ -109,10 +121,8 @@ pub struct Publish {
     pub holder: Holder,
     /// The credential, as the outputs hold it; where they disagree, the first that works counts.
     pub candidates: Vec<Credential>,
-    /// How many outputs lack it or describe its endpoint wrongly.
-    pub outputs: usize,
-    /// What changes in the endpoint that consumers are told.
-    pub changes: Vec<FieldDiff>,
+    /// What is written.
+    pub delivery: Delivery,
     /// The ServiceAccount and the claim in its index that is not recorded as published.
     pub record: Option<(ObjectRef, Generation)>,
 }
@@ -137,8 +147,8 @@ pub struct Plugin {
     pub grant: usize,
     /// The profile.
     pub profile: ProfileName,
-    /// How many outputs lack the entries, or say something else.
-    pub outputs: usize,
+    /// What is written.
+    pub delivery: Delivery,
 }
 
 /// Deletes generations that nobody needs any more: their anchors, then their lines in the index.
@@ -237,21 +247,36 @@ impl Recreate {
 }
 
 impl Step {
-    /// Returns the grant whose credential the step is about.
+    /// Returns the grant whose credential the step writes to outputs.
     pub fn grant(&self) -> Option<usize> {
         match self {
             Self::Mint(mint) => Some(mint.grant),
             Self::Publish(publish) => Some(publish.grant),
             Self::Plugin(plugin) => Some(plugin.grant),
-            Self::Create(_)
-            | Self::Update(_)
-            | Self::Delete(_)
-            | Self::ExecAnchor(_)
-            | Self::Retire(_)
-            | Self::Revoke(_)
-            | Self::Recreate(_)
-            | Self::Resume(_) => None,
+            _ => None,
         }
+    }
+
+    /// Returns the profile that the step is for; an object may serve several, or all.
+    pub fn profile(&self) -> Option<&ProfileName> {
+        match self {
+            Self::Create(desired) => desired.profile.as_ref(),
+            Self::Update(update) => update.desired.profile.as_ref(),
+            Self::Delete(_) => None,
+            Self::Mint(mint) => Some(&mint.profile),
+            Self::Publish(publish) => Some(&publish.profile),
+            Self::ExecAnchor(anchor) => Some(&anchor.profile),
+            Self::Plugin(plugin) => Some(&plugin.profile),
+            Self::Retire(retire) => Some(&retire.profile),
+            Self::Revoke(revoke) => Some(&revoke.profile),
+            Self::Recreate(recreate) => Some(&recreate.profile),
+            Self::Resume(resume) => Some(&resume.profile),
+        }
+    }
+
+    /// Returns whether the step issues credentials or ends them, rather than making objects right.
+    pub fn is_about_credentials(&self) -> bool {
+        !matches!(self, Self::Create(_) | Self::Update(_) | Self::Delete(_))
     }
 }
 

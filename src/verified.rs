@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use crate::access::AccessReview;
+use crate::diff::FieldDiff;
 use crate::failure::StepFailure;
 
 /// What came of verifying one cluster.
@@ -34,6 +35,8 @@ pub struct VerifiedGrant {
     pub credentials: Vec<VerifiedCredential>,
     /// The outputs that should hold one and do not: the file, and why.
     pub missing: Vec<(String, String)>,
+    /// The outputs whose entries are not as kubemint writes them: the file, and what differs.
+    pub altered: Vec<(String, Vec<FieldDiff>)>,
     /// What it may do, against what it should.
     pub access: AccessReview,
     /// Whether the bindings could be read, so that excess is known.

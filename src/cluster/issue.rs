@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
-use super::revoke::retire;
+use super::revoke::{free, retire};
 use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
 use crate::failure::StepFailure;
 use crate::names::{
@@ -138,7 +138,11 @@ pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
         .hint("run it again to mint a new one"))
 }
 
-/// Creates the anchor of a claim and returns its uid.
+/// What to do where a quota of Secrets is used up.
+const OVER_QUOTA: &str =
+    "raise the quota of Secrets in that namespace: each credential needs one, and a renewal one more";
+
+/// Creates the anchor of a claim and returns its uid; where a quota leaves no place for it, spent anchors go first.
 ///
 /// # Errors
 ///
@@ -147,7 +151,16 @@ pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
     let anchor = anchor_ref(mint, claimed);
     let mut manifest = anchor_manifest(&anchor, owner(mint, &claimed.account_uid), &mint.holder);
     manifest["metadata"]["annotations"] = json!({ RUN_ANNOTATION: claimed.generation.run });
-    let created = match api.object(&create_request(&anchor, manifest), &anchor).await {
+    let request = create_request(&anchor, manifest);
+    let created = match api.object(&request, &anchor).await {
+        // What is spent takes places that are needed now.
+        Err(failure) if failure.is_over_quota() => {
+            let freed = free(api, owner(mint, &claimed.account_uid), &mint.holder, &mint.spent).await?;
+            if freed == 0 {
+                return Err(StepFailure::from(failure).hint(OVER_QUOTA));
+            }
+            api.object(&request, &anchor).await?.value
+        }
         Err(failure) if failure.is_already_exists() => {
             let existing = api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await?.value;
             // Our own run's name on it means that the answer to an earlier try was lost.

@@ -115,6 +115,36 @@ pub async fn retire(api: &Api, step: &Retire, now: Option<Timestamp>) -> Result<
         .collect())
 }
 
+/// Deletes anchors of generations that nobody needs any more, and leaves their lines in the index; returns how many. By
+/// the API server's own time: a token that is bound to one of them, and that nobody keeps, tells it.
+///
+/// # Errors
+///
+/// If the time cannot be asked for, or an anchor cannot be deleted.
+pub(super) async fn free(
+    api: &Api,
+    owner: AnchorOwner<'_>,
+    holder: &Holder,
+    spent: &[Spent],
+) -> Result<usize, StepFailure> {
+    let mut freed = 0;
+    let mut time = None;
+    for Spent { n, since } in spent {
+        let found = anchor::find_one(api, owner, holder, AnchorOf::Generation(*n)).await?;
+        let Some(anchor) = found.filter(|anchor| anchor.is_certain) else { continue };
+        let now = match time {
+            Some(now) => now,
+            None => own_time(api, owner.account, (&anchor.name, &anchor.uid)).await?,
+        };
+        time = Some(now);
+        if *since <= now {
+            anchor::delete_found(api, owner, &anchor).await?.gone(&owner.secret(anchor.name))?;
+            freed += 1;
+        }
+    }
+    Ok(freed)
+}
+
 async fn retire_one(
     api: &Api,
     owner: AnchorOwner<'_>,

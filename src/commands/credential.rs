@@ -14,8 +14,9 @@ use super::fleet::block_on;
 use super::{CommandContext, load, printed};
 use crate::cli::CredentialArgs;
 use crate::cluster::issue::{ExecToken, request_exec_token};
+use crate::cluster::observe::identify;
 use crate::cluster::verify::distrust;
-use crate::cluster::{AdminSources, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint};
+use crate::cluster::{AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint};
 use crate::credential::{Claims, policy_fingerprint};
 use crate::desired::{service_account, service_account_user};
 use crate::error::Error;
@@ -23,10 +24,12 @@ use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::{Grant, Inventory, VerifyVia};
+use crate::kubeconfig::Endpoint;
 use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
 use crate::names::{cache_name, token_file_name};
 use crate::secret::SecretToken;
 use crate::store::{StoreError, forget, lock_private, process_identity, read_private, remember};
+use crate::wording::command;
 
 /// A token for a plugin lives for at most this long, in seconds.
 const LONGEST_LIFE: u64 = 3600;
@@ -197,7 +200,8 @@ impl SharedFailure {
 fn cache_key(context: &CommandContext<'_>, args: &CredentialArgs) -> String {
     let inventory = context.environment.directory.join(&context.global.inventory);
     let mut key = vec![inventory.display().to_string(), args.cluster.clone(), args.profile.clone()];
-    key.extend([args.inventory_name.clone(), args.holder.clone(), args.policy.clone()].map(Option::unwrap_or_default));
+    let options = [&args.inventory_name, &args.holder, &args.policy, &args.server, &args.authority, &args.cluster_uid];
+    key.extend(options.map(|option| option.clone().unwrap_or_default()));
     key.extend(args.audience.iter().cloned());
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     cache_name(&key)
@@ -256,9 +260,11 @@ async fn obtain(
         let hint = error.hint();
         StepFailure { hint, ..StepFailure::new(error.to_string()) }
     })?;
+    let endpoint = consumer_endpoint(&grant.cluster, &admin.endpoint());
+    let endpoint = endpoint.map_err(|error| StepFailure::new(error.to_string()))?;
+    let api = connect_admin(&admin, sources.network(), limits).map_err(|error| StepFailure::new(error.to_string()))?;
+    check_server(&api, &endpoint, args, || clock.now()).await?;
     if let Some(refused) = refused {
-        let endpoint = consumer_endpoint(&grant.cluster, &admin.endpoint());
-        let endpoint = endpoint.map_err(|error| StepFailure::new(error.to_string()))?;
         let api = match grant.cluster.consumer.verify {
             VerifyVia::Admin => connect_with(&admin, &refused.token, sources.network(), limits),
             VerifyVia::Endpoint => connect_consumer(&endpoint, &refused.token, sources.network(), limits),
@@ -268,7 +274,6 @@ async fn obtain(
             return Ok(CachedToken { proven: clock.now(), ..refused.clone() });
         }
     }
-    let api = connect_admin(&admin, sources.network(), limits).map_err(|error| StepFailure::new(error.to_string()))?;
     let account = service_account(grant);
     let audiences = if args.audience.is_empty() { &policy.audiences } else { &args.audience };
     let wanted = ExecToken {
@@ -287,12 +292,40 @@ async fn obtain(
     Ok(CachedToken { token, proven: now, expires })
 }
 
+/// Checks that the inventory still means the API server that the kubeconfig was written for. A token goes to the one in
+/// the kubeconfig, so another one's must not be given.
+async fn check_server(
+    api: &Api,
+    endpoint: &Endpoint,
+    args: &CredentialArgs,
+    now: impl Fn() -> Timestamp,
+) -> Result<(), StepFailure> {
+    let another = |cause: String| {
+        let command = command(&["kubemint", "apply", "--cluster", &args.cluster, "--profile", &args.profile]);
+        Err(StepFailure::new(cause).hint(format!("run `{command}` where this kubeconfig is an output")))
+    };
+    if let Some(server) = args.server.as_ref().filter(|server| **server != endpoint.server) {
+        let (cluster, now) = (&args.cluster, &endpoint.server);
+        return another(format!("this kubeconfig is for `{server}`, and `{cluster}` is `{now}` now"));
+    }
+    let Some(uid) = &args.cluster_uid else { return Ok(()) };
+    match identify(api, now).await {
+        Ok(identity) if identity.uid != *uid => {
+            another(format!("`{}` is another cluster than the one that this kubeconfig was written for", args.cluster))
+        }
+        Ok(_) => Ok(()),
+        // Who may not look at the namespace may still mint.
+        Err(failure) if failure.is_forbidden() => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
 fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inventory, Error> {
     let path = context.global.inventory.display();
     let resolution = load::resolve(context, args.holder.as_deref())?;
     let inventory = resolution.inventory.ok_or_else(|| {
         Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{path}`"))
-            .hint(format!("run `{}`", crate::wording::command(&["kubemint", "validate", "-f", &path.to_string()])))
+            .hint(format!("run `{}`", command(&["kubemint", "validate", "-f", &path.to_string()])))
     })?;
     match &args.inventory_name {
         Some(name) if name != inventory.name.as_str() => {

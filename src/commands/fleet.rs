@@ -30,7 +30,7 @@ use crate::plan::{
     Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, Identities, PlanOptions, Scope, Suspension,
     block_duplicates,
 };
-use crate::report::{ClusterReport, GrantPaths};
+use crate::report::ClusterReport;
 use crate::store::Manner;
 
 /// What a run is told beside its selection of grants.
@@ -94,7 +94,6 @@ pub struct Fleet {
     pub(super) inventory: Arc<Inventory>,
     pub(super) options: PlanOptions,
     pub(super) outputs: Arc<Outputs>,
-    pub(super) paths: GrantPaths,
     /// The selected grants by cluster, in the order of the inventory.
     pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
     /// All clusters of the inventory.
@@ -156,7 +155,6 @@ impl Fleet {
         for warning in &outputs.warnings {
             context.printer.problem(&format!("warning: {}\n", shown(warning)));
         }
-        let paths = outputs.paths(inventory.grants.len());
         let accesses = selected.iter().filter_map(|(name, _)| Some(&clusters.get(name)?.admin));
         let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
@@ -177,7 +175,6 @@ impl Fleet {
             inventory,
             options,
             outputs,
-            paths,
             selected,
             clusters: Arc::new(clusters),
             admin,
@@ -377,9 +374,7 @@ impl Fleet {
 
     /// Reports planned clusters.
     pub fn reports(&self, planned: &PlannedFleet) -> Vec<ClusterReport> {
-        let report = |(name, planned): &(ClusterName, Planned)| {
-            ClusterReport::planned(name, planned, &self.inventory, &self.paths)
-        };
+        let report = |(name, planned): &(ClusterName, Planned)| ClusterReport::planned(name, planned, &self.inventory);
         planned.clusters.iter().map(report).collect()
     }
 }

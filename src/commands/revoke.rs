@@ -166,7 +166,14 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
         (true, false) => RevokeDepth::Account,
         (false, false) => RevokeDepth::Tokens,
     };
-    RevokeOptions { holder: fleet.holder().clone(), target, depth, awaits: args.wait, vanished: vanished(args) }
+    RevokeOptions {
+        holder: fleet.holder().clone(),
+        target,
+        depth,
+        awaits: args.wait,
+        vanished: vanished(args),
+        orphan_after: fleet.options.orphan_after,
+    }
 }
 
 /// Returns what happens to grants that left the inventory: they are meant, unless something was chosen.

@@ -92,6 +92,7 @@ fn is_shown(note: &crate::plan::Note) -> bool {
             | NoteKind::LostIndex
             | NoteKind::IndexInDoubt
             | NoteKind::CopiedIdentity
+            | NoteKind::AnotherServer
     )
 }
 
@@ -112,7 +113,7 @@ fn standing_by_files(fleet: &Fleet, grant: usize, newest: Option<Newest>, now: T
     let entry = &fleet.inventory.grants[grant];
     let seed = jitter_seed(&entry.cluster.name, &entry.profile.name, fleet.holder());
     let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &entry.profile.token, &seed));
-    let outputs = fleet.outputs.statuses(grant, newest.as_ref().map(|newest| newest.generation));
+    let outputs = fleet.outputs.statuses(grant, newest.as_ref().map(|newest| newest.generation), &[]);
     let has_plugin = outputs.iter().any(|output| output.holds == crate::report::Holds::Plugin);
     let holds_all = outputs
         .iter()
@@ -161,7 +162,7 @@ fn status_of(fleet: &Fleet, standing: &Standing, drift: Drifted, drifted: Vec<St
         other_holders: standing.others.clone(),
         drift,
         drifted,
-        outputs: fleet.outputs.statuses(standing.grant, newest.map(|newest| newest.generation)),
+        outputs: fleet.outputs.statuses(standing.grant, newest.map(|newest| newest.generation), &standing.lacking),
         namespace: grant.namespace.clone(),
         service_account: grant.profile.service_account.clone(),
         error: None,

@@ -339,6 +339,11 @@ impl AnchorHints {
 }
 
 impl HolderIndex {
+    /// Returns how many credentials of it may be used; those that exec plugins mint count as one.
+    pub fn living(&self, now: Timestamp) -> usize {
+        self.generations.iter().filter(|generation| generation.may_live(now)).count() + usize::from(self.exec)
+    }
+
     /// Returns a generation by number.
     pub fn generation(&self, number: u64) -> Option<&Generation> {
         self.generations.iter().find(|generation| generation.n == number)
@@ -346,6 +351,12 @@ impl HolderIndex {
 }
 
 impl Generation {
+    /// Returns whether it may be used: until it expires, and as long as it is only claimed, because the run that claimed
+    /// it may be about to publish it.
+    pub fn may_live(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+    }
+
     /// Returns whether its outputs are known to have been written.
     pub fn is_recorded(&self) -> bool {
         self.expires.is_some()

@@ -40,4 +40,5 @@ pub fn jitter_seed(cluster: &ClusterName, profile: &ProfileName, holder: &Holder
 pub(crate) mod tests_support {
     //! What tests of other modules need.
     pub(crate) use super::claims::tests::token;
+    pub(crate) use super::index::tests::generation;
 }

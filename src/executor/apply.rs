@@ -16,7 +16,7 @@ use crate::credential::{Credential, Generation, MintReason, Reissue};
 use crate::event::{End, Event};
 use crate::failure::StepFailure;
 use crate::inventory::{Cluster, Inventory, VerifyVia};
-use crate::kubeconfig::{Incoming, UserForm};
+use crate::kubeconfig::{Incoming, Mark, UserForm};
 use crate::names::{ClusterName, Holder};
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Published, StepFailed};
@@ -488,12 +488,7 @@ impl ClusterRun {
         let incoming = task.slots.iter().filter(is_meant).map(|slot| {
             let incoming = Incoming {
                 names: slot.names.clone(),
-                mark: crate::kubeconfig::Mark {
-                    inventory: self.context.inventory.name.clone(),
-                    holder: self.context.holder.clone(),
-                    cluster: grant_value.cluster.name.clone(),
-                    profile: grant_value.profile.name.clone(),
-                },
+                mark: Mark::of(&self.context.inventory.name, &self.context.holder, grant_value),
                 endpoint: task.plan.endpoint.clone(),
                 credential: credential.cloned(),
                 reissue: self.context.reissue,

@@ -238,7 +238,11 @@ async fn find_legacy_tokens(
     Ok(())
 }
 
-async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint): (AdminEntry, Endpoint)) -> Planned {
+async fn plan_within(
+    context: &PlanContext,
+    mut task: PlanTask,
+    (admin, mut endpoint): (AdminEntry, Endpoint),
+) -> Planned {
     let inventory = &context.inventory;
     let limits = Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout);
     let api = match connect_admin(&admin, context.admin.network(), limits) {
@@ -259,6 +263,7 @@ async fn plan_within(context: &PlanContext, mut task: PlanTask, (admin, endpoint
             return Planned::Failed { doing: "read the current access objects", failure };
         }
     };
+    endpoint.cluster_uid = Some(observed.uid.clone());
     let plan_with = |grants: &[GrantInput]| {
         plan_cluster(&PlanInput {
             inventory,

@@ -15,12 +15,13 @@ use crate::access::{
 };
 use crate::cluster::rbac::read_policy;
 use crate::cluster::verify::{is_of_nobody, who_am_i};
-use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin, connect_with, review};
+use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin, connect_with, consumer_endpoint, review};
 use crate::credential::{CredentialFacts, StoredCredential};
+use crate::diff::FieldDiff;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure, clean};
 use crate::inventory::{AdminAccess, Cluster, Grant, Inventory, KubeconfigSource, VerifyVia};
-use crate::kubeconfig::HeldEndpoint;
+use crate::kubeconfig::{Endpoint, EntryNames, Held, Mark, OurEntries, UserForm};
 use crate::names::ClusterName;
 use crate::object::{Kind, ObjectRef};
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
@@ -51,20 +52,34 @@ pub struct Place {
     pub path: PathBuf,
     /// The context in it.
     pub context: String,
-    /// What it holds, nothing if an exec plugin is asked instead, or why it has no credential of this
-    /// grant.
-    pub held: Result<Option<HeldCredential>, String>,
+    /// The names of its entries, and how they give the credential.
+    pub names: EntryNames,
+    /// Whose access it is.
+    pub mark: Mark,
+    /// What it holds, or why it has neither a credential of this grant nor an exec plugin.
+    pub held: Result<Box<Held>, String>,
 }
 
-/// A credential as an output holds it.
-#[derive(Debug)]
-pub struct HeldCredential {
-    /// The credential.
-    pub credential: StoredCredential,
-    /// What is known about it.
-    pub facts: CredentialFacts,
-    /// How the file says that the cluster is reached.
-    pub endpoint: Option<HeldEndpoint>,
+impl Place {
+    /// Returns the credential that it holds, with what is known about it; none if an exec plugin is asked instead.
+    fn credential(&self) -> Option<(&Held, &StoredCredential, &CredentialFacts)> {
+        let held = self.held.as_deref().ok().filter(|_| !self.has_plugin())?;
+        let (stored, facts) = held.credential.as_ref()?;
+        Some((held, stored, facts))
+    }
+
+    fn has_plugin(&self) -> bool {
+        matches!(self.names.form, UserForm::Exec(_))
+    }
+
+    /// Returns how its entries differ from what kubemint writes for this endpoint.
+    fn differences(&self, endpoint: &Endpoint) -> Vec<FieldDiff> {
+        let Ok(held) = &self.held else { return vec![] };
+        let credential = held.publishable();
+        // Whether it is the same cluster, using the credential shows.
+        let endpoint = &Endpoint { cluster_uid: held.cluster_uid().map(str::to_owned), ..endpoint.clone() };
+        held.differences(&OurEntries::render(&self.names, &self.mark, endpoint, credential.as_ref()))
+    }
 }
 
 /// What all clusters of a run share.
@@ -135,7 +150,11 @@ async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, mut slot: Slo
     };
     let is_fine = |grant: &VerifiedGrant| {
         let works = grant.credentials.iter().all(|credential| credential.state == CredentialState::Works);
-        works && grant.missing.is_empty() && !grant.access.has_denied() && !grant.access.has_excess()
+        works
+            && grant.missing.is_empty()
+            && grant.altered.is_empty()
+            && !grant.access.has_denied()
+            && !grant.access.has_excess()
     };
     let end = match &verified {
         Verified::Done(grants) if grants.iter().all(is_fine) => End::Unchanged,
@@ -183,6 +202,15 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
 
 type Failure = Option<(&'static str, StepFailure)>;
 
+/// A credential that is used once, and the files that hold it and reach the cluster in the same way.
+struct Used<'a> {
+    place: &'a Place,
+    held: &'a Held,
+    stored: &'a StoredCredential,
+    facts: &'a CredentialFacts,
+    files: Vec<String>,
+}
+
 struct OneCluster<'a> {
     context: &'a VerifyContext,
     admin: &'a AdminEntry,
@@ -226,10 +254,16 @@ impl OneCluster<'_> {
         access.notes.sort();
         access.condense();
         let missing = |place: &Place| Some((place.path.display().to_string(), place.held.as_ref().err()?.clone()));
+        let endpoint = consumer_endpoint(&grant.cluster, &self.admin.endpoint());
+        let altered = |place: &Place| {
+            let differences = place.differences(endpoint.as_ref().ok()?);
+            (!differences.is_empty()).then(|| (place.path.display().to_string(), differences))
+        };
         let verified = VerifiedGrant {
             grant: task.grant,
             credentials,
             missing: task.places.iter().filter_map(missing).collect(),
+            altered: task.places.iter().filter_map(altered).collect(),
             access,
             is_excess_known: self.policy.is_some(),
         };
@@ -243,25 +277,25 @@ impl OneCluster<'_> {
         account: &Account,
         task: &VerifyGrant,
     ) -> (Vec<VerifiedCredential>, Option<Api>) {
-        let mut distinct: Vec<Vec<(&Place, &HeldCredential)>> = vec![];
+        let mut distinct: Vec<Used<'_>> = vec![];
         for place in &task.places {
-            let Ok(Some(held)) = &place.held else { continue };
-            let is_same = |(_, other): &(&Place, &HeldCredential)| {
-                other.credential.token.is_same_as(&held.credential.token) && other.endpoint == held.endpoint
-            };
-            match distinct.iter_mut().find(|group| group.first().is_some_and(is_same)) {
-                Some(group) => group.push((place, held)),
-                None => distinct.push(vec![(place, held)]),
+            let Some((held, stored, facts)) = place.credential() else { continue };
+            let is_same =
+                |used: &&mut Used<'_>| used.stored.token.is_same_as(&stored.token) && used.held.is_reached_like(held);
+            match distinct.iter_mut().find(is_same) {
+                Some(used) => used.files.push(place.path.display().to_string()),
+                None => {
+                    distinct.push(Used { place, held, stored, facts, files: vec![place.path.display().to_string()] });
+                }
             }
         }
-        distinct.sort_by_key(|group| std::cmp::Reverse(group.first().map(|(_, held)| held.facts.generation)));
+        distinct.sort_by_key(|used| std::cmp::Reverse(used.facts.generation));
         let mut working = None;
         let mut verified = vec![];
-        for group in distinct {
-            let (place, held) = group[0];
-            let state = match self.connect(grant, place, held).await {
+        for used in distinct {
+            let state = match self.connect(grant, &used).await {
                 Ok(api) => {
-                    let state = self.state(&api, grant, account, Some(held)).await;
+                    let state = self.state(&api, grant, account, Some(&used)).await;
                     if state == CredentialState::Works && working.is_none() {
                         working = Some(api);
                     }
@@ -270,12 +304,12 @@ impl OneCluster<'_> {
                 Err(cause) => CredentialState::Unusable(cause),
             };
             verified.push(VerifiedCredential {
-                token: Some((held.facts.generation, held.facts.expires)),
-                files: group.iter().map(|(place, _)| place.path.display().to_string()).collect(),
+                token: Some((used.facts.generation, used.facts.expires)),
+                files: used.files,
                 state,
             });
         }
-        for place in task.places.iter().filter(|place| matches!(place.held, Ok(None))) {
+        for place in task.places.iter().filter(|place| place.held.is_ok() && place.has_plugin()) {
             // Where the consumer endpoint cannot be reached from here, a plugin cannot be tried.
             if grant.cluster.consumer.verify == VerifyVia::Admin {
                 continue;
@@ -296,13 +330,12 @@ impl OneCluster<'_> {
     }
 
     /// Connects with nothing but what the file holds.
-    async fn connect(&self, grant: &Grant, place: &Place, held: &HeldCredential) -> Result<Api, String> {
+    async fn connect(&self, grant: &Grant, used: &Used<'_>) -> Result<Api, String> {
         if grant.cluster.consumer.verify == VerifyVia::Admin {
-            let token = &held.credential.token;
-            let connected = connect_with(self.admin, token, self.context.admin.network(), self.limits);
+            let connected = connect_with(self.admin, &used.stored.token, self.context.admin.network(), self.limits);
             return connected.map_err(|error| error.to_string());
         }
-        self.connect_as_in_file(grant, place).await
+        self.connect_as_in_file(grant, used.place).await
     }
 
     /// Connects as kubectl would with the context of a file; an exec plugin is run.
@@ -318,20 +351,14 @@ impl OneCluster<'_> {
         connected.map_err(|error| error.to_string())
     }
 
-    async fn state(
-        &self,
-        api: &Api,
-        grant: &Grant,
-        account: &Account,
-        held: Option<&HeldCredential>,
-    ) -> CredentialState {
+    async fn state(&self, api: &Api, grant: &Grant, account: &Account, used: Option<&Used<'_>>) -> CredentialState {
         match who_am_i(api).await {
             Ok(Some(username)) if username != account.username() => CredentialState::OtherIdentity(clean(&username)),
             // Whoever is told that it may not ask was recognised.
             Ok(_) => CredentialState::Works,
             Err(failure) if failure.is_forbidden() && !is_of_nobody(&failure) => CredentialState::Works,
-            Err(failure) if matches!(failure.code(), Some(401 | 403)) => match held {
-                Some(held) => self.dead(grant, held, &failure).await,
+            Err(failure) if matches!(failure.code(), Some(401 | 403)) => match used {
+                Some(used) => self.dead(grant, used, &failure).await,
                 None => CredentialState::Dead { word: "refused", cause: failure.to_string() },
             },
             Err(failure @ ApiFailure::Tls { .. }) => CredentialState::Unusable(failure.to_string()),
@@ -340,18 +367,18 @@ impl OneCluster<'_> {
     }
 
     /// Finds out why a credential is refused.
-    async fn dead(&self, grant: &Grant, held: &HeldCredential, failure: &ApiFailure) -> CredentialState {
+    async fn dead(&self, grant: &Grant, used: &Used<'_>, failure: &ApiFailure) -> CredentialState {
         let now: Timestamp = self.context.clock.now();
-        let expires = held.credential.claims.expires;
+        let expires = used.stored.claims.expires;
         if expires <= now {
             let ago = Duration::try_from(now.duration_since(expires)).unwrap_or_default();
             return CredentialState::Dead { word: "expired", cause: format!("it expired {} ago", duration(ago)) };
         }
-        let anchor = ObjectRef::namespaced(Kind::Secret, &grant.namespace, &held.facts.anchor);
+        let anchor = ObjectRef::namespaced(Kind::Secret, &grant.namespace, &used.facts.anchor);
         let found = self.api.object(&crate::cluster::Request::get(anchor.path()).metadata_only(), &anchor).await;
         let cause = match found {
             Err(failure) if failure.is_not_found() => format!("it was revoked: its anchor {anchor} is gone"),
-            Ok(answer) if answer.value["metadata"]["uid"] != held.facts.anchor_uid.as_str() => {
+            Ok(answer) if answer.value["metadata"]["uid"] != used.facts.anchor_uid.as_str() => {
                 format!("it was revoked: its anchor {anchor} is another one")
             }
             _ => return CredentialState::Dead { word: "refused", cause: failure.to_string() },

@@ -206,6 +206,7 @@ fn incoming() -> Vec<Incoming> {
         UserForm::Token,
         UserForm::TokenFile("c.tokens/reader@us.token".to_owned()),
         UserForm::Exec(Arc::new(ExecPlugin {
+            mints: true,
             command: "/usr/bin/kubemint".to_owned(),
             args: vec!["credential".to_owned()],
         })),

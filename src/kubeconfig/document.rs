@@ -11,11 +11,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::digest::Digest;
-use super::edit::List;
-use super::endpoint::HeldEndpoint;
+use super::edit::{Edit, List};
 use super::entry::{EntryNames, Mark, OurEntries};
+use super::fields::{HeldEntry, missing};
 use crate::credential::{Claims, Credential, CredentialFacts, KIND_TOKEN, LARGEST_GENERATION, StoredCredential};
+use crate::diff::FieldDiff;
 use crate::names::{ClusterName, EXTENSION, InventoryName, ProfileName, generation_of_anchor};
 use crate::secret::SecretToken;
 
@@ -27,14 +27,13 @@ pub struct Document {
     current_context: Option<String>,
 }
 
-/// What is kept of an entry.
+/// What is kept of an entry: of others only the name.
 struct Entry {
     name: Option<String>,
-    digest: Digest,
     /// Our extension, if it has one.
     extension: Option<Value>,
-    /// What a cluster entry with our extension says.
-    endpoint: Option<HeldEndpoint>,
+    /// What it says by field, if it has our extension.
+    held: Option<HeldEntry>,
     /// The token, if the entry is a user with our extension.
     token: Option<SecretToken>,
 }
@@ -43,13 +42,14 @@ impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entry = Value::deserialize(deserializer)?;
         // Which list it is in does not matter: an entry has one body beside its name.
-        let body =
-            ["cluster", "user", "context"].iter().find_map(|key| entry.get(*key).filter(|body| body.is_object()));
-        let extension = body.and_then(our_extension).cloned();
-        let token = extension.as_ref().and_then(|_| body?["token"].as_str()).map(SecretToken::new);
-        let name = entry["name"].as_str().map(str::to_owned);
-        let endpoint = extension.as_ref().and_then(|_| HeldEndpoint::of(&entry["cluster"]));
-        Ok(Self { name, extension, endpoint, token, digest: Digest::of(entry) })
+        let body = List::ALL.into_iter().find_map(|list| {
+            let body = entry.get(list.body()).filter(|body| body.is_object())?;
+            Some((list, body))
+        });
+        let extension = body.and_then(|(_, body)| our_extension(body)).cloned();
+        let held = extension.as_ref().and_then(|_| HeldEntry::of(body?.0, &entry));
+        let token = extension.as_ref().and_then(|_| body?.1["token"].as_str()).map(SecretToken::new);
+        Ok(Self { name: entry["name"].as_str().map(str::to_owned), extension, held, token })
     }
 }
 
@@ -92,12 +92,28 @@ pub struct Held {
     pub credential: Option<(StoredCredential, CredentialFacts)>,
     /// Whose living credential it is, if it is another holder's.
     pub other_holder: Option<OtherHolder>,
-    /// The endpoint that its cluster entry describes.
-    pub endpoint: Option<HeldEndpoint>,
     /// Who holds the entry, as the user entry says.
     holder: Option<String>,
-    /// Of the cluster, user and context entry as they are.
-    digests: [Option<Digest>; 3],
+    /// The entries as they are.
+    entries: HeldEntries,
+}
+
+/// The cluster, user and context entry of a grant as they are; nothing where there is none.
+#[derive(Clone, Default)]
+struct HeldEntries {
+    cluster: Option<HeldEntry>,
+    user: Option<HeldEntry>,
+    context: Option<HeldEntry>,
+}
+
+impl HeldEntries {
+    fn of(&self, list: List) -> Option<&HeldEntry> {
+        match list {
+            List::Clusters => self.cluster.as_ref(),
+            List::Users => self.user.as_ref(),
+            List::Contexts => self.context.as_ref(),
+        }
+    }
 }
 
 /// A credential of another holder that stands where ours would go.
@@ -105,10 +121,15 @@ pub struct Held {
 pub struct OtherHolder {
     /// The holder.
     pub holder: String,
-    /// The generation.
-    pub generation: u64,
-    /// When it expires.
-    pub expires: Timestamp,
+    /// Its generation and when it expires; nothing if a plugin is asked for it.
+    pub token: Option<(u64, Timestamp)>,
+}
+
+impl OtherHolder {
+    /// Returns whether it may be used at a time.
+    pub fn may_live(&self, now: Timestamp) -> bool {
+        self.token.is_none_or(|(_, expires)| expires > now)
+    }
 }
 
 impl fmt::Debug for Held {
@@ -224,17 +245,65 @@ impl Document {
         EntryState::Ours(Box::new(Held {
             credential: user.and_then(|user| user.credential(mark)),
             other_holder: user.and_then(|user| user.other_holder(mark)),
-            endpoint: cluster.and_then(|cluster| cluster.endpoint.clone()),
             holder: user.and_then(|user| user.extension.as_ref()?["holder"].as_str().map(str::to_owned)),
-            digests: [cluster, user, context].map(|entry| entry.map(|entry| entry.digest)),
+            entries: HeldEntries {
+                cluster: cluster.and_then(|entry| entry.held.clone()),
+                user: user.and_then(|entry| entry.held.clone()),
+                context: context.and_then(|entry| entry.held.clone()),
+            },
         }))
     }
 }
 
 impl Held {
-    /// Returns whether the file holds exactly these entries.
-    pub fn is_exactly(&self, entries: &OurEntries) -> bool {
-        entries.digests().map(Some) == self.digests
+    /// Returns whether the file holds exactly these entries, beside what is not ours in them.
+    pub fn is_exactly(&self, wanted: &OurEntries) -> bool {
+        let mut entries = wanted.clone().into_lists().into_iter();
+        entries.all(|(list, entry)| self.entries.of(list).is_some_and(|held| held.is_exactly(entry)))
+    }
+
+    /// Returns how what the file holds differs from these entries, by field; nothing if it holds exactly them.
+    ///
+    /// This, and only this, judges whether an entry is whole and current: plans, `status`, `refresh` and `verify` use it.
+    pub fn differences(&self, wanted: &OurEntries) -> Vec<FieldDiff> {
+        let of = |(list, entry): (List, Value)| match self.entries.of(list) {
+            Some(held) => held.differences(entry),
+            None => vec![missing(list, entry["name"].as_str().unwrap_or_default())],
+        };
+        wanted.clone().into_lists().into_iter().flat_map(of).collect()
+    }
+
+    /// Returns the edits that make the file hold these entries, and keep what is not ours in them.
+    pub(super) fn edits(&self, wanted: OurEntries) -> impl Iterator<Item = Edit> {
+        wanted.into_lists().into_iter().filter_map(|(list, entry)| match self.entries.of(list) {
+            Some(held) if held.is_exactly(entry.clone()) => None,
+            Some(held) => Some(Edit::Upsert { list, entry: held.fit(entry) }),
+            None => Some(Edit::Upsert { list, entry }),
+        })
+    }
+
+    /// Returns the uid of the cluster's namespace kube-system when the entries were written.
+    pub fn cluster_uid(&self) -> Option<&str> {
+        self.entries.cluster.as_ref()?.cluster_uid.as_deref()
+    }
+
+    /// Returns whether all three entries are there; a token file alone has none.
+    pub fn is_complete(&self) -> bool {
+        List::ALL.into_iter().all(|list| self.entries.of(list).is_some())
+    }
+
+    /// Returns whether any of the three entries is there.
+    pub fn has_entries(&self) -> bool {
+        List::ALL.into_iter().any(|list| self.entries.of(list).is_some())
+    }
+
+    /// Returns whether another place has the same cluster entry, so that the same server is reached in the same way.
+    pub fn is_reached_like(&self, other: &Self) -> bool {
+        match (&self.entries.cluster, &other.entries.cluster) {
+            (Some(one), Some(other)) => one.has_fields_of(other),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// Returns whether the credential is this one.
@@ -251,9 +320,8 @@ impl Held {
             EntryState::Absent => Box::new(Self {
                 credential: None,
                 other_holder: None,
-                endpoint: None,
                 holder: Some(mark.holder.as_str().to_owned()),
-                digests: [None; 3],
+                entries: HeldEntries::default(),
             }),
             foreign @ EntryState::Foreign { .. } => return foreign,
         };
@@ -261,8 +329,8 @@ impl Held {
         let Some(facts) = facts_of(&claims) else { return EntryState::Ours(held) };
         match held.holder.as_deref() {
             Some(other) if other != mark.holder.as_str() => {
-                let (generation, expires) = (facts.generation, facts.expires);
-                held.other_holder = Some(OtherHolder { holder: other.to_owned(), generation, expires });
+                let token = Some((facts.generation, facts.expires));
+                held.other_holder = Some(OtherHolder { holder: other.to_owned(), token });
             }
             _ => {
                 let stored = StoredCredential { generation: facts.generation, token: token.clone(), claims };
@@ -326,8 +394,13 @@ impl Entry {
         let holder = extension["holder"].as_str().filter(|holder| *holder != mark.holder.as_str())?;
         let is_same_grant =
             extension["cluster"] == mark.cluster.as_str() && extension["profile"] == mark.profile.as_str();
-        let facts = CredentialFacts::deserialize(extension).ok().filter(|_| is_same_grant)?;
-        Some(OtherHolder { holder: holder.to_owned(), generation: facts.generation, expires: facts.expires })
+        let has_plugin = self.held.as_ref().is_some_and(|held| held.has("exec"));
+        let token = match CredentialFacts::deserialize(extension) {
+            Ok(facts) => Some((facts.generation, facts.expires)),
+            Err(_) if has_plugin => None,
+            Err(_) => return None,
+        };
+        is_same_grant.then(|| OtherHolder { holder: holder.to_owned(), token })
     }
 
     /// Reads the credential, if the entry belongs to this grant and holder.
@@ -389,7 +462,9 @@ mod tests {
         let endpoint = Endpoint { server: "https://a:1".into(), ..Endpoint::default() };
         let entries =
             OurEntries::render(&names(), &mark("acme", "prod"), &endpoint, Some(&Credential { facts, token }));
-        let bytes = edit(b"", &entries.clone().into_edits(), &Unranked).unwrap();
+        let bytes =
+            edit(b"", &entries.clone().into_lists().map(|(list, entry)| Edit::Upsert { list, entry }), &Unranked)
+                .unwrap();
         (String::from_utf8(bytes).unwrap(), entries)
     }
 

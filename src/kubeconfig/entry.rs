@@ -9,11 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::digest::Digest;
-use super::edit::{Edit, List};
+use super::edit::List;
 use super::endpoint::Endpoint;
+use super::fields::{CLUSTER_UID, note_given};
 use crate::credential::{Credential, CredentialFacts};
-use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName};
+use crate::inventory::Grant;
+use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName, short_hash};
 use crate::secret::SecretToken;
 
 /// The version of the extension's format.
@@ -51,8 +52,25 @@ pub enum UserForm {
 pub struct ExecPlugin {
     /// The absolute path of the program.
     pub command: String,
-    /// Its arguments.
+    /// Its arguments, but for those that say which API server its tokens are for.
     pub args: Vec<String>,
+    /// Whether it mints tokens, so that it must know for which API server.
+    pub mints: bool,
+}
+
+impl ExecPlugin {
+    /// Returns all arguments. Another API server, or another CA, makes others, so that a token that is kept for one
+    /// server is never found for another.
+    fn args_for(&self, endpoint: &Endpoint) -> Vec<String> {
+        let mut args = self.args.clone();
+        if self.mints {
+            args.push(format!("--server={}", endpoint.server));
+            let authority = endpoint.certificate_authority.as_deref().map(|pem| STANDARD.encode(pem));
+            args.extend(authority.map(|authority| format!("--authority={}", short_hash(&[&authority]))));
+            args.extend(endpoint.cluster_uid.as_ref().map(|uid| format!("--cluster-uid={uid}")));
+        }
+        args
+    }
 }
 
 /// The version of the protocol that the plugin speaks; `v1` needs `interactiveMode`
@@ -70,6 +88,18 @@ pub struct Mark {
     pub cluster: ClusterName,
     /// The profile.
     pub profile: ProfileName,
+}
+
+impl Mark {
+    /// Returns the mark of a grant's entries.
+    pub fn of(inventory: &InventoryName, holder: &Holder, grant: &Grant) -> Self {
+        Self {
+            inventory: inventory.clone(),
+            holder: holder.clone(),
+            cluster: grant.cluster.name.clone(),
+            profile: grant.profile.name.clone(),
+        }
+    }
 }
 
 /// The entries of one grant in one file. They hold the token, so they cannot be formatted.
@@ -131,6 +161,11 @@ impl OurEntries {
             context.insert("namespace".to_owned(), namespace.as_str().into());
         }
         context.insert("user".to_owned(), names.user.as_str().into());
+        if let Some(uid) = &endpoint.cluster_uid {
+            cluster["extensions"][0]["extension"][CLUSTER_UID] = uid.as_str().into();
+        }
+        note_given(List::Clusters, &mut cluster);
+        note_given(List::Contexts, &mut context);
         let user = match (&names.form, credential) {
             (UserForm::Token, Some(credential)) => {
                 json!({ "extensions": extension(Some(&credential.facts)), "token": credential.token.expose() })
@@ -140,7 +175,7 @@ impl OurEntries {
             (UserForm::Exec(plugin), _) => json!({
                 "exec": {
                     "apiVersion": EXEC_API_VERSION,
-                    "args": plugin.args,
+                    "args": plugin.args_for(endpoint),
                     "command": plugin.command,
                     "installHint": "kubemint issues the credentials of this kubeconfig",
                     "interactiveMode": "Never",
@@ -156,17 +191,8 @@ impl OurEntries {
         }
     }
 
-    /// Returns the digests of the cluster, user and context entry.
-    pub(super) fn digests(&self) -> [Digest; 3] {
-        [&self.cluster, &self.user, &self.context].map(|entry| Digest::of(entry.clone()))
-    }
-
-    /// Turns the entries into edits of a file.
-    pub fn into_edits(self) -> [Edit; 3] {
-        [
-            Edit::Upsert { list: List::Clusters, entry: self.cluster },
-            Edit::Upsert { list: List::Users, entry: self.user },
-            Edit::Upsert { list: List::Contexts, entry: self.context },
-        ]
+    /// Returns the entries, each with the list that it belongs to.
+    pub(super) fn into_lists(self) -> [(List, Value); 3] {
+        [(List::Clusters, self.cluster), (List::Users, self.user), (List::Contexts, self.context)]
     }
 }

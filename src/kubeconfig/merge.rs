@@ -134,7 +134,11 @@ pub fn merge(
             }
             EntryState::Ours(held) => {
                 let facts = incoming.credential.as_ref().map(|credential| &credential.facts);
-                let is_living = |other: &&OtherHolder| facts.is_some_and(|facts| other.expires > facts.issued);
+                // The plan has looked at the clock; what is written for a plugin has none.
+                let is_living = |other: &&OtherHolder| match facts {
+                    Some(facts) => other.may_live(facts.issued),
+                    None => other.token.is_none(),
+                };
                 let living = held.other_holder.as_ref().filter(is_living);
                 if let (Some(other), Reissue::Refused) = (living, incoming.reissue) {
                     refused.push((position, MergeError::OtherHolder(other.holder.clone())));
@@ -145,14 +149,14 @@ pub fn merge(
                     refused.push((position, MergeError::Superseded(held_generation)));
                     continue;
                 }
-                if held.is_exactly(&entries) {
-                    continue;
-                }
+                edits.extend(held.edits(entries));
             }
-            EntryState::Absent => {}
+            EntryState::Absent => {
+                let lists = entries.into_lists().into_iter();
+                edits.extend(lists.map(|(list, entry)| Edit::Upsert { list, entry }));
+            }
         }
         contexts.insert(&incoming.names.context);
-        edits.extend(entries.into_edits());
     }
     // Counting all that will ever be there, not only what has arrived: else the first to arrive would
     // become current in a file of many.

@@ -10,12 +10,13 @@ pub mod edit;
 mod endpoint;
 mod entry;
 pub mod exec;
+mod fields;
 mod finding;
 mod merge;
 
 pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};
+pub use endpoint::Endpoint;
 pub(crate) use endpoint::without_user;
-pub use endpoint::{Endpoint, HeldEndpoint};
 pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};
 pub use finding::{FileFinding, FileFindingKind, FindingSeverity, line_with};
 pub use merge::{FileOrder, Incoming, MergeError, Merged, may_replace_token, merge, remove, token_file};

@@ -5,23 +5,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::delivery::{self, HandingOn, handing_on};
 use super::standing::{Basis, CredentialState, Plugins, Standing, standing};
 use super::{
     Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput, Scope,
     Suspension,
 };
 use crate::credential::{
-    AnchorState, Credential, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue,
-    Spent, StoredCredential, decide, jitter_seed, policy_fingerprint,
+    AnchorState, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue, Spent,
+    StoredCredential, decide, jitter_seed, policy_fingerprint,
 };
 use crate::desired::service_account;
-use crate::diff::FieldDiff;
 use crate::inventory::Grant;
-use crate::kubeconfig::{EntryState, Mark, OurEntries, UserForm};
+use crate::kubeconfig::{EntryState, OtherHolder, UserForm};
 use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anchor_name};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{ObservedObject, Ownership};
-use crate::step::{ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step};
+use crate::step::{Delivery, ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step};
 use crate::wording::command;
 
 pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
@@ -77,6 +77,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         EntryState::Absent | EntryState::Foreign { .. } => None,
     };
     let outputs: Vec<_> = grant_input.holding().map(stored).collect();
+    plan.notes.extend(delivery::another_server(input, grant_input));
     plan.notes.extend(went_back(&account, observed, holder, chain, &outputs));
     let decision = decide(&DecisionInput {
         chain,
@@ -92,6 +93,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
     let is_suspended = index.is_suspended(holder);
+    let handing_on = match &decision {
+        Decision::Publish { from, generation, .. } => {
+            handing_on(input, grant_input, from, chain.and_then(|chain| chain.generation(*generation)))
+        }
+        _ => None,
+    };
+    let for_plugins = delivery::plugins(input, grant_input);
     let plugins = Plugins::find(input, grant_input, &account, observed);
     plan.standings.push(standing(
         &Basis {
@@ -101,28 +109,54 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
             anchors: &anchors,
             outputs: &outputs,
             plugins,
+            delivery: handing_on.as_ref().map(|handing_on| &handing_on.delivery),
+            for_plugins: &for_plugins,
             is_suspended,
             now: input.now,
         },
         &decision,
     ));
-    if is_suspended {
-        if input.options.suspension == Suspension::Keep {
-            let message = format!("issuing for `{profile}` is suspended by a revocation");
-            return plan.notes.push(Note::new(NoteKind::Suspended, message));
+    if !may_go_on(input, grant_input, &account, is_suspended, plan) {
+        return;
+    }
+    plan_plugins(input, grant_input, &account, plugins, for_plugins, plan);
+    let has_plugin = plugins.is_any;
+    note_life(input, grant, chain, plan);
+    follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, handing_on, plan);
+}
+
+/// Whether anything is done for a grant: not if another holder's credential is in the way, or a revocation suspended it
+/// and that is kept. A suspension that is not kept is lifted.
+fn may_go_on(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
+    account: &ObjectRef,
+    is_suspended: bool,
+    plan: &mut ClusterPlan,
+) -> bool {
+    let profile = &input.inventory.grants[grant_input.grant].profile.name;
+    let others = other_holders(input, grant_input);
+    if let Some(blocker) = others.first() {
+        if let Some(standing) = plan.standings.last_mut() {
+            standing.detail = Some(blocker.message.clone());
         }
+        plan.blockers.extend(others);
+        return false;
+    }
+    if is_suspended && input.options.suspension == Suspension::Keep {
+        let message = format!("issuing for `{profile}` is suspended by a revocation");
+        plan.notes.push(Note::new(NoteKind::Suspended, message));
+        return false;
+    }
+    if is_suspended {
         plan.steps.push(Step::Resume(Box::new(Resume {
             profile: profile.clone(),
             inventory: input.inventory.name.clone(),
-            holder: holder.clone(),
+            holder: input.options.holder.clone(),
             service_account: account.clone(),
         })));
     }
-    plan.blockers.extend(other_holders(input, grant_input));
-    plan_plugins(input, grant_input, &account, plugins, plan);
-    let has_plugin = plugins.is_any;
-    note_life(input, grant, chain, plan);
-    follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, plan);
+    true
 }
 
 /// Says that an output holds a generation that the index has not reached yet: somebody changed the index, or restored
@@ -174,7 +208,7 @@ struct Grounds<'a> {
 }
 
 /// Turns a decision into steps, blockers and notes.
-fn follow(grounds: &Grounds<'_>, decision: Decision, plan: &mut ClusterPlan) {
+fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingOn>, plan: &mut ClusterPlan) {
     let Grounds { input, grant_input, grant, account, chain, has_plugin } = *grounds;
     let (profile, holder) = (&grant.profile.name, &input.options.holder);
     match decision {
@@ -203,13 +237,15 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, plan: &mut ClusterPlan) {
         }
         Decision::Mint { generation, reason, spent } => {
             note_claims_in_flight(chain, &spent, plan);
-            plan.steps.push(mint(input, grant_input.grant, account, generation, reason, spent));
+            plan.steps.push(mint(input, grant_input, account, generation, reason, spent));
         }
-        Decision::Publish { from, generation, recorded, due, retire, superseded, retire_at } => {
+        Decision::Publish { from: _, generation, recorded, due, retire, superseded, retire_at } => {
             let claim = chain.and_then(|chain| chain.generation(generation)).cloned();
             let kept =
                 KeptCredential { grant: grant_input.grant, generation, expires: input.now, due, superseded, retire_at };
-            publish(input, grant_input, plan, &Publishing { account, from, recorded, claim, kept });
+            if let Some(handing_on) = handing_on {
+                publish(input, grant_input, plan, handing_on, &Publishing { account, recorded, claim, kept });
+            }
             if !retire.is_empty() {
                 plan.steps.push(Step::Retire(Box::new(Retire {
                     profile: profile.clone(),
@@ -233,18 +269,13 @@ impl Plugins {
         observed: Option<&ObservedObject>,
     ) -> Self {
         let grant = &input.inventory.grants[grant_input.grant];
-        let (holder, mark) = (&input.options.holder, mark(input, grant));
-        let name = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, &mark.inventory, holder));
+        let (holder, inventory) = (&input.options.holder, &input.inventory.name);
+        let name = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, inventory, holder));
         let exists = name.is_some_and(|name| input.observed.anchors.contains_key(&anchor_ref(grant, &name)));
         let is_plugin = |slot: &&OutputSlot| matches!(slot.names.form, UserForm::Exec(_));
-        let lacks = |slot: &&OutputSlot| {
-            let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, None);
-            !slot.held().is_some_and(|held| held.is_exactly(&wanted))
-        };
         Self {
             is_any: grant_input.outputs.iter().any(|slot| is_plugin(&slot)),
             is_anchored: input.inventory.has_minting_plugin(grant_input.grant).then_some(exists),
-            lacking: grant_input.outputs.iter().filter(is_plugin).filter(lacks).count(),
         }
     }
 }
@@ -255,6 +286,7 @@ fn plan_plugins(
     grant_input: &GrantInput,
     account: &ObjectRef,
     plugins: Plugins,
+    delivery: Delivery,
     plan: &mut ClusterPlan,
 ) {
     let profile = &input.inventory.grants[grant_input.grant].profile.name;
@@ -266,18 +298,9 @@ fn plan_plugins(
             service_account: account.clone(),
         })));
     }
-    if plugins.lacking > 0 {
-        let plugin = Plugin { grant: grant_input.grant, profile: profile.clone(), outputs: plugins.lacking };
+    if !delivery.files.is_empty() {
+        let plugin = Plugin { grant: grant_input.grant, profile: profile.clone(), delivery };
         plan.steps.push(Step::Plugin(Box::new(plugin)));
-    }
-}
-
-fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
-    Mark {
-        inventory: input.inventory.name.clone(),
-        holder: input.options.holder.clone(),
-        cluster: grant.cluster.name.clone(),
-        profile: grant.profile.name.clone(),
     }
 }
 
@@ -308,8 +331,6 @@ fn not_provisioned(
 /// A living credential that outputs hold, and what the index knows of it.
 struct Publishing<'a> {
     account: &'a ObjectRef,
-    /// The outputs that hold it.
-    from: Vec<usize>,
     /// Whether the index knows that it is published.
     recorded: bool,
     claim: Option<Generation>,
@@ -318,72 +339,53 @@ struct Publishing<'a> {
 }
 
 /// Plans to hand a living credential on, or notes that it is everywhere already.
-fn publish(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut ClusterPlan, publishing: &Publishing<'_>) {
-    let grant = &input.inventory.grants[grant_input.grant];
-    let holder = &input.options.holder;
-    let slots: Vec<&OutputSlot> = grant_input.holding().collect();
-    let held_at = |position: &usize| slots.get(*position).and_then(|slot| slot.held());
-    let mut candidates: Vec<Credential> = vec![];
-    for mut credential in publishing.from.iter().filter_map(|position| held_at(position)?.publishable()) {
-        // A token file does not tell what was asked for.
-        if let Some(claim) = &publishing.claim {
-            credential.facts.requested_seconds = claim.requested_seconds;
-        }
-        if !candidates.iter().any(|known| known.token.is_same_as(&credential.token)) {
-            candidates.push(credential);
-        }
-    }
+fn publish(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
+    plan: &mut ClusterPlan,
+    handing_on: HandingOn,
+    publishing: &Publishing<'_>,
+) {
+    let HandingOn { candidates, delivery } = handing_on;
     let Some(first) = candidates.first() else { return };
-    let mark = mark(input, grant);
-    let lacks = |slot: &&&OutputSlot| {
-        let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, Some(first));
-        !slot.held().is_some_and(|held| held.is_exactly(&wanted) && held.holds(&first.token))
-    };
-    let lacking = slots.iter().filter(lacks).count();
-    if lacking == 0 && publishing.recorded {
+    if delivery.files.is_empty() && publishing.recorded {
         return plan.kept.push(KeptCredential { expires: first.facts.expires, ..publishing.kept.clone() });
     }
-    let mut changes: Vec<FieldDiff> = slots
-        .iter()
-        .filter_map(|slot| slot.held()?.endpoint.as_ref())
-        .flat_map(|endpoint| endpoint.diff(input.endpoint))
-        .collect();
-    changes.sort();
-    changes.dedup();
     // Where an output still held an older generation, its overlap begins only now.
     let is_behind = !publishing.recorded || !publishing.kept.superseded.is_empty();
     let record = publishing.claim.clone().filter(|_| is_behind).map(|claim| (publishing.account.clone(), claim));
     plan.steps.push(Step::Publish(Box::new(Publish {
         grant: grant_input.grant,
-        profile: grant.profile.name.clone(),
-        holder: holder.clone(),
+        profile: input.inventory.grants[grant_input.grant].profile.name.clone(),
+        holder: input.options.holder.clone(),
         candidates,
-        outputs: lacking,
-        changes,
+        delivery,
         record,
     })));
 }
 
-/// Returns a blocker for each output entry that holds another holder's living credential.
+/// Returns a blocker for each output entry that holds another holder's credential, which may be in use.
 fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker> {
     if input.options.reissue == Reissue::Allowed {
         return vec![];
     }
     let held = grant_input.outputs.iter().filter_map(OutputSlot::held);
-    held.filter_map(|held| held.other_holder.as_ref())
-        .filter(|other| other.expires > input.now)
-        .map(|other| Blocker {
-            profile: Some(input.inventory.grants[grant_input.grant].profile.name.clone()),
-            kind: BlockerKind::CredentialHeldElsewhere,
-            message: format!(
-                "an output holds generation {} of holder `{}`, alive until {}; it would be overwritten",
-                other.generation, other.holder, other.expires
-            ),
-            hint: Some(
-                "give each holder outputs of its own, as with `{holder}` in `path`, or pass `--reissue`".to_owned(),
-            ),
-        })
-        .collect()
+    let others = held.filter_map(|held| held.other_holder.as_ref()).filter(|other| other.may_live(input.now));
+    let holds = |other: &OtherHolder| match other.token {
+        Some((generation, expires)) => {
+            format!("generation {generation} of holder `{}`, alive until {expires}", other.holder)
+        }
+        None => format!("the exec plugin of holder `{}`", other.holder),
+    };
+    let blocker = |other: &OtherHolder| Blocker {
+        profile: Some(input.inventory.grants[grant_input.grant].profile.name.clone()),
+        kind: BlockerKind::CredentialHeldElsewhere,
+        message: format!("an output holds {}; it would be overwritten", holds(other)),
+        hint: Some("give each holder outputs of its own, as with `{holder}` in `path`, or pass `--reissue`".to_owned()),
+    };
+    let mut blockers: Vec<Blocker> = others.map(blocker).collect();
+    blockers.dedup();
+    blockers
 }
 
 /// Reads the index. A ServiceAccount that does not exist yet, or is somebody else's, has none; one of ours
@@ -423,16 +425,16 @@ fn anchor_states(
 
 fn mint(
     input: &PlanInput<'_>,
-    grant_index: usize,
+    grant_input: &GrantInput,
     account: &ObjectRef,
     generation: u64,
     reason: MintReason,
     spent: Vec<Spent>,
 ) -> Step {
-    let grant = &input.inventory.grants[grant_index];
+    let grant = &input.inventory.grants[grant_input.grant];
     let policy = &grant.profile.token;
     Step::Mint(Box::new(Mint {
-        grant: grant_index,
+        grant: grant_input.grant,
         profile: grant.profile.name.clone(),
         inventory: input.inventory.name.clone(),
         holder: input.options.holder.clone(),
@@ -443,6 +445,7 @@ fn mint(
         audiences: policy.audiences.clone(),
         policy: policy_fingerprint(policy),
         spent,
+        delivery: delivery::minted(input, grant_input),
     }))
 }
 

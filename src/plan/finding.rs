@@ -116,6 +116,8 @@ pub enum NoteKind {
     IndexInDoubt,
     /// Another cluster answers with the identity of this one.
     CopiedIdentity,
+    /// Outputs were written for another API server than the one that answers now.
+    AnotherServer,
     /// A ServiceAccount was made anew without what others had put on it.
     NotKept,
 }

@@ -5,6 +5,7 @@
 //! no I/O, `now` is an argument.
 
 mod credentials;
+mod delivery;
 mod finding;
 mod identity;
 mod objects;
@@ -12,6 +13,7 @@ mod preflight;
 mod revoke;
 mod standing;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -93,6 +95,8 @@ pub struct Adoption {
 /// The place of one grant in one output file, and what is there.
 #[derive(Debug, Clone)]
 pub struct OutputSlot {
+    /// The file.
+    pub path: PathBuf,
     /// The names of the entries.
     pub names: EntryNames,
     /// What the file holds under these names.
@@ -266,6 +270,7 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
         }
     };
     credentials::plan_credentials(input, &mut plan);
+    plan.drop_blocked_steps();
     // What cannot be ended keeps nothing from being renewed.
     plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
     // A ServiceAccount is deleted after its successor's credential is published.

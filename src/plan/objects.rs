@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::{Blocker, BlockerKind, ClusterPlan, Drift, Note, NoteKind, PlanInput};
 use crate::credential::{Index, Reissue};
 use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
@@ -253,22 +255,39 @@ fn living_credentials(input: &PlanInput<'_>, object: &ObjectRef, observed: &Obse
     if input.options.reissue == Reissue::Allowed {
         return None;
     }
-    let index = observed.annotations.get(INDEX_ANNOTATION).and_then(|annotation| Index::parse(annotation).ok())?;
-    let living: Vec<String> = index
-        .holders
-        .iter()
-        .flat_map(|(holder, chain)| chain.generations.iter().map(move |generation| (holder, generation)))
-        .filter_map(|(holder, generation)| {
-            let expires = generation.expires.filter(|expires| *expires > input.now)?;
-            Some(format!("generation {} of holder `{holder}` until {expires}", generation.n))
-        })
-        .collect();
+    let living = match observed.annotations.get(INDEX_ANNOTATION).map(|annotation| Index::parse(annotation)) {
+        Some(Ok(index)) => living(&index, input.now),
+        Some(Err(error)) => {
+            vec![format!("unknown ones, because its annotation `{INDEX_ANNOTATION}` is unusable: {error}")]
+        }
+        None => vec![format!("unknown ones, because somebody removed its annotation `{INDEX_ANNOTATION}`")],
+    };
     (!living.is_empty()).then(|| Blocker {
-        profile: None,
+        profile: observed.profile().map(Into::into),
         kind: BlockerKind::CredentialHeldElsewhere,
-        message: format!("{object} left the profile and still has living credentials: {}", living.join(", ")),
+        message: format!("{object} left the profile and may have living credentials: {}", living.join(", ")),
         hint: Some("pass `--reissue` to delete it all the same, or wait until they have expired".to_owned()),
     })
+}
+
+/// Describes the credentials that an index lists and that may be used by somebody.
+fn living(index: &Index, now: Timestamp) -> Vec<String> {
+    let mut living = vec![];
+    for (holder, chain) in &index.holders {
+        for generation in chain.generations.iter().filter(|generation| generation.may_live(now)) {
+            living.push(match generation.expires {
+                Some(expires) => format!("generation {} of holder `{holder}` until {expires}", generation.n),
+                None => format!("generation {} of holder `{holder}`, which a run claimed", generation.n),
+            });
+        }
+        if chain.exec {
+            living.push(format!("those of the exec plugins of holder `{holder}`"));
+        }
+    }
+    if index.incomplete {
+        living.push("unknown ones, because the index was lost at some time".to_owned());
+    }
+    living
 }
 
 /// Returns all grants of the cluster, selected or not: they stand next to each other.

@@ -110,10 +110,11 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
     let mut unchecked: BTreeSet<String> = BTreeSet::new();
     for (probe, result) in results {
         let subject = subject_of(probe, plan);
+        let profile = profile_of(probe, plan);
         match result {
             ProbeResult::Allowed => {
                 // A review is answered to everybody; only a write that would pass proves a right to write.
-                may_write_something |= !matches!(probe, Probe::Right { .. });
+                may_write_something |= plan.scope == Scope::Credentials || !matches!(probe, Probe::Right { .. });
             }
             ProbeResult::RoleAbsent(role) => {
                 may_write_something = true;
@@ -124,19 +125,30 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
                     "what goes into namespace `{namespace}` is checked by the API server only once it exists"
                 ));
             }
-            ProbeResult::Denied => missing_rights.push(format!("the admin may not {subject}")),
+            ProbeResult::Denied => missing_rights.push((profile, format!("the admin may not {subject}"))),
+            // It is gone, as was wanted.
+            ProbeResult::Failed(failure) if failure.is_not_found() && is_deletion(probe, plan) => {
+                may_write_something = true;
+            }
+            // What is spent is deleted before the place that it takes is needed.
+            ProbeResult::Failed(failure) if failure.is_over_quota() && frees(probe, plan) => {
+                may_write_something = true;
+                unchecked.insert(format!(
+                    "{subject}: a quota is used up until spent anchors are deleted, which is done first"
+                ));
+            }
             ProbeResult::Failed(failure) if failure.is_escalation() => {
                 may_write_something = true;
-                plan.blockers.push(escalation(&subject, failure));
+                plan.blockers.push(Blocker { profile, ..escalation(&subject, failure) });
             }
             ProbeResult::Failed(failure) if terminating(failure) => plan.blockers.push(Blocker {
-                profile: None,
+                profile,
                 kind: BlockerKind::BeingDeleted,
                 message: format!("cannot {subject}: its namespace is being deleted"),
                 hint: Some("wait until it is gone".to_owned()),
             }),
             ProbeResult::Failed(failure) if failure.is_forbidden() && is_plain(failure) => {
-                missing_rights.push(format!("the admin may not {subject}"));
+                missing_rights.push((profile, format!("the admin may not {subject}")));
             }
             ProbeResult::Failed(failure) if failure.is_not_found() && is_binding(probe, plan) => {
                 may_write_something = true;
@@ -151,32 +163,61 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
             ProbeResult::Failed(failure) => {
                 may_write_something = true;
                 plan.blockers.push(Blocker {
-                    profile: None,
+                    profile,
                     kind: BlockerKind::Refused,
                     message: format!("cannot {subject}: {failure}"),
-                    hint: None,
+                    hint: refusal_hint(failure),
                 });
             }
         }
     }
     plan.notes.extend(unchecked.into_iter().map(|message| Note::new(NoteKind::NotChecked, message)));
-    if missing_rights.is_empty() {
-        return;
-    }
     if may_write_something {
-        plan.blockers.extend(missing_rights.into_iter().map(|message| Blocker {
-            profile: None,
+        plan.blockers.extend(missing_rights.into_iter().map(|(profile, message)| Blocker {
+            profile,
             kind: BlockerKind::MissingRight,
             message,
             hint: Some("let the admin identity do that, or use another admin context".to_owned()),
         }));
-    } else {
+    } else if !missing_rights.is_empty() {
         let message = "the admin may read, but not write: nothing was checked by a dry run, and apply would refuse";
         plan.notes.push(Note::new(NoteKind::ReadOnly, message));
     }
+    plan.drop_blocked_steps();
+}
+
+/// Returns the profile that a probe is for.
+fn profile_of(probe: &Probe, plan: &ClusterPlan) -> Option<ProfileName> {
+    match probe {
+        Probe::Write(position) => plan.steps[*position].profile().cloned(),
+        Probe::Right { profile, .. } | Probe::CreateAnchor { profile, .. } => Some(profile.clone()),
+    }
+}
+
+fn is_deletion(probe: &Probe, plan: &ClusterPlan) -> bool {
+    matches!(probe, Probe::Write(position) if matches!(plan.steps[*position], Step::Delete(_)))
+}
+
+/// Whether the step that needs an anchor deletes others before.
+fn frees(probe: &Probe, plan: &ClusterPlan) -> bool {
+    let Probe::CreateAnchor { profile, .. } = probe else { return false };
+    let is_freeing =
+        |step: &Step| matches!(step, Step::Mint(mint) if mint.profile == *profile && !mint.spent.is_empty());
+    plan.steps.iter().any(is_freeing)
+}
+
+/// Says what to do about what admission refuses.
+fn refusal_hint(failure: &ApiFailure) -> Option<String> {
+    failure.is_over_quota().then(|| "raise the quota, or delete what nobody needs in that namespace".to_owned())
 }
 
 impl ClusterPlan {
+    /// Leaves out the steps about the credentials of profiles that something blocks: a blocked grant has no steps.
+    pub(super) fn drop_blocked_steps(&mut self) {
+        let blocked: BTreeSet<&ProfileName> = self.blockers.iter().filter_map(|it| it.profile.as_ref()).collect();
+        self.steps.retain(|step| !step.is_about_credentials() || step.profile().is_none_or(|it| !blocked.contains(it)));
+    }
+
     /// Returns why a run must not start on this cluster: its blockers, or an admin who may not write.
     /// Where only credentials change, what blocks one of them does not block the others.
     pub fn refusals(&self) -> Vec<Blocker> {
@@ -280,6 +321,57 @@ fn missing_rules(message: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::StatusFailure;
+    use crate::plan::tests_support::empty_plan;
+    use crate::step::{Delete, Resume};
+
+    fn refused(code: u16, reason: &str, message: &str) -> ProbeResult {
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        ProbeResult::Failed(ApiFailure::Status(StatusFailure { code, reason, message, ..StatusFailure::default() }))
+    }
+
+    /// What the API server refuses for one profile blocks that one, and leaves it no steps.
+    #[test]
+    fn a_refusal_is_the_profiles_own() {
+        let resume = |profile: &str| {
+            let service_account = ObjectRef::namespaced(Kind::ServiceAccount, profile, profile);
+            let (profile, inventory, holder) = (profile.into(), "acme".into(), "default".into());
+            Step::Resume(Box::new(Resume { profile, inventory, holder, service_account }))
+        };
+        let anchor = |profile: &str| Probe::CreateAnchor { profile: profile.into(), namespace: profile.to_owned() };
+        let quota = "secrets \"x\" is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=2, limited: secrets=2";
+        let terminating = ApiFailure::Status(StatusFailure {
+            code: 403,
+            reason: "Forbidden".to_owned(),
+            causes: vec![crate::failure::Cause { reason: "NamespaceTerminating".to_owned(), ..Default::default() }],
+            ..StatusFailure::default()
+        });
+        let denied = "secrets is forbidden: User \"ci\" cannot create resource \"secrets\" in API group \"\"";
+        for result in [
+            refused(403, "Forbidden", quota),
+            refused(403, "Forbidden", denied),
+            refused(400, "BadRequest", "admission webhook \"policy.example.com\" denied the request: no"),
+            ProbeResult::Failed(terminating),
+        ] {
+            let mut plan = empty_plan("a", "uid");
+            plan.steps = vec![resume("sick"), resume("well")];
+            assess(&mut plan, &[(anchor("sick"), result), (anchor("well"), ProbeResult::Allowed)]);
+            assert_eq!(plan.blockers.len(), 1, "{:?}", plan.blockers);
+            assert_eq!(plan.blockers[0].profile, Some("sick".into()), "{:?}", plan.blockers);
+            assert_eq!(plan.steps.iter().filter_map(Step::profile).collect::<Vec<_>>(), [&ProfileName::from("well")]);
+            assert!(plan.refusals().is_empty(), "the other one is renewed");
+        }
+    }
+
+    /// An object that is gone when its deletion is tried is as it was wanted.
+    #[test]
+    fn what_is_gone_already_blocks_nothing() {
+        let object = ObjectRef::cluster_scoped(Kind::ClusterRole, "old");
+        let mut plan = empty_plan("a", "uid");
+        plan.steps.push(Step::Delete(Delete { object, uid: String::new(), resource_version: None, removed: vec![] }));
+        assess(&mut plan, &[(Probe::Write(0), refused(404, "NotFound", "clusterroles \"old\" not found"))]);
+        assert!(plan.blockers.is_empty() && plan.notes.is_empty(), "{:?} {:?}", plan.blockers, plan.notes);
+    }
 
     #[test]
     fn missing_rules_are_named() {

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
-use crate::credential::{Index, IndexError, Suspended};
+use crate::credential::{Generation, Index, IndexError, Suspended};
 use crate::desired::{Content, DesiredObject, desired_objects, service_account};
 use crate::diff::{Atom, covers};
 use crate::inventory::{Grant, Inventory, Rule, syntax};
@@ -33,6 +35,8 @@ pub struct RevokeOptions {
     pub awaits: bool,
     /// What happens to ServiceAccounts of this inventory that no grant explains any more.
     pub vanished: Vanished,
+    /// How long a claim may stay unpublished.
+    pub orphan_after: Duration,
 }
 
 /// What happens to ServiceAccounts of this inventory that no grant explains any more: a profile was renamed, for
@@ -235,7 +239,7 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
     let none = Anchors { found: vec![], strange: vec![], search: Search::Listed };
     let anchors = input.anchors.get(account).unwrap_or(&none);
     let held: Vec<u64> = tokens.iter().map(|(number, _)| *number).collect();
-    let (victims, suspends) = match victims(input.options, index, anchors, &held) {
+    let (victims, suspends) = match victims(input, index, anchors, &held) {
         Ok(chosen) => chosen,
         Err(message) => {
             return plan.blockers.push(Blocker {
@@ -329,11 +333,12 @@ pub fn doubts(account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> 
 
 /// Chooses what dies and whom that suspends: whoever loses what is current.
 fn victims(
-    options: &RevokeOptions,
+    input: &RevokeInput<'_>,
     index: Option<&Index>,
     anchors: &Anchors,
     held: &[u64],
 ) -> Result<(Victims, Option<Suspended>), String> {
+    let options = input.options;
     let holder = &options.holder;
     let target = if options.depth == RevokeDepth::Tokens { options.target } else { RevokeTarget::Everybody };
     let generations = index.and_then(|index| index.holder(holder)).map_or(&[][..], |chain| &chain.generations);
@@ -348,18 +353,28 @@ fn victims(
     let recorded = generations.iter().filter(|generation| generation.is_recorded()).map(|generation| generation.n);
     let current = recorded.chain(held.iter().copied()).filter(|n| found.contains(n)).max();
     let alive: BTreeSet<u64> = generations.iter().map(|generation| generation.n).chain(found).collect();
+    // What was claimed and never published supersedes nothing, and nobody holds its token.
+    let is_claim = |generation: &Generation| !generation.is_recorded() && !held.contains(&generation.n);
+    let limit = SignedDuration::try_from(options.orphan_after).unwrap_or(SignedDuration::MAX);
+    let is_orphan =
+        |generation: &&Generation| is_claim(generation) && input.now.duration_since(generation.claimed_at) > limit;
+    let orphans: BTreeSet<u64> = generations.iter().filter(is_orphan).map(|generation| generation.n).collect();
+    let claims: BTreeSet<u64> = generations.iter().filter(|it| is_claim(it)).map(|generation| generation.n).collect();
     let some = |numbers| Victims::Generations { holder: holder.clone(), numbers };
     Ok(match target {
         RevokeTarget::Holder => (Victims::Holder(holder.clone()), Some(Suspended::Holder(holder.clone()))),
         RevokeTarget::Everybody => (Victims::Everybody, Some(Suspended::Everybody)),
-        RevokeTarget::Superseded => (some(alive.into_iter().filter(|n| Some(*n) < current).collect()), None),
+        RevokeTarget::Superseded => {
+            (some(alive.into_iter().filter(|n| Some(*n) < current || orphans.contains(n)).collect()), None)
+        }
         RevokeTarget::Generation(number) => {
             if !alive.contains(&number) {
                 let live: Vec<String> = alive.iter().map(u64::to_string).collect();
                 let live = if live.is_empty() { "none".to_owned() } else { live.join(", ") };
                 return Err(format!("holder `{holder}` has no generation {number}; alive: {live}"));
             }
-            let suspends = (Some(number) >= current).then(|| Suspended::Holder(holder.clone()));
+            let suspends =
+                (Some(number) >= current && !claims.contains(&number)).then(|| Suspended::Holder(holder.clone()));
             (some(vec![number]), suspends)
         }
     })

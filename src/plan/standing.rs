@@ -2,7 +2,8 @@
 //!
 //! Pure: no I/O, `now` comes with the input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::credential::{
     AnchorState, CredentialFacts, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential,
 };
 use crate::names::Holder;
+use crate::step::Delivery;
 
 /// How the credential of a grant stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +29,10 @@ pub struct Standing {
     pub due: Option<Timestamp>,
     /// Older generations that still live.
     pub superseded: Vec<u64>,
-    /// Other holders, and how many living generations each has.
+    /// Other holders, and how many credentials of each may be used.
     pub others: Vec<(String, usize)>,
+    /// The outputs that a run would write.
+    pub lacking: Vec<PathBuf>,
 }
 
 /// What is known about a generation.
@@ -135,7 +139,7 @@ impl CredentialState {
 impl Standing {
     /// Returns how a grant stands of which only the state is known.
     pub fn only(grant: usize, state: CredentialState, detail: Option<String>) -> Self {
-        Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![] }
+        Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![], lacking: vec![] }
     }
 }
 
@@ -146,8 +150,6 @@ pub(super) struct Plugins {
     pub(super) is_any: bool,
     /// Whether tokens are bound to a standing anchor, and it exists; nothing if they are not minted.
     pub(super) is_anchored: Option<bool>,
-    /// How many outputs lack their entries, or say something else.
-    pub(super) lacking: usize,
 }
 
 /// What a standing is derived from.
@@ -158,6 +160,10 @@ pub(super) struct Basis<'a> {
     pub(super) anchors: &'a BTreeMap<u64, AnchorState>,
     pub(super) outputs: &'a [Option<StoredCredential>],
     pub(super) plugins: Plugins,
+    /// What outputs lack of a living credential.
+    pub(super) delivery: Option<&'a Delivery>,
+    /// What outputs lack of the entries of exec plugins.
+    pub(super) for_plugins: &'a Delivery,
     pub(super) is_suspended: bool,
     pub(super) now: Timestamp,
 }
@@ -168,17 +174,17 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
     let newest = newest(chain, basis.outputs);
     let (state, detail, due) = match decision {
         _ if basis.is_suspended => (CredentialState::Suspended, still_alive(basis, chain), None),
-        Decision::NoOutput if basis.plugins.is_any => (plugin_state(basis.plugins), None, None),
+        Decision::NoOutput if basis.plugins.is_any => (plugin_state(basis), differing(basis.for_plugins), None),
         Decision::NoOutput => (CredentialState::NoOutput, None, None),
         Decision::Withheld { .. } => (CredentialState::HeldElsewhere, None, None),
         Decision::InFlight { due, claimed, .. } => {
             let detail = format!("another run claimed generation {claimed}");
             (CredentialState::Due, Some(detail), Some(*due))
         }
-        Decision::Publish { from, due, .. } if from.len() < basis.outputs.len() => {
-            (CredentialState::NotEverywhere, None, Some(*due))
+        Decision::Publish { due, .. } if basis.delivery.is_some_and(|delivery| !delivery.files.is_empty()) => {
+            (CredentialState::NotEverywhere, basis.delivery.and_then(differing), Some(*due))
         }
-        Decision::Publish { due, .. } if basis.plugins.is_any => match plugin_state(basis.plugins) {
+        Decision::Publish { due, .. } if basis.plugins.is_any => match plugin_state(basis) {
             CredentialState::Plugin => (CredentialState::Current, None, Some(*due)),
             state => (state, Some("its exec plugin".to_owned()), Some(*due)),
         },
@@ -207,9 +213,7 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
     };
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     let others = basis.index.holders.iter().filter(|(holder, _)| holder.as_str() != basis.holder.as_str());
-    let others = others.map(|(holder, chain)| {
-        (holder.clone(), chain.generations.iter().filter(|generation| is_alive(generation)).count())
-    });
+    let others = others.map(|(holder, chain)| (holder.clone(), chain.living(basis.now)));
     Standing {
         grant: basis.grant,
         state,
@@ -217,16 +221,26 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
         due,
         superseded: generations.iter().filter(older).map(|generation| generation.n).collect(),
         others: others.filter(|(_, living)| *living > 0).collect(),
+        lacking: basis.delivery.into_iter().chain([basis.for_plugins]).flat_map(|it| it.files.clone()).collect(),
         newest,
     }
 }
 
+/// Says which fields of entries differ from what kubemint writes.
+fn differing(delivery: &Delivery) -> Option<String> {
+    let fields: BTreeSet<&str> = delivery.changes.iter().map(|change| change.field.as_str()).collect();
+    let fields: Vec<String> = fields.into_iter().map(|field| format!("`{field}`")).collect();
+    (!fields.is_empty()).then(|| format!("differs in {}", fields.join(", ")))
+}
+
 /// Returns the state of what exec plugins need.
-fn plugin_state(plugins: Plugins) -> CredentialState {
-    match plugins {
-        Plugins { is_anchored: Some(false), .. } => CredentialState::Revoked,
-        Plugins { lacking: 1.., .. } => CredentialState::NotEverywhere,
-        Plugins { .. } => CredentialState::Plugin,
+fn plugin_state(basis: &Basis<'_>) -> CredentialState {
+    if basis.plugins.is_anchored == Some(false) {
+        CredentialState::Revoked
+    } else if basis.for_plugins.files.is_empty() {
+        CredentialState::Plugin
+    } else {
+        CredentialState::NotEverywhere
     }
 }
 

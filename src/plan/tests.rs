@@ -8,8 +8,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::credential::Index;
 use crate::desired::desired_objects;
 use crate::inventory::{Environment, SourceFile, resolve};
+use crate::names::INDEX_ANNOTATION;
 use crate::object::ObjectRef;
 use crate::observed::{NamespaceState, ObservedObject};
 use crate::step::Step;
@@ -133,9 +135,29 @@ fn a_binding_of_ours_with_another_role_is_replaced() {
 fn a_service_account_that_moved_is_deleted_last() {
     let mut observed = applied(&inventory(INVENTORY));
     let labels = object(&mut observed, "ServiceAccount").1.labels.clone();
-    let old = ObservedObject { uid: "old".to_owned(), labels, ..ObservedObject::default() };
-    observed.objects.insert(ObjectRef::namespaced(crate::object::Kind::ServiceAccount, "elsewhere", "deployer"), old);
+    let annotations = BTreeMap::from([(INDEX_ANNOTATION.to_owned(), Index::default().to_annotation())]);
+    let old = ObservedObject { uid: "old".to_owned(), labels, annotations, ..ObservedObject::default() };
+    let object = ObjectRef::namespaced(crate::object::Kind::ServiceAccount, "elsewhere", "deployer");
+    observed.objects.insert(object.clone(), old);
     check(&observed, &["delete ServiceAccount `elsewhere/deployer`"]);
+
+    // Whatever may be alive in it blocks: what expires, what is claimed, what plugins mint, and what nobody can read.
+    let claim = crate::credential::tests_support::generation(1, "run");
+    let claimed = Index::default().claim(&"other".into(), claim).unwrap();
+    let lost = Index { incomplete: true, ..Index::default() };
+    let alive = [
+        (Some(claimed.to_annotation()), "generation 1 of holder `other`, which a run claimed"),
+        (Some(Index::default().with_exec_anchor(&"ci".into()).to_annotation()), "the exec plugins of holder `ci`"),
+        (Some(lost.to_annotation()), "the index was lost"),
+        (Some("{".to_owned()), "is unusable"),
+        (None, "somebody removed"),
+    ];
+    for (annotation, expected) in alive {
+        let annotations = annotation.map(|text| (INDEX_ANNOTATION.to_owned(), text)).into_iter().collect();
+        observed.objects.get_mut(&object).unwrap().annotations = annotations;
+        let plan = plan_with(&inventory(INVENTORY), &observed, Adoption::default());
+        assert!(plan.blockers[0].message.contains(expected), "{:?}", plan.blockers);
+    }
 }
 
 #[test]

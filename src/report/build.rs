@@ -15,10 +15,10 @@ use crate::names::{ClusterName, Holder, InventoryName};
 use crate::object::ObjectRef;
 use crate::outcome::{Applied, Planned, Published};
 use crate::plan::{ClusterPlan, Note, NoteKind};
-use crate::step::Step;
+use crate::step::{Delivery, Step};
 
-/// The files that each grant's credential goes to, by the grant's index in the inventory.
-pub type GrantPaths = Vec<Vec<String>>;
+/// The field of changes that are about generations.
+pub(super) const GENERATIONS: &str = "generations";
 
 /// What a report says beside its clusters.
 #[derive(Debug, Clone)]
@@ -74,9 +74,9 @@ impl ClusterReport {
     }
 
     /// Reports what came of planning a cluster.
-    pub fn planned(name: &ClusterName, planned: &Planned, inventory: &Inventory, paths: &GrantPaths) -> Self {
+    pub fn planned(name: &ClusterName, planned: &Planned, inventory: &Inventory) -> Self {
         match planned {
-            Planned::Plan(plan) => Self::plan(plan, inventory, paths),
+            Planned::Plan(plan) => Self::plan(plan, inventory),
             Planned::NotStarted => Self::empty(name.clone(), State::NotStarted),
             Planned::Failed { doing, failure } => Self {
                 error: Some(ErrorReport {
@@ -91,7 +91,7 @@ impl ClusterReport {
         }
     }
 
-    fn plan(plan: &ClusterPlan, inventory: &Inventory, paths: &GrantPaths) -> Self {
+    fn plan(plan: &ClusterPlan, inventory: &Inventory) -> Self {
         let state = match (plan.blockers.is_empty(), plan.steps.is_empty()) {
             (false, _) => State::Blocked,
             (true, true) => State::Unchanged,
@@ -105,7 +105,7 @@ impl ClusterReport {
             minted: false,
         });
         Self {
-            changes: plan.steps.iter().map(|step| change(step, paths)).collect(),
+            changes: plan.steps.iter().map(change).collect(),
             credentials: kept.collect(),
             blockers: plan.blockers.clone(),
             notes: plan.notes.clone(),
@@ -192,8 +192,7 @@ fn due(inventory: &Inventory, published: &Published, holder: &Holder) -> Timesta
     due_at(published.facts.issued, published.facts.expires, &grant.profile.token, &seed)
 }
 
-fn change(step: &Step, paths: &GrantPaths) -> Change {
-    let files = step.grant().and_then(|grant| paths.get(grant)).cloned().unwrap_or_default();
+fn change(step: &Step) -> Change {
     match step {
         Step::Create(desired) => Change { fields: created(&desired.content), ..on(Action::Create, &desired.object) },
         Step::Update(update) => {
@@ -215,19 +214,24 @@ fn change(step: &Step, paths: &GrantPaths) -> Change {
             profile: Some(mint.profile.to_string()),
             generation: Some(mint.generation),
             reason: Some(mint.reason.as_str()),
-            fields: spent(&mint.spent),
-            files,
+            fields: [mint.delivery.changes.clone(), spent(&mint.spent)].concat(),
+            files: files(&mint.delivery),
             ..empty(Action::Mint)
         },
         Step::Publish(publish) => Change {
             profile: Some(publish.profile.to_string()),
             generation: publish.candidates.first().map(|credential| credential.facts.generation),
-            fields: publish.changes.clone(),
-            files,
+            fields: publish.delivery.changes.clone(),
+            files: files(&publish.delivery),
             ..empty(Action::Write)
         },
         Step::ExecAnchor(anchor) => Change { profile: Some(anchor.profile.to_string()), ..empty(Action::Anchor) },
-        Step::Plugin(plugin) => Change { profile: Some(plugin.profile.to_string()), files, ..empty(Action::Link) },
+        Step::Plugin(plugin) => Change {
+            profile: Some(plugin.profile.to_string()),
+            fields: plugin.delivery.changes.clone(),
+            files: files(&plugin.delivery),
+            ..empty(Action::Link)
+        },
         Step::Retire(retire) => Change {
             profile: Some(retire.profile.to_string()),
             fields: spent(&retire.generations),
@@ -235,7 +239,7 @@ fn change(step: &Step, paths: &GrantPaths) -> Change {
         },
         Step::Revoke(revoke) => Change {
             profile: Some(revoke.profile.to_string()),
-            fields: vec![FieldDiff { field: "generations".to_owned(), removed: revoke.shown.clone(), added: vec![] }],
+            fields: vec![FieldDiff { field: GENERATIONS.to_owned(), removed: revoke.shown.clone(), added: vec![] }],
             ..empty(Action::Revoke)
         },
         Step::Recreate(recreate) => {
@@ -243,6 +247,10 @@ fn change(step: &Step, paths: &GrantPaths) -> Change {
         }
         Step::Resume(resume) => Change { profile: Some(resume.profile.to_string()), ..empty(Action::Resume) },
     }
+}
+
+fn files(delivery: &Delivery) -> Vec<String> {
+    delivery.files.iter().map(|path| path.display().to_string()).collect()
 }
 
 fn empty(action: Action) -> Change {
@@ -279,7 +287,7 @@ fn spent(generations: &[Spent]) -> Vec<FieldDiff> {
         .iter()
         .map(|spent| format!("generation {}, superseded, dead or never published", spent.n))
         .collect();
-    vec![FieldDiff { field: "generations".to_owned(), removed, added: vec![] }]
+    vec![FieldDiff { field: GENERATIONS.to_owned(), removed, added: vec![] }]
 }
 
 fn created(content: &Content) -> Vec<FieldDiff> {

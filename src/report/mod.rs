@@ -10,7 +10,7 @@ mod status;
 mod text;
 mod verify;
 
-pub use build::{GrantPaths, ReportHead};
+pub use build::ReportHead;
 pub use kubeconfig::{KubeconfigReport, kubeconfig_text};
 pub use model::{
     Action, Change, ClusterReport, Command, CredentialReport, CredentialSummary, ErrorReport, Report, SCHEMA_VERSION,

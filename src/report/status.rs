@@ -126,6 +126,8 @@ pub enum Holds {
     Another,
     /// Another holder's credential.
     AnotherHolders,
+    /// Entries that are not as kubemint writes them.
+    Altered,
     /// No credential of the grant.
     Nothing,
     /// The entries of an exec plugin.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
+use super::build::GENERATIONS;
 use super::model::{Action, Change, ClusterReport, Command, CredentialSummary, Report, State, Summary};
 use crate::foreign::shown;
 use crate::plan::Note;
@@ -121,8 +122,10 @@ fn write_change(out: &mut String, change: &Change) {
     };
     let _ = writeln!(out, "  {} {verb} {}{}", paint(style, sign), shown(&subject(change)), suffix(change));
     for field in &change.fields {
-        let is_update = matches!(change.action, Action::Update | Action::Adopt | Action::Write);
-        let name = if is_update { format!("{}: ", field.field) } else { String::new() };
+        let is_update =
+            matches!(change.action, Action::Update | Action::Adopt | Action::Write | Action::Link | Action::Mint);
+        let is_named = is_update && field.field != GENERATIONS;
+        let name = if is_named { format!("{}: ", field.field) } else { String::new() };
         for line in &field.removed {
             let _ = writeln!(out, "      {}", paint(RED, &shown(&format!("- {name}{line}"))));
         }

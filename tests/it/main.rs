@@ -6,6 +6,7 @@
 
 mod access;
 mod ailing;
+mod alone;
 mod apart;
 mod cli;
 mod clients;
@@ -17,6 +18,7 @@ mod errors;
 mod examples;
 mod faults;
 mod hostile;
+mod judged;
 mod leaks;
 mod life;
 mod merging;

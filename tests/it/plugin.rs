@@ -57,7 +57,7 @@ fn kubeconfig(machine: &Machine, file: &str) -> Value {
 }
 
 /// Returns the command of the plugin that a kubeconfig names, as a client would run it.
-fn plugin(machine: &Machine, file: &str) -> Command {
+pub(crate) fn plugin(machine: &Machine, file: &str) -> Command {
     let exec = kubeconfig(machine, file)["users"][0]["user"]["exec"].clone();
     let mut command = Command::new(exec["command"].as_str().unwrap());
     let info = json!({"apiVersion": exec["apiVersion"], "kind": "ExecCredential", "spec": {"interactive": false}});
@@ -70,7 +70,7 @@ fn plugin(machine: &Machine, file: &str) -> Command {
     command
 }
 
-fn run(mut command: Command) -> Run {
+pub(crate) fn run(mut command: Command) -> Run {
     let output = command.output().unwrap();
     Run {
         code: output.status.code().unwrap_or(-1),
@@ -91,7 +91,7 @@ fn run_for_a_stranger(command: &Command) -> Run {
     run(shell)
 }
 
-fn token_of(run: &Run) -> String {
+pub(crate) fn token_of(run: &Run) -> String {
     let reply: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.stderr));
     assert_eq!(reply["kind"], "ExecCredential");
     assert_eq!(reply["apiVersion"], "client.authentication.k8s.io/v1");

@@ -521,7 +521,10 @@ pub(crate) fn a_changed_endpoint_is_proven_first(cluster: &TestCluster) {
     machine.write("clusters.toml", &broken);
     let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
     let fields = &report["clusters"][0]["changes"][0]["fields"];
-    assert_eq!(fields[0], json!({"field": "server", "removed": [cluster.server], "added": ["https://127.0.0.1:1"]}));
+    assert_eq!(
+        fields[0],
+        json!({"field": "cluster.server", "removed": [cluster.server], "added": ["https://127.0.0.1:1"]})
+    );
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
     assert!(report["clusters"][0]["error"]["doing"].as_str().unwrap().contains("verify"), "{report:#}");
     assert_eq!(machine.read(&output(cluster)), before);

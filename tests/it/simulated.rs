@@ -35,11 +35,15 @@ crate::revoking::every_revocation!(lives_on_simulated);
 crate::plugin::every_delivery!(lives_on_simulated);
 crate::damaged::every_damage!(lives_on_simulated);
 crate::dead::every_death!(lives_on_simulated);
+crate::judged::every_judgement!(lives_on_simulated);
+crate::alone::every_limit!(lives_on_simulated);
 
 /// All scenarios of the life of a credential.
 mod lives {
+    pub(super) use crate::alone::*;
     pub(super) use crate::damaged::*;
     pub(super) use crate::dead::*;
+    pub(super) use crate::judged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
     pub(super) use crate::revoking::*;

@@ -22,6 +22,7 @@ pub fn consumer_endpoint(cluster: &Cluster, admin: &Endpoint) -> Result<Endpoint
             certificate_authority: endpoint.certificate_authority,
             tls_server_name: None,
             proxy_url: None,
+            cluster_uid: endpoint.cluster_uid,
         };
     }
     if let Some(path) = &consumer.certificate_authority {

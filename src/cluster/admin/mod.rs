@@ -74,6 +74,7 @@ impl AdminEntry {
             certificate_authority: self.target.authority.clone(),
             tls_server_name: self.target.server_name.clone(),
             proxy_url: self.target.proxy_url.clone(),
+            cluster_uid: None,
         }
     }
 

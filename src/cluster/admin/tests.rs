@@ -378,6 +378,7 @@ fn only_the_consumers_part_is_handed_on() {
         certificate_authority: Some(b"CA".to_vec()),
         tls_server_name: Some("kube.internal".into()),
         proxy_url: Some("http://user:s3cret@proxy:3128".into()),
+        cluster_uid: None,
     };
     let same = consumer_endpoint(&cluster(Consumer::default()), &admin).unwrap();
     assert_eq!(same, Endpoint { proxy_url: None, ..admin.clone() }, "a proxy with a password is the admin's own");
@@ -391,6 +392,7 @@ fn only_the_consumers_part_is_handed_on() {
             certificate_authority: Some(b"CA".to_vec()),
             tls_server_name: None,
             proxy_url: None,
+            cluster_uid: None,
         },
         "how the admin gets to another address says nothing about this one"
     );

@@ -96,9 +96,8 @@ impl Share {
             if now >= self.until && self.is_wanted() {
                 return Err(TooSlow);
             }
-            match tokio::time::timeout_at(self.until.max(now + LOOK), &mut part).await {
-                Ok(part) => return Ok(part),
-                Err(_) => continue,
+            if let Ok(part) = tokio::time::timeout_at(self.until.max(now + LOOK), &mut part).await {
+                return Ok(part);
             }
         }
     }
@@ -157,7 +156,8 @@ mod tests {
         let alone = tokio::time::timeout(STEP_TIME * 4, slow.arrival(never)).await;
         assert!(alone.is_err(), "nobody waits, so it may be as slow as it likes");
         let mut third = supply.share();
-        let waits = tokio::spawn(async move { third.grow().await });
+        let mut waiting = tokio::task::JoinSet::new();
+        waiting.spawn(async move { third.grow().await });
         tokio::task::yield_now().await;
         // It trickles: parts come all the time, a step does not.
         let mut parts = 0;
@@ -166,7 +166,7 @@ mod tests {
             assert!(parts < 1000, "it is never refused");
         }
         drop(slow);
-        waits.await.unwrap();
+        waiting.join_all().await;
         assert_eq!(supply.waiting.load(Ordering::Relaxed), 0);
     }
 

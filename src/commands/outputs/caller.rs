@@ -71,9 +71,11 @@ impl PluginCaller {
                 }
                 add("--cluster", cluster.to_string());
                 add("--profile", profile.to_string());
-                grant.profile.token.audiences.iter().for_each(|audience| add("--audience", audience.clone()));
                 add("--policy", policy_fingerprint(&grant.profile.token));
-                UserForm::Exec(Arc::new(ExecPlugin { command, args }))
+                // An audience may begin with `-`.
+                args.extend(grant.profile.token.audiences.iter().map(|audience| format!("--audience={audience}")));
+                let mints = output.credential_directory.is_none();
+                UserForm::Exec(Arc::new(ExecPlugin { command, args, mints }))
             }
         }
     }

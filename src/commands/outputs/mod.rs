@@ -16,10 +16,10 @@ use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
 use crate::inventory::Inventory;
-use crate::kubeconfig::{EntryNames, EntryState, UserForm, remove};
+use crate::kubeconfig::{EntryNames, EntryState, Held, UserForm, remove};
 use crate::names::{ClusterName, ProfileName};
 use crate::plan::{Newest, OutputSlot};
-use crate::report::{GrantPaths, Holds, OutputStatus};
+use crate::report::{Holds, OutputStatus};
 use crate::secret::SecretToken;
 use crate::store::{self, Manner};
 
@@ -119,7 +119,12 @@ impl Outputs {
     /// Returns the places of a grant with what is there.
     pub(super) fn plan_slots(&self, grant: usize) -> Vec<OutputSlot> {
         let slots = self.slots.get(&grant).into_iter().flatten();
-        slots.map(|(slot, state)| OutputSlot { names: slot.names.clone(), state: state.clone() }).collect()
+        let slot = |(slot, state): &(PublicationSlot, EntryState)| OutputSlot {
+            path: self.targets[slot.file].path.clone(),
+            names: slot.names.clone(),
+            state: state.clone(),
+        };
+        slots.map(slot).collect()
     }
 
     /// Returns the places of some grants, for publication.
@@ -136,21 +141,34 @@ impl Outputs {
         facts.max_by_key(|facts| facts.generation).map(Newest::from)
     }
 
-    /// Returns what the outputs of a grant hold, compared with the newest generation.
-    pub(super) fn statuses(&self, grant: usize, newest: Option<u64>) -> Vec<OutputStatus> {
+    /// Returns what the outputs of a grant hold, compared with the newest generation; `lacking` are those that a run
+    /// would write.
+    pub(super) fn statuses(&self, grant: usize, newest: Option<u64>, lacking: &[PathBuf]) -> Vec<OutputStatus> {
         let status = |(slot, state): &(PublicationSlot, EntryState)| {
+            let path = &self.targets[slot.file].path;
+            let is_altered = |held: &Held| !held.is_complete() || lacking.contains(path);
             let (holds, generation) = match state {
                 EntryState::Absent => (Holds::Nothing, None),
                 EntryState::Foreign { .. } => (Holds::Foreign, None),
+                EntryState::Ours(held)
+                    if matches!(slot.names.form, UserForm::Exec(_)) && held.other_holder.is_some() =>
+                {
+                    (Holds::AnotherHolders, None)
+                }
+                EntryState::Ours(held) if matches!(slot.names.form, UserForm::Exec(_)) && is_altered(held) => {
+                    (Holds::Altered, None)
+                }
                 EntryState::Ours(_) if matches!(slot.names.form, UserForm::Exec(_)) => (Holds::Plugin, None),
                 EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
-                    (Some((_, facts)), _) if Some(facts.generation) == newest => (Holds::Newest, newest),
+                    (Some((_, facts)), _) if Some(facts.generation) == newest => {
+                        (if is_altered(held) { Holds::Altered } else { Holds::Newest }, newest)
+                    }
                     (Some((_, facts)), _) => (Holds::Another, Some(facts.generation)),
-                    (None, Some(other)) => (Holds::AnotherHolders, Some(other.generation)),
+                    (None, Some(other)) => (Holds::AnotherHolders, other.token.map(|(generation, _)| generation)),
                     (None, None) => (Holds::Nothing, None),
                 },
             };
-            OutputStatus { path: self.targets[slot.file].path.display().to_string(), holds, generation }
+            OutputStatus { path: path.display().to_string(), holds, generation }
         };
         self.slots.get(&grant).into_iter().flatten().map(status).collect()
     }
@@ -205,12 +223,5 @@ impl Outputs {
             }
         }
         failures
-    }
-
-    /// Returns the paths of the files of every grant, for reports.
-    pub(super) fn paths(&self, grants: usize) -> GrantPaths {
-        let path = |slot: &PublicationSlot| self.targets[slot.file].path.display().to_string();
-        let of = |grant| self.slots.get(&grant).into_iter().flatten().map(|(slot, _)| path(slot)).collect();
-        (0..grants).map(of).collect()
     }
 }

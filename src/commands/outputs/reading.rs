@@ -114,12 +114,7 @@ impl Reading<'_> {
     ) -> Result<EntryState, StepFailure> {
         let document = document.map_err(Clone::clone)?;
         let grant = &self.inventory.grants[entry.grant];
-        let mark = Mark {
-            inventory: self.inventory.name.clone(),
-            holder: self.holder.clone(),
-            cluster: grant.cluster.name.clone(),
-            profile: grant.profile.name.clone(),
-        };
+        let mark = Mark::of(&self.inventory.name, self.holder, grant);
         with_token_file(&output.path, names, &mark, document.state(names, &mark)).map_err(failure)
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::outputs::{PluginCaller, with_token_file};
 use crate::executor::publish::describe;
-use crate::executor::verify::{HeldCredential, Place};
+use crate::executor::verify::Place;
 use crate::inventory::Inventory;
-use crate::kubeconfig::{Document, EntryNames, EntryState, Mark, UserForm};
+use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, UserForm};
 use crate::layout::{Layout, OutputFile};
 use crate::names::Holder;
 use crate::store;
@@ -29,12 +29,7 @@ pub(super) fn read(
         for entry in file.entries.iter().filter(|entry| grants.contains(&entry.grant)) {
             let grant = &inventory.grants[entry.grant];
             let names = caller.names(inventory, holder, &file.path, entry);
-            let mark = Mark {
-                inventory: inventory.name.clone(),
-                holder: holder.clone(),
-                cluster: grant.cluster.name.clone(),
-                profile: grant.profile.name.clone(),
-            };
+            let mark = Mark::of(&inventory.name, holder, grant);
             let held = document.as_ref().map_err(Clone::clone).and_then(|document| {
                 let state = with_token_file(&file.path, &names, &mark, document.state(&names, &mark));
                 state.map_err(|error| error.causes.join(": ")).and_then(|state| held(&names, state))
@@ -42,6 +37,8 @@ pub(super) fn read(
             places.entry(entry.grant).or_default().push(Place {
                 path: file.path.clone(),
                 context: entry.context.clone(),
+                names,
+                mark,
                 held,
             });
         }
@@ -56,13 +53,13 @@ fn document(file: &OutputFile) -> Result<Document, String> {
     Document::parse(text).map_err(|error| error.to_string())
 }
 
-fn held(names: &EntryNames, state: EntryState) -> Result<Option<HeldCredential>, String> {
+fn held(names: &EntryNames, state: EntryState) -> Result<Box<Held>, String> {
     match state {
-        EntryState::Ours(_) if matches!(names.form, UserForm::Exec(_)) => Ok(None),
+        EntryState::Ours(held) if matches!(names.form, UserForm::Exec(_)) => Ok(held),
         EntryState::Absent => Err("it has no such context".to_owned()),
         EntryState::Foreign { list, name } => Err(format!("its {list} `{name}` is not kubemint's")),
-        EntryState::Ours(held) => match (held.credential, held.other_holder) {
-            (Some((credential, facts)), _) => Ok(Some(HeldCredential { credential, facts, endpoint: held.endpoint })),
+        EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
+            (Some(_), _) => Ok(held),
             (None, Some(other)) => Err(format!("it has the credential of holder `{}`", other.holder)),
             (None, None) => Err("its entry has no token of this grant that can be read".to_owned()),
         },

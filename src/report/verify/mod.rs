@@ -216,6 +216,8 @@ pub struct Finding {
 pub enum FindingKind {
     /// An output does not hold the credential.
     NoCredential,
+    /// The entries of an output are not as kubemint writes them.
+    AlteredEntry,
     /// The API server refuses the credential.
     DeadCredential,
     /// The credential is somebody else's.
@@ -357,6 +359,11 @@ fn credential_findings(verified: &VerifiedGrant) -> Vec<Finding> {
     for (file, why) in &verified.missing {
         let message = format!("`{file}` holds no credential for it: {why}");
         add(FindingKind::NoCredential, message, "`kubemint apply` writes it");
+    }
+    for (file, differences) in &verified.altered {
+        let fields: Vec<String> = differences.iter().map(|difference| format!("`{}`", difference.field)).collect();
+        let message = format!("its entry in `{file}` is not as kubemint writes it: {} differs", fields.join(", "));
+        add(FindingKind::AlteredEntry, message, "`kubemint plan` shows what differs, `kubemint apply` repairs it");
     }
     for credential in &verified.credentials {
         let files: Vec<String> = credential.files.iter().map(|file| format!("`{file}`")).collect();

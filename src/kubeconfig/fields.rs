@@ -1,0 +1,415 @@
+//! Which fields of an entry are ours, and how an entry in a file differs from the one that should be there.
+//!
+//! Everything else in an entry belongs to its user and stays: other fields, extensions of other tools. A *shared* field
+//! is ours until somebody changes it; our extension remembers what we gave, as `kubectl apply` does with its annotation
+//! of what was applied last. `docs/kubeconfig.md` lists the same fields. Pure: no I/O, no clock.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::digest::Digest;
+use super::edit::List;
+use super::endpoint::without_user;
+use crate::diff::FieldDiff;
+use crate::failure::holds_secret;
+use crate::names::{EXTENSION, short_hash};
+
+/// A field of an entry of ours.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    whose: Whose,
+    shows: Shows,
+}
+
+/// Whose a field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// It says what the inventory says, or is not there.
+    Ours,
+    /// It says what the inventory says until somebody changes it.
+    Shared,
+}
+
+/// How much of a value is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// All of it, but no user and password of a URL.
+    Value,
+    /// Only that it is there: it is long, or secret.
+    Presence,
+}
+
+const fn ours(name: &'static str) -> Field {
+    Field { name, whose: Whose::Ours, shows: Shows::Value }
+}
+
+const fn hidden(name: &'static str) -> Field {
+    Field { name, whose: Whose::Ours, shows: Shows::Presence }
+}
+
+const fn shared(name: &'static str) -> Field {
+    Field { name, whose: Whose::Shared, shows: Shows::Value }
+}
+
+/// The fields of a cluster entry that say where a token goes (client-go, `tools/clientcmd/api/v1/types.go`).
+const CLUSTER: [Field; 6] = [
+    ours("server"),
+    hidden("certificate-authority-data"),
+    ours("certificate-authority"),
+    ours("insecure-skip-tls-verify"),
+    ours("tls-server-name"),
+    shared("proxy-url"),
+];
+
+/// The fields of a user entry that say who somebody is: a second way beside ours would count more, or change it.
+const USER: [Field; 14] = [
+    hidden("token"),
+    ours("tokenFile"),
+    hidden("exec"),
+    hidden("auth-provider"),
+    ours("client-certificate"),
+    hidden("client-certificate-data"),
+    ours("client-key"),
+    hidden("client-key-data"),
+    ours("username"),
+    hidden("password"),
+    ours("as"),
+    ours("as-uid"),
+    ours("as-groups"),
+    hidden("as-user-extra"),
+];
+
+/// The fields of a context entry.
+const CONTEXT: [Field; 3] = [ours("cluster"), ours("user"), shared("namespace")];
+
+impl List {
+    /// Returns the key of an entry's body.
+    pub(super) fn body(self) -> &'static str {
+        match self {
+            Self::Clusters => "cluster",
+            Self::Users => "user",
+            Self::Contexts => "context",
+        }
+    }
+
+    /// Returns the fields of an entry that are ours.
+    pub(super) fn fields(self) -> &'static [Field] {
+        match self {
+            Self::Clusters => &CLUSTER,
+            Self::Users => &USER,
+            Self::Contexts => &CONTEXT,
+        }
+    }
+}
+
+/// The key in a cluster entry's extension for the uid of its namespace kube-system.
+pub(super) const CLUSTER_UID: &str = "cluster-uid";
+
+/// The key in our extension under which is noted what we gave the shared fields.
+const GIVEN: &str = "given";
+
+/// Returns what our extension notes of the shared fields of a body; nothing if it gives none.
+pub(super) fn given(list: List, body: &Map<String, Value>) -> Option<Value> {
+    let shared = list.fields().iter().filter(|field| field.whose == Whose::Shared);
+    let noted = shared.filter_map(|field| Some((field.name.to_owned(), noted(body.get(field.name)?).into())));
+    let noted: Map<String, Value> = noted.collect();
+    (!noted.is_empty()).then_some(Value::Object(noted))
+}
+
+/// Returns by what a value is known again. It does not tell the value, which may hold a password.
+fn noted(value: &Value) -> String {
+    short_hash(&[&value.to_string()])
+}
+
+/// Puts what we note into our extension.
+pub(super) fn note_given(list: List, body: &mut Map<String, Value>) {
+    let Some(given) = given(list, body) else { return };
+    if let Some(extension) = our_extension_mut(body) {
+        extension.insert(GIVEN.to_owned(), given);
+    }
+}
+
+fn our_extension_mut(body: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+    let extensions = body.get_mut("extensions")?.as_array_mut()?;
+    extensions.iter_mut().find(|extension| extension["name"] == EXTENSION)?.get_mut("extension")?.as_object_mut()
+}
+
+/// An entry of ours as a file holds it. It may hold secrets of others, so it cannot be formatted.
+#[derive(Clone)]
+pub(super) struct HeldEntry {
+    list: List,
+    /// Of the whole entry.
+    digest: Digest,
+    fields: BTreeMap<&'static str, HeldValue>,
+    /// What was noted of the shared fields when they were written.
+    given: BTreeMap<String, String>,
+    /// The cluster that it was written for, if it says that.
+    pub(super) cluster_uid: Option<String>,
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Clone)]
+struct HeldValue {
+    digest: Digest,
+    shown: String,
+    /// The value of a shared field.
+    kept: Option<Value>,
+}
+
+/// What is not ours in an entry.
+#[derive(Clone, Default, PartialEq)]
+struct Rest {
+    /// Beside the name and the body.
+    entry: Map<String, Value>,
+    body: Map<String, Value>,
+    extensions: Vec<Value>,
+    /// Our extension's place among them.
+    place: usize,
+}
+
+impl HeldEntry {
+    /// Takes an entry apart that has our extension.
+    pub(super) fn of(list: List, entry: &Value) -> Option<Self> {
+        let body = entry.get(list.body())?.as_object()?;
+        let is_ours = |extension: &&Value| extension["name"] == EXTENSION;
+        let extensions = body.get("extensions")?.as_array()?;
+        let ours = extensions.iter().find(is_ours)?;
+        let given = ours["extension"][GIVEN].as_object().into_iter().flatten();
+        let given = given.filter_map(|(name, noted)| Some((name.clone(), noted.as_str()?.to_owned()))).collect();
+        let is_field = |name: &str| name == "extensions" || list.fields().iter().any(|field| field.name == name);
+        let without = |map: &Map<String, Value>, is_left_out: &dyn Fn(&str) -> bool| {
+            map.iter().filter(|(key, _)| !is_left_out(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        let rest = Rest {
+            entry: without(entry.as_object()?, &|key| key == "name" || key == list.body()),
+            body: without(body, &is_field),
+            extensions: extensions.iter().filter(|extension| !is_ours(extension)).cloned().collect(),
+            place: extensions.iter().position(|extension| is_ours(&extension)).unwrap_or_default(),
+        };
+        let value = |field: &'static Field| {
+            let value = body.get(field.name)?;
+            let kept = (field.whose == Whose::Shared).then(|| value.clone());
+            Some((field.name, HeldValue { digest: Digest::of(value.clone()), shown: field.shown(value), kept }))
+        };
+        Some(Self {
+            list,
+            digest: Digest::of(entry.clone()),
+            fields: list.fields().iter().filter_map(value).collect(),
+            given,
+            cluster_uid: ours["extension"][CLUSTER_UID].as_str().map(str::to_owned),
+            rest: (rest != Rest::default()).then(|| Box::new(rest)),
+        })
+    }
+
+    /// Returns the entry that should be there with what is not ours in the one that is.
+    pub(super) fn fit(&self, mut wanted: Value) -> Value {
+        let list = self.list;
+        if let Some(body) = wanted.get_mut(list.body()).and_then(Value::as_object_mut) {
+            for field in list.fields().iter().filter(|field| field.whose == Whose::Shared) {
+                let held = self.fields.get(field.name).and_then(|held| held.kept.as_ref());
+                let before = self.given.get(field.name).map(String::as_str);
+                let is_changed_here = held.map(noted).as_deref() != before;
+                let is_changed_in_inventory = body.get(field.name).map(noted).as_deref() != before;
+                if !is_changed_here || (is_changed_in_inventory && body.contains_key(field.name)) {
+                    continue;
+                }
+                match held {
+                    Some(value) => drop(body.insert(field.name.to_owned(), value.clone())),
+                    None => drop(body.remove(field.name)),
+                }
+            }
+            if let Some(rest) = &self.rest {
+                body.extend(rest.body.clone());
+                if let Some(Value::Array(extensions)) = body.get_mut("extensions") {
+                    let (before, after) = rest.extensions.split_at(rest.place.min(rest.extensions.len()));
+                    extensions.splice(0..0, before.iter().cloned());
+                    extensions.extend(after.iter().cloned());
+                }
+            }
+        }
+        if let (Some(rest), Some(entry)) = (&self.rest, wanted.as_object_mut()) {
+            entry.extend(rest.entry.clone());
+        }
+        wanted
+    }
+
+    /// Returns whether it has a field that is ours.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
+    /// Returns whether all fields that are ours say the same as those of another entry.
+    pub(super) fn has_fields_of(&self, other: &Self) -> bool {
+        let digests =
+            |entry: &Self| -> Vec<_> { entry.fields.iter().map(|(name, value)| (*name, value.digest)).collect() };
+        digests(self) == digests(other)
+    }
+
+    /// Returns whether this is exactly the entry that should be there.
+    pub(super) fn is_exactly(&self, wanted: Value) -> bool {
+        Digest::of(self.fit(wanted)) == self.digest
+    }
+
+    /// Returns what differs in the entry that should be there, by field.
+    pub(super) fn differences(&self, wanted: Value) -> Vec<FieldDiff> {
+        let fitted = self.fit(wanted);
+        if Digest::of(fitted.clone()) == self.digest {
+            return vec![];
+        }
+        let body = &fitted[self.list.body()];
+        let differing = self.list.fields().iter().filter_map(|field| {
+            let (held, wanted) = (self.fields.get(field.name), body.get(field.name));
+            if held.map(|held| held.digest) == wanted.cloned().map(Digest::of) {
+                return None;
+            }
+            let (removed, added) = match (field.shows, held, wanted) {
+                (Shows::Presence, Some(_), Some(_)) => (vec!["the one before".to_owned()], vec!["another".to_owned()]),
+                _ => (
+                    held.map(|held| held.shown.clone()).into_iter().collect(),
+                    wanted.map(|wanted| field.shown(wanted)).into_iter().collect(),
+                ),
+            };
+            Some(FieldDiff { field: format!("{}.{}", self.list.body(), field.name), removed, added })
+        });
+        let differing: Vec<FieldDiff> = differing.collect();
+        if !differing.is_empty() {
+            return differing;
+        }
+        let field = format!("{}.extensions", self.list.body());
+        vec![FieldDiff { field, removed: vec![format!("{EXTENSION}, as it was")], added: vec![EXTENSION.to_owned()] }]
+    }
+}
+
+/// Returns the difference that an entry makes which is not there.
+pub(super) fn missing(list: List, name: &str) -> FieldDiff {
+    FieldDiff { field: list.body().to_owned(), removed: vec![], added: vec![format!("entry `{name}`")] }
+}
+
+impl Field {
+    /// Returns what reports show of a value.
+    fn shown(&self, value: &Value) -> String {
+        let text = match value {
+            Value::String(text) => without_user(text),
+            other => other.to_string(),
+        };
+        if self.shows == Shows::Presence || holds_secret(&text) { "(not shown)".to_owned() } else { text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn written(list: List, mut body: Value) -> Value {
+        body["extensions"] = json!([{ "name": EXTENSION, "extension": { "inventory": "acme" } }]);
+        note_given(list, body.as_object_mut().unwrap());
+        json!({ "name": "x", list.body(): body })
+    }
+
+    fn held(list: List, entry: &Value) -> HeldEntry {
+        HeldEntry::of(list, entry).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_ours_stays_and_is_no_difference() {
+        let wanted = written(List::Clusters, json!({"server": "https://a"}));
+        let mut entry = wanted.clone();
+        entry["mine"] = json!(1);
+        entry["cluster"]["disable-compression"] = json!(true);
+        entry["cluster"]["proxy-url"] = json!("http://u:p@proxy");
+        let ours = entry["cluster"]["extensions"][0].clone();
+        entry["cluster"]["extensions"] = json!([{"name": "a", "extension": 1}, ours, {"name": "b", "extension": null}]);
+        let held = held(List::Clusters, &entry);
+        assert_eq!(held.fit(wanted.clone()), entry);
+        assert!(held.is_exactly(wanted.clone()) && held.differences(wanted).is_empty());
+        let moved = written(List::Clusters, json!({"server": "https://b"}));
+        let difference = held.differences(moved.clone());
+        let expected = [("cluster.server", "https://a", "https://b")];
+        let shown: Vec<_> = difference.iter().map(|d| (&*d.field, &*d.removed[0], &*d.added[0])).collect();
+        assert_eq!(shown, expected);
+        entry["cluster"]["server"] = json!("https://b");
+        assert_eq!(held.fit(moved), entry);
+    }
+
+    #[test]
+    fn a_shared_field_is_ours_until_somebody_changes_it() {
+        let wanted = |namespace: Option<&str>| {
+            let mut body = json!({"cluster": "c", "user": "u"});
+            if let Some(namespace) = namespace {
+                body["namespace"] = namespace.into();
+            }
+            written(List::Contexts, body)
+        };
+        let namespace = |written: Option<&str>, edited: Option<&str>, inventory: Option<&str>| {
+            let mut entry = wanted(written);
+            match edited {
+                Some(edited) => entry["context"]["namespace"] = edited.into(),
+                None => drop(entry["context"].as_object_mut().unwrap().remove("namespace")),
+            }
+            let held = held(List::Contexts, &entry);
+            let fitted = held.fit(wanted(inventory));
+            let again = self::held(List::Contexts, &fitted);
+            assert!(again.is_exactly(wanted(inventory)), "it settles at once");
+            fitted["context"]["namespace"].as_str().map(str::to_owned)
+        };
+        // Written, edited, what the inventory says now.
+        assert_eq!(namespace(None, Some("team-x"), None).as_deref(), Some("team-x"));
+        assert_eq!(namespace(Some("apps"), Some("team-x"), Some("apps")).as_deref(), Some("team-x"));
+        assert_eq!(namespace(Some("apps"), None, Some("apps")), None);
+        assert_eq!(namespace(Some("apps"), Some("apps"), Some("other")).as_deref(), Some("other"));
+        assert_eq!(namespace(Some("apps"), Some("apps"), None), None);
+        assert_eq!(namespace(Some("apps"), Some("team-x"), Some("other")).as_deref(), Some("other"));
+        assert_eq!(namespace(Some("apps"), Some("team-x"), None).as_deref(), Some("team-x"));
+    }
+
+    #[test]
+    fn whatever_says_who_somebody_is_differs_and_no_secret_is_shown() {
+        let wanted = written(List::Users, json!({"token": "t"}));
+        for field in &USER {
+            let mut entry = wanted.clone();
+            entry["user"][field.name] = json!("s3cret-value");
+            let held = held(List::Users, &entry);
+            let differences = held.differences(wanted.clone());
+            assert_eq!(differences[0].field, format!("user.{}", field.name));
+            let is_shown = format!("{differences:?}").contains("s3cret");
+            assert_eq!(is_shown, field.shows == Shows::Value, "{}", field.name);
+            assert_eq!(held.fit(wanted.clone()), wanted, "it goes");
+        }
+        let mut entry = wanted.clone();
+        entry["user"]["as"] = json!("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2lnbmF0dXJl");
+        assert!(!format!("{:?}", held(List::Users, &entry).differences(wanted)).contains("eyJ"));
+    }
+
+    #[test]
+    fn a_certificate_authority_that_is_gone_is_said_to_be_gone() {
+        let with = written(List::Clusters, json!({"server": "https://a", "certificate-authority-data": "QQ=="}));
+        let without = written(List::Clusters, json!({"server": "https://a"}));
+        let gone = held(List::Clusters, &without).differences(with.clone());
+        assert_eq!((gone[0].removed.len(), gone[0].added.len()), (0, 1), "{gone:?}");
+        let extra = held(List::Clusters, &with).differences(without);
+        assert_eq!((extra[0].removed.len(), extra[0].added.len()), (1, 0), "{extra:?}");
+    }
+
+    /// The table in the documentation and the one here are the same.
+    #[test]
+    fn the_documentation_lists_the_same_fields() {
+        let text = include_str!("../../docs/kubeconfig.md");
+        for list in [List::Clusters, List::Users, List::Contexts] {
+            let prefix = format!("| {} | ", list.body());
+            let row = |whose: Whose| {
+                let fields = list.fields().iter().filter(|field| field.whose == whose);
+                fields.map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ")
+            };
+            let shared = match row(Whose::Shared) {
+                none if none.is_empty() => "-".to_owned(),
+                some => some,
+            };
+            let line = format!("{prefix}{} | {shared} |", row(Whose::Ours));
+            assert!(text.lines().any(|found| found == line), "docs/kubeconfig.md lacks:\n{line}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One judgement of what an output holds, on any cluster, simulated or real: `plan`, `status`, `refresh` and `verify`
+//! agree on whether an entry is whole and current, field by field, and what is the user's own in it stays.
+//!
+//! Like `scenarios`: each has an inventory name and a namespace of its own.
+
+use kubemint_testkit::{TestCluster, User};
+use serde_json::{Value, json};
+
+use crate::life::{output, profile};
+use crate::support::Machine;
+
+/// Hands every scenario to a macro: none can be left out on one fleet.
+macro_rules! every_judgement {
+    ($run:ident) => {
+        $run!(
+            all_commands_agree_on_what_is_whole,
+            what_is_the_users_own_in_an_entry_stays,
+            a_token_without_its_kubeconfig_is_not_everywhere,
+            only_the_files_that_are_written_are_counted,
+        );
+    };
+}
+pub(crate) use every_judgement;
+
+/// Changes the bodies of a cluster, a user and a context entry.
+type Edit = fn(&mut Value, &mut Value, &mut Value);
+
+/// Changes the entries of the only grant in a kubeconfig as an editor would.
+fn change(machine: &Machine, file: &str, change: impl Fn(&mut Value, &mut Value, &mut Value)) {
+    let mut value: Value = serde_saphyr::from_str(&machine.read(file)).unwrap();
+    let mut take = |list: &str, body: &str| value[list][0][body].take();
+    let (mut cluster, mut user, mut context) =
+        (take("clusters", "cluster"), take("users", "user"), take("contexts", "context"));
+    change(&mut cluster, &mut user, &mut context);
+    value["clusters"][0]["cluster"] = cluster;
+    value["users"][0]["user"] = user;
+    value["contexts"][0]["context"] = context;
+    machine.write(file, &value.to_string());
+}
+
+/// Returns the fields that a plan would change in the kubeconfig of the only grant.
+fn fields(machine: &Machine) -> Vec<String> {
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
+    let fields = report["clusters"][0]["changes"][0]["fields"].as_array().cloned().unwrap_or_default();
+    fields.iter().map(|field| field["field"].as_str().unwrap().to_owned()).collect()
+}
+
+pub(crate) fn all_commands_agree_on_what_is_whole(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("judged", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let file = output(cluster);
+    let read = |machine: &Machine| serde_saphyr::from_str::<Value>(&machine.read(&file)).unwrap();
+    let whole = read(&machine);
+    let edits: [(&str, Edit); 6] = [
+        ("cluster.server", |cluster, _, _| cluster["server"] = json!("https://127.0.0.1:1")),
+        ("cluster.certificate-authority-data", |cluster, _, _| {
+            cluster.as_object_mut().unwrap().remove("certificate-authority-data");
+        }),
+        ("cluster.insecure-skip-tls-verify", |cluster, _, _| cluster["insecure-skip-tls-verify"] = json!(true)),
+        ("context.user", |_, _, context| context["user"] = json!("somebody")),
+        ("user.username", |_, user, _| (user["username"], user["password"]) = (json!("me"), json!("hunter2-hunter2"))),
+        ("user.as", |_, user, _| user["as"] = json!("nobody")),
+    ];
+    for (field, edit) in edits {
+        change(&machine, &file, edit);
+        let changed = fields(&machine);
+        assert!(changed.iter().any(|changed| changed == field), "{changed:?}");
+        machine.expect(4, &["plan", "--check"]);
+        let status = machine.kubemint(&["status", "--check", "-o", "json"]).exits(4).report();
+        assert_eq!(status["grants"][0]["state"], "not-everywhere", "{field}");
+        assert!(status["grants"][0]["detail"].as_str().unwrap().contains(&format!("`{field}`")), "{status:#}");
+        assert_eq!(status["grants"][0]["outputs"][0]["holds"], "altered", "{field}");
+        let verified = machine.kubemint(&["verify", "-o", "json"]);
+        // A server that does not answer is worse than a finding.
+        assert_eq!(verified.code, if field == "cluster.server" { 7 } else { 4 }, "{field}: {}", verified.stdout);
+        let findings = verified.report()["clusters"][0]["grants"][0]["findings"].as_array().cloned().unwrap();
+        let altered = findings.iter().find(|finding| finding["kind"] == "altered-entry").unwrap();
+        assert!(altered["message"].as_str().unwrap().contains(&format!("`{field}`")), "{altered}");
+        let plan = machine.kubemint(&["plan"]).exits(0);
+        assert!(plan.stdout.contains(field) && !plan.stdout.contains("hunter2"), "{}", plan.stdout);
+        // A refresh repairs it, and mints nothing for that.
+        machine.expect(0, &["refresh"]);
+        assert_eq!(read(&machine), whole, "{field}");
+        for check in ["plan", "status"] {
+            machine.expect(0, &[check, "--check"]);
+        }
+    }
+    machine.expect(0, &["verify"]);
+}
+
+/// The namespace that `kubens` sets, a proxy, another tool's extension and fields that nobody here knows.
+pub(crate) fn what_is_the_users_own_in_an_entry_stays(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("kept", &profile("0s"));
+    machine.expect(0, &["apply", "--yes"]);
+    let file = output(cluster);
+    change(&machine, &file, |cluster, user, context| {
+        context["namespace"] = json!("team-x");
+        cluster["disable-compression"] = json!(true);
+        user["mine"] = json!({"a": [1, null]});
+        let other = json!({"name": "other-tool", "extension": {"pinned": true}});
+        context["extensions"].as_array_mut().unwrap().insert(0, other);
+    });
+    for check in [&["plan", "--check"][..], &["status", "--check"], &["verify"]] {
+        machine.expect(0, check);
+    }
+    let check = || {
+        let value: Value = serde_saphyr::from_str(&machine.read(&file)).unwrap();
+        let context = &value["contexts"][0]["context"];
+        assert_eq!(context["namespace"], "team-x");
+        assert_eq!(context["extensions"][0]["extension"]["pinned"], true);
+        assert_eq!(value["clusters"][0]["cluster"]["disable-compression"], true);
+        assert_eq!(value["users"][0]["user"]["mine"], json!({"a": [1, null]}));
+        value["users"][0]["user"]["token"].as_str().unwrap().to_owned()
+    };
+    let before = check();
+    machine.expect(0, &["refresh", "--force"]);
+    assert_ne!(check(), before, "it was renewed");
+    change(&machine, &file, |cluster, _, _| cluster["server"] = json!("https://127.0.0.1:1"));
+    assert_eq!(fields(&machine), ["cluster.server"]);
+    machine.expect(0, &["apply", "--yes"]);
+    check();
+    machine.expect(0, &["plan", "--check"]);
+}
+
+/// Who deleted the kubeconfig of a token file has a token that nothing names.
+pub(crate) fn a_token_without_its_kubeconfig_is_not_everywhere(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("nameless", &format!("{}credential = \"token-file\"\n", profile("15m")));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["status", "--check"]);
+    std::fs::remove_file(machine.path(&output(cluster))).unwrap();
+    for command in ["plan", "status"] {
+        machine.expect(4, &[command, "--check"]);
+    }
+    let offline = machine.kubemint(&["status", "--offline", "--check", "-o", "json"]).exits(4).report();
+    assert_eq!(offline["grants"][0]["outputs"][0]["holds"], "altered", "{offline:#}");
+    machine.expect(4, &["verify"]);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["status", "--check"]);
+}
+
+/// Of three outputs only one lacks something: one file is written, and the plan says which.
+pub(crate) fn only_the_files_that_are_written_are_counted(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let outputs = "[[outputs]]\npath = \"two.kubeconfig\"\n[[outputs]]\npath = \"three.kubeconfig\"\n";
+    machine.inventory("counted", &format!("{}{outputs}", profile("15m")));
+    let first = machine.kubemint(&["plan"]).exits(0);
+    assert!(first.stdout.contains("first, 3 files"), "{}", first.stdout);
+    machine.expect(0, &["apply", "--yes"]);
+    change(&machine, "two.kubeconfig", |_, _, context| context["user"] = json!("somebody"));
+    let plan = machine.kubemint(&["plan"]).exits(0);
+    assert!(plan.stdout.contains("1 file)") && plan.stdout.contains("- context.user: somebody"), "{}", plan.stdout);
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
+    let files = report["clusters"][0]["changes"][0]["files"].as_array().unwrap();
+    assert!(files.len() == 1 && files[0].as_str().unwrap().ends_with("two.kubeconfig"), "{files:?}");
+    // What a mint overwrites is shown as well.
+    let shorter = profile("15m").replace("ttl = \"1h\"", "ttl = \"2h\"");
+    machine.inventory("counted", &format!("{shorter}{outputs}"));
+    let plan = machine.kubemint(&["plan"]).exits(0);
+    assert!(plan.stdout.contains("policy changed, 3 files"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("- context.user: somebody"), "{}", plan.stdout);
+}
