@@ -128,7 +128,8 @@ const NEW_FILE: &str = "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-cont
 /// ```
 pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u8>, EditError> {
     let (bom, text) = prepare(input)?;
-    let text = if text.trim_ascii().is_empty() { NEW_FILE } else { text };
+    let new = new_file(text).filter(|_| !edits.is_empty() || text.trim_ascii().is_empty());
+    let text = new.as_deref().unwrap_or(text);
     let said = check::read(text)?;
     let removed = remove(text, edits)?;
     let remaining = removed.as_deref().unwrap_or(text);
@@ -139,6 +140,28 @@ pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u
     output.extend_from_slice(bom.as_bytes());
     output.extend_from_slice(edited.as_bytes());
     Ok(output)
+}
+
+/// Returns what a file becomes that says nothing, before entries come: blank, comments, document markers, `null` or `~`.
+/// kubectl takes each for an empty kubeconfig. Comments stay; nothing if the file says something.
+fn new_file(text: &str) -> Option<String> {
+    let mut new = String::new();
+    for line in text.lines() {
+        let (said, comment) = match line.find('#') {
+            // A comment begins a line, or comes after a blank.
+            Some(at) if line[..at].is_empty() || line[..at].ends_with([' ', '\t']) => line.split_at(at),
+            _ => (line, ""),
+        };
+        if !said.split_ascii_whitespace().all(|word| matches!(word, "---" | "..." | "null" | "~")) {
+            return None;
+        }
+        if !comment.is_empty() {
+            new.push_str(comment);
+            new.push('\n');
+        }
+    }
+    new.push_str(NEW_FILE);
+    Some(if text.contains("\r\n") { new.replace('\n', "\r\n") } else { new })
 }
 
 /// Returns the text without the entries that are removed; nothing if none is.
@@ -161,7 +184,7 @@ fn remove(text: &str, edits: &[Edit]) -> Result<Option<String>, EditError> {
 /// If it cannot.
 pub fn check_editable(input: &[u8]) -> Result<(), EditError> {
     let (_, text) = prepare(input)?;
-    if text.trim_ascii().is_empty() {
+    if new_file(text).is_some() {
         return Ok(());
     }
     check::read(text)?;

@@ -37,6 +37,27 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     refuses("users:\n- name: a\n  user:\r\n    x: |+\n      t\n      u");
 }
 
+/// What says nothing is an empty kubeconfig for kubectl: comments stay, and the keys of a new file come.
+#[test]
+fn a_file_that_says_nothing_becomes_a_new_one() {
+    let new = String::from_utf8(edit(b"", &[user("b")], &Unranked).unwrap()).unwrap();
+    for (before, comments) in [
+        ("null\n", ""),
+        ("~", ""),
+        ("---\n", ""),
+        ("--- null # mine\n", "# mine\n"),
+        ("# a\n\n  # b", "# a\n# b\n"),
+        ("---\n# nothing yet\n...\n", "# nothing yet\n"),
+    ] {
+        check_editable(before.as_bytes()).unwrap();
+        check(before, &[user("b")], &format!("{comments}{new}"));
+    }
+    let windows = String::from_utf8(edit(b"# a\r\n", &[user("b")], &Unranked).unwrap()).unwrap();
+    assert_eq!(windows, format!("# a\n{new}").replace('\n', "\r\n"));
+    refuses("nul\n");
+    refuses("null#\n");
+}
+
 /// A dash with nothing after it is the last of its entry, at any depth.
 #[test]
 fn an_empty_element_at_the_end_of_an_entry_stays_in_it() {
