@@ -147,8 +147,23 @@ pub struct Plugin {
     pub grant: usize,
     /// The profile.
     pub profile: ProfileName,
+    /// The ServiceAccount.
+    pub service_account: ObjectRef,
+    /// What its plugins ask for, if they mint: such a token is tried before the entries are written.
+    pub tried: Option<TriedToken>,
     /// What is written.
     pub delivery: Delivery,
+}
+
+/// What an exec plugin will ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriedToken {
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// The holder.
+    pub holder: Holder,
+    /// The audiences.
+    pub audiences: Vec<String>,
 }
 
 /// Deletes generations that nobody needs any more: their anchors, then their lines in the index.

@@ -123,7 +123,6 @@ impl Lines<'_> {
         match who_am_i(api).await {
             Ok(identity) => connected.identity = identity.map(|identity| clean(&identity)),
             Err(failure) if is_of_nobody(&failure) => connected.identity = Some("system:anonymous".to_owned()),
-            Err(failure) if failure.is_forbidden() => {}
             Err(failure) => {
                 connected.findings.extend(self.failure(&failure, entry));
                 connected.server = failure.code().map(|_| server);

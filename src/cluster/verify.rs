@@ -80,18 +80,27 @@ pub async fn await_refusal(api: &Api) -> Result<(), StepFailure> {
     })
 }
 
-/// Asks who the caller is; servers before 1.28 cannot tell, and are asked something that only an
-/// authenticated caller is answered.
+/// What no role allows by its name: who asks for it is told who they are, and that they may not.
+const NOBODY_MAY: &str = "/kubemint-who-am-i";
+
+/// Asks who the caller is. Servers before 1.28 do not serve the review for that; they say it when they refuse something.
+/// Nothing is told of a caller who may do everything on such a server.
 ///
 /// # Errors
 ///
-/// If there is no answer, or the credential is not accepted.
+/// If there is no answer, the credential is not accepted, or something else than the API server answered: a refusal
+/// that names no user is no proof of anything.
 pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     match api.send(&Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)).await {
         Ok(answer) => username(&answer.value).map(Some),
         // What is not served at all is answered without a Status.
         Err(failure) if failure.code() == Some(404) => {
+            match api.send(&Request::get(NOBODY_MAY)).await {
+                Err(failure) if failure.code() == Some(403) => return named(failure).map(Some),
+                Err(failure) if failure.code() != Some(404) => return Err(failure),
+                _ => {}
+            }
             let review = json!({
                 "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                 "spec": { "nonResourceAttributes": { "path": "/version", "verb": "get" } },
@@ -102,13 +111,33 @@ pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
             let cause = "a review has no answer".to_owned();
             if answered { Ok(None) } else { Err(ApiFailure::Unreadable { cause }) }
         }
+        Err(failure) if failure.code() == Some(403) => named(failure).map(Some),
         Err(failure) => Err(failure),
     }
 }
 
+/// Returns whom an API server's refusal names, as in `User "system:serviceaccount:…" cannot create resource …`
+/// (apiserver, `pkg/endpoints/handlers/responsewriters/errors.go`).
+///
+/// # Errors
+///
+/// The refusal itself, if it names nobody, because something in between made it, or somebody whom the server does not
+/// know: it did not look at the credential.
+fn named(failure: ApiFailure) -> Result<String, ApiFailure> {
+    let message = failure.status().filter(|_| failure.is_forbidden()).map_or("", |status| status.message.as_str());
+    let name = message.split_once("User \"").and_then(|(_, rest)| rest.split_once("\" cannot ")).map(|(name, _)| name);
+    match name {
+        Some(name) if name != ANONYMOUS => Ok(name.to_owned()),
+        _ => Err(failure),
+    }
+}
+
+/// Who sends no credential, or one that nobody looked at.
+const ANONYMOUS: &str = "system:anonymous";
+
 /// Whether a refusal is of somebody whom the server does not know: it did not look at the credential.
 pub fn is_of_nobody(failure: &ApiFailure) -> bool {
-    failure.status().is_some_and(|status| status.message.contains("system:anonymous"))
+    failure.status().is_some_and(|status| status.message.contains(ANONYMOUS))
 }
 
 fn username(review: &Value) -> Result<String, ApiFailure> {

@@ -262,8 +262,7 @@ async fn obtain(
     })?;
     let endpoint = consumer_endpoint(&grant.cluster, &admin.endpoint());
     let endpoint = endpoint.map_err(|error| StepFailure::new(error.to_string()))?;
-    let api = connect_admin(&admin, sources.network(), limits).map_err(|error| StepFailure::new(error.to_string()))?;
-    check_server(&api, &endpoint, args, || clock.now()).await?;
+    check_server(&endpoint, args)?;
     if let Some(refused) = refused {
         let api = match grant.cluster.consumer.verify {
             VerifyVia::Admin => connect_with(&admin, &refused.token, sources.network(), limits),
@@ -274,6 +273,8 @@ async fn obtain(
             return Ok(CachedToken { proven: clock.now(), ..refused.clone() });
         }
     }
+    let api = connect_admin(&admin, sources.network(), limits).map_err(|error| StepFailure::new(error.to_string()))?;
+    check_cluster(&api, args, || clock.now()).await?;
     let account = service_account(grant);
     let audiences = if args.audience.is_empty() { &policy.audiences } else { &args.audience };
     let wanted = ExecToken {
@@ -294,30 +295,35 @@ async fn obtain(
 
 /// Checks that the inventory still means the API server that the kubeconfig was written for. A token goes to the one in
 /// the kubeconfig, so another one's must not be given.
-async fn check_server(
-    api: &Api,
-    endpoint: &Endpoint,
-    args: &CredentialArgs,
-    now: impl Fn() -> Timestamp,
-) -> Result<(), StepFailure> {
-    let another = |cause: String| {
-        let command = command(&["kubemint", "apply", "--cluster", &args.cluster, "--profile", &args.profile]);
-        Err(StepFailure::new(cause).hint(format!("run `{command}` where this kubeconfig is an output")))
-    };
-    if let Some(server) = args.server.as_ref().filter(|server| **server != endpoint.server) {
-        let (cluster, now) = (&args.cluster, &endpoint.server);
-        return another(format!("this kubeconfig is for `{server}`, and `{cluster}` is `{now}` now"));
+fn check_server(endpoint: &Endpoint, args: &CredentialArgs) -> Result<(), StepFailure> {
+    match &args.server {
+        Some(server) if *server != endpoint.server => {
+            let (cluster, now) = (&args.cluster, &endpoint.server);
+            Err(of_another(args, format!("this kubeconfig is for `{server}`, and `{cluster}` is `{now}` now")))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Checks that the cluster that is about to mint is the one that the kubeconfig was written for.
+async fn check_cluster(api: &Api, args: &CredentialArgs, now: impl Fn() -> Timestamp) -> Result<(), StepFailure> {
     let Some(uid) = &args.cluster_uid else { return Ok(()) };
     match identify(api, now).await {
         Ok(identity) if identity.uid != *uid => {
-            another(format!("`{}` is another cluster than the one that this kubeconfig was written for", args.cluster))
+            let cause =
+                format!("`{}` is another cluster than the one that this kubeconfig was written for", args.cluster);
+            Err(of_another(args, cause))
         }
         Ok(_) => Ok(()),
         // Who may not look at the namespace may still mint.
         Err(failure) if failure.is_forbidden() => Ok(()),
         Err(failure) => Err(failure.into()),
     }
+}
+
+fn of_another(args: &CredentialArgs, cause: String) -> StepFailure {
+    let command = command(&["kubemint", "apply", "--cluster", &args.cluster, "--profile", &args.profile]);
+    StepFailure::new(cause).hint(format!("run `{command}` where this kubeconfig is an output"))
 }
 
 fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inventory, Error> {

@@ -22,7 +22,7 @@ use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Mint, Publish, Revoke, Step, Update};
+use crate::step::{Mint, Plugin, Publish, Revoke, Step, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -266,9 +266,7 @@ impl ClusterRun {
                 result => result.map(|notes| lock(&self.progress).notes.extend(notes)),
             },
             Step::ExecAnchor(step) => issue::create_exec_anchor(api, step).await,
-            Step::Plugin(plugin) => {
-                self.publish(task, plugin.grant, None).await.map_err(|not_written| not_written.failure)
-            }
+            Step::Plugin(plugin) => self.link(api, task, plugin).await,
             Step::Revoke(step) => self.revoke(api, step).await,
             Step::Recreate(recreate) => {
                 revoke::recreate(api, recreate).await.map(|notes| lock(&self.progress).notes.extend(notes))
@@ -407,7 +405,7 @@ impl ClusterRun {
         let now = self.context.clock.now();
         let issued = issue::request_token(api, mint, claimed, anchor_uid, now).await;
         let (credential, date_ahead) = issued.map_err(NotPublished::Safe)?;
-        self.verify(task, mint.profile.as_str(), &credential).await.map_err(NotPublished::Safe)?;
+        self.verify(task, mint.profile.as_str(), &credential.token).await.map_err(NotPublished::Safe)?;
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
         match self.publish(task, mint.grant, Some(&credential)).await {
@@ -421,10 +419,34 @@ impl ClusterRun {
         Ok(Generation { date_ahead, ..claimed.generation.clone().recorded(&credential) })
     }
 
-    /// Proves a credential where its consumers, or the inventory, want it proven.
-    async fn verify(&self, task: &ApplyTask, profile: &str, credential: &Credential) -> Result<(), StepFailure> {
+    /// Writes the entries of exec plugins. A token like theirs is proven first, like one that is kept in a file; nobody
+    /// keeps it.
+    async fn link(&mut self, api: &Api, task: &ApplyTask, plugin: &Plugin) -> Result<(), StepFailure> {
+        /// The shortest that an API server grants.
+        const SECONDS: u64 = 600;
+        if let Some(tried) = &plugin.tried {
+            let profile = &plugin.profile;
+            self.doing(&task.plan.cluster, format!("request a token like those of the exec plugin for `{profile}`"));
+            let wanted = issue::ExecToken {
+                service_account: &plugin.service_account,
+                inventory: &tried.inventory,
+                profile,
+                holder: &tried.holder,
+                seconds: SECONDS,
+                audiences: &tried.audiences,
+                now: self.context.clock.now(),
+            };
+            let (token, _) = issue::request_exec_token(api, &wanted).await?;
+            self.verify(task, profile.as_str(), &token).await?;
+        }
+        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", plugin.profile));
+        self.publish(task, plugin.grant, None).await.map_err(|not_written| not_written.failure)
+    }
+
+    /// Proves a token where its consumers, or the inventory, want it proven.
+    async fn verify(&self, task: &ApplyTask, profile: &str, token: &SecretToken) -> Result<(), StepFailure> {
         self.doing(&task.plan.cluster, format!("verify the token for `{profile}`"));
-        verify::verify(&self.connect_as(task, &credential.token)?, &credential.token).await
+        verify::verify(&self.connect_as(task, token)?, token).await
     }
 
     /// Connects with a token and nothing else, where the inventory wants tokens proven.
@@ -454,7 +476,7 @@ impl ClusterRun {
     async fn hand_on(&mut self, api: &Api, task: &ApplyTask, step: &Publish) -> Result<(), StepFailure> {
         let mut proven = Err(StepFailure::new("no output holds the credential any more"));
         for credential in &step.candidates {
-            proven = self.verify(task, step.profile.as_str(), credential).await.map(|()| credential);
+            proven = self.verify(task, step.profile.as_str(), &credential.token).await.map(|()| credential);
             if proven.is_ok() {
                 break;
             }

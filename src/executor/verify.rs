@@ -354,10 +354,9 @@ impl OneCluster<'_> {
     async fn state(&self, api: &Api, grant: &Grant, account: &Account, used: Option<&Used<'_>>) -> CredentialState {
         match who_am_i(api).await {
             Ok(Some(username)) if username != account.username() => CredentialState::OtherIdentity(clean(&username)),
-            // Whoever is told that it may not ask was recognised.
             Ok(_) => CredentialState::Works,
-            Err(failure) if failure.is_forbidden() && !is_of_nobody(&failure) => CredentialState::Works,
-            Err(failure) if matches!(failure.code(), Some(401 | 403)) => match used {
+            // A refusal that names nobody is of something in between: nothing is known of the credential.
+            Err(failure) if failure.code() == Some(401) || is_of_nobody(&failure) => match used {
                 Some(used) => self.dead(grant, used, &failure).await,
                 None => CredentialState::Dead { word: "refused", cause: failure.to_string() },
             },

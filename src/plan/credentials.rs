@@ -21,7 +21,7 @@ use crate::kubeconfig::{EntryState, OtherHolder, UserForm};
 use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anchor_name};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{ObservedObject, Ownership};
-use crate::step::{Delivery, ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step};
+use crate::step::{Delivery, ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step, TriedToken};
 use crate::wording::command;
 
 pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
@@ -289,7 +289,8 @@ fn plan_plugins(
     delivery: Delivery,
     plan: &mut ClusterPlan,
 ) {
-    let profile = &input.inventory.grants[grant_input.grant].profile.name;
+    let grant = &input.inventory.grants[grant_input.grant];
+    let profile = &grant.profile.name;
     if plugins.is_anchored == Some(false) {
         plan.steps.push(Step::ExecAnchor(Box::new(ExecAnchor {
             profile: profile.clone(),
@@ -299,7 +300,13 @@ fn plan_plugins(
         })));
     }
     if !delivery.files.is_empty() {
-        let plugin = Plugin { grant: grant_input.grant, profile: profile.clone(), delivery };
+        let tried = input.inventory.has_minting_plugin(grant_input.grant).then(|| TriedToken {
+            inventory: input.inventory.name.clone(),
+            holder: input.options.holder.clone(),
+            audiences: grant.profile.token.audiences.clone(),
+        });
+        let (profile, service_account) = (profile.clone(), account.clone());
+        let plugin = Plugin { grant: grant_input.grant, profile, service_account, tried, delivery };
         plan.steps.push(Step::Plugin(Box::new(plugin)));
     }
 }
@@ -455,17 +462,9 @@ fn note_life(input: &PlanInput<'_>, grant: &Grant, chain: Option<&HolderIndex>, 
     let Some(generation) = newest else { return };
     let profile = grant.profile.name.as_str();
     let life = life(generation);
-    if let Some(mut message) = shortened(profile, generation) {
-        let overlap = grant.profile.token.overlap;
-        if life.is_some_and(|life| Duration::from_secs(life) <= overlap) {
-            let overlap = crate::wording::duration(overlap);
-            message
-                .push_str(&format!(", which is not more than `overlap` ({overlap}): half their life counts instead"));
-        }
-        plan.notes.push(Note::new(NoteKind::ShortenedLifetime, message));
-    }
+    plan.notes.extend(life.and_then(|life| shortened_lifetime(grant, generation.requested_seconds, life)));
     let horizon = input.options.renewal.horizon;
-    if let Some(life) = life.map(Duration::from_secs).filter(|life| *life < horizon) {
+    if let Some(life) = life.map(Duration::from_secs).filter(|life| *life <= horizon) {
         let (life, horizon) = (crate::wording::duration(life), crate::wording::duration(horizon));
         let message =
             format!("tokens of `{profile}` live for {life}, and the next run comes in {horizon}: run more often");
@@ -478,18 +477,33 @@ fn life(generation: &Generation) -> Option<u64> {
     u64::try_from(generation.expires?.duration_since(generation.issued?).as_secs()).ok()
 }
 
-/// Returns what to say if a generation lives shorter than was requested.
-pub(crate) fn shortened(profile: &str, generation: &Generation) -> Option<String> {
-    shortened_lifetime(profile, generation.requested_seconds, life(generation)?)
-}
-
-/// Returns what to say if `actual` seconds are fewer than `requested`.
-pub(crate) fn shortened_lifetime(profile: &str, requested: u64, actual: u64) -> Option<String> {
+/// Says that tokens live for `actual` seconds if these are fewer than `requested`, and what follows.
+pub(crate) fn shortened_lifetime(grant: &Grant, requested: u64, actual: u64) -> Option<Note> {
     // Issue and expiry are rounded to seconds by the API server.
     const ROUNDING: u64 = 2;
+    if actual + ROUNDING >= requested {
+        return None;
+    }
     let show = |seconds| crate::wording::duration(Duration::from_secs(seconds));
-    (actual + ROUNDING < requested)
-        .then(|| format!("the API server shortens tokens of `{profile}` from {} to {}", show(requested), show(actual)))
+    let prefix = shortens(&grant.profile.name);
+    let mut message = format!("{prefix} from {} to {}", show(requested), show(actual));
+    let overlap = grant.profile.token.overlap;
+    if Duration::from_secs(actual) <= overlap {
+        let overlap = crate::wording::duration(overlap);
+        message.push_str(&format!(", which is not more than `overlap` ({overlap}): half their life counts instead"));
+    }
+    Some(Note::new(NoteKind::ShortenedLifetime, message))
+}
+
+fn shortens(profile: &ProfileName) -> String {
+    format!("the API server shortens tokens of `{profile}`")
+}
+
+impl Note {
+    /// Whether it says how long the tokens of a profile live.
+    pub(crate) fn is_about_life_of(&self, profile: &ProfileName) -> bool {
+        self.kind == NoteKind::ShortenedLifetime && self.message.starts_with(&shortens(profile))
+    }
 }
 
 fn note_claims_in_flight(chain: Option<&HolderIndex>, spent: &[Spent], plan: &mut ClusterPlan) {

@@ -81,6 +81,10 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
                 ]
             }
             Step::Resume(resume) => vec![right(&resume.profile, "patch", None, resume.service_account.clone())],
+            Step::Plugin(plugin) => {
+                let account = plugin.tried.as_ref().map(|_| plugin.service_account.clone());
+                account.into_iter().map(|account| right(&plugin.profile, "create", Some("token"), account)).collect()
+            }
             Step::ExecAnchor(step) => {
                 let (profile, account) = (&step.profile, &step.service_account);
                 let namespace = account.namespace.clone().unwrap_or_default();
@@ -89,12 +93,7 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
                     Probe::CreateAnchor { profile: profile.clone(), namespace },
                 ]
             }
-            Step::Create(_)
-            | Step::Update(_)
-            | Step::Delete(_)
-            | Step::Plugin(_)
-            | Step::Revoke(_)
-            | Step::Recreate(_) => vec![],
+            Step::Create(_) | Step::Update(_) | Step::Delete(_) | Step::Revoke(_) | Step::Recreate(_) => vec![],
         })
         .collect()
 }

@@ -14,7 +14,7 @@ use crate::inventory::Inventory;
 use crate::names::{ClusterName, Holder, InventoryName};
 use crate::object::ObjectRef;
 use crate::outcome::{Applied, Planned, Published};
-use crate::plan::{ClusterPlan, Note, NoteKind};
+use crate::plan::ClusterPlan;
 use crate::step::{Delivery, Step};
 
 /// The field of changes that are about generations.
@@ -127,13 +127,10 @@ impl ClusterReport {
             let facts = &published.facts;
             let actual = facts.expires.duration_since(facts.issued).as_secs();
             let actual = u64::try_from(actual).unwrap_or(0);
-            let shortened = crate::plan::shortened_lifetime(profile.as_str(), facts.requested_seconds, actual);
-            if let Some(message) = shortened {
-                let note = Note::new(NoteKind::ShortenedLifetime, message);
-                if !self.notes.contains(&note) {
-                    self.notes.push(note);
-                }
-            }
+            // What a new token shows counts, not what the plan remembers of an older one.
+            self.notes.retain(|note| !note.is_about_life_of(&profile));
+            let grant = &inventory.grants[published.grant];
+            self.notes.extend(crate::plan::shortened_lifetime(grant, facts.requested_seconds, actual));
             self.credentials.push(CredentialReport {
                 profile,
                 generation: facts.generation,

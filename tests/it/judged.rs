@@ -3,6 +3,7 @@
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
+use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
 use kubemint_testkit::{TestCluster, User};
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ macro_rules! every_judgement {
             what_is_the_users_own_in_an_entry_stays,
             a_token_without_its_kubeconfig_is_not_everywhere,
             only_the_files_that_are_written_are_counted,
+            an_exec_plugin_is_proven_before_its_entries_are_written,
         );
     };
 }
@@ -161,4 +163,73 @@ pub(crate) fn only_the_files_that_are_written_are_counted(cluster: &TestCluster)
     let plan = machine.kubemint(&["plan"]).exits(0);
     assert!(plan.stdout.contains("policy changed, 3 files"), "{}", plan.stdout);
     assert!(plan.stdout.contains("- context.user: somebody"), "{}", plan.stdout);
+}
+
+/// An endpoint that answers nobody, a CA that is not the server's, an audience that the API server does not take: nothing
+/// is written, and the run says so.
+pub(crate) fn an_exec_plugin_is_proven_before_its_entries_are_written(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    // Of a fleet that signed nothing here.
+    let stranger = Fleet::start(FleetOptions::named(["stranger"])).unwrap();
+    machine.write("other.pem", &stranger.cluster("stranger").ca_pem);
+    let inventory = format!("{}credential = \"exec\"\n", profile("15m"));
+    let consumer = |line: &str| {
+        machine.inventory("exec-proven", &inventory);
+        let text = machine.read("clusters.toml");
+        machine.write("clusters.toml", &text.replacen("labels = {", &format!("{line}\nlabels = {{"), 1));
+    };
+    let refused = |machine: &Machine, step: &str| {
+        let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
+        let doing = report["clusters"][0]["error"]["doing"].as_str().unwrap();
+        assert!(doing.contains("verify the token"), "{step}: {report:#}");
+        assert!(!machine.path(&output(cluster)).exists(), "{step}: nothing was written");
+    };
+    consumer("consumer.server = \"https://127.0.0.1:1\"");
+    refused(&machine, "a dead endpoint");
+    consumer("consumer.certificate-authority = \"other.pem\"");
+    refused(&machine, "another CA");
+    let foreign = inventory.replace("ttl = \"1h\"", "ttl = \"1h\", audiences = [\"vault\"]");
+    machine.inventory("exec-proven", &foreign);
+    refused(&machine, "an audience of somebody else");
+    machine.inventory("exec-proven", &inventory);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["verify"]);
+}
+
+/// A gateway that refuses everything proves nothing, whatever its answer looks like; a refusal by the API server names
+/// whom it refuses. Servers before 1.28 are asked in another way.
+#[test]
+fn only_an_api_server_that_says_who_asked_has_proven_a_credential() {
+    let fleet = Fleet::start(FleetOptions::named(["sim"])).unwrap();
+    let cluster = fleet.cluster("sim");
+    let machine = Machine::new(&[&cluster], User::Admin);
+    machine.inventory("proven", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let fail = |code: u16, body: &str| {
+        let (path_contains, body) = ("selfsubjectreviews".to_owned(), Some(body.to_owned()));
+        cluster.set_fault(Some(Fault::FailOn { method: None, path_contains, code, body, times: None }));
+    };
+    let forbidden = |message: &str| {
+        json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message})
+            .to_string()
+    };
+    let state = |code: i32| {
+        let report = machine.kubemint(&["verify", "-o", "json"]).exits(code).report();
+        report["clusters"][0]["grants"][0]["credentials"][0]["state"].as_str().unwrap().to_owned()
+    };
+    for page in ["<html>no</html>".to_owned(), forbidden("denied by policy"), forbidden("User is not allowed")] {
+        fail(403, &page);
+        assert_eq!(state(7), "unreachable", "{page}");
+    }
+    let refusal =
+        |user: &str| forbidden(&format!("reviews is forbidden: User \"{user}\" cannot create resource \"x\""));
+    fail(403, &refusal("system:serviceaccount:proven:reader"));
+    assert_eq!(state(0), "works");
+    fail(403, &refusal("system:serviceaccount:proven:other"));
+    assert_eq!(state(4), "other-identity");
+    fail(403, &refusal("system:anonymous"));
+    assert_eq!(state(4), "refused");
+    fail(404, "404 page not found");
+    assert_eq!(state(0), "works", "an old API server says it when it refuses something");
+    machine.expect(0, &["refresh", "--force"]);
 }

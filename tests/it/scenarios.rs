@@ -406,6 +406,14 @@ pub(crate) fn a_shortened_lifetime_is_noticed(cluster: &TestCluster) {
     assert!(again["clusters"][0]["notes"].to_string().contains(note), "it is remembered: {again:#}");
     let facts = machine.facts(&output(cluster));
     assert_eq!(facts["requested-seconds"], 86400);
+    // What the plan remembers of the older token and what the new one shows is said once.
+    machine.inventory("clamp", &rest.replace("ttl = \"24h\"", "ttl = \"30h\", overlap = \"2h\""));
+    let report = machine.kubemint(&["refresh", "-o", "json"]).exits(0).report();
+    let notes = report["clusters"][0]["notes"].as_array().unwrap();
+    let about: Vec<&Value> = notes.iter().filter(|note| note["kind"] == "shortened-lifetime").collect();
+    assert_eq!(about.len(), 1, "{notes:?}");
+    let message = about[0]["message"].as_str().unwrap();
+    assert!(message.contains("from 30h to 1h, which is not more than `overlap` (2h)"), "{message}");
 }
 
 /// Deleting the anchor revokes the token, and the next apply mints a new generation.

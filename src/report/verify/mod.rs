@@ -360,11 +360,6 @@ fn credential_findings(verified: &VerifiedGrant) -> Vec<Finding> {
         let message = format!("`{file}` holds no credential for it: {why}");
         add(FindingKind::NoCredential, message, "`kubemint apply` writes it");
     }
-    for (file, differences) in &verified.altered {
-        let fields: Vec<String> = differences.iter().map(|difference| format!("`{}`", difference.field)).collect();
-        let message = format!("its entry in `{file}` is not as kubemint writes it: {} differs", fields.join(", "));
-        add(FindingKind::AlteredEntry, message, "`kubemint plan` shows what differs, `kubemint apply` repairs it");
-    }
     for credential in &verified.credentials {
         let files: Vec<String> = credential.files.iter().map(|file| format!("`{file}`")).collect();
         let which = match credential.token {
@@ -385,6 +380,11 @@ fn credential_findings(verified: &VerifiedGrant) -> Vec<Finding> {
                 add(FindingKind::Unusable, format!("{which} cannot be used: {cause}"), hint);
             }
         }
+    }
+    for (file, differences) in &verified.altered {
+        let fields: Vec<String> = differences.iter().map(|difference| format!("`{}`", difference.field)).collect();
+        let message = format!("its entry in `{file}` is not as kubemint writes it: {} differs", fields.join(", "));
+        add(FindingKind::AlteredEntry, message, "`kubemint plan` shows what differs, `kubemint apply` repairs it");
     }
     findings
 }
