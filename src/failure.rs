@@ -180,9 +180,109 @@ impl fmt::Display for ApiFailure {
 
 impl std::error::Error for ApiFailure {}
 
+/// What kind of failure something is, for programs and metrics; `docs/json.md` lists them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The admin's kubeconfig, its context, or a file that it names cannot be used.
+    AdminAccess,
+    /// The exec plugin of the admin access failed.
+    AdminPlugin,
+    /// No connection could be made, or it broke.
+    Unreachable,
+    /// No answer came in time.
+    Timeout,
+    /// The server's certificate was refused.
+    Certificate,
+    /// The API server does not accept the credential.
+    Unauthorized,
+    /// The API server says that the caller may not.
+    Forbidden,
+    /// The API server is overloaded, or has an error of its own.
+    ServerError,
+    /// Something answered that is no API server.
+    NotAnApiServer,
+    /// The API server refused a request for another reason.
+    Refused,
+    /// An output could not be written.
+    Output,
+    /// Something that was known before the first write stood in the way.
+    Blocked,
+    /// Another run was faster.
+    Overtaken,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl FailureKind {
+    /// All kinds.
+    pub const ALL: [Self; 14] = [
+        Self::AdminAccess,
+        Self::AdminPlugin,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Certificate,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::ServerError,
+        Self::NotAnApiServer,
+        Self::Refused,
+        Self::Output,
+        Self::Blocked,
+        Self::Overtaken,
+        Self::Other,
+    ];
+
+    /// Returns the kind as JSON and metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AdminAccess => "admin-access",
+            Self::AdminPlugin => "admin-plugin",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Certificate => "certificate",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::ServerError => "server-error",
+            Self::NotAnApiServer => "not-an-api-server",
+            Self::Refused => "refused",
+            Self::Output => "output",
+            Self::Blocked => "blocked",
+            Self::Overtaken => "overtaken",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl ApiFailure {
+    /// Returns what kind of failure this is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Timeout { .. } => FailureKind::Timeout,
+            Self::Connection { .. } => FailureKind::Unreachable,
+            Self::Tls { .. } => FailureKind::Certificate,
+            Self::TooLarge { .. } | Self::Unreadable { .. } => FailureKind::NotAnApiServer,
+            Self::Status(status) if status.reason.is_empty() => match status.code {
+                401 => FailureKind::Unauthorized,
+                429 | 500.. => FailureKind::ServerError,
+                _ => FailureKind::NotAnApiServer,
+            },
+            Self::Status(status) => match status.code {
+                401 => FailureKind::Unauthorized,
+                403 => FailureKind::Forbidden,
+                429 | 500.. => FailureKind::ServerError,
+                _ => FailureKind::Refused,
+            },
+        }
+    }
+}
+
 /// Why a step, or the reading before it, failed: in one line, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepFailure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
     /// The cause.
     pub cause: String,
     /// What to do about it.
@@ -194,12 +294,23 @@ pub struct StepFailure {
 impl StepFailure {
     /// Makes a failure without a hint.
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), hint: None, is_overtaken: false }
+        Self { kind: FailureKind::Other, cause: cause.into(), hint: None, is_overtaken: false }
+    }
+
+    /// Makes a failure of an admin access that cannot be used.
+    pub fn of_access(cause: impl Into<String>) -> Self {
+        Self { kind: FailureKind::AdminAccess, ..Self::new(cause) }
+    }
+
+    /// Makes a failure of something that was not done in time.
+    pub fn late(limit: Duration) -> Self {
+        let cause = format!("not done within {}", crate::wording::duration(limit));
+        Self { kind: FailureKind::Timeout, ..Self::new(cause) }
     }
 
     /// Makes a failure that comes of another run being faster.
     pub fn overtaken(cause: impl Into<String>) -> Self {
-        Self { is_overtaken: true, ..Self::new(cause) }
+        Self { kind: FailureKind::Overtaken, is_overtaken: true, ..Self::new(cause) }
     }
 
     /// Adds what to do about it.
@@ -286,6 +397,15 @@ fn looks_opaque(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_is_documented_by_the_name_that_it_has_in_json() {
+        let documented = include_str!("../docs/json.md");
+        for kind in FailureKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+            assert!(documented.contains(&format!("\n| `{}` | ", kind.as_str())), "{kind:?}");
+        }
+    }
 
     #[test]
     fn server_text_is_cleaned_and_cut() {

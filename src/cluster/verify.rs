@@ -21,7 +21,10 @@ const WAIT: Duration = Duration::from_secs(1);
 /// If the endpoint cannot be reached with what consumers get, or the token is somebody else's.
 pub async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFailure> {
     let claims = Claims::of(token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
-    let is_new = |failure: &ApiFailure| matches!(failure.code(), Some(401 | 403));
+    // What is no Status is of something in between, which will not learn of it.
+    let is_new = |failure: &ApiFailure| {
+        failure.status().is_some_and(|status| matches!(status.code, 401 | 403) && !status.reason.is_empty())
+    };
     let waits = ConstantBuilder::default().with_delay(WAIT).with_max_times(TRIES);
     let username = (|| who_am_i(api)).retry(waits).when(is_new).await?;
     match username {

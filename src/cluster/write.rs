@@ -133,6 +133,6 @@ fn check(desired: &DesiredObject, stored: &Value) -> Result<(), StepFailure> {
 
 impl From<ApiFailure> for StepFailure {
     fn from(failure: ApiFailure) -> Self {
-        Self::new(failure.to_string())
+        Self { kind: failure.kind(), ..Self::new(failure.to_string()) }
     }
 }

@@ -173,7 +173,7 @@ fn mint(
     suspect: Option<&CachedToken>,
 ) -> Result<Result<CachedToken, Obtaining>, Error> {
     block_on(async {
-        let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(LIMIT)));
+        let late = || StepFailure::late(LIMIT);
         let obtained = tokio::time::timeout(LIMIT, obtain(context, args, suspect)).await;
         obtained.unwrap_or_else(|_| Err(late().into()))
     })
@@ -256,10 +256,7 @@ async fn obtain(
     let limits = Limits::new(run.request_timeout, run.cluster_timeout.min(LIMIT));
     let sources = AdminSources::load([&grant.cluster.admin], &context.environment.admin, run.cluster_timeout);
     let clock = context.environment.clock;
-    let admin = sources.resolve(&grant.cluster, || clock.now()).await.map_err(|error| {
-        let hint = error.hint();
-        StepFailure { hint, ..StepFailure::new(error.to_string()) }
-    })?;
+    let admin = sources.resolve(&grant.cluster, || clock.now()).await.map_err(StepFailure::from)?;
     let endpoint = consumer_endpoint(&grant.cluster, &admin.endpoint());
     let endpoint = endpoint.map_err(|error| StepFailure::new(error.to_string()))?;
     check_server(&endpoint, args)?;

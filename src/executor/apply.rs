@@ -178,7 +178,7 @@ impl ClusterRun {
         let limit = self.context.inventory.run.cluster_timeout;
         lock(&self.progress).of = task.plan.steps.len();
         self.doing(&cluster, "connect".to_owned());
-        let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(limit)));
+        let late = || StepFailure::late(limit);
         let access = access(&self.context.admin, &task.cluster, self.context.clock);
         let result = match self.slot.lend(access).await {
             Ok((admin, _)) => {

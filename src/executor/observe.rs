@@ -114,10 +114,7 @@ pub(super) async fn access(
         let endpoint = consumer_endpoint(cluster, &admin.endpoint())?;
         Ok((admin, endpoint))
     });
-    found.map_err(|error| {
-        let hint = error.hint();
-        StepFailure { hint, ..StepFailure::new(error.to_string()) }
-    })
+    found.map_err(StepFailure::from)
 }
 
 /// Describes why a cluster could not be read; where the admin access may be the reason, with how to
@@ -165,7 +162,7 @@ pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut 
             let planned = slot.lend(tokio::time::timeout(limit, plan_within(context, task, access))).await;
             planned.unwrap_or_else(|_| Planned::Failed {
                 doing: "read the current access objects",
-                failure: StepFailure::new(format!("not done within {}", crate::wording::duration(limit))),
+                failure: StepFailure::late(limit),
             })
         }
         Err(failure) => Planned::Failed { doing: "find the admin access", failure },
@@ -248,7 +245,7 @@ async fn plan_within(
     let api = match connect_admin(&admin, context.admin.network(), limits) {
         Ok(api) => api,
         Err(error) => {
-            return Planned::Failed { doing: "connect", failure: StepFailure::new(error.to_string()) };
+            return Planned::Failed { doing: "connect", failure: StepFailure::of_access(error.to_string()) };
         }
     };
     let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::failure::StepFailure;
+use crate::failure::{FailureKind, StepFailure};
 use crate::kubeconfig::{FileOrder, Incoming, MergeError, UserForm, merge, token_file};
 use crate::store::{self, Manner, StoreError};
 
@@ -285,7 +285,7 @@ pub fn describe(error: &StoreError) -> StepFailure {
         }
         source = cause.source();
     }
-    let failure = StepFailure::new(text);
+    let failure = StepFailure { kind: FailureKind::Output, ..StepFailure::new(text) };
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -81,7 +81,7 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
         Ok((admin, endpoint)) => {
             let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
             let planned = slot.lend(planning).await;
-            let late = || StepFailure::new(format!("not done within {}", crate::wording::duration(limit)));
+            let late = || StepFailure::late(limit);
             planned.unwrap_or_else(|_| failed("read the ServiceAccounts", late()))
         }
         Err(failure) => failed("find the admin access", failure),
@@ -102,7 +102,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
     let limits = Limits::new(context.inventory.run.request_timeout, context.inventory.run.cluster_timeout);
     let api = match connect_admin(admin, context.admin.network(), limits) {
         Ok(api) => api,
-        Err(error) => return failed("connect", StepFailure::new(error.to_string())),
+        Err(error) => return failed("connect", StepFailure::of_access(error.to_string())),
     };
     match read(context, task, &api).await {
         Ok(Read { observed, roles, anchors }) => Planned::Plan(Box::new(plan_revocation(&RevokeInput {

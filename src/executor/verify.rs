@@ -142,9 +142,7 @@ async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, mut slot: Slo
     let verified = match slot.lend(access(&context.admin, entry, context.clock)).await {
         Ok((admin, _)) => {
             let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin, &mut slot)).await;
-            verified.unwrap_or_else(|_| {
-                failed("verify the access", StepFailure::new(format!("not done within {}", duration(limit))))
-            })
+            verified.unwrap_or_else(|_| failed("verify the access", StepFailure::late(limit)))
         }
         Err(failure) => failed("find the admin access", failure),
     };
@@ -172,7 +170,7 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
     let limits = Limits::new(run.request_timeout, run.cluster_timeout);
     let api = match connect_admin(admin, context.admin.network(), limits) {
         Ok(api) => api,
-        Err(error) => return failed("connect", StepFailure::new(error.to_string())),
+        Err(error) => return failed("connect", StepFailure::of_access(error.to_string())),
     };
     let grants = || task.grants.iter().map(|grant| &context.inventory.grants[grant.grant]);
     let accounts: BTreeSet<Account> = grants().map(Account::of).collect();

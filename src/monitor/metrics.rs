@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::failure::FailureKind;
 use crate::names::{ClusterName, ProfileName};
 use crate::plan::CredentialState;
 use crate::report::{Action, ClusterReport, Report, State};
@@ -223,16 +224,9 @@ fn label(state: CredentialState) -> &'static str {
     }
 }
 
-/// Returns why a run could not finish a cluster, as one of a few words.
+/// Returns why a run could not finish a cluster, as the kind that its report has.
 fn reason(cluster: &ClusterReport) -> &'static str {
-    match &cluster.error {
-        None => "blocked",
-        Some(error) if !cluster.blockers.is_empty() && error.step == 0 => "blocked",
-        Some(error) if error.step == 0 => "unreachable",
-        Some(error) if error.doing.starts_with("write the outputs") => "outputs",
-        Some(error) if error.doing.starts_with("verify") => "verification",
-        Some(_) => "step",
-    }
+    cluster.error.as_ref().map_or(FailureKind::Blocked, |error| error.kind).as_str()
 }
 
 #[cfg(test)]

@@ -211,8 +211,12 @@ fn refusal_hint(failure: &ApiFailure) -> Option<String> {
 }
 
 impl ClusterPlan {
-    /// Leaves out the steps about the credentials of profiles that something blocks: a blocked grant has no steps.
+    /// Leaves out the steps about the credentials of profiles that something blocks, where the others go on: a blocked
+    /// grant has no steps.
     pub(super) fn drop_blocked_steps(&mut self) {
+        if self.scope != Scope::Credentials {
+            return;
+        }
         let blocked: BTreeSet<&ProfileName> = self.blockers.iter().filter_map(|it| it.profile.as_ref()).collect();
         self.steps.retain(|step| !step.is_about_credentials() || step.profile().is_none_or(|it| !blocked.contains(it)));
     }

@@ -10,6 +10,7 @@ use super::model::{
 use crate::credential::{Spent, due_at, jitter_seed};
 use crate::desired::Content;
 use crate::diff::{FieldDiff, describe_rules};
+use crate::failure::FailureKind;
 use crate::inventory::Inventory;
 use crate::names::{ClusterName, Holder, InventoryName};
 use crate::object::ObjectRef;
@@ -80,6 +81,7 @@ impl ClusterReport {
             Planned::NotStarted => Self::empty(name.clone(), State::NotStarted),
             Planned::Failed { doing, failure } => Self {
                 error: Some(ErrorReport {
+                    kind: failure.kind,
                     step: 0,
                     steps: 0,
                     doing: (*doing).to_owned(),
@@ -143,6 +145,7 @@ impl ClusterReport {
         if let Some(failed) = &applied.failure {
             self.state = State::Failed;
             self.error = Some(ErrorReport {
+                kind: failed.failure.kind,
                 step: failed.number,
                 steps: failed.of,
                 doing: failed.doing.clone(),
@@ -156,6 +159,7 @@ impl ClusterReport {
         if let Some(blocker) = self.blockers.first().filter(|_| applied.started && self.error.is_none()) {
             self.state = State::Failed;
             self.error = Some(ErrorReport {
+                kind: FailureKind::Blocked,
                 step: 0,
                 steps: 0,
                 doing: "carry out everything".to_owned(),

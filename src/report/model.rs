@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::credential::MintReason;
 use crate::diff::FieldDiff;
+use crate::failure::FailureKind;
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::object::Kind;
 use crate::plan::{Blocker, Note};
@@ -225,6 +226,8 @@ pub struct CredentialReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ErrorReport {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
     /// The number of the step, from 1; 0 before the first.
     pub step: usize,
     /// How many steps there are.

@@ -369,3 +369,42 @@ fn base64(text: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
+
+/// Each failure has a kind, in JSON and in the metrics.
+#[test]
+fn a_failure_has_a_kind() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet, "kinds");
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.read("admin.yaml");
+    let check = |kind: &str| {
+        let report = machine.kubemint(&["refresh", "-o", "json", "--metrics-file", "metrics.prom"]).exits(7).report();
+        assert_eq!(report["clusters"][0]["error"]["kind"], kind, "{report:#}");
+        let counted = format!("kubemint_failures_total{{reason=\"{kind}\"}} 1");
+        assert!(machine.read("metrics.prom").contains(&counted), "{}", machine.read("metrics.prom"));
+    };
+    let cluster = fleet.cluster("a");
+    let status = |code| Fault::Status { code, retry_after: None, times: None };
+    for (fault, kind) in [
+        (Fault::Refuse, "unreachable"),
+        (Fault::WrongCertificate, "certificate"),
+        (status(401), "unauthorized"),
+        (status(403), "forbidden"),
+        (status(500), "server-error"),
+        (Fault::Html502, "server-error"),
+        (Fault::Garbage, "not-an-api-server"),
+    ] {
+        cluster.set_fault(Some(fault));
+        check(kind);
+    }
+    cluster.set_fault(None);
+    let token = format!("token: {}", cluster.admin_token);
+    assert!(admin.contains(&token));
+    let plugin = "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/false, interactiveMode: Never}";
+    machine.write("admin.yaml", &admin.replace(&token, plugin));
+    check("admin-plugin");
+    machine.write("admin.yaml", &admin.replace("current-context", "no-context").replace("name: a\n", "name: b\n"));
+    check("admin-access");
+    std::fs::remove_file(machine.path("admin.yaml")).unwrap();
+    check("admin-access");
+}

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::failure::{FailureKind, StepFailure};
+
 /// Why admin access cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
@@ -73,6 +75,8 @@ pub struct Problem {
     pub what: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether it is an exec plugin's.
+    pub is_of_plugin: bool,
 }
 
 impl std::fmt::Display for Problem {
@@ -83,7 +87,12 @@ impl std::fmt::Display for Problem {
 
 impl Problem {
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: None }
+        Self { what: what.into(), hint: None, is_of_plugin: false }
+    }
+
+    /// Makes a problem of an exec plugin.
+    pub(super) fn of_plugin(what: impl Into<String>) -> Self {
+        Self { is_of_plugin: true, ..Self::new(what) }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -101,6 +110,17 @@ impl From<&str> for Problem {
 impl From<String> for Problem {
     fn from(what: String) -> Self {
         Self::new(what)
+    }
+}
+
+impl From<AdminError> for StepFailure {
+    fn from(error: AdminError) -> Self {
+        let is_of_plugin = match &error {
+            AdminError::Unusable { problem, .. } | AdminError::Access(problem) => problem.is_of_plugin,
+            _ => false,
+        };
+        let kind = if is_of_plugin { FailureKind::AdminPlugin } else { FailureKind::AdminAccess };
+        Self { kind, hint: error.hint(), ..Self::new(error.to_string()) }
     }
 }
 

@@ -12,6 +12,7 @@ mod json;
 mod redaction;
 mod supply;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -176,6 +177,8 @@ pub struct Api {
     limits: Limits,
     budget: Budget,
     redaction: Redaction,
+    /// Whether anything ever came back.
+    is_alive: AtomicBool,
 }
 
 /// An answer as it came.
@@ -187,7 +190,14 @@ struct Fetched {
 impl Api {
     /// Wraps a client; `server` is its URL, for messages.
     pub fn new(client: kube::Client, server: impl Into<String>, limits: Limits) -> Self {
-        Self { client, server: server.into(), limits, budget: Budget::default(), redaction: Redaction::default() }
+        Self {
+            client,
+            server: server.into(),
+            limits,
+            budget: Budget::default(),
+            redaction: Redaction::default(),
+            is_alive: AtomicBool::new(false),
+        }
     }
 
     /// Leaves out of every answer what this connection authenticates with.
@@ -254,9 +264,10 @@ impl Api {
             .with_max_delay(LONGEST_WAIT)
             .with_max_times(REPETITIONS)
             .with_jitter();
+        let failures = AtomicUsize::new(0);
         (|| self.send_once(request, limit))
             .retry(waits)
-            .when(ApiFailure::is_transient)
+            .when(|failure| failure.is_transient() && self.may_recover(failure, &failures))
             .adjust(|failure, wait| {
                 let asked = failure.status().and_then(|status| status.retry_after);
                 let wait = wait.map(|wait| asked.map_or(wait, |asked| asked.max(wait)));
@@ -265,6 +276,16 @@ impl Api {
             })
             .notify(|failure, wait| tracing::debug!(server = self.server, %failure, ?wait, "repeating a request"))
             .await
+    }
+
+    /// Whether a server may answer when it is asked again. One that has never answered is asked once more, and does not
+    /// keep a run for minutes; nor does something that is no API server.
+    fn may_recover(&self, failure: &ApiFailure, failures: &AtomicUsize) -> bool {
+        if self.is_alive.load(Ordering::Relaxed) {
+            return true;
+        }
+        let asks_for_patience = failure.status().is_some_and(|status| status.retry_after.is_some());
+        asks_for_patience || failures.fetch_add(1, Ordering::Relaxed) == 0
     }
 
     /// Sends a request whose answer is one object, and checks that it is the one in question.
@@ -288,7 +309,14 @@ impl Api {
 
     async fn send_once(&self, request: &Request, limit: usize) -> Result<Fetched, ApiFailure> {
         let timeout = || ApiFailure::Timeout { server: self.server.clone(), after: self.limits.request };
-        tokio::time::timeout(self.limits.request, self.exchange(request, limit)).await.map_err(|_| timeout())?
+        let sent = tokio::time::timeout(self.limits.request, self.exchange(request, limit)).await;
+        let sent = sent.map_err(|_| timeout()).and_then(|sent| sent);
+        // A Status is an API server's, whatever it says.
+        let answered = |failure: &ApiFailure| failure.status().is_some_and(|status| !status.reason.is_empty());
+        if sent.as_ref().map_or_else(answered, |_| true) {
+            self.is_alive.store(true, Ordering::Relaxed);
+        }
+        sent
     }
 
     async fn exchange(&self, request: &Request, limit: usize) -> Result<Fetched, ApiFailure> {

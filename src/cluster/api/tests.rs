@@ -77,7 +77,8 @@ async fn what_may_pass_is_repeated_and_retry_after_is_honoured() {
     let serve = async {
         for code in [503, 429] {
             let (_, reply) = server.next_request().await.unwrap();
-            let body = json!({"kind": "Status", "details": {"retryAfterSeconds": if code == 429 { 7 } else { 0 }}});
+            let reason = if code == 429 { "TooManyRequests" } else { "ServiceUnavailable" };
+            let body = json!({"kind": "Status", "reason": reason, "details": {"retryAfterSeconds": if code == 429 { 7 } else { 0 }}});
             reply.send_response(answer(code, &body));
         }
         let (_, reply) = server.next_request().await.unwrap();
@@ -87,6 +88,43 @@ async fn what_may_pass_is_repeated_and_retry_after_is_honoured() {
     let (result, ()) = tokio::join!(api.send(&request), serve);
     assert!(result.is_ok());
     assert!(start.elapsed() >= Duration::from_secs(7), "{:?}", start.elapsed());
+}
+
+/// A gateway, or nothing at all, where an API server should be: it is asked once more, and not for a quarter of a minute.
+#[tokio::test(start_paused = true)]
+async fn what_never_was_an_api_server_is_asked_once_more() {
+    let (api, mut server) = mocked();
+    let start = Instant::now();
+    let serve = async {
+        for _ in 0..2 {
+            let (_, reply) = server.next_request().await.unwrap();
+            reply.send_response(answer(502, &json!("a page")));
+        }
+    };
+    let request = Request::get("/version");
+    let (result, ()) = tokio::join!(api.send(&request), serve);
+    assert_eq!(result.err().unwrap().code(), Some(502));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+
+    // Once an API server has answered, the same is repeated.
+    let serve = async {
+        let (_, reply) = server.next_request().await.unwrap();
+        reply.send_response(answer(200, &json!({})));
+        for _ in 0..3 {
+            let (_, reply) = server.next_request().await.unwrap();
+            reply.send_response(answer(502, &json!("a page")));
+        }
+        let (_, reply) = server.next_request().await.unwrap();
+        reply.send_response(answer(200, &json!({})));
+    };
+    let (result, ()) = tokio::join!(
+        async {
+            api.send(&request).await?;
+            api.send(&request).await
+        },
+        serve
+    );
+    assert!(result.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

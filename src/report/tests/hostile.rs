@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::super::*;
 use crate::access::{AccessNote, AccessNoteKind, RightGroup};
 use crate::diff::FieldDiff;
+use crate::failure::FailureKind;
 use crate::foreign::is_invisible;
 use crate::kubeconfig::{FileFinding, FileFindingKind};
 use crate::object::{Kind, ObjectRef};
@@ -50,7 +51,14 @@ fn report(text: &str) -> Report {
         notes: vec![Note::new(NoteKind::NotChecked, owned())],
         error,
     };
-    let error = ErrorReport { step: 1, steps: 2, doing: owned(), cause: owned(), hint: Some(owned()) };
+    let error = ErrorReport {
+        kind: FailureKind::Other,
+        step: 1,
+        steps: 2,
+        doing: owned(),
+        cause: owned(),
+        hint: Some(owned()),
+    };
     let head = ReportHead { command: Command::Apply, started: Timestamp::UNIX_EPOCH, run: None, holder: text.into() };
     let clusters = vec![cluster(State::Failed, Some(error)), cluster(State::Blocked, None)];
     Report::of(head, &text.into(), clusters)
@@ -120,7 +128,7 @@ fn verified(text: &str) -> VerifyReport {
         findings: vec![Finding { kind: FindingKind::NoCredential, message: owned(), hint: Some(owned()) }],
         notes: vec![AccessNote::new(AccessNoteKind::NotAsked, owned())],
     };
-    let error = VerifyError { doing: "verify", cause: owned(), hint: Some(owned()) };
+    let error = VerifyError { kind: FailureKind::Other, doing: "verify", cause: owned(), hint: Some(owned()) };
     VerifyReport {
         schema_version: SCHEMA_VERSION,
         kubemint: "0",

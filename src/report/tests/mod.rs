@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::diff::FieldDiff;
+use crate::failure::FailureKind;
 use crate::object::Kind;
 use crate::plan::{Blocker, BlockerKind, Note, NoteKind};
 
@@ -111,7 +112,14 @@ fn a_plan_shows_identical_changes_once_and_each_field() {
 #[test]
 fn failures_name_cluster_step_cause_and_command() {
     let failed = |name: &str, step, doing: &str, cause: &str| ClusterReport {
-        error: Some(ErrorReport { step, steps: 4, doing: doing.into(), cause: cause.into(), hint: None }),
+        error: Some(ErrorReport {
+            kind: FailureKind::Other,
+            step,
+            steps: 4,
+            doing: doing.into(),
+            cause: cause.into(),
+            hint: None,
+        }),
         ..cluster(name, State::Failed)
     };
     let mut clusters: Vec<_> = (0..12).map(|number| cluster(&format!("c{number}"), State::Changed)).collect();

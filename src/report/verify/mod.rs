@@ -13,6 +13,7 @@ pub use text::{verify_failures, verify_text};
 
 use super::SCHEMA_VERSION;
 use crate::access::{AccessNote, AccessReview, Account, IntendedReview, Right, RightGroup, summarise};
+use crate::failure::FailureKind;
 use crate::inventory::{Grant, Inventory};
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::object::{ObjectRef, RoleRef};
@@ -93,6 +94,8 @@ pub struct VerifiedClusterReport {
 /// Why a cluster could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyError {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
     /// What was being done.
     pub doing: &'static str,
     /// Why it failed.
@@ -277,7 +280,8 @@ fn cluster(name: &ClusterName, verified: &Verified, inventory: &Inventory, stric
             (state, grants, None)
         }
         Verified::Failed { doing, failure, grants } => {
-            let error = VerifyError { doing, cause: failure.cause.clone(), hint: failure.hint.clone() };
+            let error =
+                VerifyError { kind: failure.kind, doing, cause: failure.cause.clone(), hint: failure.hint.clone() };
             (VerifyState::Failed, reports(grants), Some(error))
         }
         Verified::NotStarted => (VerifyState::NotStarted, vec![], None),

@@ -195,7 +195,7 @@ impl Plugins {
             .process_group(0);
         let child = command.spawn().map_err(|error| {
             let cause = super::file::describe_io(&error);
-            let problem = Problem::new(format!("{} cannot be started: {cause}", plugin.name()));
+            let problem = Problem::of_plugin(format!("{} cannot be started: {cause}", plugin.name()));
             match &plugin.install_hint {
                 Some(hint) => problem.hint(clean(hint)),
                 None => problem,
@@ -203,14 +203,14 @@ impl Plugins {
         })?;
         let finished = Finished::of(child, self.limit)
             .await
-            .map_err(|cause| Problem::new(format!("{} {cause}", plugin.name())))?;
+            .map_err(|cause| Problem::of_plugin(format!("{} {cause}", plugin.name())))?;
         if !finished.status.success() {
             let said = clean(&without_known_secrets(plugin, &finished));
             let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
-            return Err(format!("{} failed ({}): {said}", plugin.name(), finished.status).into());
+            return Err(Problem::of_plugin(format!("{} failed ({}): {said}", plugin.name(), finished.status)));
         }
         credential(&finished.stdout, &plugin.api_version)
-            .map_err(|problem| Problem::new(format!("{} {problem}", plugin.name())))
+            .map_err(|problem| Problem::of_plugin(format!("{} {problem}", plugin.name())))
     }
 }
 
