@@ -42,7 +42,11 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
         for warning in sources.warnings() {
             context.printer.remark(&format!("warning: {}\n", crate::foreign::shown(&warning)));
         }
-        for found in contexts.into_iter().filter(|found| is_wanted(&found.name)) {
+        let mut contexts: Vec<ContextFound> = contexts.into_iter().filter(|found| is_wanted(&found.name)).collect();
+        // Of several for one API server the first is taken.
+        contexts.sort_by_cached_key(preference);
+        let before = starting.clusters.len();
+        for found in contexts {
             // A list is one kubeconfig; of a directory or a pattern, each file is.
             let written = match &source {
                 KubeconfigSource::List(_) => listed(context, typed, directory),
@@ -50,6 +54,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
             };
             starting.add(found, written);
         }
+        let place = |cluster: &StarterCluster| (cluster.kubeconfig.clone(), cluster.context.clone());
+        starting.clusters[before..].sort_by_cached_key(place);
     }
     let Starting { clusters, remarks, .. } = starting;
     for remark in &remarks {
@@ -71,6 +77,13 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
     let summary = format!("`{shown}` has {}; next: `kubemint plan`\n", count(clusters.len(), "cluster"));
     printed(context.printer.data(&summary))?;
     Ok(if remarks.is_empty() { ExitCode::Done } else { ExitCode::Partial })
+}
+
+/// Returns what comes first of several contexts for one API server: the current one, then the one with the cleanest name.
+fn preference(found: &ContextFound) -> (bool, bool, bool, usize, String) {
+    let name = &found.name;
+    let has_invisible = name.contains(crate::foreign::is_invisible);
+    (!found.is_current, has_invisible, cluster_name_of(name) != *name, name.chars().count(), name.clone())
 }
 
 fn pattern(text: &str) -> Result<glob::Pattern, Error> {
@@ -141,6 +154,11 @@ impl Starting {
         let place = format!("context `{}` in `{}`", found.name, found.file.display());
         if let Some(problem) = found.problem {
             return self.remarks.push(format!("{problem}; it is left out"));
+        }
+        if crate::inventory::syntax::plain_text(&found.name).is_err() {
+            return self.remarks.push(format!(
+                "{place} has invisible characters in its name, which no inventory has; it is left out, rename it"
+            ));
         }
         if found.is_insecure {
             return self.remarks.push(format!(

@@ -145,9 +145,10 @@ fn parse_holder(name: &str) -> Result<Holder, Error> {
 
 /// Returns the files that a pattern matches, sorted; a malformed pattern was reported when it was parsed.
 pub(super) fn matching(pattern: &str) -> Vec<PathBuf> {
-    glob::glob(pattern)
+    let matches = glob::glob(pattern)
         .map(|paths| paths.filter_map(Result::ok).filter(|path| path.is_file()).collect())
-        .unwrap_or_default()
+        .unwrap_or_default();
+    store::distinct(matches)
 }
 
 fn relative(path: &Path, directory: &Path) -> String {

@@ -298,7 +298,7 @@ fn files(context: &CommandContext<'_>, text: &str) -> Result<Vec<PathBuf>, Error
     let nothing = || Error::usage(format!("`{text}` matches no file"));
     if path.is_dir() {
         let files = kubeconfigs_in(&path).map_err(|error| Error::usage(error.to_string()))?;
-        return if files.is_empty() { Err(nothing()) } else { Ok(files) };
+        return if files.is_empty() { Err(nothing()) } else { Ok(store::distinct(files)) };
     }
     // A file may have a name that looks like a pattern.
     if path.exists() || !text.contains(['*', '?', '[']) {
@@ -308,7 +308,7 @@ fn files(context: &CommandContext<'_>, text: &str) -> Result<Vec<PathBuf>, Error
     let matches = glob::glob(&pattern)
         .map_err(|error| Error::usage(format!("`{text}` is not a valid pattern")).because(error.msg))?;
     let files: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|path| path.is_file()).collect();
-    if files.is_empty() { Err(nothing()) } else { Ok(files) }
+    if files.is_empty() { Err(nothing()) } else { Ok(store::distinct(files)) }
 }
 
 fn read_standard() -> Result<Vec<u8>, Error> {

@@ -15,6 +15,7 @@ mod public;
 mod safety;
 mod temporary;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -321,6 +322,20 @@ pub fn identity(path: &Path) -> Result<PathBuf, StoreError> {
         Err(Impassable::Io(error)) if error.kind() == io::ErrorKind::IsADirectory => Ok(path.to_owned()),
         Err(error) => Err(error.of(path, failed)),
     }
+}
+
+/// Returns paths without those that lead to a file that an earlier one leads to, through a link for example.
+pub fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let mut seen = HashSet::new();
+    let is_new = |path: &PathBuf| match std::fs::metadata(path) {
+        Ok(metadata) => seen.insert((metadata.dev(), metadata.ino())),
+        // What cannot be looked at is said when it is read.
+        Err(_) => true,
+    };
+    let mut paths = paths;
+    paths.retain(is_new);
+    paths
 }
 
 /// Returns whether two paths lead to one file, by whatever names; a file that does not exist is another

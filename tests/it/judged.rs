@@ -19,6 +19,7 @@ macro_rules! every_judgement {
             a_token_without_its_kubeconfig_is_not_everywhere,
             only_the_files_that_are_written_are_counted,
             an_exec_plugin_is_proven_before_its_entries_are_written,
+            an_issued_kubeconfig_is_somebodys_admin_kubeconfig,
         );
     };
 }
@@ -163,6 +164,19 @@ pub(crate) fn only_the_files_that_are_written_are_counted(cluster: &TestCluster)
     let plan = machine.kubemint(&["plan"]).exits(0);
     assert!(plan.stdout.contains("policy changed, 3 files"), "{}", plan.stdout);
     assert!(plan.stdout.contains("- context.user: somebody"), "{}", plan.stdout);
+}
+
+/// What kubemint writes it can read as the admin access of another inventory, marks and all.
+pub(crate) fn an_issued_kubeconfig_is_somebodys_admin_kubeconfig(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let admin = "[profiles.reader]\ncluster-roles = [\"cluster-admin\"]\n[[grants]]\nprofile = \"reader\"\n\
+                 selector = \"env=test\"\n[[outputs]]\npath = \"issued.yaml\"\ncontext = \"{cluster}\"\n";
+    machine.inventory("issues-admin", admin);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.write("admin.yaml", &machine.read("issued.yaml"));
+    machine.inventory("uses-issued", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["verify"]);
 }
 
 /// An endpoint that answers nobody, a CA that is not the server's, an audience that the API server does not take: nothing

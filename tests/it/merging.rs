@@ -146,6 +146,32 @@ fn a_selection_of_nothing_is_a_mistake() {
     assert!(!machine.path("out.yaml").exists());
 }
 
+/// Of several contexts for one API server the current one is taken, then the one with the cleanest name; one that cannot
+/// be used ends nothing.
+#[test]
+fn init_takes_the_current_context_then_the_cleanest_name() {
+    let machine = Machine::new(&[], User::Admin);
+    let file = |contexts: &[&str], current: &str| {
+        let contexts: String =
+            contexts.iter().map(|name| format!("- {{name: \"{name}\", context: {{cluster: c, user: u}}}}\n")).collect();
+        format!(
+            "clusters:\n- name: c\n  cluster: {{server: 'https://a'}}\nusers:\n- name: u\n  user: {{token: t}}\n\
+             contexts:\n{contexts}current-context: \"{current}\"\n"
+        )
+    };
+    let names = ["arn:aws:eks:eu:1:cluster/prod", "bom\\uFEFF", "two\\nlines", "admin@prod-with-a-long-name", "prod"];
+    for (current, taken) in
+        [("", "prod"), ("admin@prod-with-a-long-name", "admin@prod-with-a-long-name"), ("gone", "prod")]
+    {
+        machine.write("config", &file(&names, current));
+        let target = format!("{}.toml", taken.len() + current.len());
+        let run = machine.kubemint(&["init", "--from", "config", "-f", &target]).exits(6);
+        assert!(machine.read(&target).contains(&format!("name = \"{taken}\"")), "{current}: {}", machine.read(&target));
+        assert_eq!(run.stderr.matches("reaches the same API server as context").count(), 2, "{}", run.stderr);
+        assert_eq!(run.stderr.matches("has invisible characters in its name").count(), 2, "{}", run.stderr);
+    }
+}
+
 #[test]
 fn init_writes_what_validates_and_plans() {
     let fleet = Fleet::start(FleetOptions::named(["prod-eu", "dev-us"])).unwrap();

@@ -27,6 +27,7 @@ pub(super) struct AdminFile {
     pub(super) clusters: HashMap<String, ClusterFields>,
     pub(super) users: HashMap<String, UserFields>,
     pub(super) contexts: HashMap<String, ContextFields>,
+    pub(super) current_context: Option<String>,
     /// Whether its group or others can read it.
     pub(super) is_exposed: bool,
 }
@@ -181,6 +182,8 @@ struct Root {
     clusters: Option<Vec<Option<NamedCluster>>>,
     users: Option<Vec<Option<NamedUser>>>,
     contexts: Option<Vec<Option<NamedContext>>>,
+    #[serde(rename = "current-context", deserialize_with = "text")]
+    current_context: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -260,6 +263,7 @@ impl AdminFile {
             clusters: by_name("cluster", clusters).map_err(malformed)?,
             users: by_name("user", users).map_err(malformed)?,
             contexts: by_name("context", contexts).map_err(malformed)?,
+            current_context: root.current_context,
             is_exposed: false,
         })
     }

@@ -91,6 +91,8 @@ pub struct ContextFound {
     pub name: String,
     /// The file that has it.
     pub file: PathBuf,
+    /// Whether it is that file's current context.
+    pub is_current: bool,
     /// Why it cannot be used, if so.
     pub problem: Option<AdminError>,
     /// Whether it can be used only with `allow-insecure`.
@@ -165,14 +167,14 @@ impl AdminSources {
         let mut found = vec![];
         for source in self.sources.values() {
             let source = source.as_ref().map_err(Clone::clone)?;
-            for (name, file) in source.contexts() {
+            for (name, file, is_current) in source.contexts() {
                 let usable = |allow| self.usable(source, name, allow).map(drop);
                 let refused = usable(false).err();
                 let is_insecure = refused.is_some() && usable(true).is_ok();
                 let problem = refused.filter(|_| !is_insecure);
                 let endpoint = self.usable(source, name, true).ok().map(|(target, ..)| target.identity());
                 let (name, file) = (name.to_owned(), file.to_owned());
-                found.push(ContextFound { name, file, problem, is_insecure, endpoint });
+                found.push(ContextFound { name, file, is_current, problem, is_insecure, endpoint });
             }
         }
         Ok(found)

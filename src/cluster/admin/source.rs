@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::error::AdminError;
 use super::file::{AdminFile, ClusterFields, ContextFields, UserFields};
 use crate::inventory::KubeconfigSource;
+use crate::store::distinct;
 
 /// Files that together are one kubeconfig, or many of which each is one.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Source {
         match source {
             KubeconfigSource::Path(path) if path.is_dir() => {
                 let name = format!("`{}`", path.display());
-                Self::separate(name, &kubeconfigs_in(path)?, read)
+                Self::separate(name, kubeconfigs_in(path)?, read)
             }
             KubeconfigSource::Path(path) => Ok(Self {
                 name: format!("`{}`", path.display()),
@@ -47,20 +48,21 @@ impl Source {
                 unusable: vec![],
             }),
             KubeconfigSource::List(paths) => Self::merged(paths, read),
-            KubeconfigSource::Glob(pattern) => Self::separate(format!("`{pattern}`"), &matching(pattern), read),
+            KubeconfigSource::Glob(pattern) => Self::separate(format!("`{pattern}`"), matching(pattern), read),
         }
     }
 
     fn separate(
         name: String,
-        paths: &[PathBuf],
+        paths: Vec<PathBuf>,
         read: &mut dyn FnMut(&Path) -> Result<Arc<AdminFile>, AdminError>,
     ) -> Result<Self, AdminError> {
+        let paths = distinct(paths);
         if paths.is_empty() {
             return Err(AdminError::Nothing { source_name: name });
         }
         let mut source = Self { name, is_merged: false, files: vec![], unusable: vec![] };
-        for path in paths {
+        for path in &paths {
             match read(path) {
                 Ok(file) => source.files.push(file),
                 Err(error) => source.unusable.push(error),
@@ -97,15 +99,19 @@ impl Source {
         &self.unusable
     }
 
-    /// Returns the names of all contexts and the file of each, in the order of the files, then by name.
-    pub(super) fn contexts(&self) -> Vec<(&str, &Path)> {
-        let mut contexts: Vec<(&str, &Path)> = vec![];
+    /// Returns the names of all contexts, the file of each, and whether it is current, in the order of the files, then by
+    /// name.
+    pub(super) fn contexts(&self) -> Vec<(&str, &Path, bool)> {
+        let mut contexts: Vec<(&str, &Path, bool)> = vec![];
+        // Of files that are merged, the first that names one counts.
+        let merged = self.files.iter().find_map(|file| file.current_context.as_deref()).filter(|_| self.is_merged);
         let mut seen = std::collections::HashSet::new();
         for file in &self.files {
             let mut names: Vec<&str> = file.contexts.keys().map(String::as_str).collect();
             names.sort_unstable();
             names.retain(|name| !self.is_merged || seen.insert(*name));
-            contexts.extend(names.into_iter().map(|name| (name, file.path.as_path())));
+            let current = if self.is_merged { merged } else { file.current_context.as_deref() };
+            contexts.extend(names.into_iter().map(|name| (name, file.path.as_path(), current == Some(name))));
         }
         contexts
     }

@@ -273,6 +273,19 @@ fn a_list_is_merged_by_the_rules_of_client_go() {
     assert!(found(&["a", "broken"], "x").is_err(), "client-go reads none if one is broken");
 }
 
+/// kubectl hands extensions to plugins as they are, so anything may stand in them.
+#[test]
+fn an_extension_may_hold_any_value() {
+    for value in
+        ["7", "1.5", "true", "null", "~", "text", "[a, 1, null]", "{generation: 7, note: null, limits: {cpu: 2}}"]
+    {
+        let extensions = format!("server: 'https://a', extensions: [{{name: tool, extension: {value}}}]");
+        assert!(resolve(&extensions, "token: t").is_ok(), "{value}");
+        let user = format!("token: t, extensions: [{{name: tool, extension: {value}}}]");
+        assert!(resolve("server: 'https://a'", &user).is_ok(), "{value}");
+    }
+}
+
 #[test]
 fn the_files_of_a_directory_or_a_pattern_are_not_merged() {
     let files = Files::new(&[
@@ -286,6 +299,13 @@ fn the_files_of_a_directory_or_a_pattern_are_not_merged() {
     for source in &forms {
         assert_eq!(files.resolve(source.clone(), "one").unwrap().target.server, "https://a");
         assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b", "its own `c` counts");
+    }
+    // A file that is reached twice, by whatever name, is one.
+    std::os::unix::fs::symlink(files.path("d/a.yaml"), files.path("d/link.yaml")).unwrap();
+    std::fs::hard_link(files.path("d/b.yaml"), files.path("d/hard.yaml")).unwrap();
+    for source in &forms {
+        assert_eq!(files.resolve(source.clone(), "one").unwrap().target.server, "https://a");
+        assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b");
     }
     files.write("d/z.yaml", &config("one", "server: 'https://z'", "token: z"));
     files.write("d/y.yaml", "{");
