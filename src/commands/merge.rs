@@ -167,9 +167,9 @@ fn report(
     }
     let to_stdout = args.output == Path::new(STANDARD);
     let mut text = String::new();
-    if args.dry_run {
-        text.extend(combined.changes.iter().map(line));
-    }
+    // What is lost is said in any case.
+    let is_shown = |change: &&Change| args.dry_run || !change.dropped.is_empty();
+    text.extend(combined.changes.iter().filter(is_shown).map(line));
     text.push_str(&summary(args, inputs, combined));
     if to_stdout {
         context.printer.remark(&text);
@@ -188,7 +188,15 @@ fn line(change: &Change) -> String {
     };
     let list = change.list.key().trim_end_matches('s');
     let from = change.from.as_ref().map(|from| format!(", from `{}`", shown(from))).unwrap_or_default();
-    format!("{sign} {list} `{}` {kind}{from}\n", shown(&change.name))
+    let fields = |what: &str, fields: &[String]| {
+        let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", shown(field))).collect();
+        (!fields.is_empty()).then(|| format!("{what} {}", fields.join(", ")))
+    };
+    let is_replaced = change.kind == ChangeKind::Change;
+    let changed = fields("other", &change.changed).filter(|_| is_replaced);
+    let details: Vec<String> = fields("without", &change.dropped).into_iter().chain(changed).collect();
+    let details = if details.is_empty() { String::new() } else { format!(": {}", details.join(", ")) };
+    format!("{sign} {list} `{}` {kind}{from}{details}\n", shown(&change.name))
 }
 
 fn summary(args: &MergeArgs, inputs: &Inputs, combined: &Combined) -> String {

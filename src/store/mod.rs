@@ -21,7 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::fs::Stat;
+use rustix::fs::{Mode, Stat};
 
 pub use bounded::{read_regular, read_to_limit};
 pub use lock::{BreakLock, Lock, LockError, process_identity};
@@ -171,7 +171,7 @@ pub enum Written {
 /// Replaces the content of a file by what `edit` makes of it.
 ///
 /// Missing directories are made with mode 0700. The file gets mode 0600, whatever it had, because it
-/// now holds tokens; an existing one keeps its owner.
+/// now holds tokens, or 0400 if its owner had no right to write it; an existing one keeps its owner.
 ///
 /// # Errors
 ///
@@ -215,6 +215,7 @@ where
     }
     // It is given away last: until here nobody else could open it.
     if let Some(replaced) = replaced {
+        keep_read_only(&temporary.file, &replaced).map_err(write_error)?;
         give_owner(&temporary.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
     }
     temporary.replace(&target).map_err(|error| match error.kind() {
@@ -262,6 +263,15 @@ fn irreplaceable(path: &Path, obstacle: Obstacle) -> StoreError {
 fn refuse_obstacle(path: &Path, target: &Entry) -> Result<(), StoreError> {
     let found = Obstacle::find(target).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
     found.map_or(Ok(()), |obstacle| Err(irreplaceable(path, obstacle)))
+}
+
+/// Takes the right to write a file from its owner, if the file that it replaces was like that: editors and `kubectl
+/// config` are meant to leave it alone.
+fn keep_read_only(file: &File, replaced: &Stat) -> io::Result<()> {
+    if Mode::from_raw_mode(replaced.st_mode).contains(Mode::WUSR) {
+        return Ok(());
+    }
+    Ok(rustix::fs::fchmod(file, Mode::RUSR)?)
 }
 
 /// Gives a file the owner and group that the file it replaces has.

@@ -103,8 +103,8 @@ fn a_dry_run_shows_what_comes_changes_and_goes_and_writes_nothing() {
         "--dry-run",
     ]);
     insta::assert_snapshot!(run.exits(0).stdout, @r"
-    ~ cluster `kubernetes` changes, from `in/eu.yaml`
-    ~ user `admin` changes, from `in/eu.yaml`
+    ~ cluster `kubernetes` changes, from `in/eu.yaml`: other `server`
+    ~ user `admin` changes, from `in/eu.yaml`: other `token`
     - context `z` goes
     1 kubeconfig into `out.yaml`: 0 entries would come, 2 would change, 1 would go, 1 unchanged
     ");
@@ -144,6 +144,30 @@ fn a_selection_of_nothing_is_a_mistake() {
     let run = machine.kubemint(&["merge", "in/eu.yaml", "-o", "out.yaml", "--select", "prod-*"]).exits(2);
     assert!(run.stderr.starts_with("error: no context matches `--select`\n"), "{}", run.stderr);
     assert!(!machine.path("out.yaml").exists());
+}
+
+/// What a replacement drops is said, also when it is really made; values are not shown.
+#[test]
+fn a_replacement_shows_what_it_drops() {
+    let machine = Machine::new(&[], User::Admin);
+    let old = "clusters:\n- name: c\n  cluster: {server: 'https://a', proxy-url: 'http://me:hunter2@p'}\nusers:\n\
+               - name: u\n  user: {token: same, username: joe}\ncontexts:\n- name: x\n  \
+               context: {cluster: c, user: u, namespace: mine}\n";
+    let new = old
+        .replace(", proxy-url: 'http://me:hunter2@p'", "")
+        .replace(", username: joe", "")
+        .replace("https://a", "https://b");
+    machine.write("old", old);
+    machine.write("new", &new.replace(", namespace: mine", ""));
+    let dry = ["merge", "new", "--output", "old", "--on-collision", "replace", "--dry-run"];
+    let expected = "~ cluster `c` changes, from `new`: without `proxy-url`, other `server`\n\
+                    ~ user `u` changes, from `new`: without `username`\n\
+                    ~ context `x` changes, from `new`: without `namespace`\n";
+    for arguments in [&dry[..], &dry[..6]] {
+        let run = machine.kubemint(arguments).exits(0);
+        assert!(run.stdout.starts_with(expected), "{}", run.stdout);
+        assert!(!run.stdout.contains("hunter2"), "{}", run.stdout);
+    }
 }
 
 /// Of several contexts for one API server the current one is taken, then the one with the cleanest name; one that cannot

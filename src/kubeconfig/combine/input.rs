@@ -97,6 +97,12 @@ fn at(list: List) -> usize {
 }
 
 impl Input {
+    /// Returns its entries by list and name.
+    pub(super) fn named(&self) -> impl Iterator<Item = ((List, &str), &Value)> {
+        let lists = List::ALL.into_iter().map(|list| (list, &self.lists[at(list)]));
+        lists.flat_map(|(list, entries)| entries.iter().map(move |entry| ((list, name_of(entry)), entry)))
+    }
+
     /// Reads a kubeconfig; `path` tells where its relative paths start and what `{file}` stands for.
     ///
     /// # Errors

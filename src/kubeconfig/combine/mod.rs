@@ -20,6 +20,7 @@ use self::input::Unit;
 pub use self::input::{Input, InputError};
 use super::digest::Digest;
 use super::edit::{Edit, List};
+use crate::failure::holds_secret;
 use crate::template::Template;
 
 /// What a template of context names knows.
@@ -107,6 +108,10 @@ pub struct Change {
     pub name: String,
     /// The input that it comes from.
     pub from: Option<String>,
+    /// The fields of the entry that was there and that are not in the new one.
+    pub dropped: Vec<String>,
+    /// The fields that say something else.
+    pub changed: Vec<String>,
 }
 
 /// Two entries of one name that say different things.
@@ -291,6 +296,7 @@ impl<'a> Combining<'a> {
 
     fn finish(mut self, before: Option<&Input>) -> Combined {
         let mut combined = self.combined;
+        let old: HashMap<(List, &str), &Value> = before.map(Input::named).into_iter().flatten().collect();
         for (list, name) in self.order {
             let taken = self.taken.remove(&(list, name.clone())).expect("what is in the order was taken");
             if taken.before == Some(taken.digest) {
@@ -299,7 +305,12 @@ impl<'a> Combining<'a> {
             }
             let kind = if taken.before.is_some() { ChangeKind::Change } else { ChangeKind::Come };
             let from = taken.from.map(|position| self.inputs[position].name.clone());
-            combined.changes.push(Change { kind, list, name, from });
+            let old = old.get(&(list, name.as_str()));
+            let (dropped, changed) = match (old, &taken.entry) {
+                (Some(old), Some(new)) => replaced(list, old, new),
+                _ => (vec![], vec![]),
+            };
+            combined.changes.push(Change { kind, list, name, from, dropped, changed });
             combined.edits.extend(taken.entry.map(|entry| Edit::Upsert { list, entry }));
         }
         // What is left was there before, and no input has it.
@@ -308,7 +319,8 @@ impl<'a> Combining<'a> {
         if self.options.prune {
             for (list, name) in &rest {
                 combined.edits.push(Edit::Remove { list: *list, name: name.clone() });
-                let change = Change { kind: ChangeKind::Go, list: *list, name: name.clone(), from: None };
+                let (kind, list, name) = (ChangeKind::Go, *list, name.clone());
+                let change = Change { kind, list, name, from: None, dropped: vec![], changed: vec![] };
                 combined.changes.push(change);
             }
         } else {
@@ -324,6 +336,19 @@ impl<'a> Combining<'a> {
         }
         combined
     }
+}
+
+/// Returns the fields of an entry that a new one lacks, and those in which they differ.
+fn replaced(list: List, old: &Value, new: &Value) -> (Vec<String>, Vec<String>) {
+    let fields = |entry: &Value| entry[list.body()].as_object().cloned().unwrap_or_default();
+    let (old, new) = (fields(old), fields(new));
+    // A name may be anybody's text as well.
+    let shown = |key: &String| if holds_secret(key) { "(not shown)".to_owned() } else { key.clone() };
+    let dropped = old.keys().filter(|key| !new.contains_key(*key)).map(shown).collect();
+    let differs =
+        |key: &&String| old.get(*key).is_none_or(|value| Digest::of(value.clone()) != Digest::of(new[*key].clone()));
+    let changed = new.keys().filter(differs).map(shown).collect();
+    (dropped, changed)
 }
 
 #[cfg(test)]

@@ -99,6 +99,18 @@ fn an_existing_file_becomes_private() {
 }
 
 #[test]
+fn a_read_only_file_stays_read_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config");
+    put(&path, "x");
+    for before in [0o400, 0o444] {
+        fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+        put(&path, &format!("after {before:o}"));
+        assert_eq!(mode(&path), 0o400);
+    }
+}
+
+#[test]
 fn a_failed_edit_leaves_the_file_and_no_lock() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config");
