@@ -14,7 +14,7 @@ use crate::cluster::{
 };
 use crate::credential::{Credential, Generation, MintReason, Reissue};
 use crate::event::{End, Event};
-use crate::failure::StepFailure;
+use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::{Incoming, Mark, UserForm};
 use crate::names::{ClusterName, Holder};
@@ -446,7 +446,17 @@ impl ClusterRun {
     /// Proves a token where its consumers, or the inventory, want it proven.
     async fn verify(&self, task: &ApplyTask, profile: &str, token: &SecretToken) -> Result<(), StepFailure> {
         self.doing(&task.plan.cluster, format!("verify the token for `{profile}`"));
-        verify::verify(&self.connect_as(task, token)?, token).await
+        let verified = verify::verify(&self.connect_as(task, token)?, token).await;
+        verified.map_err(|failure| match (failure.kind, &failure.hint) {
+            (FailureKind::Certificate, None) => failure.hint(
+                "set `consumer.certificate-authority` to the CA that signed the certificate of the consumer's endpoint",
+            ),
+            (FailureKind::Unreachable | FailureKind::Timeout, None) => failure.hint(
+                "set `consumer.server` to what consumers reach, or `consumer.verify = \"admin\"` if it cannot be reached \
+                 from here",
+            ),
+            _ => failure,
+        })
     }
 
     /// Connects with a token and nothing else, where the inventory wants tokens proven.

@@ -80,9 +80,19 @@ pub enum EntryState {
         list: &'static str,
         /// Its name.
         name: String,
+        /// The inventory whose it is, if it is another of kubemint's.
+        inventory: Option<String>,
     },
     /// Entries of our inventory.
     Ours(Box<Held>),
+}
+
+/// Says whose an entry is that is not this inventory's.
+pub fn foreign_owner(inventory: Option<&str>) -> String {
+    match inventory {
+        Some(inventory) => format!("belongs to another inventory of kubemint, `{inventory}`"),
+        None => "is not kubemint's".to_owned(),
+    }
 }
 
 /// Entries of ours, as a file holds them.
@@ -235,8 +245,9 @@ impl Document {
         let entries =
             [("cluster", &names.cluster, cluster), ("user", &names.user, user), ("context", &names.context, context)];
         for (list, name, entry) in entries {
-            if entry.is_some_and(|entry| !entry.is_ours(mark)) {
-                return EntryState::Foreign { list, name: name.clone() };
+            if let Some(entry) = entry.filter(|entry| !entry.is_ours(mark)) {
+                let inventory = entry.extension.as_ref().and_then(|extension| extension["inventory"].as_str());
+                return EntryState::Foreign { list, name: name.clone(), inventory: inventory.map(str::to_owned) };
             }
         }
         if cluster.is_none() && user.is_none() && context.is_none() {
@@ -481,7 +492,10 @@ mod tests {
     fn an_entry_of_another_inventory_is_foreign() {
         let document = Document::parse(&written().0).unwrap();
         let state = document.state(&names(), &mark("other", "prod"));
-        assert!(matches!(state, EntryState::Foreign { list: "cluster", .. }), "{state:?}");
+        assert!(
+            matches!(&state, EntryState::Foreign { list: "cluster", inventory: Some(inventory), .. } if inventory == "acme"),
+            "{state:?}"
+        );
     }
 
     #[test]

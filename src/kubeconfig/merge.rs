@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::document::foreign_owner;
 use super::edit::{Edit, EditError, List, Ranking, Unranked, edit};
 use super::entry::token_bytes;
 use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OtherHolder, OurEntries};
@@ -51,12 +52,14 @@ pub enum MergeError {
     #[error("it holds something else than a token")]
     NotToken,
     /// An entry of the same name belongs to somebody else.
-    #[error("{list} `{name}` is not kubemint's")]
+    #[error("{list} `{name}` {}", foreign_owner(inventory.as_deref()))]
     Foreign {
         /// The list.
         list: &'static str,
         /// The name.
         name: String,
+        /// The inventory whose it is, if it is another of kubemint's.
+        inventory: Option<String>,
     },
 }
 
@@ -128,8 +131,8 @@ pub fn merge(
         let entries =
             OurEntries::render(&incoming.names, &incoming.mark, &incoming.endpoint, incoming.credential.as_ref());
         match document.state(&incoming.names, &incoming.mark) {
-            EntryState::Foreign { list, name } => {
-                refused.push((position, MergeError::Foreign { list, name }));
+            EntryState::Foreign { list, name, inventory } => {
+                refused.push((position, MergeError::Foreign { list, name, inventory }));
                 continue;
             }
             EntryState::Ours(held) => {

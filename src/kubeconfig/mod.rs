@@ -14,7 +14,7 @@ mod fields;
 mod finding;
 mod merge;
 
-pub use document::{Document, DocumentError, EntryState, Held, OtherHolder};
+pub use document::{Document, DocumentError, EntryState, Held, OtherHolder, foreign_owner};
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::without_user;
 pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};

@@ -273,7 +273,7 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     let mut lines = vec![];
     for cluster in sick.iter().take(MOST) {
         lines.push(format!("  {:width$}  {}", shown(cluster.name.as_str()), shown(&reason(cluster))));
-        lines.extend(hints(cluster).into_iter().map(|hint| format!("  {:width$}    {}", "", shown(&hint))));
+        lines.extend(hint(cluster).map(|hint| format!("  {:width$}    {}", "", shown(hint))));
     }
     if sick.len() > MOST {
         lines.push(format!("  … and {} more; `-o json` lists them all", sick.len() - MOST));
@@ -304,11 +304,12 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     Some(Failures { message, lines, hint })
 }
 
-fn hints(cluster: &ClusterReport) -> Vec<String> {
-    let blockers = cluster.blockers.iter().filter_map(|blocker| blocker.hint.clone());
-    let mut hints: Vec<String> = cluster.error.iter().filter_map(|error| error.hint.clone()).chain(blockers).collect();
-    hints.dedup();
-    hints
+/// Returns what to do about the reason that is shown: a hint about something else would be followed as if it were.
+fn hint(cluster: &ClusterReport) -> Option<&str> {
+    match &cluster.error {
+        Some(error) => error.hint.as_deref(),
+        None => cluster.blockers.first()?.hint.as_deref(),
+    }
 }
 
 fn reason(cluster: &ClusterReport) -> String {

@@ -13,7 +13,7 @@ use crate::failure::StepFailure;
 use crate::inventory::Inventory;
 use crate::kubeconfig::edit::check_editable;
 use crate::kubeconfig::{
-    Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, may_replace_token,
+    Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, foreign_owner, may_replace_token,
 };
 use crate::layout::{Layout, OutputEntry, OutputFile};
 use crate::names::Holder;
@@ -83,10 +83,11 @@ impl Reading<'_> {
                         EntryState::Absent
                     }
                 };
-                if let EntryState::Foreign { list, name } = &state {
+                if let EntryState::Foreign { list, name, inventory } = &state {
                     let grant = &self.inventory.grants[entry.grant];
                     let (path, profile, cluster) = (output.path.display(), &grant.profile.name, &grant.cluster.name);
-                    let what = format!("{path}: {list} `{name}` exists and is not kubemint's");
+                    let owner = foreign_owner(inventory.as_deref());
+                    let what = format!("{path}: {list} `{name}` exists and {owner}");
                     collisions.push(format!("  {what}; it would be `{profile}` on `{cluster}`"));
                     outputs.unusable.entry(entry.grant).or_insert_with(|| StepFailure::new(what).hint(RENAME));
                 }

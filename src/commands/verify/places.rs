@@ -7,7 +7,7 @@ use super::super::outputs::{PluginCaller, with_token_file};
 use crate::executor::publish::describe;
 use crate::executor::verify::Place;
 use crate::inventory::Inventory;
-use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, UserForm};
+use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, UserForm, foreign_owner};
 use crate::layout::{Layout, OutputFile};
 use crate::names::Holder;
 use crate::store;
@@ -57,7 +57,9 @@ fn held(names: &EntryNames, state: EntryState) -> Result<Box<Held>, String> {
     match state {
         EntryState::Ours(held) if matches!(names.form, UserForm::Exec(_)) => Ok(held),
         EntryState::Absent => Err("it has no such context".to_owned()),
-        EntryState::Foreign { list, name } => Err(format!("its {list} `{name}` is not kubemint's")),
+        EntryState::Foreign { list, name, inventory } => {
+            Err(format!("its {list} `{name}` {}", foreign_owner(inventory.as_deref())))
+        }
         EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
             (Some(_), _) => Ok(held),
             (None, Some(other)) => Err(format!("it has the credential of holder `{}`", other.holder)),

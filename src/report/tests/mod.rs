@@ -126,12 +126,20 @@ fn failures_name_cluster_step_cause_and_command() {
     clusters.push(failed("prod-eu", 3, "request token", "no answer within 10s"));
     clusters.push(failed("edge-07", 0, "read current access objects", "it is signed by an unknown authority"));
     clusters.push(ClusterReport {
-        blockers: vec![Blocker {
-            profile: None,
-            kind: BlockerKind::CredentialHeldElsewhere,
-            message: "generation 1 is alive".into(),
-            hint: Some("pass `--reissue`".into()),
-        }],
+        blockers: vec![
+            Blocker {
+                profile: None,
+                kind: BlockerKind::CredentialHeldElsewhere,
+                message: "generation 1 is alive".into(),
+                hint: Some("pass `--reissue`".into()),
+            },
+            Blocker {
+                profile: None,
+                kind: BlockerKind::ForeignObject,
+                message: "hidden".into(),
+                hint: Some("a hint about what is not shown".into()),
+            },
+        ],
         ..cluster("stuck", State::Blocked)
     });
     let arguments = ["--holder ci".to_owned()];
@@ -140,7 +148,7 @@ fn failures_name_cluster_step_cause_and_command() {
     2 failed, 1 blocked of 15 clusters
       prod-eu  step 3 of 4, request token: no answer within 10s
       edge-07  read current access objects: it is signed by an unknown authority
-      stuck    blocked: generation 1 is alive
+      stuck    blocked: generation 1 is alive (and 1 more)
                  pass `--reissue`
     12 clusters are up to date
     run `kubemint apply --holder ci --cluster prod-eu --cluster edge-07`
