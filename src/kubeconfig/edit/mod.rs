@@ -146,22 +146,27 @@ pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u
 /// kubectl takes each for an empty kubeconfig. Comments stay; nothing if the file says something.
 fn new_file(text: &str) -> Option<String> {
     let mut new = String::new();
-    for line in text.lines() {
+    for line in text.split_inclusive('\n') {
         let (said, comment) = match line.find('#') {
             // A comment begins a line, or comes after a blank.
             Some(at) if line[..at].is_empty() || line[..at].ends_with([' ', '\t']) => line.split_at(at),
             _ => (line, ""),
         };
-        if !said.split_ascii_whitespace().all(|word| matches!(word, "---" | "..." | "null" | "~")) {
+        let mut words = said.split_ascii_whitespace().peekable();
+        let is_blank = words.peek().is_none();
+        if !words.all(|word| matches!(word, "---" | "..." | "null" | "~")) {
             return None;
         }
-        if !comment.is_empty() {
-            new.push_str(comment);
-            new.push('\n');
-        }
+        new.push_str(if is_blank { line } else { comment });
     }
-    new.push_str(NEW_FILE);
-    Some(if text.contains("\r\n") { new.replace('\n', "\r\n") } else { new })
+    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    if new.trim_ascii().is_empty() {
+        new.clear();
+    } else if !new.ends_with('\n') {
+        new.push_str(line_end);
+    }
+    new.push_str(&NEW_FILE.replace('\n', line_end));
+    Some(new)
 }
 
 /// Returns the text without the entries that are removed; nothing if none is.

@@ -46,7 +46,7 @@ fn a_file_that_says_nothing_becomes_a_new_one() {
         ("~", ""),
         ("---\n", ""),
         ("--- null # mine\n", "# mine\n"),
-        ("# a\n\n  # b", "# a\n# b\n"),
+        ("# a\n\n  # b", "# a\n\n  # b\n"),
         ("---\n# nothing yet\n...\n", "# nothing yet\n"),
     ] {
         check_editable(before.as_bytes()).unwrap();
