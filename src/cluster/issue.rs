@@ -3,6 +3,9 @@
 //! Every function may be repeated by the next run after a kill at any point; see
 //! [`crate::credential::decide`] for what that run makes of what it finds.
 
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -11,7 +14,7 @@ use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
 use super::revoke::{free, retire};
 use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
-use crate::failure::StepFailure;
+use crate::failure::{ApiFailure, StepFailure};
 use crate::names::{
     ANCHOR_TYPE, AnchorOf, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY,
     MANAGED_BY_LABEL, PROFILE_LABEL, ProfileName, RUN_ANNOTATION,
@@ -138,6 +141,10 @@ pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
         .hint("run it again to mint a new one"))
 }
 
+/// How long a quota may take to notice that something is gone: its controller works off a queue.
+const RECOUNT_TRIES: usize = 20;
+const RECOUNT_WAIT: Duration = Duration::from_millis(500);
+
 /// What to do where a quota of Secrets is used up.
 const OVER_QUOTA: &str =
     "raise the quota of Secrets in that namespace: each credential needs one, and a renewal one more";
@@ -159,7 +166,10 @@ pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
             if freed == 0 {
                 return Err(StepFailure::from(failure).hint(OVER_QUOTA));
             }
-            api.object(&request, &anchor).await?.value
+            // The quota's controller counts again a little later.
+            let waits = ConstantBuilder::default().with_delay(RECOUNT_WAIT).with_max_times(RECOUNT_TRIES);
+            let created = || api.object(&request, &anchor);
+            created.retry(waits).when(ApiFailure::is_over_quota).await?.value
         }
         Err(failure) if failure.is_already_exists() => {
             let existing = api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await?.value;

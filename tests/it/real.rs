@@ -4,12 +4,13 @@ use std::process::Stdio;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kubemint_testkit::control_plane::{self, ClusterOptions, ControlPlane};
+use kubemint_testkit::control_plane::{self, ClusterOptions, ControlPlane, ControllerManager};
 use kubemint_testkit::{TestCluster, User};
 use serde_json::{Value, json};
 
+use crate::life::{anchors, eventually, output, profile};
 use crate::scenarios;
-use crate::support::Machine;
+use crate::support::{Machine, can_i};
 
 /// One control plane for all scenarios: each has an inventory and namespaces of its own. Its
 /// processes end with this one.
@@ -246,14 +247,14 @@ fn one_of_three_clusters_is_stopped_half_way() {
 fn an_anchor_that_a_finalizer_holds_is_waited_for() {
     let Some(cluster) = shared(0) else { return };
     let machine = Machine::new(&[&cluster], User::Admin);
-    machine.inventory("held", &crate::life::profile("15m"));
+    machine.inventory("held", &profile("15m"));
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
-    let token = machine.token(&crate::life::output(&cluster));
+    let token = machine.token(&output(&cluster));
     std::fs::remove_dir_all(machine.path("out")).unwrap();
-    let anchor = format!("/api/v1/namespaces/held/secrets/{}", crate::life::anchors(&admin, "held").remove(0));
+    let anchor = format!("/api/v1/namespaces/held/secrets/{}", anchors(&admin, "held").remove(0));
     admin.merge_patch(&anchor, &json!({"metadata": {"finalizers": ["example.com/held"]}})).unwrap();
-    assert!(crate::support::can_i(&admin, &token, "list", "pods", "default"));
+    assert!(can_i(&admin, &token, "list", "pods", "default"));
     let run = machine.kubemint(&["revoke", "--wait", "--yes"]).exits(7);
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let answer = admin.as_token(&token).create("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review);
@@ -262,4 +263,38 @@ fn an_anchor_that_a_finalizer_holds_is_waited_for() {
     assert!(run.stderr.contains("so they should be refused by now"), "{}", run.stderr);
     admin.merge_patch(&anchor, &json!({"metadata": {"finalizers": null}})).unwrap();
     machine.expect(0, &["revoke", "--wait", "--yes"]);
+}
+
+/// Where a quota leaves no place for one more Secret, spent anchors are deleted before their place is needed; where none
+/// is spent, the profile is blocked, and the refusal is the quota's.
+#[test]
+fn a_quota_is_freed_before_it_is_needed() {
+    let options = ClusterOptions { controller_manager: ControllerManager::On, ..ClusterOptions::named("counted") };
+    let Some(plane) = ControlPlane::start(vec![options]) else { return };
+    let cluster = plane.test_cluster(0).clone();
+    let machine = Machine::new(&[&cluster], User::Admin);
+    machine.inventory("quota", &profile("0s"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let quotas = "/api/v1/namespaces/quota/resourcequotas";
+    let two = json!({"metadata": {"name": "few"}, "spec": {"hard": {"count/secrets": "2"}}});
+    admin.create(quotas, &two).unwrap();
+    let used = || admin.get(&format!("{quotas}/few")).unwrap()["status"]["used"]["count/secrets"].clone();
+    eventually("the quota counts", || used() == "1");
+    machine.expect(0, &["refresh", "--force"]);
+    eventually("two are used", || used() == "2");
+    // Generation 1 is superseded and over; without its place there is none for generation 3.
+    let report = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(0).report();
+    assert_eq!(report["clusters"][0]["credentials"][0]["generation"], 3, "{report:#}");
+    assert_eq!(anchors(&admin, "quota").len(), 2);
+    assert!(can_i(&admin, &machine.token(&output(&cluster)), "list", "pods", "default"));
+
+    // With an overlap, generation 2 lives on: nothing is spent.
+    eventually("two are used again", || used() == "2");
+    machine.inventory("quota", &profile("15m"));
+    let report = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(5).report();
+    let blocker = &report["clusters"][0]["blockers"][0];
+    assert!(blocker["message"].as_str().unwrap().contains("exceeded quota"), "{report:#}");
+    assert_eq!(blocker["profile"], "reader");
+    assert!(can_i(&admin, &machine.token(&output(&cluster)), "list", "pods", "default"));
 }

@@ -175,7 +175,8 @@ impl ApiServer {
                 "--secure-port=0".to_owned(),
                 "--controllers=namespace-controller,serviceaccount-controller,\
                  serviceaccount-token-controller,clusterrole-aggregation-controller,\
-                 garbage-collector-controller,root-ca-certificate-publisher-controller"
+                 garbage-collector-controller,root-ca-certificate-publisher-controller,\
+                 resourcequota-controller"
                     .replace(' ', ""),
                 format!("--service-account-private-key-file={}", file("token-signing-key.pem")),
                 format!("--root-ca-file={}", file("ca.pem")),

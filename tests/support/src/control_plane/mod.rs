@@ -55,7 +55,7 @@ pub enum ControllerManager {
     /// the aggregated roles `admin`, `edit` and `view`.
     #[default]
     Off,
-    /// The controllers for namespaces, ServiceAccounts, legacy tokens, aggregated roles and
+    /// The controllers for namespaces, ServiceAccounts, legacy tokens, aggregated roles, quotas and
     /// garbage collection.
     On,
 }
