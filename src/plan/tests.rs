@@ -52,6 +52,11 @@ fn applied(inventory: &Inventory) -> ObservedCluster {
 }
 
 fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption) -> ClusterPlan {
+    plan_until(inventory, observed, adoption, Duration::ZERO)
+}
+
+/// Plans a run after which the next comes in `horizon`.
+fn plan_until(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption, horizon: Duration) -> ClusterPlan {
     // Without a place in an output nothing is minted: this is about objects.
     let grants = [GrantInput { grant: 0, outputs: vec![], distrust: None, unusable: None }];
     plan_cluster(&PlanInput {
@@ -65,7 +70,7 @@ fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopti
             holder: "default".into(),
             adoption,
             reissue: Reissue::Refused,
-            renewal: Renewal::default(),
+            renewal: Renewal { horizon, ..Renewal::default() },
             scope: Scope::Access,
             suspension: Suspension::Lift,
             orphan_after: Duration::from_secs(360),
@@ -157,6 +162,23 @@ fn a_service_account_that_moved_is_deleted_last() {
         observed.objects.get_mut(&object).unwrap().annotations = annotations;
         let plan = plan_with(&inventory(INVENTORY), &observed, Adoption::default());
         assert!(plan.blockers[0].message.contains(expected), "{:?}", plan.blockers);
+    }
+}
+
+/// A life that is as long as the time between two runs ends before the second: it is said.
+#[test]
+fn a_life_that_only_reaches_the_next_run_is_too_short() {
+    let mut observed = applied(&inventory(INVENTORY));
+    let mut generation = crate::credential::tests_support::generation(1, "run");
+    generation.issued = Some(Timestamp::UNIX_EPOCH);
+    generation.expires = Timestamp::from_second(3600).ok();
+    let index = Index::default().claim(&"default".into(), generation).unwrap();
+    let annotation = (INDEX_ANNOTATION.to_owned(), index.to_annotation());
+    object(&mut observed, "ServiceAccount").1.annotations.extend([annotation]);
+    for (seconds, is_short) in [(3599, false), (3600, true), (3601, true)] {
+        let horizon = Duration::from_secs(seconds);
+        let plan = plan_until(&inventory(INVENTORY), &observed, Adoption::default(), horizon);
+        assert_eq!(plan.notes.iter().any(|note| note.kind == NoteKind::ShortLife), is_short, "{seconds}");
     }
 }
 
