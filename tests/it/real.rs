@@ -298,3 +298,33 @@ fn a_quota_is_freed_before_it_is_needed() {
     assert_eq!(blocker["profile"], "reader");
     assert!(can_i(&admin, &machine.token(&output(&cluster)), "list", "pods", "default"));
 }
+
+/// What `kubectl config` changes in an entry stays if it is the user's, and is repaired if it is kubemint's.
+#[test]
+fn what_kubectl_changes_in_an_entry_is_told_apart() {
+    let Some(cluster) = shared(0) else { return };
+    let machine = Machine::new(&[&cluster], User::Admin);
+    machine.inventory("kubens", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let path = machine.path(&output(&cluster));
+    let context = format!("reader@{}", cluster.name);
+    let config = |arguments: &[&str]| {
+        let done = control_plane::kubectl(&path, ["config"].iter().chain(arguments).copied()).unwrap();
+        assert!(done.stderr.is_empty(), "{}", done.stderr);
+        done.stdout
+    };
+    config(&["set-context", &context, "--namespace", "team-x"]);
+    machine.expect(0, &["plan", "--check"]);
+    machine.expect(0, &["refresh", "--force"]);
+    let namespace = ["view", "--minify", "-o", "jsonpath={..namespace}"];
+    assert_eq!(config(&namespace).trim(), "team-x");
+    config(&["set-cluster", &context, "--server", "https://127.0.0.1:1"]);
+    let plan = machine.kubemint(&["plan"]).exits(0);
+    assert!(plan.stdout.contains("- cluster.server: https://127.0.0.1:1"), "{}", plan.stdout);
+    machine.expect(4, &["status", "--check"]);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["status", "--check"]);
+    assert_eq!(config(&namespace).trim(), "team-x");
+    let pods = control_plane::kubectl(&path, ["get", "pods", "-A"]).unwrap();
+    assert!(pods.stderr.contains("No resources found"), "{}", pods.stderr);
+}
