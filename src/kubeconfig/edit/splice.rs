@@ -167,7 +167,11 @@ fn json(entry: &Value, name_first: Option<bool>) -> String {
 }
 
 impl<'a> Splicer<'a> {
-    fn push(&mut self, start: usize, end: usize, text: String) {
+    fn push(&mut self, start: usize, end: usize, mut text: String) {
+        // What the parser takes for a comment may follow a colon at once, but nothing that ends otherwise.
+        if self.text.as_bytes().get(end) == Some(&b'#') && text.ends_with(|c: char| !c.is_ascii_whitespace()) {
+            text.push(' ');
+        }
         self.splices.push(Splice { start, end, text });
     }
 

@@ -58,6 +58,16 @@ fn a_file_that_says_nothing_becomes_a_new_one() {
     refuses("null#\n");
 }
 
+/// The parser takes `#` right after a colon for a comment; what comes between the two keeps it one.
+#[test]
+fn a_comment_right_after_a_colon_stays_one() {
+    check(
+        "{\n  \"a\":#c\n}\n",
+        &[user("b")],
+        "{\n  \"a\":,\n  \"users\": [{\"name\":\"b\",\"user\":{\"token\":\"t\"}}] #c\n}\n",
+    );
+}
+
 /// A dash with nothing after it is the last of its entry, at any depth.
 #[test]
 fn an_empty_element_at_the_end_of_an_entry_stays_in_it() {
