@@ -267,12 +267,6 @@ impl Document {
 }
 
 impl Held {
-    /// Returns whether the file holds exactly these entries, beside what is not ours in them.
-    pub fn is_exactly(&self, wanted: &OurEntries) -> bool {
-        let mut entries = wanted.clone().into_lists().into_iter();
-        entries.all(|(list, entry)| self.entries.of(list).is_some_and(|held| held.is_exactly(entry)))
-    }
-
     /// Returns how what the file holds differs from these entries, by field; nothing if it holds exactly them.
     ///
     /// This, and only this, judges whether an entry is whole and current: plans, `status`, `refresh` and `verify` use it.
@@ -484,7 +478,7 @@ mod tests {
         let (text, entries) = written();
         let document = Document::parse(&text).unwrap();
         let EntryState::Ours(held) = document.state(&names(), &mark("acme", "prod")) else { panic!("not ours") };
-        assert!(held.is_exactly(&entries));
+        assert!(held.differences(&entries).is_empty());
         assert_eq!(held.credential.unwrap().1.generation, 3);
     }
 

@@ -80,14 +80,6 @@ pub(super) fn name_of(entry: &Value) -> &str {
     entry["name"].as_str().unwrap_or_default()
 }
 
-fn body(list: List) -> &'static str {
-    match list {
-        List::Clusters => "cluster",
-        List::Users => "user",
-        List::Contexts => "context",
-    }
-}
-
 fn at(list: List) -> usize {
     match list {
         List::Clusters => 0,
@@ -136,7 +128,7 @@ impl Input {
             let mut names = HashSet::new();
             for entry in &self.lists[at(list)] {
                 let is_usable =
-                    entry["name"].is_string() && (entry[body(list)].is_object() || entry[body(list)].is_null());
+                    entry["name"].is_string() && (entry[list.body()].is_object() || entry[list.body()].is_null());
                 if !is_usable {
                     return Err(InputError::Malformed(format!(
                         "an entry of `{}` has no name or no content",
@@ -246,7 +238,7 @@ impl Input {
     fn renamed(&self, list: List, entry: &Value, name: &str, options: &CombineOptions) -> Value {
         let mut entry = entry.clone();
         entry["name"] = name.into();
-        let body = &mut entry[body(list)];
+        let body = &mut entry[list.body()];
         if body.is_null() {
             *body = Value::Object(Map::new());
         }
