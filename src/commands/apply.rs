@@ -22,7 +22,6 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
         );
     }
     let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
-    fleet.outputs.check_replaceable(context.manner(args.break_lock))?;
     let cancellation = Cancellation::default();
     let report = block_on(async {
         tokio::select! {
@@ -63,7 +62,8 @@ async fn plan_and_apply(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<Report, Error> {
-    let planned = fleet.plan(context, cancellation).await;
+    let mut planned = fleet.plan(context, cancellation).await;
+    fleet.block_unwritable(&mut planned, context.manner(args.break_lock));
     let head = ReportHead {
         command: Command::Apply,
         started: context.environment.clock.began(),

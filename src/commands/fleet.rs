@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::carry_out::{apply_context, task};
-use super::outputs::{Damaged, Outputs, PluginCaller, Reading};
+use super::outputs::{Outputs, PluginCaller, Reading};
 use super::selection::Visits;
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
@@ -31,6 +31,7 @@ use crate::plan::{
     block_duplicates,
 };
 use crate::report::ClusterReport;
+use crate::step::Step;
 use crate::store::Manner;
 
 /// What a run is told beside its selection of grants.
@@ -44,7 +45,6 @@ pub struct FleetPolicy {
     pub(super) scope: Scope,
     pub(super) suspension: Suspension,
     pub(super) trial: Trial,
-    pub(super) damaged: Damaged,
     pub(super) probing: Probing,
     pub(super) legacy: Legacy,
     pub(super) visits: Visits,
@@ -61,7 +61,6 @@ impl From<&PolicyArgs> for FleetPolicy {
             scope: Scope::Access,
             suspension: Suspension::Lift,
             trial: Trial::Skip,
-            damaged: Damaged::Refuse,
             probing: Probing::Try,
             legacy: Legacy::Leave,
             visits: Visits::Granted,
@@ -80,7 +79,6 @@ impl FleetPolicy {
             scope: Scope::Credentials,
             suspension: Suspension::Keep,
             trial: Trial::Skip,
-            damaged: Damaged::Skip,
             probing: Probing::Skip,
             legacy: Legacy::Leave,
             visits: Visits::Granted,
@@ -101,7 +99,6 @@ pub struct Fleet {
     pub(super) admin: Arc<AdminSources>,
     layout: Layout,
     caller: PluginCaller,
-    damaged: Damaged,
     trial: Trial,
     probing: Probing,
     legacy: Legacy,
@@ -144,17 +141,8 @@ impl Fleet {
         let clusters: HashMap<ClusterName, Arc<Cluster>> = all.collect();
         let caller = PluginCaller::of(context);
         let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
-        let reading = Reading {
-            inventory: &inventory,
-            layout: &layout,
-            holder: &holder,
-            caller: &caller,
-            damaged: policy.damaged,
-        };
-        let outputs = reading.read(&|grant| grants.contains(&grant))?;
-        for warning in &outputs.warnings {
-            context.printer.problem(&format!("warning: {}\n", shown(warning)));
-        }
+        let reading = Reading { inventory: &inventory, layout: &layout, holder: &holder, caller: &caller };
+        let outputs = reading.read(&|grant| grants.contains(&grant));
         let accesses = selected.iter().filter_map(|(name, _)| Some(&clusters.get(name)?.admin));
         let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
@@ -180,7 +168,6 @@ impl Fleet {
             admin,
             layout,
             caller,
-            damaged: policy.damaged,
             trial: policy.trial,
             probing: policy.probing,
             legacy: policy.legacy,
@@ -281,16 +268,9 @@ impl Fleet {
         if doubtful.is_empty() {
             return None;
         }
-        let reading = Reading {
-            inventory: &self.inventory,
-            layout: &self.layout,
-            holder: self.holder(),
-            caller: &self.caller,
-            damaged: self.damaged,
-        };
-        // What cannot be read any more stays as it was found to be.
-        let outputs =
-            reading.read(&|grant| doubtful.contains(&self.inventory.grants[grant].cluster.name)).ok().map(Arc::new)?;
+        let reading =
+            Reading { inventory: &self.inventory, layout: &self.layout, holder: self.holder(), caller: &self.caller };
+        let outputs = Arc::new(reading.read(&|grant| doubtful.contains(&self.inventory.grants[grant].cluster.name)));
         let has_moved = |grant: &usize| outputs.newest(*grant) != self.outputs.newest(*grant);
         let moved = |cluster: &ClusterName| {
             let grants = self.selected.iter().find(|(name, _)| name == cluster).map(|(_, grants)| grants);
@@ -372,6 +352,16 @@ impl Fleet {
         })
     }
 
+    /// Blocks what goes to files that could not be replaced, before anything is minted for them.
+    pub(super) fn block_unwritable(&self, planned: &mut PlannedFleet, manner: Manner) {
+        let checked = Mutex::new(HashMap::new());
+        for (_, planned) in &mut planned.clusters {
+            if let Planned::Plan(plan) = planned {
+                block_unwritable(plan, &self.inventory, &self.outputs, manner, &checked);
+            }
+        }
+    }
+
     /// Reports planned clusters.
     pub fn reports(&self, planned: &PlannedFleet) -> Vec<ClusterReport> {
         let report = |(name, planned): &(ClusterName, Planned)| ClusterReport::planned(name, planned, &self.inventory);
@@ -388,19 +378,17 @@ fn block_unwritable(
     manner: Manner,
     checked: &Mutex<HashMap<usize, Option<StepFailure>>>,
 ) {
-    let mut blockers = vec![];
-    plan.steps.retain(|step| {
-        let Some(grant) = step.grant() else { return true };
-        let failure = outputs.unwritable(grant, manner, checked);
-        blockers.extend(failure.clone().map(|failure| Blocker {
+    let grants: BTreeSet<usize> = plan.steps.iter().filter_map(Step::grant).collect();
+    for grant in grants {
+        let blocker = outputs.unwritable(grant, manner, checked).map(|failure| Blocker {
             kind: BlockerKind::OutputUnusable,
             profile: Some(inventory.grants[grant].profile.name.clone()),
             message: format!("{}; nothing was minted for it", failure.cause),
             hint: failure.hint,
-        }));
-        failure.is_none()
-    });
-    plan.blockers.extend(blockers);
+        });
+        plan.blockers.extend(blocker);
+    }
+    plan.drop_blocked_steps();
 }
 
 /// Makes a channel for events and the display that follows it; the display ends with the channel.

@@ -10,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::carry_out::conclude;
 use super::fleet::{FleetPolicy, block_on, interruptions};
-use super::outputs::Damaged;
 use super::plan::{arguments, exit_code, print, print_failures};
 use super::selection::Visits;
 use super::{CommandContext, Fleet, PlannedFleet, load, printed};
@@ -182,7 +181,6 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         suspension: if args.resume { Suspension::Lift } else { Suspension::Keep },
         trial: Trial::Use,
         // What one credential cannot be delivered to keeps no other from being renewed.
-        damaged: Damaged::Skip,
         probing: if args.check { Probing::Skip } else { Probing::Try },
         legacy: Legacy::Leave,
         visits: Visits::Granted,

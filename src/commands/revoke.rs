@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::exit_code::ExitCode;
+use crate::foreign::shown;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
@@ -29,6 +30,9 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     let visits = if vanished(args) == Vanished::Revoke { Visits::All } else { Visits::Granted };
     let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = Fleet::load(context, &args.selection, &policy)?;
+    for warning in &fleet.outputs.warnings {
+        context.printer.problem(&format!("warning: {}\n", shown(warning)));
+    }
     let cancellation = Cancellation::default();
     let (report, is_declined) = block_on(async {
         tokio::select! {

@@ -60,6 +60,8 @@ pub struct ApplyContext {
     pub run: String,
     /// Whether another holder's living credential may be replaced in a file.
     pub reissue: Reissue,
+    /// Whether entries in outputs are taken for ours that lost their mark.
+    pub adopts: bool,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -524,6 +526,7 @@ impl ClusterRun {
                 endpoint: task.plan.endpoint.clone(),
                 credential: credential.cloned(),
                 reissue: self.context.reissue,
+                adopts: self.context.adopts,
             };
             (slot.file, incoming)
         });

@@ -11,9 +11,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::edit::{Edit, List};
-use super::entry::{EntryNames, Mark, OurEntries};
+use super::edit::{Edit, List, Ranking};
+use super::entry::{EntryNames, Mark, OurEntries, UserForm};
 use super::fields::{HeldEntry, missing};
+use super::merge::FileOrder;
+use super::refusal::refusal;
 use crate::credential::{Claims, Credential, CredentialFacts, KIND_TOKEN, LARGEST_GENERATION, StoredCredential};
 use crate::diff::FieldDiff;
 use crate::names::{ClusterName, EXTENSION, InventoryName, ProfileName, generation_of_anchor};
@@ -27,18 +29,21 @@ pub struct Document {
     current_context: Option<String>,
 }
 
-/// What is kept of an entry: of others only the name.
+/// What is kept of an entry: of others only the name, unless it may be one of ours that lost its mark.
 struct Entry {
     name: Option<String>,
     /// Our extension, if it has one.
     extension: Option<Value>,
-    /// What it says by field, if it has our extension.
+    /// What it says by field, if that is kept.
     held: Option<HeldEntry>,
-    /// The token, if the entry is a user with our extension.
+    /// The token, if the entry is a user that says it is ours, or whose token is bound to an anchor of kubemint.
     token: Option<SecretToken>,
 }
 
-impl<'de> Deserialize<'de> for Entry {
+/// An entry as it is read; `UNMARKED` says whether what has no mark may be ours.
+struct Parsed<const UNMARKED: bool>(Entry);
+
+impl<'de, const UNMARKED: bool> Deserialize<'de> for Parsed<UNMARKED> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entry = Value::deserialize(deserializer)?;
         // Which list it is in does not matter: an entry has one body beside its name.
@@ -47,9 +52,12 @@ impl<'de> Deserialize<'de> for Entry {
             Some((list, body))
         });
         let extension = body.and_then(|(_, body)| our_extension(body)).cloned();
-        let held = extension.as_ref().and_then(|_| HeldEntry::of(body?.0, &entry));
-        let token = extension.as_ref().and_then(|_| body?.1["token"].as_str()).map(SecretToken::new);
-        Ok(Self { name: entry["name"].as_str().map(str::to_owned), extension, held, token })
+        let may_be_ours = UNMARKED || extension.is_some();
+        let held = body.filter(|_| may_be_ours).and_then(|(list, _)| HeldEntry::of(list, &entry));
+        let token = body.filter(|_| may_be_ours).and_then(|(_, body)| body["token"].as_str()).map(SecretToken::new);
+        let is_bound = |token: &SecretToken| Claims::of(token).is_ok_and(|claims| facts_of(&claims).is_some());
+        let token = token.filter(|token| extension.is_some() || is_bound(token));
+        Ok(Self(Entry { name: entry["name"].as_str().map(str::to_owned), extension, held, token }))
     }
 }
 
@@ -82,6 +90,8 @@ pub enum EntryState {
         name: String,
         /// The inventory whose it is, if it is another of kubemint's.
         inventory: Option<String>,
+        /// What is there, if it may be ours and lost its mark; only [`Document::parse_with_unmarked`] finds out.
+        unmarked: Option<Box<Held>>,
     },
     /// Entries of our inventory.
     Ours(Box<Held>),
@@ -155,13 +165,13 @@ impl fmt::Debug for Document {
 }
 
 #[derive(Default, Deserialize)]
-struct File {
+struct File<const UNMARKED: bool> {
     #[serde(default)]
-    clusters: Option<Vec<Entry>>,
+    clusters: Option<Vec<Parsed<UNMARKED>>>,
     #[serde(default)]
-    users: Option<Vec<Entry>>,
+    users: Option<Vec<Parsed<UNMARKED>>>,
     #[serde(default)]
-    contexts: Option<Vec<Entry>>,
+    contexts: Option<Vec<Parsed<UNMARKED>>>,
     #[serde(default, rename = "current-context")]
     current_context: Option<String>,
     #[serde(default)]
@@ -170,7 +180,7 @@ struct File {
     preferences: Option<IgnoredAny>,
 }
 
-impl File {
+impl<const UNMARKED: bool> File<UNMARKED> {
     fn has_keys(&self) -> bool {
         let lists = [&self.clusters, &self.users, &self.contexts];
         lists.iter().any(|list| list.is_some()) || self.current_context.is_some() || self.preferences.is_some()
@@ -184,9 +194,24 @@ impl Document {
     ///
     /// If it is no kubeconfig or defines a name twice.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        Self::read::<false>(text)
+    }
+
+    /// Reads a kubeconfig, and keeps what is needed to tell which entries are ours and lost their mark, as converters
+    /// and other tools that write kubeconfigs strip it.
+    ///
+    /// # Errors
+    ///
+    /// If it is no kubeconfig or defines a name twice.
+    pub fn parse_with_unmarked(text: &str) -> Result<Self, DocumentError> {
+        Self::read::<true>(text)
+    }
+
+    fn read<const UNMARKED: bool>(text: &str) -> Result<Self, DocumentError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let file: Option<File> = serde_saphyr::from_str_with_options(text, super::yaml_options(text.len()))
-            .map_err(|error| DocumentError::Malformed(super::describe_yaml_error(&error)))?;
+        let options = super::yaml_options(text.len());
+        let file: Option<File<UNMARKED>> = serde_saphyr::from_str_with_options(text, options.clone())
+            .map_err(|error| DocumentError::Malformed(refusal::<Option<File<UNMARKED>>>(text, options, &error).text))?;
         if let Some(file) = &file {
             super::refuse_other_kinds(file.kind.as_deref(), file.has_keys()).map_err(DocumentError::Malformed)?;
         }
@@ -209,11 +234,12 @@ impl Document {
         self.contexts.keys().map(String::as_str)
     }
 
-    /// Returns how many entries do not belong to an inventory: a file that lost some of them between
-    /// two reads is being written by somebody else.
-    pub fn entries_of_others(&self, inventory: &InventoryName) -> usize {
-        let lists = [&self.clusters, &self.users, &self.contexts];
-        lists.iter().flat_map(|list| list.values()).filter(|entry| !entry.belongs_to(inventory)).count()
+    /// Returns how many entries do not belong to an inventory and have none of its names: a file that lost some of
+    /// them between two reads is being written by somebody else.
+    pub fn entries_of_others(&self, inventory: &InventoryName, names: &FileOrder) -> usize {
+        let lists = [(List::Clusters, &self.clusters), (List::Users, &self.users), (List::Contexts, &self.contexts)];
+        let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().map(move |entry| (list, entry)));
+        all.filter(|(list, (name, entry))| !entry.belongs_to(inventory) && names.rank(*list, name).is_none()).count()
     }
 
     /// Returns the entries under the names of one grant that are that grant's, whoever holds them.
@@ -244,25 +270,34 @@ impl Document {
         let context = self.contexts.get(&names.context);
         let entries =
             [("cluster", &names.cluster, cluster), ("user", &names.user, user), ("context", &names.context, context)];
-        for (list, name, entry) in entries {
-            if let Some(entry) = entry.filter(|entry| !entry.is_ours(mark)) {
-                let inventory = entry.extension.as_ref().and_then(|extension| extension["inventory"].as_str());
-                return EntryState::Foreign { list, name: name.clone(), inventory: inventory.map(str::to_owned) };
-            }
-        }
         if cluster.is_none() && user.is_none() && context.is_none() {
             return EntryState::Absent;
         }
-        EntryState::Ours(Box::new(Held {
-            credential: user.and_then(|user| user.credential(mark)),
-            other_holder: user.and_then(|user| user.other_holder(mark)),
-            holder: user.and_then(|user| user.extension.as_ref()?["holder"].as_str().map(str::to_owned)),
-            entries: HeldEntries {
-                cluster: cluster.and_then(|entry| entry.held.clone()),
-                user: user.and_then(|entry| entry.held.clone()),
-                context: context.and_then(|entry| entry.held.clone()),
-            },
-        }))
+        let held = || {
+            Box::new(Held {
+                credential: user.and_then(|user| user.credential(mark)),
+                other_holder: user.and_then(|user| user.other_holder(mark)),
+                holder: user.and_then(|user| user.extension.as_ref()?["holder"].as_str().map(str::to_owned)),
+                entries: HeldEntries {
+                    cluster: cluster.and_then(|entry| entry.held.clone()),
+                    user: user.and_then(|entry| entry.held.clone()),
+                    context: context.and_then(|entry| entry.held.clone()),
+                },
+            })
+        };
+        let foreign =
+            entries.iter().find_map(|(list, name, entry)| Some((list, name, entry.filter(|it| !it.is_ours(mark))?)));
+        let Some((list, name, entry)) = foreign else { return EntryState::Ours(held()) };
+        let inventory = entry.extension.as_ref().and_then(|extension| extension["inventory"].as_str());
+        // What somebody else marked is theirs, whatever stands beside it.
+        let may_be_ours = |entry: &Entry| entry.is_ours(mark) || (entry.extension.is_none() && entry.held.is_some());
+        let unmarked = entries.iter().filter_map(|(.., entry)| *entry).all(may_be_ours);
+        EntryState::Foreign {
+            list,
+            name: (*name).clone(),
+            inventory: inventory.map(str::to_owned),
+            unmarked: (unmarked && user.is_some()).then(held),
+        }
     }
 }
 
@@ -302,6 +337,22 @@ impl Held {
         List::ALL.into_iter().any(|list| self.entries.of(list).is_some())
     }
 
+    /// Returns whether the user entry gives the credential that ours would, or an earlier one of the same ServiceAccount:
+    /// then nothing of anybody else's is lost by taking it for ours. What a token says is not proven here.
+    pub fn gives_ours(&self, names: &EntryNames, wanted: &OurEntries, account_uid: &str) -> bool {
+        let user = self.entries.user.as_ref();
+        let says = |field| user.is_some_and(|user| user.says_as(wanted.user(), field));
+        let is_of_account = || {
+            let claims = self.credential.as_ref().map(|(stored, _)| &stored.claims);
+            claims.and_then(|claims| claims.service_account_uid.as_deref()) == Some(account_uid)
+        };
+        match &names.form {
+            UserForm::Token => is_of_account(),
+            UserForm::TokenFile(_) => says("tokenFile"),
+            UserForm::Exec(_) => says("exec"),
+        }
+    }
+
     /// Returns whether another place has the same cluster entry, so that the same server is reached in the same way.
     pub fn is_reached_like(&self, other: &Self) -> bool {
         match (&self.entries.cluster, &other.entries.cluster) {
@@ -328,10 +379,23 @@ impl Held {
                 holder: Some(mark.holder.as_str().to_owned()),
                 entries: HeldEntries::default(),
             }),
-            foreign @ EntryState::Foreign { .. } => return foreign,
+            EntryState::Foreign { list, name, inventory, unmarked } => {
+                let unmarked = unmarked.map(|mut held| {
+                    held.take_token(mark, token);
+                    held
+                });
+                return EntryState::Foreign { list, name, inventory, unmarked };
+            }
         };
-        let Ok(claims) = Claims::of(token) else { return EntryState::Ours(held) };
-        let Some(facts) = facts_of(&claims) else { return EntryState::Ours(held) };
+        held.take_token(mark, token);
+        EntryState::Ours(held)
+    }
+
+    /// Takes what a token file holds for what the entries give.
+    fn take_token(&mut self, mark: &Mark, token: &SecretToken) {
+        let held = self;
+        let Ok(claims) = Claims::of(token) else { return };
+        let Some(facts) = facts_of(&claims) else { return };
         match held.holder.as_deref() {
             Some(other) if other != mark.holder.as_str() => {
                 let token = Some((facts.generation, facts.expires));
@@ -342,7 +406,6 @@ impl Held {
                 held.credential = Some((stored, facts));
             }
         }
-        EntryState::Ours(held)
     }
 
     /// Returns the credential in a form that can be published elsewhere.
@@ -367,9 +430,12 @@ fn facts_of(claims: &Claims) -> Option<CredentialFacts> {
     })
 }
 
-fn by_name(list: &'static str, entries: Option<Vec<Entry>>) -> Result<HashMap<String, Entry>, DocumentError> {
+fn by_name<const UNMARKED: bool>(
+    list: &'static str,
+    entries: Option<Vec<Parsed<UNMARKED>>>,
+) -> Result<HashMap<String, Entry>, DocumentError> {
     let mut named = HashMap::new();
-    for entry in entries.into_iter().flatten() {
+    for Parsed(entry) in entries.into_iter().flatten() {
         // Entries without a name are not addressable, by us or by kubectl.
         let Some(name) = entry.name.clone() else { continue };
         if named.insert(name.clone(), entry).is_some() {
@@ -408,9 +474,14 @@ impl Entry {
         is_same_grant.then(|| OtherHolder { holder: holder.to_owned(), token })
     }
 
-    /// Reads the credential, if the entry belongs to this grant and holder.
+    /// Reads the credential, if the entry belongs to this grant and holder, or has no mark and may.
     fn credential(&self, mark: &Mark) -> Option<(StoredCredential, CredentialFacts)> {
-        let extension = self.extension.as_ref()?;
+        let Some(extension) = self.extension.as_ref() else {
+            let token = self.token.clone()?;
+            let claims = Claims::of(&token).ok()?;
+            let facts = facts_of(&claims)?;
+            return Some((StoredCredential { generation: facts.generation, token, claims }, facts));
+        };
         let belongs = extension["cluster"] == mark.cluster.as_str()
             && extension["profile"] == mark.profile.as_str()
             && extension["holder"] == mark.holder.as_str();

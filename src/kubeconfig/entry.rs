@@ -191,6 +191,11 @@ impl OurEntries {
         }
     }
 
+    /// Returns the user entry.
+    pub(super) fn user(&self) -> &Value {
+        &self.user
+    }
+
     /// Returns the entries, each with the list that it belongs to.
     pub(super) fn into_lists(self) -> [(List, Value); 3] {
         [(List::Clusters, self.cluster), (List::Users, self.user), (List::Contexts, self.context)]

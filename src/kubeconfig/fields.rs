@@ -170,13 +170,13 @@ struct Rest {
 }
 
 impl HeldEntry {
-    /// Takes an entry apart that has our extension.
+    /// Takes an entry apart, whether it has our extension or not.
     pub(super) fn of(list: List, entry: &Value) -> Option<Self> {
         let body = entry.get(list.body())?.as_object()?;
         let is_ours = |extension: &&Value| extension["name"] == EXTENSION;
-        let extensions = body.get("extensions")?.as_array()?;
-        let ours = extensions.iter().find(is_ours)?;
-        let given = ours["extension"][GIVEN].as_object().into_iter().flatten();
+        let extensions = body.get("extensions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let ours = extensions.iter().find(is_ours).map_or(&Value::Null, |extension| &extension["extension"]);
+        let given = ours[GIVEN].as_object().into_iter().flatten();
         let given = given.filter_map(|(name, noted)| Some((name.clone(), noted.as_str()?.to_owned()))).collect();
         let is_field = |name: &str| name == "extensions" || list.fields().iter().any(|field| field.name == name);
         let without = |map: &Map<String, Value>, is_left_out: &dyn Fn(&str) -> bool| {
@@ -198,7 +198,7 @@ impl HeldEntry {
             digest: Digest::of(entry.clone()),
             fields: list.fields().iter().filter_map(value).collect(),
             given,
-            cluster_uid: ours["extension"][CLUSTER_UID].as_str().map(str::to_owned),
+            cluster_uid: ours[CLUSTER_UID].as_str().map(str::to_owned),
             rest: (rest != Rest::default()).then(|| Box::new(rest)),
         })
     }
@@ -238,6 +238,12 @@ impl HeldEntry {
     /// Returns whether it has a field that is ours.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
+    }
+
+    /// Returns whether a field that is ours is there, and says the same as in another entry.
+    pub(super) fn says_as(&self, entry: &Value, field: &str) -> bool {
+        let wanted = entry[self.list.body()].get(field).map(|value| Digest::of(value.clone()));
+        wanted.is_some() && self.fields.get(field).map(|held| held.digest) == wanted
     }
 
     /// Returns whether all fields that are ours say the same as those of another entry.

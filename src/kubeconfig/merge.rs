@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::document::foreign_owner;
 use super::edit::{Edit, EditError, List, Ranking, Unranked, edit};
 use super::entry::token_bytes;
-use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Mark, OtherHolder, OurEntries};
+use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Held, Mark, OtherHolder, OurEntries};
 use crate::credential::{Claims, Credential, Reissue};
 use crate::names::{ClusterName, InventoryName, ProfileName, generation_of_anchor};
 use crate::secret::SecretToken;
@@ -25,6 +25,28 @@ pub struct Incoming {
     pub credential: Option<Credential>,
     /// Whether another holder's living credential may be replaced.
     pub reissue: Reissue,
+    /// Whether entries are taken for ours that lost their mark and give a credential of the same ServiceAccount.
+    pub adopts: bool,
+}
+
+impl Incoming {
+    /// Returns what a file holds under its names; what lost its mark and gives ours counts as ours, if that is allowed.
+    fn state(&self, document: &Document, entries: &OurEntries) -> EntryState {
+        match document.state(&self.names, &self.mark) {
+            EntryState::Foreign { unmarked: Some(held), .. } if self.adopts && self.takes_back(&held, entries) => {
+                EntryState::Ours(held)
+            }
+            state => state,
+        }
+    }
+
+    /// Whether what lost its mark gives what this one replaces. The plan saw that it lives; a token file is read by
+    /// whoever writes it.
+    fn takes_back(&self, held: &Held, entries: &OurEntries) -> bool {
+        let claims = self.credential.as_ref().and_then(|credential| Claims::of(&credential.token).ok());
+        let account = claims.and_then(|claims| claims.service_account_uid).unwrap_or_default();
+        held.gives_ours(&self.names, entries, &account)
+    }
 }
 
 /// Why a file does not take credentials.
@@ -119,9 +141,10 @@ pub fn merge(
 ) -> Result<Merged, MergeError> {
     let bytes = before.unwrap_or_default();
     let text = std::str::from_utf8(bytes).map_err(|_| MergeError::NotText)?;
-    let document = Document::parse(text)?;
+    let adopts = incoming.iter().any(|incoming| incoming.adopts);
+    let document = if adopts { Document::parse_with_unmarked(text)? } else { Document::parse(text)? };
     let inventory = incoming.first().map(|incoming| &incoming.mark.inventory);
-    if inventory.is_some_and(|inventory| document.entries_of_others(inventory) < others) {
+    if inventory.is_some_and(|inventory| document.entries_of_others(inventory, order) < others) {
         return Err(MergeError::Shrunk);
     }
     let mut edits = vec![];
@@ -130,8 +153,8 @@ pub fn merge(
     for (position, incoming) in incoming.iter().enumerate() {
         let entries =
             OurEntries::render(&incoming.names, &incoming.mark, &incoming.endpoint, incoming.credential.as_ref());
-        match document.state(&incoming.names, &incoming.mark) {
-            EntryState::Foreign { list, name, inventory } => {
+        match incoming.state(&document, &entries) {
+            EntryState::Foreign { list, name, inventory, .. } => {
                 refused.push((position, MergeError::Foreign { list, name, inventory }));
                 continue;
             }
@@ -261,6 +284,7 @@ mod tests {
             endpoint: Endpoint { server: "https://a".into(), ..Endpoint::default() },
             credential: Some(Credential { facts, token: token(&json!({"sub": "s", "exp": 2, "iat": 1})) }),
             reissue: Reissue::Refused,
+            adopts: false,
         }
     }
 

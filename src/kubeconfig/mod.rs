@@ -13,6 +13,7 @@ pub mod exec;
 mod fields;
 mod finding;
 mod merge;
+mod refusal;
 
 pub use document::{Document, DocumentError, EntryState, Held, OtherHolder, foreign_owner};
 pub use endpoint::Endpoint;
@@ -20,6 +21,9 @@ pub(crate) use endpoint::without_user;
 pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};
 pub use finding::{FileFinding, FileFindingKind, FindingSeverity, line_with};
 pub use merge::{FileOrder, Incoming, MergeError, Merged, may_replace_token, merge, remove, token_file};
+#[cfg(any(test, fuzzing))]
+pub(crate) use refusal::is_refusal;
+pub(crate) use refusal::{NOT_A_BOOLEAN, Refusal, refusal};
 
 /// The most keys and values of one file: 100,000 clusters have that many. Each takes some hundred bytes
 /// of memory while it is read, however short it is.
@@ -53,17 +57,6 @@ pub(crate) fn refuse_other_kinds(kind: Option<&str>, has_keys: bool) -> Result<(
         Some(kind) if !matches!(kind, "" | "Config") => Err("its `kind` is not `Config`".to_owned()),
         None if !has_keys => Err("it has no key of a kubeconfig".to_owned()),
         _ => Ok(()),
-    }
-}
-
-/// Returns where YAML is wrong, without quoting it.
-pub(crate) fn describe_yaml_error(error: &serde_saphyr::Error) -> String {
-    if matches!(error.without_snippet(), serde_saphyr::Error::Budget { .. }) {
-        return format!("its values are too many or too deep; at most {MOST_NODES} keys and values are read");
-    }
-    match error.location() {
-        Some(location) => format!("line {}, column {}", location.line(), location.column()),
-        None => "it is not of the expected form".to_owned(),
     }
 }
 

@@ -72,6 +72,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     let holder = &input.options.holder;
     let chain = index.holder(holder);
     let anchors = chain.map(|chain| anchor_states(input, grant, (&account, observed), chain)).unwrap_or_default();
+    let uid = observed.map(|observed| observed.uid.as_str());
+    let grant_input = &*delivery::take_back(input, grant_input, uid, &anchors);
+    let foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
+    if let Some(first) = foreign.first() {
+        plan.standings.push(Standing::only(grant_input.grant, CredentialState::Unknown, Some(first.message.clone())));
+        return plan.blockers.extend(foreign);
+    }
     let stored = |slot: &OutputSlot| match &slot.state {
         EntryState::Ours(held) => held.credential.as_ref().map(|(stored, _)| stored.clone()),
         EntryState::Absent | EntryState::Foreign { .. } => None,

@@ -2,10 +2,13 @@
 //!
 //! Pure: no I/O, no clock.
 
-use super::{GrantInput, Note, NoteKind, OutputSlot, PlanInput};
-use crate::credential::{Credential, Generation};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, OutputSlot, PlanInput};
+use crate::credential::{AnchorState, Credential, Generation};
 use crate::inventory::Grant;
-use crate::kubeconfig::{Held, Mark, OurEntries, UserForm};
+use crate::kubeconfig::{EntryState, Held, Mark, OurEntries, UserForm, foreign_owner};
 use crate::step::Delivery;
 
 pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
@@ -53,6 +56,73 @@ pub(super) fn plugins(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delive
     let mark = mark(input, &input.inventory.grants[grant_input.grant]);
     let slots = grant_input.outputs.iter().filter(|slot| matches!(slot.names.form, UserForm::Exec(_)));
     deliver(slots, |slot| (OurEntries::render(&slot.names, &mark, input.endpoint, None), true))
+}
+
+/// Takes entries for ours that lost their mark and give a living generation of ours, if that is allowed.
+pub(super) fn take_back<'a>(
+    input: &PlanInput<'_>,
+    grant_input: &'a GrantInput,
+    account_uid: Option<&str>,
+    anchors: &BTreeMap<u64, AnchorState>,
+) -> Cow<'a, GrantInput> {
+    let mut taken = Cow::Borrowed(grant_input);
+    for (position, slot) in grant_input.outputs.iter().enumerate() {
+        if let Some(held) = living(input, grant_input, slot, account_uid, anchors)
+            && input.options.adoption.foreign
+        {
+            taken.to_mut().outputs[position].state = EntryState::Ours(Box::new(held.clone()));
+        }
+    }
+    taken
+}
+
+/// Returns what lost its mark in a place and gives a living generation of ours.
+fn living<'a>(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
+    slot: &'a OutputSlot,
+    account_uid: Option<&str>,
+    anchors: &BTreeMap<u64, AnchorState>,
+) -> Option<&'a Held> {
+    let EntryState::Foreign { unmarked: Some(held), .. } = &slot.state else { return None };
+    let mark = mark(input, &input.inventory.grants[grant_input.grant]);
+    let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, None);
+    let lives = matches!(slot.names.form, UserForm::Exec(_))
+        || held.credential.as_ref().is_some_and(|(stored, facts)| {
+            anchors.get(&stored.generation) == Some(&AnchorState::Present(facts.anchor_uid.clone()))
+        });
+    (lives && held.gives_ours(&slot.names, &wanted, account_uid?)).then_some(held)
+}
+
+/// What to do about an entry of somebody else's.
+const RENAME: &str = "rename the entry in the file, or set another `context` in that `[[outputs]]`";
+
+/// Returns a blocker for each entry of somebody else that would be overwritten.
+pub(super) fn foreign_entries(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
+    account_uid: Option<&str>,
+    anchors: &BTreeMap<u64, AnchorState>,
+) -> Vec<Blocker> {
+    let profile = &input.inventory.grants[grant_input.grant].profile.name;
+    let blocker = |slot: &OutputSlot| {
+        let EntryState::Foreign { list, name, inventory, .. } = &slot.state else { return None };
+        let owner = foreign_owner(inventory.as_deref());
+        let (owner, hint) = match living(input, grant_input, slot, account_uid, anchors) {
+            Some(_) => (
+                "has lost kubemint's mark; what it gives is a living credential of this inventory".to_owned(),
+                "pass `--adopt` to take it back".to_owned(),
+            ),
+            None => (owner, RENAME.to_owned()),
+        };
+        Some(Blocker {
+            profile: Some(profile.clone()),
+            kind: BlockerKind::ForeignEntry,
+            message: format!("`{}`: {list} `{name}` exists and {owner}", slot.path.display()),
+            hint: Some(hint),
+        })
+    };
+    grant_input.outputs.iter().filter_map(blocker).collect()
 }
 
 /// Tells where a credential goes that is not minted yet, and what changes there beside it.

@@ -51,8 +51,10 @@ pub enum BlockerKind {
     NotProvisioned,
     /// The generation that should be revoked does not exist.
     NoSuchGeneration,
-    /// A file that a credential goes to cannot be written.
+    /// A file that a credential goes to cannot be read or written.
     OutputUnusable,
+    /// An entry of that name in an output is somebody else's.
+    ForeignEntry,
 }
 
 /// Something the user should know.

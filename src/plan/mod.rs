@@ -121,7 +121,7 @@ impl GrantInput {
 }
 
 /// One grant of the cluster that is planned.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct GrantInput {
     /// Its index in the inventory.
     pub grant: usize,

@@ -213,7 +213,7 @@ fn refusal_hint(failure: &ApiFailure) -> Option<String> {
 impl ClusterPlan {
     /// Leaves out the steps about the credentials of profiles that something blocks, where the others go on: a blocked
     /// grant has no steps.
-    pub(super) fn drop_blocked_steps(&mut self) {
+    pub(crate) fn drop_blocked_steps(&mut self) {
         if self.scope != Scope::Credentials {
             return;
         }

@@ -7,7 +7,7 @@ use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
 use kubemint_testkit::{TestCluster, User};
 use serde_json::{Value, json};
 
-use crate::life::{output, profile};
+use crate::life::{index, output, profile};
 use crate::support::Machine;
 
 /// Hands every scenario to a macro: none can be left out on one fleet.
@@ -16,6 +16,7 @@ macro_rules! every_judgement {
         $run!(
             all_commands_agree_on_what_is_whole,
             what_is_the_users_own_in_an_entry_stays,
+            an_entry_that_lost_its_marks_is_taken_back,
             a_token_without_its_kubeconfig_is_not_everywhere,
             only_the_files_that_are_written_are_counted,
             an_exec_plugin_is_proven_before_its_entries_are_written,
@@ -125,6 +126,53 @@ pub(crate) fn what_is_the_users_own_in_an_entry_stays(cluster: &TestCluster) {
     machine.expect(0, &["apply", "--yes"]);
     check();
     machine.expect(0, &["plan", "--check"]);
+}
+
+/// Converters and tools that write kubeconfigs anew leave out what they do not know.
+pub(crate) fn an_entry_that_lost_its_marks_is_taken_back(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let file = output(cluster);
+    let strip = || {
+        change(&machine, &file, |cluster, user, context| {
+            for body in [cluster, user, &mut *context] {
+                body.as_object_mut().unwrap().remove("extensions");
+            }
+            context["namespace"] = json!("team-x");
+        });
+    };
+    for (name, form) in [("strip-token", "token"), ("strip-file", "token-file"), ("strip-exec", "exec")] {
+        machine.inventory(name, &format!("{}credential = \"{form}\"\n", profile("15m")));
+        drop(std::fs::remove_file(machine.path(&file)));
+        machine.expect(0, &["apply", "--yes"]);
+        let admin = machine.admin(0);
+        let before = index(&admin, name);
+        strip();
+        let stripped = machine.read(&file);
+        let run = machine.kubemint(&["apply", "--yes"]).exits(5);
+        assert!(run.stderr.contains("has lost kubemint's mark"), "{form}: {}", run.stderr);
+        assert!(run.stderr.contains("pass `--adopt` to take it back"), "{form}: {}", run.stderr);
+        machine.expect(5, &["refresh", "--force"]);
+        assert_eq!(machine.read(&file), stripped, "{form}");
+        machine.expect(0, &["apply", "--yes", "--adopt"]);
+        assert_eq!(index(&admin, name)["holders"], before["holders"], "{form}: nothing was minted");
+        assert!(machine.read(&file).contains("team-x"), "{form}: what is the user's own stays");
+        machine.expect(0, &["plan", "--check"]);
+        machine.expect(0, &["verify"]);
+        // Somebody else's credential is never taken for ours.
+        strip();
+        change(&machine, &file, |_, user, _| *user = json!({ "token": "somebody-elses" }));
+        let theirs = machine.read(&file);
+        let run = machine.kubemint(&["apply", "--yes", "--adopt"]).exits(5);
+        assert!(run.stderr.contains("is not kubemint's") && !run.stderr.contains("somebody-elses"), "{}", run.stderr);
+        assert_eq!(machine.read(&file), theirs, "{form}");
+    }
+    // Neither is one of ours that was revoked: then it is not known whose the entry became.
+    machine.inventory("strip-dead", &profile("15m"));
+    std::fs::remove_file(machine.path(&file)).unwrap();
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["revoke", "--yes"]);
+    strip();
+    machine.expect(5, &["apply", "--yes", "--adopt"]);
 }
 
 /// Who deleted the kubeconfig of a token file has a token that nothing names.

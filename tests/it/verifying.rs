@@ -307,7 +307,7 @@ pub(crate) fn a_missing_credential_is_a_finding(cluster: &TestCluster) {
         Some(&whole.replace("inventory: missing", "inventory: other")),
         "belongs to another inventory of kubemint, `other`",
     );
-    check(Some("users: ["), "it is not a kubeconfig: line 1, column 8");
+    check(Some("users: ["), "it is not a kubeconfig: `users`: it is not valid YAML, at line 1, column 8");
     let run = machine.kubemint(&["verify", "--holder", "laptop", "-o", "json"]).exits(4);
     assert!(run.stdout.contains("it has the credential of holder `default`"), "{}", run.stdout);
 }

@@ -1,6 +1,6 @@
 //! Why admin access cannot be used. Names file, context and field, never a value.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::failure::{FailureKind, StepFailure};
 
@@ -20,8 +20,10 @@ pub enum AdminError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where or what.
+        /// The field, the reason and the place.
         cause: String,
+        /// The line, if one is known.
+        line: Option<usize>,
     },
     /// There is nothing where kubeconfigs should be.
     #[error("no kubeconfig at {source_name}")]
@@ -77,6 +79,13 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Whether it is an exec plugin's.
     pub is_of_plugin: bool,
+}
+
+impl AdminError {
+    /// Makes an error of a file as a whole.
+    pub(super) fn malformed(path: &Path, cause: String) -> Self {
+        Self::Malformed { path: path.to_owned(), cause, line: None }
+    }
 }
 
 impl std::fmt::Display for Problem {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::AdminError;
+use crate::kubeconfig::{NOT_A_BOOLEAN, Refusal, refusal};
 use crate::store::{Lock, read_regular};
 
 /// Certificates, keys and tokens have some kilobytes.
@@ -164,7 +165,7 @@ fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::E
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),
         Value::Bool(flag) => Ok(Some(flag)),
-        _ => Err(serde::de::Error::custom("not a boolean")),
+        _ => Err(serde::de::Error::custom(NOT_A_BOOLEAN)),
     }
 }
 
@@ -229,22 +230,25 @@ impl AdminFile {
 
     fn read_once(path: &Path) -> Result<Self, AdminError> {
         let bytes = read_bounded(path, LARGEST_FILE)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| AdminError::Malformed { path: path.to_owned(), cause: "it is not UTF-8 text".to_owned() })?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| AdminError::malformed(path, "it is not UTF-8 text".to_owned()))?;
         let mut file = Self::parse(path, &text)?;
         file.is_exposed = is_exposed(path);
         Ok(file)
     }
 
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, AdminError> {
-        let malformed = |cause: String| AdminError::Malformed { path: path.to_owned(), cause };
+        let malformed = |cause: String| AdminError::malformed(path, cause);
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         // kubectl refuses names that YAML takes for numbers or booleans.
         let mut options = crate::kubeconfig::yaml_options(text.len());
         options.no_schema = true;
         // kubectl reads the first document only.
-        let documents: Vec<Option<Root>> = serde_saphyr::from_multiple_with_options(text, options)
-            .map_err(|error| malformed(crate::kubeconfig::describe_yaml_error(&error)))?;
+        let documents: Vec<Option<Root>> =
+            serde_saphyr::from_multiple_with_options(text, options.clone()).map_err(|error| {
+                let Refusal { text: cause, line } = refusal::<Option<Root>>(text, options, &error);
+                AdminError::Malformed { path: path.to_owned(), cause, line }
+            })?;
         let root = documents.into_iter().next().flatten().unwrap_or_default();
         if root.kind.is_some_and(|kind| kind != "Config") {
             return Err(malformed("its `kind` is not `Config`".to_owned()));

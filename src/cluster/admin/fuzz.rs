@@ -11,6 +11,7 @@ use super::file::AdminFile;
 use super::usable::{self, Usable};
 use super::{AdminError, Network, check_target};
 use crate::fuzz::{PLANTED, boundary, choice, middle};
+use crate::kubeconfig::is_refusal;
 
 /// What reads the system's certificates does so once.
 static NETWORK: LazyLock<Network> = LazyLock::new(Network::default);
@@ -24,7 +25,7 @@ pub(crate) fn admin_kubeconfig(data: &[u8]) -> bool {
     let file = match AdminFile::parse(Path::new(PATH), text) {
         Ok(file) => file,
         Err(AdminError::Malformed { cause, .. }) => {
-            assert!(cause.contains("defined twice") || cause.len() < 100, "{cause}");
+            assert!(cause.contains("defined twice") || is_refusal(&cause) || cause.len() < 100, "{cause}");
             return false;
         }
         Err(error) => panic!("{error}"),

@@ -229,11 +229,17 @@ fn files_that_kubectl_refuses_are_refused() {
             "users:\n- name: u\n  user: {token: s3cret}\n- name: u\n  user: {token: s3cret}\n",
             "user `u` is defined twice",
         ),
-        ("clusters:\n- name: c\n  cluster: {insecure-skip-tls-verify: 'true'}\n", "line 3, column 39"),
+        (
+            "clusters:\n- name: c\n  cluster: {insecure-skip-tls-verify: 'true'}\n",
+            "`clusters[0].cluster.insecure-skip-tls-verify`: it must be true or false, at line 3, column 39",
+        ),
         ("kind: Secret\n", "its `kind` is not `Config`"),
         ("apiVersion: v2\n", "its `apiVersion` is not `v1`"),
-        ("contexts:\n  x: {}\n", "line 2, column 3"),
-        ("users:\n- name: 12\n  user: {token: s3cret}\n", "line 2, column 9"),
+        ("contexts:\n  x: {}\n", "`contexts`: it must be a list, at line 2, column 3"),
+        (
+            "users:\n- name: 12\n  user: {token: s3cret}\n",
+            "`users[0].name`: it must be in quotes: YAML takes it for something else than text, at line 2, column 9",
+        ),
     ] {
         let error = resolve_text(text).unwrap_err();
         assert_eq!(error, format!("`/config` is not a kubeconfig that can be used: {cause}"));

@@ -3,15 +3,13 @@
 mod caller;
 mod reading;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 pub(super) use self::caller::PluginCaller;
-use self::reading::unusable;
 pub(super) use self::reading::{Reading, with_token_file};
-use crate::error::Error;
 use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
@@ -39,39 +37,7 @@ pub(super) struct Outputs {
 /// The entries of one grant in a file, and whose they must be to be removed.
 type Whose = (EntryNames, ClusterName, ProfileName);
 
-/// What happens if a file cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Damaged {
-    /// The run ends before anything is contacted: a credential could not be delivered.
-    Refuse,
-    /// What goes there is not delivered; the rest is.
-    Skip,
-}
-
 impl Outputs {
-    /// Checks that every file a selected grant goes to could be replaced, before anything is minted
-    /// for it.
-    ///
-    /// # Errors
-    ///
-    /// If one is locked, or its directory cannot be written.
-    pub(super) fn check_replaceable(&self, manner: Manner) -> Result<(), Error> {
-        let slots = || self.slots.values().flatten().map(|(slot, _)| slot);
-        let used: BTreeSet<usize> = slots().map(|slot| slot.file).collect();
-        let kubeconfigs = used.into_iter().map(|file| self.targets[file].path.clone());
-        for path in kubeconfigs.chain(slots().filter_map(|slot| self.token_file(slot))) {
-            store::check_replaceable(&path, manner, Instant::now()).map_err(|error| {
-                let failure = describe(&error);
-                let unusable = unusable(&path, failure.cause);
-                match failure.hint {
-                    Some(hint) => unusable.hint(format!("{hint}; nothing was written")),
-                    None => unusable,
-                }
-            })?;
-        }
-        Ok(())
-    }
-
     /// Returns why a file of a grant could not be replaced; `checked` remembers what was found. It waits for locks.
     pub(super) fn unwritable(
         &self,

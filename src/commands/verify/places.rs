@@ -57,7 +57,7 @@ fn held(names: &EntryNames, state: EntryState) -> Result<Box<Held>, String> {
     match state {
         EntryState::Ours(held) if matches!(names.form, UserForm::Exec(_)) => Ok(held),
         EntryState::Absent => Err("it has no such context".to_owned()),
-        EntryState::Foreign { list, name, inventory } => {
+        EntryState::Foreign { list, name, inventory, .. } => {
             Err(format!("its {list} `{name}` {}", foreign_owner(inventory.as_deref())))
         }
         EntryState::Ours(held) => match (&held.credential, &held.other_holder) {

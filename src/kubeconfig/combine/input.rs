@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::paths::rebase;
 use super::{CombineOptions, Finding};
 use crate::kubeconfig::edit::List;
-use crate::kubeconfig::{describe_yaml_error, refuse_other_kinds, yaml_options};
+use crate::kubeconfig::{refusal, refuse_other_kinds, yaml_options};
 
 /// A kubeconfig that was read. It holds secrets.
 #[derive(Clone)]
@@ -104,8 +104,9 @@ impl Input {
         let text = std::str::from_utf8(bytes).map_err(|_| InputError::NotText)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         // kubectl reads the first document only.
-        let documents: Vec<Option<Root>> = serde_saphyr::from_multiple_with_options(text, yaml_options(text.len()))
-            .map_err(|error| InputError::Malformed(describe_yaml_error(&error)))?;
+        let options = yaml_options(text.len());
+        let documents: Vec<Option<Root>> = serde_saphyr::from_multiple_with_options(text, options.clone())
+            .map_err(|error| InputError::Malformed(refusal::<Option<Root>>(text, options, &error).text))?;
         let root = documents.into_iter().next().flatten();
         if let Some(root) = &root {
             refuse_other_kinds(root.kind.as_deref(), root.has_keys()).map_err(InputError::Malformed)?;

@@ -195,7 +195,10 @@ fn files_that_kubectl_refuses_are_refused() {
         refused("users:\n- {name: 1}\n").unwrap(),
         "it is not a kubeconfig: an entry of `users` has no name or no content"
     );
-    assert_eq!(refused("users: {a: s3cret}\n").unwrap(), "it is not a kubeconfig: line 1, column 8");
+    assert_eq!(
+        refused("users: {a: s3cret}\n").unwrap(),
+        "it is not a kubeconfig: `users`: it must be a list, at line 1, column 8"
+    );
     assert_eq!(refused(""), None);
 }
 

@@ -242,15 +242,10 @@ impl Examined {
     fn fields(&self, path: &Path, network: &Network, now: Timestamp, findings: &mut Vec<FileFinding>) {
         let file = match AdminFile::parse(path, &self.text) {
             Ok(file) => file,
-            Err(AdminError::Malformed { cause, .. }) => {
+            Err(AdminError::Malformed { cause, line, .. }) => {
                 // Duplicates were found with their lines.
                 if !findings.iter().any(|finding| finding.kind == Kind::DuplicateName) {
-                    let line = cause.strip_prefix("line ").and_then(|rest| rest.split(',').next()?.parse().ok());
-                    let message = match line {
-                        Some(_) => "what stands here is not of the form of a kubeconfig".to_owned(),
-                        None => cause,
-                    };
-                    let mut finding = FileFinding::error(Kind::Malformed, line, message);
+                    let mut finding = FileFinding::error(Kind::Malformed, line, cause);
                     finding.instead = line.and_then(|line| self.quoted(line));
                     findings.push(finding);
                 }
