@@ -364,6 +364,9 @@ pub struct CredentialArgs {
     /// The uid of the namespace kube-system of the cluster that the kubeconfig was written for
     #[arg(long, value_name = "UID")]
     pub cluster_uid: Option<String>,
+    /// How long the token must still be valid, as in `1h`, for jobs that take long
+    #[arg(long, value_name = "DURATION", value_parser = crate::inventory::parse_duration)]
+    pub min_left: Option<Duration>,
     /// A directory of token files that a refresher keeps, instead of minting
     #[arg(long, value_name = "DIR", conflicts_with_all = ["inventory_name", "holder"])]
     pub from: Option<PathBuf>,
@@ -457,4 +460,21 @@ pub enum CollisionArg {
     KeepFirst,
     /// Replace what OUT has; two inputs still collide
     Replace,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// As kubeconfigs of exec plugins give it, see `commands/outputs/caller.rs`.
+    #[test]
+    fn an_audience_may_begin_with_a_dash() {
+        let arguments =
+            ["kubemint", "credential", "--cluster", "a", "--profile", "p", "--audience=-x", "--audience=--y"];
+        let parsed = Cli::try_parse_from(arguments).unwrap();
+        let Command::Credential(args) = parsed.command else { panic!("another command") };
+        assert_eq!(args.audience, ["-x", "--y"]);
+    }
 }

@@ -140,9 +140,54 @@ impl ApiFailure {
         self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
     }
 
-    /// Whether a `ResourceQuota` is used up (`plugin/pkg/admission/resourcequota` says it in these words).
+    /// Whether a `ResourceQuota` is used up.
     pub fn is_over_quota(&self) -> bool {
-        self.is_forbidden() && self.status().is_some_and(|status| status.message.contains("exceeded quota"))
+        matches!(self.gate(), Some(Gate::Quota(_)))
+    }
+
+    /// Returns what refused the request at admission, if the API server names it.
+    ///
+    /// The message is the only sign (apiserver, `pkg/admission/plugin/policy/validating/dispatcher.go` and
+    /// `pkg/admission/plugin/webhook/errors/statuserror.go`; `plugin/pkg/admission/resourcequota/controller.go`).
+    pub fn gate(&self) -> Option<Gate> {
+        let message = self.status()?.message.as_str();
+        let between = |before: &str, after: &str| {
+            let (_, rest) = message.split_once(before)?;
+            rest.split_once(after).map(|(name, _)| name.to_owned()).filter(|name| !name.is_empty())
+        };
+        if let Some(name) = between("ValidatingAdmissionPolicy '", "'") {
+            Some(Gate::Policy(name))
+        } else if let Some(name) = between("admission webhook \"", "\"") {
+            Some(Gate::Webhook(name))
+        } else {
+            between("exceeded quota: ", ",").filter(|_| self.is_forbidden()).map(Gate::Quota)
+        }
+    }
+}
+
+/// What refuses requests at admission, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// A `ValidatingAdmissionPolicy`.
+    Policy(String),
+    /// An admission webhook.
+    Webhook(String),
+    /// A `ResourceQuota`.
+    Quota(String),
+}
+
+impl Gate {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Policy(name) => {
+                let command =
+                    crate::wording::command(&["kubectl", "get", "validatingadmissionpolicy", name, "-o", "yaml"]);
+                format!("change the profile or the policy; `{command}` shows what it allows")
+            }
+            Self::Webhook(name) => format!("change the profile, or what the admission webhook `{name}` allows"),
+            Self::Quota(name) => format!("raise quota `{name}`, or delete what nobody needs in that namespace"),
+        }
     }
 }
 
@@ -404,6 +449,29 @@ mod tests {
         for kind in FailureKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
             assert!(documented.contains(&format!("\n| `{}` | ", kind.as_str())), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_refuses_at_admission_is_named() {
+        let gate = |message: &str| {
+            let (reason, message) = ("Forbidden".to_owned(), message.to_owned());
+            ApiFailure::Status(StatusFailure { code: 403, reason, message, ..StatusFailure::default() }).gate()
+        };
+        for (message, expected) in [
+            (
+                "serviceaccounts \"a\" is forbidden: ValidatingAdmissionPolicy 'short.example.com' with binding 'b' denied \
+                 request: too long",
+                Some(Gate::Policy("short.example.com".into())),
+            ),
+            ("admission webhook \"v.example.com\" denied the request: no", Some(Gate::Webhook("v.example.com".into()))),
+            (
+                "secrets \"x\" is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=2",
+                Some(Gate::Quota("few".into())),
+            ),
+            ("secrets is forbidden: User \"ci\" cannot create resource \"secrets\"", None),
+        ] {
+            assert_eq!(gate(message), expected, "{message}");
         }
     }
 

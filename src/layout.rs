@@ -59,6 +59,8 @@ pub struct OutputEntry {
     pub cluster: String,
     /// The name of the user entry.
     pub user: String,
+    /// Whether the cluster entry is another profile's as well.
+    pub shares_cluster: bool,
     /// The namespace of the context.
     pub namespace: Option<String>,
     /// The output: an index into [`Inventory::outputs`], which says how the user entry gives its
@@ -192,6 +194,7 @@ impl Layout {
                     user: named(&templates.user),
                     namespace: output.namespace.clone(),
                     output: output_index,
+                    shares_cluster: false,
                     context,
                 };
                 collisions.extend(files[file].add(entry, origin, inventory));
@@ -201,6 +204,7 @@ impl Layout {
         collisions.extend(taken_places(&files, inventory));
         let mut effective: HashSet<usize> = HashSet::new();
         for file in &mut files {
+            file.share_clusters();
             collisions.extend(file.choose_current(&mut effective));
         }
         if !collisions.is_empty() {
@@ -347,13 +351,19 @@ impl Building {
             let is_same = self.file.entries[*known].says_the_same(&entry, inventory);
             return (!is_same).then(|| self.collision(CollisionKind::Context, &entry.context, *known, origin));
         }
-        // A name of the same grant has the same content, whatever the contexts are called.
+        // A name of the same grant has the same content, whatever the contexts are called, and so has a cluster entry of
+        // the same cluster.
         let names =
             [(CollisionKind::Cluster, &self.clusters, &entry.cluster), (CollisionKind::User, &self.users, &entry.user)];
         for (kind, entries, name) in names {
             let differs = |known: &&usize| {
                 let known = &self.file.entries[**known];
-                known.grant != entry.grant || (kind == CollisionKind::User && !known.gives_the_same(&entry, inventory))
+                match kind {
+                    CollisionKind::Cluster => {
+                        inventory.grants[known.grant].cluster.name != inventory.grants[entry.grant].cluster.name
+                    }
+                    _ => known.grant != entry.grant || !known.gives_the_same(&entry, inventory),
+                }
             };
             if let Some(known) = entries.get(name).filter(differs) {
                 return Some(self.collision(kind, name, *known, origin));
@@ -371,6 +381,19 @@ impl Building {
     fn collision(&self, kind: CollisionKind, name: &str, known: usize, second: Origin) -> Collision {
         let path = self.file.path.clone();
         Collision { kind, path, name: name.to_owned(), first: self.origins[known], second }
+    }
+
+    /// Marks the entries whose cluster entry serves more than one grant.
+    fn share_clusters(&mut self) {
+        let mut grants: HashMap<&str, HashSet<usize>> = HashMap::new();
+        for entry in &self.file.entries {
+            grants.entry(&entry.cluster).or_default().insert(entry.grant);
+        }
+        let shared: HashSet<String> =
+            grants.into_iter().filter(|(_, grants)| grants.len() > 1).map(|(name, _)| name.to_owned()).collect();
+        for entry in &mut self.file.entries {
+            entry.shares_cluster = shared.contains(&entry.cluster);
+        }
     }
 
     /// Takes as current what the outputs want, if the file has it and they agree.

@@ -34,7 +34,7 @@ pub struct VerifiedGrant {
     /// The distinct credentials in its outputs.
     pub credentials: Vec<VerifiedCredential>,
     /// The outputs that should hold one and do not: the file, and why.
-    pub missing: Vec<(String, String)>,
+    pub missing: Vec<(String, StepFailure)>,
     /// The outputs whose entries are not as kubemint writes them: the file, and what differs.
     pub altered: Vec<(String, Vec<FieldDiff>)>,
     /// What it may do, against what it should.

@@ -14,7 +14,7 @@ use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
 use super::revoke::{free, retire};
 use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
-use crate::failure::{ApiFailure, StepFailure};
+use crate::failure::{ApiFailure, Gate, StepFailure};
 use crate::names::{
     ANCHOR_TYPE, AnchorOf, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY,
     MANAGED_BY_LABEL, PROFILE_LABEL, ProfileName, RUN_ANNOTATION,
@@ -235,7 +235,7 @@ pub async fn request_exec_token(api: &Api, wanted: &ExecToken<'_>) -> Result<(Se
     let anchor = owner.anchor(holder, AnchorOf::Plugins);
     let missing = || {
         StepFailure::new(format!("{anchor}, which tokens are bound to, does not exist: it was revoked, or never made"))
-            .hint("run `kubemint apply`")
+            .hint(wanted.if_missing)
     };
     let existing = match api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await {
         Ok(answer) => answer.value,
@@ -269,6 +269,8 @@ pub struct ExecToken<'a> {
     pub audiences: &'a [String],
     /// The current time, by this machine's clock.
     pub now: Timestamp,
+    /// What to do if there is no anchor to bind it to.
+    pub if_missing: &'a str,
 }
 
 fn anchor_manifest(anchor: &ObjectRef, owner: AnchorOwner<'_>, holder: &Holder) -> Value {
@@ -336,6 +338,20 @@ struct Issued {
 }
 
 /// Requests a token that is bound to a Secret, by name and uid.
+/// Says what of the profile a refused request for a token depends on.
+fn not_issued(failure: ApiFailure) -> StepFailure {
+    let is_about_life = failure.status().is_some_and(|status| status.message.contains("expirationSeconds"));
+    let hint = match failure.gate() {
+        Some(gate @ (Gate::Policy(_) | Gate::Webhook(_))) => {
+            Some(format!("see whether `ttl` or `audiences` of the profile's `token` are refused; {}", gate.hint()))
+        }
+        _ if is_about_life => Some("change `ttl` of the profile's `token`".to_owned()),
+        _ => None,
+    };
+    let failure = StepFailure::from(failure);
+    StepFailure { hint: hint.or(failure.hint.clone()), ..failure }
+}
+
 async fn request_bound_token(
     api: &Api,
     account: &ObjectRef,
@@ -352,7 +368,7 @@ async fn request_bound_token(
         spec["audiences"] = json!(audiences);
     }
     let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
-    let answer = api.send(&Request::post(format!("{}/token", account.path()), body)).await?;
+    let answer = api.send(&Request::post(format!("{}/token", account.path()), body)).await.map_err(not_issued)?;
     let status = &answer.value["status"];
     let unreadable = |what: &str| StepFailure::new(format!("the API server's answer has no {what}"));
     let token = SecretToken::new(status["token"].as_str().ok_or_else(|| unreadable("token"))?);
@@ -382,9 +398,12 @@ fn check_token(
     // Of two clocks one may be wrong: the API server's own may be behind that of what stands before it.
     let is_over = expires <= now && issued.date.is_none_or(|date| expires <= date);
     if is_over || expires <= claims.issued {
+        let apart = now.duration_since(claims.issued).as_secs();
+        let direction = if apart < 0 { "ahead of" } else { "behind" };
         return Err(StepFailure::new(format!(
-            "the API server issued a token that expired at {expires}: by its clock it is {}",
-            claims.issued
+            "the API server issued a token that expired at {expires}: by its clock it is {}, {} {direction} this machine's",
+            claims.issued,
+            crate::wording::duration(Duration::from_secs(apart.unsigned_abs())),
         ))
         .hint("set the clock of the API server, or see what answers in its place"));
     }

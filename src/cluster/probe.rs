@@ -50,7 +50,7 @@ pub async fn probe(
             _ => attempt(api, &request.dry_run()).await?,
         };
         let result = match (result, missing_role(api, plan, step).await?) {
-            (ProbeResult::Allowed, Some(role)) => ProbeResult::RoleAbsent(role),
+            (ProbeResult::Allowed | ProbeResult::NamespaceAbsent(_), Some(role)) => ProbeResult::RoleAbsent(role),
             (result, _) => result,
         };
         results.push((Probe::Write(position), result));

@@ -133,6 +133,7 @@ fn check(desired: &DesiredObject, stored: &Value) -> Result<(), StepFailure> {
 
 impl From<ApiFailure> for StepFailure {
     fn from(failure: ApiFailure) -> Self {
-        Self { kind: failure.kind(), ..Self::new(failure.to_string()) }
+        let hint = failure.gate().map(|gate| gate.hint());
+        Self { kind: failure.kind(), hint, ..Self::new(failure.to_string()) }
     }
 }

@@ -6,11 +6,12 @@ use std::io::BufRead;
 use super::carry_out::{carry_out, conclude, tasks};
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::plan::{exit_code, print, print_failures, repeated};
-use super::{CommandContext, Fleet, printed};
+use super::{CommandContext, Fleet, kubectl, printed};
 use crate::cli::{ApplyArgs, OutputFormat};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
+use crate::foreign::shown;
 use crate::report::{ClusterReport, Command, Report, ReportHead, plan_text, summary_line};
 use crate::wording::count;
 
@@ -23,20 +24,22 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
     }
     let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
     let cancellation = Cancellation::default();
-    let report = block_on(async {
+    let (report, seen) = block_on(async {
         tokio::select! {
             report = plan_and_apply(context, args, &fleet, &cancellation) => report,
             () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
         }
     })??;
-    finish(context, args, &report, &cancellation)
+    finish(context, args, &fleet, &report, &seen, &cancellation)
 }
 
 /// Prints the result and decides on the exit code.
 fn finish(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
+    fleet: &Fleet,
     report: &Report,
+    seen: &[ClusterReport],
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
     // Without an interruption, what was not started was declined.
@@ -45,23 +48,27 @@ fn finish(
         context.printer.problem("nothing was changed\n");
         return Ok(ExitCode::Pending);
     }
+    for warning in kubectl::warnings(context, fleet) {
+        context.printer.remark(&format!("warning: {}\n", shown(&warning)));
+    }
     let arguments = repeated(context, &args.selection, &args.policy);
     match args.output {
         OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments)?,
         OutputFormat::Text => {
             printed(context.printer.data(&format!("{}\n", summary_line(report))))?;
-            print_failures(context, report, &arguments);
+            print_failures(context, report, &arguments, seen);
         }
     }
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&report.summary, cancellation) })
 }
 
+/// Returns the report, and what of it was shown before.
 async fn plan_and_apply(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
     fleet: &Fleet,
     cancellation: &Cancellation,
-) -> Result<Report, Error> {
+) -> Result<(Report, Vec<ClusterReport>), Error> {
     let mut planned = fleet.plan(context, cancellation).await;
     fleet.block_unwritable(&mut planned, context.manner(args.break_lock));
     let head = ReportHead {
@@ -74,7 +81,7 @@ async fn plan_and_apply(
     let tasks = tasks(fleet, &planned);
     if tasks.is_empty() {
         let reports = conclude(fleet, &planned, reports, &HashMap::new());
-        return Ok(Report::new(head, &fleet.inventory, reports));
+        return Ok((Report::new(head, &fleet.inventory, reports), vec![]));
     }
     show(context, args, fleet, &head, &reports)?;
     let go = !cancellation.no_new.is_cancelled() && (args.yes || confirm(context, tasks.len(), cancellation).await);
@@ -83,7 +90,8 @@ async fn plan_and_apply(
     } else {
         HashMap::new()
     };
-    Ok(Report::new(head, &fleet.inventory, conclude(fleet, &planned, reports, &applied)))
+    let seen = if args.output == OutputFormat::Text { reports.clone() } else { vec![] };
+    Ok((Report::new(head, &fleet.inventory, conclude(fleet, &planned, reports, &applied)), seen))
 }
 
 /// Shows the plan; where the result goes to stdout as JSON, the plan goes to stderr.

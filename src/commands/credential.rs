@@ -29,7 +29,7 @@ use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
 use crate::names::{cache_name, token_file_name};
 use crate::secret::SecretToken;
 use crate::store::{StoreError, forget, lock_private, process_identity, read_private, remember};
-use crate::wording::command;
+use crate::wording::{command, duration};
 
 /// A token for a plugin lives for at most this long, in seconds.
 const LONGEST_LIFE: u64 = 3600;
@@ -44,11 +44,34 @@ pub(super) fn run(context: &CommandContext<'_>, args: &CredentialArgs) -> Result
         Some(directory) => from_directory(context, args, directory, now)?,
         None => from_cache(context, args)?,
     };
+    let now = context.environment.clock.now();
+    if let Some(least) = args.min_left.filter(|_| !args.lasts(expires, now)) {
+        let cause = format!("the token expires at {expires}, and `--min-left {}` is asked for", duration(least));
+        return Err(failed(args).because(cause).hint(
+            "set a longer `ttl` in the profile's `token`, see whether the API server shortens it (`kubemint plan` says so), \
+             or ask for less",
+        ));
+    }
     let told = told_expiry(expires, context.environment.clock.now()).ok_or_else(|| {
         failed(args).because(format!("the token expires at {expires}, which is too near to be of use"))
     })?;
     printed(context.printer.bytes(&reply(version, &token, told)))?;
     Ok(ExitCode::Done)
+}
+
+impl CredentialArgs {
+    /// Whether a token that expires then lasts as long as it is asked to.
+    fn lasts(&self, expires: Timestamp, now: Timestamp) -> bool {
+        let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
+        self.min_left.is_none_or(|least| left >= least)
+    }
+
+    /// Returns how many seconds a new token should live.
+    fn wanted_life(&self) -> u64 {
+        // It is asked for a little later than its life begins to be counted.
+        const MARGIN: u64 = 60;
+        self.min_left.map_or(LONGEST_LIFE, |least| LONGEST_LIFE.max(least.as_secs().saturating_add(MARGIN)))
+    }
 }
 
 fn failed(args: &CredentialArgs) -> Error {
@@ -72,7 +95,7 @@ fn from_directory(
     let text = String::from_utf8(bytes).map_err(|_| because(format!("`{}` is not UTF-8", path.display())))?;
     let token = SecretToken::new(text.trim());
     let claims = Claims::of(&token).map_err(|error| because(format!("`{}` is unusable: {error}", path.display())))?;
-    if told_expiry(claims.expires, now).is_none() {
+    if told_expiry(claims.expires, now).is_none() || !args.lasts(claims.expires, now) {
         return Err(because(format!("the token in `{}` expires at {}", path.display(), claims.expires)));
     }
     Ok((token, claims.expires))
@@ -95,7 +118,9 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
     let read = || {
         let bytes = read_private(&path, sharing)?;
         Ok::<_, StoreError>(
-            bytes.and_then(|bytes| CachedToken::parse(&bytes, &key)).filter(|cached| cached.is_fresh(now())),
+            bytes
+                .and_then(|bytes| CachedToken::parse(&bytes, &key))
+                .filter(|cached| cached.is_fresh(now()) && args.lasts(cached.expires, now())),
         )
     };
     let describe = |error: &StoreError| crate::executor::publish::describe(error).cause;
@@ -139,7 +164,9 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         Err(failure) => {
             // A token that still lives is better than none, as long as nobody was refused with it.
             let old = read_private(&path, sharing).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes, &key));
-            let old = old.filter(|old| !is_asked_again && told_expiry(old.expires, now()).is_some());
+            let is_of_use =
+                |old: &CachedToken| told_expiry(old.expires, now()).is_some() && args.lasts(old.expires, now());
+            let old = old.filter(|old| !is_asked_again && is_of_use(old));
             return match (failure, old) {
                 (Obtaining::Failed(_), Some(old)) => Ok((old.token, old.expires)),
                 (failure, _) => {
@@ -244,7 +271,8 @@ async fn obtain(
     refused: Option<&CachedToken>,
 ) -> Result<CachedToken, Obtaining> {
     let inventory = inventory(context, args).map_err(Obtaining::Unusable)?;
-    let grant = grant(&inventory, args).map_err(Obtaining::Unusable)?;
+    let position = position(&inventory, args).map_err(Obtaining::Unusable)?;
+    let grant = &inventory.grants[position];
     let policy = &grant.profile.token;
     if args.policy.as_ref().is_some_and(|hash| *hash != policy_fingerprint(policy)) {
         context.printer.remark(&format!(
@@ -279,8 +307,13 @@ async fn obtain(
         inventory: &inventory.name,
         profile: &grant.profile.name,
         holder: &inventory.holder,
-        seconds: policy.ttl.as_secs().min(LONGEST_LIFE),
+        seconds: policy.ttl.as_secs().min(args.wanted_life()),
         audiences,
+        if_missing: if inventory.has_minting_plugin(position) {
+            "run `kubemint apply`"
+        } else {
+            "add an output with `credential = \"exec\"` for this grant, which the inventory lacks, and run `kubemint apply`"
+        },
         now: clock.now(),
     };
     let (token, claims) = request_exec_token(&api, &wanted).await?;
@@ -339,10 +372,11 @@ fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inve
     }
 }
 
-fn grant<'a>(inventory: &'a Inventory, args: &CredentialArgs) -> Result<&'a Grant, Error> {
+/// Finds the grant that the arguments name.
+fn position(inventory: &Inventory, args: &CredentialArgs) -> Result<usize, Error> {
     let is_wanted =
         |grant: &&Grant| grant.cluster.name.as_str() == args.cluster && grant.profile.name.as_str() == args.profile;
-    inventory.grants.iter().find(is_wanted).ok_or_else(|| {
+    inventory.grants.iter().position(|grant| is_wanted(&grant)).ok_or_else(|| {
         let (profile, cluster) = (&args.profile, &args.cluster);
         Error::new(ExitCode::InvalidInventory, format!("the inventory gives `{profile}` no access to `{cluster}`"))
             .hint("see whether the grant was withdrawn; `kubemint plan` shows what there is")

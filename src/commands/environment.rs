@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::kubectl::KubectlEnvironment;
 use crate::cluster::{AdminEnvironment, ProxyEnvironment};
 use crate::executor::Clock;
 
@@ -17,6 +18,8 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// The files that kubectl would read: `KUBECONFIG`, else the one in the home directory.
     pub kubeconfig: Vec<PathBuf>,
+    /// What kubectl on this machine depends on.
+    pub(super) kubectl: KubectlEnvironment,
     /// What admin access depends on.
     pub admin: AdminEnvironment,
     /// The inventory that the environment names.
@@ -39,6 +42,8 @@ pub struct Environment {
     pub can_ask: bool,
     /// Whether stderr is a terminal that somebody watches.
     pub shows_progress: bool,
+    /// Whether what goes to stdout and to stderr is read on one terminal.
+    pub shows_both: bool,
 }
 
 impl Environment {
@@ -59,13 +64,27 @@ impl Environment {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         let directory = std::env::current_dir().unwrap_or_default();
-        let kubeconfig = match std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
-            Some(list) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
-            None => home.iter().map(|home| home.join(".kube/config")).collect::<Vec<_>>(),
+        let paths = |name: &str| -> Vec<PathBuf> {
+            let list = std::env::var_os(name).unwrap_or_default();
+            std::env::split_paths(&list)
+                .filter(|path| !path.as_os_str().is_empty())
+                .map(|path| directory.join(path))
+                .collect()
         };
+        let list = paths("KUBECONFIG");
+        let is_listed = std::env::var_os("KUBECONFIG").is_some_and(|list| !list.is_empty());
+        let in_home = home.iter().map(|home| home.join(".kube/config"));
+        let kubeconfig = if is_listed { list.clone() } else { in_home.collect() };
+        let preferences = match set("KUBERC").as_deref() {
+            Some("off") => None,
+            Some(path) => Some(directory.join(path)),
+            None => home.as_ref().map(|home| home.join(".kube/kuberc")),
+        };
+        let preferences = preferences.filter(|_| set("KUBECTL_KUBERC").is_none_or(|value| value != "false"));
         let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         Self {
-            kubeconfig: kubeconfig.into_iter().map(|path| directory.join(path)).collect(),
+            kubeconfig,
+            kubectl: KubectlEnvironment { list, preferences, path: paths("PATH") },
             admin: AdminEnvironment {
                 proxies: ProxyEnvironment::new(either("HTTPS_PROXY"), &either("NO_PROXY").unwrap_or_default()),
                 service: set("KUBERNETES_SERVICE_HOST").zip(set("KUBERNETES_SERVICE_PORT")),
@@ -85,6 +104,7 @@ impl Environment {
             run: random_identifier(),
             can_ask: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
             shows_progress: std::io::stderr().is_terminal() && !is_ci,
+            shows_both: crate::output::is_one_terminal(),
         }
     }
 }

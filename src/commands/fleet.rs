@@ -22,7 +22,8 @@ use crate::executor::{Cancellation, Events};
 use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::{Cluster, Inventory};
-use crate::layout::Layout;
+use crate::kubeconfig::EntryNames;
+use crate::layout::{Layout, OutputFile};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Planned};
 use crate::output::{Phase, Progress, TICK};
@@ -172,6 +173,17 @@ impl Fleet {
             probing: policy.probing,
             legacy: policy.legacy,
         })
+    }
+
+    /// Returns the files that selected grants go to, with the names of their entries.
+    pub(super) fn selected_files(&self) -> Vec<(&OutputFile, Vec<EntryNames>)> {
+        let selected: HashSet<usize> = self.selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
+        let names = |file: &OutputFile| -> Vec<EntryNames> {
+            let entries = file.entries.iter().filter(|entry| selected.contains(&entry.grant));
+            entries.map(|entry| self.caller.names(&self.inventory, self.holder(), &file.path, entry)).collect()
+        };
+        let files = self.layout.files.iter().map(|file| (file, names(file)));
+        files.filter(|(_, names)| !names.is_empty()).collect()
     }
 
     /// Returns the number of selected clusters.

@@ -8,6 +8,7 @@ mod environment;
 mod fleet;
 mod generate;
 mod init;
+mod kubectl;
 mod load;
 mod merge;
 mod outputs;

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
 use crate::output::render_error;
-use crate::report::{Command, Failures, Report, ReportHead, Summary, failures, plan_text};
+use crate::report::{ClusterReport, Command, Failures, Report, ReportHead, Summary, failures, plan_text};
 use crate::wording::command;
 
 /// Plans the selected clusters and prints the report.
@@ -43,13 +43,20 @@ pub(super) fn print(
         OutputFormat::Text => printed(context.printer.data(&plan_text(report)))?,
         OutputFormat::Json => printed(context.printer.data(&super::json(report)?))?,
     }
-    print_failures(context, report, arguments);
+    let seen = if format == OutputFormat::Text { report.clusters.as_slice() } else { &[] };
+    print_failures(context, report, arguments, seen);
     Ok(())
 }
 
-/// Prints which clusters did not make it, to stderr.
-pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, arguments: &[String]) {
-    if let Some(Failures { message, lines, hint }) = failures(report, arguments) {
+/// Prints which clusters did not make it, to stderr. `seen` went to stdout: on one terminal it is not said again.
+pub(super) fn print_failures(
+    context: &CommandContext<'_>,
+    report: &Report,
+    arguments: &[String],
+    seen: &[ClusterReport],
+) {
+    let seen = if context.environment.shows_both { seen } else { &[] };
+    if let Some(Failures { message, lines, hint }) = failures(report, arguments, seen) {
         let code = exit_code(&report.summary, &Cancellation::default());
         let error = Error { code, message, lines, causes: vec![], hint };
         context.printer.problem(&render_error(&error));

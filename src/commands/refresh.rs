@@ -375,12 +375,13 @@ pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, report: &Re
     match args.output {
         OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments),
         OutputFormat::Text => {
-            if args.check && report.summary.pending > 0 {
+            let shows_plan = args.check && report.summary.pending > 0;
+            if shows_plan {
                 printed(context.printer.data(&crate::report::plan_text(report)))?;
             } else {
-                context.printer.remark(&notes_text(report));
+                context.printer.remark(&notes_text(report, &[]));
             }
-            print_failures(context, report, &arguments);
+            print_failures(context, report, &arguments, if shows_plan { &report.clusters } else { &[] });
             let credentials = report.credentials.unwrap_or_default();
             let line = refresh_line(&credentials, context.environment.clock.now());
             printed(context.printer.data(&format!("{line}\n")))

@@ -19,7 +19,7 @@ use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
 use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished};
-use crate::report::{Command, Report, ReportHead, notes_text, plan_text, summary_line};
+use crate::report::{ClusterReport, Command, Report, ReportHead, notes_text, plan_text, summary_line};
 use crate::wording::count;
 
 /// Revokes the credentials of the selected grants.
@@ -34,7 +34,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     let cancellation = Cancellation::default();
-    let (report, is_declined) = block_on(async {
+    let (report, seen, is_declined) = block_on(async {
         tokio::select! {
             report = plan_and_revoke(context, args, &fleet, &cancellation) => report,
             () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
@@ -48,20 +48,21 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     match args.output {
         OutputFormat::Json => print(context, &report, OutputFormat::Json, &arguments)?,
         OutputFormat::Text => {
-            context.printer.remark(&notes_text(&report));
+            context.printer.remark(&notes_text(&report, &seen));
             printed(context.printer.data(&format!("{}\n", summary_line(&report))))?;
-            print_failures(context, &report, &arguments);
+            print_failures(context, &report, &arguments, &seen);
         }
     }
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&report.summary, &cancellation) })
 }
 
+/// Returns the report, what of it was shown before, and whether the user declined.
 async fn plan_and_revoke(
     context: &CommandContext<'_>,
     args: &RevokeArgs,
     fleet: &Fleet,
     cancellation: &Cancellation,
-) -> Result<(Report, bool), Error> {
+) -> Result<(Report, Vec<ClusterReport>, bool), Error> {
     let planned = plan(context, args, fleet, cancellation).await;
     let head = ReportHead {
         command: Command::Revoke,
@@ -72,7 +73,8 @@ async fn plan_and_revoke(
     let reports = fleet.reports(&planned);
     let tasks = tasks(fleet, &planned);
     let clusters = tasks.len();
-    if !args.yes && clusters > 0 {
+    let is_asked = !args.yes && clusters > 0;
+    if is_asked {
         let text = plan_text(&Report::new(head.clone(), &fleet.inventory, reports.clone()));
         match args.output {
             OutputFormat::Text => printed(context.printer.data(&text))?,
@@ -93,8 +95,9 @@ async fn plan_and_revoke(
     if args.access && !args.keep_files && !is_declined {
         remove_entries(context, args, fleet, &planned, &mut applied);
     }
+    let seen = if is_asked && args.output == OutputFormat::Text { reports.clone() } else { vec![] };
     let reports = conclude(fleet, &planned, reports, &applied);
-    Ok((Report::new(head, &fleet.inventory, reports), is_declined))
+    Ok((Report::new(head, &fleet.inventory, reports), seen, is_declined))
 }
 
 /// Takes the entries of grants whose access is gone out of the output files: now, or in an earlier run

@@ -436,6 +436,7 @@ impl ClusterRun {
                 holder: &tried.holder,
                 seconds: SECONDS,
                 audiences: &tried.audiences,
+                if_missing: "run it again, and see what deletes Secrets there",
                 now: self.context.clock.now(),
             };
             let (token, _) = issue::request_exec_token(api, &wanted).await?;
@@ -456,6 +457,11 @@ impl ClusterRun {
             (FailureKind::Unreachable | FailureKind::Timeout, None) => failure.hint(
                 "set `consumer.server` to what consumers reach, or `consumer.verify = \"admin\"` if it cannot be reached \
                  from here",
+            ),
+            // What is new may be unknown for some seconds, which are over by now.
+            (FailureKind::Unauthorized | FailureKind::NotAnApiServer, None) => failure.hint(
+                "see whether an authenticating proxy answers there, which does not know ServiceAccount tokens; set \
+                 `consumer.server` to the API server's own address, and `consumer.certificate-authority` to its CA",
             ),
             _ => failure,
         })

@@ -57,7 +57,7 @@ pub struct Place {
     /// Whose access it is.
     pub mark: Mark,
     /// What it holds, or why it has neither a credential of this grant nor an exec plugin.
-    pub held: Result<Box<Held>, String>,
+    pub held: Result<Box<Held>, StepFailure>,
 }
 
 impl Place {

@@ -245,6 +245,7 @@ fn incoming() -> Vec<Incoming> {
                 context,
                 namespace: Some("ci".to_owned()),
                 form,
+                shares_cluster: false,
             },
             mark: Mark {
                 inventory: "acme".into(),

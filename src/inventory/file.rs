@@ -136,6 +136,9 @@ tables! {
         "cluster-rules" cluster_rules: Vec<At<RuleTable>> [optional];
         /// Existing ClusterRoles that are bound in the whole cluster.
         "cluster-roles" cluster_roles: Strings [default "[]"];
+        /// Whether roles may be bound that do not exist yet. Otherwise a missing one blocks its cluster: its
+        /// name may be misspelled.
+        "allow-missing-roles" allow_missing_roles: bool [default "false"];
         /// What holds in single namespaces.
         "namespaces" namespaces: Vec<At<NamespaceTable>> [optional];
     }

@@ -177,6 +177,8 @@ pub struct Profile {
     pub cluster_rules: Arc<[Rule]>,
     /// Existing ClusterRoles that are bound in the whole cluster.
     pub cluster_roles: Vec<String>,
+    /// Whether roles may be bound that do not exist yet.
+    pub allow_missing_roles: bool,
     /// What holds in single namespaces.
     pub namespaces: Vec<NamespaceAccess>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Every function returns what is wrong, to be put after `… is not valid: `. Pure: no I/O, no clock.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::foreign::is_invisible;
 
@@ -90,10 +90,32 @@ pub(crate) fn server_url(url: &str) -> Result<String, String> {
     Ok(format!("{host}:{port}{}", uri.path().trim_end_matches('/')))
 }
 
+/// Whether the host of a URL is a Service's name, which only pods of its own cluster resolve.
+pub(crate) fn is_for_pods_only(url: &str) -> bool {
+    let host =
+        url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)).unwrap_or_default();
+    let labels: Vec<&str> = host.split('.').collect();
+    matches!(
+        labels.as_slice(),
+        ["kubernetes"] | ["kubernetes", "default"] | [.., "svc"] | [.., "svc", "cluster", "local"]
+    )
+}
+
 /// The URL of a proxy.
 pub(crate) fn proxy_url(url: &str) -> Verdict {
     parse_url(url, &["http", "https", "socks5"]).map(|_| ())
 }
+
+/// Whether the host of a URL is an IPv6 address without the brackets that tell it from a port.
+pub(crate) fn lacks_brackets(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let without_port = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    [authority, without_port].iter().any(|host| host.parse::<Ipv6Addr>().is_ok())
+}
+
+/// What to say about an address that [`lacks_brackets`].
+pub(crate) const BRACKETS: &str = "an IPv6 address must be in brackets, as in `https://[fd00::1]:6443`";
 
 fn parse_url(url: &str, schemes: &[&str]) -> Result<http::Uri, String> {
     let wanted = || {
@@ -111,6 +133,9 @@ fn parse_url(url: &str, schemes: &[&str]) -> Result<http::Uri, String> {
     if rest.is_empty() {
         return Err("it has no host".to_owned());
     }
+    if lacks_brackets(url) {
+        return Err(BRACKETS.to_owned());
+    }
     let uri: http::Uri = url.parse().map_err(|error| format!("{error}"))?;
     let port_is_number = uri.authority().is_some_and(|authority| {
         let host = authority.host();
@@ -127,6 +152,16 @@ fn parse_url(url: &str, schemes: &[&str]) -> Result<http::Uri, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_address_needs_brackets() {
+        for url in ["https://fd00::1", "https://fd00::1:6443", "https://::1/k8s", "https://2001:db8::a:443/"] {
+            assert_eq!(server_url(url), Err(BRACKETS.to_owned()), "{url}");
+        }
+        for url in ["https://[::1]:6443", "https://a:6443", "https://10.0.0.1:443"] {
+            assert!(server_url(url).is_ok(), "{url}");
+        }
+    }
 
     #[test]
     fn names_follow_the_rules_of_kubernetes() {

@@ -3,7 +3,7 @@
 //! Only names, marks and our own credentials are looked at; what belongs to others is never kept
 //! beyond the comparison. Pure: no I/O, no clock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -29,9 +29,11 @@ pub struct Document {
     current_context: Option<String>,
 }
 
-/// What is kept of an entry: of others only the name, unless it may be one of ours that lost its mark.
+/// What is kept of an entry: of others only names, unless it may be one of ours that lost its mark.
 struct Entry {
     name: Option<String>,
+    /// The cluster entry that it names, if it is a context.
+    cluster: Option<String>,
     /// Our extension, if it has one.
     extension: Option<Value>,
     /// What it says by field, if that is kept.
@@ -57,7 +59,9 @@ impl<'de, const UNMARKED: bool> Deserialize<'de> for Parsed<UNMARKED> {
         let token = body.filter(|_| may_be_ours).and_then(|(_, body)| body["token"].as_str()).map(SecretToken::new);
         let is_bound = |token: &SecretToken| Claims::of(token).is_ok_and(|claims| facts_of(&claims).is_some());
         let token = token.filter(|token| extension.is_some() || is_bound(token));
-        Ok(Self(Entry { name: entry["name"].as_str().map(str::to_owned), extension, held, token }))
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let cluster = body.filter(|(list, _)| *list == List::Contexts).and_then(|(_, body)| text(&body["cluster"]));
+        Ok(Self(Entry { name: text(&entry["name"]), cluster, extension, held, token }))
     }
 }
 
@@ -96,6 +100,9 @@ pub enum EntryState {
     /// Entries of our inventory.
     Ours(Box<Held>),
 }
+
+/// What to do about an entry of somebody else's.
+pub const RENAME: &str = "rename the entry in the file, or set another `context` in that `[[outputs]]`";
 
 /// Says whose an entry is that is not this inventory's.
 pub fn foreign_owner(inventory: Option<&str>) -> String {
@@ -242,7 +249,19 @@ impl Document {
         all.filter(|(list, (name, entry))| !entry.belongs_to(inventory) && names.rank(*list, name).is_none()).count()
     }
 
-    /// Returns the entries under the names of one grant that are that grant's, whoever holds them.
+    /// Returns which of the names of one grant are taken, whoever's they are, with what they name.
+    pub fn taken(&self, names: &EntryNames) -> Vec<(&'static str, String)> {
+        let lists = [
+            ("cluster", &names.cluster, &self.clusters),
+            ("user", &names.user, &self.users),
+            ("context", &names.context, &self.contexts),
+        ];
+        let taken = lists.into_iter().filter(|(_, name, entries)| entries.contains_key(*name));
+        taken.map(|(list, name, _)| (list, name.clone())).collect()
+    }
+
+    /// Returns the entries under the names of one grant that are that grant's, whoever holds them. A cluster entry that
+    /// profiles share is nobody's own: it goes with the last context that names it.
     pub fn entries_of<'a>(
         &self,
         names: &'a EntryNames,
@@ -261,6 +280,15 @@ impl Document {
         };
         let theirs = entries.into_iter().filter(|(_, _, entry)| entry.is_some_and(is_theirs));
         theirs.map(|(list, name, _)| (list, name.as_str())).collect()
+    }
+
+    /// Returns whether a cluster entry is one that profiles share, and no context names it but these.
+    pub fn is_shared_for_last(&self, name: &str, inventory: &InventoryName, contexts: &BTreeSet<&str>) -> bool {
+        let is_shared = self.clusters.get(name).is_some_and(|entry| {
+            entry.belongs_to(inventory) && entry.extension.as_ref().is_some_and(|says| says.get("profile").is_none())
+        });
+        let mut users = self.contexts.iter().filter(|(_, entry)| entry.cluster.as_deref() == Some(name));
+        is_shared && users.all(|(context, _)| contexts.contains(context.as_str()))
     }
 
     /// Returns what the file holds under the names of one grant.
@@ -512,6 +540,7 @@ mod tests {
             user: "c".into(),
             namespace: None,
             form: UserForm::Token,
+            shares_cluster: false,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct EntryNames {
     pub namespace: Option<String>,
     /// How the user entry gives its credential.
     pub form: UserForm,
+    /// Whether other profiles of the same cluster use the cluster entry too: then it is no profile's own.
+    pub shares_cluster: bool,
 }
 
 /// How a user entry gives its credential.
@@ -146,7 +148,13 @@ impl OurEntries {
         if let Some(ca) = &endpoint.certificate_authority {
             cluster.insert("certificate-authority-data".to_owned(), STANDARD.encode(ca).into());
         }
-        cluster.insert("extensions".to_owned(), extension(None));
+        let mut cluster_extension = extension(None);
+        if names.shares_cluster
+            && let Some(mark) = cluster_extension[0]["extension"].as_object_mut()
+        {
+            mark.shift_remove("profile");
+        }
+        cluster.insert("extensions".to_owned(), cluster_extension);
         if let Some(proxy) = &endpoint.proxy_url {
             cluster.insert("proxy-url".to_owned(), proxy.as_str().into());
         }

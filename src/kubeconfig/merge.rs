@@ -237,14 +237,21 @@ pub fn remove(
     let text = std::str::from_utf8(before).map_err(|_| MergeError::NotText)?;
     let document = Document::parse(text)?;
     let mut edits = vec![];
+    let mut contexts = BTreeSet::new();
     for (names, cluster, profile) in grants {
         for (list, name) in document.entries_of(names, inventory, cluster, profile) {
+            if list == List::Contexts {
+                contexts.insert(name);
+            }
             if list == List::Contexts && document.current_context() == Some(name) {
                 edits.push(Edit::CurrentContext(String::new()));
             }
             edits.push(Edit::Remove { list, name: name.to_owned() });
         }
     }
+    let clusters: BTreeSet<&str> = grants.iter().map(|(names, ..)| names.cluster.as_str()).collect();
+    let unused = clusters.into_iter().filter(|name| document.is_shared_for_last(name, inventory, &contexts));
+    edits.extend(unused.map(|name| Edit::Remove { list: List::Clusters, name: name.to_owned() }));
     if edits.is_empty() {
         return Ok(before.to_vec());
     }
@@ -279,6 +286,7 @@ mod tests {
                 user: "x".into(),
                 namespace: None,
                 form: UserForm::Token,
+                shares_cluster: false,
             },
             mark,
             endpoint: Endpoint { server: "https://a".into(), ..Endpoint::default() },

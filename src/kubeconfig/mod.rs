@@ -15,7 +15,7 @@ mod finding;
 mod merge;
 mod refusal;
 
-pub use document::{Document, DocumentError, EntryState, Held, OtherHolder, foreign_owner};
+pub use document::{Document, DocumentError, EntryState, Held, OtherHolder, RENAME, foreign_owner};
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::without_user;
 pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};

@@ -5,7 +5,14 @@ mod logging;
 mod printer;
 mod progress;
 
+use std::io::IsTerminal;
+
 pub use errors::render_error;
 pub use logging::start_logging;
 pub use printer::{Printer, PrinterOptions};
 pub use progress::{Phase, Progress, ProgressStyle, TICK};
+
+/// Returns whether stdout and stderr are read on a terminal: then what goes to one stands beside what goes to the other.
+pub fn is_one_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, OutputSlot, PlanInput};
 use crate::credential::{AnchorState, Credential, Generation};
 use crate::inventory::Grant;
-use crate::kubeconfig::{EntryState, Held, Mark, OurEntries, UserForm, foreign_owner};
+use crate::kubeconfig::{EntryState, Held, Mark, OurEntries, RENAME, UserForm, foreign_owner};
 use crate::step::Delivery;
 
 pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
@@ -93,9 +93,6 @@ fn living<'a>(
         });
     (lives && held.gives_ours(&slot.names, &wanted, account_uid?)).then_some(held)
 }
-
-/// What to do about an entry of somebody else's.
-const RENAME: &str = "rename the entry in the file, or set another `context` in that `[[outputs]]`";
 
 /// Returns a blocker for each entry of somebody else that would be overwritten.
 pub(super) fn foreign_entries(

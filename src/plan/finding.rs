@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{Drift, PlanInput};
-use crate::inventory::{VerifyVia, wildcards};
+use crate::inventory::{VerifyVia, syntax, wildcards};
 use crate::names::ProfileName;
 use crate::observed::TOLERATED_SECONDS;
 
@@ -37,6 +37,8 @@ pub enum BlockerKind {
     BeingDeleted,
     /// A namespace does not exist and may not be created.
     MissingNamespace,
+    /// A role that is bound does not exist, and the profile does not allow that.
+    MissingRole,
     /// The admin may not grant rights that it lacks.
     Escalation,
     /// The admin may not write an object or mint a token.
@@ -86,6 +88,8 @@ pub enum NoteKind {
     ShortenedLifetime,
     /// The admin's connection does not check the server's certificate.
     Insecure,
+    /// Only pods reach the server that consumers are told.
+    PodsOnly,
     /// Credentials are not proven at the consumer endpoint.
     VerifiedAtAdmin,
     /// The clocks differ.
@@ -158,6 +162,16 @@ pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
             let message = "new credentials are proven at the admin endpoint, not at the consumer's";
             notes.push(Note::new(NoteKind::VerifiedAtAdmin, message));
         }
+    }
+    let is_told = input.grants.iter().any(|grant| !grant.outputs.is_empty());
+    let says_server = input.grants.iter().any(|it| input.inventory.grants[it.grant].cluster.consumer.server.is_some());
+    if is_told && !says_server && syntax::is_for_pods_only(&input.endpoint.server) {
+        let message = format!(
+            "only pods of this cluster reach <{}>, which is written for consumers: set `consumer.server` to the address \
+             that others reach, or to the same if all are pods there",
+            input.endpoint.server
+        );
+        notes.push(Note::new(NoteKind::PodsOnly, message));
     }
     if input.is_insecure {
         let message = "the admin access does not check the server's certificate (`allow-insecure`)";

@@ -102,8 +102,13 @@ fn right(profile: &ProfileName, verb: &'static str, subresource: Option<&'static
     Probe::Right { profile: profile.clone(), verb, subresource, object }
 }
 
-/// Adds what the probes found to a plan.
-pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
+/// Adds what the probes found to a plan. `allows_missing_roles` tells of a profile whether it may bind roles that do not
+/// exist.
+pub fn assess(
+    plan: &mut ClusterPlan,
+    results: &[(Probe, ProbeResult)],
+    allows_missing_roles: impl Fn(&ProfileName) -> bool,
+) {
     let mut missing_rights = vec![];
     let mut may_write_something = false;
     let mut unchecked: BTreeSet<String> = BTreeSet::new();
@@ -115,9 +120,23 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
                 // A review is answered to everybody; only a write that would pass proves a right to write.
                 may_write_something |= plan.scope == Scope::Credentials || !matches!(probe, Probe::Right { .. });
             }
-            ProbeResult::RoleAbsent(role) => {
+            ProbeResult::RoleAbsent(role) if profile.as_ref().is_some_and(&allows_missing_roles) => {
                 may_write_something = true;
                 unchecked.insert(format!("{role} does not exist; until it does, its binding allows nothing"));
+            }
+            ProbeResult::RoleAbsent(role) => {
+                may_write_something = true;
+                plan.blockers.push(Blocker {
+                    kind: BlockerKind::MissingRole,
+                    message: format!("{role} does not exist: its binding would allow nothing"),
+                    hint: Some(match &profile {
+                        Some(profile) => format!(
+                            "see whether its name is right, or set `allow-missing-roles = true` in profile `{profile}`"
+                        ),
+                        None => "see whether its name is right".to_owned(),
+                    }),
+                    profile,
+                });
             }
             ProbeResult::NamespaceAbsent(namespace) => {
                 unchecked.insert(format!(
@@ -165,7 +184,7 @@ pub fn assess(plan: &mut ClusterPlan, results: &[(Probe, ProbeResult)]) {
                     profile,
                     kind: BlockerKind::Refused,
                     message: format!("cannot {subject}: {failure}"),
-                    hint: refusal_hint(failure),
+                    hint: failure.gate().map(|gate| gate.hint()),
                 });
             }
         }
@@ -203,11 +222,6 @@ fn frees(probe: &Probe, plan: &ClusterPlan) -> bool {
     let is_freeing =
         |step: &Step| matches!(step, Step::Mint(mint) if mint.profile == *profile && !mint.spent.is_empty());
     plan.steps.iter().any(is_freeing)
-}
-
-/// Says what to do about what admission refuses.
-fn refusal_hint(failure: &ApiFailure) -> Option<String> {
-    failure.is_over_quota().then(|| "raise the quota, or delete what nobody needs in that namespace".to_owned())
 }
 
 impl ClusterPlan {
@@ -358,7 +372,7 @@ mod tests {
         ] {
             let mut plan = empty_plan("a", "uid");
             plan.steps = vec![resume("sick"), resume("well")];
-            assess(&mut plan, &[(anchor("sick"), result), (anchor("well"), ProbeResult::Allowed)]);
+            assess(&mut plan, &[(anchor("sick"), result), (anchor("well"), ProbeResult::Allowed)], |_| false);
             assert_eq!(plan.blockers.len(), 1, "{:?}", plan.blockers);
             assert_eq!(plan.blockers[0].profile, Some("sick".into()), "{:?}", plan.blockers);
             assert_eq!(plan.steps.iter().filter_map(Step::profile).collect::<Vec<_>>(), [&ProfileName::from("well")]);
@@ -372,7 +386,7 @@ mod tests {
         let object = ObjectRef::cluster_scoped(Kind::ClusterRole, "old");
         let mut plan = empty_plan("a", "uid");
         plan.steps.push(Step::Delete(Delete { object, uid: String::new(), resource_version: None, removed: vec![] }));
-        assess(&mut plan, &[(Probe::Write(0), refused(404, "NotFound", "clusterroles \"old\" not found"))]);
+        assess(&mut plan, &[(Probe::Write(0), refused(404, "NotFound", "clusterroles \"old\" not found"))], |_| false);
         assert!(plan.blockers.is_empty() && plan.notes.is_empty(), "{:?} {:?}", plan.blockers, plan.notes);
     }
 

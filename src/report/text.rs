@@ -3,7 +3,7 @@
 //! Colours are written as ANSI sequences; the printer strips them where they are not wanted. Pure:
 //! no I/O, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -201,11 +201,14 @@ pub fn summary_line(report: &Report) -> String {
     format!("{}: {}", count(clusters, "cluster"), parts.join(", "))
 }
 
-/// Returns the notes of a report, each once with the clusters that it is about.
-pub fn notes_text(report: &Report) -> String {
+/// Returns the notes of a report, each once with the clusters that it is about; not those of `seen`, which the reader
+/// has before them.
+pub fn notes_text(report: &Report, seen: &[ClusterReport]) -> String {
+    let seen: BTreeSet<(&str, &Note)> =
+        seen.iter().flat_map(|cluster| cluster.notes.iter().map(|note| (cluster.name.as_str(), note))).collect();
     let mut clusters_by_note: BTreeMap<&Note, Vec<&str>> = BTreeMap::new();
     for cluster in &report.clusters {
-        for note in &cluster.notes {
+        for note in cluster.notes.iter().filter(|note| !seen.contains(&(cluster.name.as_str(), *note))) {
             clusters_by_note.entry(note).or_default().push(cluster.name.as_str());
         }
     }
@@ -254,8 +257,9 @@ pub struct Failures {
 /// Returns what to print about the clusters that did not make it; nothing if all did.
 ///
 /// `arguments` are what the command was given beside the selection of clusters, so that it can be
-/// repeated as it was meant: without the holder, it would act as another.
-pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
+/// repeated as it was meant: without the holder, it would act as another. What `seen` says of a cluster is not said
+/// again: the reader has it before them.
+pub fn failures(report: &Report, arguments: &[String], seen: &[ClusterReport]) -> Option<Failures> {
     /// Failed clusters that are listed; a report has them all.
     const MOST: usize = 20;
     let is_sick =
@@ -269,14 +273,20 @@ pub fn failures(report: &Report, arguments: &[String]) -> Option<Failures> {
     let kinds: Vec<String> =
         kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     let message = format!("{} of {}", kinds.join(", "), count(clusters, "cluster"));
-    let width = sick.iter().take(MOST).map(|cluster| shown(cluster.name.as_str()).chars().count()).max().unwrap_or(0);
+    let seen: BTreeMap<&str, &ClusterReport> = seen.iter().map(|cluster| (cluster.name.as_str(), cluster)).collect();
+    let is_new = |cluster: &&&ClusterReport| {
+        seen.get(cluster.name.as_str())
+            .is_none_or(|seen| (&seen.error, &seen.blockers) != (&cluster.error, &cluster.blockers))
+    };
+    let new: Vec<&ClusterReport> = sick.iter().filter(is_new).copied().collect();
+    let width = new.iter().take(MOST).map(|cluster| shown(cluster.name.as_str()).chars().count()).max().unwrap_or(0);
     let mut lines = vec![];
-    for cluster in sick.iter().take(MOST) {
+    for cluster in new.iter().take(MOST) {
         lines.push(format!("  {:width$}  {}", shown(cluster.name.as_str()), shown(&reason(cluster))));
         lines.extend(hint(cluster).map(|hint| format!("  {:width$}    {}", "", shown(hint))));
     }
-    if sick.len() > MOST {
-        lines.push(format!("  … and {} more; `-o json` lists them all", sick.len() - MOST));
+    if new.len() > MOST {
+        lines.push(format!("  … and {} more; `-o json` lists them all", new.len() - MOST));
     }
     let fine = unchanged + changed;
     match report.command {

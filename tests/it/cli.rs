@@ -285,3 +285,32 @@ fn a_revocation_of_one_holder_is_not_one_of_everybody() {
         assert!(run.stderr.contains("cannot be used with"), "{everybody}: {}", run.stderr);
     }
 }
+
+/// What kubectl on this machine would make of the outputs that was not meant is a warning, and changes nothing else.
+#[test]
+fn what_kubectl_here_would_not_use_is_a_warning() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    let rest = format!("{READER}[[outputs]]\npath = \"exec.yaml\"\ncredential = \"exec\"\n");
+    machine.inventory("warned", &rest);
+    machine.write("mine.yaml", "users:\n- name: reader@a\n  user: {token: mine}\n");
+    machine.write(".kube/kuberc", "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: other\n");
+    let apply = |list: &str| {
+        let mut command = machine.command(&["apply", "--yes"]);
+        command.env("KUBECONFIG", list);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warned = apply("mine.yaml:out/a.kubeconfig");
+    assert!(warned.contains("kubectl takes user `reader@a` from `"), "{warned}");
+    assert!(warned.contains("mine.yaml`, which comes before `"), "{warned}");
+    let program = env!("CARGO_BIN_EXE_kubemint");
+    assert!(warned.contains(&format!("add `- command: \"{program}\"` to `credentialPluginAllowlist`")), "{warned}");
+    machine.write(
+        ".kube/kuberc",
+        &format!("credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: {program}\n"),
+    );
+    let quiet = apply("out/a.kubeconfig:mine.yaml");
+    assert!(!quiet.contains("warning"), "{quiet}");
+}

@@ -17,6 +17,7 @@ macro_rules! every_judgement {
             all_commands_agree_on_what_is_whole,
             what_is_the_users_own_in_an_entry_stays,
             an_entry_that_lost_its_marks_is_taken_back,
+            profiles_share_the_entry_of_their_cluster,
             a_token_without_its_kubeconfig_is_not_everywhere,
             only_the_files_that_are_written_are_counted,
             an_exec_plugin_is_proven_before_its_entries_are_written,
@@ -128,6 +129,37 @@ pub(crate) fn what_is_the_users_own_in_an_entry_stays(cluster: &TestCluster) {
     machine.expect(0, &["plan", "--check"]);
 }
 
+/// As people write kubeconfigs by hand: one entry for the cluster, several users. It goes with the last of them.
+pub(crate) fn profiles_share_the_entry_of_their_cluster(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let alone = format!("{}cluster = \"{{cluster}}\"\n", profile("15m"));
+    let both = alone.replace(
+        "[[outputs]]",
+        "[profiles.other]\ncluster-roles = [\"view\"]\n[[grants]]\nprofile = \"other\"\nselector = \"env=test\"\n[[outputs]]",
+    );
+    let file = output(cluster);
+    let names = |list: &str| -> Vec<String> {
+        let value: Value = serde_saphyr::from_str(&machine.read(&file)).unwrap();
+        value[list].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+    };
+    machine.inventory("shared-entry", &alone);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.inventory("shared-entry", &both);
+    for command in [&["apply", "--yes"][..], &["plan", "--check"], &["status", "--check"], &["verify"]] {
+        machine.expect(0, command);
+    }
+    assert_eq!((names("clusters").len(), names("users").len(), names("contexts").len()), (1, 2, 2));
+    let before = machine.files();
+    machine.expect(0, &["apply", "--yes"]);
+    assert_eq!(machine.files(), before);
+    machine.expect(0, &["refresh", "--force", "--profile", "other"]);
+    machine.expect(0, &["revoke", "--access", "--yes", "--profile", "other"]);
+    assert_eq!((names("clusters").len(), names("users").len()), (1, 1));
+    machine.expect(0, &["verify", "--profile", "reader"]);
+    machine.expect(0, &["revoke", "--access", "--yes"]);
+    assert_eq!((names("clusters").len(), names("users").len(), names("contexts").len()), (0, 0, 0));
+}
+
 /// Converters and tools that write kubeconfigs anew leave out what they do not know.
 pub(crate) fn an_entry_that_lost_its_marks_is_taken_back(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
@@ -151,6 +183,9 @@ pub(crate) fn an_entry_that_lost_its_marks_is_taken_back(cluster: &TestCluster) 
         let run = machine.kubemint(&["apply", "--yes"]).exits(5);
         assert!(run.stderr.contains("has lost kubemint's mark"), "{form}: {}", run.stderr);
         assert!(run.stderr.contains("pass `--adopt` to take it back"), "{form}: {}", run.stderr);
+        let verified = machine.kubemint(&["verify", "-o", "json"]).exits(4).report();
+        let finding = &verified["clusters"][0]["grants"][0]["findings"][0];
+        assert!(finding["hint"].as_str().unwrap().contains("rename the entry"), "apply would not write it: {finding}");
         machine.expect(5, &["refresh", "--force"]);
         assert_eq!(machine.read(&file), stripped, "{form}");
         machine.expect(0, &["apply", "--yes", "--adopt"]);
@@ -244,6 +279,9 @@ pub(crate) fn an_exec_plugin_is_proven_before_its_entries_are_written(cluster: &
         let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
         let doing = report["clusters"][0]["error"]["doing"].as_str().unwrap();
         assert!(doing.contains("verify the token"), "{step}: {report:#}");
+        let hint = report["clusters"][0]["error"]["hint"].as_str().unwrap();
+        let key = if step == "another CA" { "consumer.certificate-authority" } else { "consumer.server" };
+        assert!(hint.contains(key), "{step}: {hint}");
         assert!(!machine.path(&output(cluster)).exists(), "{step}: nothing was written");
     };
     consumer("consumer.server = \"https://127.0.0.1:1\"");

@@ -25,6 +25,8 @@ macro_rules! every_delivery {
             a_token_file_follows_a_rotation_and_its_kubeconfig_stays,
             a_plugin_reads_what_a_refresher_keeps,
             every_form_of_one_grant_side_by_side,
+            a_job_asks_for_a_token_that_lasts,
+            without_an_exec_output_it_is_said_what_is_missing,
             a_plugin_says_what_is_wrong_and_prints_nothing_else,
             a_plugin_without_a_cache_mints_all_the_same,
             what_only_plugins_hold_is_counted_and_shown,
@@ -323,6 +325,38 @@ pub(crate) fn every_form_of_one_grant_side_by_side(cluster: &TestCluster) {
         machine.token("tokens.kubeconfig"),
         machine.read(&format!("files.kubeconfig.tokens/reader@{}.token", cluster.name))
     );
+}
+
+/// A job that takes long asks for what outlives it, and is told if there is no such token.
+pub(crate) fn a_job_asks_for_a_token_that_lasts(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-job", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let with = |left: &str| {
+        let mut command = plugin(&machine, "exec.kubeconfig");
+        command.args(["--min-left", left]);
+        run(command)
+    };
+    let first = token_of(&with("30m").exits(0));
+    assert_eq!(token_of(&with("50m").exits(0)), first, "it lasts long enough");
+    let longer = token_of(&with("1h30m").exits(0));
+    assert_ne!(longer, first);
+    let life = claims(&longer)["exp"].as_i64().unwrap() - claims(&longer)["iat"].as_i64().unwrap();
+    assert!((5400..=7200).contains(&life), "{life}");
+    assert_eq!(token_of(&with("30m").exits(0)), longer, "what lasts longer serves all");
+    let refused = with("3h").exits(7);
+    assert_eq!(refused.stdout, "");
+    assert!(refused.stderr.contains("`--min-left 3h`") && refused.stderr.contains("`ttl`"), "{}", refused.stderr);
+}
+
+/// `apply` makes an anchor for plugins only where an output has one: that it is up to date is no answer.
+pub(crate) fn without_an_exec_output_it_is_said_what_is_missing(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-none", &profile(TOKENS));
+    machine.expect(0, &["apply", "--yes"]);
+    let arguments = ["credential", "--cluster", cluster.name.as_str(), "--profile", "reader"];
+    let run = machine.kubemint(&arguments).exits(7);
+    assert!(run.stderr.contains("add an output with `credential = \"exec\"`"), "{}", run.stderr);
 }
 
 pub(crate) fn a_plugin_says_what_is_wrong_and_prints_nothing_else(cluster: &TestCluster) {

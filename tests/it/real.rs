@@ -299,6 +299,39 @@ fn a_quota_is_freed_before_it_is_needed() {
     assert!(can_i(&admin, &machine.token(&output(&cluster)), "list", "pods", "default"));
 }
 
+/// A policy that limits the life of tokens is named, with what of the profile depends on it.
+#[test]
+fn a_policy_that_refuses_tokens_is_named() {
+    let Some(plane) = ControlPlane::start(vec![ClusterOptions::named("limited")]) else { return };
+    let cluster = plane.test_cluster(0).clone();
+    let machine = Machine::new(&[&cluster], User::Admin);
+    let admin = machine.admin(0);
+    let policies = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({"metadata": {"name": "short.example.com"}, "spec": {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["serviceaccounts/token"],
+        }]},
+        "validations": [{"expression": "object.spec.expirationSeconds <= 1800", "message": "too long"}],
+    }});
+    admin.create(&format!("{policies}/validatingadmissionpolicies"), &policy).unwrap();
+    let binding = json!({"metadata": {"name": "short"}, "spec": {
+        "policyName": "short.example.com", "validationActions": ["Deny"],
+    }});
+    admin.create(&format!("{policies}/validatingadmissionpolicybindings"), &binding).unwrap();
+    machine.inventory("limited", &profile("15m"));
+    let mut report = Value::Null;
+    eventually("the policy is enforced", || {
+        let run = machine.kubemint(&["apply", "--yes", "--reissue", "-o", "json"]);
+        report = run.report();
+        drop(std::fs::remove_file(machine.path(&output(&cluster))));
+        run.code == 7
+    });
+    let error = &report["clusters"][0]["error"];
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("`ttl`") && hint.contains("validatingadmissionpolicy short.example.com"), "{error}");
+}
+
 /// What `kubectl config` changes in an entry stays if it is the user's, and is repaired if it is kubemint's.
 #[test]
 fn what_kubectl_changes_in_an_entry_is_told_apart() {

@@ -14,7 +14,7 @@ macro_rules! every_scenario {
             creates_and_then_does_nothing,
             repairs_drift_and_names_who_is_overruled,
             a_plan_writes_nothing,
-            a_misspelled_role_is_a_note,
+            a_misspelled_role_blocks,
             a_delete_that_is_held_is_not_done,
             narrowing_really_narrows,
             vanished_grants_are_a_note,
@@ -657,18 +657,21 @@ pub(crate) fn the_right_to_write_the_index_is_checked(cluster: &TestCluster) {
     assert!(versions(&admin, "indexless").is_empty(), "nothing was written");
 }
 
-/// A role that does not exist is said, also to an admin whom the API server would let bind it.
-pub(crate) fn a_misspelled_role_is_a_note(cluster: &TestCluster) {
+/// A role that does not exist blocks, also for an admin whom the API server would let bind it, unless it is expected.
+pub(crate) fn a_misspelled_role_blocks(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let profile = "[profiles.reader]\ncluster-roles = [\"veiw\"]\n[[grants]]\nprofile = \"reader\"\nselector = \"env=test\"\n\
                    [[outputs]]\npath = \"out/{cluster}.kubeconfig\"\n";
     machine.inventory("misspelled", profile);
-    let run = machine.kubemint(&["plan"]).exits(0);
-    assert!(
-        run.stdout.contains("ClusterRole `veiw` does not exist; until it does, its binding allows nothing"),
-        "{}",
-        run.stdout
-    );
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    let blocker = &report["clusters"][0]["blockers"][0];
+    assert_eq!((&blocker["kind"], &blocker["profile"]), (&json!("missing-role"), &json!("reader")));
+    assert!(blocker["message"].as_str().unwrap().contains("ClusterRole `veiw` does not exist"), "{blocker}");
+    machine.inventory("misspelled", &profile.replace("[[grants]]", "allow-missing-roles = true\n[[grants]]"));
+    let run = machine.kubemint(&["apply", "--yes"]).exits(0);
+    let note = "ClusterRole `veiw` does not exist; until it does, its binding allows nothing";
+    assert!(run.stdout.contains(note), "{}", run.stdout);
+    machine.expect(0, &["plan", "--check"]);
 }
 
 /// A binding that a finalizer holds still grants what it granted: that is no "done".

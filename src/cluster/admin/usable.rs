@@ -14,6 +14,7 @@ use super::exec::Plugin;
 use super::file::{ClusterFields, UserFields, read_part};
 use crate::cluster::transport::{Impersonation, Login, Target, check_login};
 use crate::inventory::InlineAdmin;
+use crate::inventory::syntax::{BRACKETS, lacks_brackets};
 
 /// A credential, or the plugin that tells one.
 pub(super) enum Usable {
@@ -79,6 +80,9 @@ fn check_insecure(insecure: bool, allowed: bool) -> Result<(), Problem> {
 }
 
 fn check_server(server: &str) -> Result<(), Problem> {
+    if lacks_brackets(server) {
+        return Err(format!("`server` is not a URL: {BRACKETS}").into());
+    }
     let url: http::Uri = server.parse().map_err(|_| "`server` is not a URL")?;
     if !url.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
         return Err("`server` is not https: credentials are never sent in the clear".into());

@@ -42,6 +42,7 @@ impl PluginCaller {
             user: entry.user.clone(),
             namespace: entry.namespace.clone(),
             form: self.form(inventory, holder, path, entry),
+            shares_cluster: entry.shares_cluster,
         }
     }
 

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::outputs::{PluginCaller, with_token_file};
 use crate::executor::publish::describe;
 use crate::executor::verify::Place;
+use crate::failure::StepFailure;
 use crate::inventory::Inventory;
-use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, UserForm, foreign_owner};
+use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, RENAME, UserForm, foreign_owner};
 use crate::layout::{Layout, OutputFile};
 use crate::names::Holder;
 use crate::store;
@@ -32,7 +33,9 @@ pub(super) fn read(
             let mark = Mark::of(&inventory.name, holder, grant);
             let held = document.as_ref().map_err(Clone::clone).and_then(|document| {
                 let state = with_token_file(&file.path, &names, &mark, document.state(&names, &mark));
-                state.map_err(|error| error.causes.join(": ")).and_then(|state| held(&names, state))
+                state
+                    .map_err(|error| StepFailure { hint: error.hint, ..StepFailure::new(error.causes.join(": ")) })
+                    .and_then(|state| held(&names, state))
             });
             places.entry(entry.grant).or_default().push(Place {
                 path: file.path.clone(),
@@ -46,24 +49,29 @@ pub(super) fn read(
     places
 }
 
-fn document(file: &OutputFile) -> Result<Document, String> {
-    let bytes = store::read(&file.path).map_err(|error| describe(&error).cause)?;
-    let bytes = bytes.ok_or("the file does not exist")?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| "it is not UTF-8")?;
-    Document::parse(text).map_err(|error| error.to_string())
+fn document(file: &OutputFile) -> Result<Document, StepFailure> {
+    let unusable = |cause: String| StepFailure::new(cause).hint("repair or move that file");
+    let bytes = store::read(&file.path).map_err(|error| describe(&error))?;
+    let bytes = bytes.ok_or_else(|| StepFailure::new("the file does not exist").hint(APPLY))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not UTF-8".to_owned()))?;
+    Document::parse(text).map_err(|error| unusable(error.to_string()))
 }
 
-fn held(names: &EntryNames, state: EntryState) -> Result<Box<Held>, String> {
+/// What to do about a credential that is not there.
+const APPLY: &str = "`kubemint apply` writes it; `kubemint plan` shows what may stand in the way";
+
+fn held(names: &EntryNames, state: EntryState) -> Result<Box<Held>, StepFailure> {
     match state {
         EntryState::Ours(held) if matches!(names.form, UserForm::Exec(_)) => Ok(held),
-        EntryState::Absent => Err("it has no such context".to_owned()),
+        EntryState::Absent => Err(StepFailure::new("it has no such context").hint(APPLY)),
         EntryState::Foreign { list, name, inventory, .. } => {
-            Err(format!("its {list} `{name}` {}", foreign_owner(inventory.as_deref())))
+            Err(StepFailure::new(format!("its {list} `{name}` {}", foreign_owner(inventory.as_deref()))).hint(RENAME))
         }
         EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
             (Some(_), _) => Ok(held),
-            (None, Some(other)) => Err(format!("it has the credential of holder `{}`", other.holder)),
-            (None, None) => Err("its entry has no token of this grant that can be read".to_owned()),
+            (None, Some(other)) => Err(StepFailure::new(format!("it has the credential of holder `{}`", other.holder))
+                .hint("give each holder outputs of its own, as with `{holder}` in `path`")),
+            (None, None) => Err(StepFailure::new("its entry has no token of this grant that can be read").hint(APPLY)),
         },
     }
 }

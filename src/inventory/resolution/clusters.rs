@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::admin::{self, Admin};
 use super::{Context, Parsed};
 use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
-use crate::inventory::model::{Cluster, Consumer};
+use crate::inventory::model::{AdminAccess, Cluster, Consumer};
 use crate::inventory::problem::{At, Place, Problem, list};
 use crate::inventory::syntax;
 use crate::names::ClusterName;
@@ -82,6 +82,21 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
         allow_insecure: allow_insecure.as_ref().is_some_and(|allowed| allowed.value),
         consumer: consumer.as_ref().map(|consumer| resolve_consumer(&consumer.value, ctx)).unwrap_or_default(),
     };
+    let is_for_pods = match &cluster.admin {
+        AdminAccess::InCluster => true,
+        AdminAccess::Inline(inline) => syntax::is_for_pods_only(&inline.server),
+        AdminAccess::Kubeconfig { .. } => false,
+    };
+    if is_for_pods && cluster.consumer.server.is_none() {
+        let problem = Problem::warning(
+            place,
+            format!("only pods of cluster `{}` reach the server that its consumers are told", name.value),
+        );
+        ctx.problems.push(
+            problem
+                .hint("set `consumer.server` to the address that others reach, or to the same if all are pods there"),
+        );
+    }
     Some(ResolvedCluster {
         cluster: Arc::new(cluster),
         place,

@@ -109,6 +109,7 @@ fn profile(
         token: token_policy(token, default_token),
         cluster_rules: cluster_rules.into(),
         cluster_roles,
+        allow_missing_roles: profile.allow_missing_roles.as_ref().is_some_and(|allowed| allowed.value),
         namespaces,
     };
     ResolvedProfile {

@@ -114,3 +114,19 @@ fn an_output_never_overwrites_what_provisions() {
         ],
     );
 }
+
+/// What only pods resolve is of no use to consumers elsewhere.
+#[test]
+fn an_address_of_pods_is_a_warning() {
+    let warning = "warning at 'eu': only pods of cluster `eu` reach the server that its consumers are told \
+                   [set `consumer.server` to the address that others reach, or to the same if all are pods there]";
+    let service =
+        "admin = { server = 'https://kubernetes.default.svc', token-file = 't', certificate-authority = 'c' }";
+    let inline = "admin = { server = 'https://api.example.com', token-file = 't', certificate-authority = 'c' }";
+    let said = "admin = { in-cluster = true }\nconsumer = { server = 'https://api.example.com' }";
+    for (admin, expect) in
+        [("admin = { in-cluster = true }", &[warning][..]), (service, &[warning]), (inline, &[]), (said, &[])]
+    {
+        check(&BASE.replacen("name = 'eu'\n", &format!("name = 'eu'\n{admin}\n"), 1), expect);
+    }
+}

@@ -433,11 +433,12 @@ fn names_that_collide_in_a_file_are_refused() {
     );
     check_replaced(
         "path = 'out/{cluster}-{profile}.yaml'\n",
-        "path = 'out'\ncluster = '{cluster}'\n",
+        "path = 'out'\ncluster = '{profile}'\n",
         &[
-            r#"error at '{cluster}': profiles `deployer` and `viewer` on cluster `eu` both produce cluster entry `eu` in `/inv/out`, and 1 more collision like this [set `cluster = "{profile}@{cluster}"` in that `[[outputs]]`]"#,
+            r#"error at '{profile}': clusters `eu` and `us` both produce cluster entry `deployer` in `/inv/out`, and 1 more collision like this [set `cluster = "{profile}@{cluster}"` in that `[[outputs]]`]"#,
         ],
     );
+    check_replaced("path = 'out/{cluster}-{profile}.yaml'\n", "path = 'out'\ncluster = '{cluster}'\n", &[]);
     check_replaced(
         "path = 'out/{cluster}-{profile}.yaml'\n",
         "path = 'out'\nuser = '{profile}'\n",

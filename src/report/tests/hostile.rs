@@ -159,7 +159,7 @@ fn examined(text: &str) -> KubeconfigReport {
 fn shown(text: &str) -> Vec<String> {
     let (report, status, verified, examined) = (report(text), status(text), verified(text), examined(text));
     let quoted = [crate::wording::command(&["--holder", text])];
-    let failed = failures(&report, &quoted).unwrap();
+    let failed = failures(&report, &quoted, &[]).unwrap();
     let unverified = verify_failures(&verified, &quoted).unwrap();
     let error = |failures: Failures| {
         let error = crate::error::Error::new(crate::exit_code::ExitCode::Partial, failures.message);
@@ -167,7 +167,7 @@ fn shown(text: &str) -> Vec<String> {
     };
     vec![
         plan_text(&report),
-        notes_text(&report),
+        notes_text(&report, &[]),
         summary_line(&report),
         status_text(&status, Width::Usual, Timestamp::UNIX_EPOCH),
         status_text(&status, Width::Wide, Timestamp::UNIX_EPOCH),

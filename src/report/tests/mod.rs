@@ -143,7 +143,15 @@ fn failures_name_cluster_step_cause_and_command() {
         ..cluster("stuck", State::Blocked)
     });
     let arguments = ["--holder ci".to_owned()];
-    let Failures { message, lines, hint } = failures(&report(Command::Apply, clusters), &arguments).unwrap();
+    let report = report(Command::Apply, clusters);
+    // Where the plan stands above on the same terminal, what it says is not said again.
+    let planned: Vec<ClusterReport> =
+        report.clusters.iter().filter(|cluster| cluster.state == State::Blocked).cloned().collect();
+    let after_plan = failures(&report, &arguments, &planned).unwrap();
+    assert_eq!(after_plan.message, "2 failed, 1 blocked of 15 clusters");
+    assert!(!after_plan.lines.iter().any(|line| line.contains("stuck")), "{:?}", after_plan.lines);
+    assert_eq!(after_plan.lines.len(), 3, "{:?}", after_plan.lines);
+    let Failures { message, lines, hint } = failures(&report, &arguments, &[]).unwrap();
     insta::assert_snapshot!(format!("{message}\n{}\n{}", lines.join("\n"), hint.unwrap()), @r"
     2 failed, 1 blocked of 15 clusters
       prod-eu  step 3 of 4, request token: no answer within 10s

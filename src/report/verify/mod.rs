@@ -361,8 +361,8 @@ fn credential_findings(verified: &VerifiedGrant) -> Vec<Finding> {
     let mut findings = vec![];
     let mut add = |kind, message, hint: &str| findings.push(Finding { kind, message, hint: Some(hint.to_owned()) });
     for (file, why) in &verified.missing {
-        let message = format!("`{file}` holds no credential for it: {why}");
-        add(FindingKind::NoCredential, message, "`kubemint apply` writes it");
+        let message = format!("`{file}` holds no credential for it: {}", why.cause);
+        add(FindingKind::NoCredential, message, why.hint.as_deref().unwrap_or("repair or move that file"));
     }
     for credential in &verified.credentials {
         let files: Vec<String> = credential.files.iter().map(|file| format!("`{file}`")).collect();

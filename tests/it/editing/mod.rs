@@ -4,6 +4,7 @@
 //! `generator` makes files and knows which of their bytes are what; `follow` makes one edit and checks
 //! it against that knowledge; the real kubectl has the last word.
 
+mod alphabet;
 mod follow;
 mod generator;
 mod removal;
