@@ -87,10 +87,13 @@ fn the_team_example_works() {
 fn the_documented_example_is_planned() {
     let (fleet, machine, _) = machine("clusters.toml.example");
     machine.expect(0, &["validate"]);
-    // It has a namespace that must exist.
+    // It has namespaces and a role that must exist.
     for name in ["apps", "jobs"] {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        Admin::new(&fleet.cluster("dev")).create("/api/v1/namespaces", &namespace).unwrap();
+        let admin = Admin::new(&fleet.cluster("dev"));
+        admin.create("/api/v1/namespaces", &namespace).unwrap();
+        let role = json!({"metadata": {"name": "queue-operator"}, "rules": []});
+        admin.create(&format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/roles"), &role).unwrap();
     }
     let report = machine.kubemint(&["plan", "-o", "json", "--check"]).exits(4).report();
     assert_eq!(report["summary"]["pending"], 2, "{report:#}");
