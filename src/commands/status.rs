@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::observe::Legacy;
 use crate::exit_code::ExitCode;
+use crate::kubeconfig::Mark;
 use crate::outcome::Planned;
 use crate::plan::{ClusterPlan, CredentialState, Newest, Standing};
 use crate::report::{
@@ -113,7 +114,8 @@ fn standing_by_files(fleet: &Fleet, grant: usize, newest: Option<Newest>, now: T
     let entry = &fleet.inventory.grants[grant];
     let seed = jitter_seed(&entry.cluster.name, &entry.profile.name, fleet.holder());
     let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &entry.profile.token, &seed));
-    let outputs = fleet.outputs.statuses(grant, newest.as_ref().map(|newest| newest.generation), &[]);
+    let altered = fleet.outputs.altered(grant, &Mark::of(&fleet.inventory.name, fleet.holder(), entry));
+    let outputs = fleet.outputs.statuses(grant, newest.as_ref().map(|newest| newest.generation), &altered);
     let has_plugin = outputs.iter().any(|output| output.holds == crate::report::Holds::Plugin);
     let holds_all = outputs
         .iter()
@@ -127,7 +129,7 @@ fn standing_by_files(fleet: &Fleet, grant: usize, newest: Option<Newest>, now: T
         (Some(_), _) if !holds_all => CredentialState::NotEverywhere,
         (Some(_), _) => CredentialState::Current,
     };
-    Standing { newest, due, ..Standing::only(grant, state, None) }
+    Standing { newest, due, lacking: altered, ..Standing::only(grant, state, None) }
 }
 
 fn planned_grant(fleet: &Fleet, plan: &ClusterPlan, standing: &Standing) -> GrantStatus {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::edit::{Edit, List, Ranking};
+use super::endpoint::Endpoint;
 use super::entry::{EntryNames, Mark, OurEntries, UserForm};
 use super::fields::{HeldEntry, missing};
 use super::merge::FileOrder;
@@ -339,6 +340,18 @@ impl Held {
             None => vec![missing(list, entry["name"].as_str().unwrap_or_default())],
         };
         wanted.clone().into_lists().into_iter().flat_map(of).collect()
+    }
+
+    /// Returns whether the user or the context entry differs from what should be there, as far as that does not depend on
+    /// how the cluster is reached: without the cluster, nothing is known of that.
+    pub fn is_altered_wherever_it_leads(&self, names: &EntryNames, mark: &Mark) -> bool {
+        let credential = self.publishable();
+        let wanted = OurEntries::render(names, mark, &Endpoint::default(), credential.as_ref());
+        // The arguments of a plugin name the server; what token belongs there is judged by its generation.
+        self.differences(&wanted).iter().any(|difference| {
+            !difference.field.starts_with("cluster.")
+                && !matches!(difference.field.as_str(), "user.exec" | "user.token" | "user.extensions")
+        })
     }
 
     /// Returns the edits that make the file hold these entries, and keep what is not ours in them.

@@ -76,6 +76,9 @@ pub(crate) fn all_commands_agree_on_what_is_whole(cluster: &TestCluster) {
         assert_eq!(status["grants"][0]["state"], "not-everywhere", "{field}");
         assert!(status["grants"][0]["detail"].as_str().unwrap().contains(&format!("`{field}`")), "{status:#}");
         assert_eq!(status["grants"][0]["outputs"][0]["holds"], "altered", "{field}");
+        // Without the cluster, nothing is known of how it is reached.
+        let offline = machine.kubemint(&["status", "--offline", "--check", "-o", "json"]);
+        assert_eq!(offline.code, if field.starts_with("cluster.") { 0 } else { 4 }, "{field}: {}", offline.stdout);
         let verified = machine.kubemint(&["verify", "-o", "json"]);
         // A server that does not answer is worse than a finding.
         assert_eq!(verified.code, if field == "cluster.server" { 7 } else { 4 }, "{field}: {}", verified.stdout);

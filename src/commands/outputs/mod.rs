@@ -14,7 +14,7 @@ use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
 use crate::inventory::Inventory;
-use crate::kubeconfig::{EntryNames, EntryState, Held, UserForm, remove};
+use crate::kubeconfig::{EntryNames, EntryState, Held, Mark, UserForm, remove};
 use crate::names::{ClusterName, ProfileName};
 use crate::plan::{Newest, OutputSlot};
 use crate::report::{Holds, OutputStatus};
@@ -137,6 +137,16 @@ impl Outputs {
             OutputStatus { path: path.display().to_string(), holds, generation }
         };
         self.slots.get(&grant).into_iter().flatten().map(status).collect()
+    }
+
+    /// Returns the files of a grant whose entries are not as they should be, as far as that is known without its cluster.
+    pub(super) fn altered(&self, grant: usize, mark: &Mark) -> Vec<PathBuf> {
+        let slots = self.slots.get(&grant).into_iter().flatten();
+        let altered = slots.filter_map(|(slot, state)| match state {
+            EntryState::Ours(held) => held.is_altered_wherever_it_leads(&slot.names, mark).then_some(slot.file),
+            EntryState::Absent | EntryState::Foreign { .. } => None,
+        });
+        altered.map(|file| self.targets[file].path.clone()).collect()
     }
 
     /// Returns the tokens of a grant, by generation, each once.
