@@ -27,6 +27,7 @@ mod plugin;
 mod races;
 mod readme;
 mod real;
+mod requests;
 mod revoking;
 mod rotation;
 mod scenarios;
