@@ -6,9 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::inventory::paths::normalise;
-use crate::inventory::{CredentialForm, Grant, Inventory, Output};
+use crate::inventory::{CredentialForm, Grant, GrantKey, Inventory, Output};
 use crate::names::{Holder, token_directory_name, token_file_name};
 use crate::template::Template;
 
@@ -25,7 +26,7 @@ pub const DEFAULT_CONTEXT: &str = "{profile}@{cluster}";
 pub(crate) const VARIABLES: [&str; 4] = ["cluster", "profile", "inventory", "holder"];
 
 /// All output files, in the order in which the outputs and grants name them first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layout {
     /// The files.
     pub files: Vec<OutputFile>,
@@ -34,7 +35,7 @@ pub struct Layout {
 }
 
 /// One output file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OutputFile {
     /// The absolute path, without `.` and `..`.
     pub path: PathBuf,
@@ -49,10 +50,10 @@ pub struct OutputFile {
 }
 
 /// The entries of one grant in one file: a context, a cluster and a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OutputEntry {
-    /// The grant: an index into [`Inventory::grants`].
-    pub grant: usize,
+    /// The grant.
+    pub grant: Arc<Grant>,
     /// The name of the context.
     pub context: String,
     /// The name of the cluster entry.
@@ -74,7 +75,7 @@ impl OutputFile {
         let directory = self.token_directory(inventory);
         let is_one = |entry: &&OutputEntry| inventory.outputs[entry.output].credential == CredentialForm::TokenFile;
         self.entries.iter().filter(is_one).filter_map(move |entry| {
-            let grant = &inventory.grants[entry.grant];
+            let grant = &entry.grant;
             Some(directory.as_ref()?.join(token_file_name(&grant.profile.name, &grant.cluster.name)))
         })
     }
@@ -99,7 +100,8 @@ impl OutputFile {
 impl OutputEntry {
     /// Returns whether two entries say the same, whichever outputs they come from.
     fn says_the_same(&self, other: &Self, inventory: &Inventory) -> bool {
-        let names = |entry: &Self| (entry.grant, entry.context.clone(), entry.cluster.clone(), entry.user.clone());
+        let names =
+            |entry: &Self| (entry.grant.key(), entry.context.clone(), entry.cluster.clone(), entry.user.clone());
         names(self) == names(other) && self.namespace == other.namespace && self.gives_the_same(other, inventory)
     }
 
@@ -114,7 +116,7 @@ impl OutputEntry {
 }
 
 /// Two things that cannot both be in one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Collision {
     /// What collides.
     pub kind: CollisionKind,
@@ -148,10 +150,10 @@ pub enum CollisionKind {
 }
 
 /// Where an entry comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
-    /// The grant: an index into [`Inventory::grants`].
-    pub grant: usize,
+    /// The grant.
+    pub grant: Arc<Grant>,
     /// The output: an index into [`Inventory::outputs`].
     pub output: usize,
 }
@@ -172,9 +174,8 @@ impl Layout {
         let mut collisions = vec![];
         for (output_index, output) in inventory.outputs.iter().enumerate() {
             let templates = Templates::parse(output);
-            for grant_index in &output.grants {
-                let grant = &inventory.grants[*grant_index];
-                let origin = Origin { grant: *grant_index, output: output_index };
+            for grant in &output.grants {
+                let origin = Origin { grant: Arc::clone(grant), output: output_index };
                 let values = values(inventory, holder, grant);
                 let path = normalise(Path::new(&templates.path.expand(&values)));
                 let file = *by_path.entry(path).or_insert_with_key(|path| {
@@ -182,14 +183,14 @@ impl Layout {
                     files.len() - 1
                 });
                 if let Some(current) = &templates.current_context {
-                    files[file].wanted.push((current.expand(&values), origin));
+                    files[file].wanted.push((current.expand(&values), origin.clone()));
                 }
                 let context = templates.context.expand(&values);
                 let named = |template: &Option<Template>| {
                     template.as_ref().map_or_else(|| context.clone(), |template| template.expand(&values))
                 };
                 let entry = OutputEntry {
-                    grant: *grant_index,
+                    grant: Arc::clone(grant),
                     cluster: named(&templates.cluster),
                     user: named(&templates.user),
                     namespace: output.namespace.clone(),
@@ -222,7 +223,7 @@ impl Layout {
 
 impl Collision {
     /// Says what collides.
-    pub fn describe(&self, inventory: &Inventory) -> String {
+    pub fn describe(&self) -> String {
         let (name, path) = (&self.name, self.path.display());
         let what = match self.kind {
             CollisionKind::Context => format!("context `{name}`"),
@@ -237,7 +238,7 @@ impl Collision {
             CollisionKind::Lock => return format!("`{path}` is where the lock of `{name}` must be"),
             CollisionKind::TokenFiles => return format!("`{path}` is among the token files of `{name}`"),
         };
-        let (first, second) = (&inventory.grants[self.first.grant], &inventory.grants[self.second.grant]);
+        let (first, second) = (&self.first.grant, &self.second.grant);
         let (profile, cluster) = (&first.profile.name, &first.cluster.name);
         let (other_profile, other_cluster) = (&second.profile.name, &second.cluster.name);
         let who = match (profile == other_profile, cluster == other_cluster) {
@@ -260,7 +261,7 @@ impl Collision {
     /// Says how to avoid it.
     pub fn hint(&self, inventory: &Inventory) -> Option<String> {
         let output = &inventory.outputs[self.second.output];
-        let is_same_grant = self.first.grant == self.second.grant;
+        let is_same_grant = self.first.grant.key() == self.second.grant.key();
         let (key, template) = match self.kind {
             CollisionKind::Context => ("context", Some(&output.context)),
             CollisionKind::Cluster => ("cluster", output.cluster.as_ref()),
@@ -359,10 +360,8 @@ impl Building {
             let differs = |known: &&usize| {
                 let known = &self.file.entries[**known];
                 match kind {
-                    CollisionKind::Cluster => {
-                        inventory.grants[known.grant].cluster.name != inventory.grants[entry.grant].cluster.name
-                    }
-                    _ => known.grant != entry.grant || !known.gives_the_same(&entry, inventory),
+                    CollisionKind::Cluster => known.grant.cluster.name != entry.grant.cluster.name,
+                    _ => known.grant.key() != entry.grant.key() || !known.gives_the_same(&entry, inventory),
                 }
             };
             if let Some(known) = entries.get(name).filter(differs) {
@@ -380,14 +379,14 @@ impl Building {
 
     fn collision(&self, kind: CollisionKind, name: &str, known: usize, second: Origin) -> Collision {
         let path = self.file.path.clone();
-        Collision { kind, path, name: name.to_owned(), first: self.origins[known], second }
+        Collision { kind, path, name: name.to_owned(), first: self.origins[known].clone(), second }
     }
 
     /// Marks the entries whose cluster entry serves more than one grant.
     fn share_clusters(&mut self) {
-        let mut grants: HashMap<&str, HashSet<usize>> = HashMap::new();
+        let mut grants: HashMap<&str, HashSet<GrantKey>> = HashMap::new();
         for entry in &self.file.entries {
-            grants.entry(&entry.cluster).or_default().insert(entry.grant);
+            grants.entry(&entry.cluster).or_default().insert(entry.grant.key());
         }
         let shared: HashSet<String> =
             grants.into_iter().filter(|(_, grants)| grants.len() > 1).map(|(name, _)| name.to_owned()).collect();
@@ -407,8 +406,8 @@ impl Building {
                         kind: CollisionKind::CurrentContext,
                         path: self.file.path.clone(),
                         name: format!("`{}` and `{}`", first.0, wanted.0),
-                        first: first.1,
-                        second: wanted.1,
+                        first: first.1.clone(),
+                        second: wanted.1.clone(),
                     });
                 }
                 Some(_) => {}
@@ -432,8 +431,8 @@ fn blocked_directories<'a>(
             kind: CollisionKind::Directory,
             path: path.clone(),
             name: file.file.path.display().to_string(),
-            first: *first,
-            second: *second,
+            first: first.clone(),
+            second: second.clone(),
         })
     })
 }
@@ -452,8 +451,8 @@ fn taken_places(files: &[Building], inventory: &Inventory) -> Vec<Collision> {
             kind: *kind,
             path: building.file.path.clone(),
             name: files[*owner].file.path.display().to_string(),
-            first: *files[*owner].origins.first()?,
-            second: *building.origins.first()?,
+            first: files[*owner].origins.first()?.clone(),
+            second: building.origins.first()?.clone(),
         })
     };
     files.iter().filter_map(collision).collect()

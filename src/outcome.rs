@@ -4,6 +4,7 @@
 
 use crate::credential::CredentialFacts;
 use crate::failure::StepFailure;
+use crate::inventory::GrantKey;
 use crate::plan::{ClusterPlan, Note};
 
 /// What came of planning one cluster.
@@ -25,8 +26,8 @@ pub enum Planned {
 /// A credential that this run put into the outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: GrantKey,
     /// What is known about it.
     pub facts: CredentialFacts,
     /// Whether this run minted it.
@@ -42,8 +43,8 @@ pub struct Applied {
     pub published: Vec<Published>,
     /// What came up on the way.
     pub notes: Vec<Note>,
-    /// The grants, by their index in the inventory, whose renewal was left to another run.
-    pub overtaken: Vec<usize>,
+    /// The grants whose renewal was left to another run.
+    pub overtaken: Vec<GrantKey>,
     /// The step that failed, if one did.
     pub failure: Option<StepFailed>,
     /// Whether the cluster was started at all.

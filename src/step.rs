@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::credential::{Credential, Generation, Index, MintReason, Spent, Suspended};
 use crate::desired::DesiredObject;
 use crate::diff::FieldDiff;
+use crate::inventory::GrantKey;
 use crate::names::{Holder, InventoryName, ProfileName};
 use crate::object::ObjectRef;
 use crate::secret::SecretToken;
@@ -74,10 +75,8 @@ pub struct Delete {
 /// Mints a generation: claim, anchor, token, proof, outputs, record.
 #[derive(Debug, Clone)]
 pub struct Mint {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
-    /// The profile.
-    pub profile: ProfileName,
+    /// The grant.
+    pub grant: GrantKey,
     /// The inventory.
     pub inventory: InventoryName,
     /// The holder.
@@ -113,10 +112,8 @@ pub struct Delivery {
 /// Hands a living credential on to the outputs that lack it.
 #[derive(Debug, Clone)]
 pub struct Publish {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
-    /// The profile.
-    pub profile: ProfileName,
+    /// The grant.
+    pub grant: GrantKey,
     /// The holder.
     pub holder: Holder,
     /// The credential, as the outputs hold it; where they disagree, the first that works counts.
@@ -143,10 +140,8 @@ pub struct ExecAnchor {
 /// Writes the entries of exec plugins, which hold no credential.
 #[derive(Debug, Clone)]
 pub struct Plugin {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
-    /// The profile.
-    pub profile: ProfileName,
+    /// The grant.
+    pub grant: GrantKey,
     /// The ServiceAccount.
     pub service_account: ObjectRef,
     /// What its plugins ask for, if they mint: such a token is tried before the entries are written.
@@ -263,11 +258,11 @@ impl Recreate {
 
 impl Step {
     /// Returns the grant whose credential the step writes to outputs.
-    pub fn grant(&self) -> Option<usize> {
+    pub fn grant(&self) -> Option<&GrantKey> {
         match self {
-            Self::Mint(mint) => Some(mint.grant),
-            Self::Publish(publish) => Some(publish.grant),
-            Self::Plugin(plugin) => Some(plugin.grant),
+            Self::Mint(mint) => Some(&mint.grant),
+            Self::Publish(publish) => Some(&publish.grant),
+            Self::Plugin(plugin) => Some(&plugin.grant),
             _ => None,
         }
     }
@@ -278,10 +273,10 @@ impl Step {
             Self::Create(desired) => desired.profile.as_ref(),
             Self::Update(update) => update.desired.profile.as_ref(),
             Self::Delete(_) => None,
-            Self::Mint(mint) => Some(&mint.profile),
-            Self::Publish(publish) => Some(&publish.profile),
+            Self::Mint(mint) => Some(&mint.grant.profile),
+            Self::Publish(publish) => Some(&publish.grant.profile),
             Self::ExecAnchor(anchor) => Some(&anchor.profile),
-            Self::Plugin(plugin) => Some(&plugin.profile),
+            Self::Plugin(plugin) => Some(&plugin.grant.profile),
             Self::Retire(retire) => Some(&retire.profile),
             Self::Revoke(revoke) => Some(&revoke.profile),
             Self::Recreate(recreate) => Some(&recreate.profile),
@@ -305,10 +300,10 @@ impl fmt::Display for Step {
             }
             Self::Update(update) => write!(f, "update {}", update.desired.object),
             Self::Delete(delete) => write!(f, "delete {}", delete.object),
-            Self::Mint(mint) => write!(f, "mint token for `{}`", mint.profile),
-            Self::Publish(publish) => write!(f, "write kubeconfig for `{}`", publish.profile),
+            Self::Mint(mint) => write!(f, "mint token for `{}`", mint.grant.profile),
+            Self::Publish(publish) => write!(f, "write kubeconfig for `{}`", publish.grant.profile),
             Self::ExecAnchor(anchor) => write!(f, "create the anchor of exec plugins for `{}`", anchor.profile),
-            Self::Plugin(plugin) => write!(f, "write the exec plugin's kubeconfig for `{}`", plugin.profile),
+            Self::Plugin(plugin) => write!(f, "write the exec plugin's kubeconfig for `{}`", plugin.grant.profile),
             Self::Retire(retire) => write!(f, "retire tokens of `{}`", retire.profile),
             Self::Revoke(revoke) => write!(f, "revoke tokens of `{}`", revoke.profile),
             Self::Recreate(recreate) => write!(f, "recreate {}", recreate.account.object),

@@ -2,11 +2,14 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::access::AccessReview;
 use crate::diff::FieldDiff;
 use crate::failure::StepFailure;
+use crate::inventory::Grant;
 
 /// What came of verifying one cluster.
 #[derive(Debug, Clone)]
@@ -29,8 +32,8 @@ pub enum Verified {
 /// What came of verifying one grant.
 #[derive(Debug, Clone)]
 pub struct VerifiedGrant {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: Arc<Grant>,
     /// The distinct credentials in its outputs.
     pub credentials: Vec<VerifiedCredential>,
     /// The outputs that should hold one and do not: the file, and why.

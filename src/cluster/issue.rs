@@ -66,7 +66,7 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
                 StepFailure::overtaken(format!("another run of holder `{holder}` claimed generation {last} meanwhile"))
                     .hint("run it again when the other run has ended")
             }
-            ClaimRefused::Suspended => suspended(&mint.profile),
+            ClaimRefused::Suspended => suspended(&mint.grant.profile),
         })
     })
     .await?;
@@ -86,7 +86,7 @@ pub async fn clear_spent(api: &Api, mint: &Mint, fresh: &Generation) -> Result<V
         return Ok(vec![]);
     }
     let step = Retire {
-        profile: mint.profile.clone(),
+        profile: mint.grant.profile.clone(),
         inventory: mint.inventory.clone(),
         holder: mint.holder.clone(),
         service_account: mint.service_account.clone(),
@@ -132,7 +132,7 @@ fn suspended(profile: &ProfileName) -> StepFailure {
 pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<(), StepFailure> {
     let (_, _, index) = read_index(api, &mint.service_account, &mint.inventory).await?;
     if index.is_suspended(&mint.holder) {
-        return Err(suspended(&mint.profile));
+        return Err(suspended(&mint.grant.profile));
     }
     if index.has_claim(&mint.holder, &claimed.generation) {
         return Ok(());
@@ -455,7 +455,12 @@ pub async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str
 }
 
 fn owner<'a>(mint: &'a Mint, account_uid: &'a str) -> AnchorOwner<'a> {
-    AnchorOwner { account: &mint.service_account, account_uid, inventory: &mint.inventory, profile: &mint.profile }
+    AnchorOwner {
+        account: &mint.service_account,
+        account_uid,
+        inventory: &mint.inventory,
+        profile: &mint.grant.profile,
+    }
 }
 
 fn anchor_ref(mint: &Mint, claimed: &Claimed) -> ObjectRef {

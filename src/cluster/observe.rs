@@ -5,6 +5,7 @@
 //! name, because there somebody else's object may be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,7 +14,7 @@ use super::api::{Api, Request};
 use crate::credential::Index;
 use crate::desired::{desired_objects, needed_namespaces, service_account};
 use crate::failure::ApiFailure;
-use crate::inventory::{Inventory, Rule};
+use crate::inventory::{Grant, Inventory, Rule};
 use crate::names::{
     Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, anchor_name,
     exec_anchor_name,
@@ -54,7 +55,7 @@ pub async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<Identity
     })
 }
 
-/// Reads what planning the given grants of one cluster needs; `grants` are indices into the inventory.
+/// Reads what planning the given grants of one cluster needs.
 ///
 /// # Errors
 ///
@@ -62,7 +63,7 @@ pub async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<Identity
 pub async fn observe(
     api: &Api,
     inventory: &Inventory,
-    grants: &[usize],
+    grants: &[Arc<Grant>],
     holder: &Holder,
     identity: Identity,
 ) -> Result<ObservedCluster, ApiFailure> {
@@ -77,8 +78,7 @@ pub async fn observe(
     }
     observed.calibrate(&inventory.name);
     let mut namespaces = BTreeSet::new();
-    for index in grants {
-        let grant = &inventory.grants[*index];
+    for grant in grants {
         for desired in desired_objects(&inventory.name, grant) {
             if observed.objects.contains_key(&desired.object) {
                 continue;
@@ -102,7 +102,7 @@ pub async fn observe(
         let account = service_account(grant);
         if let Some(object) = observed.objects.get(&account) {
             let mut names = generation_anchors(inventory, &account, object, holder);
-            if inventory.has_minting_plugin(*index) {
+            if inventory.has_minting_plugin(&grant.key()) {
                 names.push(exec_anchor_name(&account.name, &object.uid, &inventory.name, holder));
             }
             observed.anchors.extend(anchors(api, &account, names).await?);
@@ -119,7 +119,7 @@ pub async fn observe(
 pub async fn observe_accounts(
     api: &Api,
     inventory: &Inventory,
-    grants: &[usize],
+    grants: &[Arc<Grant>],
     now: Timestamp,
 ) -> Result<ObservedCluster, ApiFailure> {
     let mut observed = ObservedCluster::default();
@@ -128,8 +128,8 @@ pub async fn observe_accounts(
         Err(failure) if !failure.is_forbidden() => return Err(failure),
         listed => observed.lists_accounts = listed.is_ok(),
     }
-    for index in grants {
-        let account = service_account(&inventory.grants[*index]);
+    for grant in grants {
+        let account = service_account(grant);
         match api.object(&Request::get(account.path()), &account).await {
             Ok(answer) => {
                 observed.clock_ahead = answer.date.map_or(0, |date| date.duration_since(now).as_secs());
@@ -157,31 +157,31 @@ pub async fn role_rules(api: &Api, namespace: Option<&str>, role: &RoleRef) -> R
     }
 }
 
-/// Lists the Secrets of a namespace that hold tokens without an end, with the name of the ServiceAccount
-/// that each is for. Their data is not asked for.
+/// Lists the Secrets that hold tokens without an end for the ServiceAccounts of some grants, all of them in one namespace.
+/// Their data is not asked for.
 ///
 /// # Errors
 ///
 /// The first request that failed.
-pub async fn legacy_tokens(api: &Api, namespace: &str) -> Result<Vec<(String, LegacyToken)>, ApiFailure> {
+pub async fn legacy_tokens(api: &Api, namespace: &str, grants: &[&Arc<Grant>]) -> Result<Vec<LegacyToken>, ApiFailure> {
     const TYPE: &str = "kubernetes.io/service-account-token";
     let selection = [("fieldSelector", format!("type={TYPE}"))];
     let mut found = vec![];
     list(api, &Kind::Secret.collection_path(Some(namespace)), &selection, Items::Metadata, |item| {
         let metadata = &item["metadata"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let account = text(&metadata["annotations"]["kubernetes.io/service-account.name"]).unwrap_or_default();
+        let account = metadata["annotations"]["kubernetes.io/service-account.name"].as_str();
+        let Some(grant) = grants.iter().find(|grant| Some(grant.profile.service_account.as_str()) == account) else {
+            return;
+        };
         let name = metadata["name"].as_str().unwrap_or_default();
-        found.push((
-            account,
-            LegacyToken {
-                grant: 0,
-                secret: ObjectRef::namespaced(Kind::Secret, namespace, name),
-                created: text(&metadata["creationTimestamp"]),
-                last_used: text(&metadata["labels"]["kubernetes.io/legacy-token-last-used"]),
-                invalid_since: text(&metadata["labels"]["kubernetes.io/legacy-token-invalid-since"]),
-            },
-        ));
+        found.push(LegacyToken {
+            grant: grant.key(),
+            secret: ObjectRef::namespaced(Kind::Secret, namespace, name),
+            created: text(&metadata["creationTimestamp"]),
+            last_used: text(&metadata["labels"]["kubernetes.io/legacy-token-last-used"]),
+            invalid_since: text(&metadata["labels"]["kubernetes.io/legacy-token-invalid-since"]),
+        });
     })
     .await?;
     Ok(found)

@@ -9,7 +9,7 @@ use super::{CommandContext, Fleet, PlannedFleet};
 use crate::executor::Cancellation;
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, GrantKey};
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
@@ -23,15 +23,16 @@ pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, plan: &ClusterPlan
         return None;
     }
     // Several steps may be about one grant, and each place is written once.
-    let concerned: BTreeSet<usize> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
+    let concerned: BTreeSet<&GrantKey> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
     let slots = outputs.publication_slots(concerned.into_iter());
     Some(ApplyTask { cluster: Arc::clone(cluster), plan: plan.clone(), slots })
 }
 
 /// Returns what will run of the plans of a fleet.
 pub(super) fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
-    let plans = planned.clusters.iter().filter_map(|(name, planned)| match planned {
-        Planned::Plan(plan) => Some((fleet.clusters.get(name)?, plan)),
+    let selected = fleet.selected.iter().zip(&planned.clusters);
+    let plans = selected.filter_map(|(selected, (_, planned))| match planned {
+        Planned::Plan(plan) => Some((&selected.cluster, plan)),
         Planned::Failed { .. } | Planned::NotStarted => None,
     });
     plans.filter_map(|(cluster, plan)| task(&fleet.outputs, cluster, plan)).collect()
@@ -59,7 +60,7 @@ pub(super) async fn carry_out(
     cancellation: &Cancellation,
 ) -> HashMap<ClusterName, Applied> {
     let apply_context = apply_context(context, fleet);
-    let (publisher, writing) = publisher(fleet.outputs.targets.clone(), manner);
+    let (publisher, writing) = publisher(manner);
     let (events, shown) = events(context, Phase::Applying, tasks.len());
     let run = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
     let (applied, (), ()) = tokio::join!(run, writing, shown);

@@ -5,6 +5,7 @@
 //! `revoke` deletes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::foreign::shown;
-use crate::inventory::{Grant, Inventory, VerifyVia};
+use crate::inventory::{Grant, GrantKey, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
 use crate::names::{cache_name, token_file_name};
@@ -271,8 +272,7 @@ async fn obtain(
     refused: Option<&CachedToken>,
 ) -> Result<CachedToken, Obtaining> {
     let inventory = inventory(context, args).map_err(Obtaining::Unusable)?;
-    let position = position(&inventory, args).map_err(Obtaining::Unusable)?;
-    let grant = &inventory.grants[position];
+    let grant = grant(&inventory, args).map_err(Obtaining::Unusable)?;
     let policy = &grant.profile.token;
     if args.policy.as_ref().is_some_and(|hash| *hash != policy_fingerprint(policy)) {
         context.printer.remark(&format!(
@@ -309,7 +309,7 @@ async fn obtain(
         holder: &inventory.holder,
         seconds: policy.ttl.as_secs().min(args.wanted_life()),
         audiences,
-        if_missing: if inventory.has_minting_plugin(position) {
+        if_missing: if inventory.has_minting_plugin(&grant.key()) {
             "run `kubemint apply`"
         } else {
             "add an output with `credential = \"exec\"` for this grant, which the inventory lacks, and run `kubemint apply`"
@@ -373,10 +373,9 @@ fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inve
 }
 
 /// Finds the grant that the arguments name.
-fn position(inventory: &Inventory, args: &CredentialArgs) -> Result<usize, Error> {
-    let is_wanted =
-        |grant: &&Grant| grant.cluster.name.as_str() == args.cluster && grant.profile.name.as_str() == args.profile;
-    inventory.grants.iter().position(|grant| is_wanted(&grant)).ok_or_else(|| {
+fn grant<'a>(inventory: &'a Inventory, args: &CredentialArgs) -> Result<&'a Arc<Grant>, Error> {
+    let key = GrantKey { cluster: args.cluster.as_str().into(), profile: args.profile.as_str().into() };
+    inventory.grant(&key).ok_or_else(|| {
         let (profile, cluster) = (&args.profile, &args.cluster);
         Error::new(ExitCode::InvalidInventory, format!("the inventory gives `{profile}` no access to `{cluster}`"))
             .hint("see whether the grant was withdrawn; `kubemint plan` shows what there is")

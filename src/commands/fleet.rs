@@ -1,13 +1,14 @@
 //! What the commands on a fleet share: an inventory made ready, and the planning of its clusters.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
 use super::carry_out::{apply_context, task};
 use super::outputs::{Outputs, PluginCaller, Reading};
-use super::selection::Visits;
+use super::selection::{Selected, Visits};
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
 use crate::cluster::AdminSources;
@@ -21,7 +22,7 @@ use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
 use crate::executor::{Cancellation, Events};
 use crate::failure::StepFailure;
 use crate::foreign::shown;
-use crate::inventory::{Cluster, Inventory};
+use crate::inventory::{Cluster, Grant, GrantKey, Inventory};
 use crate::kubeconfig::EntryNames;
 use crate::layout::{Layout, OutputFile};
 use crate::names::{ClusterName, Holder};
@@ -94,9 +95,7 @@ pub struct Fleet {
     pub(super) options: PlanOptions,
     pub(super) outputs: Arc<Outputs>,
     /// The selected grants by cluster, in the order of the inventory.
-    pub(super) selected: Vec<(ClusterName, Vec<usize>)>,
-    /// All clusters of the inventory.
-    pub(super) clusters: Arc<HashMap<ClusterName, Arc<Cluster>>>,
+    pub(super) selected: Vec<Selected>,
     pub(super) admin: Arc<AdminSources>,
     layout: Layout,
     caller: PluginCaller,
@@ -138,13 +137,12 @@ impl Fleet {
         }
         let holder = inventory.holder.clone();
         let selected = selection::select(&inventory, selection, policy.visits)?;
-        let all = inventory.clusters.iter().map(|cluster| (cluster.name.clone(), Arc::clone(cluster)));
-        let clusters: HashMap<ClusterName, Arc<Cluster>> = all.collect();
         let caller = PluginCaller::of(context);
-        let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
+        let grants: HashSet<GrantKey> =
+            selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let reading = Reading { inventory: &inventory, layout: &layout, holder: &holder, caller: &caller };
-        let outputs = reading.read(&|grant| grants.contains(&grant));
-        let accesses = selected.iter().filter_map(|(name, _)| Some(&clusters.get(name)?.admin));
+        let outputs = reading.read(&|grant| grants.contains(&grant.key()));
+        let accesses = selected.iter().map(|selected| &selected.cluster.admin);
         let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
             context.printer.remark(&format!("warning: {}\n", shown(&warning)));
@@ -165,7 +163,6 @@ impl Fleet {
             options,
             outputs,
             selected,
-            clusters: Arc::new(clusters),
             admin,
             layout,
             caller,
@@ -177,9 +174,10 @@ impl Fleet {
 
     /// Returns the files that selected grants go to, with the names of their entries.
     pub(super) fn selected_files(&self) -> Vec<(&OutputFile, Vec<EntryNames>)> {
-        let selected: HashSet<usize> = self.selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
+        let selected: HashSet<GrantKey> =
+            self.selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let names = |file: &OutputFile| -> Vec<EntryNames> {
-            let entries = file.entries.iter().filter(|entry| selected.contains(&entry.grant));
+            let entries = file.entries.iter().filter(|entry| selected.contains(&entry.grant.key()));
             entries.map(|entry| self.caller.names(&self.inventory, self.holder(), &file.path, entry)).collect()
         };
         let files = self.layout.files.iter().map(|file| (file, names(file)));
@@ -234,16 +232,18 @@ impl Fleet {
     }
 
     fn tasks(&self, outputs: &Outputs, is_wanted: &dyn Fn(&ClusterName) -> bool) -> Vec<PlanTask> {
-        let input = |grant: &usize| GrantInput {
-            grant: *grant,
-            outputs: outputs.plan_slots(*grant),
+        let input = |grant: &Arc<Grant>| GrantInput {
+            grant: Arc::clone(grant),
+            outputs: outputs.plan_slots(&grant.key()),
             distrust: None,
-            unusable: outputs.unusable(*grant),
+            unusable: outputs.unusable(&grant.key()),
         };
-        let wanted = self.selected.iter().filter(|(cluster, _)| is_wanted(cluster));
-        wanted
-            .map(|(cluster, grants)| PlanTask { cluster: cluster.clone(), grants: grants.iter().map(input).collect() })
-            .collect()
+        let wanted = self.selected.iter().filter(|selected| is_wanted(&selected.cluster.name));
+        let task = |selected: &Selected| PlanTask {
+            cluster: Arc::clone(&selected.cluster),
+            grants: selected.grants.iter().map(input).collect(),
+        };
+        wanted.map(task).collect()
     }
 
     /// Plans those clusters again whose living credential seemed to be held elsewhere.
@@ -282,11 +282,11 @@ impl Fleet {
         }
         let reading =
             Reading { inventory: &self.inventory, layout: &self.layout, holder: self.holder(), caller: &self.caller };
-        let outputs = Arc::new(reading.read(&|grant| doubtful.contains(&self.inventory.grants[grant].cluster.name)));
-        let has_moved = |grant: &usize| outputs.newest(*grant) != self.outputs.newest(*grant);
+        let outputs = Arc::new(reading.read(&|grant| doubtful.contains(&grant.cluster.name)));
+        let has_moved = |grant: &Arc<Grant>| outputs.newest(&grant.key()) != self.outputs.newest(&grant.key());
         let moved = |cluster: &ClusterName| {
-            let grants = self.selected.iter().find(|(name, _)| name == cluster).map(|(_, grants)| grants);
-            doubtful.contains(cluster) && grants.is_some_and(|grants| grants.iter().any(has_moved))
+            let selected = self.selected.iter().find(|selected| selected.cluster.name == *cluster);
+            doubtful.contains(cluster) && selected.is_some_and(|selected| selected.grants.iter().any(has_moved))
         };
         let tasks = self.tasks(&outputs, &moved);
         (!tasks.is_empty()).then_some((outputs, tasks))
@@ -302,7 +302,7 @@ impl Fleet {
         cancellation: &Cancellation,
     ) -> (PlannedFleet, HashMap<ClusterName, Applied>) {
         let mut tasks = self.tasks(&self.outputs, &|_| true);
-        tasks.sort_by_key(|task| last.contains(&task.cluster));
+        tasks.sort_by_key(|task| last.contains(&task.cluster.name));
         let identities = Arc::new(Mutex::new(Identities::default()));
         let renew = async |outputs: &Arc<Outputs>, tasks| {
             self.renew_tasks(context, outputs, tasks, manner, &identities, cancellation).await
@@ -317,7 +317,7 @@ impl Fleet {
         }
         let mut applied = HashMap::new();
         let mut clusters = vec![];
-        for (name, _) in &self.selected {
+        for name in self.selected.iter().map(|selected| &selected.cluster.name) {
             let (planned, came_of_it) = results.remove(name).unwrap_or((Planned::NotStarted, None));
             applied.extend(came_of_it.map(|applied| (name.clone(), applied)));
             clusters.push((name.clone(), planned));
@@ -334,7 +334,7 @@ impl Fleet {
         identities: &Arc<Mutex<Identities>>,
         cancellation: &Cancellation,
     ) -> HashMap<ClusterName, (Planned, Option<Applied>)> {
-        let (publisher, writing) = publisher(outputs.targets.clone(), manner);
+        let (publisher, writing) = publisher(manner);
         let renew_context = RenewContext {
             plan: self.plan_context(context),
             apply: apply_context(context, self),
@@ -349,7 +349,11 @@ impl Fleet {
 
     /// Returns what decides, for each plan as it is made, what of it is carried out.
     fn prepare(&self, outputs: &Arc<Outputs>, manner: Manner, identities: &Arc<Mutex<Identities>>) -> Prepare {
-        let (inventory, clusters) = (Arc::clone(&self.inventory), Arc::clone(&self.clusters));
+        let clusters: HashMap<ClusterName, Arc<Cluster>> = self
+            .selected
+            .iter()
+            .map(|selected| (selected.cluster.name.clone(), Arc::clone(&selected.cluster)))
+            .collect();
         let (outputs, identities) = (Arc::clone(outputs), Arc::clone(identities));
         let checked = Mutex::new(HashMap::new());
         Arc::new(move |mut plan| {
@@ -358,7 +362,7 @@ impl Fleet {
                 identities.judge(&mut plan);
                 identities.add(&plan);
             }
-            block_unwritable(&mut plan, &inventory, &outputs, manner, &checked);
+            block_unwritable(&mut plan, &outputs, manner, &checked);
             let task = clusters.get(&plan.cluster).and_then(|cluster| task(&outputs, cluster, &plan));
             Prepared { plan, task }
         })
@@ -369,14 +373,14 @@ impl Fleet {
         let checked = Mutex::new(HashMap::new());
         for (_, planned) in &mut planned.clusters {
             if let Planned::Plan(plan) = planned {
-                block_unwritable(plan, &self.inventory, &self.outputs, manner, &checked);
+                block_unwritable(plan, &self.outputs, manner, &checked);
             }
         }
     }
 
     /// Reports planned clusters.
     pub fn reports(&self, planned: &PlannedFleet) -> Vec<ClusterReport> {
-        let report = |(name, planned): &(ClusterName, Planned)| ClusterReport::planned(name, planned, &self.inventory);
+        let report = |(name, planned): &(ClusterName, Planned)| ClusterReport::planned(name, planned);
         planned.clusters.iter().map(report).collect()
     }
 }
@@ -385,16 +389,15 @@ impl Fleet {
 /// credentials of the cluster are renewed all the same.
 fn block_unwritable(
     plan: &mut ClusterPlan,
-    inventory: &Inventory,
     outputs: &Outputs,
     manner: Manner,
-    checked: &Mutex<HashMap<usize, Option<StepFailure>>>,
+    checked: &Mutex<HashMap<PathBuf, Option<StepFailure>>>,
 ) {
-    let grants: BTreeSet<usize> = plan.steps.iter().filter_map(Step::grant).collect();
+    let grants: BTreeSet<GrantKey> = plan.steps.iter().filter_map(Step::grant).cloned().collect();
     for grant in grants {
-        let blocker = outputs.unwritable(grant, manner, checked).map(|failure| Blocker {
+        let blocker = outputs.unwritable(&grant, manner, checked).map(|failure| Blocker {
             kind: BlockerKind::OutputUnusable,
-            profile: Some(inventory.grants[grant].profile.name.clone()),
+            profile: Some(grant.profile.clone()),
             message: format!("{}; nothing was minted for it", failure.cause),
             hint: failure.hint,
         });

@@ -203,10 +203,10 @@ fn wake_times(
         let times = due.chain(retire).map(|time| by_this_clock(time, plan.clock_ahead));
         // What was superseded a moment ago can go when the overlap is over.
         let published = applied.get(name).into_iter().flat_map(|applied| &applied.published);
-        let over = published.filter(|published| published.minted).map(|published| {
-            let policy = &fleet.inventory.grants[published.grant].profile.token;
+        let over = published.filter(|published| published.minted).filter_map(|published| {
+            let policy = &fleet.inventory.grant(&published.grant)?.profile.token;
             let life = published.facts.expires.duration_since(published.facts.issued);
-            later(now, overlap_of(policy, life))
+            Some(later(now, overlap_of(policy, life)))
         });
         if let Some(first) = times.chain(over).min() {
             wake.insert(name.clone(), first);
@@ -253,13 +253,13 @@ fn by_this_clock(time: Timestamp, ahead: i64) -> Timestamp {
 /// Returns how each grant stands after the run, for metrics.
 fn grant_states(fleet: &Fleet, planned: &PlannedFleet, applied: &HashMap<ClusterName, Applied>) -> Vec<GrantState> {
     let mut states = vec![];
-    for ((name, planned), (_, grants)) in planned.clusters.iter().zip(&fleet.selected) {
+    for ((name, planned), selected) in planned.clusters.iter().zip(&fleet.selected) {
         let Planned::Plan(plan) = planned else {
-            states.extend(grants.iter().map(|grant| GrantState {
+            states.extend(selected.grants.iter().map(|grant| GrantState {
                 cluster: name.clone(),
-                profile: fleet.inventory.grants[*grant].profile.name.clone(),
+                profile: grant.profile.name.clone(),
                 state: CredentialState::Unknown,
-                expires: fleet.outputs.newest(*grant).map(|newest| newest.expires),
+                expires: fleet.outputs.newest(&grant.key()).map(|newest| newest.expires),
                 is_clamped: false,
             }));
             continue;
@@ -273,7 +273,7 @@ fn grant_states(fleet: &Fleet, planned: &PlannedFleet, applied: &HashMap<Cluster
             let newest = facts.as_ref().or(standing.newest.as_ref());
             states.push(GrantState {
                 cluster: name.clone(),
-                profile: fleet.inventory.grants[standing.grant].profile.name.clone(),
+                profile: standing.grant.profile.clone(),
                 state,
                 expires: newest.map(|newest| by_this_clock(newest.expires, plan.clock_ahead)),
                 is_clamped: newest.is_some_and(|newest| newest.clamped_seconds().is_some()),
@@ -342,8 +342,8 @@ fn summarise(
     next_due: Option<Timestamp>,
 ) -> CredentialSummary {
     let mut summary = CredentialSummary { next_due, ..CredentialSummary::default() };
-    for ((_, grants), report) in fleet.selected.iter().zip(reports) {
-        let all = grants.iter().filter(|grant| fleet.outputs.holds_credential(**grant)).count();
+    for (selected, report) in fleet.selected.iter().zip(reports) {
+        let all = selected.grants.iter().filter(|grant| fleet.outputs.holds_credential(&grant.key())).count();
         let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
         let left_to_others = applied.get(&report.name).map_or(0, |applied| applied.overtaken.len());
         let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);

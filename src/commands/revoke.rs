@@ -15,6 +15,7 @@ use crate::executor::Cancellation;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::exit_code::ExitCode;
 use crate::foreign::shown;
+use crate::inventory::Grant;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned};
 use crate::output::Phase;
@@ -109,21 +110,20 @@ fn remove_entries(
     planned: &PlannedFleet,
     applied: &mut HashMap<ClusterName, Applied>,
 ) {
-    let mut grants = vec![];
-    for ((cluster, planned), (_, selected)) in planned.clusters.iter().zip(&fleet.selected) {
+    let mut grants: Vec<Arc<Grant>> = vec![];
+    for ((cluster, planned), selected) in planned.clusters.iter().zip(&fleet.selected) {
         let is_gone = match (applied.get(cluster), planned) {
             (Some(applied), _) => applied.started && applied.failure.is_none(),
             (None, Planned::Plan(plan)) => plan.is_empty(),
             (None, Planned::Failed { .. } | Planned::NotStarted) => false,
         };
         if is_gone {
-            grants.extend(selected);
+            grants.extend(selected.grants.iter().cloned());
         }
     }
     let manner = context.manner(args.break_lock);
-    for (grant, failure) in fleet.outputs.remove_entries(grants.into_iter(), &fleet.inventory, manner) {
-        let cluster = &fleet.inventory.grants[grant].cluster.name;
-        let applied = applied.entry(cluster.clone()).or_insert_with(Applied::nothing);
+    for (cluster, failure) in fleet.outputs.remove_entries(&grants, &fleet.inventory, manner) {
+        let applied = applied.entry(cluster).or_insert_with(Applied::nothing);
         let of = applied.done.len();
         applied.failure.get_or_insert(crate::outcome::StepFailed {
             number: of,
@@ -140,13 +140,11 @@ async fn plan(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> PlannedFleet {
-    let selected = fleet.selected.iter().filter_map(|(name, grants)| Some((fleet.clusters.get(name)?, grants)));
-    let tasks = selected.map(|(cluster, grants)| RevokeTask {
-        cluster: Arc::clone(cluster),
-        grants: grants
-            .iter()
-            .map(|grant| RevokeGrant { grant: *grant, tokens: fleet.outputs.tokens(*grant) })
-            .collect(),
+    let grant =
+        |grant: &Arc<Grant>| RevokeGrant { grant: Arc::clone(grant), tokens: fleet.outputs.tokens(&grant.key()) };
+    let tasks = fleet.selected.iter().map(|selected| RevokeTask {
+        cluster: Arc::clone(&selected.cluster),
+        grants: selected.grants.iter().map(grant).collect(),
     });
     let revoke_context = Arc::new(RevokeContext {
         inventory: Arc::clone(&fleet.inventory),

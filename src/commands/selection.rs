@@ -1,11 +1,10 @@
 //! Which grants a run is about.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::cli::SelectionArgs;
 use crate::error::Error;
-use crate::inventory::{Cluster, Inventory};
-use crate::names::ClusterName;
+use crate::inventory::{Cluster, Grant, Inventory};
 use crate::selector::Selector;
 
 /// Which clusters a run visits.
@@ -17,16 +16,21 @@ pub(super) enum Visits {
     All,
 }
 
+/// A cluster that a run is about, with the selected grants on it.
+#[derive(Debug, Clone)]
+pub(super) struct Selected {
+    /// The cluster.
+    pub(super) cluster: Arc<Cluster>,
+    /// The grants; none if the last left the inventory.
+    pub(super) grants: Vec<Arc<Grant>>,
+}
+
 /// Returns the selected grants by cluster, in the order of the inventory.
 ///
 /// # Errors
 ///
 /// If a name is unknown, the selector is malformed, or nothing is selected.
-pub(super) fn select(
-    inventory: &Inventory,
-    args: &SelectionArgs,
-    visits: Visits,
-) -> Result<Vec<(ClusterName, Vec<usize>)>, Error> {
+pub(super) fn select(inventory: &Inventory, args: &SelectionArgs, visits: Visits) -> Result<Vec<Selected>, Error> {
     for name in &args.cluster {
         known("cluster", name, inventory.clusters.iter().map(|cluster| cluster.name.as_str()))?;
     }
@@ -44,25 +48,18 @@ pub(super) fn select(
         selector.as_ref().is_none_or(|selector| selector.matches(&cluster.labels))
             && (args.cluster.is_empty() || args.cluster.iter().any(|name| name == cluster.name.as_str()))
     };
-    let mut selected: Vec<(ClusterName, Vec<usize>)> = vec![];
-    let mut positions: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, grant) in inventory.grants.iter().enumerate() {
-        let (cluster, profile) = (&grant.cluster, &grant.profile);
-        let is_selected = is_meant(cluster)
-            && (args.profile.is_empty() || args.profile.iter().any(|name| name == profile.name.as_str()));
-        if !is_selected {
-            continue;
-        }
-        let position = *positions.entry(cluster.name.as_str()).or_insert_with(|| {
-            selected.push((cluster.name.clone(), vec![]));
-            selected.len() - 1
-        });
-        selected[position].1.push(index);
-    }
-    if visits == Visits::All {
-        let bare = inventory.clusters.iter().filter(|cluster| is_meant(cluster));
-        let bare = bare.filter(|cluster| !positions.contains_key(cluster.name.as_str()));
-        selected.extend(bare.map(|cluster| (cluster.name.clone(), vec![])));
+    let is_wanted = |grant: &&Arc<Grant>| {
+        args.profile.is_empty() || args.profile.iter().any(|name| name == grant.profile.name.as_str())
+    };
+    let clusters = inventory.clusters.iter().filter(|cluster| is_meant(cluster));
+    let mut selected: Vec<Selected> = clusters
+        .map(|cluster| Selected {
+            cluster: Arc::clone(cluster),
+            grants: inventory.grants_on(&cluster.name).iter().filter(is_wanted).cloned().collect(),
+        })
+        .collect();
+    if visits == Visits::Granted {
+        selected.retain(|selected| !selected.grants.is_empty());
     }
     if selected.is_empty() {
         return Err(Error::usage("no grant is selected")

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use std::sync::Arc;
+
 use super::fleet::{FleetPolicy, block_on, interruptions};
 use super::plan::exit_code;
 use super::{CommandContext, Fleet, printed};
@@ -11,6 +13,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::observe::Legacy;
 use crate::exit_code::ExitCode;
+use crate::inventory::Grant;
 use crate::kubeconfig::Mark;
 use crate::outcome::Planned;
 use crate::plan::{ClusterPlan, CredentialState, Newest, Standing};
@@ -52,20 +55,22 @@ fn online(
         }
     })?;
     let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
-    for ((cluster, planned), (_, selected)) in planned.clusters.iter().zip(&fleet.selected) {
+    for ((cluster, planned), selected) in planned.clusters.iter().zip(&fleet.selected) {
         match planned {
             Planned::Plan(plan) => {
-                grants.extend(plan.standings.iter().map(|standing| planned_grant(fleet, plan, standing)));
-                legacy.extend(legacy_tokens(fleet, plan));
+                let standing = |grant: &Arc<Grant>| plan.standings.iter().find(|standing| grant.is(&standing.grant));
+                let known = selected.grants.iter().filter_map(|grant| Some((grant, standing(grant)?)));
+                grants.extend(known.map(|(grant, standing)| planned_grant(fleet, grant, plan, standing)));
+                legacy.extend(legacy_tokens(plan));
                 notes.extend(
                     plan.notes.iter().filter(|note| is_shown(note)).map(|note| format!("{cluster}: {}", note.message)),
                 );
             }
             Planned::Failed { failure, .. } => {
-                grants.extend(selected.iter().map(|grant| unread(fleet, *grant, failure.cause.clone())));
+                grants.extend(selected.grants.iter().map(|grant| unread(fleet, grant, failure.cause.clone())));
             }
             Planned::NotStarted => {
-                grants.extend(selected.iter().map(|grant| unread(fleet, *grant, "interrupted".to_owned())));
+                grants.extend(selected.grants.iter().map(|grant| unread(fleet, grant, "interrupted".to_owned())));
             }
         }
     }
@@ -100,22 +105,22 @@ fn is_shown(note: &crate::plan::Note) -> bool {
 /// Judges by the output files alone, by this machine's clock.
 fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> StatusReport {
     let now = context.environment.clock.now();
-    let selected = fleet.selected.iter().flat_map(|(_, grants)| grants);
+    let selected = fleet.selected.iter().flat_map(|selected| &selected.grants);
     let grants = selected.map(|grant| {
-        let newest = fleet.outputs.newest(*grant);
-        let standing = standing_by_files(fleet, *grant, newest, now);
-        status_of(fleet, &standing, Drifted::Unknown, vec![])
+        let newest = fleet.outputs.newest(&grant.key());
+        let standing = standing_by_files(fleet, grant, newest, now);
+        status_of(fleet, grant, &standing, Drifted::Unknown, vec![])
     });
     let grants = grants.collect();
     report(context, fleet, true, grants, None, vec![])
 }
 
-fn standing_by_files(fleet: &Fleet, grant: usize, newest: Option<Newest>, now: Timestamp) -> Standing {
-    let entry = &fleet.inventory.grants[grant];
-    let seed = jitter_seed(&entry.cluster.name, &entry.profile.name, fleet.holder());
-    let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &entry.profile.token, &seed));
-    let altered = fleet.outputs.altered(grant, &Mark::of(&fleet.inventory.name, fleet.holder(), entry));
-    let outputs = fleet.outputs.statuses(grant, newest.as_ref().map(|newest| newest.generation), &altered);
+fn standing_by_files(fleet: &Fleet, grant: &Grant, newest: Option<Newest>, now: Timestamp) -> Standing {
+    let key = grant.key();
+    let seed = jitter_seed(&key.cluster, &key.profile, fleet.holder());
+    let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &grant.profile.token, &seed));
+    let altered = fleet.outputs.altered(&key, &Mark::of(&fleet.inventory.name, fleet.holder(), grant));
+    let outputs = fleet.outputs.statuses(&key, newest.as_ref().map(|newest| newest.generation), &altered);
     let has_plugin = outputs.iter().any(|output| output.holds == crate::report::Holds::Plugin);
     let holds_all = outputs
         .iter()
@@ -129,25 +134,25 @@ fn standing_by_files(fleet: &Fleet, grant: usize, newest: Option<Newest>, now: T
         (Some(_), _) if !holds_all => CredentialState::NotEverywhere,
         (Some(_), _) => CredentialState::Current,
     };
-    Standing { newest, due, lacking: altered, ..Standing::only(grant, state, None) }
+    Standing { newest, due, lacking: altered, ..Standing::only(key, state, None) }
 }
 
-fn planned_grant(fleet: &Fleet, plan: &ClusterPlan, standing: &Standing) -> GrantStatus {
-    let profile = &fleet.inventory.grants[standing.grant].profile.name;
+fn planned_grant(fleet: &Fleet, grant: &Grant, plan: &ClusterPlan, standing: &Standing) -> GrantStatus {
+    let profile = &grant.profile.name;
     let concerns = |drift: &&crate::plan::Drift| drift.profile.as_ref().is_none_or(|other| other == profile);
     let drifted: Vec<String> = plan.drift.iter().filter(concerns).map(|drift| drift.what.clone()).collect();
     let drift = if drifted.is_empty() { Drifted::No } else { Drifted::Yes };
-    status_of(fleet, standing, drift, drifted)
+    status_of(fleet, grant, standing, drift, drifted)
 }
 
-fn unread(fleet: &Fleet, grant: usize, cause: String) -> GrantStatus {
+fn unread(fleet: &Fleet, grant: &Grant, cause: String) -> GrantStatus {
+    let key = grant.key();
     let standing =
-        Standing { newest: fleet.outputs.newest(grant), ..Standing::only(grant, CredentialState::Unknown, None) };
-    GrantStatus { error: Some(cause), ..status_of(fleet, &standing, Drifted::Unknown, vec![]) }
+        Standing { newest: fleet.outputs.newest(&key), ..Standing::only(key, CredentialState::Unknown, None) };
+    GrantStatus { error: Some(cause), ..status_of(fleet, grant, &standing, Drifted::Unknown, vec![]) }
 }
 
-fn status_of(fleet: &Fleet, standing: &Standing, drift: Drifted, drifted: Vec<String>) -> GrantStatus {
-    let grant = &fleet.inventory.grants[standing.grant];
+fn status_of(fleet: &Fleet, grant: &Grant, standing: &Standing, drift: Drifted, drifted: Vec<String>) -> GrantStatus {
     let newest = standing.newest.as_ref();
     GrantStatus {
         cluster: grant.cluster.name.clone(),
@@ -164,17 +169,17 @@ fn status_of(fleet: &Fleet, standing: &Standing, drift: Drifted, drifted: Vec<St
         other_holders: standing.others.clone(),
         drift,
         drifted,
-        outputs: fleet.outputs.statuses(standing.grant, newest.map(|newest| newest.generation), &standing.lacking),
+        outputs: fleet.outputs.statuses(&standing.grant, newest.map(|newest| newest.generation), &standing.lacking),
         namespace: grant.namespace.clone(),
         service_account: grant.profile.service_account.clone(),
         error: None,
     }
 }
 
-fn legacy_tokens<'a>(fleet: &'a Fleet, plan: &'a ClusterPlan) -> impl Iterator<Item = LegacyTokenStatus> + 'a {
+fn legacy_tokens(plan: &ClusterPlan) -> impl Iterator<Item = LegacyTokenStatus> + '_ {
     plan.legacy.iter().map(|token| LegacyTokenStatus {
         cluster: plan.cluster.clone(),
-        profile: fleet.inventory.grants[token.grant].profile.name.clone(),
+        profile: token.grant.profile.clone(),
         namespace: token.secret.namespace.clone().unwrap_or_default(),
         secret: token.secret.name.clone(),
         created: token.created.clone(),

@@ -159,7 +159,7 @@ impl Watch<'_> {
     fn select(&mut self) -> Result<(), Error> {
         let now = wall_clock();
         let selected = selection::select(&self.loaded.inventory, &self.args.selection, selection::Visits::Granted)?;
-        self.wake = selected.into_iter().map(|(cluster, _)| (cluster, now)).collect();
+        self.wake = selected.into_iter().map(|selected| (selected.cluster.name.clone(), now)).collect();
         self.failures.retain(|cluster, _| self.wake.contains_key(cluster));
         let grants = &self.loaded.inventory.grants;
         let live: HashSet<(&str, &str)> =

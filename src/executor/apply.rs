@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::observe::access;
-use super::publish::{NotWritten, Publisher};
+use super::publish::{NotWritten, Publisher, TargetFile};
 use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
@@ -15,7 +15,7 @@ use crate::cluster::{
 use crate::credential::{Credential, Generation, MintReason, Reissue};
 use crate::event::{End, Event};
 use crate::failure::{FailureKind, StepFailure};
-use crate::inventory::{Cluster, Inventory, VerifyVia};
+use crate::inventory::{Cluster, Grant, GrantKey, Inventory, VerifyVia};
 use crate::kubeconfig::{Incoming, Mark, UserForm};
 use crate::names::{ClusterName, Holder};
 use crate::object::{Kind, ObjectRef};
@@ -39,10 +39,10 @@ pub struct ApplyTask {
 /// A place that a grant's credential goes to.
 #[derive(Debug, Clone)]
 pub struct PublicationSlot {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
-    /// The target file, by its index.
-    pub file: usize,
+    /// The grant.
+    pub grant: Arc<Grant>,
+    /// The file that it is in.
+    pub target: Arc<TargetFile>,
     /// The names of the entries there.
     pub names: crate::kubeconfig::EntryNames,
 }
@@ -74,7 +74,7 @@ pub(super) struct Progress {
     published: Vec<Published>,
     notes: Vec<Note>,
     /// The grants whose renewal was left to another run.
-    overtaken: Vec<usize>,
+    overtaken: Vec<GrantKey>,
     /// The anchors that are being deleted and that something holds.
     held: Vec<HeldAnchor>,
     number: usize,
@@ -254,7 +254,7 @@ impl ClusterRun {
             Step::Delete(delete) => write::delete(api, delete).await,
             Step::Mint(mint) => match self.mint(api, task, mint).await {
                 Err(failure) if failure.is_overtaken && renews(mint) => {
-                    lock(&self.progress).overtaken.push(mint.grant);
+                    lock(&self.progress).overtaken.push(mint.grant.clone());
                     return Ok(self.left_to_another_run(step, &failure));
                 }
                 result => result,
@@ -364,7 +364,7 @@ impl ClusterRun {
     /// Claim → anchor → token → proof → outputs → record. The outputs are the commit point.
     async fn mint(&mut self, api: &Api, task: &ApplyTask, mint: &Mint) -> Result<(), StepFailure> {
         let cluster = &task.plan.cluster;
-        let say = |run: &Self, what: &str| run.doing(cluster, format!("{what} for `{}`", mint.profile));
+        let say = |run: &Self, what: &str| run.doing(cluster, format!("{what} for `{}`", mint.grant.profile));
         say(self, "claim a generation");
         let claimed = issue::claim(api, mint, &self.context.run, self.context.clock.now()).await?;
         say(self, "create the anchor");
@@ -388,7 +388,8 @@ impl ClusterRun {
         let cleared = issue::clear_spent(api, mint, &generation).await;
         if let Err(failure) = cleared.map(|notes| lock(&self.progress).notes.extend(notes)) {
             let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            let message = format!("older tokens of `{}` could not be ended: {}{hint}", mint.profile, failure.cause);
+            let message =
+                format!("older tokens of `{}` could not be ended: {}{hint}", mint.grant.profile, failure.cause);
             lock(&self.progress).notes.push(Note::new(NoteKind::NotRetired, message));
         }
         Ok(())
@@ -403,20 +404,20 @@ impl ClusterRun {
         anchor_uid: &str,
     ) -> Result<Generation, NotPublished> {
         let cluster = &task.plan.cluster;
-        self.doing(cluster, format!("request token for `{}`", mint.profile));
+        self.doing(cluster, format!("request token for `{}`", mint.grant.profile));
         let now = self.context.clock.now();
         let issued = issue::request_token(api, mint, claimed, anchor_uid, now).await;
         let (credential, date_ahead) = issued.map_err(NotPublished::Safe)?;
-        self.verify(task, mint.profile.as_str(), &credential.token).await.map_err(NotPublished::Safe)?;
+        self.verify(task, mint.grant.profile.as_str(), &credential.token).await.map_err(NotPublished::Safe)?;
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
-        self.doing(cluster, format!("write the outputs of `{}`", mint.profile));
-        match self.publish(task, mint.grant, Some(&credential)).await {
+        self.doing(cluster, format!("write the outputs of `{}`", mint.grant.profile));
+        match self.publish(task, &mint.grant, Some(&credential)).await {
             Ok(()) => {}
             Err(NotWritten { failure, written: 0 }) => return Err(NotPublished::Safe(failure)),
             // What is not everywhere is not published: some output still holds the older one.
             Err(NotWritten { failure, .. }) => return Err(NotPublished::Perhaps(failure)),
         }
-        let published = Published { grant: mint.grant, facts: credential.facts.clone(), minted: true };
+        let published = Published { grant: mint.grant.clone(), facts: credential.facts.clone(), minted: true };
         lock(&self.progress).published.push(published);
         Ok(Generation { date_ahead, ..claimed.generation.clone().recorded(&credential) })
     }
@@ -427,7 +428,7 @@ impl ClusterRun {
         /// The shortest that an API server grants.
         const SECONDS: u64 = 600;
         if let Some(tried) = &plugin.tried {
-            let profile = &plugin.profile;
+            let profile = &plugin.grant.profile;
             self.doing(&task.plan.cluster, format!("request a token like those of the exec plugin for `{profile}`"));
             let wanted = issue::ExecToken {
                 service_account: &plugin.service_account,
@@ -442,8 +443,8 @@ impl ClusterRun {
             let (token, _) = issue::request_exec_token(api, &wanted).await?;
             self.verify(task, profile.as_str(), &token).await?;
         }
-        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", plugin.profile));
-        self.publish(task, plugin.grant, None).await.map_err(|not_written| not_written.failure)
+        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", plugin.grant.profile));
+        self.publish(task, &plugin.grant, None).await.map_err(|not_written| not_written.failure)
     }
 
     /// Proves a token where its consumers, or the inventory, want it proven.
@@ -494,16 +495,16 @@ impl ClusterRun {
     async fn hand_on(&mut self, api: &Api, task: &ApplyTask, step: &Publish) -> Result<(), StepFailure> {
         let mut proven = Err(StepFailure::new("no output holds the credential any more"));
         for credential in &step.candidates {
-            proven = self.verify(task, step.profile.as_str(), &credential.token).await.map(|()| credential);
+            proven = self.verify(task, step.grant.profile.as_str(), &credential.token).await.map(|()| credential);
             if proven.is_ok() {
                 break;
             }
         }
         let credential = proven?;
-        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.profile));
-        self.publish(task, step.grant, Some(credential)).await.map_err(|not_written| not_written.failure)?;
+        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.grant.profile));
+        self.publish(task, &step.grant, Some(credential)).await.map_err(|not_written| not_written.failure)?;
         lock(&self.progress).published.push(Published {
-            grant: step.grant,
+            grant: step.grant.clone(),
             facts: credential.facts.clone(),
             minted: false,
         });
@@ -518,23 +519,22 @@ impl ClusterRun {
     async fn publish(
         &mut self,
         task: &ApplyTask,
-        grant: usize,
+        grant: &GrantKey,
         credential: Option<&Credential>,
     ) -> Result<(), NotWritten> {
-        let grant_value = &self.context.inventory.grants[grant];
         let is_meant = |slot: &&PublicationSlot| {
-            slot.grant == grant && matches!(slot.names.form, UserForm::Exec(_)) == credential.is_none()
+            slot.grant.is(grant) && matches!(slot.names.form, UserForm::Exec(_)) == credential.is_none()
         };
         let incoming = task.slots.iter().filter(is_meant).map(|slot| {
             let incoming = Incoming {
                 names: slot.names.clone(),
-                mark: Mark::of(&self.context.inventory.name, &self.context.holder, grant_value),
+                mark: Mark::of(&self.context.inventory.name, &self.context.holder, &slot.grant),
                 endpoint: task.plan.endpoint.clone(),
                 credential: credential.cloned(),
                 reissue: self.context.reissue,
                 adopts: self.context.adopts,
             };
-            (slot.file, incoming)
+            (Arc::clone(&slot.target), incoming)
         });
         let incoming = incoming.collect();
         self.slot.lend(self.publisher.publish(incoming)).await

@@ -15,18 +15,18 @@ use crate::cluster::{
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
-use crate::inventory::{Cluster, Inventory, VerifyVia};
+use crate::inventory::{Cluster, Grant, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::outcome::Planned;
-use crate::plan::{ClusterPlan, GrantInput, LegacyToken, Note, NoteKind, PlanInput, PlanOptions, assess, plan_cluster};
+use crate::plan::{ClusterPlan, GrantInput, Note, NoteKind, PlanInput, PlanOptions, assess, plan_cluster};
 
 /// One cluster to plan.
 #[derive(Debug)]
 pub struct PlanTask {
     /// The cluster.
-    pub cluster: ClusterName,
-    /// The selected grants on it; there is at least one.
+    pub cluster: Arc<Cluster>,
+    /// The selected grants on it.
     pub grants: Vec<GrantInput>,
 }
 
@@ -83,7 +83,7 @@ pub async fn plan_clusters(
     cancellation: &Cancellation,
     events: &Events,
 ) -> Vec<(ClusterName, Planned)> {
-    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.clone()).collect();
+    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
     let concurrency = context.inventory.run.concurrency;
     let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
         plan_one(Arc::clone(&context), task, slot, events.clone())
@@ -131,7 +131,7 @@ pub(super) fn unreadable(failure: ApiFailure, admin: &AdminEntry) -> StepFailure
 }
 
 async fn plan_one(context: Arc<PlanContext>, task: PlanTask, mut slot: Slot, events: Events) -> Planned {
-    let cluster = task.cluster.clone();
+    let cluster = task.cluster.name.clone();
     events.send(Event::Started(cluster.clone()));
     let planned = plan_task(&context, task, &mut slot).await;
     events.send(Event::Finished { cluster, end: end_of(&planned) });
@@ -152,11 +152,10 @@ pub(super) fn end_of(planned: &Planned) -> End {
 
 /// Plans one cluster. Its place in the pool is lent out meanwhile: those that do not answer keep nobody waiting.
 pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut Slot) -> Planned {
-    tracing::info!(cluster = %task.cluster, "planning");
+    tracing::info!(cluster = %task.cluster.name, "planning");
     let limit = context.inventory.run.cluster_timeout;
-    let entry = &context.inventory.grants[task.grants[0].grant].cluster;
     // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
-    match slot.lend(access(&context.admin, entry, context.clock)).await {
+    match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
         Ok(access) => {
             // Planning is waiting. The time until a place is free again counts for nobody's deadline.
             let planned = slot.lend(tokio::time::timeout(limit, plan_within(context, task, access))).await;
@@ -181,7 +180,7 @@ async fn try_credentials(
     let mut notes = vec![];
     for grant in grants {
         let Some(credential) = plan.credential_to_try(grant) else { continue };
-        let entry = &context.inventory.grants[grant.grant];
+        let entry = &grant.grant;
         let (network, profile) = (context.admin.network(), &entry.profile.name);
         let api = match entry.cluster.consumer.verify {
             VerifyVia::Admin => connect_with(admin, &credential.token, network, limits),
@@ -203,25 +202,14 @@ async fn try_credentials(
 }
 
 /// Lists the Secrets with tokens that never expire, once for each namespace of ServiceAccounts.
-async fn find_legacy_tokens(
-    context: &PlanContext,
-    api: &Api,
-    grants: &[usize],
-    plan: &mut ClusterPlan,
-) -> Result<(), ApiFailure> {
-    let mut by_namespace: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+async fn find_legacy_tokens(api: &Api, grants: &[Arc<Grant>], plan: &mut ClusterPlan) -> Result<(), ApiFailure> {
+    let mut by_namespace: BTreeMap<&str, Vec<&Arc<Grant>>> = BTreeMap::new();
     for grant in grants {
-        by_namespace.entry(context.inventory.grants[*grant].namespace.as_str()).or_default().push(*grant);
+        by_namespace.entry(grant.namespace.as_str()).or_default().push(grant);
     }
     for (namespace, grants) in by_namespace {
-        match legacy_tokens(api, namespace).await {
-            Ok(found) => {
-                for (account, token) in found {
-                    let is_its = |grant: &&usize| context.inventory.grants[**grant].profile.service_account == account;
-                    let grant = grants.iter().find(is_its).copied();
-                    plan.legacy.extend(grant.map(|grant| LegacyToken { grant, ..token }));
-                }
-            }
+        match legacy_tokens(api, namespace, &grants).await {
+            Ok(found) => plan.legacy.extend(found),
             Err(failure) if failure.is_forbidden() => {
                 let message = format!(
                     "the admin may not list Secrets in namespace `{namespace}`: whether there are tokens that never \
@@ -248,7 +236,7 @@ async fn plan_within(
             return Planned::Failed { doing: "connect", failure: StepFailure::of_access(error.to_string()) };
         }
     };
-    let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
+    let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
     let observed = match identify(&api, || context.clock.now()).await {
         Ok(identity) => observe(&api, inventory, &grants, &context.options.holder, identity).await,
         Err(failure) => Err(failure),
@@ -264,7 +252,7 @@ async fn plan_within(
     let plan_with = |grants: &[GrantInput]| {
         plan_cluster(&PlanInput {
             inventory,
-            cluster: &task.cluster,
+            cluster: &task.cluster.name,
             grants,
             observed: &observed,
             endpoint: &endpoint,
@@ -283,7 +271,7 @@ async fn plan_within(
         plan.notes.extend(notes);
     }
     if context.legacy == Legacy::Find
-        && let Err(failure) = find_legacy_tokens(context, &api, &grants, &mut plan).await
+        && let Err(failure) = find_legacy_tokens(&api, &grants, &mut plan).await
     {
         return Planned::Failed { doing: "list the tokens that never expire", failure: failure.into() };
     }
@@ -292,7 +280,7 @@ async fn plan_within(
     }
     match probe(&api, &plan, &observed).await {
         Ok(results) => assess(&mut plan, &results, |profile| {
-            let profiles = grants.iter().map(|grant| &inventory.grants[*grant].profile);
+            let profiles = grants.iter().map(|grant| &grant.profile);
             profiles.into_iter().any(|known| known.name == *profile && known.allow_missing_roles)
         }),
         Err(failure) => {

@@ -48,7 +48,7 @@ pub struct NotWritten {
 
 /// A credential for some files, and where to say that they are written.
 struct Publication {
-    incoming: Vec<(usize, Incoming)>,
+    incoming: Vec<(Arc<TargetFile>, Incoming)>,
     reply: oneshot::Sender<Result<(), NotWritten>>,
 }
 
@@ -63,12 +63,12 @@ impl std::fmt::Debug for Publication {
 }
 
 impl Publisher {
-    /// Returns when every file holds the credential; `incoming` is by index of the target file.
+    /// Returns when every file holds the credential that goes to it.
     ///
     /// # Errors
     ///
     /// If a file could not take it.
-    pub async fn publish(&self, incoming: Vec<(usize, Incoming)>) -> Result<(), NotWritten> {
+    pub async fn publish(&self, incoming: Vec<(Arc<TargetFile>, Incoming)>) -> Result<(), NotWritten> {
         let (reply, written) = oneshot::channel();
         // What the writer did before it ended is not known: some may be written.
         let gone = || NotWritten {
@@ -81,21 +81,20 @@ impl Publisher {
 }
 
 /// What the actor knows of one file.
-#[derive(Default)]
 struct FileState {
+    target: Arc<TargetFile>,
     pending: Vec<(u64, Incoming)>,
     /// Whether it is being written, or is in a queue for it.
     busy: bool,
     ready_at: Option<Instant>,
 }
 
-/// The files, and which of them are to be written when.
+/// The files, by their paths, and which of them are to be written when.
 struct Files {
-    targets: Vec<TargetFile>,
-    states: Vec<FileState>,
+    states: HashMap<PathBuf, FileState>,
     manner: Manner,
-    ready: VecDeque<usize>,
-    delayed: BTreeSet<(Instant, usize)>,
+    ready: VecDeque<PathBuf>,
+    delayed: BTreeSet<(Instant, PathBuf)>,
     writes: JoinSet<FileWritten>,
 }
 
@@ -108,20 +107,20 @@ struct Waiting {
 
 /// The outcome of writing one file.
 struct FileWritten {
-    file: usize,
+    file: PathBuf,
     took: Duration,
     /// Per publication: nothing, or why it was not taken.
     results: Vec<(u64, Option<StepFailure>)>,
 }
 
 /// Makes a publisher and the actor behind it; the actor must be polled until it ends.
-pub fn publisher(files: Vec<TargetFile>, manner: Manner) -> (Publisher, impl Future<Output = ()>) {
+pub fn publisher(manner: Manner) -> (Publisher, impl Future<Output = ()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Publisher(sender), run(files, manner, receiver))
+    (Publisher(sender), run(manner, receiver))
 }
 
-async fn run(files: Vec<TargetFile>, manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>) {
-    let mut files = Files::new(files, manner);
+async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>) {
+    let mut files = Files::new(manner);
     let mut waiting: HashMap<u64, Waiting> = HashMap::new();
     let mut next_id = 0_u64;
     let mut open = true;
@@ -142,9 +141,8 @@ async fn run(files: Vec<TargetFile>, manner: Manner, mut receiver: mpsc::Unbound
                     next_id += 1;
                     let files_left = publication.incoming.len();
                     waiting.insert(next_id, Waiting { files_left, written: 0, failure: None, reply: publication.reply });
-                    for (file, incoming) in publication.incoming {
-                        files.states[file].pending.push((next_id, incoming));
-                        files.enqueue(file);
+                    for (target, incoming) in publication.incoming {
+                        files.add(&target, next_id, incoming);
                     }
                 }
             },
@@ -159,9 +157,17 @@ async fn run(files: Vec<TargetFile>, manner: Manner, mut receiver: mpsc::Unbound
 }
 
 impl Files {
-    fn new(targets: Vec<TargetFile>, manner: Manner) -> Self {
-        let states = targets.iter().map(|_| FileState::default()).collect();
-        Self { targets, states, manner, ready: VecDeque::new(), delayed: BTreeSet::new(), writes: JoinSet::new() }
+    fn new(manner: Manner) -> Self {
+        let (states, ready, delayed) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
+        Self { states, manner, ready, delayed, writes: JoinSet::new() }
+    }
+
+    /// Takes a credential for a file.
+    fn add(&mut self, target: &Arc<TargetFile>, id: u64, incoming: Incoming) {
+        let new = || FileState { target: Arc::clone(target), pending: vec![], busy: false, ready_at: None };
+        let state = self.states.entry(target.path.clone()).or_insert_with(new);
+        state.pending.push((id, incoming));
+        self.enqueue(&target.path);
     }
 
     fn are_idle(&self) -> bool {
@@ -169,40 +175,40 @@ impl Files {
     }
 
     /// Puts a file with something to write into the queue that it belongs to.
-    fn enqueue(&mut self, file: usize) {
-        let state = &mut self.states[file];
-        if state.busy || state.pending.is_empty() {
+    fn enqueue(&mut self, file: &Path) {
+        let Some(state) = self.states.get_mut(file).filter(|state| !state.busy && !state.pending.is_empty()) else {
             return;
-        }
+        };
         state.busy = true;
         match state.ready_at {
-            Some(at) if at > Instant::now() => drop(self.delayed.insert((at, file))),
-            _ => self.ready.push_back(file),
+            Some(at) if at > Instant::now() => drop(self.delayed.insert((at, file.to_owned()))),
+            _ => self.ready.push_back(file.to_owned()),
         }
     }
 
     fn start_writes(&mut self) {
         let now = Instant::now();
-        while let Some((at, file)) = self.delayed.first().copied()
-            && at <= now
+        while self.delayed.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, file)) = self.delayed.pop_first()
         {
-            self.delayed.pop_first();
             self.ready.push_back(file);
         }
         while self.writes.len() < MOST_WRITES
             && let Some(file) = self.ready.pop_front()
         {
-            let batch = std::mem::take(&mut self.states[file].pending);
-            let (target, manner) = (self.targets[file].clone(), self.manner);
-            self.writes.spawn_blocking(move || write_file(file, &target, &batch, manner));
+            let Some(state) = self.states.get_mut(&file) else { continue };
+            let batch = std::mem::take(&mut state.pending);
+            let (target, manner) = (Arc::clone(&state.target), self.manner);
+            self.writes.spawn_blocking(move || write_file(&target, &batch, manner));
         }
     }
 
     fn finish(&mut self, written: FileWritten, waiting: &mut HashMap<u64, Waiting>) {
-        let state = &mut self.states[written.file];
-        state.busy = false;
-        state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
-        self.enqueue(written.file);
+        if let Some(state) = self.states.get_mut(&written.file) {
+            state.busy = false;
+            state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
+        }
+        self.enqueue(&written.file);
         for (id, failure) in written.results {
             let Some(entry) = waiting.get_mut(&id) else { continue };
             entry.files_left -= 1;
@@ -224,7 +230,7 @@ impl Files {
     }
 }
 
-fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], manner: Manner) -> FileWritten {
+fn write_file(target: &TargetFile, batch: &[(u64, Incoming)], manner: Manner) -> FileWritten {
     let start = std::time::Instant::now();
     let incoming: Vec<Incoming> = batch.iter().map(|(_, incoming)| incoming.clone()).collect();
     let mut refused: HashMap<usize, StepFailure> = HashMap::new();
@@ -253,7 +259,7 @@ fn write_file(file: usize, target: &TargetFile, batch: &[(u64, Incoming)], manne
         .enumerate()
         .map(|(position, (id, _))| (*id, whole.clone().or_else(|| refused.remove(&position))))
         .collect();
-    FileWritten { file, took: start.elapsed(), results }
+    FileWritten { file: target.path.clone(), took: start.elapsed(), results }
 }
 
 /// Writes the token file of an entry that names one, unless it holds a newer generation.

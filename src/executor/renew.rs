@@ -66,7 +66,7 @@ pub async fn renew_clusters(
     events: &Events,
 ) -> Vec<(ClusterName, Planned, Option<Applied>)> {
     let known: Vec<(ClusterName, Arc<Mutex<Known>>)> =
-        tasks.iter().map(|task| (task.cluster.clone(), Arc::default())).collect();
+        tasks.iter().map(|task| (task.cluster.name.clone(), Arc::default())).collect();
     let mut handles = known.iter().map(|(_, known)| Arc::clone(known)).collect::<Vec<_>>().into_iter();
     let concurrency = context.plan.inventory.run.concurrency;
     let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
@@ -87,7 +87,7 @@ async fn renew_one(
     mut slot: Slot,
     events: Events,
 ) -> End {
-    let cluster = task.cluster.clone();
+    let cluster = task.cluster.name.clone();
     events.send(Event::Started(cluster.clone()));
     let planned = plan_task(&context.plan, task, &mut slot).await;
     let finished = |planned: &Planned| events.send(Event::Finished { cluster: cluster.clone(), end: end_of(planned) });

@@ -15,7 +15,7 @@ use crate::credential::AnchorHints;
 use crate::desired::service_account;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
-use crate::inventory::{Cluster, Inventory, Rule};
+use crate::inventory::{Cluster, Grant, Inventory, Rule};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::object::{ObjectRef, RoleRef};
@@ -135,7 +135,7 @@ struct Read {
 
 async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<Read, ApiFailure> {
     let (inventory, now) = (&context.inventory, context.clock.now());
-    let grants: Vec<usize> = task.grants.iter().map(|grant| grant.grant).collect();
+    let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
     let mut roles = Roles::new();
     let observed = match context.options.depth {
         RevokeDepth::Access => {
@@ -147,7 +147,7 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
     };
     let anchors = anchors(context, task, api, &observed).await;
     if context.options.depth == RevokeDepth::Tokens {
-        for role in grants.iter().flat_map(|grant| existing_roles(&inventory.grants[*grant])) {
+        for role in grants.iter().flat_map(|grant| existing_roles(grant)) {
             if let Entry::Vacant(entry) = roles.entry(role) {
                 let (namespace, role) = entry.key();
                 // It is for a note: that there is no answer keeps nothing from being revoked.
@@ -169,7 +169,7 @@ async fn anchors(
     let (inventory, holder) = (&context.inventory, &context.options.holder);
     let mut accounts = vec![];
     for revoked in &task.grants {
-        let grant = &inventory.grants[revoked.grant];
+        let grant = &revoked.grant;
         let mut held: Vec<u64> = revoked.tokens.iter().map(|(number, _)| *number).collect();
         if let RevokeTarget::Generation(number) = context.options.target {
             held.push(number);

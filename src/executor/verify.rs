@@ -31,7 +31,7 @@ use crate::wording::duration;
 #[derive(Debug)]
 pub struct VerifyTask {
     /// The cluster.
-    pub cluster: ClusterName,
+    pub cluster: Arc<Cluster>,
     /// The selected grants on it; there is at least one.
     pub grants: Vec<VerifyGrant>,
 }
@@ -39,8 +39,8 @@ pub struct VerifyTask {
 /// One grant, and what its outputs hold.
 #[derive(Debug)]
 pub struct VerifyGrant {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: Arc<Grant>,
     /// Its outputs.
     pub places: Vec<Place>,
 }
@@ -114,7 +114,7 @@ pub async fn verify_clusters(
     cancellation: &Cancellation,
     events: &Events,
 ) -> Vec<(ClusterName, Verified)> {
-    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.clone()).collect();
+    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
     let concurrency = context.inventory.run.concurrency;
     let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
         verify_one(Arc::clone(&context), task, slot, events.clone())
@@ -133,13 +133,12 @@ fn failed(doing: &'static str, failure: StepFailure) -> Verified {
 }
 
 async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, mut slot: Slot, events: Events) -> Verified {
-    let cluster = task.cluster.clone();
+    let cluster = task.cluster.name.clone();
     events.send(Event::Started(cluster.clone()));
     tracing::info!(%cluster, "verifying");
     let limit = context.inventory.run.cluster_timeout;
-    let entry = &context.inventory.grants[task.grants[0].grant].cluster;
     // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
-    let verified = match slot.lend(access(&context.admin, entry, context.clock)).await {
+    let verified = match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
         Ok((admin, _)) => {
             let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin, &mut slot)).await;
             verified.unwrap_or_else(|_| failed("verify the access", StepFailure::late(limit)))
@@ -172,7 +171,7 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
         Ok(api) => api,
         Err(error) => return failed("connect", StepFailure::of_access(error.to_string())),
     };
-    let grants = || task.grants.iter().map(|grant| &context.inventory.grants[grant.grant]);
+    let grants = || task.grants.iter().map(|grant| &*grant.grant);
     let accounts: BTreeSet<Account> = grants().map(Account::of).collect();
     let meant: Vec<Intended> = grants().flat_map(intended).collect();
     // Those that never answer keep nobody waiting.
@@ -219,7 +218,7 @@ struct OneCluster<'a> {
 
 impl OneCluster<'_> {
     async fn grant(&self, task: &VerifyGrant) -> (VerifiedGrant, Failure) {
-        let grant = &self.context.inventory.grants[task.grant];
+        let grant = &task.grant;
         let account = Account::of(grant);
         let meant = intended(grant);
         let (credentials, working) = self.credentials(grant, &account, task).await;
@@ -258,7 +257,7 @@ impl OneCluster<'_> {
             (!differences.is_empty()).then(|| (place.path.display().to_string(), differences))
         };
         let verified = VerifiedGrant {
-            grant: task.grant,
+            grant: Arc::clone(&task.grant),
             credentials,
             missing: task.places.iter().filter_map(missing).collect(),
             altered: task.places.iter().filter_map(altered).collect(),

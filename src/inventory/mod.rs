@@ -45,8 +45,8 @@ pub use duration::parse as parse_duration;
 pub use file::schema;
 pub use load::{Include, Loading, Resolution, parse_holder, resolve};
 pub use model::{
-    AdminAccess, Cluster, Consumer, CredentialForm, Grant, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace,
-    NamespaceAccess, Output, Profile, Rule, RunPolicy, TokenPolicy, VerifyVia,
+    AdminAccess, Cluster, Consumer, CredentialForm, Grant, GrantKey, InlineAdmin, Inventory, KubeconfigSource,
+    MissingNamespace, NamespaceAccess, Output, Profile, Rule, RunPolicy, TokenPolicy, VerifyVia,
 };
 pub use problem::{Omitted, Place, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};

@@ -4,10 +4,12 @@
 //! clock. Profiles and clusters are shared (`Arc`), because a grant is one profile on one cluster
 //! and there may be tens of thousands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 
@@ -23,7 +25,9 @@ pub struct Inventory {
     /// The access profiles by name.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
     /// One profile on one cluster each, ordered by cluster, then by profile name; no pair twice.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<Arc<Grant>>,
+    /// The same by cluster.
+    pub(in crate::inventory) by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>>,
     /// Where credentials go, in the order of the inventory.
     pub outputs: Vec<Output>,
     /// How a run behaves.
@@ -236,7 +240,7 @@ pub struct TokenPolicy {
 }
 
 /// One access profile on one cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grant {
     /// The cluster.
     pub cluster: Arc<Cluster>,
@@ -247,6 +251,27 @@ pub struct Grant {
     pub namespace: String,
     /// What happens if that namespace does not exist.
     pub missing_namespace: MissingNamespace,
+}
+
+impl Grant {
+    /// Returns what names it.
+    pub fn key(&self) -> GrantKey {
+        GrantKey { cluster: self.cluster.name.clone(), profile: self.profile.name.clone() }
+    }
+
+    /// Returns whether it is the one that a key names.
+    pub fn is(&self, key: &GrantKey) -> bool {
+        self.cluster.name == key.cluster && self.profile.name == key.profile
+    }
+}
+
+/// What names a grant: no two of an inventory have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct GrantKey {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The access profile.
+    pub profile: ProfileName,
 }
 
 /// How a user entry of a kubeconfig gives its credential.
@@ -262,18 +287,28 @@ pub enum CredentialForm {
 }
 
 impl Inventory {
+    /// Returns the grants on one cluster, by profile name.
+    pub fn grants_on(&self, cluster: &ClusterName) -> &[Arc<Grant>] {
+        self.by_cluster.get(cluster).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the grant that a key names.
+    pub fn grant(&self, key: &GrantKey) -> Option<&Arc<Grant>> {
+        self.grants_on(&key.cluster).iter().find(|grant| grant.profile.name == key.profile)
+    }
+
     /// Returns whether some output has a grant's access in the form of an exec plugin that mints.
-    pub fn has_minting_plugin(&self, grant: usize) -> bool {
+    pub fn has_minting_plugin(&self, grant: &GrantKey) -> bool {
         let mints =
             |output: &&Output| output.credential == CredentialForm::Exec && output.credential_directory.is_none();
-        self.outputs.iter().filter(mints).any(|output| output.grants.binary_search(&grant).is_ok())
+        self.outputs.iter().filter(mints).any(|output| output.holds.contains(grant))
     }
 }
 
 /// A kubeconfig output: templates that decide which grants share a file, and its entry names.
 ///
 /// Templates know `{cluster}`, `{profile}`, `{inventory}` and `{holder}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Output {
     /// The template of the file's path; absolute after resolution.
     pub path: String,
@@ -293,6 +328,8 @@ pub struct Output {
     pub namespace: Option<String>,
     /// The context that becomes current.
     pub current_context: Option<String>,
-    /// The grants that go here: indices into [`Inventory::grants`], in their order.
-    pub grants: Vec<usize>,
+    /// The grants that go here, in their order.
+    pub grants: Vec<Arc<Grant>>,
+    /// Their keys.
+    pub holds: HashSet<GrantKey>,
 }

@@ -16,6 +16,7 @@ use crate::credential::{
     StoredCredential, decide, jitter_seed, policy_fingerprint,
 };
 use crate::desired::service_account;
+use crate::failure::StepFailure;
 use crate::inventory::Grant;
 use crate::kubeconfig::{EntryState, OtherHolder, UserForm};
 use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anchor_name};
@@ -31,36 +32,31 @@ pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
 }
 
 fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut ClusterPlan) {
-    let grant = &input.inventory.grants[grant_input.grant];
+    let grant = &grant_input.grant;
     let profile = &grant.profile.name;
     let account = service_account(grant);
     let observed = input.observed.objects.get(&account);
     if input.options.scope == Scope::Credentials
         && let Some(blocker) = not_provisioned(input, profile, &account, observed)
     {
-        plan.standings.push(Standing::only(grant_input.grant, CredentialState::Missing, Some(blocker.message.clone())));
+        plan.standings.push(Standing::only(
+            grant_input.grant.key(),
+            CredentialState::Missing,
+            Some(blocker.message.clone()),
+        ));
         return plan.blockers.push(blocker);
     }
+    let blocked = |blockers: Vec<Blocker>, plan: &mut ClusterPlan| {
+        let detail = blockers.first().map(|blocker| blocker.message.clone());
+        plan.standings.push(Standing::only(grant.key(), CredentialState::Unknown, detail));
+        plan.blockers.extend(blockers);
+    };
     if let Some(failure) = &grant_input.unusable {
-        plan.standings.push(Standing::only(grant_input.grant, CredentialState::Unknown, Some(failure.cause.clone())));
-        return plan.blockers.push(Blocker {
-            profile: Some(profile.clone()),
-            kind: BlockerKind::OutputUnusable,
-            message: format!("{}; nothing was minted for it", failure.cause),
-            hint: failure.hint.clone(),
-        });
+        return blocked(vec![unusable_output(profile, failure)], plan);
     }
     let index = match read_index(input, observed) {
         Ok(index) => index,
-        Err(error) => {
-            let blocker = unusable_index(grant, &account, &error);
-            plan.standings.push(Standing::only(
-                grant_input.grant,
-                CredentialState::Unknown,
-                Some(blocker.message.clone()),
-            ));
-            return plan.blockers.push(blocker);
-        }
+        Err(error) => return blocked(vec![unusable_index(grant, &account, &error)], plan),
     };
     if index.incomplete {
         let message = format!(
@@ -75,9 +71,8 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     let uid = observed.map(|observed| observed.uid.as_str());
     let grant_input = &*delivery::take_back(input, grant_input, uid, &anchors);
     let foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
-    if let Some(first) = foreign.first() {
-        plan.standings.push(Standing::only(grant_input.grant, CredentialState::Unknown, Some(first.message.clone())));
-        return plan.blockers.extend(foreign);
+    if !foreign.is_empty() {
+        return blocked(foreign, plan);
     }
     let stored = |slot: &OutputSlot| match &slot.state {
         EntryState::Ours(held) => held.credential.as_ref().map(|(stored, _)| stored.clone()),
@@ -110,7 +105,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     let plugins = Plugins::find(input, grant_input, &account, observed);
     plan.standings.push(standing(
         &Basis {
-            grant: grant_input.grant,
+            grant: grant_input.grant.key(),
             index: &index,
             holder,
             anchors: &anchors,
@@ -141,7 +136,7 @@ fn may_go_on(
     is_suspended: bool,
     plan: &mut ClusterPlan,
 ) -> bool {
-    let profile = &input.inventory.grants[grant_input.grant].profile.name;
+    let profile = &grant_input.grant.profile.name;
     let others = other_holders(input, grant_input);
     if let Some(blocker) = others.first() {
         if let Some(standing) = plan.standings.last_mut() {
@@ -188,6 +183,16 @@ fn went_back(
         );
         Note::new(NoteKind::IndexInDoubt, message)
     })
+}
+
+/// Says that an output of a grant cannot be read: then nothing is minted for it.
+fn unusable_output(profile: &ProfileName, failure: &StepFailure) -> Blocker {
+    Blocker {
+        profile: Some(profile.clone()),
+        kind: BlockerKind::OutputUnusable,
+        message: format!("{}; nothing was minted for it", failure.cause),
+        hint: failure.hint.clone(),
+    }
 }
 
 /// Says that the index of a grant cannot be read: then no number is known to be free.
@@ -239,7 +244,7 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingO
                  current until {expires}"
             );
             plan.notes.push(Note::new(NoteKind::ClaimInFlight, message));
-            let grant = grant_input.grant;
+            let grant = grant_input.grant.key();
             plan.kept.push(KeptCredential { grant, generation, expires, due, superseded: vec![], retire_at: None });
         }
         Decision::Mint { generation, reason, spent } => {
@@ -248,8 +253,14 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingO
         }
         Decision::Publish { from: _, generation, recorded, due, retire, superseded, retire_at } => {
             let claim = chain.and_then(|chain| chain.generation(generation)).cloned();
-            let kept =
-                KeptCredential { grant: grant_input.grant, generation, expires: input.now, due, superseded, retire_at };
+            let kept = KeptCredential {
+                grant: grant_input.grant.key(),
+                generation,
+                expires: input.now,
+                due,
+                superseded,
+                retire_at,
+            };
             if let Some(handing_on) = handing_on {
                 publish(input, grant_input, plan, handing_on, &Publishing { account, recorded, claim, kept });
             }
@@ -275,14 +286,14 @@ impl Plugins {
         account: &ObjectRef,
         observed: Option<&ObservedObject>,
     ) -> Self {
-        let grant = &input.inventory.grants[grant_input.grant];
+        let grant = &grant_input.grant;
         let (holder, inventory) = (&input.options.holder, &input.inventory.name);
         let name = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, inventory, holder));
         let exists = name.is_some_and(|name| input.observed.anchors.contains_key(&anchor_ref(grant, &name)));
         let is_plugin = |slot: &&OutputSlot| matches!(slot.names.form, UserForm::Exec(_));
         Self {
             is_any: grant_input.outputs.iter().any(|slot| is_plugin(&slot)),
-            is_anchored: input.inventory.has_minting_plugin(grant_input.grant).then_some(exists),
+            is_anchored: input.inventory.has_minting_plugin(&grant_input.grant.key()).then_some(exists),
         }
     }
 }
@@ -296,7 +307,7 @@ fn plan_plugins(
     delivery: Delivery,
     plan: &mut ClusterPlan,
 ) {
-    let grant = &input.inventory.grants[grant_input.grant];
+    let grant = &grant_input.grant;
     let profile = &grant.profile.name;
     if plugins.is_anchored == Some(false) {
         plan.steps.push(Step::ExecAnchor(Box::new(ExecAnchor {
@@ -307,13 +318,13 @@ fn plan_plugins(
         })));
     }
     if !delivery.files.is_empty() {
-        let tried = input.inventory.has_minting_plugin(grant_input.grant).then(|| TriedToken {
+        let tried = input.inventory.has_minting_plugin(&grant_input.grant.key()).then(|| TriedToken {
             inventory: input.inventory.name.clone(),
             holder: input.options.holder.clone(),
             audiences: grant.profile.token.audiences.clone(),
         });
-        let (profile, service_account) = (profile.clone(), account.clone());
-        let plugin = Plugin { grant: grant_input.grant, profile, service_account, tried, delivery };
+        let service_account = account.clone();
+        let plugin = Plugin { grant: grant_input.grant.key(), service_account, tried, delivery };
         plan.steps.push(Step::Plugin(Box::new(plugin)));
     }
 }
@@ -369,8 +380,7 @@ fn publish(
     let is_behind = !publishing.recorded || !publishing.kept.superseded.is_empty();
     let record = publishing.claim.clone().filter(|_| is_behind).map(|claim| (publishing.account.clone(), claim));
     plan.steps.push(Step::Publish(Box::new(Publish {
-        grant: grant_input.grant,
-        profile: input.inventory.grants[grant_input.grant].profile.name.clone(),
+        grant: grant_input.grant.key(),
         holder: input.options.holder.clone(),
         candidates,
         delivery,
@@ -392,7 +402,7 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
         None => format!("the exec plugin of holder `{}`", other.holder),
     };
     let blocker = |other: &OtherHolder| Blocker {
-        profile: Some(input.inventory.grants[grant_input.grant].profile.name.clone()),
+        profile: Some(grant_input.grant.profile.name.clone()),
         kind: BlockerKind::CredentialHeldElsewhere,
         message: format!("an output holds {}; it would be overwritten", holds(other)),
         hint: Some("give each holder outputs of its own, as with `{holder}` in `path`, or pass `--reissue`".to_owned()),
@@ -445,11 +455,10 @@ fn mint(
     reason: MintReason,
     spent: Vec<Spent>,
 ) -> Step {
-    let grant = &input.inventory.grants[grant_input.grant];
+    let grant = &grant_input.grant;
     let policy = &grant.profile.token;
     Step::Mint(Box::new(Mint {
-        grant: grant_input.grant,
-        profile: grant.profile.name.clone(),
+        grant: grant_input.grant.key(),
         inventory: input.inventory.name.clone(),
         holder: input.options.holder.clone(),
         service_account: account.clone(),

@@ -42,7 +42,7 @@ pub(super) fn handing_on(
         }
     }
     let first = candidates.first()?;
-    let grant = &input.inventory.grants[grant_input.grant];
+    let grant = &grant_input.grant;
     let delivery = deliver(slots.into_iter(), |slot| {
         let wanted = OurEntries::render(&slot.names, &mark(input, grant), input.endpoint, Some(first));
         let is_there = slot.held().is_some_and(|held| held.holds(&first.token));
@@ -53,7 +53,7 @@ pub(super) fn handing_on(
 
 /// Finds out which outputs lack the entries of an exec plugin.
 pub(super) fn plugins(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
-    let mark = mark(input, &input.inventory.grants[grant_input.grant]);
+    let mark = mark(input, &grant_input.grant);
     let slots = grant_input.outputs.iter().filter(|slot| matches!(slot.names.form, UserForm::Exec(_)));
     deliver(slots, |slot| (OurEntries::render(&slot.names, &mark, input.endpoint, None), true))
 }
@@ -85,7 +85,7 @@ fn living<'a>(
     anchors: &BTreeMap<u64, AnchorState>,
 ) -> Option<&'a Held> {
     let EntryState::Foreign { unmarked: Some(held), .. } = &slot.state else { return None };
-    let mark = mark(input, &input.inventory.grants[grant_input.grant]);
+    let mark = mark(input, &grant_input.grant);
     let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, None);
     let lives = matches!(slot.names.form, UserForm::Exec(_))
         || held.credential.as_ref().is_some_and(|(stored, facts)| {
@@ -101,7 +101,7 @@ pub(super) fn foreign_entries(
     account_uid: Option<&str>,
     anchors: &BTreeMap<u64, AnchorState>,
 ) -> Vec<Blocker> {
-    let profile = &input.inventory.grants[grant_input.grant].profile.name;
+    let profile = &grant_input.grant.profile.name;
     let blocker = |slot: &OutputSlot| {
         let EntryState::Foreign { list, name, inventory, .. } = &slot.state else { return None };
         let owner = foreign_owner(inventory.as_deref());
@@ -124,7 +124,7 @@ pub(super) fn foreign_entries(
 
 /// Tells where a credential goes that is not minted yet, and what changes there beside it.
 pub(super) fn minted(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
-    let mark = mark(input, &input.inventory.grants[grant_input.grant]);
+    let mark = mark(input, &grant_input.grant);
     let mut delivery =
         deliver(grant_input.holding(), |slot| (OurEntries::render(&slot.names, &mark, input.endpoint, None), false));
     delivery.changes.retain(|change| !matches!(change.field.as_str(), "user.token" | "user.extensions"));

@@ -146,7 +146,7 @@ pub(super) fn drift_note(drift: &[Drift]) -> Option<Note> {
 /// Notes that follow from the inventory and the connection alone.
 pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
     let mut notes = vec![];
-    for grant in input.grants.iter().map(|input_grant| &input.inventory.grants[input_grant.grant]) {
+    for grant in input.grants.iter().map(|input_grant| &input_grant.grant) {
         let profile = &grant.profile;
         for wildcard in wildcards(profile) {
             notes.push(Note::new(NoteKind::Wildcard, format!("profile `{}` allows {wildcard}", profile.name)));
@@ -164,7 +164,7 @@ pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
         }
     }
     let is_told = input.grants.iter().any(|grant| !grant.outputs.is_empty());
-    let says_server = input.grants.iter().any(|it| input.inventory.grants[it.grant].cluster.consumer.server.is_some());
+    let says_server = input.grants.iter().any(|it| it.grant.cluster.consumer.server.is_some());
     if is_told && !says_server && syntax::is_for_pods_only(&input.endpoint.server) {
         let message = format!(
             "only pods of this cluster reach <{}>, which is written for consumers: set `consumer.server` to the address \

@@ -27,7 +27,7 @@ impl Evidence {
     pub(super) fn of(input: &PlanInput<'_>) -> Self {
         let mut evidence = Self::default();
         for grant in input.grants {
-            let account = service_account(&input.inventory.grants[grant.grant]);
+            let account = service_account(&grant.grant);
             let Some(observed) = input.observed.objects.get(&account) else { continue };
             evidence.is_known |= holds_credential_for(grant, &observed.uid);
             evidence.accounts.insert(account, observed.uid.clone());

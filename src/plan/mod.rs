@@ -14,13 +14,14 @@ mod revoke;
 mod standing;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::credential::{Credential, Distrust, Reissue, Renewal};
 use crate::failure::StepFailure;
-use crate::inventory::Inventory;
+use crate::inventory::{Grant, GrantKey, Inventory};
 use crate::kubeconfig::{Endpoint, EntryNames, EntryState, Held, UserForm};
 use crate::names::{ClusterName, Holder, ProfileName};
 use crate::object::ObjectRef;
@@ -123,8 +124,8 @@ impl GrantInput {
 /// One grant of the cluster that is planned.
 #[derive(Debug, Clone)]
 pub struct GrantInput {
-    /// Its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: Arc<Grant>,
     /// Its places in the output files.
     pub outputs: Vec<OutputSlot>,
     /// What using its current credential showed, if it was used.
@@ -190,8 +191,8 @@ pub struct ClusterPlan {
 /// A Secret with a token for a ServiceAccount of ours that never expires, made by whomever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyToken {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: GrantKey,
     /// The Secret.
     pub secret: ObjectRef,
     /// When it was created.
@@ -214,8 +215,8 @@ pub struct Drift {
 /// A credential that is current and in all outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptCredential {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: GrantKey,
     /// The generation.
     pub generation: u64,
     /// When it expires.
@@ -237,10 +238,10 @@ impl ClusterPlan {
     /// Returns the credential of a grant that the plan relies on, from the outputs that hold it.
     pub fn credential_to_try(&self, grant: &GrantInput) -> Option<Credential> {
         let handed_on = self.steps.iter().find_map(|step| match step {
-            Step::Publish(publish) if publish.grant == grant.grant => publish.candidates.first().cloned(),
+            Step::Publish(publish) if grant.grant.is(&publish.grant) => publish.candidates.first().cloned(),
             _ => None,
         });
-        let kept = self.kept.iter().find(|kept| kept.grant == grant.grant);
+        let kept = self.kept.iter().find(|kept| grant.grant.is(&kept.grant));
         handed_on.or_else(|| {
             let mut held = grant.holding().filter_map(|slot| slot.held()?.publishable());
             held.find(|credential| Some(credential.facts.generation) == kept.map(|kept| kept.generation))

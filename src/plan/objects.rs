@@ -10,7 +10,7 @@ use super::{Blocker, BlockerKind, ClusterPlan, Drift, Note, NoteKind, PlanInput}
 use crate::credential::{Index, Reissue};
 use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
 use crate::diff::{FieldDiff, describe_rules, diff_object};
-use crate::inventory::{Grant, MissingNamespace};
+use crate::inventory::MissingNamespace;
 use crate::names::{AUTOUPDATE_ANNOTATION, FIELD_MANAGER, INDEX_ANNOTATION};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
@@ -21,7 +21,7 @@ pub(super) fn plan_objects(input: &PlanInput<'_>, plan: &mut ClusterPlan) -> Vec
     let desired: BTreeMap<ObjectRef, DesiredObject> = input
         .grants
         .iter()
-        .flat_map(|grant| desired_objects(&input.inventory.name, &input.inventory.grants[grant.grant]))
+        .flat_map(|grant| desired_objects(&input.inventory.name, &grant.grant))
         .map(|desired| (desired.object.clone(), desired))
         .collect();
     plan_namespaces(input, plan, &desired);
@@ -57,7 +57,7 @@ pub(super) fn find_drift(input: &PlanInput<'_>, empty: ClusterPlan) -> Vec<Drift
 fn plan_namespaces(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &BTreeMap<ObjectRef, DesiredObject>) {
     let mut needed: BTreeMap<String, MissingNamespace> = BTreeMap::new();
     for grant in input.grants {
-        for namespace in needed_namespaces(&input.inventory.grants[grant.grant]) {
+        for namespace in needed_namespaces(&grant.grant) {
             let missing = needed.entry(namespace.name).or_insert(namespace.missing);
             if namespace.missing == MissingNamespace::Create {
                 *missing = MissingNamespace::Create;
@@ -201,9 +201,9 @@ fn plan_deletions(
     plan: &mut ClusterPlan,
     desired: &BTreeMap<ObjectRef, DesiredObject>,
 ) -> Vec<Step> {
-    let live: BTreeSet<&str> = grants_of_cluster(input).map(|grant| grant.profile.name.as_str()).collect();
-    let selected: BTreeSet<&str> =
-        input.grants.iter().map(|grant| input.inventory.grants[grant.grant].profile.name.as_str()).collect();
+    let live: BTreeSet<&str> =
+        input.inventory.grants_on(input.cluster).iter().map(|grant| grant.profile.name.as_str()).collect();
+    let selected: BTreeSet<&str> = input.grants.iter().map(|grant| grant.grant.profile.name.as_str()).collect();
     let mut vanished = 0_usize;
     let (mut soon, mut last) = (vec![], vec![]);
     for (object, observed) in &input.observed.objects {
@@ -288,16 +288,6 @@ fn living(index: &Index, now: Timestamp) -> Vec<String> {
         living.push("unknown ones, because the index was lost at some time".to_owned());
     }
     living
-}
-
-/// Returns all grants of the cluster, selected or not: they stand next to each other.
-fn grants_of_cluster<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a Grant> {
-    let grants = &input.inventory.grants;
-    let one = input.grants.first().map_or(0, |grant| grant.grant).min(grants.len());
-    let (before, after) = grants.split_at(one);
-    let name = input.cluster;
-    let is_here = move |grant: &&Grant| grant.cluster.name == *name;
-    before.iter().rev().take_while(is_here).chain(after.iter().take_while(is_here))
 }
 
 pub(super) fn describe(observed: &ObservedObject) -> Vec<String> {

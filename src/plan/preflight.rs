@@ -58,7 +58,7 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
         .iter()
         .flat_map(|step| match step {
             Step::Mint(mint) => {
-                let (profile, account) = (&mint.profile, &mint.service_account);
+                let (profile, account) = (&mint.grant.profile, &mint.service_account);
                 let namespace = account.namespace.clone().unwrap_or_default();
                 let anchors = ObjectRef::namespaced(Kind::Secret, &namespace, "");
                 vec![
@@ -70,7 +70,7 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
             }
             Step::Publish(publish) => {
                 let account = publish.record.as_ref().map(|(account, _)| account.clone());
-                account.into_iter().map(|account| right(&publish.profile, "patch", None, account)).collect()
+                account.into_iter().map(|account| right(&publish.grant.profile, "patch", None, account)).collect()
             }
             Step::Retire(retire) => {
                 let account = &retire.service_account;
@@ -83,7 +83,10 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
             Step::Resume(resume) => vec![right(&resume.profile, "patch", None, resume.service_account.clone())],
             Step::Plugin(plugin) => {
                 let account = plugin.tried.as_ref().map(|_| plugin.service_account.clone());
-                account.into_iter().map(|account| right(&plugin.profile, "create", Some("token"), account)).collect()
+                account
+                    .into_iter()
+                    .map(|account| right(&plugin.grant.profile, "create", Some("token"), account))
+                    .collect()
             }
             Step::ExecAnchor(step) => {
                 let (profile, account) = (&step.profile, &step.service_account);
@@ -220,7 +223,7 @@ fn is_deletion(probe: &Probe, plan: &ClusterPlan) -> bool {
 fn frees(probe: &Probe, plan: &ClusterPlan) -> bool {
     let Probe::CreateAnchor { profile, .. } = probe else { return false };
     let is_freeing =
-        |step: &Step| matches!(step, Step::Mint(mint) if mint.profile == *profile && !mint.spent.is_empty());
+        |step: &Step| matches!(step, Step::Mint(mint) if mint.grant.profile == *profile && !mint.spent.is_empty());
     plan.steps.iter().any(is_freeing)
 }
 

@@ -5,7 +5,7 @@
 //! argument.
 
 use std::collections::{BTreeMap, BTreeSet};
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -76,8 +76,8 @@ pub enum RevokeDepth {
 /// One grant whose credentials are revoked.
 #[derive(Debug, Clone)]
 pub struct RevokeGrant {
-    /// Its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: Arc<Grant>,
     /// Its tokens in the outputs, by generation.
     pub tokens: Vec<(u64, SecretToken)>,
 }
@@ -132,8 +132,7 @@ pub fn vanished_accounts<'a>(
     cluster: &ClusterName,
     observed: &'a ObservedCluster,
 ) -> Vec<OurAccount<'a>> {
-    let on_cluster = inventory.grants.iter().filter(|grant| grant.cluster.name == *cluster);
-    let live: BTreeSet<ObjectRef> = on_cluster.map(service_account).collect();
+    let live: BTreeSet<ObjectRef> = inventory.grants_on(cluster).iter().map(|grant| service_account(grant)).collect();
     let is_vanished = |(object, observed): &(&ObjectRef, &ObservedObject)| {
         object.kind == Kind::ServiceAccount
             && observed.ownership(&inventory.name) == Ownership::Ours
@@ -180,7 +179,7 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
 }
 
 fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut ClusterPlan) {
-    let grant = &input.inventory.grants[revoked.grant];
+    let grant = &revoked.grant;
     let profile = &grant.profile.name;
     let account = service_account(grant);
     match input.observed.objects.get(&account) {

@@ -11,14 +11,15 @@ use serde::Serialize;
 use crate::credential::{
     AnchorState, CredentialFacts, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential,
 };
+use crate::inventory::GrantKey;
 use crate::names::Holder;
 use crate::step::Delivery;
 
 /// How the credential of a grant stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// The grant, by its index in the inventory.
-    pub grant: usize,
+    /// The grant.
+    pub grant: GrantKey,
     /// Its state.
     pub state: CredentialState,
     /// What the state does not say.
@@ -138,7 +139,7 @@ impl CredentialState {
 
 impl Standing {
     /// Returns how a grant stands of which only the state is known.
-    pub fn only(grant: usize, state: CredentialState, detail: Option<String>) -> Self {
+    pub fn only(grant: GrantKey, state: CredentialState, detail: Option<String>) -> Self {
         Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![], lacking: vec![] }
     }
 }
@@ -154,7 +155,7 @@ pub(super) struct Plugins {
 
 /// What a standing is derived from.
 pub(super) struct Basis<'a> {
-    pub(super) grant: usize,
+    pub(super) grant: GrantKey,
     pub(super) index: &'a Index,
     pub(super) holder: &'a Holder,
     pub(super) anchors: &'a BTreeMap<u64, AnchorState>,
@@ -215,7 +216,7 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
     let others = basis.index.holders.iter().filter(|(holder, _)| holder.as_str() != basis.holder.as_str());
     let others = others.map(|(holder, chain)| (holder.clone(), chain.living(basis.now)));
     Standing {
-        grant: basis.grant,
+        grant: basis.grant.clone(),
         state,
         detail,
         due,

@@ -58,7 +58,8 @@ fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopti
 /// Plans a run after which the next comes in `horizon`.
 fn plan_until(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption, horizon: Duration) -> ClusterPlan {
     // Without a place in an output nothing is minted: this is about objects.
-    let grants = [GrantInput { grant: 0, outputs: vec![], distrust: None, unusable: None }];
+    let grants =
+        [GrantInput { grant: Arc::clone(&inventory.grants[0]), outputs: vec![], distrust: None, unusable: None }];
     plan_cluster(&PlanInput {
         inventory,
         cluster: &"a".into(),

@@ -11,7 +11,7 @@ use crate::credential::{Spent, due_at, jitter_seed};
 use crate::desired::Content;
 use crate::diff::{FieldDiff, describe_rules};
 use crate::failure::FailureKind;
-use crate::inventory::Inventory;
+use crate::inventory::{Grant, Inventory};
 use crate::names::{ClusterName, Holder, InventoryName};
 use crate::object::ObjectRef;
 use crate::outcome::{Applied, Planned, Published};
@@ -75,9 +75,9 @@ impl ClusterReport {
     }
 
     /// Reports what came of planning a cluster.
-    pub fn planned(name: &ClusterName, planned: &Planned, inventory: &Inventory) -> Self {
+    pub fn planned(name: &ClusterName, planned: &Planned) -> Self {
         match planned {
-            Planned::Plan(plan) => Self::plan(plan, inventory),
+            Planned::Plan(plan) => Self::plan(plan),
             Planned::NotStarted => Self::empty(name.clone(), State::NotStarted),
             Planned::Failed { doing, failure } => Self {
                 error: Some(ErrorReport {
@@ -93,14 +93,14 @@ impl ClusterReport {
         }
     }
 
-    fn plan(plan: &ClusterPlan, inventory: &Inventory) -> Self {
+    fn plan(plan: &ClusterPlan) -> Self {
         let state = match (plan.blockers.is_empty(), plan.steps.is_empty()) {
             (false, _) => State::Blocked,
             (true, true) => State::Unchanged,
             (true, false) => State::Pending,
         };
         let kept = plan.kept.iter().map(|kept| CredentialReport {
-            profile: inventory.grants[kept.grant].profile.name.clone(),
+            profile: kept.grant.profile.clone(),
             generation: kept.generation,
             expires: kept.expires,
             due: Some(kept.due),
@@ -125,19 +125,19 @@ impl ClusterReport {
             change.done = Some(applied.done.contains(&position));
         }
         for published in &applied.published {
-            let profile = inventory.grants[published.grant].profile.name.clone();
+            let profile = published.grant.profile.clone();
             let facts = &published.facts;
             let actual = facts.expires.duration_since(facts.issued).as_secs();
             let actual = u64::try_from(actual).unwrap_or(0);
             // What a new token shows counts, not what the plan remembers of an older one.
             self.notes.retain(|note| !note.is_about_life_of(&profile));
-            let grant = &inventory.grants[published.grant];
+            let Some(grant) = inventory.grant(&published.grant) else { continue };
             self.notes.extend(crate::plan::shortened_lifetime(grant, facts.requested_seconds, actual));
             self.credentials.push(CredentialReport {
                 profile,
                 generation: facts.generation,
                 expires: facts.expires,
-                due: Some(due(inventory, published, holder)),
+                due: Some(due(grant, published, holder)),
                 minted: published.minted,
             });
         }
@@ -187,8 +187,7 @@ impl ClusterReport {
 }
 
 /// Returns when a credential that was just published is due.
-fn due(inventory: &Inventory, published: &Published, holder: &Holder) -> Timestamp {
-    let grant = &inventory.grants[published.grant];
+fn due(grant: &Grant, published: &Published, holder: &Holder) -> Timestamp {
     let seed = jitter_seed(&grant.cluster.name, &grant.profile.name, holder);
     due_at(published.facts.issued, published.facts.expires, &grant.profile.token, &seed)
 }
@@ -212,7 +211,7 @@ fn change(step: &Step) -> Change {
             Change { fields, ..on(Action::Delete, &delete.object) }
         }
         Step::Mint(mint) => Change {
-            profile: Some(mint.profile.to_string()),
+            profile: Some(mint.grant.profile.to_string()),
             generation: Some(mint.generation),
             reason: Some(mint.reason.as_str()),
             fields: [mint.delivery.changes.clone(), spent(&mint.spent)].concat(),
@@ -220,7 +219,7 @@ fn change(step: &Step) -> Change {
             ..empty(Action::Mint)
         },
         Step::Publish(publish) => Change {
-            profile: Some(publish.profile.to_string()),
+            profile: Some(publish.grant.profile.to_string()),
             generation: publish.candidates.first().map(|credential| credential.facts.generation),
             fields: publish.delivery.changes.clone(),
             files: files(&publish.delivery),
@@ -228,7 +227,7 @@ fn change(step: &Step) -> Change {
         },
         Step::ExecAnchor(anchor) => Change { profile: Some(anchor.profile.to_string()), ..empty(Action::Anchor) },
         Step::Plugin(plugin) => Change {
-            profile: Some(plugin.profile.to_string()),
+            profile: Some(plugin.grant.profile.to_string()),
             fields: plugin.delivery.changes.clone(),
             files: files(&plugin.delivery),
             ..empty(Action::Link)

@@ -49,7 +49,7 @@ impl PluginCaller {
     /// Returns how the user entry of a place gives its credential.
     fn form(&self, inventory: &Inventory, holder: &Holder, path: &Path, entry: &OutputEntry) -> UserForm {
         let output = &inventory.outputs[entry.output];
-        let grant = &inventory.grants[entry.grant];
+        let grant = &entry.grant;
         let (cluster, profile) = (&grant.cluster.name, &grant.profile.name);
         match output.credential {
             CredentialForm::Token => UserForm::Token,

@@ -10,7 +10,7 @@ use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
-use crate::inventory::Inventory;
+use crate::inventory::{Grant, Inventory};
 use crate::kubeconfig::edit::check_editable;
 use crate::kubeconfig::{
     Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, may_replace_token,
@@ -36,16 +36,16 @@ pub(in crate::commands) struct Reading<'a> {
 impl Reading<'_> {
     /// Reads every file that a selected grant goes to. What cannot be read or edited makes those grants unusable that
     /// go there; the others go on without them.
-    pub(in crate::commands) fn read(&self, is_selected: &dyn Fn(usize) -> bool) -> Outputs {
+    pub(in crate::commands) fn read(&self, is_selected: &dyn Fn(&Grant) -> bool) -> Outputs {
         let mut outputs = Outputs::default();
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
-        for (file, output) in self.layout.files.iter().enumerate() {
+        for output in &self.layout.files {
             let names = |entry: &OutputEntry| self.caller.names(self.inventory, self.holder, &output.path, entry);
             let all_names: Vec<EntryNames> = output.entries.iter().map(names).collect();
-            let is_used = output.entries.iter().any(|entry| is_selected(entry.grant));
+            let is_used = output.entries.iter().any(|entry| is_selected(&entry.grant));
             let document = is_used.then(|| self.document(output, &all_names, &mut identities));
             let order = FileOrder::new(&all_names);
-            outputs.targets.push(TargetFile {
+            let target = Arc::new(TargetFile {
                 path: output.path.clone(),
                 current_context: output.current_context.clone(),
                 others: match &document {
@@ -60,15 +60,15 @@ impl Reading<'_> {
                 failure(error)
             });
             for (entry, names) in output.entries.iter().zip(all_names) {
-                if !is_selected(entry.grant) {
+                if !is_selected(&entry.grant) {
                     continue;
                 }
                 let state = self.state(output, entry, &names, document.as_ref()).unwrap_or_else(|failed| {
-                    outputs.unusable.entry(entry.grant).or_insert(failed);
+                    outputs.unusable.entry(entry.grant.key()).or_insert(failed);
                     EntryState::Absent
                 });
-                let slot = PublicationSlot { grant: entry.grant, file, names };
-                outputs.slots.entry(entry.grant).or_default().push((slot, state));
+                let slot = PublicationSlot { grant: Arc::clone(&entry.grant), target: Arc::clone(&target), names };
+                outputs.slots.entry(entry.grant.key()).or_default().push((slot, state));
             }
         }
         outputs
@@ -84,7 +84,7 @@ impl Reading<'_> {
         // To see whether entries are ours that lost their mark takes long, and such are rare.
         let has_unmarked = |document: &Document| {
             output.entries.iter().zip(names).any(|(entry, names)| {
-                let mark = Mark::of(&self.inventory.name, self.holder, &self.inventory.grants[entry.grant]);
+                let mark = Mark::of(&self.inventory.name, self.holder, &entry.grant);
                 matches!(document.state(names, &mark), EntryState::Foreign { inventory: None, .. })
             })
         };
@@ -106,8 +106,7 @@ impl Reading<'_> {
         document: Result<&Document, &StepFailure>,
     ) -> Result<EntryState, StepFailure> {
         let document = document.map_err(Clone::clone)?;
-        let grant = &self.inventory.grants[entry.grant];
-        let mark = Mark::of(&self.inventory.name, self.holder, grant);
+        let mark = Mark::of(&self.inventory.name, self.holder, &entry.grant);
         with_token_file(&output.path, names, &mark, document.state(names, &mark)).map_err(failure)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::fleet::{block_on, events, interruptions};
 use super::outputs::PluginCaller;
 use super::plan::arguments;
+use super::selection::Selected;
 use super::{CommandContext, load, printed, selection};
 use crate::cli::{OutputFormat, VerifyArgs};
 use crate::cluster::AdminSources;
@@ -17,6 +18,7 @@ use crate::executor::Cancellation;
 use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_access, verify_clusters};
 use crate::exit_code::ExitCode;
 use crate::foreign::shown;
+use crate::inventory::{Grant, GrantKey};
 use crate::output::{Phase, render_error};
 use crate::report::{Failures, VerifyReport, VerifySummary, verify_failures, verify_text};
 
@@ -31,11 +33,12 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     }
     let holder = inventory.holder.clone();
     let selected = selection::select(&inventory, &args.selection, selection::Visits::Granted)?;
-    let grants: BTreeSet<usize> = selected.iter().flat_map(|(_, grants)| grants.iter().copied()).collect();
+    let grants: BTreeSet<GrantKey> =
+        selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
     let mut places = places::read(&inventory, &layout, &holder, &PluginCaller::of(context), &grants);
     let accesses: Vec<_> =
         places.values().flatten().map(|place| issued_access(place.path.clone(), &place.context)).collect();
-    let admins = grants.iter().map(|grant| &inventory.grants[*grant].cluster.admin);
+    let admins = selected.iter().map(|selected| &selected.cluster.admin);
     let (environment, limit) = (&context.environment.admin, inventory.run.cluster_timeout);
     let admin = Arc::new(AdminSources::load(admins, environment, limit));
     for warning in admin.warnings() {
@@ -44,8 +47,9 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let issued = AdminSources::load(&accesses, environment, limit);
     let tasks: Vec<VerifyTask> = selected
         .into_iter()
-        .map(|(cluster, grants)| {
-            let grant = |grant| VerifyGrant { grant, places: places.remove(&grant).unwrap_or_default() };
+        .map(|Selected { cluster, grants }| {
+            let grant =
+                |grant: Arc<Grant>| VerifyGrant { places: places.remove(&grant.key()).unwrap_or_default(), grant };
             VerifyTask { cluster, grants: grants.into_iter().map(grant).collect() }
         })
         .collect();

@@ -7,7 +7,7 @@ use super::super::outputs::{PluginCaller, with_token_file};
 use crate::executor::publish::describe;
 use crate::executor::verify::Place;
 use crate::failure::StepFailure;
-use crate::inventory::Inventory;
+use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, RENAME, UserForm, foreign_owner};
 use crate::layout::{Layout, OutputFile};
 use crate::names::Holder;
@@ -19,25 +19,24 @@ pub(super) fn read(
     layout: &Layout,
     holder: &Holder,
     caller: &PluginCaller,
-    grants: &BTreeSet<usize>,
-) -> BTreeMap<usize, Vec<Place>> {
-    let mut places: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+    grants: &BTreeSet<GrantKey>,
+) -> BTreeMap<GrantKey, Vec<Place>> {
+    let mut places: BTreeMap<GrantKey, Vec<Place>> = BTreeMap::new();
     for file in &layout.files {
-        if !file.entries.iter().any(|entry| grants.contains(&entry.grant)) {
+        if !file.entries.iter().any(|entry| grants.contains(&entry.grant.key())) {
             continue;
         }
         let document = document(file);
-        for entry in file.entries.iter().filter(|entry| grants.contains(&entry.grant)) {
-            let grant = &inventory.grants[entry.grant];
+        for entry in file.entries.iter().filter(|entry| grants.contains(&entry.grant.key())) {
             let names = caller.names(inventory, holder, &file.path, entry);
-            let mark = Mark::of(&inventory.name, holder, grant);
+            let mark = Mark::of(&inventory.name, holder, &entry.grant);
             let held = document.as_ref().map_err(Clone::clone).and_then(|document| {
                 let state = with_token_file(&file.path, &names, &mark, document.state(&names, &mark));
                 state
                     .map_err(|error| StepFailure { hint: error.hint, ..StepFailure::new(error.causes.join(": ")) })
                     .and_then(|state| held(&names, state))
             });
-            places.entry(entry.grant).or_default().push(Place {
+            places.entry(entry.grant.key()).or_default().push(Place {
                 path: file.path.clone(),
                 context: entry.context.clone(),
                 names,

@@ -1,6 +1,7 @@
 //! Grants: profiles × clusters, expanded, ordered, each pair once. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::Parsed;
 use super::clusters::Clusters;
@@ -19,7 +20,7 @@ const DEFAULT_NAMESPACE: &str = "kubemint";
 /// A grant, and where it comes from.
 #[derive(Debug)]
 pub(super) struct Granted {
-    pub(super) grant: Grant,
+    pub(super) grant: Arc<Grant>,
     /// The index of its cluster.
     pub(super) cluster: usize,
     /// The index of its profile.
@@ -75,12 +76,12 @@ pub(super) fn resolve(
     let expand = |((cluster, profile), place): ((usize, usize), Place)| {
         let (from_cluster, from_profile) = (&clusters.list[cluster], &profiles.list[profile]);
         let namespace = from_cluster.namespace.as_deref().or(from_profile.namespace.as_deref());
-        let grant = Grant {
+        let grant = Arc::new(Grant {
             cluster: from_cluster.cluster.clone(),
             profile: from_profile.profile.clone(),
             namespace: namespace.unwrap_or(default_namespace).to_owned(),
             missing_namespace: missing(from_cluster.create_namespaces.unwrap_or(default_create)),
-        };
+        });
         Granted { grant, cluster, profile, place }
     };
     let grants = Grants { list: pairs.into_iter().map(expand).collect() };

@@ -15,15 +15,17 @@ mod selection;
 
 pub use self::admin::kubeconfig_source;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{DefaultsTable, InventoryFile};
-use super::model::{Inventory, MissingNamespace, RunPolicy};
+use super::model::{Grant, Inventory, MissingNamespace, RunPolicy};
 use super::problem::{At, Place, Problem, Problems, Sources, quote};
 use super::syntax::{self, Verdict};
 use crate::layout::Layout;
-use crate::names::{DEFAULT_HOLDER, Holder, InventoryName};
+use crate::names::{ClusterName, DEFAULT_HOLDER, Holder, InventoryName};
 
 /// The time that all work on one cluster may take where the inventory says nothing.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -128,12 +130,18 @@ pub(super) fn resolve(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Invent
         (None, Some(holder)) => Holder::new(&holder.value),
         (None, None) => Holder::new(DEFAULT_HOLDER),
     };
+    let grants: Vec<Arc<Grant>> = granted.list.into_iter().map(|granted| granted.grant).collect();
+    let mut by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>> = HashMap::new();
+    for grant in &grants {
+        by_cluster.entry(grant.cluster.name.clone()).or_default().push(Arc::clone(grant));
+    }
     let inventory = Inventory {
         name: InventoryName::new(root_content.name.as_ref().map_or("", |name| &name.value)),
         holder,
         clusters: clusters.list.iter().map(|resolved| resolved.cluster.clone()).collect(),
         profiles: profiles.list.iter().map(|p| (p.profile.name.clone(), p.profile.clone())).collect(),
-        grants: granted.list.into_iter().map(|granted| granted.grant).collect(),
+        grants,
+        by_cluster,
         outputs: outputs.iter().map(|resolved| resolved.output.clone()).collect(),
         run,
     };

@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Context;
 use super::Parsed;
 use super::clusters::Clusters;
-use super::grants::Grants;
+use super::grants::{Granted, Grants};
 use super::profiles::Profiles;
 use super::selection::select;
 use crate::inventory::file::OutputTable;
-use crate::inventory::model::{CredentialForm, Inventory, Output};
+use crate::inventory::model::{CredentialForm, Grant, GrantKey, Inventory, Output};
 use crate::inventory::paths;
 use crate::inventory::problem::{At, Place, Problem, list, quote};
 use crate::inventory::render::count;
@@ -92,11 +93,12 @@ fn output(
         ctx.incomplete = true;
         return None;
     };
-    let holds = |granted: &super::grants::Granted| {
+    let holds = |granted: &Granted| {
         selected.as_ref().is_none_or(|selected| selected[granted.cluster])
             && wanted.as_ref().is_none_or(|wanted| wanted.contains(&granted.profile))
     };
-    let held = grants.list.iter().enumerate().filter(|(_, granted)| holds(granted));
+    let held: Vec<Arc<Grant>> =
+        grants.list.iter().filter(|granted| holds(granted)).map(|granted| Arc::clone(&granted.grant)).collect();
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
     let place = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
     Some(ResolvedOutput {
@@ -113,7 +115,8 @@ fn output(
             user: text(&output.user),
             namespace: text(&output.namespace),
             current_context: text(&output.current_context),
-            grants: held.map(|(index, _)| index).collect(),
+            holds: held.iter().map(|grant| grant.key()).collect(),
+            grants: held,
         },
         place: table.place,
         path: path_place,
@@ -155,23 +158,21 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
 
 /// Warns about grants that get objects and no token, once for each profile.
 fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants: &Grants, ctx: &mut Context<'_>) {
-    let mut is_held = vec![false; grants.list.len()];
-    for index in outputs.iter().flat_map(|resolved| &resolved.output.grants) {
-        is_held[*index] = true;
-    }
-    let mut lacking: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (index, granted) in grants.list.iter().enumerate().filter(|(index, _)| !is_held[*index]) {
-        lacking.entry(granted.profile).or_default().push(index);
+    let is_held: HashSet<GrantKey> =
+        outputs.iter().flat_map(|resolved| &resolved.output.grants).map(|grant| grant.key()).collect();
+    let mut lacking: BTreeMap<usize, Vec<&Granted>> = BTreeMap::new();
+    for granted in grants.list.iter().filter(|granted| !is_held.contains(&granted.grant.key())) {
+        lacking.entry(granted.profile).or_default().push(granted);
     }
     for (profile, lacking) in lacking {
-        let names = lacking.iter().map(|index| grants.list[*index].grant.cluster.name.as_str());
+        let names = lacking.iter().map(|granted| granted.grant.cluster.name.as_str());
         let message = format!(
             "no output holds profile `{}` on {}, so no token is minted: {}",
             profiles.list[profile].profile.name,
             count(lacking.len(), "cluster"),
             list(names, 3)
         );
-        let problem = Problem::warning(grants.list[lacking[0]].place, message);
+        let problem = Problem::warning(lacking[0].place, message);
         ctx.problems.push(problem.hint("add an `[[outputs]]` that holds it"));
     }
 }
@@ -204,7 +205,7 @@ fn report_collisions(
         together.entry(key).or_default().push(collision);
     }
     for ((second, first, kind), collisions) in together {
-        let mut message = collisions[0].describe(inventory);
+        let mut message = collisions[0].describe();
         if collisions.len() > 1 {
             message.push_str(&format!(", and {} like this", count(collisions.len() - 1, "more collision")));
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use super::{BASE, environment, load, load_with, summarise};
 use crate::inventory::{AdminAccess, KubeconfigSource};
 use crate::inventory::{
@@ -103,7 +105,12 @@ fn outputs_hold_what_their_filters_let_through() {
     let text = format!(
         "{BASE}[[outputs]]\npath = 'v'\nprofiles = ['viewer']\n[[outputs]]\npath = 'p'\nselector = 'env=prod'\n"
     );
-    let held: Vec<Vec<usize>> = valid(&text).0.outputs.into_iter().map(|output| output.grants).collect();
+    let inventory = valid(&text).0;
+    let position = |grant: &Arc<crate::inventory::Grant>| {
+        inventory.grants.iter().position(|known| Arc::ptr_eq(known, grant)).unwrap()
+    };
+    let held: Vec<Vec<usize>> =
+        inventory.outputs.iter().map(|output| output.grants.iter().map(position).collect()).collect();
     assert_eq!(held, [vec![0, 1, 2, 3], vec![1, 3], vec![0, 1]]);
 }
 

@@ -242,8 +242,7 @@ impl VerifyReport {
         strict: bool,
         clusters: &[(ClusterName, Verified)],
     ) -> Self {
-        let clusters: Vec<_> =
-            clusters.iter().map(|(name, verified)| cluster(name, verified, inventory, strict)).collect();
+        let clusters: Vec<_> = clusters.iter().map(|(name, verified)| cluster(name, verified, strict)).collect();
         let mut summary = VerifySummary { clusters: clusters.len(), ..VerifySummary::default() };
         for cluster in &clusters {
             let counter = match cluster.state {
@@ -269,9 +268,9 @@ impl VerifyReport {
     }
 }
 
-fn cluster(name: &ClusterName, verified: &Verified, inventory: &Inventory, strict: bool) -> VerifiedClusterReport {
+fn cluster(name: &ClusterName, verified: &Verified, strict: bool) -> VerifiedClusterReport {
     let reports = |grants: &[VerifiedGrant]| -> Vec<GrantReport> {
-        grants.iter().map(|verified| grant(verified, &inventory.grants[verified.grant], strict)).collect()
+        grants.iter().map(|verified| grant(verified, &verified.grant, strict)).collect()
     };
     let (state, grants, error) = match verified {
         Verified::Done(grants) => {
