@@ -60,7 +60,7 @@ pub struct OutputEntry {
     pub cluster: String,
     /// The name of the user entry.
     pub user: String,
-    /// Whether the cluster entry is another profile's as well.
+    /// Whether the cluster entry is another profile's or holder's as well.
     pub shares_cluster: bool,
     /// The namespace of the context.
     pub namespace: Option<String>,
@@ -205,7 +205,7 @@ impl Layout {
         collisions.extend(taken_places(&files, inventory));
         let mut effective: HashSet<usize> = HashSet::new();
         for file in &mut files {
-            file.share_clusters();
+            file.share_clusters(inventory);
             collisions.extend(file.choose_current(&mut effective));
         }
         if !collisions.is_empty() {
@@ -382,8 +382,8 @@ impl Building {
         Collision { kind, path, name: name.to_owned(), first: self.origins[known].clone(), second }
     }
 
-    /// Marks the entries whose cluster entry serves more than one grant.
-    fn share_clusters(&mut self) {
+    /// Marks the entries whose cluster entry serves more than one grant, or more than one holder.
+    fn share_clusters(&mut self, inventory: &Inventory) {
         let mut grants: HashMap<&str, HashSet<GrantKey>> = HashMap::new();
         for entry in &self.file.entries {
             grants.entry(&entry.cluster).or_default().insert(entry.grant.key());
@@ -391,7 +391,8 @@ impl Building {
         let shared: HashSet<String> =
             grants.into_iter().filter(|(_, grants)| grants.len() > 1).map(|(name, _)| name.to_owned()).collect();
         for entry in &mut self.file.entries {
-            entry.shares_cluster = shared.contains(&entry.cluster);
+            let serves_holders = inventory.outputs[entry.output].shares_clusters_among_holders();
+            entry.shares_cluster = serves_holders || shared.contains(&entry.cluster);
         }
     }
 

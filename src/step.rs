@@ -107,6 +107,8 @@ pub struct Delivery {
     pub files: Vec<PathBuf>,
     /// What changes in entries that are there, beside the token.
     pub changes: Vec<FieldDiff>,
+    /// Those of the files in which entries are taken for ours that lost their mark.
+    pub takes_back: Vec<PathBuf>,
 }
 
 /// Hands a living credential on to the outputs that lack it.

@@ -49,9 +49,15 @@ pub async fn probe(
             Some(namespace) if is_absent(namespace) => ProbeResult::NamespaceAbsent(namespace.clone()),
             _ => attempt(api, &request.dry_run()).await?,
         };
-        let result = match (result, missing_role(api, plan, step).await?) {
-            (ProbeResult::Allowed | ProbeResult::NamespaceAbsent(_), Some(role)) => ProbeResult::RoleAbsent(role),
-            (result, _) => result,
+        let is_about_role = match &result {
+            ProbeResult::Allowed | ProbeResult::NamespaceAbsent(_) => true,
+            // Who may not bind everything is told of the role that is not there.
+            ProbeResult::Failed(failure) => failure.is_not_found(),
+            ProbeResult::Denied | ProbeResult::RoleAbsent { .. } => false,
+        };
+        let result = match missing_role(api, plan, step).await? {
+            Some(role) if is_about_role => ProbeResult::RoleAbsent { role, tried: Box::new(result) },
+            _ => result,
         };
         results.push((Probe::Write(position), result));
     }

@@ -46,7 +46,6 @@ pub(super) fn apply_context(context: &CommandContext<'_>, fleet: &Fleet) -> Arc<
         holder: fleet.holder().clone(),
         run: context.environment.run.clone(),
         reissue: fleet.options.reissue,
-        adopts: fleet.options.adoption.foreign,
         clock: context.environment.clock,
     })
 }

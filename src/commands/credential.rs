@@ -69,9 +69,10 @@ impl CredentialArgs {
 
     /// Returns how many seconds a new token should live.
     fn wanted_life(&self) -> u64 {
-        // It is asked for a little later than its life begins to be counted.
-        const MARGIN: u64 = 60;
-        self.min_left.map_or(LONGEST_LIFE, |least| LONGEST_LIFE.max(least.as_secs().saturating_add(MARGIN)))
+        // Who asks again later, for as long, is to be served from the cache for a while.
+        let margin = |least: u64| (least / 4).max(60);
+        let asked = self.min_left.map(|least| least.as_secs());
+        asked.map_or(LONGEST_LIFE, |least| LONGEST_LIFE.max(least.saturating_add(margin(least))))
     }
 }
 
@@ -96,7 +97,7 @@ fn from_directory(
     let text = String::from_utf8(bytes).map_err(|_| because(format!("`{}` is not UTF-8", path.display())))?;
     let token = SecretToken::new(text.trim());
     let claims = Claims::of(&token).map_err(|error| because(format!("`{}` is unusable: {error}", path.display())))?;
-    if told_expiry(claims.expires, now).is_none() || !args.lasts(claims.expires, now) {
+    if told_expiry(claims.expires, now).is_none() {
         return Err(because(format!("the token in `{}` expires at {}", path.display(), claims.expires)));
     }
     Ok((token, claims.expires))
@@ -274,6 +275,12 @@ async fn obtain(
     let inventory = inventory(context, args).map_err(Obtaining::Unusable)?;
     let grant = grant(&inventory, args).map_err(Obtaining::Unusable)?;
     let policy = &grant.profile.token;
+    if let Some(least) = args.min_left.filter(|least| *least > policy.ttl) {
+        let (ttl, least) = (duration(policy.ttl), duration(least));
+        let cause = format!("tokens of `{}` live for {ttl}, and `--min-left {least}` is asked for", args.profile);
+        let failure = StepFailure::new(cause).hint("set a longer `ttl` in the profile's `token`, or ask for less");
+        return Err(Obtaining::Failed(failure));
+    }
     if args.policy.as_ref().is_some_and(|hash| *hash != policy_fingerprint(policy)) {
         context.printer.remark(&format!(
             "warning: the token policy of `{}` changed since this kubeconfig was written; `kubemint apply` renews it\n",

@@ -49,7 +49,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     match args.output {
         OutputFormat::Json => print(context, &report, OutputFormat::Json, &arguments)?,
         OutputFormat::Text => {
-            context.printer.remark(&notes_text(&report, &seen));
+            let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
+            context.printer.remark(&notes_text(&report, before));
             printed(context.printer.data(&format!("{}\n", summary_line(&report))))?;
             print_failures(context, &report, &arguments, &seen);
         }

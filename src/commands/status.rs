@@ -117,6 +117,9 @@ fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> StatusReport {
 
 fn standing_by_files(fleet: &Fleet, grant: &Grant, newest: Option<Newest>, now: Timestamp) -> Standing {
     let key = grant.key();
+    if let Some(trouble) = fleet.outputs.trouble(&key) {
+        return Standing { newest, ..Standing::only(key, CredentialState::Unknown, Some(trouble)) };
+    }
     let seed = jitter_seed(&key.cluster, &key.profile, fleet.holder());
     let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &grant.profile.token, &seed));
     let altered = fleet.outputs.altered(&key, &Mark::of(&fleet.inventory.name, fleet.holder(), grant));
@@ -147,8 +150,11 @@ fn planned_grant(fleet: &Fleet, grant: &Grant, plan: &ClusterPlan, standing: &St
 
 fn unread(fleet: &Fleet, grant: &Grant, cause: String) -> GrantStatus {
     let key = grant.key();
-    let standing =
-        Standing { newest: fleet.outputs.newest(&key), ..Standing::only(key, CredentialState::Unknown, None) };
+    let standing = Standing {
+        newest: fleet.outputs.newest(&key),
+        detail: fleet.outputs.trouble(&key),
+        ..Standing::only(key, CredentialState::Unknown, None)
+    };
     GrantStatus { error: Some(cause), ..status_of(fleet, grant, &standing, Drifted::Unknown, vec![]) }
 }
 

@@ -22,7 +22,7 @@ use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Mint, Plugin, Publish, Revoke, Step, Update};
+use crate::step::{Delivery, Mint, Plugin, Publish, Revoke, Step, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -60,8 +60,6 @@ pub struct ApplyContext {
     pub run: String,
     /// Whether another holder's living credential may be replaced in a file.
     pub reissue: Reissue,
-    /// Whether entries in outputs are taken for ours that lost their mark.
-    pub adopts: bool,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -411,7 +409,7 @@ impl ClusterRun {
         self.verify(task, mint.grant.profile.as_str(), &credential.token).await.map_err(NotPublished::Safe)?;
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.grant.profile));
-        match self.publish(task, &mint.grant, Some(&credential)).await {
+        match self.publish(task, &mint.grant, &mint.delivery, Some(&credential)).await {
             Ok(()) => {}
             Err(NotWritten { failure, written: 0 }) => return Err(NotPublished::Safe(failure)),
             // What is not everywhere is not published: some output still holds the older one.
@@ -444,7 +442,7 @@ impl ClusterRun {
             self.verify(task, profile.as_str(), &token).await?;
         }
         self.doing(&task.plan.cluster, format!("write the outputs of `{}`", plugin.grant.profile));
-        self.publish(task, &plugin.grant, None).await.map_err(|not_written| not_written.failure)
+        self.publish(task, &plugin.grant, &plugin.delivery, None).await.map_err(|not_written| not_written.failure)
     }
 
     /// Proves a token where its consumers, or the inventory, want it proven.
@@ -502,7 +500,9 @@ impl ClusterRun {
         }
         let credential = proven?;
         self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.grant.profile));
-        self.publish(task, &step.grant, Some(credential)).await.map_err(|not_written| not_written.failure)?;
+        self.publish(task, &step.grant, &step.delivery, Some(credential))
+            .await
+            .map_err(|not_written| not_written.failure)?;
         lock(&self.progress).published.push(Published {
             grant: step.grant.clone(),
             facts: credential.facts.clone(),
@@ -520,6 +520,7 @@ impl ClusterRun {
         &mut self,
         task: &ApplyTask,
         grant: &GrantKey,
+        delivery: &Delivery,
         credential: Option<&Credential>,
     ) -> Result<(), NotWritten> {
         let is_meant = |slot: &&PublicationSlot| {
@@ -532,7 +533,7 @@ impl ClusterRun {
                 endpoint: task.plan.endpoint.clone(),
                 credential: credential.cloned(),
                 reissue: self.context.reissue,
-                adopts: self.context.adopts,
+                adopts: delivery.takes_back.contains(&slot.target.path),
             };
             (Arc::clone(&slot.target), incoming)
         });

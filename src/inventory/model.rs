@@ -305,6 +305,17 @@ impl Inventory {
     }
 }
 
+impl Output {
+    /// Whether several holders write into one file, and name their contexts apart, but not their cluster entries.
+    pub(crate) fn shares_clusters_among_holders(&self) -> bool {
+        const HOLDER: &str = "{holder}";
+        let cluster = self.cluster.as_ref().unwrap_or(&self.context);
+        let names_holder =
+            self.context.contains(HOLDER) || self.user.as_ref().is_some_and(|user| user.contains(HOLDER));
+        names_holder && !self.path.contains(HOLDER) && !cluster.contains(HOLDER)
+    }
+}
+
 /// A kubeconfig output: templates that decide which grants share a file, and its entry names.
 ///
 /// Templates know `{cluster}`, `{profile}`, `{inventory}` and `{holder}`.

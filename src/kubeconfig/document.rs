@@ -33,8 +33,8 @@ pub struct Document {
 /// What is kept of an entry: of others only names, unless it may be one of ours that lost its mark.
 struct Entry {
     name: Option<String>,
-    /// The cluster entry that it names, if it is a context.
-    cluster: Option<String>,
+    /// The cluster and the user entry that it names, if it is a context.
+    leads_to: Option<(String, String)>,
     /// Our extension, if it has one.
     extension: Option<Value>,
     /// What it says by field, if that is kept.
@@ -61,8 +61,10 @@ impl<'de, const UNMARKED: bool> Deserialize<'de> for Parsed<UNMARKED> {
         let is_bound = |token: &SecretToken| Claims::of(token).is_ok_and(|claims| facts_of(&claims).is_some());
         let token = token.filter(|token| extension.is_some() || is_bound(token));
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let cluster = body.filter(|(list, _)| *list == List::Contexts).and_then(|(_, body)| text(&body["cluster"]));
-        Ok(Self(Entry { name: text(&entry["name"]), cluster, extension, held, token }))
+        let context = body.filter(|(list, _)| *list == List::Contexts).map(|(_, body)| body);
+        let leads_to =
+            context.map(|body| (text(&body["cluster"]).unwrap_or_default(), text(&body["user"]).unwrap_or_default()));
+        Ok(Self(Entry { name: text(&entry["name"]), leads_to, extension, held, token }))
     }
 }
 
@@ -250,19 +252,20 @@ impl Document {
         all.filter(|(list, (name, entry))| !entry.belongs_to(inventory) && names.rank(*list, name).is_none()).count()
     }
 
-    /// Returns which of the names of one grant are taken, whoever's they are, with what they name.
-    pub fn taken(&self, names: &EntryNames) -> Vec<(&'static str, String)> {
+    /// Returns which of the names of one grant are taken by what is not the inventory's, with what they name.
+    pub fn taken(&self, names: &EntryNames, inventory: &InventoryName) -> Vec<(&'static str, String)> {
         let lists = [
             ("cluster", &names.cluster, &self.clusters),
             ("user", &names.user, &self.users),
             ("context", &names.context, &self.contexts),
         ];
-        let taken = lists.into_iter().filter(|(_, name, entries)| entries.contains_key(*name));
+        let is_others = |entry: &Entry| !entry.belongs_to(inventory);
+        let taken = lists.into_iter().filter(|(_, name, entries)| entries.get(*name).is_some_and(is_others));
         taken.map(|(list, name, _)| (list, name.clone())).collect()
     }
 
     /// Returns the entries under the names of one grant that are that grant's, whoever holds them. A cluster entry that
-    /// profiles share is nobody's own: it goes with the last context that names it.
+    /// grants share is nobody's own, and not among them.
     pub fn entries_of<'a>(
         &self,
         names: &'a EntryNames,
@@ -283,13 +286,23 @@ impl Document {
         theirs.map(|(list, name, _)| (list, name.as_str())).collect()
     }
 
-    /// Returns whether a cluster entry is one that profiles share, and no context names it but these.
-    pub fn is_shared_for_last(&self, name: &str, inventory: &InventoryName, contexts: &BTreeSet<&str>) -> bool {
-        let is_shared = self.clusters.get(name).is_some_and(|entry| {
+    /// Returns whether a cluster entry of an inventory is one that grants share: it is nobody's own.
+    pub fn is_shared(&self, name: &str, inventory: &InventoryName) -> bool {
+        self.clusters.get(name).is_some_and(|entry| {
             entry.belongs_to(inventory) && entry.extension.as_ref().is_some_and(|says| says.get("profile").is_none())
-        });
-        let mut users = self.contexts.iter().filter(|(_, entry)| entry.cluster.as_deref() == Some(name));
-        is_shared && users.all(|(context, _)| contexts.contains(context.as_str()))
+        })
+    }
+
+    /// Returns whether a context names an entry that is not among those that go.
+    pub fn is_needed(&self, list: List, name: &str, going: &BTreeSet<&str>) -> bool {
+        let names_it = |entry: &Entry| {
+            entry.leads_to.as_ref().is_some_and(|(cluster, user)| match list {
+                List::Clusters => cluster == name,
+                List::Users => user == name,
+                List::Contexts => false,
+            })
+        };
+        self.contexts.iter().any(|(context, entry)| !going.contains(context.as_str()) && names_it(entry))
     }
 
     /// Returns what the file holds under the names of one grant.
@@ -378,9 +391,16 @@ impl Held {
         List::ALL.into_iter().any(|list| self.entries.of(list).is_some())
     }
 
-    /// Returns whether the user entry gives the credential that ours would, or an earlier one of the same ServiceAccount:
-    /// then nothing of anybody else's is lost by taking it for ours. What a token says is not proven here.
+    /// Returns whether nothing of anybody else's is lost by taking the entries for ours: those without a mark lead where
+    /// ours would, and the user entry gives the credential that ours would, or another one of the same ServiceAccount.
+    /// What a token says is not proven here.
     pub fn gives_ours(&self, names: &EntryNames, wanted: &OurEntries, account_uid: &str) -> bool {
+        let leads_there = |(list, entry): &(List, Value)| {
+            *list == List::Users || self.entries.of(*list).is_none_or(|held| held.may_be(entry))
+        };
+        if !wanted.clone().into_lists().iter().all(leads_there) {
+            return false;
+        }
         let user = self.entries.user.as_ref();
         let says = |field| user.is_some_and(|user| user.says_as(wanted.user(), field));
         let is_of_account = || {

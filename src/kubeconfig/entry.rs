@@ -33,7 +33,7 @@ pub struct EntryNames {
     pub namespace: Option<String>,
     /// How the user entry gives its credential.
     pub form: UserForm,
-    /// Whether other profiles of the same cluster use the cluster entry too: then it is no profile's own.
+    /// Whether other profiles or holders use the cluster entry too: then it is nobody's own.
     pub shares_cluster: bool,
 }
 
@@ -153,6 +153,7 @@ impl OurEntries {
             && let Some(mark) = cluster_extension[0]["extension"].as_object_mut()
         {
             mark.shift_remove("profile");
+            mark.shift_remove("holder");
         }
         cluster.insert("extensions".to_owned(), cluster_extension);
         if let Some(proxy) = &endpoint.proxy_url {

@@ -147,6 +147,8 @@ pub(super) struct HeldEntry {
     given: BTreeMap<String, String>,
     /// The cluster that it was written for, if it says that.
     pub(super) cluster_uid: Option<String>,
+    /// Whether it has our extension.
+    is_marked: bool,
     rest: Option<Box<Rest>>,
 }
 
@@ -199,6 +201,7 @@ impl HeldEntry {
             fields: list.fields().iter().filter_map(value).collect(),
             given,
             cluster_uid: ours[CLUSTER_UID].as_str().map(str::to_owned),
+            is_marked: ours.is_object(),
             rest: (rest != Rest::default()).then(|| Box::new(rest)),
         })
     }
@@ -235,9 +238,22 @@ impl HeldEntry {
         wanted
     }
 
+    /// Returns whether it may be taken for ours: it is marked, or leads where ours would.
+    pub(super) fn may_be(&self, wanted: &Value) -> bool {
+        self.is_marked || self.leads_like(wanted)
+    }
+
     /// Returns whether it has a field that is ours.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
+    }
+
+    /// Returns whether all fields that are ours alone say the same as in another entry, or are in neither.
+    pub(super) fn leads_like(&self, entry: &Value) -> bool {
+        let body = &entry[self.list.body()];
+        let ours = self.list.fields().iter().filter(|field| field.whose == Whose::Ours);
+        let wanted = |field: &Field| body.get(field.name).map(|value| Digest::of(value.clone()));
+        ours.into_iter().all(|field| self.fields.get(field.name).map(|held| held.digest) == wanted(field))
     }
 
     /// Returns whether a field that is ours is there, and says the same as in another entry.

@@ -236,22 +236,25 @@ pub fn remove(
 ) -> Result<Vec<u8>, MergeError> {
     let text = std::str::from_utf8(before).map_err(|_| MergeError::NotText)?;
     let document = Document::parse(text)?;
+    let theirs: BTreeSet<(List, &str)> = grants
+        .iter()
+        .flat_map(|(names, cluster, profile)| document.entries_of(names, inventory, cluster, profile))
+        .collect();
+    let shared = grants.iter().map(|(names, ..)| names.cluster.as_str());
+    let shared = shared.filter(|name| document.is_shared(name, inventory)).map(|name| (List::Clusters, name));
+    let contexts: BTreeSet<&str> =
+        theirs.iter().filter(|(list, _)| *list == List::Contexts).map(|(_, name)| *name).collect();
     let mut edits = vec![];
-    let mut contexts = BTreeSet::new();
-    for (names, cluster, profile) in grants {
-        for (list, name) in document.entries_of(names, inventory, cluster, profile) {
-            if list == List::Contexts {
-                contexts.insert(name);
-            }
-            if list == List::Contexts && document.current_context() == Some(name) {
-                edits.push(Edit::CurrentContext(String::new()));
-            }
-            edits.push(Edit::Remove { list, name: name.to_owned() });
+    for (list, name) in theirs.iter().copied().chain(shared).collect::<BTreeSet<_>>() {
+        // What another context still leads to is somebody's access.
+        if document.is_needed(list, name, &contexts) {
+            continue;
         }
+        if list == List::Contexts && document.current_context() == Some(name) {
+            edits.push(Edit::CurrentContext(String::new()));
+        }
+        edits.push(Edit::Remove { list, name: name.to_owned() });
     }
-    let clusters: BTreeSet<&str> = grants.iter().map(|(names, ..)| names.cluster.as_str()).collect();
-    let unused = clusters.into_iter().filter(|name| document.is_shared_for_last(name, inventory, &contexts));
-    edits.extend(unused.map(|name| Edit::Remove { list: List::Clusters, name: name.to_owned() }));
     if edits.is_empty() {
         return Ok(before.to_vec());
     }
@@ -298,6 +301,29 @@ mod tests {
 
     fn merged(before: Option<&[u8]>, generation: u64, others: usize) -> Result<Merged, MergeError> {
         merge(before, &[incoming(generation)], &FileOrder::default(), others, None)
+    }
+
+    /// What another context leads to stays when a grant's entries go.
+    #[test]
+    fn an_entry_that_a_context_needs_stays() {
+        let before = merged(None, 1, 0).unwrap().content;
+        let (names, mark) = (incoming(1).names, incoming(1).mark);
+        let grant = [(names, mark.cluster, mark.profile)];
+        let other = |name: &str, user: &str| Edit::Upsert {
+            list: List::Contexts,
+            entry: json!({"name": name, "context": {"cluster": "x", "user": user}}),
+        };
+        let shared = edit(&before, &[other("mine", "me")], &Unranked).unwrap();
+        let after = String::from_utf8(remove(&shared, &"acme".into(), &grant).unwrap()).unwrap();
+        assert!(
+            after.contains("server: https://a") && after.contains("name: mine") && !after.contains("token"),
+            "{after}"
+        );
+        let both = edit(&before, &[other("mine", "x")], &Unranked).unwrap();
+        let after = String::from_utf8(remove(&both, &"acme".into(), &grant).unwrap()).unwrap();
+        assert!(after.contains("token") && !after.contains("name: x\n  context"), "{after}");
+        let after = String::from_utf8(remove(&before, &"acme".into(), &grant).unwrap()).unwrap();
+        assert!(!after.contains("name: x"), "{after}");
     }
 
     #[test]

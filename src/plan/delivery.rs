@@ -10,6 +10,7 @@ use crate::credential::{AnchorState, Credential, Generation};
 use crate::inventory::Grant;
 use crate::kubeconfig::{EntryState, Held, Mark, OurEntries, RENAME, UserForm, foreign_owner};
 use crate::step::Delivery;
+use crate::wording::command;
 
 pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
     Mark::of(&input.inventory.name, &input.options.holder, grant)
@@ -70,7 +71,9 @@ pub(super) fn take_back<'a>(
         if let Some(held) = living(input, grant_input, slot, account_uid, anchors)
             && input.options.adoption.foreign
         {
-            taken.to_mut().outputs[position].state = EntryState::Ours(Box::new(held.clone()));
+            let slot = &mut taken.to_mut().outputs[position];
+            slot.state = EntryState::Ours(Box::new(held.clone()));
+            slot.is_taken_back = true;
         }
     }
     taken
@@ -102,13 +105,15 @@ pub(super) fn foreign_entries(
     anchors: &BTreeMap<u64, AnchorState>,
 ) -> Vec<Blocker> {
     let profile = &grant_input.grant.profile.name;
+    let cluster = input.cluster.as_str();
+    let adopt = ["kubemint", "apply", "--adopt", "--cluster", cluster, "--profile", profile.as_str()];
     let blocker = |slot: &OutputSlot| {
         let EntryState::Foreign { list, name, inventory, .. } = &slot.state else { return None };
         let owner = foreign_owner(inventory.as_deref());
         let (owner, hint) = match living(input, grant_input, slot, account_uid, anchors) {
             Some(_) => (
                 "has lost kubemint's mark; what it gives is a living credential of this inventory".to_owned(),
-                "pass `--adopt` to take it back".to_owned(),
+                format!("take it back with `{}`", command(&adopt)),
             ),
             None => (owner, RENAME.to_owned()),
         };
@@ -159,6 +164,9 @@ fn deliver<'a>(
             continue;
         }
         delivery.files.push(slot.path.clone());
+        if slot.is_taken_back {
+            delivery.takes_back.push(slot.path.clone());
+        }
         // Where nothing of ours is, everything is new, which the file itself says.
         let is_new = slot.held().is_none_or(|held| !held.has_entries());
         delivery.changes.extend(differences.into_iter().flatten().filter(|_| !is_new));

@@ -102,6 +102,8 @@ pub struct OutputSlot {
     pub names: EntryNames,
     /// What the file holds under these names.
     pub state: EntryState,
+    /// Whether that lost its mark, and is taken for ours all the same.
+    pub is_taken_back: bool,
 }
 
 impl OutputSlot {

@@ -46,8 +46,13 @@ pub enum ProbeResult {
     Failed(ApiFailure),
     /// It says that the caller may not.
     Denied,
-    /// It would be done, but this role, which the binding refers to, does not exist.
-    RoleAbsent(RoleRef),
+    /// This role, which the binding refers to, does not exist.
+    RoleAbsent {
+        /// The role.
+        role: RoleRef,
+        /// What came of trying the binding.
+        tried: Box<ProbeResult>,
+    },
     /// It was not tried, because this namespace is not there yet.
     NamespaceAbsent(String),
 }
@@ -123,28 +128,20 @@ pub fn assess(
                 // A review is answered to everybody; only a write that would pass proves a right to write.
                 may_write_something |= plan.scope == Scope::Credentials || !matches!(probe, Probe::Right { .. });
             }
-            ProbeResult::RoleAbsent(role) if profile.as_ref().is_some_and(&allows_missing_roles) => {
-                may_write_something = true;
-                unchecked.insert(format!("{role} does not exist; until it does, its binding allows nothing"));
-            }
-            ProbeResult::RoleAbsent(role) => {
-                may_write_something = true;
-                plan.blockers.push(Blocker {
-                    kind: BlockerKind::MissingRole,
-                    message: format!("{role} does not exist: its binding would allow nothing"),
-                    hint: Some(match &profile {
-                        Some(profile) => format!(
-                            "see whether its name is right, or set `allow-missing-roles = true` in profile `{profile}`"
-                        ),
-                        None => "see whether its name is right".to_owned(),
-                    }),
-                    profile,
-                });
+            ProbeResult::RoleAbsent { role, tried } => {
+                // Only what was tried proves a right.
+                may_write_something |= **tried == ProbeResult::Allowed;
+                if let ProbeResult::NamespaceAbsent(namespace) = &**tried {
+                    unchecked.insert(absent(namespace));
+                }
+                if profile.as_ref().is_some_and(&allows_missing_roles) {
+                    unchecked.insert(format!("{role} does not exist; until it does, its binding allows nothing"));
+                } else {
+                    plan.blockers.push(missing_role(role, profile));
+                }
             }
             ProbeResult::NamespaceAbsent(namespace) => {
-                unchecked.insert(format!(
-                    "what goes into namespace `{namespace}` is checked by the API server only once it exists"
-                ));
+                unchecked.insert(absent(namespace));
             }
             ProbeResult::Denied => missing_rights.push((profile, format!("the admin may not {subject}"))),
             // It is gone, as was wanted.
@@ -205,6 +202,24 @@ pub fn assess(
         plan.notes.push(Note::new(NoteKind::ReadOnly, message));
     }
     plan.drop_blocked_steps();
+}
+
+fn absent(namespace: &str) -> String {
+    format!("what goes into namespace `{namespace}` is checked by the API server only once it exists")
+}
+
+/// Says that a role does not exist that is bound.
+fn missing_role(role: &RoleRef, profile: Option<ProfileName>) -> Blocker {
+    let name = "see whether its name is right";
+    Blocker {
+        kind: BlockerKind::MissingRole,
+        message: format!("{role} does not exist: its binding would allow nothing"),
+        hint: Some(match &profile {
+            Some(profile) => format!("{name}, or set `allow-missing-roles = true` in profile `{profile}`"),
+            None => name.to_owned(),
+        }),
+        profile,
+    }
 }
 
 /// Returns the profile that a probe is for.

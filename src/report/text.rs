@@ -275,8 +275,9 @@ pub fn failures(report: &Report, arguments: &[String], seen: &[ClusterReport]) -
     let message = format!("{} of {}", kinds.join(", "), count(clusters, "cluster"));
     let seen: BTreeMap<&str, &ClusterReport> = seen.iter().map(|cluster| (cluster.name.as_str(), cluster)).collect();
     let is_new = |cluster: &&&ClusterReport| {
-        seen.get(cluster.name.as_str())
-            .is_none_or(|seen| (&seen.error, &seen.blockers) != (&cluster.error, &cluster.blockers))
+        seen.get(cluster.name.as_str()).is_none_or(|seen| {
+            (seen.state, &seen.error, &seen.blockers) != (cluster.state, &cluster.error, &cluster.blockers)
+        })
     };
     let new: Vec<&ClusterReport> = sick.iter().filter(is_new).copied().collect();
     let width = new.iter().take(MOST).map(|cluster| shown(cluster.name.as_str()).chars().count()).max().unwrap_or(0);

@@ -314,3 +314,61 @@ fn what_kubectl_here_would_not_use_is_a_warning() {
     let quiet = apply("out/a.kubeconfig:mine.yaml");
     assert!(!quiet.contains("warning"), "{quiet}");
 }
+
+/// Two contexts of one grant in a file share what leads there: it is written once, and renewed.
+#[test]
+fn two_contexts_of_one_grant_share_their_entries() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    let output = |context: &str| {
+        format!("[[outputs]]\npath = \"one.yaml\"\ncontext = \"{context}\"\ncluster = \"c\"\nuser = \"u\"\n")
+    };
+    let (rest, _) = READER.split_once("[[outputs]]").unwrap();
+    machine.inventory("twice", &format!("{rest}{}{}", output("x"), output("y")));
+    for arguments in [
+        &["apply", "--yes"][..],
+        &["plan", "--check"],
+        &["refresh", "--force"],
+        &["verify"],
+        &["status", "--check"],
+        &["revoke", "--access", "--yes"],
+    ] {
+        machine.expect(0, arguments);
+    }
+    assert!(!machine.read("one.yaml").contains("name:"), "{}", machine.read("one.yaml"));
+}
+
+/// Two holders write their contexts into one file, for one cluster entry: neither undoes what the other did.
+#[test]
+fn holders_share_the_entry_of_a_cluster() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    let (rest, _) = READER.split_once("[[outputs]]").unwrap();
+    machine.inventory(
+        "holders",
+        &format!(
+            "{rest}[[outputs]]\npath = \"one.yaml\"\ncontext = \"{{holder}}@{{cluster}}\"\ncluster = \"{{cluster}}\"\n"
+        ),
+    );
+    for holder in ["one", "two"] {
+        machine.expect(0, &["apply", "--yes", "--holder", holder]);
+    }
+    for holder in ["one", "two"] {
+        machine.expect(0, &["plan", "--check", "--holder", holder]);
+        machine.expect(0, &["verify", "--holder", holder]);
+    }
+}
+
+/// A file that cannot be read is named, also where no cluster is asked.
+#[test]
+fn a_status_names_a_file_that_cannot_be_read() {
+    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let machine = machine(&fleet);
+    machine.inventory("damaged", READER);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.write("out/a.kubeconfig", "users: {\n");
+    for arguments in [&["status", "--check"][..], &["status", "--check", "--offline"]] {
+        let run = machine.kubemint(arguments).exits(4);
+        assert!(run.stdout.contains("it is not a kubeconfig: `users`"), "{}", run.stdout);
+    }
+}

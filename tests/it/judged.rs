@@ -185,7 +185,7 @@ pub(crate) fn an_entry_that_lost_its_marks_is_taken_back(cluster: &TestCluster) 
         let stripped = machine.read(&file);
         let run = machine.kubemint(&["apply", "--yes"]).exits(5);
         assert!(run.stderr.contains("has lost kubemint's mark"), "{form}: {}", run.stderr);
-        assert!(run.stderr.contains("pass `--adopt` to take it back"), "{form}: {}", run.stderr);
+        assert!(run.stderr.contains("take it back with `kubemint apply --adopt --cluster "), "{form}: {}", run.stderr);
         let verified = machine.kubemint(&["verify", "-o", "json"]).exits(4).report();
         let finding = &verified["clusters"][0]["grants"][0]["findings"][0];
         assert!(finding["hint"].as_str().unwrap().contains("rename the entry"), "apply would not write it: {finding}");
@@ -196,7 +196,13 @@ pub(crate) fn an_entry_that_lost_its_marks_is_taken_back(cluster: &TestCluster) 
         assert!(machine.read(&file).contains("team-x"), "{form}: what is the user's own stays");
         machine.expect(0, &["plan", "--check"]);
         machine.expect(0, &["verify"]);
-        // Somebody else's credential is never taken for ours.
+        // Neither a cluster nor a credential of somebody else is ever taken for ours.
+        strip();
+        change(&machine, &file, |cluster, _, _| cluster["server"] = json!("https://bastion.example.com"));
+        let theirs = machine.read(&file);
+        let run = machine.kubemint(&["apply", "--yes", "--adopt"]).exits(5);
+        assert!(run.stderr.contains("is not kubemint's"), "{}", run.stderr);
+        assert_eq!(machine.read(&file), theirs, "{form}");
         strip();
         change(&machine, &file, |_, user, _| *user = json!({ "token": "somebody-elses" }));
         let theirs = machine.read(&file);

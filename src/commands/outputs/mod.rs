@@ -14,7 +14,7 @@ use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{describe, token_file_path};
 use crate::failure::StepFailure;
 use crate::inventory::{Grant, GrantKey, Inventory};
-use crate::kubeconfig::{EntryNames, EntryState, Held, Mark, UserForm, remove};
+use crate::kubeconfig::{EntryNames, EntryState, Held, Mark, UserForm, foreign_owner, remove};
 use crate::names::{ClusterName, ProfileName};
 use crate::plan::{Newest, OutputSlot};
 use crate::report::{Holds, OutputStatus};
@@ -66,6 +66,18 @@ impl Outputs {
         self.unusable.get(grant).cloned()
     }
 
+    /// Returns why an output of a grant is of no use to it: it cannot be read, or an entry there is somebody else's.
+    pub(super) fn trouble(&self, grant: &GrantKey) -> Option<String> {
+        let foreign = self.slots.get(grant).into_iter().flatten().find_map(|(slot, state)| match state {
+            EntryState::Foreign { list, name, inventory, .. } => {
+                let owner = foreign_owner(inventory.as_deref());
+                Some(format!("`{}`: {list} `{name}` exists and {owner}", slot.target.path.display()))
+            }
+            EntryState::Absent | EntryState::Ours(_) => None,
+        });
+        self.unusable.get(grant).map(|failure| failure.cause.clone()).or(foreign)
+    }
+
     /// Returns whether some place of a grant holds its credential, rather than a plugin.
     pub(super) fn holds_credential(&self, grant: &GrantKey) -> bool {
         let slots = self.slots.get(grant).into_iter().flatten();
@@ -79,6 +91,7 @@ impl Outputs {
             path: slot.target.path.clone(),
             names: slot.names.clone(),
             state: state.clone(),
+            is_taken_back: false,
         };
         slots.map(slot).collect()
     }

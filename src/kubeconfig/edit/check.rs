@@ -56,7 +56,8 @@ struct Root {
 #[derive(Default)]
 pub(super) struct Content {
     rest: Map<String, Value>,
-    named: BTreeMap<&'static str, BTreeMap<String, Digest>>,
+    /// Under each name what has it: more than one is a damaged file.
+    named: BTreeMap<&'static str, BTreeMap<String, Vec<Digest>>>,
     unnamed: Vec<Digest>,
 }
 
@@ -70,9 +71,7 @@ impl Content {
             let named = content.named.entry(list.key()).or_default();
             for entry in entries.into_iter().flatten() {
                 match entry.name {
-                    Some(name) => {
-                        named.insert(name, entry.digest);
-                    }
+                    Some(name) => named.entry(name).or_default().push(entry.digest),
                     None => content.unnamed.push(entry.digest),
                 }
             }
@@ -85,7 +84,7 @@ impl Content {
             Edit::Upsert { list, entry } => {
                 let entry = DigestedEntry::of(entry.clone());
                 let name = entry.name.unwrap_or_default();
-                self.named.entry(list.key()).or_default().insert(name, entry.digest);
+                self.named.entry(list.key()).or_default().insert(name, vec![entry.digest]);
             }
             Edit::Remove { list, name } => {
                 self.named.entry(list.key()).or_default().remove(name);

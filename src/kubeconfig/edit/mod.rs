@@ -12,7 +12,8 @@ mod removal;
 mod render;
 mod splice;
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde_json::Value;
@@ -127,6 +128,7 @@ const NEW_FILE: &str = "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-cont
 /// # Ok::<(), kubemint::kubeconfig::edit::EditError>(())
 /// ```
 pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u8>, EditError> {
+    let edits = &last_of_each(edits);
     let (bom, text) = prepare(input)?;
     let new = new_file(text).filter(|_| !edits.is_empty() || text.trim_ascii().is_empty());
     let text = new.as_deref().unwrap_or(text);
@@ -140,6 +142,27 @@ pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u
     output.extend_from_slice(bom.as_bytes());
     output.extend_from_slice(edited.as_bytes());
     Ok(output)
+}
+
+/// Returns the edits with each thing once, as the last of them has it: two places may bring the same entry at a time.
+fn last_of_each(edits: &[Edit]) -> Vec<Edit> {
+    let key = |edit: &Edit| match edit {
+        Edit::Upsert { list, entry } => (Some((*list, true)), entry["name"].as_str().unwrap_or_default().to_owned()),
+        Edit::Remove { list, name } => (Some((*list, false)), name.clone()),
+        Edit::CurrentContext(_) => (None, String::new()),
+    };
+    let mut positions: HashMap<_, usize> = HashMap::new();
+    let mut kept: Vec<Edit> = vec![];
+    for edit in edits {
+        match positions.entry(key(edit)) {
+            Entry::Occupied(position) => kept[*position.get()] = edit.clone(),
+            Entry::Vacant(position) => {
+                position.insert(kept.len());
+                kept.push(edit.clone());
+            }
+        }
+    }
+    kept
 }
 
 /// Returns what a file becomes that says nothing, before entries come: blank, comments, document markers, `null` or `~`.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::kubeconfig::Document;
 
 struct Order(&'static [&'static str]);
 
@@ -373,4 +374,20 @@ fn a_value_right_after_its_colon_is_replaced() {
     let context = Edit::CurrentContext("b".to_owned());
     check("{\"current-context\":\"a\"}", std::slice::from_ref(&context), "{\"current-context\":\"b\"}");
     check("current-context:\nkind: Config\n", &[context], "current-context: b\nkind: Config\n");
+}
+
+/// Two outputs of one grant in a file, or two profiles of one cluster, bring the same entry at the same time.
+#[test]
+fn an_entry_that_comes_twice_is_written_once() {
+    let user = |token: &str| Edit::Upsert { list: List::Users, entry: json!({"name": "a", "user": {"token": token}}) };
+    for before in ["", "users: []\n", "users:\n- name: a\n  user: {token: old}\n", "{\"users\": []}\n"] {
+        let after = edit(before.as_bytes(), &[user("first"), user("last")], &Unranked).unwrap();
+        let text = String::from_utf8(after).unwrap();
+        assert_eq!(text.matches("last").count(), 1, "{text}");
+        assert!(!text.contains("first") && !text.contains("old"), "{text}");
+        assert_eq!(Document::parse(&text).unwrap().context_names().count(), 0);
+    }
+    let remove = || Edit::Remove { list: List::Users, name: "a".to_owned() };
+    let after = edit(b"users:\n- name: a\n  user: {}\n", &[remove(), remove()], &Unranked).unwrap();
+    assert!(!String::from_utf8(after).unwrap().contains("name"));
 }
