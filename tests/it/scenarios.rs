@@ -355,6 +355,12 @@ pub(crate) fn escalation_is_refused_before_the_first_write(cluster: &TestCluster
     let notes = report["clusters"][0]["notes"].to_string();
     assert!(notes.contains("the role does not exist yet"), "{notes}");
     machine.expect(0, &["apply", "--yes"]);
+
+    // Who may not bind everything is told of a misspelled role by the dry run itself: it blocks all the same.
+    let misspelled = "[profiles.reader]\ncluster-roles = [\"veiw\"]";
+    machine.inventory("escalate", &simple("\"get\", \"delete\"").replace("[profiles.reader]", misspelled));
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(5).report();
+    assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "missing-role", "{report:#}");
 }
 
 /// An identity that may only read gets a plan with a note, and apply refuses it.
