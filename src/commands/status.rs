@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::observe::Legacy;
 use crate::exit_code::ExitCode;
+use crate::failure::StepFailure;
 use crate::inventory::Grant;
 use crate::kubeconfig::Mark;
 use crate::outcome::Planned;
@@ -67,10 +68,11 @@ fn online(
                 );
             }
             Planned::Failed { failure, .. } => {
-                grants.extend(selected.grants.iter().map(|grant| unread(fleet, grant, failure.cause.clone())));
+                grants.extend(selected.grants.iter().map(|grant| unread(fleet, grant, failure.clone())));
             }
             Planned::NotStarted => {
-                grants.extend(selected.grants.iter().map(|grant| unread(fleet, grant, "interrupted".to_owned())));
+                grants
+                    .extend(selected.grants.iter().map(|grant| unread(fleet, grant, StepFailure::new("interrupted"))));
             }
         }
     }
@@ -148,14 +150,15 @@ fn planned_grant(fleet: &Fleet, grant: &Grant, plan: &ClusterPlan, standing: &St
     status_of(fleet, grant, standing, drift, drifted)
 }
 
-fn unread(fleet: &Fleet, grant: &Grant, cause: String) -> GrantStatus {
+fn unread(fleet: &Fleet, grant: &Grant, failure: StepFailure) -> GrantStatus {
     let key = grant.key();
     let standing = Standing {
         newest: fleet.outputs.newest(&key),
         detail: fleet.outputs.trouble(&key),
         ..Standing::only(key, CredentialState::Unknown, None)
     };
-    GrantStatus { error: Some(cause), ..status_of(fleet, grant, &standing, Drifted::Unknown, vec![]) }
+    let status = status_of(fleet, grant, &standing, Drifted::Unknown, vec![]);
+    GrantStatus { error: Some(failure.cause), error_kind: Some(failure.kind), ..status }
 }
 
 fn status_of(fleet: &Fleet, grant: &Grant, standing: &Standing, drift: Drifted, drifted: Vec<String>) -> GrantStatus {
@@ -179,6 +182,7 @@ fn status_of(fleet: &Fleet, grant: &Grant, standing: &Standing, drift: Drifted, 
         namespace: grant.namespace.clone(),
         service_account: grant.profile.service_account.clone(),
         error: None,
+        error_kind: None,
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::SCHEMA_VERSION;
+use crate::failure::FailureKind;
 use crate::foreign::shown;
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::plan::CredentialState;
@@ -89,6 +90,9 @@ pub struct GrantStatus {
     /// Why the cluster could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What kind of failure that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_kind: Option<FailureKind>,
 }
 
 /// Whether objects differ from the inventory.

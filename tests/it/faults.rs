@@ -382,6 +382,8 @@ fn a_failure_has_a_kind() {
         assert_eq!(report["clusters"][0]["error"]["kind"], kind, "{report:#}");
         let counted = format!("kubemint_failures_total{{reason=\"{kind}\"}} 1");
         assert!(machine.read("metrics.prom").contains(&counted), "{}", machine.read("metrics.prom"));
+        let status = machine.kubemint(&["status", "-o", "json"]).exits(7).report();
+        assert_eq!(status["grants"][0]["error-kind"], kind, "{status:#}");
     };
     let cluster = fleet.cluster("a");
     let status = |code| Fault::Status { code, retry_after: None, times: None };

@@ -85,6 +85,7 @@ fn status(text: &str) -> StatusReport {
         namespace: owned(),
         service_account: owned(),
         error: Some(owned()),
+        error_kind: None,
     };
     let legacy = LegacyTokenStatus {
         cluster: text.into(),
