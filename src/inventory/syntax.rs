@@ -180,7 +180,22 @@ mod tests {
         check(
             cluster_name,
             &["prod-eu", "gke_proj_zone_name", "Prod EU", "arn:aws:eks"],
-            &["", ".a", "-a", "a/b", "a..b", "a\\b", " a", "a ", "a\nb", "a\0b", &"a".repeat(254)],
+            &[
+                "",
+                ".a",
+                "-a",
+                "a/b",
+                "a..b",
+                "a\\b",
+                " a",
+                "a ",
+                "a\nb",
+                "a\0b",
+                "a\u{feff}",
+                "a\u{2028}",
+                "a\u{2029}",
+                &"a".repeat(254),
+            ],
         );
         check(server_name, &["kube.internal", "Kube.Internal", "10.0.0.1", "::1"], &["", "a b", "https://x"]);
         check(
