@@ -347,6 +347,11 @@ impl StepFailure {
         Self { kind: FailureKind::AdminAccess, ..Self::new(cause) }
     }
 
+    /// Makes a failure of work that panicked.
+    pub fn panicked() -> Self {
+        Self::new("kubemint panicked; this is a bug in kubemint")
+    }
+
     /// Makes a failure of something that was not done in time.
     pub fn late(limit: Duration) -> Self {
         let cause = format!("not done within {}", crate::wording::duration(limit));

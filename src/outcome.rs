@@ -19,8 +19,17 @@ pub enum Planned {
         /// Why it failed.
         failure: StepFailure,
     },
+    /// It was not started.
+    NotStarted(NotStarted),
+}
+
+/// Why a cluster was not started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotStarted {
     /// The run was interrupted.
-    NotStarted,
+    Interrupted,
+    /// The user declined.
+    Declined,
 }
 
 /// A credential that this run put into the outputs.
@@ -47,14 +56,21 @@ pub struct Applied {
     pub overtaken: Vec<GrantKey>,
     /// The step that failed, if one did.
     pub failure: Option<StepFailed>,
-    /// Whether the cluster was started at all.
-    pub started: bool,
+}
+
+/// What came of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried {
+    /// It was carried out, as far as this tells.
+    Out(Applied),
+    /// It was not begun.
+    NotStarted(NotStarted),
 }
 
 impl Applied {
     /// Returns what came of a cluster on which there was nothing to do.
     pub fn nothing() -> Self {
-        Self { done: vec![], published: vec![], notes: vec![], overtaken: vec![], failure: None, started: true }
+        Self { done: vec![], published: vec![], notes: vec![], overtaken: vec![], failure: None }
     }
 }
 

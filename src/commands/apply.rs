@@ -1,10 +1,9 @@
 //! `kubemint apply`: plan, show, confirm, run, verify, write.
 
-use std::collections::HashMap;
 use std::io::BufRead;
 
-use super::carry_out::{carry_out, conclude, tasks};
-use super::fleet::{FleetPolicy, block_on, interruptions};
+use super::carry_out::{carry_out, leave, tasks};
+use super::fleet::{FleetPolicy, block_on, interruptible};
 use super::plan::{exit_code, print, print_failures, repeated};
 use super::{CommandContext, Fleet, kubectl, printed};
 use crate::cli::{ApplyArgs, OutputFormat};
@@ -12,6 +11,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
 use crate::foreign::shown;
+use crate::outcome::NotStarted;
 use crate::report::{ClusterReport, Command, Report, ReportHead, plan_text, summary_line};
 use crate::wording::count;
 
@@ -24,13 +24,18 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
     }
     let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
     let cancellation = Cancellation::default();
-    let (report, seen) = block_on(async {
-        tokio::select! {
-            report = plan_and_apply(context, args, &fleet, &cancellation) => report,
-            () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
-        }
-    })??;
-    finish(context, args, &fleet, &report, &seen, &cancellation)
+    let work = plan_and_apply(context, args, &fleet, &cancellation);
+    let came_of_it = block_on(interruptible(context, &cancellation, work))??;
+    finish(context, args, &fleet, &came_of_it, &cancellation)
+}
+
+/// What came of an apply.
+struct CameOfIt {
+    report: Report,
+    /// What of it was shown before.
+    seen: Vec<ClusterReport>,
+    /// Whether the user declined.
+    is_declined: bool,
 }
 
 /// Prints the result and decides on the exit code.
@@ -38,13 +43,10 @@ fn finish(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
     fleet: &Fleet,
-    report: &Report,
-    seen: &[ClusterReport],
+    CameOfIt { report, seen, is_declined }: &CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
-    // Without an interruption, what was not started was declined.
-    let is_declined = report.summary.not_started > 0 && !cancellation.no_new.is_cancelled();
-    if is_declined && args.output == OutputFormat::Text {
+    if *is_declined && args.output == OutputFormat::Text {
         context.printer.problem("nothing was changed\n");
         return Ok(ExitCode::Pending);
     }
@@ -59,39 +61,44 @@ fn finish(
             print_failures(context, report, &arguments, seen);
         }
     }
-    Ok(if is_declined { ExitCode::Pending } else { exit_code(&report.summary, cancellation) })
+    Ok(if *is_declined { ExitCode::Pending } else { exit_code(&report.summary, cancellation) })
 }
 
-/// Returns the report, and what of it was shown before.
 async fn plan_and_apply(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
     fleet: &Fleet,
     cancellation: &Cancellation,
-) -> Result<(Report, Vec<ClusterReport>), Error> {
-    let mut planned = fleet.plan(context, cancellation).await;
-    fleet.block_unwritable(&mut planned, context.manner(args.break_lock));
+) -> Result<CameOfIt, Error> {
+    let mut run = fleet.plan(context, cancellation).await;
+    let manner = context.manner(args.break_lock);
+    fleet.block_unwritable(&mut run, manner);
     let head = ReportHead {
         command: Command::Apply,
         started: context.environment.clock.began(),
         run: Some(context.environment.run.clone()),
         holder: fleet.holder().clone(),
     };
-    let reports = fleet.reports(&planned);
-    let tasks = tasks(fleet, &planned);
+    let tasks = tasks(fleet, &run);
     if tasks.is_empty() {
-        let reports = conclude(fleet, &planned, reports, &HashMap::new());
-        return Ok((Report::new(head, &fleet.inventory, reports), vec![]));
+        let report = Report::new(head, &fleet.inventory, run.reports(fleet.holder()));
+        return Ok(CameOfIt { report, seen: vec![], is_declined: false });
     }
-    show(context, args, fleet, &head, &reports)?;
-    let go = !cancellation.no_new.is_cancelled() && (args.yes || confirm(context, tasks.len(), cancellation).await);
-    let applied = if go {
-        carry_out(context, fleet, tasks, context.manner(args.break_lock), cancellation).await
+    let seen = run.planned_reports();
+    show(context, args, fleet, &head, &seen)?;
+    let is_agreed = args.yes || confirm(context, tasks.len(), cancellation).await;
+    let is_interrupted = cancellation.no_new.is_cancelled();
+    let is_declined = !is_agreed && !is_interrupted;
+    if is_interrupted {
+        leave(&mut run, tasks, NotStarted::Interrupted);
+    } else if is_declined {
+        leave(&mut run, tasks, NotStarted::Declined);
     } else {
-        HashMap::new()
-    };
-    let seen = if args.output == OutputFormat::Text { reports.clone() } else { vec![] };
-    Ok((Report::new(head, &fleet.inventory, conclude(fleet, &planned, reports, &applied)), seen))
+        carry_out(context, fleet, &mut run, tasks, manner, cancellation).await;
+    }
+    let seen = if args.output == OutputFormat::Text { seen } else { vec![] };
+    let report = Report::new(head, &fleet.inventory, run.reports(fleet.holder()));
+    Ok(CameOfIt { report, seen, is_declined })
 }
 
 /// Shows the plan; where the result goes to stdout as JSON, the plan goes to stderr.

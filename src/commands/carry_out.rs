@@ -1,20 +1,19 @@
 //! What `apply`, `refresh` and `revoke` share: plans are run, and their reports completed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fleet::events;
 use super::outputs::Outputs;
-use super::{CommandContext, Fleet, PlannedFleet};
+use super::run::FleetRun;
+use super::{CommandContext, Fleet};
 use crate::executor::Cancellation;
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
 use crate::inventory::{Cluster, GrantKey};
-use crate::names::ClusterName;
-use crate::outcome::{Applied, Planned};
+use crate::outcome::{Carried, NotStarted};
 use crate::output::Phase;
 use crate::plan::ClusterPlan;
-use crate::report::ClusterReport;
 use crate::store::Manner;
 
 /// Returns what of a plan will run: all of it, if it has steps and nothing refuses it.
@@ -29,13 +28,8 @@ pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, plan: &ClusterPlan
 }
 
 /// Returns what will run of the plans of a fleet.
-pub(super) fn tasks(fleet: &Fleet, planned: &PlannedFleet) -> Vec<ApplyTask> {
-    let selected = fleet.selected.iter().zip(&planned.clusters);
-    let plans = selected.filter_map(|(selected, (_, planned))| match planned {
-        Planned::Plan(plan) => Some((&selected.cluster, plan)),
-        Planned::Failed { .. } | Planned::NotStarted => None,
-    });
-    plans.filter_map(|(cluster, plan)| task(&fleet.outputs, cluster, plan)).collect()
+pub(super) fn tasks(fleet: &Fleet, run: &FleetRun) -> Vec<ApplyTask> {
+    run.clusters.iter().filter_map(|run| task(&fleet.outputs, &run.cluster, run.plan()?)).collect()
 }
 
 /// Returns what carrying out plans of a fleet needs.
@@ -50,37 +44,24 @@ pub(super) fn apply_context(context: &CommandContext<'_>, fleet: &Fleet) -> Arc<
     })
 }
 
-/// Runs what was planned, and returns what came of it by cluster.
+/// Carries out what was planned.
 pub(super) async fn carry_out(
     context: &CommandContext<'_>,
     fleet: &Fleet,
+    run: &mut FleetRun,
     tasks: Vec<ApplyTask>,
     manner: Manner,
     cancellation: &Cancellation,
-) -> HashMap<ClusterName, Applied> {
+) {
     let apply_context = apply_context(context, fleet);
     let (publisher, writing) = publisher(manner);
     let (events, shown) = events(context, Phase::Applying, tasks.len());
-    let run = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
-    let (applied, (), ()) = tokio::join!(run, writing, shown);
-    applied.into_iter().collect()
+    let work = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
+    let (carried, (), ()) = tokio::join!(work, writing, shown);
+    run.carried(carried);
 }
 
-/// Completes the reports of the plans with what came of them.
-pub(super) fn conclude(
-    fleet: &Fleet,
-    planned: &PlannedFleet,
-    reports: Vec<ClusterReport>,
-    applied: &HashMap<ClusterName, Applied>,
-) -> Vec<ClusterReport> {
-    let conclude_one = |(report, (name, planned)): (ClusterReport, &(ClusterName, Planned))| match planned {
-        Planned::Plan(plan) if !plan.refusals().is_empty() => report.refused(plan),
-        Planned::Plan(plan) if plan.steps.is_empty() && !applied.contains_key(name) => report,
-        Planned::Plan(_) => match applied.get(name) {
-            Some(applied) => report.applied(applied, &fleet.inventory, fleet.holder()),
-            None => report.not_started(),
-        },
-        Planned::Failed { .. } | Planned::NotStarted => report,
-    };
-    reports.into_iter().zip(&planned.clusters).map(conclude_one).collect()
+/// Leaves what was planned as it is, because the user declined or an interruption came first.
+pub(super) fn leave(run: &mut FleetRun, tasks: Vec<ApplyTask>, why: NotStarted) {
+    run.carried(tasks.into_iter().map(|task| (task.plan.cluster, Carried::NotStarted(why))).collect());
 }

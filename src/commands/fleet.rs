@@ -1,13 +1,17 @@
 //! What the commands on a fleet share: an inventory made ready, and the planning of its clusters.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::{Either, select};
 use tokio::sync::mpsc;
 
 use super::carry_out::{apply_context, task};
 use super::outputs::{Outputs, PluginCaller, Reading};
+use super::run::FleetRun;
 use super::selection::{Selected, Visits};
 use super::{CommandContext, load, selection};
 use crate::cli::{PolicyArgs, SelectionArgs};
@@ -26,13 +30,12 @@ use crate::inventory::{Cluster, Grant, GrantKey, Inventory};
 use crate::kubeconfig::EntryNames;
 use crate::layout::{Layout, OutputFile};
 use crate::names::{ClusterName, Holder};
-use crate::outcome::{Applied, Planned};
+use crate::outcome::{Carried, Planned};
 use crate::output::{Phase, Progress, TICK};
 use crate::plan::{
     Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, Identities, PlanOptions, Scope, Suspension,
     block_duplicates,
 };
-use crate::report::ClusterReport;
 use crate::step::Step;
 use crate::store::Manner;
 
@@ -102,12 +105,6 @@ pub struct Fleet {
     trial: Trial,
     probing: Probing,
     legacy: Legacy,
-}
-
-/// The plans of a fleet, in the order of the inventory.
-#[derive(Debug)]
-pub struct PlannedFleet {
-    pub(super) clusters: Vec<(ClusterName, Planned)>,
 }
 
 impl Fleet {
@@ -184,39 +181,23 @@ impl Fleet {
         files.filter(|(_, names)| !names.is_empty()).collect()
     }
 
-    /// Returns the number of selected clusters.
-    pub fn len(&self) -> usize {
-        self.selected.len()
-    }
-
-    /// Returns whether no cluster is selected.
-    pub fn is_empty(&self) -> bool {
-        self.selected.is_empty()
-    }
-
     /// Returns the holder of this run.
     pub fn holder(&self) -> &Holder {
         &self.options.holder
     }
 
     /// Plans every selected cluster.
-    pub async fn plan(&self, context: &CommandContext<'_>, cancellation: &Cancellation) -> PlannedFleet {
-        let (events, shown) = events(context, Phase::Planning, self.len());
+    pub(super) async fn plan(&self, context: &CommandContext<'_>, cancellation: &Cancellation) -> FleetRun {
+        let (events, shown) = events(context, Phase::Planning, self.selected.len());
         let everything = self.tasks(&self.outputs, &|_| true);
         let plan_context = self.plan_context(context);
         // The display ends with the last sender, which goes with this block.
         let run = async move { plan_clusters(plan_context, everything, cancellation, &events).await };
-        let (mut clusters, ()) = tokio::join!(run, shown);
-        self.look_again(context, cancellation, &mut clusters).await;
-        let mut plans: Vec<&mut ClusterPlan> = clusters
-            .iter_mut()
-            .filter_map(|(_, planned)| match planned {
-                Planned::Plan(plan) => Some(plan.as_mut()),
-                Planned::Failed { .. } | Planned::NotStarted => None,
-            })
-            .collect();
-        block_duplicates(&mut plans);
-        PlannedFleet { clusters }
+        let (mut planned, ()) = tokio::join!(run, shown);
+        self.look_again(context, cancellation, &mut planned).await;
+        let mut run = FleetRun::planned(&self.selected, planned);
+        block_duplicates(&mut run.plans_mut().collect::<Vec<_>>());
+        run
     }
 
     fn plan_context(&self, context: &CommandContext<'_>) -> Arc<PlanContext> {
@@ -251,16 +232,12 @@ impl Fleet {
         &self,
         context: &CommandContext<'_>,
         cancellation: &Cancellation,
-        clusters: &mut [(ClusterName, Planned)],
+        planned: &mut HashMap<ClusterName, Planned>,
     ) {
-        let Some((_, tasks)) = self.moved(clusters.iter().map(|(cluster, planned)| (cluster, planned))) else { return };
+        let Some((_, tasks)) = self.moved(planned.iter()) else { return };
         let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
         let again = plan_clusters(self.plan_context(context), tasks, cancellation, &Events::new(sender)).await;
-        for (name, planned) in again.into_iter().filter(|(_, planned)| matches!(planned, Planned::Plan(_))) {
-            if let Some((_, known)) = clusters.iter_mut().find(|(cluster, _)| *cluster == name) {
-                *known = planned;
-            }
-        }
+        planned.extend(again.into_iter().filter(|(_, planned)| matches!(planned, Planned::Plan(_))));
     }
 
     /// Returns the clusters whose living credential seemed to be held elsewhere, with what the outputs hold now:
@@ -273,7 +250,7 @@ impl Fleet {
             Planned::Plan(plan) => {
                 plan.blockers.iter().any(|blocker| blocker.kind == BlockerKind::CredentialHeldElsewhere)
             }
-            Planned::Failed { .. } | Planned::NotStarted => false,
+            Planned::Failed { .. } | Planned::NotStarted(_) => false,
         };
         let doubtful: BTreeSet<ClusterName> =
             clusters.filter(|(_, planned)| is_elsewhere(planned)).map(|(cluster, _)| cluster.clone()).collect();
@@ -300,14 +277,14 @@ impl Fleet {
         manner: Manner,
         last: &HashSet<ClusterName>,
         cancellation: &Cancellation,
-    ) -> (PlannedFleet, HashMap<ClusterName, Applied>) {
+    ) -> FleetRun {
         let mut tasks = self.tasks(&self.outputs, &|_| true);
         tasks.sort_by_key(|task| last.contains(&task.cluster.name));
         let identities = Arc::new(Mutex::new(Identities::default()));
         let renew = async |outputs: &Arc<Outputs>, tasks| {
             self.renew_tasks(context, outputs, tasks, manner, &identities, cancellation).await
         };
-        let mut results: HashMap<ClusterName, (Planned, Option<Applied>)> = renew(&self.outputs, tasks).await;
+        let mut results: HashMap<ClusterName, (Planned, Option<Carried>)> = renew(&self.outputs, tasks).await;
         // Where something was carried out already, the next run looks again.
         let untouched = results.iter().filter(|(_, (_, applied))| applied.is_none());
         let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned)));
@@ -315,14 +292,15 @@ impl Fleet {
             let again = renew(&outputs, tasks).await;
             results.extend(again.into_iter().filter(|(_, (planned, _))| matches!(planned, Planned::Plan(_))));
         }
-        let mut applied = HashMap::new();
-        let mut clusters = vec![];
-        for name in self.selected.iter().map(|selected| &selected.cluster.name) {
-            let (planned, came_of_it) = results.remove(name).unwrap_or((Planned::NotStarted, None));
-            applied.extend(came_of_it.map(|applied| (name.clone(), applied)));
-            clusters.push((name.clone(), planned));
+        let mut carried = HashMap::new();
+        let mut planned = HashMap::new();
+        for (cluster, (of_cluster, came_of_it)) in results {
+            carried.extend(came_of_it.map(|came_of_it| (cluster.clone(), came_of_it)));
+            planned.insert(cluster, of_cluster);
         }
-        (PlannedFleet { clusters }, applied)
+        let mut run = FleetRun::planned(&self.selected, planned);
+        run.carried(carried);
+        run
     }
 
     async fn renew_tasks(
@@ -333,7 +311,7 @@ impl Fleet {
         manner: Manner,
         identities: &Arc<Mutex<Identities>>,
         cancellation: &Cancellation,
-    ) -> HashMap<ClusterName, (Planned, Option<Applied>)> {
+    ) -> HashMap<ClusterName, (Planned, Option<Carried>)> {
         let (publisher, writing) = publisher(manner);
         let renew_context = RenewContext {
             plan: self.plan_context(context),
@@ -344,7 +322,7 @@ impl Fleet {
         let (events, shown) = events(context, Phase::Refreshing, tasks.len());
         let run = async move { renew_clusters(renew_context, tasks, cancellation, &events).await };
         let (results, (), ()) = tokio::join!(run, writing, shown);
-        results.into_iter().map(|(cluster, planned, applied)| (cluster, (planned, applied))).collect()
+        results
     }
 
     /// Returns what decides, for each plan as it is made, what of it is carried out.
@@ -369,19 +347,9 @@ impl Fleet {
     }
 
     /// Blocks what goes to files that could not be replaced, before anything is minted for them.
-    pub(super) fn block_unwritable(&self, planned: &mut PlannedFleet, manner: Manner) {
+    pub(super) fn block_unwritable(&self, run: &mut FleetRun, manner: Manner) {
         let checked = Mutex::new(HashMap::new());
-        for (_, planned) in &mut planned.clusters {
-            if let Planned::Plan(plan) = planned {
-                block_unwritable(plan, &self.outputs, manner, &checked);
-            }
-        }
-    }
-
-    /// Reports planned clusters.
-    pub fn reports(&self, planned: &PlannedFleet) -> Vec<ClusterReport> {
-        let report = |(name, planned): &(ClusterName, Planned)| ClusterReport::planned(name, planned);
-        planned.clusters.iter().map(report).collect()
+        run.plans_mut().for_each(|plan| block_unwritable(plan, &self.outputs, manner, &checked));
     }
 }
 
@@ -430,10 +398,20 @@ pub(super) fn events(
     (Events::new(sender), display)
 }
 
-/// Listens for interruptions: the first lets running clusters finish, the second stops them.
-///
-/// The future never ends; it is dropped with the run.
-pub(super) async fn interruptions(context: &CommandContext<'_>, cancellation: &Cancellation) {
+/// Returns what comes of some work. The first interruption lets running clusters finish, the second stops them.
+pub(super) async fn interruptible<T>(
+    context: &CommandContext<'_>,
+    cancellation: &Cancellation,
+    work: impl Future<Output = T>,
+) -> T {
+    match select(pin!(work), pin!(interruptions(context, cancellation))).await {
+        Either::Left((result, _)) => result,
+        Either::Right((never, _)) => match never {},
+    }
+}
+
+/// Listens for interruptions, and never ends: it is dropped with the run.
+async fn interruptions(context: &CommandContext<'_>, cancellation: &Cancellation) -> Infallible {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -452,7 +430,7 @@ pub(super) async fn interruptions(context: &CommandContext<'_>, cancellation: &C
     next().await;
     context.printer.problem("interrupted again: stopping now\n");
     cancellation.stop.cancel();
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }
 
 /// Runs a command's asynchronous part on a runtime of its own.

@@ -15,6 +15,7 @@ mod outputs;
 mod plan;
 mod refresh;
 mod revoke;
+mod run;
 mod selection;
 mod signals;
 mod status;
@@ -30,7 +31,7 @@ use crate::store::{BreakLock, Manner, Sharing};
 
 pub use complete::complete;
 pub use environment::Environment;
-pub use fleet::{Fleet, FleetPolicy, PlannedFleet};
+pub use fleet::{Fleet, FleetPolicy};
 pub use signals::hold_signals;
 
 /// What every command gets.

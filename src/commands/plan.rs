@@ -1,6 +1,6 @@
 //! `kubemint plan`: shows what apply would do, and writes nothing.
 
-use super::fleet::{FleetPolicy, block_on, interruptions};
+use super::fleet::{FleetPolicy, block_on, interruptible};
 use super::{CommandContext, Fleet, printed};
 use crate::cli::{OutputFormat, PlanArgs, PolicyArgs, SelectionArgs};
 use crate::error::Error;
@@ -14,19 +14,14 @@ use crate::wording::command;
 pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
     let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
     let cancellation = Cancellation::default();
-    let planned = block_on(async {
-        tokio::select! {
-            planned = fleet.plan(context, &cancellation) => planned,
-            () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
-        }
-    })?;
+    let run = block_on(interruptible(context, &cancellation, fleet.plan(context, &cancellation)))?;
     let head = ReportHead {
         command: Command::Plan,
         started: context.environment.clock.began(),
         run: None,
         holder: fleet.holder().clone(),
     };
-    let report = Report::new(head, &fleet.inventory, fleet.reports(&planned));
+    let report = Report::new(head, &fleet.inventory, run.planned_reports());
     print(context, &report, args.output, &repeated(context, &args.selection, &args.policy))?;
     let code = exit_code(&report.summary, &cancellation);
     Ok(if code == ExitCode::Done && args.check && report.summary.pending > 0 { ExitCode::Pending } else { code })

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::carry_out::conclude;
-use super::fleet::{FleetPolicy, block_on, interruptions};
+use super::fleet::{FleetPolicy, block_on, interruptible};
 use super::plan::{arguments, exit_code, print, print_failures};
+use super::run::{ClusterRun, FleetRun};
 use super::selection::Visits;
-use super::{CommandContext, Fleet, PlannedFleet, load, printed};
+use super::{CommandContext, Fleet, load, printed};
 use crate::calendar::later;
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal, overlap_of};
@@ -23,7 +23,6 @@ use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
-use crate::outcome::{Applied, Planned};
 use crate::plan::{Adoption, CredentialState, Newest, NoteKind, Scope, Suspension};
 use crate::report::{Action, ClusterReport, Command, CredentialSummary, Report, ReportHead, notes_text, refresh_line};
 use crate::step::Step;
@@ -32,12 +31,8 @@ use crate::step::Step;
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
     let cancellation = Cancellation::default();
     let metrics = Metrics::new();
-    let pass = block_on(async {
-        tokio::select! {
-            pass = until_done(context, args, &metrics, &cancellation) => pass,
-            () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
-        }
-    })??;
+    let work = until_done(context, args, &metrics, &cancellation);
+    let pass = block_on(interruptible(context, &cancellation, work))??;
     show(context, args, &pass.report)?;
     write_metrics(context, args, &metrics)?;
     Ok(match exit_code(&pass.report.summary, &cancellation) {
@@ -80,9 +75,9 @@ async fn until_done(
     let mut deadline = None;
     loop {
         // What was superseded a moment ago is known to a plan only when it is read again.
-        let (_, planned) = look(context, &rest, load()?, &args.selection, cancellation).await?;
+        let run = look(context, &rest, load()?, &args.selection, cancellation).await?;
         let now = context.environment.clock.now();
-        let times = retirements(&planned);
+        let times = retirements(&run);
         let deadline = *deadline.get_or_insert(times.iter().max().copied().unwrap_or_default());
         if times.iter().all(|time| *time > deadline) {
             break;
@@ -135,24 +130,25 @@ pub(super) async fn refresh(
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
     let fleet = Fleet::of(context, loaded, selection, &policy(args))?;
-    let (planned, applied) = if args.check {
-        (fleet.plan(context, cancellation).await, HashMap::new())
+    let run = if args.check {
+        fleet.plan(context, cancellation).await
     } else {
         fleet.renew(context, context.manner(args.break_lock), last, cancellation).await
     };
-    let reports = fleet.reports(&planned);
-    let reports = if args.check { reports } else { conclude(&fleet, &planned, reports, &applied) };
+    let report = |run: &ClusterRun| if args.check { run.planned_report() } else { run.report(fleet.holder()) };
+    let reported: Vec<(&ClusterRun, ClusterReport)> = run.clusters.iter().map(|run| (run, report(run))).collect();
     let head = ReportHead {
         command: Command::Refresh,
         started: context.environment.clock.began(),
         run: (!args.check).then(|| context.environment.run.clone()),
         holder: fleet.holder().clone(),
     };
-    let wake = wake_times(&fleet, &planned, &reports, &applied, context.environment.clock.now());
-    let credentials = summarise(args, &fleet, &reports, &applied, next_due(&planned, &reports));
+    let wake = wake_times(&reported, context.environment.clock.now());
+    let credentials = summarise(args, &fleet, &reported);
+    let reports = reported.into_iter().map(|(_, report)| report).collect();
     let mut report = Report::new(head, &fleet.inventory, reports);
     report.credentials = Some(credentials);
-    let grants = grant_states(&fleet, &planned, &applied);
+    let grants = grant_states(&fleet, &run);
     let expiry = first_expiry(&grants, context.environment.clock.now());
     metrics.observe(&report, grants, began.elapsed(), context.environment.clock.now());
     Ok(Pass { report, wake, expiry, is_cut_short: false })
@@ -165,10 +161,9 @@ async fn look(
     loaded: load::Loaded,
     selection: &SelectionArgs,
     cancellation: &Cancellation,
-) -> Result<(Fleet, PlannedFleet), Error> {
+) -> Result<FleetRun, Error> {
     let fleet = Fleet::of(context, loaded, selection, &policy(args))?;
-    let planned = fleet.plan(context, cancellation).await;
-    Ok((fleet, planned))
+    Ok(fleet.plan(context, cancellation).await)
 }
 
 fn policy(args: &RefreshArgs) -> FleetPolicy {
@@ -188,39 +183,30 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
 }
 
 /// Returns when each cluster wants to be looked at again: when something is due or can be retired.
-fn wake_times(
-    fleet: &Fleet,
-    planned: &PlannedFleet,
-    reports: &[ClusterReport],
-    applied: &HashMap<ClusterName, Applied>,
-    now: Timestamp,
-) -> HashMap<ClusterName, Timestamp> {
+fn wake_times(reported: &[(&ClusterRun, ClusterReport)], now: Timestamp) -> HashMap<ClusterName, Timestamp> {
     let mut wake = HashMap::new();
-    for ((name, planned), report) in planned.clusters.iter().zip(reports) {
-        let Planned::Plan(plan) = planned else { continue };
+    for (run, report) in reported {
+        let Some(plan) = run.plan() else { continue };
         let due = report.credentials.iter().filter_map(|credential| credential.due);
         let retire = plan.kept.iter().filter_map(|kept| kept.retire_at);
         let times = due.chain(retire).map(|time| by_this_clock(time, plan.clock_ahead));
         // What was superseded a moment ago can go when the overlap is over.
-        let published = applied.get(name).into_iter().flat_map(|applied| &applied.published);
+        let published = run.applied().into_iter().flat_map(|applied| &applied.published);
         let over = published.filter(|published| published.minted).filter_map(|published| {
-            let policy = &fleet.inventory.grant(&published.grant)?.profile.token;
+            let grant = run.grants.iter().find(|grant| grant.is(&published.grant))?;
             let life = published.facts.expires.duration_since(published.facts.issued);
-            Some(later(now, overlap_of(policy, life)))
+            Some(later(now, overlap_of(&grant.profile.token, life)))
         });
         if let Some(first) = times.chain(over).min() {
-            wake.insert(name.clone(), first);
+            wake.insert(run.cluster.name.clone(), first);
         }
     }
     wake
 }
 
 /// Returns when the first credential is due, by this machine's clock.
-fn next_due(planned: &PlannedFleet, reports: &[ClusterReport]) -> Option<Timestamp> {
-    let clusters = planned.clusters.iter().zip(reports).filter_map(|((_, planned), report)| match planned {
-        Planned::Plan(plan) => Some((plan.clock_ahead, report)),
-        Planned::Failed { .. } | Planned::NotStarted => None,
-    });
+fn next_due(reported: &[(&ClusterRun, ClusterReport)]) -> Option<Timestamp> {
+    let clusters = reported.iter().filter_map(|(run, report)| Some((run.plan()?.clock_ahead, report)));
     let due = clusters.flat_map(|(ahead, report)| {
         let due = report.credentials.iter().filter_map(|credential| credential.due);
         due.map(move |due| by_this_clock(due, ahead))
@@ -230,11 +216,8 @@ fn next_due(planned: &PlannedFleet, reports: &[ClusterReport]) -> Option<Timesta
 
 /// Returns when superseded generations can go, by this machine's clock; the earliest of all times where
 /// they can now.
-fn retirements(planned: &PlannedFleet) -> Vec<Timestamp> {
-    let plans = planned.clusters.iter().filter_map(|(_, planned)| match planned {
-        Planned::Plan(plan) => Some(plan),
-        Planned::Failed { .. } | Planned::NotStarted => None,
-    });
+fn retirements(run: &FleetRun) -> Vec<Timestamp> {
+    let plans = run.clusters.iter().filter_map(ClusterRun::plan);
     plans
         .flat_map(|plan| {
             let later = plan.kept.iter().filter_map(|kept| kept.retire_at);
@@ -251,12 +234,12 @@ fn by_this_clock(time: Timestamp, ahead: i64) -> Timestamp {
 }
 
 /// Returns how each grant stands after the run, for metrics.
-fn grant_states(fleet: &Fleet, planned: &PlannedFleet, applied: &HashMap<ClusterName, Applied>) -> Vec<GrantState> {
+fn grant_states(fleet: &Fleet, run: &FleetRun) -> Vec<GrantState> {
     let mut states = vec![];
-    for ((name, planned), selected) in planned.clusters.iter().zip(&fleet.selected) {
-        let Planned::Plan(plan) = planned else {
-            states.extend(selected.grants.iter().map(|grant| GrantState {
-                cluster: name.clone(),
+    for run in &run.clusters {
+        let Some(plan) = run.plan() else {
+            states.extend(run.grants.iter().map(|grant| GrantState {
+                cluster: grant.cluster.name.clone(),
                 profile: grant.profile.name.clone(),
                 state: CredentialState::Unknown,
                 expires: fleet.outputs.newest(&grant.key()).map(|newest| newest.expires),
@@ -265,14 +248,14 @@ fn grant_states(fleet: &Fleet, planned: &PlannedFleet, applied: &HashMap<Cluster
             continue;
         };
         for standing in &plan.standings {
-            let published = applied
-                .get(name)
+            let published = run
+                .applied()
                 .and_then(|applied| applied.published.iter().find(|published| published.grant == standing.grant));
             let facts = published.map(|published| Newest::from(&published.facts));
             let state = if facts.is_some() { CredentialState::Current } else { standing.state };
             let newest = facts.as_ref().or(standing.newest.as_ref());
             states.push(GrantState {
-                cluster: name.clone(),
+                cluster: standing.grant.cluster.clone(),
                 profile: standing.grant.profile.clone(),
                 state,
                 expires: newest.map(|newest| by_this_clock(newest.expires, plan.clock_ahead)),
@@ -334,18 +317,12 @@ pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, me
 }
 
 /// Counts the credentials by what came of them.
-fn summarise(
-    args: &RefreshArgs,
-    fleet: &Fleet,
-    reports: &[ClusterReport],
-    applied: &HashMap<ClusterName, Applied>,
-    next_due: Option<Timestamp>,
-) -> CredentialSummary {
-    let mut summary = CredentialSummary { next_due, ..CredentialSummary::default() };
-    for (selected, report) in fleet.selected.iter().zip(reports) {
-        let all = selected.grants.iter().filter(|grant| fleet.outputs.holds_credential(&grant.key())).count();
+fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, ClusterReport)]) -> CredentialSummary {
+    let mut summary = CredentialSummary { next_due: next_due(reported), ..CredentialSummary::default() };
+    for (run, report) in reported {
+        let all = run.grants.iter().filter(|grant| fleet.outputs.holds_credential(&grant.key())).count();
         let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
-        let left_to_others = applied.get(&report.name).map_or(0, |applied| applied.overtaken.len());
+        let left_to_others = run.applied().map_or(0, |applied| applied.overtaken.len());
         let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);
         let is_due = |change: &&crate::report::Change| change.action == Action::Mint && change.done.is_none();
         // Without `--check`, what was not done has failed.

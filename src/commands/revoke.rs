@@ -4,20 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::apply::ask;
-use super::carry_out::{carry_out, conclude, tasks};
-use super::fleet::{FleetPolicy, block_on, events, interruptions};
+use super::carry_out::{carry_out, leave, tasks};
+use super::fleet::{FleetPolicy, block_on, events, interruptible};
 use super::plan::{arguments, exit_code, print, print_failures};
+use super::run::{ClusterRun, FleetRun};
 use super::selection::Visits;
-use super::{CommandContext, Fleet, PlannedFleet, printed};
+use super::{CommandContext, Fleet, printed};
 use crate::cli::{OutputFormat, RevokeArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::exit_code::ExitCode;
+use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::Grant;
 use crate::names::ClusterName;
-use crate::outcome::{Applied, Planned};
+use crate::outcome::{Applied, Carried, NotStarted, StepFailed};
 use crate::output::Phase;
 use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished};
 use crate::report::{ClusterReport, Command, Report, ReportHead, notes_text, plan_text, summary_line};
@@ -35,12 +37,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     let cancellation = Cancellation::default();
-    let (report, seen, is_declined) = block_on(async {
-        tokio::select! {
-            report = plan_and_revoke(context, args, &fleet, &cancellation) => report,
-            () = interruptions(context, &cancellation) => unreachable!("interruptions never end"),
-        }
-    })??;
+    let work = plan_and_revoke(context, args, &fleet, &cancellation);
+    let (report, seen, is_declined) = block_on(interruptible(context, &cancellation, work))??;
     if is_declined && args.output == OutputFormat::Text {
         context.printer.problem("nothing was revoked\n");
         return Ok(ExitCode::Pending);
@@ -65,15 +63,15 @@ async fn plan_and_revoke(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<(Report, Vec<ClusterReport>, bool), Error> {
-    let planned = plan(context, args, fleet, cancellation).await;
+    let mut run = plan(context, args, fleet, cancellation).await;
     let head = ReportHead {
         command: Command::Revoke,
         started: context.environment.clock.began(),
         run: Some(context.environment.run.clone()),
         holder: fleet.holder().clone(),
     };
-    let reports = fleet.reports(&planned);
-    let tasks = tasks(fleet, &planned);
+    let reports = run.planned_reports();
+    let tasks = tasks(fleet, &run);
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
     if is_asked {
@@ -85,62 +83,48 @@ async fn plan_and_revoke(
         }
     }
     let question = format!("Revoke this on {}? It cannot be undone.", count(clusters, "cluster"));
-    let go = clusters > 0 && !cancellation.no_new.is_cancelled();
-    let go = go && (args.yes || ask(context, &question, cancellation).await);
-    // Without an interruption, what was not started was declined.
-    let is_declined = clusters > 0 && !go && !cancellation.no_new.is_cancelled();
-    let mut applied = if go {
-        carry_out(context, fleet, tasks, context.manner(args.break_lock), cancellation).await
-    } else {
-        HashMap::new()
-    };
-    if args.access && !args.keep_files && !is_declined {
-        remove_entries(context, args, fleet, &planned, &mut applied);
+    let is_interrupted = || cancellation.no_new.is_cancelled();
+    let is_agreed = args.yes || (clusters > 0 && !is_interrupted() && ask(context, &question, cancellation).await);
+    let is_declined = clusters > 0 && !is_agreed && !is_interrupted();
+    if is_interrupted() {
+        leave(&mut run, tasks, NotStarted::Interrupted);
+    } else if is_declined {
+        leave(&mut run, tasks, NotStarted::Declined);
+    } else if clusters > 0 {
+        carry_out(context, fleet, &mut run, tasks, context.manner(args.break_lock), cancellation).await;
     }
-    let seen = if is_asked && args.output == OutputFormat::Text { reports.clone() } else { vec![] };
-    let reports = conclude(fleet, &planned, reports, &applied);
-    Ok((Report::new(head, &fleet.inventory, reports), seen, is_declined))
+    if args.access && !args.keep_files && !is_declined {
+        remove_entries(context, args, fleet, &mut run);
+    }
+    let seen = if is_asked && args.output == OutputFormat::Text { reports } else { vec![] };
+    Ok((Report::new(head, &fleet.inventory, run.reports(fleet.holder())), seen, is_declined))
 }
 
 /// Takes the entries of grants whose access is gone out of the output files: now, or in an earlier run
 /// that got no further.
-fn remove_entries(
-    context: &CommandContext<'_>,
-    args: &RevokeArgs,
-    fleet: &Fleet,
-    planned: &PlannedFleet,
-    applied: &mut HashMap<ClusterName, Applied>,
-) {
-    let mut grants: Vec<Arc<Grant>> = vec![];
-    for ((cluster, planned), selected) in planned.clusters.iter().zip(&fleet.selected) {
-        let is_gone = match (applied.get(cluster), planned) {
-            (Some(applied), _) => applied.started && applied.failure.is_none(),
-            (None, Planned::Plan(plan)) => plan.is_empty(),
-            (None, Planned::Failed { .. } | Planned::NotStarted) => false,
-        };
-        if is_gone {
-            grants.extend(selected.grants.iter().cloned());
-        }
+fn remove_entries(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, run: &mut FleetRun) {
+    let is_gone = |run: &&ClusterRun| match (&run.carried, run.plan()) {
+        (Some(Carried::Out(applied)), _) => applied.failure.is_none(),
+        (Some(Carried::NotStarted(_)), _) | (None, None) => false,
+        (None, Some(plan)) => plan.is_empty(),
+    };
+    let gone = run.clusters.iter().filter(is_gone);
+    let grants: Vec<Arc<Grant>> = gone.flat_map(|run| run.grants.iter().cloned()).collect();
+    let mut failures: HashMap<ClusterName, StepFailure> = HashMap::new();
+    for (cluster, failure) in fleet.outputs.remove_entries(&grants, &fleet.inventory, context.manner(args.break_lock)) {
+        failures.entry(cluster).or_insert(failure);
     }
-    let manner = context.manner(args.break_lock);
-    for (cluster, failure) in fleet.outputs.remove_entries(&grants, &fleet.inventory, manner) {
-        let applied = applied.entry(cluster).or_insert_with(Applied::nothing);
+    for run in &mut run.clusters {
+        let Some(failure) = failures.remove(&run.cluster.name) else { continue };
+        let mut applied = run.applied().cloned().unwrap_or_else(Applied::nothing);
         let of = applied.done.len();
-        applied.failure.get_or_insert(crate::outcome::StepFailed {
-            number: of,
-            of,
-            doing: "remove the entries from the outputs".to_owned(),
-            failure,
-        });
+        let doing = "remove the entries from the outputs".to_owned();
+        applied.failure.get_or_insert(StepFailed { number: of, of, doing, failure });
+        run.carried = Some(Carried::Out(applied));
     }
 }
 
-async fn plan(
-    context: &CommandContext<'_>,
-    args: &RevokeArgs,
-    fleet: &Fleet,
-    cancellation: &Cancellation,
-) -> PlannedFleet {
+async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, cancellation: &Cancellation) -> FleetRun {
     let grant =
         |grant: &Arc<Grant>| RevokeGrant { grant: Arc::clone(grant), tokens: fleet.outputs.tokens(&grant.key()) };
     let tasks = fleet.selected.iter().map(|selected| RevokeTask {
@@ -153,11 +137,11 @@ async fn plan(
         options: options(args, fleet),
         clock: context.environment.clock,
     });
-    let (events, shown) = events(context, Phase::Planning, fleet.len());
+    let (events, shown) = events(context, Phase::Planning, fleet.selected.len());
     let tasks = tasks.collect();
     let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
-    let (clusters, ()): (Vec<(ClusterName, Planned)>, ()) = tokio::join!(run, shown);
-    PlannedFleet { clusters }
+    let (planned, ()) = tokio::join!(run, shown);
+    FleetRun::planned(&fleet.selected, planned)
 }
 
 fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use std::sync::Arc;
 
-use super::fleet::{FleetPolicy, block_on, interruptions};
+use super::fleet::{FleetPolicy, block_on, interruptible};
 use super::plan::exit_code;
+use super::run::ClusterRun;
 use super::{CommandContext, Fleet, printed};
 use crate::cli::{StatusArgs, StatusFormat};
 use crate::credential::{due_at, jitter_seed};
@@ -49,30 +50,27 @@ fn online(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<(StatusReport, ExitCode), Error> {
-    let planned = block_on(async {
-        tokio::select! {
-            planned = fleet.plan(context, cancellation) => planned,
-            () = interruptions(context, cancellation) => unreachable!("interruptions never end"),
-        }
-    })?;
+    let run = block_on(interruptible(context, cancellation, fleet.plan(context, cancellation)))?;
     let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
-    for ((cluster, planned), selected) in planned.clusters.iter().zip(&fleet.selected) {
+    for ClusterRun { cluster, grants: selected, planned, .. } in &run.clusters {
         match planned {
             Planned::Plan(plan) => {
                 let standing = |grant: &Arc<Grant>| plan.standings.iter().find(|standing| grant.is(&standing.grant));
-                let known = selected.grants.iter().filter_map(|grant| Some((grant, standing(grant)?)));
+                let known = selected.iter().filter_map(|grant| Some((grant, standing(grant)?)));
                 grants.extend(known.map(|(grant, standing)| planned_grant(fleet, grant, plan, standing)));
                 legacy.extend(legacy_tokens(plan));
                 notes.extend(
-                    plan.notes.iter().filter(|note| is_shown(note)).map(|note| format!("{cluster}: {}", note.message)),
+                    plan.notes
+                        .iter()
+                        .filter(|note| is_shown(note))
+                        .map(|note| format!("{}: {}", cluster.name, note.message)),
                 );
             }
             Planned::Failed { failure, .. } => {
-                grants.extend(selected.grants.iter().map(|grant| unread(fleet, grant, failure.clone())));
+                grants.extend(selected.iter().map(|grant| unread(fleet, grant, failure.clone())));
             }
-            Planned::NotStarted => {
-                grants
-                    .extend(selected.grants.iter().map(|grant| unread(fleet, grant, StepFailure::new("interrupted"))));
+            Planned::NotStarted(_) => {
+                grants.extend(selected.iter().map(|grant| unread(fleet, grant, StepFailure::new("interrupted"))));
             }
         }
     }
@@ -83,7 +81,7 @@ fn online(
         run: None,
         holder: fleet.holder().clone(),
     };
-    let mut summary = Report::new(head, &fleet.inventory, fleet.reports(&planned)).summary;
+    let mut summary = Report::new(head, &fleet.inventory, run.planned_reports()).summary;
     summary.unchanged += std::mem::take(&mut summary.blocked);
     let legacy = args.legacy.then_some(legacy);
     let report = report(context, fleet, false, grants, legacy, notes);

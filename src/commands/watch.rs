@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::wall_clock;
-use super::fleet::{block_on, interruptions};
+use super::fleet::{block_on, interruptible};
 use super::load::Loaded;
 use super::refresh::{Pass, check_metrics_file, refresh, show, write_metrics};
 use super::{CommandContext, load, selection};
@@ -59,10 +59,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
         let loaded = load::load(&context, args.holder.as_deref())?;
         check_metrics_file(&context, args, &loaded)?;
         let cancellation = Cancellation::default();
-        tokio::select! {
-            result = watch(&context, args, loaded, hangup, &cancellation) => result,
-            () = interruptions(&context, &cancellation) => unreachable!("interruptions never end"),
-        }
+        interruptible(&context, &cancellation, watch(&context, args, loaded, hangup, &cancellation)).await
     })??;
     Ok(ExitCode::Done)
 }

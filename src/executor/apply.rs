@@ -1,13 +1,15 @@
 //! Runs the steps of plans: the same values that were shown.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::observe::access;
 use super::publish::{NotWritten, Publisher, TargetFile};
-use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
+use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
     write,
@@ -19,7 +21,7 @@ use crate::inventory::{Cluster, Grant, GrantKey, Inventory, VerifyVia};
 use crate::kubeconfig::{Incoming, Mark, UserForm};
 use crate::names::{ClusterName, Holder};
 use crate::object::{Kind, ObjectRef};
-use crate::outcome::{Applied, Published, StepFailed};
+use crate::outcome::{Applied, Carried, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
 use crate::step::{Delivery, Mint, Plugin, Publish, Revoke, Step, Update};
@@ -88,25 +90,31 @@ struct HeldAnchor {
     uid: String,
 }
 
-/// Applies clusters; the results are in the order of the tasks.
+/// Also read when the task that writes it is gone.
+pub(super) type SharedProgress = Arc<Mutex<Progress>>;
+
+/// Applies clusters.
 pub async fn apply_clusters(
     context: Arc<ApplyContext>,
     tasks: Vec<ApplyTask>,
     publisher: Publisher,
     cancellation: &Cancellation,
     events: &Events,
-) -> Vec<(ClusterName, Applied)> {
-    let progress: Vec<(ClusterName, Arc<Mutex<Progress>>)> =
-        tasks.iter().map(|task| (task.plan.cluster.clone(), Arc::default())).collect();
+) -> HashMap<ClusterName, Carried> {
     let concurrency = context.inventory.run.concurrency;
-    let mut handles = progress.iter().map(|(_, progress)| Arc::clone(progress)).collect::<Vec<_>>().into_iter();
-    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
-        let progress = handles.next().expect("one for each task");
+    let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), (task, Arc::default())));
+    let tasks: Vec<(ClusterName, (ApplyTask, SharedProgress))> = tasks.collect();
+    let of = |(cluster, (_, progress)): &(ClusterName, (_, SharedProgress))| (cluster.clone(), Arc::clone(progress));
+    let progress: HashMap<ClusterName, SharedProgress> = tasks.iter().map(of).collect();
+    let work = |(task, progress), slot| {
         apply_task(Arc::clone(&context), task, publisher.clone(), progress, slot, events.clone())
-    })
-    .await;
-    drop(publisher);
-    progress.into_iter().zip(ends).map(|((cluster, progress), end)| (cluster, applied(&progress, end))).collect()
+    };
+    let ends = each_cluster(tasks, concurrency, cancellation, work);
+    let carried = |(cluster, end)| {
+        let carried = carried(progress.get(&cluster).map(|progress| &**progress), end);
+        (cluster, carried)
+    };
+    ends.map(carried).collect().await
 }
 
 /// Carries out the plan of one cluster in a place of the pool.
@@ -114,11 +122,11 @@ pub(super) async fn apply_task(
     context: Arc<ApplyContext>,
     task: ApplyTask,
     publisher: Publisher,
-    progress: Arc<Mutex<Progress>>,
+    progress: SharedProgress,
     slot: Slot,
     events: Events,
 ) -> Result<(), StepFailure> {
-    ClusterRun { context, publisher, events, progress, slot, admin: None }.run(task).await
+    StepRunner { context, publisher, events, progress, slot, admin: None }.run(task).await
 }
 
 fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
@@ -127,25 +135,16 @@ fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
 }
 
 /// Returns what came of carrying out a plan.
-pub(super) fn applied(progress: &Mutex<Progress>, end: Ended<Result<(), StepFailure>>) -> Applied {
-    let progress = std::mem::take(&mut *lock(progress));
+pub(super) fn carried(progress: Option<&Mutex<Progress>>, end: Ended<Result<(), StepFailure>>) -> Carried {
+    let progress = progress.map(|progress| std::mem::take(&mut *lock(progress))).unwrap_or_default();
     let failure = match end {
+        Ended::NotStarted(why) => return Carried::NotStarted(why),
         Ended::Done(Ok(())) => None,
         Ended::Done(Err(failure)) => Some(failure),
-        Ended::NotStarted => {
-            return Applied {
-                done: vec![],
-                published: vec![],
-                notes: vec![],
-                overtaken: vec![],
-                failure: None,
-                started: false,
-            };
-        }
         Ended::Stopped => Some(StepFailure::new("interrupted")),
-        Ended::Panicked => Some(StepFailure::new("kubemint panicked; this is a bug in kubemint")),
+        Ended::Panicked => Some(StepFailure::panicked()),
     };
-    Applied {
+    Carried::Out(Applied {
         failure: failure.map(|failure| StepFailed {
             number: progress.number,
             of: progress.of,
@@ -156,22 +155,21 @@ pub(super) fn applied(progress: &Mutex<Progress>, end: Ended<Result<(), StepFail
         published: progress.published,
         notes: progress.notes,
         overtaken: progress.overtaken,
-        started: true,
-    }
+    })
 }
 
 /// The work on one cluster.
-struct ClusterRun {
+struct StepRunner {
     context: Arc<ApplyContext>,
     publisher: Publisher,
     events: Events,
-    progress: Arc<Mutex<Progress>>,
+    progress: SharedProgress,
     slot: Slot,
     /// How the cluster was reached, once it was.
     admin: Option<AdminEntry>,
 }
 
-impl ClusterRun {
+impl StepRunner {
     async fn run(mut self, task: ApplyTask) -> Result<(), StepFailure> {
         let cluster = task.plan.cluster.clone();
         self.events.send(Event::Started(cluster.clone()));

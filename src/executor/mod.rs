@@ -1,6 +1,6 @@
 //! Runs work on many clusters at once: bounded, cancellable, each cluster on its own.
 //!
-//! [`run_bounded`] is the pool, [`apply`] runs the steps of plans in it, [`renew`] those of each plan at once, and
+//! [`each_cluster`] is the driver, [`apply`] runs the steps of plans in it, [`renew`] those of each plan at once, and
 //! [`publish`] collects what they mint into files. Steps go in, outcomes and events come out; nothing here prints, and no
 //! failure of one cluster reaches another.
 
@@ -12,7 +12,7 @@ pub mod renew;
 pub mod revoke;
 pub mod verify;
 
-pub use pool::{Cancellation, Ended, Slot, run_bounded};
+pub use pool::{Cancellation, Ended, Slot, each_cluster};
 
 use std::time::Instant;
 

@@ -1,11 +1,12 @@
 //! Plans the clusters of a run: connect, observe, plan, probe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
+use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
 use crate::cluster::observe::{identify, legacy_tokens, observe};
 use crate::cluster::probe::probe;
 use crate::cluster::verify::distrust;
@@ -18,7 +19,7 @@ use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::{Cluster, Grant, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
-use crate::outcome::Planned;
+use crate::outcome::{NotStarted, Planned};
 use crate::plan::{ClusterPlan, GrantInput, Note, NoteKind, PlanInput, PlanOptions, assess, plan_cluster};
 
 /// One cluster to plan.
@@ -76,27 +77,28 @@ pub enum Trial {
     Skip,
 }
 
-/// Plans clusters; the results are in the order of the tasks.
+/// Plans clusters.
 pub async fn plan_clusters(
     context: Arc<PlanContext>,
     tasks: Vec<PlanTask>,
     cancellation: &Cancellation,
     events: &Events,
-) -> Vec<(ClusterName, Planned)> {
-    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
+) -> HashMap<ClusterName, Planned> {
     let concurrency = context.inventory.run.concurrency;
-    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
-        plan_one(Arc::clone(&context), task, slot, events.clone())
-    })
-    .await;
-    let results = ends.into_iter().map(|end| match end {
+    let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), task)).collect();
+    let work = |task, slot| plan_one(Arc::clone(&context), task, slot, events.clone());
+    let ends = each_cluster(tasks, concurrency, cancellation, work);
+    ends.map(|(cluster, end)| (cluster, planned(end))).collect().await
+}
+
+/// Returns what a cluster was planned to be.
+pub(super) fn planned(end: Ended<Planned>) -> Planned {
+    match end {
         Ended::Done(planned) => planned,
-        Ended::NotStarted | Ended::Stopped => Planned::NotStarted,
-        Ended::Panicked => {
-            Planned::Failed { doing: "plan", failure: StepFailure::new("kubemint panicked; this is a bug in kubemint") }
-        }
-    });
-    names.into_iter().zip(results).collect()
+        Ended::NotStarted(why) => Planned::NotStarted(why),
+        Ended::Stopped => Planned::NotStarted(NotStarted::Interrupted),
+        Ended::Panicked => Planned::Failed { doing: "plan", failure: StepFailure::panicked() },
+    }
 }
 
 /// Returns the time by a cluster's clock; one that is beyond the calendar does not count.
@@ -146,7 +148,7 @@ pub(super) fn end_of(planned: &Planned) -> End {
         Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
         Planned::Plan(_) => End::Changed,
         Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
-        Planned::NotStarted => End::NotStarted,
+        Planned::NotStarted(_) => End::NotStarted,
     }
 }
 

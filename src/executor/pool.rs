@@ -1,11 +1,16 @@
 //! A bounded pool of tasks, one per cluster.
 
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 
+use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+use crate::names::ClusterName;
+use crate::outcome::NotStarted;
 
 /// The two stages in which a run is interrupted.
 #[derive(Debug, Clone, Default)]
@@ -16,13 +21,13 @@ pub struct Cancellation {
     pub stop: CancellationToken,
 }
 
-/// How the work on one item ended.
+/// How the work on one cluster ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended<T> {
     /// It came to an end.
     Done(T),
     /// It was not started.
-    NotStarted,
+    NotStarted(NotStarted),
     /// It was stopped half-way.
     Stopped,
     /// It panicked; the others went on.
@@ -52,72 +57,94 @@ impl Slot {
     }
 }
 
-/// Runs `work` on every item, at most `limit` at a time, and returns the ends in the order of the items.
+/// Runs `work` on every cluster, at most `limit` at a time, and gives the ends in the order in which they come.
 ///
-/// A panic ends its own item only. After `cancellation.no_new` no further item starts; after
-/// `cancellation.stop` the running ones are dropped where they wait.
-pub async fn run_bounded<I, T, F>(
-    items: Vec<I>,
+/// A cluster starts only while somebody takes from the stream, so who takes decides whether more start. A panic ends its
+/// own cluster only. After `cancellation.no_new` no further one starts; after `cancellation.stop` the running ones are
+/// dropped where they wait.
+pub fn each_cluster<'a, I, T, F, W>(
+    tasks: Vec<(ClusterName, I)>,
     limit: usize,
-    cancellation: &Cancellation,
-    mut work: impl FnMut(I, Slot) -> F,
-) -> Vec<Ended<T>>
+    cancellation: &'a Cancellation,
+    work: W,
+) -> impl Stream<Item = (ClusterName, Ended<T>)> + use<'a, I, T, F, W>
 where
-    F: Future<Output = T> + Send + 'static,
+    I: 'a,
     T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    W: FnMut(I, Slot) -> F + 'a,
 {
-    let semaphore = Arc::new(Semaphore::new(limit.max(1)));
-    let in_flight = Arc::new(Semaphore::new(limit.max(1) * IN_FLIGHT_FACTOR));
-    let permits = || async {
-        let in_flight = Arc::clone(&in_flight).acquire_owned().await.ok();
-        (in_flight, Arc::clone(&semaphore).acquire_owned().await.ok())
+    let driver = Driver {
+        waiting: tasks.into(),
+        semaphore: Arc::new(Semaphore::new(limit.max(1))),
+        in_flight: Arc::new(Semaphore::new(limit.max(1) * IN_FLIGHT_FACTOR)),
+        running: JoinSet::new(),
+        names: HashMap::new(),
+        cancellation,
+        work,
     };
-    let mut ends: Vec<Ended<T>> = items.iter().map(|_| Ended::NotStarted).collect();
-    let mut tasks: JoinSet<(usize, Ended<T>)> = JoinSet::new();
-    let mut positions = std::collections::HashMap::new();
-    let mut waiting = items.into_iter().enumerate();
-    let mut next = waiting.next();
-    let collect = |ends: &mut Vec<Ended<T>>,
-                   positions: &std::collections::HashMap<tokio::task::Id, usize>,
-                   joined: Result<(tokio::task::Id, (usize, Ended<T>)), tokio::task::JoinError>| {
-        match joined {
-            Ok((_, (position, end))) => ends[position] = end,
-            Err(error) => {
-                if let Some(position) = positions.get(&error.id()) {
-                    ends[*position] = Ended::Panicked;
-                }
-            }
-        }
-    };
-    while let Some((position, item)) = next.take() {
-        let (in_flight, permit) = tokio::select! {
-            biased;
-            () = cancellation.no_new.cancelled() => break,
-            permits = permits() => permits,
-            // What has ended is collected on the way, so that results do not wait in their tasks.
-            Some(joined) = tasks.join_next_with_id() => {
-                collect(&mut ends, &positions, joined);
-                next = Some((position, item));
-                continue;
-            }
-        };
-        let slot = Slot { semaphore: Arc::clone(&semaphore), permit, _in_flight: in_flight };
-        let future = work(item, slot);
-        let stop = cancellation.stop.clone();
-        let handle = tasks.spawn(async move {
+    futures::stream::unfold(driver, |mut driver| async move { Some((driver.next().await?, driver)) })
+}
+
+/// What is left to do, and what runs.
+struct Driver<'a, I, T, W> {
+    waiting: VecDeque<(ClusterName, I)>,
+    semaphore: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
+    running: JoinSet<Ended<T>>,
+    names: HashMap<Id, ClusterName>,
+    cancellation: &'a Cancellation,
+    work: W,
+}
+
+impl<I, T, F, W> Driver<'_, I, T, W>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    W: FnMut(I, Slot) -> F,
+{
+    /// Starts what may start, until something ends.
+    async fn next(&mut self) -> Option<(ClusterName, Ended<T>)> {
+        while !self.waiting.is_empty() && !self.cancellation.no_new.is_cancelled() {
+            let (semaphore, in_flight) = (Arc::clone(&self.semaphore), Arc::clone(&self.in_flight));
+            let permits = async { (in_flight.acquire_owned().await.ok(), semaphore.acquire_owned().await.ok()) };
             tokio::select! {
                 biased;
-                () = stop.cancelled() => (position, Ended::Stopped),
-                result = future => (position, Ended::Done(result)),
+                () = self.cancellation.no_new.cancelled() => break,
+                // Who takes the end decides whether its place is filled.
+                Some(joined) = self.running.join_next_with_id() => return self.ended(joined),
+                (in_flight, permit) = permits => self.start(in_flight, permit),
+            }
+        }
+        if let Some(joined) = self.running.join_next_with_id().await {
+            return self.ended(joined);
+        }
+        let (name, _) = self.waiting.pop_front()?;
+        Some((name, Ended::NotStarted(NotStarted::Interrupted)))
+    }
+
+    fn start(&mut self, in_flight: Option<OwnedSemaphorePermit>, permit: Option<OwnedSemaphorePermit>) {
+        let Some((name, item)) = self.waiting.pop_front() else { return };
+        let slot = Slot { semaphore: Arc::clone(&self.semaphore), permit, _in_flight: in_flight };
+        let work = (self.work)(item, slot);
+        let stop = self.cancellation.stop.clone();
+        let handle = self.running.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Ended::Stopped,
+                result = work => Ended::Done(result),
             }
         });
-        positions.insert(handle.id(), position);
-        next = waiting.next();
+        self.names.insert(handle.id(), name);
     }
-    while let Some(joined) = tasks.join_next_with_id().await {
-        collect(&mut ends, &positions, joined);
+
+    fn ended(&mut self, joined: Result<(Id, Ended<T>), JoinError>) -> Option<(ClusterName, Ended<T>)> {
+        let (id, end) = match joined {
+            Ok((id, end)) => (id, end),
+            Err(error) => (error.id(), Ended::Panicked),
+        };
+        Some((self.names.remove(&id)?, end))
     }
-    ends
 }
 
 #[cfg(test)]
@@ -125,12 +152,27 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use futures::StreamExt;
+
     use super::*;
 
+    /// Runs work on numbers, and returns the ends in their order.
+    async fn ends<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        items: impl IntoIterator<Item = u64>,
+        limit: usize,
+        cancellation: &Cancellation,
+        work: impl FnMut(u64, Slot) -> F,
+    ) -> Vec<Ended<T>> {
+        let tasks = items.into_iter().map(|item| (format!("{item:03}").as_str().into(), item)).collect();
+        let mut ends: Vec<(ClusterName, Ended<T>)> = each_cluster(tasks, limit, cancellation, work).collect().await;
+        ends.sort_by(|(one, _), (other, _)| one.cmp(other));
+        ends.into_iter().map(|(_, end)| end).collect()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn the_limit_is_never_exceeded_and_results_keep_their_order() {
+    async fn the_limit_is_never_exceeded_and_each_ends_under_its_name() {
         static RUNNING: AtomicUsize = AtomicUsize::new(0);
-        let ends = run_bounded((0..50_u64).collect(), 7, &Cancellation::default(), |item, slot| async move {
+        let ends = ends(0..50, 7, &Cancellation::default(), |item, slot| async move {
             let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
             assert!(running <= 7);
             tokio::time::sleep(Duration::from_millis(50 - item)).await;
@@ -144,7 +186,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_ends_its_own_item_only() {
-        let ends = run_bounded(vec![1, 2, 3], 2, &Cancellation::default(), |item, slot| async move {
+        let ends = ends([1, 2, 3], 2, &Cancellation::default(), |item, slot| async move {
             assert_ne!(item, 2, "this one panics");
             drop(slot);
             item
@@ -157,7 +199,7 @@ mod tests {
     async fn one_that_hangs_does_not_stop_the_others() {
         let cancellation = Cancellation::default();
         let stop = cancellation.stop.clone();
-        let ends = run_bounded((0..10).collect(), 2, &cancellation, |item: u64, slot| {
+        let ends = ends(0..10, 2, &cancellation, |item: u64, slot| {
             let stop = stop.clone();
             async move {
                 if item == 0 {
@@ -179,7 +221,7 @@ mod tests {
     async fn after_the_first_interruption_nothing_starts_and_what_runs_finishes() {
         let cancellation = Cancellation::default();
         let no_new = cancellation.no_new.clone();
-        let ends = run_bounded((0..4).collect(), 2, &cancellation, |item: u64, slot| {
+        let ends = ends(0..4, 2, &cancellation, |item: u64, slot| {
             let no_new = no_new.clone();
             async move {
                 no_new.cancel();
@@ -189,7 +231,35 @@ mod tests {
             }
         })
         .await;
-        assert_eq!(ends, [Ended::Done(0), Ended::Done(1), Ended::NotStarted, Ended::NotStarted]);
+        assert_eq!(
+            ends,
+            [
+                Ended::Done(0),
+                Ended::Done(1),
+                Ended::NotStarted(NotStarted::Interrupted),
+                Ended::NotStarted(NotStarted::Interrupted)
+            ]
+        );
+    }
+
+    /// Who takes nothing more starts nothing more: budgets of failures will sit there.
+    #[tokio::test(start_paused = true)]
+    async fn ends_come_as_they_end_and_what_nobody_asks_for_does_not_start() {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let tasks = [("slow", 3), ("fast", 1), ("later", 1)].map(|(name, wait)| (name.into(), wait)).into();
+        let cancellation = Cancellation::default();
+        let mut stream = std::pin::pin!(each_cluster(tasks, 2, &cancellation, |seconds: u64, slot| async move {
+            STARTED.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            drop(slot);
+        }));
+        assert_eq!(stream.next().await, Some(("fast".into(), Ended::Done(()))));
+        assert_eq!(STARTED.load(Ordering::SeqCst), 2);
+        cancellation.no_new.cancel();
+        assert_eq!(stream.next().await, Some(("slow".into(), Ended::Done(()))));
+        let left = Ended::NotStarted(NotStarted::Interrupted);
+        assert_eq!(stream.next().await, Some(("later".into(), left)));
+        assert_eq!(stream.next().await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,7 +267,7 @@ mod tests {
         let (sender, receiver) = tokio::sync::watch::channel(0_u64);
         let sender = Arc::new(sender);
         // Each of the first two waits for a third, which can only run in a slot that was lent.
-        let ends = run_bounded(vec![0_u64, 1, 2], 2, &Cancellation::default(), |item, mut slot| {
+        let ends = ends([0, 1, 2], 2, &Cancellation::default(), |item, mut slot| {
             let (sender, mut receiver) = (Arc::clone(&sender), receiver.clone());
             async move {
                 if item == 2 {

@@ -1,15 +1,18 @@
 //! Plans each cluster and carries it out at once: a renewal needs nobody's consent, and waits for no other cluster.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::apply::{ApplyContext, ApplyTask, Progress, applied, apply_task};
+use futures::StreamExt;
+
+use super::apply::{ApplyContext, ApplyTask, SharedProgress, apply_task, carried};
 use super::observe::{PlanContext, PlanTask, end_of, plan_task};
 use super::publish::Publisher;
-use super::{Cancellation, Ended, Events, Slot, run_bounded};
+use super::{Cancellation, Ended, Events, Slot, each_cluster};
 use crate::event::Event;
 use crate::failure::StepFailure;
 use crate::names::ClusterName;
-use crate::outcome::{Applied, Planned};
+use crate::outcome::{Carried, NotStarted, Planned};
 use crate::plan::ClusterPlan;
 
 /// A plan as it is reported, and what of it is carried out.
@@ -48,8 +51,11 @@ impl std::fmt::Debug for RenewContext {
 struct Known {
     plan: Option<Box<ClusterPlan>>,
     /// Of the steps, once they began.
-    progress: Option<Arc<Mutex<Progress>>>,
+    progress: Option<SharedProgress>,
 }
+
+/// Also read when the task that writes it is gone.
+type SharedKnown = Arc<Mutex<Known>>;
 
 /// How one cluster ended: its plan failed, or nothing had to be carried out, or it was.
 enum End {
@@ -58,35 +64,33 @@ enum End {
     Applied(Result<(), StepFailure>),
 }
 
-/// Renews clusters; the results are in the order of the tasks.
+/// Renews clusters.
 pub async fn renew_clusters(
     context: RenewContext,
     tasks: Vec<PlanTask>,
     cancellation: &Cancellation,
     events: &Events,
-) -> Vec<(ClusterName, Planned, Option<Applied>)> {
-    let known: Vec<(ClusterName, Arc<Mutex<Known>>)> =
-        tasks.iter().map(|task| (task.cluster.name.clone(), Arc::default())).collect();
-    let mut handles = known.iter().map(|(_, known)| Arc::clone(known)).collect::<Vec<_>>().into_iter();
+) -> HashMap<ClusterName, (Planned, Option<Carried>)> {
     let concurrency = context.plan.inventory.run.concurrency;
-    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
-        renew_one(context.clone(), task, handles.next().expect("one for each task"), slot, events.clone())
-    })
-    .await;
-    let results = known.into_iter().zip(ends).map(|((cluster, known), end)| {
-        let (planned, applied) = conclude(&known, end);
-        (cluster, planned, applied)
-    });
-    results.collect()
+    let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), (task, Arc::default())));
+    let tasks: Vec<(ClusterName, (PlanTask, SharedKnown))> = tasks.collect();
+    let of = |(cluster, (_, known)): &(ClusterName, (_, SharedKnown))| (cluster.clone(), Arc::clone(known));
+    let known: HashMap<ClusterName, SharedKnown> = tasks.iter().map(of).collect();
+    let work = |(task, known), slot| renew_one(context.clone(), task, known, slot, events.clone());
+    let ends = each_cluster(tasks, concurrency, cancellation, work);
+    let concluded = |(cluster, end)| {
+        let of_cluster = known.get(&cluster).map(|known| std::mem::take(&mut *lock(known))).unwrap_or_default();
+        (cluster, conclude(of_cluster, end))
+    };
+    ends.map(concluded).collect().await
 }
 
-async fn renew_one(
-    context: RenewContext,
-    task: PlanTask,
-    known: Arc<Mutex<Known>>,
-    mut slot: Slot,
-    events: Events,
-) -> End {
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    // A panic elsewhere leaves plain data behind.
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mut slot: Slot, events: Events) -> End {
     let cluster = task.cluster.name.clone();
     events.send(Event::Started(cluster.clone()));
     let planned = plan_task(&context.plan, task, &mut slot).await;
@@ -107,12 +111,12 @@ async fn renew_one(
             // The pool reports a cluster whose work panicked.
             Ok(panic) => std::panic::resume_unwind(panic),
             // The program is ending.
-            Err(_) => return End::NotPlanned(Planned::NotStarted),
+            Err(_) => return End::NotPlanned(Planned::NotStarted(NotStarted::Interrupted)),
         },
     };
-    let progress = task.is_some().then(Arc::<Mutex<Progress>>::default);
+    let progress = task.is_some().then(SharedProgress::default);
     {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&known);
         known.plan = Some(plan.clone());
         known.progress.clone_from(&progress);
     }
@@ -123,21 +127,25 @@ async fn renew_one(
     End::Applied(apply_task(context.apply, task, context.publisher, progress, slot, events).await)
 }
 
-fn conclude(known: &Mutex<Known>, end: Ended<End>) -> (Planned, Option<Applied>) {
-    let Known { plan, progress } = std::mem::take(&mut *known.lock().unwrap_or_else(PoisonError::into_inner));
-    let (planned, end) = match (plan, end) {
-        (_, Ended::Done(End::NotPlanned(planned))) => return (planned, None),
-        (None, Ended::Panicked) => {
-            let failure = StepFailure::new("kubemint panicked; this is a bug in kubemint");
-            return (Planned::Failed { doing: "plan", failure }, None);
-        }
-        (None, _) => return (Planned::NotStarted, None),
-        (Some(plan), Ended::Done(End::Applied(result))) => (Planned::Plan(plan), Ended::Done(result)),
-        (Some(plan), Ended::Done(End::Nothing)) => return (Planned::Plan(plan), None),
-        (Some(plan), Ended::Stopped) => (Planned::Plan(plan), Ended::Stopped),
-        (Some(plan), Ended::Panicked) => (Planned::Plan(plan), Ended::Panicked),
-        (Some(plan), Ended::NotStarted) => (Planned::Plan(plan), Ended::NotStarted),
+fn conclude(known: Known, end: Ended<End>) -> (Planned, Option<Carried>) {
+    let Some(plan) = known.plan else {
+        return match end {
+            Ended::Done(End::NotPlanned(planned)) => (planned, None),
+            Ended::NotStarted(why) => (Planned::NotStarted(why), None),
+            Ended::Panicked => (Planned::Failed { doing: "plan", failure: StepFailure::panicked() }, None),
+            Ended::Done(End::Nothing | End::Applied(_)) | Ended::Stopped => {
+                (Planned::NotStarted(NotStarted::Interrupted), None)
+            }
+        };
     };
-    let applied = progress.map(|progress| applied(&progress, end));
-    (planned, applied)
+    let end = match end {
+        Ended::Done(End::NotPlanned(planned)) => return (planned, None),
+        Ended::Done(End::Nothing) => return (Planned::Plan(plan), None),
+        Ended::Done(End::Applied(result)) => Ended::Done(result),
+        Ended::Stopped => Ended::Stopped,
+        Ended::Panicked => Ended::Panicked,
+        Ended::NotStarted(why) => Ended::NotStarted(why),
+    };
+    let carried = known.progress.map(|progress| carried(Some(&progress), end));
+    (Planned::Plan(plan), carried)
 }

@@ -1,13 +1,14 @@
 //! Plans the revocations of a run: connect, read what is needed and no more, plan.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use futures::StreamExt;
 use jiff::SignedDuration;
 
-use super::observe::access;
-use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
+use super::observe::{access, planned};
+use super::{Cancellation, Clock, Events, Slot, each_cluster};
 use crate::cluster::observe::{identify, observe, observe_accounts, role_rules};
 use crate::cluster::revoke::ListedAnchors;
 use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin};
@@ -48,25 +49,18 @@ pub struct RevokeContext {
     pub clock: Clock,
 }
 
-/// Plans the revocation on every cluster; the results are in the order of the tasks.
+/// Plans the revocation on every cluster.
 pub async fn plan_revocations(
     context: Arc<RevokeContext>,
     tasks: Vec<RevokeTask>,
     cancellation: &Cancellation,
     events: &Events,
-) -> Vec<(ClusterName, Planned)> {
-    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
+) -> HashMap<ClusterName, Planned> {
     let concurrency = context.inventory.run.concurrency;
-    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
-        plan_one(Arc::clone(&context), task, slot, events.clone())
-    })
-    .await;
-    let planned = ends.into_iter().map(|end| match end {
-        Ended::Done(planned) => planned,
-        Ended::NotStarted | Ended::Stopped => Planned::NotStarted,
-        Ended::Panicked => failed("plan", StepFailure::new("kubemint panicked; this is a bug in kubemint")),
-    });
-    names.into_iter().zip(planned).collect()
+    let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), task)).collect();
+    let work = |task, slot| plan_one(Arc::clone(&context), task, slot, events.clone());
+    let ends = each_cluster(tasks, concurrency, cancellation, work);
+    ends.map(|(cluster, end)| (cluster, planned(end))).collect().await
 }
 
 fn failed(doing: &'static str, failure: StepFailure) -> Planned {
@@ -91,7 +85,7 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
         Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
         Planned::Plan(_) => End::Changed,
         Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
-        Planned::NotStarted => End::NotStarted,
+        Planned::NotStarted(_) => End::NotStarted,
     };
     events.send(Event::Finished { cluster: task.cluster.name.clone(), end });
     drop(slot);

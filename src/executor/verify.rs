@@ -1,14 +1,15 @@
 //! Verifies clusters: reads the bindings as the admin, and uses the issued credentials for the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use jiff::Timestamp;
 
 use super::observe::{access, unreadable};
-use super::{Cancellation, Clock, Ended, Events, Slot, run_bounded};
+use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
 use crate::access::{
     AccessNote, AccessNoteKind, AccessReview, Account, Answer, Intended, Policy, Question, Questions, RulesReview,
     intended,
@@ -107,25 +108,23 @@ pub fn issued_access(path: PathBuf, context: &str) -> AdminAccess {
     AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path), context: context.to_owned() }
 }
 
-/// Verifies clusters; the results are in the order of the tasks.
+/// Verifies clusters.
 pub async fn verify_clusters(
     context: Arc<VerifyContext>,
     tasks: Vec<VerifyTask>,
     cancellation: &Cancellation,
     events: &Events,
-) -> Vec<(ClusterName, Verified)> {
-    let names: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
+) -> HashMap<ClusterName, Verified> {
     let concurrency = context.inventory.run.concurrency;
-    let ends = run_bounded(tasks, concurrency, cancellation, |task, slot| {
-        verify_one(Arc::clone(&context), task, slot, events.clone())
-    })
-    .await;
-    let results = ends.into_iter().map(|end| match end {
+    let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), task)).collect();
+    let work = |task, slot| verify_one(Arc::clone(&context), task, slot, events.clone());
+    let verified = |end| match end {
         Ended::Done(verified) => verified,
-        Ended::NotStarted | Ended::Stopped => Verified::NotStarted,
-        Ended::Panicked => failed("verify", StepFailure::new("kubemint panicked; this is a bug in kubemint")),
-    });
-    names.into_iter().zip(results).collect()
+        Ended::NotStarted(_) | Ended::Stopped => Verified::NotStarted,
+        Ended::Panicked => failed("verify", StepFailure::panicked()),
+    };
+    let ends = each_cluster(tasks, concurrency, cancellation, work);
+    ends.map(|(cluster, end)| (cluster, verified(end))).collect().await
 }
 
 fn failed(doing: &'static str, failure: StepFailure) -> Verified {

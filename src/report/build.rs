@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::model::{
@@ -78,7 +80,7 @@ impl ClusterReport {
     pub fn planned(name: &ClusterName, planned: &Planned) -> Self {
         match planned {
             Planned::Plan(plan) => Self::plan(plan),
-            Planned::NotStarted => Self::empty(name.clone(), State::NotStarted),
+            Planned::NotStarted(_) => Self::empty(name.clone(), State::NotStarted),
             Planned::Failed { doing, failure } => Self {
                 error: Some(ErrorReport {
                     kind: failure.kind,
@@ -117,10 +119,7 @@ impl ClusterReport {
 
     /// Reports what came of applying a plan that this is the report of.
     #[must_use]
-    pub fn applied(mut self, applied: &Applied, inventory: &Inventory, holder: &Holder) -> Self {
-        if !applied.started {
-            self.state = State::NotStarted;
-        }
+    pub fn applied(mut self, applied: &Applied, grants: &[Arc<Grant>], holder: &Holder) -> Self {
         for (position, change) in self.changes.iter_mut().enumerate() {
             change.done = Some(applied.done.contains(&position));
         }
@@ -131,7 +130,7 @@ impl ClusterReport {
             let actual = u64::try_from(actual).unwrap_or(0);
             // What a new token shows counts, not what the plan remembers of an older one.
             self.notes.retain(|note| !note.is_about_life_of(&profile));
-            let Some(grant) = inventory.grant(&published.grant) else { continue };
+            let Some(grant) = grants.iter().find(|grant| grant.is(&published.grant)) else { continue };
             self.notes.extend(crate::plan::shortened_lifetime(grant, facts.requested_seconds, actual));
             self.credentials.push(CredentialReport {
                 profile,
@@ -152,11 +151,11 @@ impl ClusterReport {
                 cause: failed.failure.cause.clone(),
                 hint: failed.failure.hint.clone(),
             });
-        } else if applied.started {
+        } else {
             self.state = if applied.done.is_empty() { State::Unchanged } else { State::Changed };
         }
         // Where each credential stands for itself, the others were renewed all the same.
-        if let Some(blocker) = self.blockers.first().filter(|_| applied.started && self.error.is_none()) {
+        if let Some(blocker) = self.blockers.first().filter(|_| self.error.is_none()) {
             self.state = State::Failed;
             self.error = Some(ErrorReport {
                 kind: FailureKind::Blocked,

@@ -6,7 +6,7 @@ mod places;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::fleet::{block_on, events, interruptions};
+use super::fleet::{block_on, events, interruptible};
 use super::outputs::PluginCaller;
 use super::plan::arguments;
 use super::selection::Selected;
@@ -19,8 +19,10 @@ use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_acc
 use crate::exit_code::ExitCode;
 use crate::foreign::shown;
 use crate::inventory::{Grant, GrantKey};
+use crate::names::ClusterName;
 use crate::output::{Phase, render_error};
 use crate::report::{Failures, VerifyReport, VerifySummary, verify_failures, verify_text};
+use crate::verified::Verified;
 
 /// Verifies the selected clusters, or one kubeconfig.
 pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<ExitCode, Error> {
@@ -53,20 +55,26 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
             VerifyTask { cluster, grants: grants.into_iter().map(grant).collect() }
         })
         .collect();
+    let clusters: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
     let inventory = Arc::new(inventory);
     let clock = context.environment.clock;
     let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
     let cancellation = Cancellation::default();
-    let verified = block_on(async {
+    let mut verified = block_on(async {
         let (events, shown) = events(context, Phase::Verifying, tasks.len());
         let cancellation = &cancellation;
         // The display ends with the last sender, which goes with this block.
         let work = async move { verify_clusters(shared, tasks, cancellation, &events).await };
-        tokio::select! {
-            (verified, ()) = async { tokio::join!(work, shown) } => verified,
-            () = interruptions(context, cancellation) => unreachable!("interruptions never end"),
-        }
+        let (verified, ()) = interruptible(context, cancellation, async { tokio::join!(work, shown) }).await;
+        verified
     })?;
+    let verified: Vec<(ClusterName, Verified)> = clusters
+        .into_iter()
+        .map(|cluster| {
+            let verified = verified.remove(&cluster).unwrap_or(Verified::NotStarted);
+            (cluster, verified)
+        })
+        .collect();
     let report = VerifyReport::new(clock.began(), &inventory, holder, args.strict, &verified);
     match args.output {
         OutputFormat::Text => printed(context.printer.data(&verify_text(&report)))?,
