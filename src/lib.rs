@@ -41,6 +41,7 @@ pub mod commands;
 pub mod error;
 pub mod executor;
 pub mod exit_code;
+mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod monitor;

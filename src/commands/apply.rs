@@ -1,15 +1,13 @@
 //! `kubemint apply`: plan, show, confirm, run, verify, write.
 
-use std::io::BufRead;
-
-use super::carry_out::{carry_out, leave, tasks};
-use super::fleet::{FleetPolicy, block_on, interruptible};
 use super::plan::{exit_code, print, print_failures, repeated};
-use super::{CommandContext, Fleet, kubectl, printed};
+use super::session::{ask, block_on, interruptible};
+use super::{CommandContext, kubectl, printed};
 use crate::cli::{ApplyArgs, OutputFormat};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
+use crate::fleet::{Fleet, FleetPolicy};
 use crate::foreign::shown;
 use crate::outcome::NotStarted;
 use crate::report::{ClusterReport, Command, Report, ReportHead, plan_text, summary_line};
@@ -22,7 +20,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
             Error::usage("apply needs a terminal to confirm on").hint("look at `kubemint plan`, then pass `--yes`")
         );
     }
-    let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
+    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy))?;
     let cancellation = Cancellation::default();
     let work = plan_and_apply(context, args, &fleet, &cancellation);
     let came_of_it = block_on(interruptible(context, &cancellation, work))??;
@@ -70,7 +68,7 @@ async fn plan_and_apply(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<CameOfIt, Error> {
-    let mut run = fleet.plan(context, cancellation).await;
+    let mut run = fleet.plan(cancellation).await;
     let manner = context.manner(args.break_lock);
     fleet.block_unwritable(&mut run, manner);
     let head = ReportHead {
@@ -79,7 +77,7 @@ async fn plan_and_apply(
         run: Some(context.environment.run.clone()),
         holder: fleet.holder().clone(),
     };
-    let tasks = tasks(fleet, &run);
+    let tasks = fleet.apply_tasks(&run);
     if tasks.is_empty() {
         let report = Report::new(head, &fleet.inventory, run.reports(fleet.holder()));
         return Ok(CameOfIt { report, seen: vec![], is_declined: false });
@@ -90,11 +88,11 @@ async fn plan_and_apply(
     let is_interrupted = cancellation.no_new.is_cancelled();
     let is_declined = !is_agreed && !is_interrupted;
     if is_interrupted {
-        leave(&mut run, tasks, NotStarted::Interrupted);
+        run.leave(tasks, NotStarted::Interrupted);
     } else if is_declined {
-        leave(&mut run, tasks, NotStarted::Declined);
+        run.leave(tasks, NotStarted::Declined);
     } else {
-        carry_out(context, fleet, &mut run, tasks, manner, cancellation).await;
+        fleet.carry_out(&mut run, tasks, manner, cancellation).await;
     }
     let seen = if args.output == OutputFormat::Text { seen } else { vec![] };
     let report = Report::new(head, &fleet.inventory, run.reports(fleet.holder()));
@@ -123,21 +121,4 @@ fn show(
 async fn confirm(context: &CommandContext<'_>, clusters: usize, cancellation: &Cancellation) -> bool {
     let question = format!("Apply these changes to {}?", count(clusters, "cluster"));
     ask(context, &question, cancellation).await
-}
-
-/// Asks a question that `y` agrees to.
-pub(super) async fn ask(context: &CommandContext<'_>, question: &str, cancellation: &Cancellation) -> bool {
-    context.printer.problem(&format!("{question} [y/N] "));
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().lock().read_line(&mut line).map(|_| line)
-    });
-    tokio::select! {
-        answer = answer => match answer {
-            Ok(Ok(line)) => matches!(line.trim(), "y" | "Y" | "yes" | "Yes"),
-            // Who cannot be asked has not agreed.
-            Ok(Err(_)) | Err(_) => false,
-        },
-        () = cancellation.no_new.cancelled() => false,
-    }
 }

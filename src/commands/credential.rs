@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::fleet::block_on;
+use super::session::block_on;
 use super::{CommandContext, load, printed};
 use crate::cli::CredentialArgs;
 use crate::cluster::issue::{ExecToken, request_exec_token};

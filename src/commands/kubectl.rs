@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{CommandContext, Fleet};
+use super::CommandContext;
+use crate::fleet::Fleet;
 use crate::inventory::CredentialForm;
 use crate::kubeconfig::{Document, EntryNames, UserForm};
 use crate::names::InventoryName;

@@ -1,37 +1,33 @@
 //! One file per subcommand, what they share, and the one match that tells them apart.
 
 mod apply;
-mod carry_out;
 mod complete;
 mod credential;
 mod environment;
-mod fleet;
 mod generate;
 mod init;
 mod kubectl;
 mod load;
 mod merge;
-mod outputs;
 mod plan;
 mod refresh;
 mod revoke;
-mod run;
-mod selection;
+mod session;
 mod signals;
 mod status;
 mod validate;
 mod verify;
 mod watch;
 
-use crate::cli::{Cli, Command, GlobalArgs};
+use crate::cli::{Cli, Command, GlobalArgs, SelectionArgs};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::fleet::{Fleet, FleetPolicy, PluginCaller, Selection, Surroundings};
 use crate::output::{Printer, ProgressStyle};
 use crate::store::{BreakLock, Manner, Sharing};
 
 pub use complete::complete;
 pub use environment::Environment;
-pub use fleet::{Fleet, FleetPolicy};
 pub use signals::hold_signals;
 
 /// What every command gets.
@@ -53,10 +49,53 @@ impl CommandContext<'_> {
         if self.global.allow_shared_directories { Sharing::Allowed } else { Sharing::Refused }
     }
 
+    /// Returns what a run over the fleet gets from the process.
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            clock: self.environment.clock,
+            run: self.environment.run.clone(),
+            progress: self.progress,
+            printer: self.printer,
+            admin: &self.environment.admin,
+            caller: self.plugin_caller(),
+        }
+    }
+
+    /// Returns what the entries of exec plugins say.
+    fn plugin_caller(&self) -> PluginCaller {
+        let inventory = self.environment.directory.join(&self.global.inventory);
+        PluginCaller::new(self.environment.program.clone(), inventory)
+    }
+
+    /// Makes an inventory ready for a run.
+    ///
+    /// # Errors
+    ///
+    /// If nothing is selected.
+    fn fleet(&self, loaded: load::Loaded, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Fleet, Error> {
+        Fleet::new(self.surroundings(), loaded.inventory, loaded.layout, &selection.into(), policy)
+    }
+
+    /// Loads the inventory and makes it ready for a run.
+    ///
+    /// # Errors
+    ///
+    /// If the inventory is invalid, or nothing is selected.
+    fn load_fleet(&self, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Fleet, Error> {
+        self.fleet(load::load(self, policy.holder.as_deref())?, selection, policy)
+    }
+
     /// Returns what may be done to write files; `break_lock` is what the flag `--break-lock` says.
     fn manner(&self, break_lock: bool) -> Manner {
         let break_lock = if break_lock { BreakLock::AfterWaiting } else { BreakLock::Never };
         Manner { break_lock, sharing: self.sharing() }
+    }
+}
+
+impl From<&SelectionArgs> for Selection {
+    fn from(args: &SelectionArgs) -> Self {
+        let SelectionArgs { selector, cluster, profile, concurrency } = args.clone();
+        Self { selector, cluster, profile, concurrency }
     }
 }
 

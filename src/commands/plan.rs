@@ -1,20 +1,42 @@
 //! `kubemint plan`: shows what apply would do, and writes nothing.
 
-use super::fleet::{FleetPolicy, block_on, interruptible};
-use super::{CommandContext, Fleet, printed};
+use super::session::{block_on, interruptible};
+use super::{CommandContext, printed};
 use crate::cli::{OutputFormat, PlanArgs, PolicyArgs, SelectionArgs};
+use crate::credential::{Reissue, Renewal};
 use crate::error::Error;
 use crate::executor::Cancellation;
+use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::exit_code::ExitCode;
+use crate::fleet::{FleetPolicy, Visits};
 use crate::output::render_error;
+use crate::plan::{Adoption, Scope, Suspension};
 use crate::report::{ClusterReport, Command, Failures, Report, ReportHead, Summary, failures, plan_text};
 use crate::wording::command;
 
+/// What `plan` and `apply` may do.
+impl From<&PolicyArgs> for FleetPolicy {
+    fn from(args: &PolicyArgs) -> Self {
+        Self {
+            holder: args.holder.clone(),
+            adoption: Adoption { foreign: args.adopt, inventories: args.adopt_from.clone() },
+            reissue: if args.reissue { Reissue::Allowed } else { Reissue::Refused },
+            renewal: Renewal::default(),
+            scope: Scope::Access,
+            suspension: Suspension::Lift,
+            trial: Trial::Skip,
+            probing: Probing::Try,
+            legacy: Legacy::Leave,
+            visits: Visits::Granted,
+        }
+    }
+}
+
 /// Plans the selected clusters and prints the report.
 pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
-    let fleet = Fleet::load(context, &args.selection, &FleetPolicy::from(&args.policy))?;
+    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy))?;
     let cancellation = Cancellation::default();
-    let run = block_on(interruptible(context, &cancellation, fleet.plan(context, &cancellation)))?;
+    let run = block_on(interruptible(context, &cancellation, fleet.plan(&cancellation)))?;
     let head = ReportHead {
         command: Command::Plan,
         started: context.environment.clock.began(),

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::fleet::{FleetPolicy, block_on, interruptible};
 use super::plan::{arguments, exit_code, print, print_failures};
-use super::run::{ClusterRun, FleetRun};
-use super::selection::Visits;
-use super::{CommandContext, Fleet, load, printed};
+use super::session::{block_on, interruptible};
+use super::{CommandContext, load, printed};
 use crate::calendar::later;
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal, overlap_of};
@@ -21,6 +19,7 @@ use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits};
 use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
 use crate::plan::{Adoption, CredentialState, Newest, NoteKind, Scope, Suspension};
@@ -129,11 +128,11 @@ pub(super) async fn refresh(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
-    let fleet = Fleet::of(context, loaded, selection, &policy(args))?;
+    let fleet = context.fleet(loaded, selection, &policy(args))?;
     let run = if args.check {
-        fleet.plan(context, cancellation).await
+        fleet.plan(cancellation).await
     } else {
-        fleet.renew(context, context.manner(args.break_lock), last, cancellation).await
+        fleet.renew(context.manner(args.break_lock), last, cancellation).await
     };
     let report = |run: &ClusterRun| if args.check { run.planned_report() } else { run.report(fleet.holder()) };
     let reported: Vec<(&ClusterRun, ClusterReport)> = run.clusters.iter().map(|run| (run, report(run))).collect();
@@ -162,8 +161,8 @@ async fn look(
     selection: &SelectionArgs,
     cancellation: &Cancellation,
 ) -> Result<FleetRun, Error> {
-    let fleet = Fleet::of(context, loaded, selection, &policy(args))?;
-    Ok(fleet.plan(context, cancellation).await)
+    let fleet = context.fleet(loaded, selection, &policy(args))?;
+    Ok(fleet.plan(cancellation).await)
 }
 
 fn policy(args: &RefreshArgs) -> FleetPolicy {

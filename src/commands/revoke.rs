@@ -3,19 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::apply::ask;
-use super::carry_out::{carry_out, leave, tasks};
-use super::fleet::{FleetPolicy, block_on, events, interruptible};
 use super::plan::{arguments, exit_code, print, print_failures};
-use super::run::{ClusterRun, FleetRun};
-use super::selection::Visits;
-use super::{CommandContext, Fleet, printed};
+use super::session::{ask, block_on, interruptible};
+use super::{CommandContext, printed};
 use crate::cli::{OutputFormat, RevokeArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits, events};
 use crate::foreign::shown;
 use crate::inventory::Grant;
 use crate::names::ClusterName;
@@ -32,7 +29,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     }
     let visits = if vanished(args) == Vanished::Revoke { Visits::All } else { Visits::Granted };
     let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
-    let fleet = Fleet::load(context, &args.selection, &policy)?;
+    let fleet = context.load_fleet(&args.selection, &policy)?;
     for warning in &fleet.outputs.warnings {
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
@@ -71,7 +68,7 @@ async fn plan_and_revoke(
         holder: fleet.holder().clone(),
     };
     let reports = run.planned_reports();
-    let tasks = tasks(fleet, &run);
+    let tasks = fleet.apply_tasks(&run);
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
     if is_asked {
@@ -87,11 +84,11 @@ async fn plan_and_revoke(
     let is_agreed = args.yes || (clusters > 0 && !is_interrupted() && ask(context, &question, cancellation).await);
     let is_declined = clusters > 0 && !is_agreed && !is_interrupted();
     if is_interrupted() {
-        leave(&mut run, tasks, NotStarted::Interrupted);
+        run.leave(tasks, NotStarted::Interrupted);
     } else if is_declined {
-        leave(&mut run, tasks, NotStarted::Declined);
+        run.leave(tasks, NotStarted::Declined);
     } else if clusters > 0 {
-        carry_out(context, fleet, &mut run, tasks, context.manner(args.break_lock), cancellation).await;
+        fleet.carry_out(&mut run, tasks, context.manner(args.break_lock), cancellation).await;
     }
     if args.access && !args.keep_files && !is_declined {
         remove_entries(context, args, fleet, &mut run);
@@ -137,7 +134,7 @@ async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, ca
         options: options(args, fleet),
         clock: context.environment.clock,
     });
-    let (events, shown) = events(context, Phase::Planning, fleet.selected.len());
+    let (events, shown) = events(context.progress, Phase::Planning, fleet.selected.len());
     let tasks = tasks.collect();
     let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
     let (planned, ()) = tokio::join!(run, shown);

@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use std::sync::Arc;
 
-use super::fleet::{FleetPolicy, block_on, interruptible};
 use super::plan::exit_code;
-use super::run::ClusterRun;
-use super::{CommandContext, Fleet, printed};
+use super::session::{block_on, interruptible};
+use super::{CommandContext, printed};
 use crate::cli::{StatusArgs, StatusFormat};
 use crate::credential::{due_at, jitter_seed};
 use crate::error::Error;
@@ -15,6 +14,7 @@ use crate::executor::Cancellation;
 use crate::executor::observe::Legacy;
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy};
 use crate::inventory::Grant;
 use crate::kubeconfig::Mark;
 use crate::outcome::Planned;
@@ -27,7 +27,7 @@ use crate::report::{
 pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitCode, Error> {
     let legacy = if args.legacy { Legacy::Find } else { Legacy::Leave };
     let policy = FleetPolicy { legacy, ..FleetPolicy::looking(args.holder.as_ref()) };
-    let fleet = Fleet::load(context, &args.selection, &policy)?;
+    let fleet = context.load_fleet(&args.selection, &policy)?;
     let cancellation = Cancellation::default();
     let (report, code) = if args.offline {
         (offline(context, &fleet), ExitCode::Done)
@@ -50,7 +50,7 @@ fn online(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<(StatusReport, ExitCode), Error> {
-    let run = block_on(interruptible(context, cancellation, fleet.plan(context, cancellation)))?;
+    let run = block_on(interruptible(context, cancellation, fleet.plan(cancellation)))?;
     let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
     for ClusterRun { cluster, grants: selected, planned, .. } in &run.clusters {
         match planned {

@@ -16,15 +16,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::wall_clock;
-use super::fleet::{block_on, interruptible};
 use super::load::Loaded;
 use super::refresh::{Pass, check_metrics_file, refresh, show, write_metrics};
-use super::{CommandContext, load, selection};
+use super::session::{block_on, interruptible};
+use super::{CommandContext, load};
 use crate::calendar::later;
 use crate::cli::{RefreshArgs, SelectionArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
+use crate::fleet::{Visits, select};
 use crate::monitor::{Health, Metrics, serve};
 use crate::names::{ClusterName, short_hash};
 use crate::output::{ProgressStyle, render_error};
@@ -155,7 +156,7 @@ impl Watch<'_> {
     /// Finds the clusters of the inventory; all are looked at at once.
     fn select(&mut self) -> Result<(), Error> {
         let now = wall_clock();
-        let selected = selection::select(&self.loaded.inventory, &self.args.selection, selection::Visits::Granted)?;
+        let selected = select(&self.loaded.inventory, &(&self.args.selection).into(), Visits::Granted)?;
         self.wake = selected.into_iter().map(|selected| (selected.cluster.name.clone(), now)).collect();
         self.failures.retain(|cluster, _| self.wake.contains_key(cluster));
         let grants = &self.loaded.inventory.grants;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::fleet::block_on;
+use super::super::session::block_on;
 use crate::cli::{OutputFormat, VerifyArgs};
 use crate::cluster::doctor::{Examined, access, examine, try_context};
 use crate::cluster::{AdminSources, Limits, Network};

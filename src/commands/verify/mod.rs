@@ -6,17 +6,16 @@ mod places;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::fleet::{block_on, events, interruptible};
-use super::outputs::PluginCaller;
 use super::plan::arguments;
-use super::selection::Selected;
-use super::{CommandContext, load, printed, selection};
+use super::session::{block_on, interruptible};
+use super::{CommandContext, load, printed};
 use crate::cli::{OutputFormat, VerifyArgs};
 use crate::cluster::AdminSources;
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_access, verify_clusters};
 use crate::exit_code::ExitCode;
+use crate::fleet::{Selected, Visits, events, select};
 use crate::foreign::shown;
 use crate::inventory::{Grant, GrantKey};
 use crate::names::ClusterName;
@@ -34,10 +33,10 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
         inventory.run.concurrency = usize::from(concurrency);
     }
     let holder = inventory.holder.clone();
-    let selected = selection::select(&inventory, &args.selection, selection::Visits::Granted)?;
+    let selected = select(&inventory, &(&args.selection).into(), Visits::Granted)?;
     let grants: BTreeSet<GrantKey> =
         selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
-    let mut places = places::read(&inventory, &layout, &holder, &PluginCaller::of(context), &grants);
+    let mut places = places::read(&inventory, &layout, &holder, &context.plugin_caller(), &grants);
     let accesses: Vec<_> =
         places.values().flatten().map(|place| issued_access(place.path.clone(), &place.context)).collect();
     let admins = selected.iter().map(|selected| &selected.cluster.admin);
@@ -61,7 +60,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
     let cancellation = Cancellation::default();
     let mut verified = block_on(async {
-        let (events, shown) = events(context, Phase::Verifying, tasks.len());
+        let (events, shown) = events(context.progress, Phase::Verifying, tasks.len());
         let cancellation = &cancellation;
         // The display ends with the last sender, which goes with this block.
         let work = async move { verify_clusters(shared, tasks, cancellation, &events).await };

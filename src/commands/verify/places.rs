@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::outputs::{PluginCaller, with_token_file};
 use crate::executor::publish::describe;
 use crate::executor::verify::Place;
 use crate::failure::StepFailure;
+use crate::fleet::{PluginCaller, with_token_file};
 use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, RENAME, UserForm, foreign_owner};
 use crate::layout::{Layout, OutputFile};

@@ -1,21 +1,26 @@
-//! What the commands on a fleet share: an inventory made ready, and the planning of its clusters.
+//! A run over a fleet: what is selected, planned, carried out and concluded.
+//!
+//! [`Fleet`] is an inventory made ready, [`FleetRun`] one run over it, cluster by cluster.
+
+mod carry_out;
+mod display;
+mod outputs;
+mod run;
+mod selection;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::convert::Infallible;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::future::{Either, select};
 use tokio::sync::mpsc;
 
-use super::carry_out::{apply_context, task};
-use super::outputs::{Outputs, PluginCaller, Reading};
-use super::run::FleetRun;
-use super::selection::{Selected, Visits};
-use super::{CommandContext, load, selection};
-use crate::cli::{PolicyArgs, SelectionArgs};
-use crate::cluster::AdminSources;
+use self::carry_out::task;
+pub(crate) use self::display::events;
+use self::outputs::Reading;
+pub(crate) use self::outputs::{Outputs, PluginCaller, with_token_file};
+pub(crate) use self::run::{ClusterRun, FleetRun};
+pub(crate) use self::selection::{Selected, Selection, Visits, select};
+use crate::cluster::{AdminEnvironment, AdminSources};
 use crate::credential::{Reissue, Renewal};
 use crate::error::Error;
 use crate::event::Event;
@@ -23,7 +28,7 @@ use crate::executor::apply::orphan_after;
 use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
 use crate::executor::publish::publisher;
 use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
-use crate::executor::{Cancellation, Events};
+use crate::executor::{Cancellation, Clock, Events};
 use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::{Cluster, Grant, GrantKey, Inventory};
@@ -31,7 +36,7 @@ use crate::kubeconfig::EntryNames;
 use crate::layout::{Layout, OutputFile};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Carried, Planned};
-use crate::output::{Phase, Progress, TICK};
+use crate::output::{Phase, Printer, ProgressStyle};
 use crate::plan::{
     Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, Identities, PlanOptions, Scope, Suspension,
     block_duplicates,
@@ -41,41 +46,40 @@ use crate::store::Manner;
 
 /// What a run is told beside its selection of grants.
 #[derive(Debug, Clone)]
-pub struct FleetPolicy {
+pub(crate) struct FleetPolicy {
     /// Who keeps the credentials, instead of the inventory's `holder`.
-    pub(super) holder: Option<String>,
-    pub(super) adoption: Adoption,
-    pub(super) reissue: Reissue,
-    pub(super) renewal: Renewal,
-    pub(super) scope: Scope,
-    pub(super) suspension: Suspension,
-    pub(super) trial: Trial,
-    pub(super) probing: Probing,
-    pub(super) legacy: Legacy,
-    pub(super) visits: Visits,
+    pub(crate) holder: Option<String>,
+    pub(crate) adoption: Adoption,
+    pub(crate) reissue: Reissue,
+    pub(crate) renewal: Renewal,
+    pub(crate) scope: Scope,
+    pub(crate) suspension: Suspension,
+    pub(crate) trial: Trial,
+    pub(crate) probing: Probing,
+    pub(crate) legacy: Legacy,
+    pub(crate) visits: Visits,
 }
 
-/// What `plan` and `apply` may do.
-impl From<&PolicyArgs> for FleetPolicy {
-    fn from(args: &PolicyArgs) -> Self {
-        Self {
-            holder: args.holder.clone(),
-            adoption: Adoption { foreign: args.adopt, inventories: args.adopt_from.clone() },
-            reissue: if args.reissue { Reissue::Allowed } else { Reissue::Refused },
-            renewal: Renewal::default(),
-            scope: Scope::Access,
-            suspension: Suspension::Lift,
-            trial: Trial::Skip,
-            probing: Probing::Try,
-            legacy: Legacy::Leave,
-            visits: Visits::Granted,
-        }
-    }
+/// What a run gets from the process beside its inventory.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// Tells the time.
+    pub(crate) clock: Clock,
+    /// Identifies the run.
+    pub(crate) run: String,
+    /// How progress is shown.
+    pub(crate) progress: ProgressStyle,
+    /// Where remarks go.
+    pub(crate) printer: Printer,
+    /// What admin access depends on.
+    pub(crate) admin: &'a AdminEnvironment,
+    /// What the entries of exec plugins say.
+    pub(crate) caller: PluginCaller,
 }
 
 impl FleetPolicy {
     /// Returns what a run may do that only looks at the credentials of a holder.
-    pub(super) fn looking(holder: Option<&String>) -> Self {
+    pub(crate) fn looking(holder: Option<&String>) -> Self {
         Self {
             holder: holder.cloned(),
             adoption: Adoption::default(),
@@ -93,58 +97,51 @@ impl FleetPolicy {
 
 /// An inventory with everything that a run on it needs.
 #[derive(Debug)]
-pub struct Fleet {
-    pub(super) inventory: Arc<Inventory>,
-    pub(super) options: PlanOptions,
-    pub(super) outputs: Arc<Outputs>,
+pub(crate) struct Fleet {
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) options: PlanOptions,
+    pub(crate) outputs: Arc<Outputs>,
     /// The selected grants by cluster, in the order of the inventory.
-    pub(super) selected: Vec<Selected>,
-    pub(super) admin: Arc<AdminSources>,
+    pub(crate) selected: Vec<Selected>,
+    pub(crate) admin: Arc<AdminSources>,
     layout: Layout,
     caller: PluginCaller,
     trial: Trial,
     probing: Probing,
     legacy: Legacy,
+    pub(crate) clock: Clock,
+    run: String,
+    progress: ProgressStyle,
 }
 
 impl Fleet {
-    /// Loads the inventory, the admin kubeconfigs and what the outputs hold.
+    /// Makes an inventory ready for a run: reads the outputs of what is selected, and the admin kubeconfigs.
     ///
     /// # Errors
     ///
-    /// If the inventory is invalid, nothing is selected, or an output cannot be used.
-    pub fn load(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Self, Error> {
-        Self::of(context, load::load(context, policy.holder.as_deref())?, selection, policy)
-    }
-
-    /// Makes ready an inventory that was loaded with the policy's holder.
-    ///
-    /// # Errors
-    ///
-    /// If nothing is selected, or an output cannot be used.
-    pub(super) fn of(
-        context: &CommandContext<'_>,
-        loaded: load::Loaded,
-        selection: &SelectionArgs,
+    /// If nothing is selected.
+    pub(crate) fn new(
+        surroundings: Surroundings<'_>,
+        mut inventory: Inventory,
+        layout: Layout,
+        selection: &Selection,
         policy: &FleetPolicy,
     ) -> Result<Self, Error> {
-        let load::Loaded { mut inventory, layout, .. } = loaded;
         if let Some(concurrency) = selection.concurrency {
             inventory.run.concurrency = usize::from(concurrency);
         }
         let holder = inventory.holder.clone();
-        let selected = selection::select(&inventory, selection, policy.visits)?;
-        let caller = PluginCaller::of(context);
+        let selected = select(&inventory, selection, policy.visits)?;
         let grants: HashSet<GrantKey> =
             selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
+        let Surroundings { clock, run, progress, printer, admin, caller } = surroundings;
         let reading = Reading { inventory: &inventory, layout: &layout, holder: &holder, caller: &caller };
         let outputs = reading.read(&|grant| grants.contains(&grant.key()));
         let accesses = selected.iter().map(|selected| &selected.cluster.admin);
-        let admin = Arc::new(AdminSources::load(accesses, &context.environment.admin, inventory.run.cluster_timeout));
+        let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
-            context.printer.remark(&format!("warning: {}\n", shown(&warning)));
+            printer.remark(&format!("warning: {}\n", shown(&warning)));
         }
-        let outputs = Arc::new(outputs);
         let options = PlanOptions {
             holder,
             adoption: policy.adoption.clone(),
@@ -154,11 +151,10 @@ impl Fleet {
             suspension: policy.suspension,
             orphan_after: orphan_after(inventory.run.cluster_timeout),
         };
-        let inventory = Arc::new(inventory);
         Ok(Self {
-            inventory,
+            inventory: Arc::new(inventory),
             options,
-            outputs,
+            outputs: Arc::new(outputs),
             selected,
             admin,
             layout,
@@ -166,11 +162,14 @@ impl Fleet {
             trial: policy.trial,
             probing: policy.probing,
             legacy: policy.legacy,
+            clock,
+            run,
+            progress,
         })
     }
 
     /// Returns the files that selected grants go to, with the names of their entries.
-    pub(super) fn selected_files(&self) -> Vec<(&OutputFile, Vec<EntryNames>)> {
+    pub(crate) fn selected_files(&self) -> Vec<(&OutputFile, Vec<EntryNames>)> {
         let selected: HashSet<GrantKey> =
             self.selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let names = |file: &OutputFile| -> Vec<EntryNames> {
@@ -182,25 +181,25 @@ impl Fleet {
     }
 
     /// Returns the holder of this run.
-    pub fn holder(&self) -> &Holder {
+    pub(crate) fn holder(&self) -> &Holder {
         &self.options.holder
     }
 
     /// Plans every selected cluster.
-    pub(super) async fn plan(&self, context: &CommandContext<'_>, cancellation: &Cancellation) -> FleetRun {
-        let (events, shown) = events(context, Phase::Planning, self.selected.len());
+    pub(crate) async fn plan(&self, cancellation: &Cancellation) -> FleetRun {
+        let (events, shown) = events(self.progress, Phase::Planning, self.selected.len());
         let everything = self.tasks(&self.outputs, &|_| true);
-        let plan_context = self.plan_context(context);
+        let plan_context = self.plan_context();
         // The display ends with the last sender, which goes with this block.
         let run = async move { plan_clusters(plan_context, everything, cancellation, &events).await };
         let (mut planned, ()) = tokio::join!(run, shown);
-        self.look_again(context, cancellation, &mut planned).await;
+        self.look_again(cancellation, &mut planned).await;
         let mut run = FleetRun::planned(&self.selected, planned);
         block_duplicates(&mut run.plans_mut().collect::<Vec<_>>());
         run
     }
 
-    fn plan_context(&self, context: &CommandContext<'_>) -> Arc<PlanContext> {
+    fn plan_context(&self) -> Arc<PlanContext> {
         Arc::new(PlanContext {
             inventory: Arc::clone(&self.inventory),
             admin: Arc::clone(&self.admin),
@@ -208,7 +207,7 @@ impl Fleet {
             trial: self.trial,
             probing: self.probing,
             legacy: self.legacy,
-            clock: context.environment.clock,
+            clock: self.clock,
         })
     }
 
@@ -228,15 +227,10 @@ impl Fleet {
     }
 
     /// Plans those clusters again whose living credential seemed to be held elsewhere.
-    async fn look_again(
-        &self,
-        context: &CommandContext<'_>,
-        cancellation: &Cancellation,
-        planned: &mut HashMap<ClusterName, Planned>,
-    ) {
+    async fn look_again(&self, cancellation: &Cancellation, planned: &mut HashMap<ClusterName, Planned>) {
         let Some((_, tasks)) = self.moved(planned.iter()) else { return };
         let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
-        let again = plan_clusters(self.plan_context(context), tasks, cancellation, &Events::new(sender)).await;
+        let again = plan_clusters(self.plan_context(), tasks, cancellation, &Events::new(sender)).await;
         planned.extend(again.into_iter().filter(|(_, planned)| matches!(planned, Planned::Plan(_))));
     }
 
@@ -271,9 +265,8 @@ impl Fleet {
 
     /// Plans every selected cluster and carries each out as soon as it is planned: who does not answer keeps nobody
     /// waiting. Those that `last` names come after the others.
-    pub(super) async fn renew(
+    pub(crate) async fn renew(
         &self,
-        context: &CommandContext<'_>,
         manner: Manner,
         last: &HashSet<ClusterName>,
         cancellation: &Cancellation,
@@ -282,7 +275,7 @@ impl Fleet {
         tasks.sort_by_key(|task| last.contains(&task.cluster.name));
         let identities = Arc::new(Mutex::new(Identities::default()));
         let renew = async |outputs: &Arc<Outputs>, tasks| {
-            self.renew_tasks(context, outputs, tasks, manner, &identities, cancellation).await
+            self.renew_tasks(outputs, tasks, manner, &identities, cancellation).await
         };
         let mut results: HashMap<ClusterName, (Planned, Option<Carried>)> = renew(&self.outputs, tasks).await;
         // Where something was carried out already, the next run looks again.
@@ -305,7 +298,6 @@ impl Fleet {
 
     async fn renew_tasks(
         &self,
-        context: &CommandContext<'_>,
         outputs: &Arc<Outputs>,
         tasks: Vec<PlanTask>,
         manner: Manner,
@@ -314,12 +306,12 @@ impl Fleet {
     ) -> HashMap<ClusterName, (Planned, Option<Carried>)> {
         let (publisher, writing) = publisher(manner);
         let renew_context = RenewContext {
-            plan: self.plan_context(context),
-            apply: apply_context(context, self),
+            plan: self.plan_context(),
+            apply: self.apply_context(),
             prepare: self.prepare(outputs, manner, identities),
             publisher,
         };
-        let (events, shown) = events(context, Phase::Refreshing, tasks.len());
+        let (events, shown) = events(self.progress, Phase::Refreshing, tasks.len());
         let run = async move { renew_clusters(renew_context, tasks, cancellation, &events).await };
         let (results, (), ()) = tokio::join!(run, writing, shown);
         results
@@ -347,7 +339,7 @@ impl Fleet {
     }
 
     /// Blocks what goes to files that could not be replaced, before anything is minted for them.
-    pub(super) fn block_unwritable(&self, run: &mut FleetRun, manner: Manner) {
+    pub(crate) fn block_unwritable(&self, run: &mut FleetRun, manner: Manner) {
         let checked = Mutex::new(HashMap::new());
         run.plans_mut().for_each(|plan| block_unwritable(plan, &self.outputs, manner, &checked));
     }
@@ -372,74 +364,4 @@ fn block_unwritable(
         plan.blockers.extend(blocker);
     }
     plan.drop_blocked_steps();
-}
-
-/// Makes a channel for events and the display that follows it; the display ends with the channel.
-pub(super) fn events(
-    context: &CommandContext<'_>,
-    phase: Phase,
-    total: usize,
-) -> (Events, impl Future<Output = ()> + use<>) {
-    let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
-    let mut progress = Progress::start(context.progress, phase, total);
-    let display = async move {
-        let mut tick = tokio::time::interval(TICK);
-        loop {
-            tokio::select! {
-                event = receiver.recv() => match event {
-                    Some(event) => progress.show(&event),
-                    None => break,
-                },
-                _ = tick.tick() => progress.tick(),
-            }
-        }
-        progress.finish();
-    };
-    (Events::new(sender), display)
-}
-
-/// Returns what comes of some work. The first interruption lets running clusters finish, the second stops them.
-pub(super) async fn interruptible<T>(
-    context: &CommandContext<'_>,
-    cancellation: &Cancellation,
-    work: impl Future<Output = T>,
-) -> T {
-    match select(pin!(work), pin!(interruptions(context, cancellation))).await {
-        Either::Left((result, _)) => result,
-        Either::Right((never, _)) => match never {},
-    }
-}
-
-/// Listens for interruptions, and never ends: it is dropped with the run.
-async fn interruptions(context: &CommandContext<'_>, cancellation: &Cancellation) -> Infallible {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        context.printer.problem("warning: signals cannot be handled; an interruption stops at once\n");
-        return std::future::pending().await;
-    };
-    let mut next = async || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    next().await;
-    context.printer.problem("interrupted: no new clusters start, running ones finish; once more to stop now\n");
-    cancellation.no_new.cancel();
-    next().await;
-    context.printer.problem("interrupted again: stopping now\n");
-    cancellation.stop.cancel();
-    std::future::pending().await
-}
-
-/// Runs a command's asynchronous part on a runtime of its own.
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| Error::new(crate::exit_code::ExitCode::Internal, "cannot start").because(error.to_string()))?;
-    let result = runtime.block_on(work);
-    // A question that nobody answered still waits for a line in a thread of its own.
-    runtime.shutdown_background();
-    Ok(result)
 }

@@ -22,21 +22,21 @@ use crate::store;
 
 /// Where the outputs are, and how they are read.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::commands) struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     /// The inventory.
-    pub(in crate::commands) inventory: &'a Inventory,
+    pub(crate) inventory: &'a Inventory,
     /// Which file holds which entries.
-    pub(in crate::commands) layout: &'a Layout,
+    pub(crate) layout: &'a Layout,
     /// Who keeps the credentials.
-    pub(in crate::commands) holder: &'a Holder,
+    pub(crate) holder: &'a Holder,
     /// What the entries of exec plugins say.
-    pub(in crate::commands) caller: &'a PluginCaller,
+    pub(crate) caller: &'a PluginCaller,
 }
 
 impl Reading<'_> {
     /// Reads every file that a selected grant goes to. What cannot be read or edited makes those grants unusable that
     /// go there; the others go on without them.
-    pub(in crate::commands) fn read(&self, is_selected: &dyn Fn(&Grant) -> bool) -> Outputs {
+    pub(crate) fn read(&self, is_selected: &dyn Fn(&Grant) -> bool) -> Outputs {
         let mut outputs = Outputs::default();
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
         for output in &self.layout.files {
@@ -118,7 +118,7 @@ fn failure(error: Error) -> StepFailure {
 }
 
 /// Completes what a kubeconfig says with what the token file holds that it should name.
-pub(in crate::commands) fn with_token_file(
+pub(crate) fn with_token_file(
     path: &Path,
     names: &EntryNames,
     mark: &Mark,

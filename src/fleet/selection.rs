@@ -2,27 +2,39 @@
 
 use std::sync::Arc;
 
-use crate::cli::SelectionArgs;
 use crate::error::Error;
 use crate::inventory::{Cluster, Grant, Inventory};
 use crate::selector::Selector;
 
 /// Which clusters a run visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Visits {
+pub(crate) enum Visits {
     /// Those with a selected grant.
     Granted,
     /// All that are selected, also those whose last grant left the inventory.
     All,
 }
 
+/// What was chosen on the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    /// A label selector.
+    pub(crate) selector: Option<String>,
+    /// Names of clusters; none means all.
+    pub(crate) cluster: Vec<String>,
+    /// Names of access profiles; none means all.
+    pub(crate) profile: Vec<String>,
+    /// Clusters that are worked on at the same time, instead of the inventory's number.
+    pub(crate) concurrency: Option<u16>,
+}
+
 /// A cluster that a run is about, with the selected grants on it.
 #[derive(Debug, Clone)]
-pub(super) struct Selected {
+pub(crate) struct Selected {
     /// The cluster.
-    pub(super) cluster: Arc<Cluster>,
+    pub(crate) cluster: Arc<Cluster>,
     /// The grants; none if the last left the inventory.
-    pub(super) grants: Vec<Arc<Grant>>,
+    pub(crate) grants: Vec<Arc<Grant>>,
 }
 
 /// Returns the selected grants by cluster, in the order of the inventory.
@@ -30,7 +42,7 @@ pub(super) struct Selected {
 /// # Errors
 ///
 /// If a name is unknown, the selector is malformed, or nothing is selected.
-pub(super) fn select(inventory: &Inventory, args: &SelectionArgs, visits: Visits) -> Result<Vec<Selected>, Error> {
+pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) -> Result<Vec<Selected>, Error> {
     for name in &args.cluster {
         known("cluster", name, inventory.clusters.iter().map(|cluster| cluster.name.as_str()))?;
     }

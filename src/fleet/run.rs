@@ -12,24 +12,24 @@ use crate::report::ClusterReport;
 
 /// The clusters of a run, in the order of the inventory.
 #[derive(Debug)]
-pub(super) struct FleetRun {
-    pub(super) clusters: Vec<ClusterRun>,
+pub(crate) struct FleetRun {
+    pub(crate) clusters: Vec<ClusterRun>,
 }
 
 /// One cluster of a run.
 #[derive(Debug)]
-pub(super) struct ClusterRun {
-    pub(super) cluster: Arc<Cluster>,
+pub(crate) struct ClusterRun {
+    pub(crate) cluster: Arc<Cluster>,
     /// The selected grants on it.
-    pub(super) grants: Vec<Arc<Grant>>,
-    pub(super) planned: Planned,
+    pub(crate) grants: Vec<Arc<Grant>>,
+    pub(crate) planned: Planned,
     /// What came of its plan; nothing if it had nothing to do, or nobody carried it out.
-    pub(super) carried: Option<Carried>,
+    pub(crate) carried: Option<Carried>,
 }
 
 impl FleetRun {
     /// Puts together what was selected and what came of planning it.
-    pub(super) fn planned(selected: &[Selected], mut planned: HashMap<ClusterName, Planned>) -> Self {
+    pub(crate) fn planned(selected: &[Selected], mut planned: HashMap<ClusterName, Planned>) -> Self {
         let cluster = |selected: &Selected| ClusterRun {
             cluster: Arc::clone(&selected.cluster),
             grants: selected.grants.clone(),
@@ -40,14 +40,14 @@ impl FleetRun {
     }
 
     /// Takes in what came of the plans.
-    pub(super) fn carried(&mut self, mut carried: HashMap<ClusterName, Carried>) {
+    pub(crate) fn carried(&mut self, mut carried: HashMap<ClusterName, Carried>) {
         for run in &mut self.clusters {
             run.carried = carried.remove(&run.cluster.name);
         }
     }
 
     /// Returns the plans.
-    pub(super) fn plans_mut(&mut self) -> impl Iterator<Item = &mut ClusterPlan> {
+    pub(crate) fn plans_mut(&mut self) -> impl Iterator<Item = &mut ClusterPlan> {
         self.clusters.iter_mut().filter_map(|run| match &mut run.planned {
             Planned::Plan(plan) => Some(plan.as_mut()),
             Planned::Failed { .. } | Planned::NotStarted(_) => None,
@@ -55,19 +55,19 @@ impl FleetRun {
     }
 
     /// Reports what was planned.
-    pub(super) fn planned_reports(&self) -> Vec<ClusterReport> {
+    pub(crate) fn planned_reports(&self) -> Vec<ClusterReport> {
         self.clusters.iter().map(ClusterRun::planned_report).collect()
     }
 
     /// Reports what came of carrying it out.
-    pub(super) fn reports(&self, holder: &Holder) -> Vec<ClusterReport> {
+    pub(crate) fn reports(&self, holder: &Holder) -> Vec<ClusterReport> {
         self.clusters.iter().map(|run| run.report(holder)).collect()
     }
 }
 
 impl ClusterRun {
     /// Returns its plan, if it could be planned.
-    pub(super) fn plan(&self) -> Option<&ClusterPlan> {
+    pub(crate) fn plan(&self) -> Option<&ClusterPlan> {
         match &self.planned {
             Planned::Plan(plan) => Some(plan),
             Planned::Failed { .. } | Planned::NotStarted(_) => None,
@@ -75,7 +75,7 @@ impl ClusterRun {
     }
 
     /// Returns what was done, if anything was begun.
-    pub(super) fn applied(&self) -> Option<&Applied> {
+    pub(crate) fn applied(&self) -> Option<&Applied> {
         match &self.carried {
             Some(Carried::Out(applied)) => Some(applied),
             Some(Carried::NotStarted(_)) | None => None,
@@ -83,12 +83,12 @@ impl ClusterRun {
     }
 
     /// Reports what was planned.
-    pub(super) fn planned_report(&self) -> ClusterReport {
+    pub(crate) fn planned_report(&self) -> ClusterReport {
         ClusterReport::planned(&self.cluster.name, &self.planned)
     }
 
     /// Reports what came of carrying out what was planned.
-    pub(super) fn report(&self, holder: &Holder) -> ClusterReport {
+    pub(crate) fn report(&self, holder: &Holder) -> ClusterReport {
         let report = self.planned_report();
         let Some(plan) = self.plan() else { return report };
         if !plan.refusals().is_empty() {

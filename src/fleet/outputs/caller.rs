@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::commands::CommandContext;
 use crate::credential::policy_fingerprint;
 use crate::inventory::{CredentialForm, Inventory};
 use crate::kubeconfig::{EntryNames, ExecPlugin, UserForm};
@@ -12,7 +11,7 @@ use crate::names::{Holder, token_directory_name, token_file_name};
 
 /// What the entries of exec plugins say about who calls kubemint.
 #[derive(Debug, Clone)]
-pub(in crate::commands) struct PluginCaller {
+pub(crate) struct PluginCaller {
     /// The program that runs.
     program: PathBuf,
     /// The absolute path of the inventory.
@@ -20,22 +19,13 @@ pub(in crate::commands) struct PluginCaller {
 }
 
 impl PluginCaller {
-    /// Returns what the process says about itself.
-    pub(in crate::commands) fn of(context: &CommandContext<'_>) -> Self {
-        Self {
-            program: context.environment.program.clone(),
-            inventory: context.environment.directory.join(&context.global.inventory),
-        }
+    /// Returns what entries say of a program, and of an inventory by its absolute path.
+    pub(crate) fn new(program: PathBuf, inventory: PathBuf) -> Self {
+        Self { program, inventory }
     }
 
     /// Returns the names of the entries of a place, and how they give the credential.
-    pub(in crate::commands) fn names(
-        &self,
-        inventory: &Inventory,
-        holder: &Holder,
-        path: &Path,
-        entry: &OutputEntry,
-    ) -> EntryNames {
+    pub(crate) fn names(&self, inventory: &Inventory, holder: &Holder, path: &Path, entry: &OutputEntry) -> EntryNames {
         EntryNames {
             context: entry.context.clone(),
             cluster: entry.cluster.clone(),

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-pub(super) use self::caller::PluginCaller;
-pub(super) use self::reading::{Reading, with_token_file};
+pub(crate) use self::caller::PluginCaller;
+pub(crate) use self::reading::{Reading, with_token_file};
 use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{describe, token_file_path};
 use crate::failure::StepFailure;
@@ -23,11 +23,11 @@ use crate::store::{self, Manner};
 
 /// What the output files hold for each grant.
 #[derive(Debug, Default)]
-pub(super) struct Outputs {
+pub(crate) struct Outputs {
     /// The places of each grant, by grant.
     slots: BTreeMap<GrantKey, Vec<(PublicationSlot, EntryState)>>,
     /// The files that were skipped, and why.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// The grants with a place that cannot be used, and why.
     unusable: BTreeMap<GrantKey, StepFailure>,
 }
@@ -37,7 +37,7 @@ type Whose = (EntryNames, ClusterName, ProfileName);
 
 impl Outputs {
     /// Returns why a file of a grant could not be replaced; `checked` remembers what was found. It waits for locks.
-    pub(super) fn unwritable(
+    pub(crate) fn unwritable(
         &self,
         grant: &GrantKey,
         manner: Manner,
@@ -62,12 +62,12 @@ impl Outputs {
     }
 
     /// Returns why a place of a grant cannot be used.
-    pub(super) fn unusable(&self, grant: &GrantKey) -> Option<StepFailure> {
+    pub(crate) fn unusable(&self, grant: &GrantKey) -> Option<StepFailure> {
         self.unusable.get(grant).cloned()
     }
 
     /// Returns why an output of a grant is of no use to it: it cannot be read, or an entry there is somebody else's.
-    pub(super) fn trouble(&self, grant: &GrantKey) -> Option<String> {
+    pub(crate) fn trouble(&self, grant: &GrantKey) -> Option<String> {
         let foreign = self.slots.get(grant).into_iter().flatten().find_map(|(slot, state)| match state {
             EntryState::Foreign { list, name, inventory, .. } => {
                 let owner = foreign_owner(inventory.as_deref());
@@ -79,13 +79,13 @@ impl Outputs {
     }
 
     /// Returns whether some place of a grant holds its credential, rather than a plugin.
-    pub(super) fn holds_credential(&self, grant: &GrantKey) -> bool {
+    pub(crate) fn holds_credential(&self, grant: &GrantKey) -> bool {
         let slots = self.slots.get(grant).into_iter().flatten();
         slots.into_iter().any(|(slot, _)| !matches!(slot.names.form, UserForm::Exec(_)))
     }
 
     /// Returns the places of a grant with what is there.
-    pub(super) fn plan_slots(&self, grant: &GrantKey) -> Vec<OutputSlot> {
+    pub(crate) fn plan_slots(&self, grant: &GrantKey) -> Vec<OutputSlot> {
         let slots = self.slots.get(grant).into_iter().flatten();
         let slot = |(slot, state): &(PublicationSlot, EntryState)| OutputSlot {
             path: slot.target.path.clone(),
@@ -97,12 +97,12 @@ impl Outputs {
     }
 
     /// Returns the places of some grants, for publication.
-    pub(super) fn publication_slots<'a>(&self, grants: impl Iterator<Item = &'a GrantKey>) -> Vec<PublicationSlot> {
+    pub(crate) fn publication_slots<'a>(&self, grants: impl Iterator<Item = &'a GrantKey>) -> Vec<PublicationSlot> {
         grants.filter_map(|grant| self.slots.get(grant)).flatten().map(|(slot, _)| slot.clone()).collect()
     }
 
     /// Returns the newest credential of a grant that its outputs hold.
-    pub(super) fn newest(&self, grant: &GrantKey) -> Option<Newest> {
+    pub(crate) fn newest(&self, grant: &GrantKey) -> Option<Newest> {
         let facts = self.slots.get(grant).into_iter().flatten().filter_map(|(_, state)| match state {
             EntryState::Ours(held) => held.credential.as_ref().map(|(_, facts)| facts),
             EntryState::Absent | EntryState::Foreign { .. } => None,
@@ -112,7 +112,7 @@ impl Outputs {
 
     /// Returns what the outputs of a grant hold, compared with the newest generation; `lacking` are those that a run
     /// would write.
-    pub(super) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[PathBuf]) -> Vec<OutputStatus> {
+    pub(crate) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[PathBuf]) -> Vec<OutputStatus> {
         let status = |(slot, state): &(PublicationSlot, EntryState)| {
             let path = &slot.target.path;
             let is_altered = |held: &Held| !held.is_complete() || lacking.contains(path);
@@ -143,7 +143,7 @@ impl Outputs {
     }
 
     /// Returns the files of a grant whose entries are not as they should be, as far as that is known without its cluster.
-    pub(super) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<PathBuf> {
+    pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<PathBuf> {
         let slots = self.slots.get(grant).into_iter().flatten();
         let altered = slots.filter_map(|(slot, state)| match state {
             EntryState::Ours(held) => {
@@ -155,7 +155,7 @@ impl Outputs {
     }
 
     /// Returns the tokens of a grant, by generation, each once.
-    pub(super) fn tokens(&self, grant: &GrantKey) -> Vec<(u64, SecretToken)> {
+    pub(crate) fn tokens(&self, grant: &GrantKey) -> Vec<(u64, SecretToken)> {
         let mut tokens: Vec<(u64, SecretToken)> = vec![];
         for (_, state) in self.slots.get(grant).into_iter().flatten() {
             let EntryState::Ours(held) = state else { continue };
@@ -168,7 +168,7 @@ impl Outputs {
     }
 
     /// Removes the entries of grants from their files; returns the clusters whose could not be removed.
-    pub(super) fn remove_entries(
+    pub(crate) fn remove_entries(
         &self,
         grants: &[Arc<Grant>],
         inventory: &Inventory,
