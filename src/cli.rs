@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::output::{ColorWhen, LogFormat};
+
 /// Mint access to Kubernetes clusters, for a whole fleet at once
 ///
 /// One TOML inventory says which clusters exist and which access profiles each gets. kubemint
@@ -67,26 +69,6 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
         "" | "false" | "no" | "0" => Ok(false),
         _ => Err("it is neither `true` nor `false`".to_owned()),
     }
-}
-
-/// When to use colours
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ColorWhen {
-    /// On a terminal, unless `NO_COLOR` is set
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-/// How logs are written
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 /// How a result is written to standard output

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::credential::Index;
+use crate::credential::{Index, IndexError};
 use crate::inventory::Rule;
 use crate::names::{
     AUTOUPDATE_ANNOTATION, AnchorOf, Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY,
@@ -77,6 +77,20 @@ impl ObservedObject {
                 .collect(),
             managers: managers(&metadata["managedFields"]),
         }
+    }
+
+    /// Reads the index of a ServiceAccount of ours. One that has none has lost it: tokens may live that it does not list.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or a newer kubemint wrote it: then no number is known to be free.
+    pub fn index(&self) -> Result<Index, IndexError> {
+        self.annotations.get(INDEX_ANNOTATION).map_or_else(|| Ok(Index::lost()), |text| Index::parse(text))
+    }
+
+    /// Returns whether there is an index, whatever it says.
+    pub fn has_index(&self) -> bool {
+        self.annotations.contains_key(INDEX_ANNOTATION)
     }
 
     /// Leaves out an index that is far longer than any: it cannot be read then, which counts as the worst.
@@ -290,7 +304,7 @@ impl ObservedCluster {
     /// told then. Of the two, what this machine's clock speaks for counts.
     pub fn calibrate(&mut self, inventory: &InventoryName) {
         let ours = self.objects.values().filter(|object| object.ownership(inventory) == Ownership::Ours);
-        let indices = ours.filter_map(|object| Index::parse(object.annotations.get(INDEX_ANNOTATION)?).ok());
+        let indices = ours.filter_map(|object| object.index().ok());
         let latest = indices.filter_map(|index| index.latest().cloned()).max_by_key(|generation| generation.issued);
         let Some(ahead) = latest.and_then(|generation| generation.date_ahead) else { return };
         let corrected = self.clock_ahead.saturating_sub(ahead);

@@ -39,8 +39,7 @@ pub(super) struct Account {
 pub(super) async fn read_account(api: &Api, account: &ObjectRef) -> Result<Account, ApiFailure> {
     let answer = api.object(&Request::get(account.path()), account).await?;
     let observed = ObservedObject::from_json(&answer.value);
-    let index = observed.annotations.get(INDEX_ANNOTATION);
-    let index = index.map_or_else(|| Ok(Index::lost()), |annotation| Index::parse(annotation));
+    let index = observed.index();
     Ok(Account { observed, date: answer.date, index })
 }
 
@@ -103,9 +102,8 @@ pub(super) fn check_stored(
     answer: &Value,
 ) -> Result<(), StepFailure> {
     let stored = ObservedObject::from_json(answer);
-    let index = stored.annotations.get(INDEX_ANNOTATION).map(|annotation| Index::parse(annotation));
     let is_the_same = uid.is_none_or(|uid| stored.uid == uid);
-    if is_the_same && index.is_some_and(|index| index.as_ref() == Ok(written)) {
+    if is_the_same && stored.has_index() && stored.index().as_ref() == Ok(written) {
         return Ok(());
     }
     Err(StepFailure::new(format!(

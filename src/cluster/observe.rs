@@ -11,13 +11,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::api::{Api, Request};
-use crate::credential::Index;
 use crate::desired::{desired_objects, needed_namespaces, service_account};
 use crate::failure::ApiFailure;
 use crate::inventory::{Grant, Inventory, Rule};
 use crate::names::{
-    Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, anchor_name,
-    exec_anchor_name,
+    Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, anchor_name, exec_anchor_name,
 };
 use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
@@ -323,7 +321,7 @@ fn generation_anchors(
         return vec![];
     }
     // An index that cannot be read is a blocker, which the plan reports.
-    let index = object.annotations.get(INDEX_ANNOTATION).and_then(|annotation| Index::parse(annotation).ok());
+    let index = object.index().ok();
     let chain = index.as_ref().and_then(|index| index.holder(holder));
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     // The names that stand there are anybody's text.

@@ -412,8 +412,7 @@ pub async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, StepFailu
     }
     // An index that cannot be read is no reason to leave tokens alive; numbers then start again, below
     // a uid that no older token carries.
-    let index = observed.annotations.get(INDEX_ANNOTATION).and_then(|text| Index::parse(text).ok());
-    let index = match index {
+    let index = match observed.index().ok().filter(|_| observed.has_index()) {
         Some(index) if index.suspended => emptied(index),
         Some(index) => emptied(index).suspend(&step.suspends),
         None => step.index_if_lost(),

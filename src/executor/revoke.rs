@@ -23,8 +23,8 @@ use crate::object::{ObjectRef, RoleRef};
 use crate::observed::{Anchors, ObservedCluster, Ownership, Search};
 use crate::outcome::Planned;
 use crate::plan::{
-    RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, existing_roles, index_of,
-    plan_revocation, vanished_accounts,
+    RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, existing_roles, plan_revocation,
+    vanished_accounts,
 };
 
 /// One cluster whose grants are revoked.
@@ -182,7 +182,7 @@ async fn anchors(
         if object.ownership(&inventory.name) != Ownership::Ours {
             continue;
         }
-        let hints = AnchorHints::new(index_of(object).ok().as_ref(), holder, &held);
+        let hints = AnchorHints::new(object.index().ok().as_ref(), holder, &held);
         let found = listed.find(api, &account, &object.uid, (&inventory.name, &profile), &hints).await;
         // That nothing is known of one keeps no other from being revoked, and this one is tried again.
         let unknown = Anchors { found: vec![], strange: vec![], search: Search::ByName { unasked: 1 } };

@@ -3,12 +3,21 @@
 
 use std::io::{self, Write};
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::progress::Progress;
-use crate::cli::LogFormat;
 use crate::foreign::{escaped_in_json, guarded};
+
+/// How logs are written
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
 
 /// Starts logging; `verbosity` is how often `-v` was given. The first start of a process counts.
 pub fn start_logging(verbosity: u8, format: LogFormat, color: bool) {

@@ -8,8 +8,8 @@ mod progress;
 use std::io::IsTerminal;
 
 pub use errors::render_error;
-pub use logging::start_logging;
-pub use printer::{Printer, PrinterOptions};
+pub use logging::{LogFormat, start_logging};
+pub use printer::{ColorWhen, Printer, PrinterOptions};
 pub use progress::{Phase, Progress, ProgressStyle, TICK};
 
 /// Returns whether stdout and stderr are read on a terminal: then what goes to one stands beside what goes to the other.

@@ -3,10 +3,21 @@
 use std::io::{self, ErrorKind, Write};
 
 use anstream::{AutoStream, ColorChoice};
+use clap::ValueEnum;
 
 use super::progress::Progress;
-use crate::cli::ColorWhen;
 use crate::foreign::guarded;
+
+/// When to use colours
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]

@@ -417,11 +417,7 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
 fn read_index(input: &PlanInput<'_>, observed: Option<&ObservedObject>) -> Result<Index, IndexError> {
     let Some(observed) = observed else { return Ok(Index::default()) };
     let is_ours = observed.ownership(&input.inventory.name) == Ownership::Ours;
-    match observed.annotations.get(INDEX_ANNOTATION) {
-        Some(annotation) => Index::parse(annotation),
-        None if is_ours => Ok(Index::lost()),
-        None => Ok(Index::default()),
-    }
+    if is_ours || observed.has_index() { observed.index() } else { Ok(Index::default()) }
 }
 
 fn anchor_ref(grant: &Grant, name: &str) -> ObjectRef {

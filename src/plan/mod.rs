@@ -34,7 +34,7 @@ pub use identity::{Evidence, Identities, block_duplicates};
 pub use preflight::{Probe, ProbeResult, assess, mint_probes};
 pub use revoke::{
     OurAccount, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
-    index_of, plan_revocation, vanished_accounts,
+    plan_revocation, vanished_accounts,
 };
 pub use standing::{CredentialState, Newest, Standing};
 

@@ -255,12 +255,9 @@ fn living_credentials(input: &PlanInput<'_>, object: &ObjectRef, observed: &Obse
     if input.options.reissue == Reissue::Allowed {
         return None;
     }
-    let living = match observed.annotations.get(INDEX_ANNOTATION).map(|annotation| Index::parse(annotation)) {
-        Some(Ok(index)) => living(&index, input.now),
-        Some(Err(error)) => {
-            vec![format!("unknown ones, because its annotation `{INDEX_ANNOTATION}` is unusable: {error}")]
-        }
-        None => vec![format!("unknown ones, because somebody removed its annotation `{INDEX_ANNOTATION}`")],
+    let living = match observed.index() {
+        Ok(index) => living(&index, input.now),
+        Err(error) => vec![format!("unknown ones, because its annotation `{INDEX_ANNOTATION}` is unusable: {error}")],
     };
     (!living.is_empty()).then(|| Blocker {
         profile: observed.profile().map(Into::into),

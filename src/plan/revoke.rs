@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
-use crate::credential::{Generation, Index, IndexError, Suspended};
+use crate::credential::{Generation, Index, Suspended};
 use crate::desired::{Content, DesiredObject, desired_objects, service_account};
 use crate::diff::{Atom, covers};
 use crate::inventory::{Grant, Inventory, Rule, syntax};
@@ -164,7 +164,7 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
             plan.notes.push(Note::new(NoteKind::VanishedGrants, message));
             continue;
         }
-        let index = index_of(account.observed).ok();
+        let index = account.observed.index().ok();
         let subject = Subject { account: object, profile: &account.profile, tokens: &[] };
         let steps = plan.steps.len();
         revoke_tokens(input, &subject, index.as_ref(), plan);
@@ -204,7 +204,7 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
             });
         }
         Some(observed) => {
-            let index = index_of(observed).ok();
+            let index = observed.index().ok();
             let subject = Subject { account: &account, profile, tokens: &revoked.tokens };
             revoke_tokens(input, &subject, index.as_ref(), plan);
         }
@@ -225,11 +225,6 @@ struct Subject<'a> {
     profile: &'a ProfileName,
     /// Its tokens in the outputs, by generation.
     tokens: &'a [(u64, SecretToken)],
-}
-
-/// Returns the index of a ServiceAccount of ours.
-pub fn index_of(observed: &ObservedObject) -> Result<Index, IndexError> {
-    observed.annotations.get(INDEX_ANNOTATION).map_or_else(|| Ok(Index::lost()), |text| Index::parse(text))
 }
 
 fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&Index>, plan: &mut ClusterPlan) {

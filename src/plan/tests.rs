@@ -156,7 +156,7 @@ fn a_service_account_that_moved_is_deleted_last() {
         (Some(Index::default().with_exec_anchor(&"ci".into()).to_annotation()), "the exec plugins of holder `ci`"),
         (Some(lost.to_annotation()), "the index was lost"),
         (Some("{".to_owned()), "is unusable"),
-        (None, "somebody removed"),
+        (None, "the index was lost"),
     ];
     for (annotation, expected) in alive {
         let annotations = annotation.map(|text| (INDEX_ANNOTATION.to_owned(), text)).into_iter().collect();

@@ -96,6 +96,7 @@ fn core_is_pure() {
         "crate::store",
         "crate::output",
         "crate::commands",
+        "crate::fleet",
         "crate::cli",
     ];
     let mut offences = vec![];
@@ -107,6 +108,43 @@ fn core_is_pure() {
         offences.extend(banned.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: `{word}`")));
     }
     assert!(offences.is_empty(), "core is pure and synchronous:\n{}", offences.join("\n"));
+}
+
+/// `main → commands → fleet → {executor, cluster, store, output} → core`: a part of the shell knows those after it only.
+#[test]
+fn the_shell_points_one_way() {
+    let after: &[(&str, &[&str])] = &[
+        ("fleet", &["executor", "cluster", "store", "output", "error", "exit_code"]),
+        ("executor", &["cluster", "store"]),
+        ("cluster", &["store"]),
+        ("store", &[]),
+        ("output", &["error", "exit_code"]),
+        ("monitor", &[]),
+        ("cli.rs", &["output"]),
+    ];
+    let shell = ["cli", "commands", "fleet", "executor", "cluster", "store", "output", "monitor", "error", "exit_code"];
+    let mut offences = vec![];
+    for (file, code) in sources() {
+        let Some((part, known)) = after.iter().find(|(part, _)| is_below(&file, &[part])) else { continue };
+        let own = part.trim_end_matches(".rs");
+        for other in shell.iter().filter(|other| **other != own && !known.contains(other)) {
+            let word = format!("crate::{other}");
+            let names = code.match_indices(&word).any(|(at, _)| {
+                !code[at + word.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_')
+            });
+            if names {
+                offences.push(format!("{file}: `{word}`"));
+            }
+        }
+    }
+    assert!(offences.is_empty(), "the shell points one way:\n{}", offences.join("\n"));
+}
+
+/// What a missing, an unreadable and a newer index mean is decided in one place.
+#[test]
+fn only_one_function_reads_the_index_of_an_account() {
+    let allowed = ["observed.rs", "credential/index.rs", "fuzz", "cluster/api/fuzz.rs"];
+    only(&allowed, &["Index::parse("], "an index is read with `ObservedObject::index`");
 }
 
 #[test]

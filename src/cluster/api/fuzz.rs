@@ -8,7 +8,6 @@ use crate::cluster::{classify, review};
 use crate::credential::Index;
 use crate::foreign::is_invisible;
 use crate::fuzz::{PLANTED, boundary, choice, middle};
-use crate::names::INDEX_ANNOTATION;
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{ObservedObject, Ownership};
 
@@ -52,7 +51,7 @@ fn observe(value: &Value) {
     assert!(observed.ownership(&inventory) != Ownership::Ours || observed.labels.len() >= 2);
     assert!(observed.other_managers(".rules", "kubemint").all(|manager| manager != "kubemint"));
     assert!(observed.profile().is_none_or(|profile| observed.labels.values().any(|value| value == profile)));
-    if let Some(Ok(index)) = observed.annotations.get(INDEX_ANNOTATION).map(|text| Index::parse(text)) {
+    if let Ok(index) = observed.index() {
         assert_eq!(Index::parse(&index.to_annotation()).as_ref(), Ok(&index));
     }
     let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
