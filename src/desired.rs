@@ -134,7 +134,7 @@ pub fn service_account(grant: &Grant) -> ObjectRef {
 
 /// Returns the user name that the grant's tokens authenticate as.
 pub fn service_account_user(grant: &Grant) -> String {
-    format!("system:serviceaccount:{}:{}", grant.namespace, grant.profile.service_account)
+    crate::names::service_account_user(&grant.namespace, &grant.profile.service_account)
 }
 
 /// Returns the namespaces that the objects of a grant live in.

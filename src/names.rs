@@ -186,6 +186,11 @@ pub fn generation_of_anchor(name: &str) -> Option<u64> {
     rest.rsplit_once('-')?.1.parse().ok()
 }
 
+/// Returns the user name that tokens of a ServiceAccount authenticate as (apiserver, `pkg/authentication/serviceaccount`).
+pub fn service_account_user(namespace: &str, name: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{name}")
+}
+
 /// Returns the name of the file that holds the token of a grant, in the directory of its output's.
 ///
 /// A profile is a DNS label, so what follows the first `@` is the cluster: percent-encoded, because a

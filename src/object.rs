@@ -130,6 +130,11 @@ impl ObjectRef {
         Self { kind, namespace: None, name: name.into() }
     }
 
+    /// Returns the address of a Secret that tokens of a ServiceAccount are bound to: it stands beside it.
+    pub fn anchor_of(account: &Self, name: impl Into<String>) -> Self {
+        Self { kind: Kind::Secret, namespace: account.namespace.clone(), name: name.into() }
+    }
+
     /// Addresses an object in a namespace.
     pub fn namespaced(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { kind, namespace: Some(namespace.into()), name: name.into() }
@@ -190,6 +195,14 @@ pub struct RoleRef {
     pub kind: Kind,
     /// The role's name.
     pub name: String,
+}
+
+impl RoleRef {
+    /// Returns the address of the role that a binding in `namespace` assigns; a ClusterRole has none of its own.
+    pub fn object(&self, namespace: Option<&str>) -> ObjectRef {
+        let namespace = namespace.filter(|_| self.kind == Kind::Role).map(str::to_owned);
+        ObjectRef { kind: self.kind, namespace, name: self.name.clone() }
+    }
 }
 
 impl fmt::Display for RoleRef {

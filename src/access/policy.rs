@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::right::{Right, Scope};
 use crate::inventory::{Grant, Rule};
+use crate::names::service_account_user;
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::ObservedObject;
 
@@ -30,7 +31,7 @@ impl Account {
 
     /// Returns the user name of its requests.
     pub fn username(&self) -> String {
-        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+        service_account_user(&self.namespace, &self.name)
     }
 
     /// Returns how a subject of a binding in `namespace` means this account, if it does
@@ -148,8 +149,7 @@ impl Binding {
 
 /// Returns the address of a role that is referred to from a scope.
 pub(super) fn role_object(role: &RoleRef, scope: &Scope) -> ObjectRef {
-    let namespace = scope.namespace().filter(|_| role.kind == Kind::Role).map(str::to_owned);
-    ObjectRef { kind: role.kind, namespace, name: role.name.clone() }
+    role.object(scope.namespace())
 }
 
 /// What is known about a role.

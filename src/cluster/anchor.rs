@@ -50,7 +50,7 @@ impl AnchorOwner<'_> {
 
     /// Returns the address of a Secret beside the ServiceAccount.
     pub(super) fn secret(&self, name: String) -> ObjectRef {
-        ObjectRef { kind: Kind::Secret, namespace: self.account.namespace.clone(), name }
+        ObjectRef::anchor_of(self.account, name)
     }
 }
 

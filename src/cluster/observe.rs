@@ -337,7 +337,7 @@ async fn anchors(
 ) -> Result<BTreeMap<ObjectRef, String>, ApiFailure> {
     let mut anchors = BTreeMap::new();
     for name in names {
-        let anchor = ObjectRef { kind: Kind::Secret, namespace: account.namespace.clone(), name };
+        let anchor = ObjectRef::anchor_of(account, name);
         if let Some(value) = get(api, &Request::get(anchor.path()).metadata_only(), &anchor).await? {
             let uid = value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             // What is being deleted with a finalizer on it is as good as gone.

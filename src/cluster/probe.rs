@@ -82,8 +82,7 @@ async fn missing_role(api: &Api, plan: &ClusterPlan, step: &Step) -> Result<Opti
     let Step::Create(DesiredObject { object, content: Content::Binding { role, .. }, .. }) = step else {
         return Ok(None);
     };
-    let namespace = object.namespace.clone().filter(|_| role.kind == Kind::Role);
-    let referred = ObjectRef { kind: role.kind, namespace, name: role.name.clone() };
+    let referred = role.object(object.namespace.as_deref());
     let is_planned = plan.steps.iter().any(|step| matches!(step, Step::Create(desired) if desired.object == referred));
     if is_planned {
         return Ok(None);

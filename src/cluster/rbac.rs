@@ -45,10 +45,7 @@ pub async fn read_policy(
         within?;
     }
     let meant = intended.iter().filter_map(|part| match &part.source {
-        Source::Role(role) => {
-            let namespace = part.scope.namespace().filter(|_| role.kind == Kind::Role).map(str::to_owned);
-            Some(ObjectRef { kind: role.kind, namespace, name: role.name.clone() })
-        }
+        Source::Role(role) => Some(role.object(part.scope.namespace())),
         Source::Profile(_) => None,
     });
     let wanted: BTreeSet<ObjectRef> = bindings.values().map(Binding::role_object).chain(meant).collect();

@@ -18,13 +18,14 @@ use crate::cluster::rbac::read_policy;
 use crate::cluster::verify::{is_of_nobody, who_am_i};
 use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin, connect_with, consumer_endpoint, review};
 use crate::credential::{CredentialFacts, StoredCredential};
+use crate::desired::service_account;
 use crate::diff::FieldDiff;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure, clean};
 use crate::inventory::{AdminAccess, Cluster, Grant, Inventory, KubeconfigSource, VerifyVia};
 use crate::kubeconfig::{Endpoint, EntryNames, Held, Mark, OurEntries, UserForm};
 use crate::names::ClusterName;
-use crate::object::{Kind, ObjectRef};
+use crate::object::ObjectRef;
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
 use crate::wording::duration;
 
@@ -369,7 +370,7 @@ impl OneCluster<'_> {
             let ago = Duration::try_from(now.duration_since(expires)).unwrap_or_default();
             return CredentialState::Dead { word: "expired", cause: format!("it expired {} ago", duration(ago)) };
         }
-        let anchor = ObjectRef::namespaced(Kind::Secret, &grant.namespace, &used.facts.anchor);
+        let anchor = ObjectRef::anchor_of(&service_account(grant), &used.facts.anchor);
         let found = self.api.object(&crate::cluster::Request::get(anchor.path()).metadata_only(), &anchor).await;
         let cause = match found {
             Err(failure) if failure.is_not_found() => format!("it was revoked: its anchor {anchor} is gone"),

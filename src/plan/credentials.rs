@@ -20,7 +20,7 @@ use crate::failure::StepFailure;
 use crate::inventory::Grant;
 use crate::kubeconfig::{EntryState, OtherHolder, UserForm};
 use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anchor_name};
-use crate::object::{Kind, ObjectRef};
+use crate::object::ObjectRef;
 use crate::observed::{ObservedObject, Ownership};
 use crate::step::{Delivery, ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step, TriedToken};
 use crate::wording::command;
@@ -67,7 +67,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     }
     let holder = &input.options.holder;
     let chain = index.holder(holder);
-    let anchors = chain.map(|chain| anchor_states(input, grant, (&account, observed), chain)).unwrap_or_default();
+    let anchors = chain.map(|chain| anchor_states(input, (&account, observed), chain)).unwrap_or_default();
     let uid = observed.map(|observed| observed.uid.as_str());
     let grant_input = &*delivery::take_back(input, grant_input, uid, &anchors);
     let foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
@@ -286,10 +286,9 @@ impl Plugins {
         account: &ObjectRef,
         observed: Option<&ObservedObject>,
     ) -> Self {
-        let grant = &grant_input.grant;
         let (holder, inventory) = (&input.options.holder, &input.inventory.name);
         let name = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, inventory, holder));
-        let exists = name.is_some_and(|name| input.observed.anchors.contains_key(&anchor_ref(grant, &name)));
+        let exists = name.is_some_and(|name| input.observed.anchors.contains_key(&ObjectRef::anchor_of(account, name)));
         let is_plugin = |slot: &&OutputSlot| matches!(slot.names.form, UserForm::Exec(_));
         Self {
             is_any: grant_input.outputs.iter().any(|slot| is_plugin(&slot)),
@@ -420,22 +419,17 @@ fn read_index(input: &PlanInput<'_>, observed: Option<&ObservedObject>) -> Resul
     if is_ours || observed.has_index() { observed.index() } else { Ok(Index::default()) }
 }
 
-fn anchor_ref(grant: &Grant, name: &str) -> ObjectRef {
-    ObjectRef::namespaced(Kind::Secret, &grant.namespace, name)
-}
-
 /// Returns whether the anchors of a chain exist, by names that are computed: those that stand in the index are
 /// anybody's text.
 fn anchor_states(
     input: &PlanInput<'_>,
-    grant: &Grant,
     (account, observed): (&ObjectRef, Option<&ObservedObject>),
     chain: &HolderIndex,
 ) -> BTreeMap<u64, AnchorState> {
     let uid = observed.map_or("", |observed| observed.uid.as_str());
     let state = |generation: &Generation| {
         let name = anchor_name(&account.name, uid, &input.inventory.name, &input.options.holder, generation.n);
-        match input.observed.anchors.get(&anchor_ref(grant, &name)) {
+        match input.observed.anchors.get(&ObjectRef::anchor_of(account, name)) {
             Some(uid) => AnchorState::Present(uid.clone()),
             None => AnchorState::Absent,
         }

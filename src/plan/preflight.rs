@@ -65,7 +65,7 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
             Step::Mint(mint) => {
                 let (profile, account) = (&mint.grant.profile, &mint.service_account);
                 let namespace = account.namespace.clone().unwrap_or_default();
-                let anchors = ObjectRef::namespaced(Kind::Secret, &namespace, "");
+                let anchors = ObjectRef::anchor_of(account, "");
                 vec![
                     right(profile, "create", Some("token"), account.clone()),
                     right(profile, "patch", None, account.clone()),
@@ -79,7 +79,7 @@ pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
             }
             Step::Retire(retire) => {
                 let account = &retire.service_account;
-                let anchors = ObjectRef::namespaced(Kind::Secret, account.namespace.clone().unwrap_or_default(), "");
+                let anchors = ObjectRef::anchor_of(account, "");
                 vec![
                     right(&retire.profile, "patch", None, account.clone()),
                     right(&retire.profile, "delete", None, anchors),

@@ -140,6 +140,16 @@ fn the_shell_points_one_way() {
     assert!(offences.is_empty(), "the shell points one way:\n{}", offences.join("\n"));
 }
 
+/// *No name is derived twice.*
+#[test]
+fn names_are_derived_in_one_place() {
+    only(&["names.rs"], &["\"system:serviceaccount:{"], "user names come from `names`");
+    let anchors = ["ObjectRef::namespaced(Kind::Secret", "ObjectRef { kind: Kind::Secret"];
+    // Tokens without an end are no anchors.
+    only(&["object.rs", "cluster/observe.rs"], &anchors, "anchors are addressed with `ObjectRef::anchor_of`");
+    only(&["object.rs"], &["role.kind == Kind::Role)"], "roles are addressed with `RoleRef::object`");
+}
+
 /// What a missing, an unreadable and a newer index mean is decided in one place.
 #[test]
 fn only_one_function_reads_the_index_of_an_account() {
