@@ -44,7 +44,7 @@ fn its_links_lead_somewhere() {
 fn its_output_is_real() {
     let fleet = Fleet::start(FleetOptions::named(["prod-eu", "prod-us"])).unwrap();
     let machine = Machine::new(&[&fleet.cluster("prod-eu"), &fleet.cluster("prod-us")], User::Admin);
-    let demo = include_str!("../../examples/demo/clusters.toml");
+    let demo = include_str!("../support/examples/demo/clusters.toml");
     let clusters = "[[clusters]]\nname = \"prod-eu\"\nlabels.env = \"prod\"\n[[clusters]]\nname = \"prod-us\"\nlabels.env = \"prod\"\n";
     // One profile and one output of the demo, to keep it short.
     let demo = demo.replace("[[outputs]]                             # one combined file per profile\npath = \"out/{profile}.kubeconfig\"\ncontext = \"{cluster}\"\n", "");
