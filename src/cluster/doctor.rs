@@ -1,6 +1,5 @@
 //! Connects with one context of a kubeconfig of any origin, and says what it comes to.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -8,11 +7,10 @@ use jiff::Timestamp;
 pub use super::admin::{Examined, examine};
 use super::api::{Api, Request};
 use super::verify::{is_of_nobody, who_am_i};
-use super::{AdminEntry, AdminError, AdminSources, Limits, connect_admin};
+use super::{AdminEntry, AdminError, AdminSources, Insecure, Limits, connect_admin};
 use crate::failure::{ApiFailure, clean};
-use crate::inventory::{AdminAccess, Cluster, Consumer, KubeconfigSource};
+use crate::inventory::{AdminAccess, KubeconfigSource};
 use crate::kubeconfig::{FileFinding, FileFindingKind as Kind, FindingSeverity};
-use crate::names::ClusterName;
 
 /// What connecting came to.
 #[derive(Debug, Default)]
@@ -27,21 +25,9 @@ pub struct Connected {
     pub may_list_namespaces: Option<bool>,
 }
 
-/// Returns the context as a cluster whose admin it is; what kubectl would do without a check is done,
-/// because the file says so.
-fn as_cluster(path: &Path, context: &str) -> Cluster {
-    Cluster {
-        name: ClusterName::new(context),
-        labels: BTreeMap::new(),
-        admin: AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path.to_owned()), context: context.to_owned() },
-        allow_insecure: true,
-        consumer: Consumer::default(),
-    }
-}
-
 /// Returns how a context is looked up.
 pub fn access(path: &Path, context: &str) -> AdminAccess {
-    as_cluster(path, context).admin
+    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path.to_owned()), context: context.to_owned() }
 }
 
 /// Connects with a context as kubectl would, its exec plugin included.
@@ -54,7 +40,8 @@ pub async fn try_context(
 ) -> Connected {
     let lines = Lines { examined, parts: examined.parts(context) };
     let mut connected = Connected::default();
-    let entry = match sources.resolve(&as_cluster(path, context), now).await {
+    // What kubectl would do without a check is done, because the file says so.
+    let entry = match sources.resolve(&access(path, context), Insecure::Allowed, now).await {
         Ok(entry) => entry,
         Err(error) => {
             connected.findings.extend(lines.unusable(&error));

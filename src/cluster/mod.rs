@@ -31,8 +31,8 @@ pub(crate) mod fuzz {
 }
 
 pub use admin::{
-    AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Problem as AdminProblem, consumer_endpoint,
-    kubeconfig_files, kubeconfigs_in,
+    AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Insecure, Problem as AdminProblem,
+    consumer_endpoint, kubeconfig_files, kubeconfigs_in,
 };
 pub use api::{Answer, Api, Limits, Request};
 pub use connect::{ConnectError, connect_admin, connect_consumer, connect_with};

@@ -17,7 +17,9 @@ use crate::cli::CredentialArgs;
 use crate::cluster::issue::{ExecToken, request_exec_token};
 use crate::cluster::observe::identify;
 use crate::cluster::verify::distrust;
-use crate::cluster::{AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint};
+use crate::cluster::{
+    AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
+};
 use crate::credential::{Claims, policy_fingerprint};
 use crate::desired::{service_account, service_account_user};
 use crate::error::Error;
@@ -291,7 +293,10 @@ async fn obtain(
     let limits = Limits::new(run.request_timeout, run.cluster_timeout.min(LIMIT));
     let sources = AdminSources::load([&grant.cluster.admin], &context.environment.admin, run.cluster_timeout);
     let clock = context.environment.clock;
-    let admin = sources.resolve(&grant.cluster, || clock.now()).await.map_err(StepFailure::from)?;
+    let admin = sources
+        .resolve(&grant.cluster.admin, Insecure::of(&grant.cluster), || clock.now())
+        .await
+        .map_err(StepFailure::from)?;
     let endpoint = consumer_endpoint(&grant.cluster, &admin.endpoint());
     let endpoint = endpoint.map_err(|error| StepFailure::new(error.to_string()))?;
     check_server(&endpoint, args)?;

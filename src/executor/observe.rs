@@ -11,7 +11,7 @@ use crate::cluster::observe::{identify, legacy_tokens, observe};
 use crate::cluster::probe::probe;
 use crate::cluster::verify::distrust;
 use crate::cluster::{
-    AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
+    AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
 };
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
@@ -112,7 +112,7 @@ pub(super) async fn access(
     cluster: &Cluster,
     clock: Clock,
 ) -> Result<(AdminEntry, Endpoint), StepFailure> {
-    let found = admin.resolve(cluster, || clock.now()).await.and_then(|admin| {
+    let found = admin.resolve(&cluster.admin, Insecure::of(cluster), || clock.now()).await.and_then(|admin| {
         let endpoint = consumer_endpoint(cluster, &admin.endpoint())?;
         Ok((admin, endpoint))
     });

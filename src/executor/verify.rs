@@ -16,7 +16,9 @@ use crate::access::{
 };
 use crate::cluster::rbac::read_policy;
 use crate::cluster::verify::{is_of_nobody, who_am_i};
-use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin, connect_with, consumer_endpoint, review};
+use crate::cluster::{
+    AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_with, consumer_endpoint, review,
+};
 use crate::credential::{CredentialFacts, StoredCredential};
 use crate::desired::service_account;
 use crate::diff::FieldDiff;
@@ -311,7 +313,7 @@ impl OneCluster<'_> {
             if grant.cluster.consumer.verify == VerifyVia::Admin {
                 continue;
             }
-            let state = match self.connect_as_in_file(grant, place).await {
+            let state = match self.connect_as_in_file(place).await {
                 Ok(api) => {
                     let state = self.state(&api, grant, account, None).await;
                     if state == CredentialState::Works && working.is_none() {
@@ -332,18 +334,15 @@ impl OneCluster<'_> {
             let connected = connect_with(self.admin, &used.stored.token, self.context.admin.network(), self.limits);
             return connected.map_err(|error| error.to_string());
         }
-        self.connect_as_in_file(grant, used.place).await
+        self.connect_as_in_file(used.place).await
     }
 
     /// Connects as kubectl would with the context of a file; an exec plugin is run.
-    async fn connect_as_in_file(&self, grant: &Grant, place: &Place) -> Result<Api, String> {
-        let cluster = Cluster {
-            admin: issued_access(place.path.clone(), &place.context),
-            allow_insecure: false,
-            ..Cluster::clone(&grant.cluster)
-        };
+    async fn connect_as_in_file(&self, place: &Place) -> Result<Api, String> {
+        let access = issued_access(place.path.clone(), &place.context);
         let clock = self.context.clock;
-        let entry = self.context.issued.resolve(&cluster, || clock.now()).await.map_err(|error| error.to_string())?;
+        let entry = self.context.issued.resolve(&access, Insecure::Refused, || clock.now()).await;
+        let entry = entry.map_err(|error| error.to_string())?;
         let connected = connect_admin(&entry, self.context.issued.network(), self.limits);
         connected.map_err(|error| error.to_string())
     }

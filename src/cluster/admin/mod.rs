@@ -32,6 +32,22 @@ use super::transport::{Login, Network, ProxyEnvironment, Target, check_target};
 use crate::inventory::{AdminAccess, Cluster, KubeconfigSource};
 use crate::kubeconfig::Endpoint;
 
+/// Whether a server's certificate may go unchecked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insecure {
+    /// It may, where the kubeconfig or the inventory says so.
+    Allowed,
+    /// It may not.
+    Refused,
+}
+
+impl Insecure {
+    /// Returns what the inventory says of a cluster.
+    pub fn of(cluster: &Cluster) -> Self {
+        if cluster.allow_insecure { Self::Allowed } else { Self::Refused }
+    }
+}
+
 /// What admin access depends on beside the inventory.
 #[derive(Debug, Clone, Default)]
 pub struct AdminEnvironment {
@@ -180,17 +196,23 @@ impl AdminSources {
         Ok(found)
     }
 
-    /// Returns the admin access of a cluster; runs its exec plugin if it has one that did not run yet.
+    /// Returns what an access gives; runs its exec plugin if it has one that did not run yet.
     ///
     /// # Errors
     ///
     /// If a file, the context, or what the plugin says cannot be used.
-    pub async fn resolve(&self, cluster: &Cluster, now: impl Fn() -> Timestamp) -> Result<AdminEntry, AdminError> {
-        match &cluster.admin {
+    pub async fn resolve(
+        &self,
+        access: &AdminAccess,
+        insecure: Insecure,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<AdminEntry, AdminError> {
+        let allow_insecure = insecure == Insecure::Allowed;
+        match access {
             AdminAccess::Kubeconfig { source, context } => {
                 let source = self.sources.get(source).expect("every source of the inventory was loaded");
                 let source = source.as_ref().map_err(Clone::clone)?;
-                let (target, usable, file) = self.usable(source, context, cluster.allow_insecure)?;
+                let (target, usable, file) = self.usable(source, context, allow_insecure)?;
                 let unusable = |problem: Problem| unusable(file, context, problem);
                 let login = match usable {
                     Usable::Login(login) => login,
@@ -205,7 +227,7 @@ impl AdminSources {
                 Ok(AdminEntry { target, login, try_command: Some(try_command) })
             }
             AdminAccess::Inline(admin) => {
-                let target = usable::inline_target(admin, cluster.allow_insecure).map_err(AdminError::Access)?;
+                let target = usable::inline_target(admin, allow_insecure).map_err(AdminError::Access)?;
                 let login = usable::inline_login(admin).map_err(AdminError::Access)?;
                 self.checked(target).map(|target| AdminEntry { target, login, try_command: None })
             }

@@ -34,16 +34,16 @@ impl Files {
         KubeconfigSource::List(names.iter().map(|name| self.path(name)).collect())
     }
 
-    fn resolve_as(&self, admin: AdminAccess, allow_insecure: bool) -> Result<AdminEntry, String> {
-        let sources = sources(&admin);
-        let cluster = Cluster { admin, allow_insecure, ..cluster(Consumer::default()) };
+    fn resolve_as(&self, admin: &AdminAccess, allow_insecure: bool) -> Result<AdminEntry, String> {
+        let sources = sources(admin);
+        let insecure = if allow_insecure { Insecure::Allowed } else { Insecure::Refused };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let found = runtime.block_on(sources.resolve(&cluster, Timestamp::default));
+        let found = runtime.block_on(sources.resolve(admin, insecure, Timestamp::default));
         found.map_err(|error| error.to_string().replace(&self.0.path().display().to_string(), ""))
     }
 
     fn resolve(&self, source: KubeconfigSource, context: &str) -> Result<AdminEntry, String> {
-        self.resolve_as(AdminAccess::Kubeconfig { source, context: context.to_owned() }, false)
+        self.resolve_as(&AdminAccess::Kubeconfig { source, context: context.to_owned() }, false)
     }
 }
 
@@ -209,8 +209,8 @@ fn unchecked_certificates_need_to_be_allowed() {
         Files::new(&[("config", &config("x", &format!("{SERVER}, insecure-skip-tls-verify: true"), "token: t"))]);
     let access =
         || AdminAccess::Kubeconfig { source: KubeconfigSource::Path(files.path("config")), context: "x".to_owned() };
-    assert!(files.resolve_as(access(), true).unwrap().is_insecure());
-    assert!(files.resolve_as(access(), false).unwrap_err().contains("`insecure-skip-tls-verify` is set"));
+    assert!(files.resolve_as(&access(), true).unwrap().is_insecure());
+    assert!(files.resolve_as(&access(), false).unwrap_err().contains("`insecure-skip-tls-verify` is set"));
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn an_inline_access_reads_its_files() {
     let (certificate, key) = pki("admin");
     let (ca, _) = pki("ca");
     let files = Files::new(&[("token", "t\n"), ("ca.pem", &ca), ("cert.pem", &certificate), ("key.pem", &key)]);
-    let inline = |admin: InlineAdmin| files.resolve_as(AdminAccess::Inline(Box::new(admin)), false);
+    let inline = |admin: InlineAdmin| files.resolve_as(&AdminAccess::Inline(Box::new(admin)), false);
     let base = || InlineAdmin {
         server: "https://api".into(),
         certificate_authority: Some(files.path("ca.pem")),
