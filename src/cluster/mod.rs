@@ -37,3 +37,6 @@ pub use admin::{
 pub use api::{Answer, Api, Limits, Request};
 pub use connect::{ConnectError, connect_admin, connect_consumer, connect_with};
 pub use transport::{Network, ProxyEnvironment};
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
         OutputFormat::Json => printed(context.printer.data(&super::json(&report)?))?,
     }
     let code = exit_code(&report.summary, &cancellation);
-    if let Some(Failures { message, lines, hint }) = verify_failures(&report, &repeated(context, args)) {
+    let is_seen = args.output == OutputFormat::Text && context.environment.shows_both;
+    if let Some(Failures { message, lines, hint }) = verify_failures(&report, &repeated(context, args), is_seen) {
         context.printer.problem(&render_error(&Error { code, message, lines, causes: vec![], hint }));
     }
     Ok(code)

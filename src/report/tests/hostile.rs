@@ -161,7 +161,7 @@ fn shown(text: &str) -> Vec<String> {
     let (report, status, verified, examined) = (report(text), status(text), verified(text), examined(text));
     let quoted = [crate::wording::command(&["--holder", text])];
     let failed = failures(&report, &quoted, &[]).unwrap();
-    let unverified = verify_failures(&verified, &quoted).unwrap();
+    let unverified = verify_failures(&verified, &quoted, false).unwrap();
     let error = |failures: Failures| {
         let error = crate::error::Error::new(crate::exit_code::ExitCode::Partial, failures.message);
         crate::error::Error { lines: failures.lines, hint: failures.hint, ..error.because(text) }
@@ -198,4 +198,27 @@ fn json_is_exact() {
     assert_eq!(json.chars().find(|c| is_invisible(*c) && *c != '\n'), None);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["clusters"][0]["notes"][0]["message"], HOSTILE);
+}
+
+/// Every renderer on reports with everything that they can hold: what a change of the model should not change.
+#[test]
+fn what_each_renderer_shows_is_known() {
+    let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
+    let shown: Vec<String> = shown("acme").into_iter().map(plain).collect();
+    insta::assert_snapshot!(shown.join("\n~~~\n"));
+    let again = verify_failures(&verified("acme"), &[], true).unwrap();
+    assert!(again.lines.is_empty(), "the report says why: {:?}", again.lines);
+    let summary = CredentialSummary { current: 4, renewed: 3, due: 2, failed: 1, suspended: 1, next_due: None };
+    let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(192);
+    let lines = [
+        refresh_line(&summary, Timestamp::UNIX_EPOCH),
+        refresh_line(
+            &CredentialSummary { next_due: Some(later), ..CredentialSummary::default() },
+            Timestamp::UNIX_EPOCH,
+        ),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    4 current, 3 renewed, 2 due, 1 failed, 1 suspended
+    0 current, 0 renewed, 0 failed, next due in 3h12m
+    ");
 }

@@ -252,8 +252,9 @@ fn summary_line(summary: &VerifySummary) -> String {
 
 /// Returns what to print about the clusters that could not be looked at; nothing if all could.
 ///
-/// `arguments` are what the command was given beside the selection of clusters.
-pub fn verify_failures(report: &VerifyReport, arguments: &[String]) -> Option<Failures> {
+/// `arguments` are what the command was given beside the selection of clusters. If the reader has the report before
+/// them, `is_seen`, its reasons are not said again.
+pub fn verify_failures(report: &VerifyReport, arguments: &[String], is_seen: bool) -> Option<Failures> {
     /// Failed clusters that are listed; a report has them all.
     const MOST: usize = 20;
     let is_sick = |cluster: &&VerifiedClusterReport| cluster.state >= VerifyState::Failed;
@@ -267,7 +268,7 @@ pub fn verify_failures(report: &VerifyReport, arguments: &[String]) -> Option<Fa
         kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     let width = sick.iter().take(MOST).map(|cluster| shown(cluster.name.as_str()).chars().count()).max().unwrap_or(0);
     let mut lines = vec![];
-    for cluster in sick.iter().take(MOST) {
+    for cluster in sick.iter().take(MOST).filter(|cluster| !is_seen || cluster.error.is_none()) {
         let name = shown(cluster.name.as_str());
         match &cluster.error {
             Some(error) => {
@@ -277,7 +278,7 @@ pub fn verify_failures(report: &VerifyReport, arguments: &[String]) -> Option<Fa
             None => lines.push(format!("  {name:width$}  not started")),
         }
     }
-    if sick.len() > MOST {
+    if sick.len() > MOST && !is_seen {
         lines.push(format!("  … and {} more; `-o json` lists them all", sick.len() - MOST));
     }
     let looked_at = clusters - sick.len();

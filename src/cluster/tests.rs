@@ -1,0 +1,270 @@
+//! What is asked of an API server, and what is made of its answers: method, URI, body and answer of each request, on a
+//! mock of the HTTP service.
+
+use std::time::Duration;
+
+use http::Response;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower_test::mock::{self, Handle};
+
+use super::index::edit_index;
+use super::observe::identify;
+use super::probe::probe;
+use super::verify::who_am_i;
+use super::write::{create, delete, update};
+use super::{Api, Limits};
+use crate::credential::Index;
+use crate::desired::{Content, DesiredObject};
+use crate::inventory::Rule;
+use crate::names::{INDEX_ANNOTATION, INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
+use crate::object::{Kind, ObjectRef, RoleRef, Subject};
+use crate::observed::{NamespaceState, ObservedCluster};
+use crate::plan::ProbeResult;
+use crate::plan::tests_support::empty_plan;
+use crate::step::{Delete, Step, Update};
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// A request that is expected, and its answer.
+struct Exchange {
+    method: &'static str,
+    uri: String,
+    /// What the body must be, if that is part of the test.
+    body: Option<Value>,
+    code: u16,
+    answer: Value,
+}
+
+fn exchange(method: &'static str, uri: impl Into<String>, code: u16, answer: Value) -> Exchange {
+    Exchange { method, uri: uri.into(), body: None, code, answer }
+}
+
+impl Exchange {
+    fn with(self, body: Value) -> Self {
+        Self { body: Some(body), ..self }
+    }
+}
+
+/// Runs some work against an API server that expects these requests, in this order, and no others.
+async fn against<T>(exchanges: Vec<Exchange>, work: impl AsyncFnOnce(&Api) -> T) -> T {
+    let (service, mut server): (_, Handle<http::Request<Body>, Response<Body>>) = mock::pair();
+    let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
+    let api = Api::new(kube::Client::new(service, "default"), "https://api:6443", limits);
+    let serve = async {
+        for exchange in exchanges {
+            let (request, reply) = server.next_request().await.expect("a request");
+            assert_eq!((request.method().as_str(), request.uri().to_string()), (exchange.method, exchange.uri));
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            if let Some(expected) = exchange.body {
+                assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+            }
+            let answer = Response::builder().status(exchange.code).header("date", "Thu, 01 Jan 1970 00:01:00 GMT");
+            reply.send_response(answer.body(Body::from(exchange.answer.to_string().into_bytes())).unwrap());
+        }
+    };
+    let (result, ()) = tokio::join!(work(&api), serve);
+    result
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message})
+}
+
+fn role() -> DesiredObject {
+    let rule = Rule {
+        api_groups: vec![String::new()],
+        resources: vec!["pods".to_owned()],
+        verbs: vec!["get".to_owned()],
+        ..Rule::default()
+    };
+    DesiredObject {
+        object: ObjectRef::cluster_scoped(Kind::ClusterRole, "kubemint:acme:reader"),
+        inventory: "acme".into(),
+        profile: Some("reader".into()),
+        content: Content::Rules([rule].into()),
+    }
+}
+
+fn stored(verbs: &[&str]) -> Value {
+    let labels = json!({MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: "acme", PROFILE_LABEL: "reader"});
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "kubemint:acme:reader", "uid": "u", "resourceVersion": "7", "labels": labels},
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}],
+    })
+}
+
+fn manifest() -> Value {
+    let mut manifest = stored(&["get"]);
+    for key in ["uid", "resourceVersion"] {
+        manifest["metadata"].as_object_mut().unwrap().remove(key);
+    }
+    manifest
+}
+
+#[tokio::test]
+async fn a_create_is_a_post_and_what_appeared_meanwhile_is_looked_into() {
+    let post = format!("{RBAC}/clusterroles?fieldManager=kubemint&fieldValidation=Strict");
+    let get = format!("{RBAC}/clusterroles/kubemint:acme:reader");
+    let exists = || status(409, "AlreadyExists", "it exists");
+    let post = |code, answer| exchange("POST", post.clone(), code, answer).with(manifest());
+    against(vec![post(201, stored(&["get"]))], async |api| create(api, &role()).await.unwrap()).await;
+    let ours = vec![post(409, exists()), exchange("GET", get.clone(), 200, stored(&["get"]))];
+    against(ours, async |api| create(api, &role()).await.unwrap()).await;
+    let theirs = vec![post(409, exists()), exchange("GET", get, 200, stored(&["delete"]))];
+    let failure = against(theirs, async |api| create(api, &role()).await.unwrap_err()).await;
+    assert!(failure.cause.contains("appeared after the plan was made"), "{failure:?}");
+    let changed = vec![post(201, stored(&["get", "list"]))];
+    let failure = against(changed, async |api| create(api, &role()).await.unwrap_err()).await;
+    assert!(failure.cause.contains("changed field `rules`"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn an_update_is_a_forced_apply_of_the_version_that_was_seen() {
+    let uri =
+        format!("{RBAC}/clusterroles/kubemint:acme:reader?fieldManager=kubemint&force=true&fieldValidation=Strict");
+    let mut body = manifest();
+    body["metadata"]["uid"] = json!("u");
+    body["metadata"]["resourceVersion"] = json!("7");
+    let step = Update {
+        desired: role(),
+        uid: "u".to_owned(),
+        resource_version: "7".to_owned(),
+        changes: vec![],
+        overrules: vec![],
+        adopts: None,
+    };
+    let patch = |code, answer| exchange("PATCH", uri.clone(), code, answer).with(body.clone());
+    against(vec![patch(200, stored(&["get"]))], async |api| update(api, &step).await.unwrap()).await;
+    let get = format!("{RBAC}/clusterroles/kubemint:acme:reader");
+    let stale = vec![patch(409, status(409, "Conflict", "changed")), exchange("GET", get, 200, stored(&["delete"]))];
+    let failure = against(stale, async |api| update(api, &step).await.unwrap_err()).await;
+    assert!(failure.cause.contains("changed after the plan was made"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_delete_names_what_was_seen_and_what_is_gone_is_as_wanted() {
+    let uri = format!("{RBAC}/clusterroles/kubemint:acme:reader");
+    let body = json!({
+        "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+        "preconditions": {"uid": "u", "resourceVersion": "7"},
+    });
+    let step =
+        Delete { object: role().object, uid: "u".to_owned(), resource_version: Some("7".to_owned()), removed: vec![] };
+    let gone = exchange("DELETE", uri.clone(), 404, status(404, "NotFound", "gone")).with(body.clone());
+    against(vec![gone], async |api| delete(api, &step).await.unwrap()).await;
+    let stale = exchange("DELETE", uri, 409, status(409, "Conflict", "another")).with(body);
+    let failure = against(vec![stale], async |api| delete(api, &step).await.unwrap_err()).await;
+    assert!(failure.cause.contains("changed after the plan was made"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn writes_are_tried_and_a_role_that_a_binding_lacks_is_looked_for() {
+    let binding = DesiredObject {
+        object: ObjectRef::cluster_scoped(Kind::ClusterRoleBinding, "kubemint:acme:reader:x"),
+        inventory: "acme".into(),
+        profile: Some("reader".into()),
+        content: Content::Binding {
+            role: RoleRef { kind: Kind::ClusterRole, name: "veiw".to_owned() },
+            subject: Subject {
+                kind: "ServiceAccount".to_owned(),
+                namespace: Some("ci".to_owned()),
+                name: "reader".to_owned(),
+            },
+        },
+    };
+    let inside = DesiredObject { object: ObjectRef::namespaced(Kind::Role, "later", "kubemint:acme:reader"), ..role() };
+    let mut plan = empty_plan("a", "uid");
+    plan.steps = vec![Step::Create(role()), Step::Create(inside), Step::Create(binding)];
+    let namespaces = [("later".to_owned(), NamespaceState::Absent)].into();
+    let observed = ObservedCluster { namespaces, ..ObservedCluster::default() };
+    let create = |list: &str| format!("{RBAC}/{list}?fieldManager=kubemint&fieldValidation=Strict&dryRun=All");
+    let no_role = status(404, "NotFound", "clusterroles.rbac.authorization.k8s.io \"veiw\" not found");
+    let exchanges = vec![
+        exchange("POST", create("clusterroles"), 403, status(403, "Forbidden", "no")),
+        exchange("POST", create("clusterrolebindings"), 201, json!({})),
+        exchange("GET", format!("{RBAC}/clusterroles/veiw"), 404, no_role),
+    ];
+    let results = against(exchanges, async |api| probe(api, &plan, &observed).await.unwrap()).await;
+    let [(_, refused), (_, absent), (_, lacking)] = results.as_slice() else { panic!("{results:?}") };
+    assert!(matches!(refused, ProbeResult::Failed(failure) if failure.is_forbidden()), "{refused:?}");
+    assert_eq!(*absent, ProbeResult::NamespaceAbsent("later".to_owned()));
+    assert!(matches!(lacking, ProbeResult::RoleAbsent { role, .. } if role.name == "veiw"), "{lacking:?}");
+}
+
+#[tokio::test]
+async fn the_first_question_is_who_answers_and_what_time_it_is() {
+    let uri = "/api/v1/namespaces/kube-system";
+    let system = json!({"kind": "PartialObjectMetadata", "metadata": {"name": "kube-system", "uid": "cluster"}});
+    let exchanges = vec![exchange("GET", uri, 200, system)];
+    let now = || Timestamp::UNIX_EPOCH;
+    let identity = against(exchanges, async |api| identify(api, now).await.unwrap()).await;
+    assert_eq!((identity.uid.as_str(), identity.date_ahead), ("cluster", 60));
+    let page = vec![exchange("GET", uri, 200, json!({"kind": "Namespace", "metadata": {"name": "default"}}))];
+    assert!(against(page, async |api| identify(api, now).await).await.is_err(), "another object is no answer");
+}
+
+fn account(index: Option<&str>, version: &str) -> Value {
+    let mut metadata = json!({
+        "name": "reader", "namespace": "ci", "uid": "u", "resourceVersion": version,
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: "acme"},
+    });
+    if let Some(index) = index {
+        metadata["annotations"] = json!({INDEX_ANNOTATION: index});
+    }
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_is_changed_again_where_somebody_else_wrote_in_between() {
+    let get = "/api/v1/namespaces/ci/serviceaccounts/reader";
+    let patch = format!("{get}?fieldManager=kubemint-credentials&force=true");
+    let before = Index::default().to_annotation();
+    let after = Index::default().with_exec_anchor(&"default".into()).to_annotation();
+    let body = |version: &str| {
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {
+            "name": "reader", "namespace": "ci", "uid": "u", "resourceVersion": version,
+            "annotations": {INDEX_ANNOTATION: after},
+        }})
+    };
+    let exchanges = vec![
+        exchange("GET", get, 200, account(Some(&before), "7")),
+        exchange("PATCH", patch.clone(), 409, status(409, "Conflict", "changed")).with(body("7")),
+        exchange("GET", get, 200, account(Some(&before), "8")),
+        exchange("PATCH", patch, 200, account(Some(&after), "9")).with(body("8")),
+    ];
+    let reader = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "reader");
+    let change = |_: &str, _, index: Index| Ok(Some(index.with_exec_anchor(&"default".into())));
+    against(exchanges, async |api| edit_index(api, &reader, &"acme".into(), change).await.unwrap()).await;
+    // One that lost its index says so, and one that cannot be read is not written over.
+    let lost = vec![exchange("GET", get, 200, account(None, "7"))];
+    let is_lost = |_: &str, _, index: Index| {
+        assert!(index.incomplete);
+        Ok(None)
+    };
+    against(lost, async |api| edit_index(api, &reader, &"acme".into(), is_lost).await.unwrap()).await;
+    for unusable in ["{", "{\"v\":99}"] {
+        let damaged = vec![exchange("GET", get, 200, account(Some(unusable), "7"))];
+        let failure =
+            against(damaged, async |api| edit_index(api, &reader, &"acme".into(), change).await.unwrap_err()).await;
+        assert!(failure.cause.contains("is unusable"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_somebody_is_is_asked_for_and_older_servers_say_it_in_a_refusal() {
+    let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let me = json!({"kind": "SelfSubjectReview", "status": {"userInfo": {"username": "me"}}});
+    let told = vec![exchange("POST", review, 201, me).with(asked.clone())];
+    assert_eq!(against(told, async |api| who_am_i(api).await.unwrap()).await.as_deref(), Some("me"));
+    let refused = status(403, "Forbidden", "forbidden: User \"me\" cannot get path \"/kubemint-who-am-i\"");
+    let old = vec![
+        exchange("POST", review, 404, json!("404 page not found")).with(asked),
+        exchange("GET", "/kubemint-who-am-i", 403, refused),
+    ];
+    assert_eq!(against(old, async |api| who_am_i(api).await.unwrap()).await.as_deref(), Some("me"));
+}
