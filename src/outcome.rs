@@ -6,6 +6,7 @@ use crate::credential::CredentialFacts;
 use crate::failure::StepFailure;
 use crate::inventory::GrantKey;
 use crate::plan::{ClusterPlan, Note};
+use crate::step::StepId;
 
 /// What came of planning one cluster.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ pub struct Published {
 /// What came of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// The positions of the steps that were done, in their order.
-    pub done: Vec<usize>,
+    /// The steps that were done, in their order.
+    pub done: Vec<StepId>,
     /// The credentials that are now in the outputs.
     pub published: Vec<Published>,
     /// What came up on the way.

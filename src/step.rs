@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::credential::{Credential, Generation, Index, MintReason, Spent, Suspended};
 use crate::desired::DesiredObject;
 use crate::diff::FieldDiff;
@@ -258,7 +260,35 @@ impl Recreate {
     }
 }
 
+/// Names a step in its cluster's plan: what is done, and to what. No two steps of a plan have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct StepId(String);
+
+impl From<&str> for StepId {
+    fn from(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+}
+
 impl Step {
+    /// Returns what names the step.
+    pub fn id(&self) -> StepId {
+        let (what, of) = match self {
+            Self::Create(desired) => ("create", desired.object.path()),
+            Self::Update(update) => ("update", update.desired.object.path()),
+            Self::Delete(delete) => ("delete", delete.object.path()),
+            Self::Recreate(recreate) => ("recreate", recreate.account.object.path()),
+            Self::Mint(mint) => ("mint", mint.service_account.path()),
+            Self::Publish(publish) => ("write", publish.grant.profile.to_string()),
+            Self::ExecAnchor(anchor) => ("anchor", anchor.service_account.path()),
+            Self::Plugin(plugin) => ("link", plugin.service_account.path()),
+            Self::Retire(retire) => ("retire", retire.service_account.path()),
+            Self::Revoke(revoke) => ("revoke", revoke.service_account.path()),
+            Self::Resume(resume) => ("resume", resume.service_account.path()),
+        };
+        StepId(format!("{what} {of}"))
+    }
+
     /// Returns the grant whose credential the step writes to outputs.
     pub fn grant(&self) -> Option<&GrantKey> {
         match self {

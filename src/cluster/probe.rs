@@ -24,7 +24,7 @@ pub async fn probe(
 ) -> Result<Vec<(Probe, ProbeResult)>, ApiFailure> {
     let is_absent = |namespace: &str| observed.namespaces.get(namespace) == Some(&NamespaceState::Absent);
     let mut results = vec![];
-    for (position, step) in plan.steps.iter().enumerate() {
+    for step in &plan.steps {
         let (object, request) = match step {
             Step::Create(desired) if observed.objects.contains_key(&desired.object) => {
                 // The step before deletes it; until then a dry run could only say that it exists.
@@ -59,7 +59,7 @@ pub async fn probe(
             Some(role) if is_about_role => ProbeResult::RoleAbsent { role, tried: Box::new(result) },
             _ => result,
         };
-        results.push((Probe::Write(position), result));
+        results.push((Probe::Write(step.id()), result));
     }
     for probe in mint_probes(plan) {
         let result = match &probe {

@@ -24,7 +24,7 @@ use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Carried, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Delivery, Mint, Plugin, Publish, Revoke, Step, Update};
+use crate::step::{Delivery, Mint, Plugin, Publish, Revoke, Step, StepId, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -69,8 +69,8 @@ pub struct ApplyContext {
 /// What a task has done so far, also if it is dropped half-way.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// The positions of the steps that were done.
-    done: Vec<usize>,
+    /// The steps that were done.
+    done: Vec<StepId>,
     published: Vec<Published>,
     notes: Vec<Note>,
     /// The grants whose renewal was left to another run.
@@ -200,24 +200,26 @@ impl StepRunner {
         let api = connect_admin(&admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         self.admin = Some(admin);
-        let mut failed: Vec<(usize, String, StepFailure)> = vec![];
-        for (position, step) in task.plan.steps.iter().enumerate() {
-            lock(&self.progress).number = position + 1;
+        let mut failed: Vec<FailedStep<'_>> = vec![];
+        for (number, step) in (1..).zip(&task.plan.steps) {
+            lock(&self.progress).number = number;
             self.doing(&task.plan.cluster, step.to_string());
             match self.step(&api, task, step).await {
                 Ok(Done::Yes) => {
-                    lock(&self.progress).done.push(position);
-                    self.settle(task, step, &mut failed);
+                    lock(&self.progress).done.push(step.id());
+                    self.settle(step, &mut failed);
                 }
                 Ok(Done::ByAnotherRun) => {}
                 Err(failure) if task.plan.on_failure == OnFailure::Stop => return Err(failure),
-                Err(failure) => failed.push((position, lock(&self.progress).doing.clone(), failure)),
+                Err(failure) => {
+                    failed.push(FailedStep { step, number, doing: lock(&self.progress).doing.clone(), failure });
+                }
             }
         }
         let others = failed.len().saturating_sub(1);
-        let Some((position, doing, mut failure)) = failed.into_iter().next() else { return Ok(()) };
+        let Some(FailedStep { number, doing, mut failure, .. }) = failed.into_iter().next() else { return Ok(()) };
         let mut progress = lock(&self.progress);
-        (progress.number, progress.doing) = (position + 1, doing);
+        (progress.number, progress.doing) = (number, doing);
         if others > 0 {
             failure.cause.push_str(&format!(" (and {} failed)", crate::wording::count(others, "more step")));
         }
@@ -225,7 +227,7 @@ impl StepRunner {
     }
 
     /// Forgets what failed in revoking the tokens of a ServiceAccount that is gone by now: none of them lives.
-    fn settle(&self, task: &ApplyTask, step: &Step, failed: &mut Vec<(usize, String, StepFailure)>) {
+    fn settle(&self, step: &Step, failed: &mut Vec<FailedStep<'_>>) {
         let gone = match step {
             Step::Recreate(recreate) => &recreate.account.object,
             Step::Delete(delete) => &delete.object,
@@ -233,10 +235,10 @@ impl StepRunner {
         };
         let is_settled = |step: &Step| matches!(step, Step::Revoke(revoke) if revoke.service_account == *gone);
         let mut progress = lock(&self.progress);
-        failed.retain(|(position, _, _)| {
-            let is_settled = is_settled(&task.plan.steps[*position]);
+        failed.retain(|failed| {
+            let is_settled = is_settled(failed.step);
             if is_settled {
-                progress.done.push(*position);
+                progress.done.push(failed.step.id());
             }
             !is_settled
         });
@@ -304,8 +306,8 @@ impl StepRunner {
         let mut first_failure = self.await_anchors(task).await.err();
         let ended = Instant::now();
         let mut awaits = false;
-        for (position, step) in task.plan.steps.iter().enumerate() {
-            if !lock(&self.progress).done.contains(&position) {
+        for step in &task.plan.steps {
+            if !lock(&self.progress).done.contains(&step.id()) {
                 continue;
             }
             awaits |= matches!(step, Step::Recreate(step) if step.awaits);
@@ -538,6 +540,14 @@ impl StepRunner {
         let incoming = incoming.collect();
         self.slot.lend(self.publisher.publish(incoming)).await
     }
+}
+
+/// A step that failed where the others are run all the same.
+struct FailedStep<'a> {
+    step: &'a Step,
+    number: usize,
+    doing: String,
+    failure: StepFailure,
 }
 
 /// Whether a step was done, and by whom.

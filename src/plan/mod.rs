@@ -13,6 +13,7 @@ mod preflight;
 mod revoke;
 mod standing;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::kubeconfig::{Endpoint, EntryNames, EntryState, Held, UserForm};
 use crate::names::{ClusterName, Holder, ProfileName};
 use crate::object::ObjectRef;
 use crate::observed::ObservedCluster;
-use crate::step::Step;
+use crate::step::{Step, StepId};
 
 pub(crate) use credentials::shortened_lifetime;
 pub use finding::{Blocker, BlockerKind, Note, NoteKind};
@@ -232,6 +233,17 @@ pub struct KeptCredential {
 }
 
 impl ClusterPlan {
+    /// Checks, in builds for tests, that each step has an id of its own.
+    fn check_ids(&self) {
+        let ids: BTreeSet<StepId> = self.steps.iter().map(Step::id).collect();
+        debug_assert_eq!(ids.len(), self.steps.len(), "two steps have one id");
+    }
+
+    /// Returns the step that an id names.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|step| step.id() == *id)
+    }
+
     /// Returns whether the cluster and its outputs match the inventory.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blockers.is_empty()
@@ -278,6 +290,7 @@ pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
     plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
     // A ServiceAccount is deleted after its successor's credential is published.
     plan.steps.extend(deletions);
+    plan.check_ids();
     plan
 }
 

@@ -10,13 +10,13 @@ use crate::failure::ApiFailure;
 use crate::inventory::Rule;
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef, RoleRef};
-use crate::step::Step;
+use crate::step::{Step, StepId};
 
 /// Something that is tried without effect before the first write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// The write of the step at this position, with `dryRun=All`.
-    Write(usize),
+    /// The write of this step, with `dryRun=All`.
+    Write(StepId),
     /// Whether something may be done to an object; asked for, not tried.
     Right {
         /// The profile.
@@ -225,13 +225,13 @@ fn missing_role(role: &RoleRef, profile: Option<ProfileName>) -> Blocker {
 /// Returns the profile that a probe is for.
 fn profile_of(probe: &Probe, plan: &ClusterPlan) -> Option<ProfileName> {
     match probe {
-        Probe::Write(position) => plan.steps[*position].profile().cloned(),
+        Probe::Write(id) => plan.step(id)?.profile().cloned(),
         Probe::Right { profile, .. } | Probe::CreateAnchor { profile, .. } => Some(profile.clone()),
     }
 }
 
 fn is_deletion(probe: &Probe, plan: &ClusterPlan) -> bool {
-    matches!(probe, Probe::Write(position) if matches!(plan.steps[*position], Step::Delete(_)))
+    matches!(probe, Probe::Write(id) if matches!(plan.step(id), Some(Step::Delete(_))))
 }
 
 /// Whether the step that needs an anchor deletes others before.
@@ -269,7 +269,7 @@ impl ClusterPlan {
 
 fn subject_of(probe: &Probe, plan: &ClusterPlan) -> String {
     match probe {
-        Probe::Write(position) => plan.steps[*position].to_string(),
+        Probe::Write(id) => plan.step(id).map(Step::to_string).unwrap_or_default(),
         Probe::Right { profile, verb, subresource, object } => {
             let subresource = subresource.map(|name| format!("/{name}")).unwrap_or_default();
             let resource = format!("{}{subresource}", object.kind.resource());
@@ -284,12 +284,10 @@ fn subject_of(probe: &Probe, plan: &ClusterPlan) -> String {
 }
 
 fn is_binding(probe: &Probe, plan: &ClusterPlan) -> bool {
-    let Probe::Write(position) = probe else {
-        return false;
-    };
-    let object = match &plan.steps[*position] {
-        Step::Create(desired) => &desired.object,
-        Step::Update(update) => &update.desired.object,
+    let Probe::Write(id) = probe else { return false };
+    let object = match plan.step(id) {
+        Some(Step::Create(desired)) => &desired.object,
+        Some(Step::Update(update)) => &update.desired.object,
         _ => return false,
     };
     matches!(object.kind, Kind::ClusterRoleBinding | Kind::RoleBinding)
@@ -404,7 +402,8 @@ mod tests {
         let object = ObjectRef::cluster_scoped(Kind::ClusterRole, "old");
         let mut plan = empty_plan("a", "uid");
         plan.steps.push(Step::Delete(Delete { object, uid: String::new(), resource_version: None, removed: vec![] }));
-        assess(&mut plan, &[(Probe::Write(0), refused(404, "NotFound", "clusterroles \"old\" not found"))], |_| false);
+        let id = plan.steps[0].id();
+        assess(&mut plan, &[(Probe::Write(id), refused(404, "NotFound", "clusterroles \"old\" not found"))], |_| false);
         assert!(plan.blockers.is_empty() && plan.notes.is_empty(), "{:?} {:?}", plan.blockers, plan.notes);
     }
 

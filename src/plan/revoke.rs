@@ -113,6 +113,7 @@ pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
         plan_grant(input, grant, &mut plan);
     }
     plan_vanished(input, &mut plan);
+    plan.check_ids();
     plan
 }
 

@@ -18,7 +18,7 @@ use crate::names::{ClusterName, Holder, InventoryName};
 use crate::object::ObjectRef;
 use crate::outcome::{Applied, Planned, Published};
 use crate::plan::ClusterPlan;
-use crate::step::{Delivery, Step};
+use crate::step::{Delivery, Step, StepId};
 
 /// The field of changes that are about generations.
 pub(super) const GENERATIONS: &str = "generations";
@@ -120,8 +120,8 @@ impl ClusterReport {
     /// Reports what came of applying a plan that this is the report of.
     #[must_use]
     pub fn applied(mut self, applied: &Applied, grants: &[Arc<Grant>], holder: &Holder) -> Self {
-        for (position, change) in self.changes.iter_mut().enumerate() {
-            change.done = Some(applied.done.contains(&position));
+        for change in &mut self.changes {
+            change.done = Some(applied.done.contains(&change.id));
         }
         for published in &applied.published {
             let profile = published.grant.profile.clone();
@@ -192,6 +192,10 @@ fn due(grant: &Grant, published: &Published, holder: &Holder) -> Timestamp {
 }
 
 fn change(step: &Step) -> Change {
+    Change { id: step.id(), ..what_changes(step) }
+}
+
+fn what_changes(step: &Step) -> Change {
     match step {
         Step::Create(desired) => Change { fields: created(&desired.content), ..on(Action::Create, &desired.object) },
         Step::Update(update) => {
@@ -254,6 +258,7 @@ fn files(delivery: &Delivery) -> Vec<String> {
 
 fn empty(action: Action) -> Change {
     Change {
+        id: StepId::from(""),
         action,
         kind: None,
         namespace: None,

@@ -11,6 +11,7 @@ use crate::failure::FailureKind;
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::object::Kind;
 use crate::plan::{Blocker, Note};
+use crate::step::StepId;
 
 /// The version of the model.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -138,6 +139,8 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Change {
+    /// Names it among the changes of its cluster.
+    pub id: StepId,
     /// What is done.
     pub action: Action,
     /// The kind of the object.

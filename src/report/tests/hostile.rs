@@ -19,6 +19,7 @@ const HARMLESS: &str = "x";
 fn change(text: &str, action: Action) -> Change {
     let text = || text.to_owned();
     Change {
+        id: "x".into(),
         action,
         kind: Some(Kind::Role),
         namespace: Some(text()),

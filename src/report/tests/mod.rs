@@ -24,6 +24,7 @@ fn cluster(name: &str, state: State) -> ClusterReport {
 
 fn change(action: Action, kind: Kind, name: &str) -> Change {
     Change {
+        id: format!("{action:?} {name}").as_str().into(),
         action,
         kind: Some(kind),
         namespace: None,
@@ -193,6 +194,7 @@ fn the_json_model_is_stable() {
           "state": "pending",
           "changes": [
             {
+              "id": "Mint x",
               "action": "mint",
               "profile": "deployer",
               "generation": 2,
