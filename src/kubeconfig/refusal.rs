@@ -71,7 +71,7 @@ pub(crate) fn refusal<T: DeserializeOwned>(text: &str, options: Options, error: 
         return Refusal { text, line: None };
     }
     let mut field = String::new();
-    // The reader itself does not tell where in the types it was; what it says does not count, it may have got further.
+    // Read once more, because only this reader knows in which field it is. Why it fails is known already.
     drop(serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
         serde_path_to_error::deserialize::<_, T>(deserializer).map(drop).map_err(|error| {
             field = shown(error.path());

@@ -121,13 +121,15 @@ pub fn assess(
     let mut may_write_something = false;
     let mut unchecked: BTreeSet<String> = BTreeSet::new();
     for (probe, result) in results {
+        if *result == ProbeResult::Allowed {
+            // A review is answered to everybody; only a write that would pass proves a right to write.
+            may_write_something |= plan.scope == Scope::Credentials || !matches!(probe, Probe::Right { .. });
+            continue;
+        }
         let subject = subject_of(probe, plan);
         let profile = profile_of(probe, plan);
         match result {
-            ProbeResult::Allowed => {
-                // A review is answered to everybody; only a write that would pass proves a right to write.
-                may_write_something |= plan.scope == Scope::Credentials || !matches!(probe, Probe::Right { .. });
-            }
+            ProbeResult::Allowed => {}
             ProbeResult::RoleAbsent { role, tried } => {
                 // Only what was tried proves a right.
                 may_write_something |= **tried == ProbeResult::Allowed;
