@@ -84,8 +84,9 @@ async fn plan_and_apply(
     }
     let seen = run.planned_reports();
     show(context, args, fleet, &head, &seen)?;
-    let is_agreed = args.yes || confirm(context, tasks.len(), cancellation).await;
-    let is_interrupted = cancellation.no_new.is_cancelled();
+    let is_interrupted = || cancellation.no_new.is_cancelled();
+    let is_agreed = args.yes || (!is_interrupted() && confirm(context, tasks.len(), cancellation).await);
+    let is_interrupted = is_interrupted();
     let is_declined = !is_agreed && !is_interrupted;
     if is_interrupted {
         run.leave(tasks, NotStarted::Interrupted);

@@ -277,7 +277,7 @@ async fn obtain(
     let inventory = inventory(context, args).map_err(Obtaining::Unusable)?;
     let grant = grant(&inventory, args).map_err(Obtaining::Unusable)?;
     let policy = &grant.profile.token;
-    if let Some(least) = args.min_left.filter(|least| *least > policy.ttl) {
+    if let Some(least) = args.min_left.filter(|least| least.saturating_add(Duration::from_secs(1)) > policy.ttl) {
         let (ttl, least) = (duration(policy.ttl), duration(least));
         let cause = format!("tokens of `{}` live for {ttl}, and `--min-left {least}` is asked for", args.profile);
         let failure = StepFailure::new(cause).hint("set a longer `ttl` in the profile's `token`, or ask for less");

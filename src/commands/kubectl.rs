@@ -11,7 +11,6 @@ use super::CommandContext;
 use crate::fleet::Fleet;
 use crate::inventory::CredentialForm;
 use crate::kubeconfig::{Document, EntryNames, UserForm};
-use crate::names::InventoryName;
 use crate::store;
 
 /// What of kubectl's own configuration counts here.
@@ -33,10 +32,9 @@ pub(super) fn warnings(context: &CommandContext<'_>, fleet: &Fleet) -> Vec<Strin
         return vec![];
     }
     let files = fleet.selected_files();
-    let mut warnings: Vec<String> = files
-        .iter()
-        .flat_map(|(file, names)| hidden(&kubectl.list, &file.path, names, &fleet.inventory.name))
-        .collect();
+    let is_output = |path: &Path| files.iter().any(|(file, _)| file.path == path || same_file(path, &file.path));
+    let mut warnings: Vec<String> =
+        files.iter().flat_map(|(file, names)| hidden(&kubectl.list, &file.path, names, is_output)).collect();
     let forms = files.iter().flat_map(|(_, names)| names).map(|names| &names.form);
     let plugins: BTreeSet<&str> = forms
         .filter_map(|form| match form {
@@ -56,12 +54,13 @@ pub(super) fn warnings(context: &CommandContext<'_>, fleet: &Fleet) -> Vec<Strin
 
 /// Names the entries of a file that kubectl takes from a file before it in `KUBECONFIG`: the first that has a name wins
 /// (client-go, `tools/clientcmd/loader.go`).
-fn hidden(list: &[PathBuf], file: &Path, names: &[EntryNames], inventory: &InventoryName) -> Vec<String> {
+fn hidden(list: &[PathBuf], file: &Path, names: &[EntryNames], is_output: impl Fn(&Path) -> bool) -> Vec<String> {
     let Some(position) = list.iter().position(|path| path == file || same_file(path, file)) else { return vec![] };
-    let hidden = list[..position].iter().filter_map(|earlier| {
+    // What another output has under these names, kubemint keeps current there too.
+    let hidden = list[..position].iter().filter(|earlier| !is_output(earlier)).filter_map(|earlier| {
         // What cannot be read, kubectl will say itself.
         let document = read(earlier)?;
-        let (kind, name) = names.iter().flat_map(|names| document.taken(names, inventory)).next()?;
+        let (kind, name) = names.iter().flat_map(|names| document.taken(names)).next()?;
         Some(format!(
             "kubectl takes {kind} `{name}` from `{}`, which comes before `{}` in KUBECONFIG: rename it there, or put the \
              output first",

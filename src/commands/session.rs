@@ -16,9 +16,10 @@ pub(super) async fn interruptible<T>(
     cancellation: &Cancellation,
     work: impl Future<Output = T>,
 ) -> T {
-    match select(pin!(work), pin!(interruptions(context, cancellation))).await {
-        Either::Left((result, _)) => result,
-        Either::Right((never, _)) => match never {},
+    // Signals are listened for before the work begins.
+    match select(pin!(interruptions(context, cancellation)), pin!(work)).await {
+        Either::Left((never, _)) => match never {},
+        Either::Right((result, _)) => result,
     }
 }
 

@@ -256,8 +256,8 @@ impl Fleet {
         let outputs = Arc::new(reading.read(&|grant| doubtful.contains(&grant.cluster.name)));
         let has_moved = |grant: &Arc<Grant>| outputs.newest(&grant.key()) != self.outputs.newest(&grant.key());
         let moved = |cluster: &ClusterName| {
-            let selected = self.selected.iter().find(|selected| selected.cluster.name == *cluster);
-            doubtful.contains(cluster) && selected.is_some_and(|selected| selected.grants.iter().any(has_moved))
+            let find = || self.selected.iter().find(|selected| selected.cluster.name == *cluster);
+            doubtful.contains(cluster) && find().is_some_and(|selected| selected.grants.iter().any(has_moved))
         };
         let tasks = self.tasks(&outputs, &moved);
         (!tasks.is_empty()).then_some((outputs, tasks))

@@ -3,7 +3,7 @@
 //! Only names, marks and our own credentials are looked at; what belongs to others is never kept
 //! beyond the comparison. Pure: no I/O, no clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -252,15 +252,14 @@ impl Document {
         all.filter(|(list, (name, entry))| !entry.belongs_to(inventory) && names.rank(*list, name).is_none()).count()
     }
 
-    /// Returns which of the names of one grant are taken by what is not the inventory's, with what they name.
-    pub fn taken(&self, names: &EntryNames, inventory: &InventoryName) -> Vec<(&'static str, String)> {
+    /// Returns which of the names of one grant are taken, whoever's they are, with what they name.
+    pub fn taken(&self, names: &EntryNames) -> Vec<(&'static str, String)> {
         let lists = [
             ("cluster", &names.cluster, &self.clusters),
             ("user", &names.user, &self.users),
             ("context", &names.context, &self.contexts),
         ];
-        let is_others = |entry: &Entry| !entry.belongs_to(inventory);
-        let taken = lists.into_iter().filter(|(_, name, entries)| entries.get(*name).is_some_and(is_others));
+        let taken = lists.into_iter().filter(|(_, name, entries)| entries.contains_key(*name));
         taken.map(|(list, name, _)| (list, name.clone())).collect()
     }
 
@@ -293,16 +292,11 @@ impl Document {
         })
     }
 
-    /// Returns whether a context names an entry that is not among those that go.
-    pub fn is_needed(&self, list: List, name: &str, going: &BTreeSet<&str>) -> bool {
-        let names_it = |entry: &Entry| {
-            entry.leads_to.as_ref().is_some_and(|(cluster, user)| match list {
-                List::Clusters => cluster == name,
-                List::Users => user == name,
-                List::Contexts => false,
-            })
-        };
-        self.contexts.iter().any(|(context, entry)| !going.contains(context.as_str()) && names_it(entry))
+    /// Returns the cluster and user entries that contexts lead to which are not among those that go.
+    pub fn needed(&self, going: &BTreeSet<&str>) -> HashSet<(List, &str)> {
+        let staying = self.contexts.iter().filter(|(context, _)| !going.contains(context.as_str()));
+        let led_to = staying.filter_map(|(_, entry)| entry.leads_to.as_ref());
+        led_to.flat_map(|(cluster, user)| [(List::Clusters, cluster.as_str()), (List::Users, user.as_str())]).collect()
     }
 
     /// Returns what the file holds under the names of one grant.

@@ -244,10 +244,11 @@ pub fn remove(
     let shared = shared.filter(|name| document.is_shared(name, inventory)).map(|name| (List::Clusters, name));
     let contexts: BTreeSet<&str> =
         theirs.iter().filter(|(list, _)| *list == List::Contexts).map(|(_, name)| *name).collect();
+    let needed = document.needed(&contexts);
     let mut edits = vec![];
     for (list, name) in theirs.iter().copied().chain(shared).collect::<BTreeSet<_>>() {
         // What another context still leads to is somebody's access.
-        if document.is_needed(list, name, &contexts) {
+        if needed.contains(&(list, name)) {
             continue;
         }
         if list == List::Contexts && document.current_context() == Some(name) {

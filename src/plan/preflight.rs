@@ -131,12 +131,20 @@ pub fn assess(
         match result {
             ProbeResult::Allowed => {}
             ProbeResult::RoleAbsent { role, tried } => {
-                // Only what was tried proves a right.
-                may_write_something |= **tried == ProbeResult::Allowed;
+                // Only what was tried proves a right; that the role is not there is said after the right was seen.
+                may_write_something |= !matches!(**tried, ProbeResult::NamespaceAbsent(_));
                 if let ProbeResult::NamespaceAbsent(namespace) = &**tried {
                     unchecked.insert(absent(namespace));
                 }
-                if profile.as_ref().is_some_and(&allows_missing_roles) {
+                let is_refused = matches!(**tried, ProbeResult::Failed(_));
+                if is_refused && profile.as_ref().is_some_and(&allows_missing_roles) {
+                    plan.blockers.push(Blocker {
+                        profile,
+                        kind: BlockerKind::Refused,
+                        message: format!("cannot {subject}: {role} does not exist"),
+                        hint: Some("create the role first, or let the admin have the verb `bind` on it".to_owned()),
+                    });
+                } else if profile.as_ref().is_some_and(&allows_missing_roles) {
                     unchecked.insert(format!("{role} does not exist; until it does, its binding allows nothing"));
                 } else {
                     plan.blockers.push(missing_role(role, profile));

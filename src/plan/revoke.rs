@@ -158,6 +158,10 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
     }
     for account in vanished_accounts(input.inventory, input.cluster, input.observed) {
         let object = account.object;
+        // With its access goes also an account that the profile had before.
+        if plan.steps.iter().any(|step| matches!(step, Step::Delete(delete) if delete.object == *object)) {
+            continue;
+        }
         let left = format!("{object} is of a grant that left the inventory");
         if input.options.vanished == Vanished::Name {
             let command = object.kubectl("delete", &[]);

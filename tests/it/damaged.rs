@@ -14,6 +14,7 @@ use crate::support::{Machine, can_i, changes};
 macro_rules! every_damage {
     ($run:ident) => {
         $run!(
+            an_account_that_the_profile_had_before_goes_with_its_access,
             an_anchor_that_lost_its_labels_is_not_forgotten,
             a_failed_revocation_does_not_keep_the_next_alive,
             an_anchor_that_lost_its_owner_is_revoked,
@@ -316,5 +317,29 @@ pub(crate) fn two_outputs_in_one_file_keep_nothing_from_being_revoked(cluster: &
     let run = machine.kubemint(&["revoke", "--yes"]);
     assert!(run.stderr.contains("it is the same file as"), "{}", run.stderr);
     assert!(anchors(&admin, "dm-link").is_empty(), "{}{}", run.stdout, run.stderr);
+    assert!(is_refused_soon(&admin, &token));
+}
+
+/// A profile got another ServiceAccount, and the one before still has a living token: both go, each once.
+pub(crate) fn an_account_that_the_profile_had_before_goes_with_its_access(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dm-moved", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    machine.inventory(
+        "dm-moved",
+        &profile("15m").replace("[profiles.reader]", "[profiles.reader]\nservice-account = \"next\""),
+    );
+    machine.expect(5, &["apply", "--yes"]);
+    let report = machine.kubemint(&["revoke", "--access", "--yes", "-o", "json"]).exits(0).report();
+    let ids: Vec<&str> = report["clusters"][0]["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| change["id"].as_str().unwrap())
+        .collect();
+    let account = "delete /api/v1/namespaces/dm-moved/serviceaccounts/reader";
+    assert_eq!(ids.iter().filter(|id| **id == account).count(), 1, "{ids:?}");
     assert!(is_refused_soon(&admin, &token));
 }

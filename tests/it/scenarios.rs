@@ -361,6 +361,11 @@ pub(crate) fn escalation_is_refused_before_the_first_write(cluster: &TestCluster
     machine.inventory("escalate", &simple("\"get\", \"delete\"").replace("[profiles.reader]", misspelled));
     let report = machine.kubemint(&["plan", "-o", "json"]).exits(5).report();
     assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "missing-role", "{report:#}");
+    // Where it is expected to come later, the API server refuses the binding all the same.
+    let expected = format!("{misspelled}\nallow-missing-roles = true");
+    machine.inventory("escalate", &simple("\"get\", \"delete\"").replace("[profiles.reader]", &expected));
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(5).report();
+    assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "refused", "{report:#}");
 }
 
 /// An identity that may only read gets a plan with a note, and apply refuses it.

@@ -83,7 +83,7 @@ fn whatever_is_written_is_read_back() {
                 form: UserForm::Token,
                 shares_cluster: false,
             };
-            assert_eq!(document.taken(&names, &"acme".into()).len(), 3, "{name:?}");
+            assert_eq!(document.taken(&names).len(), 3, "{name:?}");
             assert_eq!(by_name(&kubectl, "clusters", name)["cluster"]["tls-server-name"], value.as_str());
             let exec = &by_name(&kubectl, "users", name)["user"]["exec"];
             assert_eq!(exec["args"], json!([value, format!("--audience={value}")]));
