@@ -67,17 +67,21 @@ fn plan_until(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopt
         observed,
         endpoint: &Endpoint::default(),
         is_insecure: false,
-        options: &PlanOptions {
-            holder: "default".into(),
-            adoption,
-            reissue: Reissue::Refused,
-            renewal: Renewal { horizon, ..Renewal::default() },
-            scope: Scope::Access,
-            suspension: Suspension::Lift,
-            orphan_after: Duration::from_secs(360),
-        },
+        options: &options(adoption, horizon),
         now: Timestamp::UNIX_EPOCH,
     })
+}
+
+fn options(adoption: Adoption, horizon: Duration) -> PlanOptions {
+    PlanOptions {
+        holder: "default".into(),
+        adoption,
+        reissue: Reissue::Refused,
+        renewal: Renewal { horizon, ..Renewal::default() },
+        scope: Scope::Access,
+        suspension: Suspension::Lift,
+        orphan_after: Duration::from_secs(360),
+    }
 }
 
 fn summarise(plan: &ClusterPlan) -> Vec<String> {
@@ -297,4 +301,42 @@ proptest! {
         prop_assert!(again.steps.is_empty(), "{:?}", summarise(&again));
         prop_assert!(observed.objects.contains_key(&foreign));
     }
+}
+
+/// What only pods resolve is said where it would be written for consumers elsewhere.
+#[test]
+fn an_address_of_pods_is_a_note() {
+    let inventory = inventory(INVENTORY);
+    let observed = applied(&inventory);
+    let output = OutputSlot {
+        path: "/out/a".into(),
+        names: EntryNames {
+            context: "a".into(),
+            cluster: "a".into(),
+            user: "a".into(),
+            namespace: None,
+            form: UserForm::Token,
+            shares_cluster: false,
+        },
+        state: EntryState::Absent,
+        is_taken_back: false,
+    };
+    let notes = |server: &str| {
+        let grant = Arc::clone(&inventory.grants[0]);
+        let grants = [GrantInput { grant, outputs: vec![output.clone()], distrust: None, unusable: None }];
+        let endpoint = Endpoint { server: server.to_owned(), ..Endpoint::default() };
+        let notes = finding::general_notes(&PlanInput {
+            inventory: &inventory,
+            cluster: &"a".into(),
+            grants: &grants,
+            observed: &observed,
+            endpoint: &endpoint,
+            is_insecure: false,
+            options: &options(Adoption::default(), Duration::ZERO),
+            now: Timestamp::UNIX_EPOCH,
+        });
+        notes.iter().filter(|note| note.kind == NoteKind::PodsOnly).count()
+    };
+    assert_eq!(notes("https://kubernetes.default.svc"), 1);
+    assert_eq!(notes("https://api.example.com:6443"), 0);
 }

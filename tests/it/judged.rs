@@ -341,4 +341,8 @@ fn only_an_api_server_that_says_who_asked_has_proven_a_credential() {
     fail(404, "404 page not found");
     assert_eq!(state(0), "works", "an old API server says it when it refuses something");
     machine.expect(0, &["refresh", "--force"]);
+    fail(403, "<html>log in first</html>");
+    let report = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(7).report();
+    let hint = report["clusters"][0]["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("authenticating proxy") && hint.contains("`consumer.server`"), "{hint}");
 }
