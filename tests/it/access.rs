@@ -1,9 +1,9 @@
 //! The forms of admin access, all the way to an API server.
 
-use kubemint_testkit::sim::{Fleet, FleetOptions};
+use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{TestCluster, User};
 
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 const READER: &str = "[profiles.reader]\ncluster-roles = [\"view\"]\n[[grants]]\nprofile = \"reader\"\n\
      selector = \"\"\n[[outputs]]\npath = \"out/{cluster}.kubeconfig\"\n";
@@ -20,7 +20,7 @@ fn inventory(machine: &Machine, cluster: &str) {
 
 #[test]
 fn a_server_that_is_not_checked_needs_to_be_allowed_and_is_marked() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let (machine, cluster) = machine(&fleet);
     let admin = machine.read("admin.yaml");
     let line = admin.lines().find(|line| line.contains("certificate-authority-data")).unwrap();
@@ -47,7 +47,7 @@ fn a_server_that_is_not_checked_needs_to_be_allowed_and_is_marked() {
 
 #[test]
 fn an_inline_access_needs_no_kubeconfig() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let (machine, cluster) = machine(&fleet);
     machine.write("ca.pem", &cluster.ca_pem);
     machine.write("token", &format!("{}\n", cluster.admin_token));
@@ -62,17 +62,16 @@ fn an_inline_access_needs_no_kubeconfig() {
 
 #[test]
 fn one_plugin_serves_all_clusters_and_runs_once() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b", "c"])).unwrap();
-    let clusters: Vec<TestCluster> = fleet.clusters().iter().map(|cluster| (**cluster).clone()).collect();
-    let machine = Machine::new(&clusters.iter().collect::<Vec<_>>(), User::Admin);
+    let fleet = simulated(["a", "b", "c"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     // All simulated clusters would need tokens of their own; the plugin tells that of the first.
-    let token = &clusters[0].admin_token;
+    let token = &fleet.test_clusters()[0].admin_token;
     let reply = format!(
         "{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}"
     );
     machine.write("reply.json", &reply);
     let mut text = String::from("apiVersion: v1\nkind: Config\nclusters:\n");
-    for cluster in &clusters {
+    for cluster in fleet.test_clusters() {
         use base64::Engine;
         let ca = base64::engine::general_purpose::STANDARD.encode(&cluster.ca_pem);
         let (name, server) = (&cluster.name, &cluster.server);
@@ -85,7 +84,7 @@ fn one_plugin_serves_all_clusters_and_runs_once() {
         "users:\n- name: u\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: /bin/sh\n      \
          interactiveMode: IfAvailable\n      args: ['-c', 'echo run >> {directory}/runs; /bin/cat {directory}/reply.json']\ncontexts:\n"
     ));
-    for cluster in &clusters {
+    for cluster in fleet.test_clusters() {
         let name = &cluster.name;
         text.push_str(&format!("- name: {name}\n  context: {{cluster: {name}, user: u}}\n"));
     }

@@ -11,15 +11,13 @@ use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, SimCluster};
 use serde_json::json;
 
 use crate::life::{anchors, generations, profile};
-use crate::support::{Machine, can_i};
+use crate::support::{Machine, can_i, simulated};
 
 fn fleet(name: &str, rest: &str) -> (Fleet, SimCluster, Machine) {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let cluster = fleet.cluster("a");
-    let machine = Machine::new(&[&cluster], User::Admin);
-    machine.inventory(name, rest);
-    let text = machine.read("clusters.toml");
-    machine.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
+    let machine = Machine::of(&fleet, name, rest);
+    machine.impatient();
     (fleet, cluster, machine)
 }
 
@@ -210,7 +208,7 @@ fn a_clock_that_is_a_day_off_changes_nothing() {
 /// no other.
 #[test]
 fn a_locked_file_blocks_what_goes_there_and_nothing_else() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
+    let fleet = simulated(["a", "b"]);
     let clusters = ["a", "b"].map(|name| fleet.cluster(name));
     let machine = Machine::new(&[&clusters[0], &clusters[1]], User::Admin);
     machine.inventory("locked", &profile("0s"));

@@ -2,14 +2,13 @@
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
-use kubemint_testkit::sim::{Fleet, FleetOptions};
 use kubemint_testkit::{Admin, TestCluster, User};
 use serde_json::{Value, json};
 
 use crate::life::{anchors, generations, index, output, profile};
 use crate::plugin::{plugin, run, token_of};
 use crate::scenarios::is_refused_soon;
-use crate::support::{Machine, can_i};
+use crate::support::{Machine, can_i, simulated};
 
 /// Hands every scenario to a macro: none can be left out on one fleet.
 macro_rules! every_limit {
@@ -99,7 +98,7 @@ pub(crate) fn an_orphan_is_ended_and_suspends_nothing(cluster: &TestCluster) {
 /// freshly minted. And the plan says that another API server answers.
 #[test]
 fn a_token_never_goes_to_a_server_that_it_was_not_minted_for() {
-    let fleet = Fleet::start(FleetOptions::named(["one", "two"])).unwrap();
+    let fleet = simulated(["one", "two"]);
     let (one, two) = (fleet.cluster("one"), fleet.cluster("two"));
     let machine = Machine::new(&[&one, &two], User::Admin);
     let outputs = "path = \"{cluster}.kubeconfig\"\ncredential = \"exec\"\n";

@@ -3,19 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use kubemint_testkit::User;
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, Hostility};
+use kubemint_testkit::sim::{Fault, Hostility};
 use serde_json::{Value, json};
 
 use crate::life::{generations, profile};
 use crate::scenarios::is_refused_soon;
-use crate::support::{Machine, can_i};
-
-fn machine(fleet: &Fleet, name: &str, rest: &str) -> Machine {
-    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
-    machine.inventory(name, rest);
-    machine
-}
+use crate::support::{Machine, can_i, simulated};
 
 fn cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
     let clusters = report["clusters"].as_array().unwrap();
@@ -30,8 +23,8 @@ fn those_that_hang_keep_nobody_waiting() {
     const IN_TIME: Duration = Duration::from_secs(5);
     let mut names: Vec<String> = (0..SICK).map(|number| format!("a-sick-{number:03}")).collect();
     names.extend(["z-1".to_owned(), "z-2".to_owned()]);
-    let fleet = Fleet::start(FleetOptions::named(names)).unwrap();
-    let machine = machine(&fleet, "hang", &profile("15m"));
+    let fleet = simulated(names);
+    let machine = Machine::of(&fleet, "hang", &profile("15m"));
     // Nothing is said about concurrency and timeouts, but for an end to the test.
     let text = machine.read("clusters.toml");
     let text = text.replace("request-timeout = \"10s\"\ncluster-timeout = \"60s\"\n", "cluster-timeout = \"20s\"\n");
@@ -67,8 +60,8 @@ fn those_that_hang_keep_nobody_waiting() {
 /// a renewal nor an apply of the other.
 #[test]
 fn who_copies_an_identity_is_blocked_and_named() {
-    let fleet = Fleet::start(FleetOptions::named(["known", "newcomer"])).unwrap();
-    let machine = machine(&fleet, "copied", &profile("15m"));
+    let fleet = simulated(["known", "newcomer"]);
+    let machine = Machine::of(&fleet, "copied", &profile("15m"));
     machine.expect(0, &["apply", "--yes", "--cluster", "known"]);
     let uid = machine.admin(0).get("/api/v1/namespaces/kube-system").unwrap()["metadata"]["uid"].clone();
     let copies = Hostility::OtherClusterUid(uid.as_str().unwrap().to_owned());
@@ -97,9 +90,9 @@ fn who_copies_an_identity_is_blocked_and_named() {
 /// it, and one renewal is enough to know.
 #[test]
 fn a_clock_that_is_ahead_kills_nothing_and_is_learned() {
-    let fleet = Fleet::start(FleetOptions::named(["front"])).unwrap();
+    let fleet = simulated(["front"]);
     let rest = profile("4m").replace("ttl = \"1h\"", "ttl = \"10m\"");
-    let machine = machine(&fleet, "clock", &rest);
+    let machine = Machine::of(&fleet, "clock", &rest);
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let consumer = machine.token("out/front.kubeconfig");
@@ -125,8 +118,8 @@ fn a_clock_that_is_ahead_kills_nothing_and_is_learned() {
 /// What is answered with "Success" and not done is no success: no command calls it done.
 #[test]
 fn a_write_is_believed_when_its_effect_is_seen() {
-    let fleet = Fleet::start(FleetOptions::named(["liar"])).unwrap();
-    let machine = machine(&fleet, "effect", &profile("15m"));
+    let fleet = simulated(["liar"]);
+    let machine = Machine::of(&fleet, "effect", &profile("15m"));
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.admin(0);
     let token = machine.token("out/liar.kubeconfig");
@@ -147,8 +140,8 @@ fn a_write_is_believed_when_its_effect_is_seen() {
 fn those_that_hang_later_keep_nobody_waiting() {
     let mut names: Vec<String> = (0..70).map(|number| format!("a-sick-{number:03}")).collect();
     names.push("z".to_owned());
-    let fleet = Fleet::start(FleetOptions::named(names)).unwrap();
-    let machine = machine(&fleet, "later", &profile("15m"));
+    let fleet = simulated(names);
+    let machine = Machine::of(&fleet, "later", &profile("15m"));
     let text = machine.read("clusters.toml").replace("cluster-timeout = \"60s\"", "cluster-timeout = \"15s\"");
     machine.write("clusters.toml", &text);
     machine.expect(0, &["apply", "--yes"]);

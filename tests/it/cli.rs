@@ -1,14 +1,8 @@
 //! The command line as users see it: exit codes, texts, files.
 
-use kubemint_testkit::sim::{Fleet, FleetOptions};
-use kubemint_testkit::{TestCluster, User};
+use kubemint_testkit::User;
 
-use crate::support::Machine;
-
-fn machine(fleet: &Fleet) -> Machine {
-    let clusters: Vec<TestCluster> = fleet.clusters().iter().map(|cluster| (**cluster).clone()).collect();
-    Machine::new(&clusters.iter().collect::<Vec<_>>(), User::Admin)
-}
+use crate::support::{Machine, simulated};
 
 fn offline() -> Machine {
     Machine::new(&[], User::Admin)
@@ -63,8 +57,8 @@ fn a_missing_inventory_is_said() {
 
 #[test]
 fn apply_without_a_terminal_needs_yes() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("ask", READER);
     let run = machine.kubemint(&["apply"]).exits(2);
     assert!(run.stderr.contains("hint: look at `kubemint plan`, then pass `--yes`"), "{}", run.stderr);
@@ -73,8 +67,8 @@ fn apply_without_a_terminal_needs_yes() {
 
 #[test]
 fn a_plan_groups_clusters_with_identical_changes() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b", "c"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a", "b", "c"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("group", READER);
     let run = machine.kubemint(&["plan"]).exits(0);
     insta::with_settings!({filters => vec![(r"reader:[0-9a-f]{10}", "reader:HASH")]}, {
@@ -94,8 +88,8 @@ fn a_plan_groups_clusters_with_identical_changes() {
 
 #[test]
 fn an_unknown_cluster_is_named_with_the_nearest() {
-    let fleet = Fleet::start(FleetOptions::named(["prod-eu"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["prod-eu"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("unknown", READER);
     let run = machine.kubemint(&["plan", "--cluster", "prod-e"]).exits(2);
     insta::assert_snapshot!(run.stderr, @r"
@@ -107,8 +101,8 @@ fn an_unknown_cluster_is_named_with_the_nearest() {
 
 #[test]
 fn an_output_entry_of_somebody_else_stops_what_would_overwrite_it() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a", "b"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     let rest = READER.replace("out/{cluster}.kubeconfig", "shared.yaml");
     machine.inventory("collide", &rest);
     let foreign = "users:\n- name: reader@b # by hand\n  user: {token: theirs}\n";
@@ -125,8 +119,8 @@ fn an_output_entry_of_somebody_else_stops_what_would_overwrite_it() {
 
 #[test]
 fn other_entries_of_a_merged_file_stay_byte_for_byte() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("merge", &READER.replace("out/{cluster}.kubeconfig", "shared.yaml"));
     let foreign =
         "# mine\nusers:\n- name: me   # keep\n  user: {token: 'x'}\ncurrent-context:   other # this\nextra: [1,  2]\n";
@@ -142,8 +136,8 @@ fn other_entries_of_a_merged_file_stay_byte_for_byte() {
 
 #[test]
 fn a_held_lock_is_named_with_its_age_and_can_be_broken() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("lock", READER);
     machine.write("out/a.kubeconfig.lock", "");
     let run = machine.kubemint(&["apply", "--yes"]).exits(5);
@@ -172,8 +166,8 @@ fn the_generated_documents_are_printed() {
 
 #[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("pipe", READER);
     let mut child = machine
         .command(&["plan"])
@@ -188,8 +182,8 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 
 #[test]
 fn two_paths_to_one_file_are_refused() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     let rest = READER.replace("out/{cluster}.kubeconfig", "real.yaml");
     machine.inventory("links", &format!("{rest}[[outputs]]\npath = \"link.yaml\"\nnamespace = \"x\"\n"));
     std::os::unix::fs::symlink("real.yaml", machine.path("link.yaml")).unwrap();
@@ -199,8 +193,8 @@ fn two_paths_to_one_file_are_refused() {
 
 #[test]
 fn a_pipe_as_output_is_refused_and_not_read() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("pipes", &READER.replace("out/{cluster}.kubeconfig", "pipe.yaml"));
     assert!(std::process::Command::new("mkfifo").arg(machine.path("pipe.yaml")).status().unwrap().success());
     let run = machine.kubemint(&["plan"]).exits(5);
@@ -209,8 +203,8 @@ fn a_pipe_as_output_is_refused_and_not_read() {
 
 #[test]
 fn included_files_are_read_and_their_problems_have_their_names() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a", "b"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     let head = "version = 1\nname = \"parts\"\ninclude = [\"clusters.d/*.toml\"]\n[defaults]\n\
                 admin = { kubeconfig = \"admin.yaml\" }\nnamespace = \"parts\"\ncreate-namespaces = true\n";
     machine.write("clusters.toml", &format!("{head}{READER}"));
@@ -238,8 +232,8 @@ fn completed(machine: &Machine, shell: &str, words: &[&str]) -> String {
 
 #[test]
 fn shells_complete_the_names_of_the_inventory() {
-    let fleet = Fleet::start(FleetOptions::named(["prod-eu", "prod-us", "dev"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["prod-eu", "prod-us", "dev"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("complete", READER);
     for shell in ["fish", "zsh"] {
         let clusters = completed(&machine, shell, &["plan", "--cluster", "prod"]);
@@ -260,8 +254,8 @@ fn shells_complete_the_names_of_the_inventory() {
 
 #[test]
 fn bash_completes_with_the_script_that_is_printed() {
-    let fleet = Fleet::start(FleetOptions::named(["prod-eu", "dev"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["prod-eu", "dev"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("bash", READER);
     let script = machine.kubemint(&["completions", "bash"]).exits(0).stdout;
     let asked = format!(
@@ -289,8 +283,8 @@ fn a_revocation_of_one_holder_is_not_one_of_everybody() {
 /// What kubectl on this machine would make of the outputs that was not meant is a warning, and changes nothing else.
 #[test]
 fn what_kubectl_here_would_not_use_is_a_warning() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     let rest = format!("{READER}[[outputs]]\npath = \"exec.yaml\"\ncredential = \"exec\"\n");
     machine.inventory("warned", &rest);
     machine.write("mine.yaml", "users:\n- name: reader@a\n  user: {token: mine}\n");
@@ -318,8 +312,8 @@ fn what_kubectl_here_would_not_use_is_a_warning() {
 /// Two contexts of one grant in a file share what leads there: it is written once, and renewed.
 #[test]
 fn two_contexts_of_one_grant_share_their_entries() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     let output = |context: &str| {
         format!("[[outputs]]\npath = \"one.yaml\"\ncontext = \"{context}\"\ncluster = \"c\"\nuser = \"u\"\n")
     };
@@ -341,8 +335,8 @@ fn two_contexts_of_one_grant_share_their_entries() {
 /// Two holders write their contexts into one file, for one cluster entry: neither undoes what the other did.
 #[test]
 fn holders_share_the_entry_of_a_cluster() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     let (rest, _) = READER.split_once("[[outputs]]").unwrap();
     machine.inventory(
         "holders",
@@ -362,8 +356,8 @@ fn holders_share_the_entry_of_a_cluster() {
 /// A file that cannot be read is named, also where no cluster is asked.
 #[test]
 fn a_status_names_a_file_that_cannot_be_read() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let machine = machine(&fleet);
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory("damaged", READER);
     machine.expect(0, &["apply", "--yes"]);
     machine.write("out/a.kubeconfig", "users: {\n");

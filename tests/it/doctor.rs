@@ -2,12 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use kubemint_testkit::sim::{Fleet, FleetOptions};
+use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{TestCluster, User};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 /// A kubeconfig as people write them; its parts can be changed one by one.
 struct Hand<'a> {
@@ -63,10 +63,6 @@ fn certificate(from: i32, until: i32) -> (String, KeyPair) {
     (parameters.self_signed(&key).unwrap().pem(), key)
 }
 
-fn fleet() -> Fleet {
-    Fleet::start(FleetOptions::named(["sim"])).unwrap()
-}
-
 /// Examines a text and returns the report; what it prints never holds a part of a secret.
 fn examine(machine: &Machine, text: &str, code: i32, arguments: &[&str]) -> Value {
     machine.write("hand.yaml", text);
@@ -101,7 +97,7 @@ fn check(machine: &Machine, text: &str, code: i32, kind: &str, at: &str, instead
 
 #[test]
 fn a_good_file_has_nothing_to_mend() {
-    let fleet = fleet();
+    let fleet = simulated(["sim"]);
     let cluster = &*fleet.cluster("sim");
     let machine = Machine::new(&[], User::Admin);
     let hand = Hand::new(cluster, User::Admin);
@@ -119,7 +115,7 @@ fn a_good_file_has_nothing_to_mend() {
 
 #[test]
 fn what_names_what_must_match() {
-    let fleet = fleet();
+    let fleet = simulated(["sim"]);
     let cluster = &*fleet.cluster("sim");
     let machine = Machine::new(&[], User::Admin);
     let hand = Hand::new(cluster, User::Admin);
@@ -161,7 +157,7 @@ fn what_names_what_must_match() {
 
 #[test]
 fn fields_must_be_what_they_are_for() {
-    let fleet = fleet();
+    let fleet = simulated(["sim"]);
     let cluster = &*fleet.cluster("sim");
     let machine = Machine::new(&[], User::Admin);
     let hand = Hand::new(cluster, User::Admin);
@@ -205,7 +201,7 @@ fn fields_must_be_what_they_are_for() {
 
 #[test]
 fn what_has_expired_is_named_with_its_line() {
-    let fleet = fleet();
+    let fleet = simulated(["sim"]);
     let machine = Machine::new(&[], User::Admin);
     let cluster = fleet.cluster("sim");
     let hand = Hand::new(&cluster, User::Admin);
@@ -226,7 +222,7 @@ fn what_has_expired_is_named_with_its_line() {
 
 #[test]
 fn what_the_server_says_is_traced_to_a_line() {
-    let fleet = Fleet::start(FleetOptions::named(["sim", "other"])).unwrap();
+    let fleet = simulated(["sim", "other"]);
     let (cluster, other) = (&*fleet.cluster("sim"), &*fleet.cluster("other"));
     let machine = Machine::new(&[], User::Admin);
     let hand = Hand::new(cluster, User::Admin);
@@ -248,7 +244,7 @@ fn what_the_server_says_is_traced_to_a_line() {
 #[test]
 fn a_file_is_examined_whole_and_connected_with_once() {
     use std::os::unix::fs::PermissionsExt;
-    let fleet = fleet();
+    let fleet = simulated(["sim"]);
     let machine = Machine::new(&[], User::Admin);
     let cluster = fleet.cluster("sim");
     let hand = Hand::new(&cluster, User::Admin);

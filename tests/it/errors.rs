@@ -1,22 +1,17 @@
 //! What users read when things go wrong: what failed, why, and what to do, as snapshots.
 
 use http::Method;
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
-use kubemint_testkit::{Admin, TestCluster, User};
+use kubemint_testkit::sim::{Fault, Fleet};
+use kubemint_testkit::{Admin, User};
 use serde_json::json;
 
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 const DEPLOYER: &str = "[profiles.deployer]\ncluster-roles = [\"edit\"]\n[[grants]]\nprofile = \"deployer\"\n\
      selector = \"env=test\"\n[[outputs]]\npath = \"out/{cluster}.kubeconfig\"\n";
 
-fn fleet(names: &[&str]) -> Fleet {
-    Fleet::start(FleetOptions::named(names.iter().copied())).unwrap()
-}
-
 fn machine(fleet: &Fleet, user: User) -> Machine {
-    let clusters: Vec<TestCluster> = fleet.clusters().iter().map(|cluster| (**cluster).clone()).collect();
-    let machine = Machine::new(&clusters.iter().collect::<Vec<_>>(), user);
+    let machine = Machine::new(&fleet.test_clusters(), user);
     machine.inventory("acme", DEPLOYER);
     machine
 }
@@ -59,7 +54,7 @@ fn an_invalid_inventory() {
 
 #[test]
 fn a_cluster_that_does_not_answer() {
-    let fleet = fleet(&["prod-eu"]);
+    let fleet = simulated(["prod-eu"]);
     let machine = machine(&fleet, User::Admin);
     fleet.cluster("prod-eu").set_fault(Some(Fault::Refuse));
     let text = machine.read("clusters.toml").replace("cluster-timeout = \"60s\"", "cluster-timeout = \"10s\"");
@@ -69,7 +64,7 @@ fn a_cluster_that_does_not_answer() {
 
 #[test]
 fn an_admin_credential_that_is_not_accepted() {
-    let fleet = fleet(&["prod-eu"]);
+    let fleet = simulated(["prod-eu"]);
     let machine = machine(&fleet, User::Admin);
     let token = &machine.clusters[0].admin_token;
     machine.write("admin.yaml", &machine.read("admin.yaml").replace(token.as_str(), "another"));
@@ -78,7 +73,7 @@ fn an_admin_credential_that_is_not_accepted() {
 
 #[test]
 fn a_step_that_fails() {
-    let fleet = fleet(&["prod-eu"]);
+    let fleet = simulated(["prod-eu"]);
     let machine = machine(&fleet, User::Admin);
     let refused = fail_on(Method::POST, "/serviceaccounts/deployer/token", 403, "tokens are not for you");
     fleet.cluster("prod-eu").set_fault(Some(refused));
@@ -87,7 +82,7 @@ fn a_step_that_fails() {
 
 #[test]
 fn an_object_of_somebody_else() {
-    let fleet = fleet(&["prod-eu"]);
+    let fleet = simulated(["prod-eu"]);
     let machine = machine(&fleet, User::Admin);
     let admin = Admin::new(&machine.clusters[0]);
     admin.create("/api/v1/namespaces", &json!({"metadata": {"name": "acme"}})).unwrap();
@@ -98,7 +93,7 @@ fn an_object_of_somebody_else() {
 
 #[test]
 fn rights_that_the_admin_may_not_grant() {
-    let fleet = fleet(&["prod-eu"]);
+    let fleet = simulated(["prod-eu"]);
     let machine = machine(&fleet, User::Admin);
     let message = "clusterrolebindings.rbac.authorization.k8s.io \"x\" is forbidden: user \"ci-bootstrap\" \
                    (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n\
@@ -109,7 +104,7 @@ fn rights_that_the_admin_may_not_grant() {
 
 #[test]
 fn some_clusters_of_many() {
-    let fleet = fleet(&["prod-eu", "prod-us", "edge-07", "dev"]);
+    let fleet = simulated(["prod-eu", "prod-us", "edge-07", "dev"]);
     let machine = machine(&fleet, User::Admin);
     machine.expect(0, &["apply", "--yes"]);
     fleet.cluster("edge-07").set_fault(Some(Fault::WrongCertificate));

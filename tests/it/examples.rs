@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kubemint::inventory::{AdminAccess, Environment, Inventory, KubeconfigSource, SourceFile, resolve};
-use kubemint_testkit::sim::{Fleet, FleetOptions};
+use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::json;
 
-use crate::support::{Machine, can_i};
+use crate::support::{Machine, can_i, simulated};
 
 /// Sets up a machine on which an example's admin kubeconfigs and CA files exist and lead to a fleet.
 fn machine(example: &str) -> (Fleet, Machine, Inventory) {
@@ -20,7 +20,7 @@ fn machine(example: &str) -> (Fleet, Machine, Inventory) {
     assert!(resolution.problems.is_empty(), "{:?}", resolution.problems);
     let inventory = resolution.inventory.unwrap();
     let names: Vec<&str> = inventory.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-    let fleet = Fleet::start(FleetOptions::named(names)).unwrap();
+    let fleet = simulated(names);
     let mut files: BTreeMap<PathBuf, Vec<TestCluster>> = BTreeMap::new();
     for cluster in &inventory.clusters {
         let real: TestCluster = (*fleet.cluster(cluster.name.as_str())).clone();

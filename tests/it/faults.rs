@@ -4,10 +4,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, SimCluster, Webhook};
-use kubemint_testkit::{TestCluster, User};
 use serde_json::Value;
 
-use crate::support::{Machine, can_i};
+use crate::support::{Machine, can_i, simulated};
 
 const PROFILE: &str = r#"
 [profiles.reader]
@@ -26,12 +25,8 @@ path = "all.kubeconfig"
 "#;
 
 fn machine(fleet: &Fleet, name: &str) -> Machine {
-    let clusters: Vec<TestCluster> = fleet.clusters().iter().map(|cluster| (**cluster).clone()).collect();
-    let machine = Machine::new(&clusters.iter().collect::<Vec<_>>(), User::Admin);
-    machine.inventory(name, PROFILE);
-    let text = machine.read("clusters.toml");
-    let text = text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\"");
-    machine.write("clusters.toml", &text);
+    let machine = Machine::of(fleet, name, PROFILE);
+    machine.impatient();
     machine
 }
 
@@ -39,7 +34,7 @@ fn machine(fleet: &Fleet, name: &str) -> Machine {
 #[test]
 fn sick_clusters_are_named_and_change_nothing_for_the_others() {
     let names = ["ok-1", "refuse", "hang", "garbage", "html", "reset", "tls", "e500", "e429", "ok-2"];
-    let fleet = Fleet::start(FleetOptions::named(names)).unwrap();
+    let fleet = simulated(names);
     let sick: [(&str, Fault); 8] = [
         ("refuse", Fault::Refuse),
         ("hang", Fault::Hang),
@@ -96,7 +91,7 @@ fn sick_clusters_are_named_and_change_nothing_for_the_others() {
 /// A failed cluster keeps its last good entry in a combined file.
 #[test]
 fn a_cluster_that_fails_keeps_its_last_good_entry() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
+    let fleet = simulated(["a", "b"]);
     let machine = machine(&fleet, "keep");
     machine.expect(0, &["apply", "--yes"]);
     let before = machine.files();
@@ -117,7 +112,7 @@ fn a_cluster_that_fails_keeps_its_last_good_entry() {
 /// The verification fails: nothing is published, the old credential stays, the new token is dead.
 #[test]
 fn what_cannot_be_proven_is_not_published() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let machine = machine(&fleet, "proof");
     machine.expect(0, &["apply", "--yes"]);
     let before = machine.read("out/a.kubeconfig");
@@ -142,7 +137,7 @@ fn what_cannot_be_proven_is_not_published() {
 /// A webhook that does not support dry run leaves a write unchecked, and the plan says so.
 #[test]
 fn what_a_webhook_keeps_from_being_tried_is_a_note() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let machine = machine(&fleet, "nodry");
     let message = "admission webhook \"x\" does not support dry run";
     fleet.cluster("a").set_fault(Some(Fault::FailOn {
@@ -160,7 +155,7 @@ fn what_a_webhook_keeps_from_being_tried_is_a_note() {
 /// The credential is proven at the endpoint that its consumer gets, with that endpoint's CA.
 #[test]
 fn the_consumer_endpoint_is_what_is_written_and_proven() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let machine = machine(&fleet, "consumer");
     let public = machine.clusters[0].server.replace("127.0.0.1", "localhost");
     let text = machine.read("clusters.toml");
@@ -196,7 +191,7 @@ fn the_consumer_endpoint_is_what_is_written_and_proven() {
 /// A webhook that changes an object back fails the cluster, by field and manager.
 #[test]
 fn what_a_webhook_changes_back_is_named() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     fleet.cluster("a").set_webhook(Some(Webhook { drop_verb: Some("list".into()), ..Webhook::default() }));
     let machine = machine(&fleet, "webhook");
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
@@ -208,7 +203,7 @@ fn what_a_webhook_changes_back_is_named() {
 /// An answer that is lost after the write is no conflict and leaves nothing twice.
 #[test]
 fn a_lost_reply_is_repeated_without_harm() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let machine = machine(&fleet, "lost");
     for (method, path) in [
         ("POST", "/clusterroles"),
@@ -245,7 +240,7 @@ fn a_lost_reply_is_repeated_without_harm() {
 /// The right requests, in the right order, one after another over one connection.
 #[test]
 fn a_fleet_in_the_desired_state_costs_a_handful_of_reads() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let machine = machine(&fleet, "reads");
     machine.expect(0, &["apply", "--yes"]);
     let cluster: SimCluster = fleet.cluster("a");
@@ -276,7 +271,7 @@ fn a_fleet_in_the_desired_state_costs_a_handful_of_reads() {
 /// Killed at any instant, files are old or new, and the next run converges.
 #[test]
 fn killed_at_any_instant_the_next_run_converges() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b", "c"])).unwrap();
+    let fleet = simulated(["a", "b", "c"]);
     let machine = machine(&fleet, "kill");
     // How long a whole run takes decides when the kills come.
     let start = Instant::now();
@@ -351,7 +346,7 @@ fn an_interruption_lets_running_clusters_finish() {
 /// Two names for one API server would fight over the same objects.
 #[test]
 fn the_same_api_server_under_two_names_is_blocked() {
-    let fleet = Fleet::start(FleetOptions::named(["a", "b"])).unwrap();
+    let fleet = simulated(["a", "b"]);
     let machine = machine(&fleet, "same");
     let admin = machine.read("admin.yaml");
     let (a, b) = (&machine.clusters[0], &machine.clusters[1]);
@@ -373,7 +368,7 @@ fn base64(text: &str) -> String {
 /// Each failure has a kind, in JSON and in the metrics.
 #[test]
 fn a_failure_has_a_kind() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let machine = machine(&fleet, "kinds");
     machine.expect(0, &["apply", "--yes"]);
     let admin = machine.read("admin.yaml");

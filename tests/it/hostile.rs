@@ -10,11 +10,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kubemint_testkit::User;
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, Hostility, Witness};
+use kubemint_testkit::sim::{Fault, Fleet, Hostility, Witness};
 use serde_json::{Value, json};
 
-use crate::support::{Machine, Run, can_i, changes};
+use crate::support::{Machine, Run, can_i, changes, simulated};
 
 const HEALTHY: [&str; 2] = ["ok-1", "ok-2"];
 
@@ -199,7 +198,7 @@ fn attack(case: &Case) {
         })
         .collect();
     let names = HEALTHY.into_iter().chain(modes.iter().map(Hostility::name));
-    let fleet = Fleet::start(FleetOptions::named(names)).unwrap();
+    let fleet = simulated(names);
     let machine = prepared(case, &fleet);
     let expected = without_attacks(case);
     for mode in &modes {
@@ -246,8 +245,7 @@ fn attack(case: &Case) {
 
 /// Sets up a machine for all clusters of a fleet, with what a case has before it.
 fn prepared(case: &Case, fleet: &Fleet) -> Machine {
-    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
-    machine.inventory(case.name, PROFILE);
+    let machine = Machine::of(fleet, case.name, PROFILE);
     let patient = machine.read("clusters.toml");
     let impatient = patient.replace("\"10s\"", "\"2s\"").replace("\"60s\"", "\"5s\"");
     // No cluster waits for another.
@@ -282,7 +280,7 @@ fn settle(case: &Case, fleet: &Fleet, machine: &Machine) {
 
 /// Returns the report of the same command on the healthy clusters alone.
 fn without_attacks(case: &Case) -> Value {
-    let fleet = Fleet::start(FleetOptions::named(HEALTHY)).unwrap();
+    let fleet = simulated(HEALTHY);
     let machine = prepared(case, &fleet);
     machine.kubemint(&[case.command, &["-o", "json"]].concat()).exits(0).report()
 }
@@ -414,7 +412,7 @@ fn sixty_four_greedy_servers_take_neither_the_memory_nor_the_others_with_them() 
         Hostility::SlowDrip,
     ];
     let hostile = (0..64).map(|number| format!("h-{number:02}"));
-    let fleet = Fleet::start(FleetOptions::named(HEALTHY.map(str::to_owned).into_iter().chain(hostile))).unwrap();
+    let fleet = simulated(HEALTHY.map(str::to_owned).into_iter().chain(hostile));
     let case = Case {
         name: "h-greedy",
         before: Before::Nothing,
@@ -443,7 +441,7 @@ fn sixty_four_greedy_servers_take_neither_the_memory_nor_the_others_with_them() 
 #[test]
 fn a_server_that_claims_to_be_another_is_blocked_with_it_and_nothing_is_written_to_either() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let fleet = Fleet::start(FleetOptions::named(["ok-1", "ok-2", "liar"])).unwrap();
+    let fleet = simulated(["ok-1", "ok-2", "liar"]);
     let case = Case {
         name: "h-liar",
         before: Before::Nothing,

@@ -3,12 +3,12 @@
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
+use kubemint_testkit::sim::Fault;
 use kubemint_testkit::{TestCluster, User};
 use serde_json::{Value, json};
 
 use crate::life::{index, output, profile};
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 /// Hands every scenario to a macro: none can be left out on one fleet.
 macro_rules! every_judgement {
@@ -276,7 +276,7 @@ pub(crate) fn an_issued_kubeconfig_is_somebodys_admin_kubeconfig(cluster: &TestC
 pub(crate) fn an_exec_plugin_is_proven_before_its_entries_are_written(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     // Of a fleet that signed nothing here.
-    let stranger = Fleet::start(FleetOptions::named(["stranger"])).unwrap();
+    let stranger = simulated(["stranger"]);
     machine.write("other.pem", &stranger.cluster("stranger").ca_pem);
     let inventory = format!("{}credential = \"exec\"\n", profile("15m"));
     let consumer = |line: &str| {
@@ -309,7 +309,7 @@ pub(crate) fn an_exec_plugin_is_proven_before_its_entries_are_written(cluster: &
 /// whom it refuses. Servers before 1.28 are asked in another way.
 #[test]
 fn only_an_api_server_that_says_who_asked_has_proven_a_credential() {
-    let fleet = Fleet::start(FleetOptions::named(["sim"])).unwrap();
+    let fleet = simulated(["sim"]);
     let cluster = fleet.cluster("sim");
     let machine = Machine::new(&[&cluster], User::Admin);
     machine.inventory("proven", &profile("15m"));

@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kubemint_testkit::User;
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, Hostility};
+use kubemint_testkit::sim::{Fault, Fleet, Hostility};
 use memchr::memmem;
 use serde_json::Value;
 
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 /// Clusters whose admin access works: with a token, and with a plugin.
 const WORKING: [&str; 4] = ["tok", "plug", "echo", "html"];
@@ -242,8 +241,7 @@ fn tokens(text: &str) -> Vec<String> {
 
 /// Sets up a machine with a secret in every form of admin access.
 fn spy(fleet: &Fleet) -> Spy {
-    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
-    machine.inventory("leaks", OUTPUTS);
+    let machine = Machine::of(fleet, "leaks", OUTPUTS);
     let impatient = machine.read("clusters.toml").replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"2s\"");
     machine.write("clusters.toml", &impatient);
     let mut spy = Spy { machine, secrets: BTreeSet::new(), seen: vec![], saw_plugin: false, logs_json: false };
@@ -316,7 +314,7 @@ const ALL_FAILED: &[i32] = &[4, 5, 6, 7];
 
 #[test]
 fn no_command_shows_a_secret() {
-    let fleet = Fleet::start(FleetOptions::named(WORKING.into_iter().chain(REFUSED))).unwrap();
+    let fleet = simulated(WORKING.into_iter().chain(REFUSED));
     let mut spy = spy(&fleet);
     let admin = spy.machine.path("admin.yaml").display().to_string();
 
@@ -437,7 +435,7 @@ fn watcher(spy: &mut Spy) {
 /// The search finds what it looks for: in a half, and in each kind of place.
 #[test]
 fn the_search_finds_half_a_secret() {
-    let fleet = Fleet::start(FleetOptions::named(["tok", "wrongca"])).unwrap();
+    let fleet = simulated(["tok", "wrongca"]);
     let mut spy = spy(&fleet);
     spy.check();
     for place in ["stderr", "left.lock"] {

@@ -1,11 +1,10 @@
 //! `kubemint merge` and `kubemint init` as users run them, with kubectl as the judge.
 
 use kubemint_testkit::control_plane;
-use kubemint_testkit::sim::{Fleet, FleetOptions};
 use kubemint_testkit::{User, kubeconfig_yaml};
 use serde_json::Value;
 
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 /// A kubeconfig as kubeadm writes it: all clusters have the same names.
 fn kubeadm(server: &str) -> String {
@@ -198,7 +197,7 @@ fn init_takes_the_current_context_then_the_cleanest_name() {
 
 #[test]
 fn init_writes_what_validates_and_plans() {
-    let fleet = Fleet::start(FleetOptions::named(["prod-eu", "dev-us"])).unwrap();
+    let fleet = simulated(["prod-eu", "dev-us"]);
     let clusters = fleet.test_clusters();
     let machine = Machine::new(&clusters, User::Admin);
     let lost = "contexts:\n- name: lost\n  context: {cluster: gone, user: u}\n";

@@ -5,21 +5,19 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, SimCluster};
-use kubemint_testkit::{Admin, User};
+use kubemint_testkit::Admin;
+use kubemint_testkit::sim::{Fault, Fleet, SimCluster};
 use serde_json::{Value, json};
 
 use crate::life::{anchors, eventually, generations, index, profile};
-use crate::support::{Machine, can_i};
+use crate::support::{Machine, can_i, simulated};
 
 /// One cluster, one profile, two outputs, no overlap, and short deadlines.
 fn fleet(name: &str) -> (Fleet, SimCluster, Machine) {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let cluster = fleet.cluster("a");
-    let machine = Machine::new(&[&cluster], User::Admin);
-    machine.inventory(name, &format!("{}[[outputs]]\npath = \"all.kubeconfig\"\n", profile("0s")));
-    let text = machine.read("clusters.toml");
-    machine.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
+    let machine = Machine::of(&fleet, name, &format!("{}[[outputs]]\npath = \"all.kubeconfig\"\n", profile("0s")));
+    machine.impatient();
     machine.expect(0, &["apply", "--yes"]);
     (fleet, cluster, machine)
 }
@@ -188,10 +186,9 @@ fn killed_at_every_arrow_a_rotation_converges() {
 /// Two holders renew at once, hard and often: neither ever touches the other's.
 #[test]
 fn two_holders_never_touch_each_other() {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
+    let fleet = simulated(["a"]);
     let cluster = fleet.cluster("a");
-    let machine = Machine::new(&[&cluster], User::Admin);
-    machine.inventory("apart", &profile("0s").replace("out/{cluster}", "out/{holder}"));
+    let machine = Machine::of(&fleet, "apart", &profile("0s").replace("out/{cluster}", "out/{holder}"));
     let holders = ["laptop", "ci"];
     for holder in holders {
         machine.expect(0, &["apply", "--yes", "--holder", holder]);

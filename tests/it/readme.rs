@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use kubemint_testkit::User;
-use kubemint_testkit::sim::{Fleet, FleetOptions};
 
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -42,7 +41,7 @@ fn its_links_lead_somewhere() {
 /// The plan at its top is what kubemint prints for that profile of the demo.
 #[test]
 fn its_output_is_real() {
-    let fleet = Fleet::start(FleetOptions::named(["prod-eu", "prod-us"])).unwrap();
+    let fleet = simulated(["prod-eu", "prod-us"]);
     let machine = Machine::new(&[&fleet.cluster("prod-eu"), &fleet.cluster("prod-us")], User::Admin);
     let demo = include_str!("../support/examples/demo/clusters.toml");
     let clusters = "[[clusters]]\nname = \"prod-eu\"\nlabels.env = \"prod\"\n[[clusters]]\nname = \"prod-us\"\nlabels.env = \"prod\"\n";
@@ -59,7 +58,7 @@ fn its_output_is_real() {
 /// The tour's inventory and commands work as they stand, on a cluster in place of the reader's.
 #[test]
 fn its_tour_works() {
-    let fleet = Fleet::start(FleetOptions::named(["my-cluster"])).unwrap();
+    let fleet = simulated(["my-cluster"]);
     let machine = Machine::new(&[&fleet.cluster("my-cluster")], User::Admin);
     let text = readme();
     let inventories = blocks(&text, "toml");

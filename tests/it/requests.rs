@@ -2,9 +2,9 @@
 //! it does to clusters does not change these.
 
 use kubemint_testkit::User;
-use kubemint_testkit::sim::{Fleet, FleetOptions};
+use kubemint_testkit::sim::Fleet;
 
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 const INVENTORY: &str = r#"
 [profiles.reader]
@@ -61,7 +61,7 @@ fn hashes_left_out(path: &str) -> String {
 
 #[test]
 fn each_command_sends_the_same_requests_as_before() {
-    let fleet = Fleet::start(FleetOptions::named(["sim"])).unwrap();
+    let fleet = simulated(["sim"]);
     let machine = Machine::new(&[&fleet.cluster("sim")], User::Admin);
     machine.inventory("requests", INVENTORY);
     let mut all = String::new();

@@ -5,16 +5,13 @@ use std::time::Duration;
 use kubemint_testkit::sim::{Fleet, FleetOptions};
 
 use crate::scenarios;
-
-fn fleet() -> Fleet {
-    Fleet::start(FleetOptions::named(["sim"])).unwrap()
-}
+use crate::support::simulated;
 
 macro_rules! on_simulated {
     ($($scenario:ident),* $(,)?) => {$(
         #[test]
         fn $scenario() {
-            scenarios::$scenario(&fleet().cluster("sim"));
+            scenarios::$scenario(&simulated(["sim"]).cluster("sim"));
         }
     )*};
 }
@@ -25,7 +22,7 @@ macro_rules! lives_on_simulated {
     ($($scenario:ident),* $(,)?) => {$(
         #[test]
         fn $scenario() {
-            lives::$scenario(&fleet().cluster("sim"));
+            lives::$scenario(&simulated(["sim"]).cluster("sim"));
         }
     )*};
 }
@@ -51,7 +48,7 @@ mod lives {
 
 #[test]
 fn the_right_to_write_the_index_is_checked() {
-    scenarios::the_right_to_write_the_index_is_checked(&fleet().cluster("sim"));
+    scenarios::the_right_to_write_the_index_is_checked(&simulated(["sim"]).cluster("sim"));
 }
 
 #[test]

@@ -3,16 +3,14 @@
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 
 use kubemint_testkit::User;
-use kubemint_testkit::sim::{Fleet, FleetOptions};
+use kubemint_testkit::sim::Fleet;
 
 use crate::life::{anchors, profile};
-use crate::support::Machine;
+use crate::support::{Machine, simulated};
 
 fn fleet(name: &str, rest: &str) -> (Fleet, Machine) {
-    let fleet = Fleet::start(FleetOptions::named(["a"])).unwrap();
-    let cluster = fleet.cluster("a");
-    let machine = Machine::new(&[&cluster], User::Admin);
-    machine.inventory(name, rest);
+    let fleet = simulated(["a"]);
+    let machine = Machine::of(&fleet, name, rest);
     (fleet, machine)
 }
 

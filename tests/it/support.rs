@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use kubemint_testkit::sim::{Fleet, FleetOptions};
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -50,6 +51,13 @@ impl Machine {
         machine
     }
 
+    /// Sets up a machine of an administrator of all clusters of a fleet, with an inventory of them.
+    pub(crate) fn of(fleet: &Fleet, name: &str, rest: &str) -> Self {
+        let machine = Self::new(&fleet.test_clusters(), User::Admin);
+        machine.inventory(name, rest);
+        machine
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -78,6 +86,12 @@ impl Machine {
              request-timeout = \"10s\"\ncluster-timeout = \"60s\"\nnamespace = \"{name}\"\ncreate-namespaces = true\n"
         );
         self.write("clusters.toml", &format!("{head}{clusters}{rest}"));
+    }
+
+    /// Makes the inventory give up on an answer after one second and on a cluster after four.
+    pub(crate) fn impatient(&self) {
+        let text = self.read("clusters.toml");
+        self.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
     }
 
     /// Runs the program as a user would, without anything of this process's environment.
@@ -156,6 +170,11 @@ fn collect(directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
             files.insert(path.clone(), std::fs::read(&path).unwrap_or_default());
         }
     }
+}
+
+/// Starts a simulated cluster for each name.
+pub(crate) fn simulated<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Fleet {
+    Fleet::start(FleetOptions::named(names)).unwrap()
 }
 
 /// Asks as a token whether something is allowed.

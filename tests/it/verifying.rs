@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
+use kubemint_testkit::sim::Fault;
 use kubemint_testkit::{Admin, TestCluster, User};
 use serde_json::{Value, json};
 
-use crate::support::{Machine, Run};
+use crate::support::{Machine, Run, simulated};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
@@ -33,7 +33,7 @@ mod simulated {
         ($($scenario:ident),* $(,)?) => {$(
             #[test]
             fn $scenario() {
-                super::$scenario(&super::fleet(&["sim"]).cluster("sim"));
+                super::$scenario(&super::simulated(["sim"]).cluster("sim"));
             }
         )*};
     }
@@ -54,10 +54,6 @@ mod real {
         )*};
     }
     super::every_scenario!(on_real);
-}
-
-fn fleet(names: &[&str]) -> Fleet {
-    Fleet::start(FleetOptions::named(names.iter().copied())).unwrap()
 }
 
 /// Applies a profile with own rules in the cluster and in a namespace, a URL, one object, and an existing
@@ -94,12 +90,6 @@ path = "out/{{cluster}}.kubeconfig"
     );
     machine.expect(0, &["apply", "--yes"]);
     machine
-}
-
-/// Gives up on a cluster after some seconds.
-fn impatient(machine: &Machine) {
-    let text = machine.read("clusters.toml");
-    machine.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
 }
 
 fn grant(run: &Run) -> Value {
@@ -315,9 +305,9 @@ pub(crate) fn a_missing_credential_is_a_finding(cluster: &TestCluster) {
 /// One of three clusters does not answer: the others are verified, and 6 beats 4.
 #[test]
 fn an_unreachable_cluster_changes_nothing_for_the_others() {
-    let fleet = fleet(&["one", "two", "three"]);
+    let fleet = simulated(["one", "two", "three"]);
     let machine = applied(&fleet.test_clusters(), "sick");
-    impatient(&machine);
+    machine.impatient();
     bind(&machine.admin(2), None, "oops", "cluster-admin", &account("sick"));
     fleet.cluster("two").set_fault(Some(Fault::Refuse));
     let run = machine.kubemint(&["verify", "--strict", "-o", "json"]).exits(6);
@@ -336,7 +326,7 @@ fn an_unreachable_cluster_changes_nothing_for_the_others() {
 /// A binding that gives every ServiceAccount something is told apart, and counts as excess.
 #[test]
 fn what_every_service_account_was_given_is_clearly_visible() {
-    let fleet = fleet(&["a"]);
+    let fleet = simulated(["a"]);
     let machine = applied(&fleet.test_clusters(), "everyone");
     let group = |name: &str| json!({ "kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name });
     let admin = machine.admin(0);
@@ -364,7 +354,7 @@ fn what_every_service_account_was_given_is_clearly_visible() {
 /// What people read: the same on many clusters once, excess with its binding, denials with a hint.
 #[test]
 fn the_report_as_text() {
-    let fleet = fleet(&["prod-eu", "prod-us", "prod-asia", "edge"]);
+    let fleet = simulated(["prod-eu", "prod-us", "prod-asia", "edge"]);
     let machine = applied(&fleet.test_clusters(), "acme");
     for cluster in 0..2 {
         bind(&machine.admin(cluster), None, "temporary-debugging", "cluster-admin", &account("acme"));
@@ -383,7 +373,7 @@ fn the_report_as_text() {
 /// The API server denies what the bindings grant, as a webhook may: it is asked again, and its word counts.
 #[test]
 fn what_the_api_server_denies_for_reasons_of_its_own_is_denied() {
-    let fleet = fleet(&["a"]);
+    let fleet = simulated(["a"]);
     let machine = applied(&fleet.test_clusters(), "webhook");
     let denial = |times| Fault::FailOn {
         method: Some(http::Method::POST),
@@ -408,7 +398,7 @@ fn what_the_api_server_denies_for_reasons_of_its_own_is_denied() {
 #[test]
 fn what_the_file_says_is_what_is_used() {
     use base64::Engine;
-    let fleet = fleet(&["a", "b"]);
+    let fleet = simulated(["a", "b"]);
     let machine = applied(&fleet.test_clusters(), "used");
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let (a, b) = (&*fleet.cluster("a"), &*fleet.cluster("b"));
@@ -425,7 +415,7 @@ fn what_the_file_says_is_what_is_used() {
     assert_eq!(found["credentials"][0]["state"], "refused", "{found:#}");
     // Nobody listens where the file says: that cluster could not be verified.
     machine.write("out/a.kubeconfig", &whole.replace(&a.server, "https://127.0.0.1:1"));
-    impatient(&machine);
+    machine.impatient();
     let report = machine.kubemint(&["verify", "-o", "json"]).exits(6).report();
     assert_eq!(report["clusters"][0]["error"]["doing"], "use the issued credential");
     assert_eq!(report["clusters"][1]["state"], "fine");

@@ -7,11 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use jiff::SignedDuration;
-use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
-use kubemint_testkit::{TestCluster, User};
+use kubemint_testkit::sim::{Fault, Fleet};
 
 use crate::life::{eventually, profile};
-use crate::support::{Machine, can_i};
+use crate::support::{Machine, can_i, simulated};
 
 /// A running watcher, which is killed when the test ends.
 struct Watcher {
@@ -87,12 +86,9 @@ impl Drop for Watcher {
 }
 
 fn fleet(names: &[&str]) -> (Fleet, Machine) {
-    let fleet = Fleet::start(FleetOptions::named(names.iter().copied())).unwrap();
-    let clusters: Vec<TestCluster> = fleet.clusters().iter().map(|cluster| (**cluster).clone()).collect();
-    let machine = Machine::new(&clusters.iter().collect::<Vec<_>>(), User::Admin);
-    machine.inventory("watch", &profile("1s"));
-    let text = machine.read("clusters.toml");
-    machine.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
+    let fleet = simulated(names.iter().copied());
+    let machine = Machine::of(&fleet, "watch", &profile("1s"));
+    machine.impatient();
     machine.expect(0, &["apply", "--yes"]);
     (fleet, machine)
 }
