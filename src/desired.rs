@@ -9,12 +9,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::credential::Index;
-use crate::inventory::{Grant, MissingNamespace, Rule};
+use crate::inventory::{Grant, Intended, IntendedSource, MissingNamespace, intended};
 use crate::names::{
     INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, ObjectNames, PROFILE_LABEL,
     ProfileName,
 };
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
+use crate::rbac::{Rule, Scope};
 
 /// An object as the inventory wants it.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,39 +155,31 @@ pub fn desired_objects(inventory: &InventoryName, grant: &Grant) -> Vec<DesiredO
     let names = ObjectNames { inventory, profile: &profile.name };
     let mut objects: BTreeMap<ObjectRef, Content> = BTreeMap::new();
     objects.insert(service_account(grant), Content::Empty);
-    let bind = |role: RoleRef| Content::Binding { role, subject: subject(grant) };
-
-    if !profile.cluster_rules.is_empty() {
-        let name = names.own_role();
-        objects
-            .insert(ObjectRef::cluster_scoped(Kind::ClusterRole, &name), Content::Rules(profile.cluster_rules.clone()));
-        objects.insert(
-            ObjectRef::cluster_scoped(Kind::ClusterRoleBinding, &name),
-            bind(RoleRef { kind: Kind::ClusterRole, name: name.clone() }),
-        );
-    }
-    for role in &profile.cluster_roles {
-        let role = RoleRef { kind: Kind::ClusterRole, name: role.clone() };
-        let name = names.binding_to(role.kind.as_str(), &role.name);
-        objects.insert(ObjectRef::cluster_scoped(Kind::ClusterRoleBinding, name), bind(role));
-    }
-    for (namespace, rules) in namespaced_rules(grant) {
-        let name = names.own_role();
-        objects.insert(ObjectRef::namespaced(Kind::Role, &namespace, &name), Content::Rules(rules));
-        objects.insert(
-            ObjectRef::namespaced(Kind::RoleBinding, &namespace, &name),
-            bind(RoleRef { kind: Kind::Role, name: name.clone() }),
-        );
-    }
-    for access in &profile.namespaces {
-        let existing = access.cluster_roles.iter().map(|role| (Kind::ClusterRole, role));
-        for (kind, role) in existing.chain(access.roles.iter().map(|role| (Kind::Role, role))) {
-            for namespace in &access.names {
-                let role = RoleRef { kind, name: role.clone() };
-                let name = names.binding_to(role.kind.as_str(), &role.name);
-                objects.insert(ObjectRef::namespaced(Kind::RoleBinding, namespace, name), bind(role));
+    for Intended { scope, source } in intended(profile) {
+        let (role, binding) = match source {
+            IntendedSource::Role(role) => {
+                let binding = names.binding_to(role.kind.as_str(), &role.name);
+                (role, binding)
             }
-        }
+            IntendedSource::Profile(rules) => {
+                let kind = if scope == Scope::Cluster { Kind::ClusterRole } else { Kind::Role };
+                let role = RoleRef { kind, name: names.own_role() };
+                // Several accesses may name one namespace: a grant has one Role there.
+                let joined = |content: &mut Content| {
+                    if let Content::Rules(known) = content {
+                        *known = known.iter().chain(rules.iter()).cloned().collect();
+                    }
+                };
+                let address = role.object(scope.namespace());
+                objects.entry(address).and_modify(joined).or_insert_with(|| Content::Rules(Arc::clone(&rules)));
+                (role, names.own_role())
+            }
+        };
+        let binding = match scope.namespace() {
+            None => ObjectRef::cluster_scoped(Kind::ClusterRoleBinding, binding),
+            Some(namespace) => ObjectRef::namespaced(Kind::RoleBinding, namespace, binding),
+        };
+        objects.insert(binding, Content::Binding { role, subject: subject(grant) });
     }
     objects
         .into_iter()
@@ -197,18 +190,4 @@ pub fn desired_objects(inventory: &InventoryName, grant: &Grant) -> Vec<DesiredO
             content,
         })
         .collect()
-}
-
-/// Joins the rules of all accesses that name the same namespace: a grant has one Role there.
-fn namespaced_rules(grant: &Grant) -> BTreeMap<String, Arc<[Rule]>> {
-    let mut rules: BTreeMap<String, Arc<[Rule]>> = BTreeMap::new();
-    for access in grant.profile.namespaces.iter().filter(|access| !access.rules.is_empty()) {
-        for namespace in &access.names {
-            rules
-                .entry(namespace.clone())
-                .and_modify(|known| *known = known.iter().chain(access.rules.iter()).cloned().collect())
-                .or_insert_with(|| access.rules.clone());
-        }
-    }
-    rules
 }

@@ -4,13 +4,13 @@
 //! (`pkg/registry/rbac/validation/policy_compact.go` and `k8s.io/component-helpers/auth/rbac/validation`,
 //! `Covers`): order, splitting and duplicates do not count. Pure: no I/O, no clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use crate::desired::{Content, DesiredObject};
-use crate::inventory::Rule;
 use crate::observed::ObservedObject;
+use crate::rbac::{Rule, describe, uncovered};
 
 /// One field that differs, as lines that would go and lines that would come.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -68,87 +68,9 @@ pub fn diff_rules(observed: &[Rule], desired: &[Rule]) -> Option<FieldDiff> {
     })
 }
 
-/// One verb on one resource, name or URL.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Atom<'a> {
-    Resource { group: &'a str, resource: &'a str, name: Option<&'a str>, verb: &'a str },
-    Url { url: &'a str, verb: &'a str },
-}
-
-pub(crate) fn atoms(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
-    let names: Vec<Option<&str>> = match rule.resource_names.as_slice() {
-        [] => vec![None],
-        names => names.iter().map(|name| Some(name.as_str())).collect(),
-    };
-    let resources = rule.verbs.iter().flat_map(move |verb| {
-        let names = names.clone();
-        rule.api_groups.iter().flat_map(move |group| {
-            let names = names.clone();
-            rule.resources.iter().flat_map(move |resource| {
-                names.clone().into_iter().map(move |name| Atom::Resource { group, resource, name, verb })
-            })
-        })
-    });
-    let urls = rule.verbs.iter().flat_map(|verb| rule.non_resource_urls.iter().map(move |url| Atom::Url { url, verb }));
-    resources.chain(urls)
-}
-
-/// Returns what `rules` allow and `by` does not.
-fn uncovered<'a>(rules: &'a [Rule], by: &[Rule]) -> BTreeSet<Atom<'a>> {
-    rules.iter().flat_map(atoms).filter(|atom| !by.iter().any(|rule| covers(rule, atom))).collect()
-}
-
-fn has(list: &[String], value: &str) -> bool {
-    list.iter().any(|entry| entry == value)
-}
-
-pub(crate) fn covers(rule: &Rule, atom: &Atom<'_>) -> bool {
-    let verb_matches = |verb: &str| has(&rule.verbs, "*") || has(&rule.verbs, verb);
-    match atom {
-        Atom::Resource { group, resource, name, verb } => {
-            let resource_matches = has(&rule.resources, "*")
-                || has(&rule.resources, resource)
-                || resource.split_once('/').is_some_and(|(_, sub)| has(&rule.resources, &format!("*/{sub}")));
-            let name_matches = match name {
-                None => rule.resource_names.is_empty(),
-                Some(name) => rule.resource_names.is_empty() || has(&rule.resource_names, name),
-            };
-            verb_matches(verb)
-                && (has(&rule.api_groups, "*") || has(&rule.api_groups, group))
-                && resource_matches
-                && name_matches
-        }
-        Atom::Url { url, verb } => {
-            let url_matches = |pattern: &String| {
-                pattern == "*"
-                    || pattern == url
-                    || (pattern.ends_with('*') && url.starts_with(pattern.trim_end_matches('*')))
-            };
-            verb_matches(verb) && rule.non_resource_urls.iter().any(url_matches)
-        }
-    }
-}
-
-/// Groups atoms into lines such as `get, list on pods.apps named "web"`.
-fn describe(atoms: BTreeSet<Atom<'_>>) -> Vec<String> {
-    let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for atom in atoms {
-        let (target, verb) = match atom {
-            Atom::Resource { group, resource, name, verb } => {
-                let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-                let name = name.map(|name| format!(" named {name:?}")).unwrap_or_default();
-                (format!("{resource}{group}{name}"), verb)
-            }
-            Atom::Url { url, verb } => (url.to_owned(), verb),
-        };
-        lines.entry(target).or_default().push(verb);
-    }
-    lines.into_iter().map(|(target, verbs)| format!("{} on {target}", verbs.join(", "))).collect()
-}
-
 /// Returns what rules allow, as the lines of a diff.
 pub fn describe_rules(rules: &[Rule]) -> Vec<String> {
-    describe(rules.iter().flat_map(atoms).collect())
+    describe(rules.iter().flat_map(Rule::rights).collect())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod object;
 pub mod observed;
 pub mod outcome;
 pub mod plan;
+pub mod rbac;
 pub mod report;
 pub mod secret;
 pub mod selector;

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::credential::{Index, IndexError};
-use crate::inventory::Rule;
 use crate::names::{
     AUTOUPDATE_ANNOTATION, AnchorOf, Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY,
     MANAGED_BY_LABEL, PROFILE_LABEL,
 };
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
+use crate::rbac::Rule;
 
 /// An object as it is in the cluster.
 #[derive(Debug, Clone, Default, PartialEq)]

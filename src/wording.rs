@@ -1,4 +1,4 @@
-//! Numbers and durations in words, the same way everywhere.
+//! Numbers, durations and lists in words, the same way everywhere.
 //!
 //! Pure: no I/O, no clock.
 
@@ -29,6 +29,17 @@ pub fn compact(duration: Duration) -> String {
 /// Returns a number with its noun: `1 cluster`, `3 clusters`.
 pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Lists names in backticks, and counts those beyond the limit.
+pub fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
+    let mut names = names.into_iter();
+    let mut text: Vec<String> = names.by_ref().take(limit).map(|name| format!("`{name}`")).collect();
+    let rest = names.count();
+    if rest > 0 {
+        text.push(format!("and {rest} more"));
+    }
+    text.join(", ")
 }
 
 /// Returns a command for copying into a shell, with every word quoted that needs it.

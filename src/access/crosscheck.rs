@@ -5,9 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::Granted;
-use super::right::{Right, Scope, summarise};
 use super::{AccessNote, AccessNoteKind};
-use crate::inventory::Rule;
+use crate::rbac::{Right, Rule, Scope, summarise};
 
 /// What a SelfSubjectRulesReview of one namespace said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,14 +60,13 @@ pub(super) fn crosscheck(
         let here = || granted.into_iter().flatten().filter(|granted| granted.scope.reaches(&scope));
         let local = || here().filter_map(|granted| granted.rules).flatten();
         let mut surplus = Right::all_of(&review.rules);
-        surplus
-            .retain(|right| !local().any(|rule| right.is_allowed_by(rule)) && (is_readable || !known(&scope, right)));
+        surplus.retain(|right| !local().any(|rule| rule.allows(right)) && (is_readable || !known(&scope, right)));
         if !surplus.is_empty() {
             more.entry(surplus).or_default().push(namespace);
         }
         if !review.incomplete {
             let mut lacking = Right::all_of(local());
-            lacking.retain(|right| !review.rules.iter().any(|rule| right.is_allowed_by(rule)));
+            lacking.retain(|right| !review.rules.iter().any(|rule| rule.allows(right)));
             if !lacking.is_empty() {
                 fewer.entry(lacking).or_default().push(namespace);
             }

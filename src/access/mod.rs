@@ -1,24 +1,20 @@
 //! What an account may do, against what its profile intends.
 //!
-//! [`intended`] says what a grant should allow, [`Policy`] holds the roles and bindings that were
+//! [`crate::inventory::intended`] says what a grant should allow, [`Policy`] holds the roles and bindings that were
 //! read, [`Questions`] what the API server is asked with the issued credential, and
 //! [`AccessReview::new`] compares. **Start there.** The rules of evaluation are those of Kubernetes'
 //! RBAC authorizer (`pkg/apis/rbac/v1/evaluation_helpers.go`, `pkg/registry/rbac/validation/rule.go`).
 //! Pure: no I/O, no clock.
 
 mod crosscheck;
-mod intended;
 mod policy;
 mod question;
 mod review;
-mod right;
 
 pub use crosscheck::RulesReview;
-pub use intended::{Intended, Source, intended};
 pub use policy::{Account, Binding, Policy, RoleRules, Through};
 pub use question::{Answer, Question, Questions};
 pub use review::{AccessNote, AccessNoteKind, AccessReview, Everyone, Excess, IntendedReview};
-pub use right::{Right, RightGroup, Scope, summarise};
 
 #[cfg(test)]
 mod tests;

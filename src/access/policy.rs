@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::right::{Right, Scope};
-use crate::inventory::{Grant, Rule};
+use crate::inventory::Grant;
 use crate::names::service_account_user;
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::ObservedObject;
+use crate::rbac::{Right, Rule, Scope};
 
 /// The label that the API server puts on the roles and bindings that it makes itself.
 const BOOTSTRAPPING_LABEL: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
@@ -208,7 +208,7 @@ impl Policy {
 pub(super) fn is_granted(granted: &[Granted<'_>], scope: &Scope, right: &Right) -> Option<bool> {
     let mut reaching = granted.iter().filter(|granted| granted.scope.reaches(scope) && !is_idle(&granted.scope, right));
     let known = reaching.clone().filter_map(|granted| granted.rules).flatten();
-    if known.into_iter().any(|rule| right.is_allowed_by(rule)) {
+    if known.into_iter().any(|rule| rule.allows(right)) {
         return Some(true);
     }
     if reaching.any(|granted| granted.rules.is_none()) { None } else { Some(false) }

@@ -6,10 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::intended::{Intended, Source};
 use super::policy::{Account, Policy, RoleRules, is_granted};
-use super::right::{Right, Scope};
-use crate::inventory::Rule;
+use crate::inventory::{Intended, IntendedSource};
+use crate::rbac::{Right, Rule, Scope};
 
 /// Whether one right holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,8 +48,8 @@ impl Questions {
         let mut seen = BTreeSet::new();
         for Intended { scope, source } in intended {
             let rights = match source {
-                Source::Profile(rules) => Right::all_of(rules.iter()),
-                Source::Role(role) => {
+                IntendedSource::Profile(rules) => Right::all_of(rules.iter()),
+                IntendedSource::Role(role) => {
                     let rules: &[Rule] = match policy.map(|policy| policy.role(role, scope)) {
                         Some(RoleRules::Known(rules)) => rules,
                         _ => &[],

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::crosscheck::{RulesReview, crosscheck, listed};
-use super::intended::{Intended, Source};
 use super::policy::{Account, Granted, Policy, RoleRules, Through, is_granted, is_idle};
 use super::question::{Answer, Question, Questions};
-use super::right::{Right, Scope};
+use crate::inventory::{Intended, IntendedSource};
 use crate::object::{ObjectRef, RoleRef};
+use crate::rbac::{Right, Rule, Scope};
 
 /// What came of comparing intended with effective access.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct IntendedReview {
     /// Where.
     pub scope: Scope,
     /// Where its rules stand.
-    pub source: Source,
+    pub source: IntendedSource,
     /// What is allowed.
     pub allowed: BTreeSet<Right>,
     /// How much of it there is, also after [`AccessReview::condense`].
@@ -144,9 +144,7 @@ impl AccessReview {
         notes.extend(disputes(disputed));
         let rules_meant = intended_rules(intended, policy);
         let is_meant = |scope: &Scope, right: &Right| {
-            rules_meant
-                .iter()
-                .any(|(meant, rules)| meant.reaches(scope) && rules.iter().any(|rule| right.is_allowed_by(rule)))
+            rules_meant.iter().any(|(meant, rules)| meant.reaches(scope) && rules.iter().any(|rule| rule.allows(right)))
         };
         let mut excess = vec![];
         let mut everyone = vec![];
@@ -183,7 +181,7 @@ impl AccessReview {
     /// Forgets which rights existing roles allow, but for their number: `edit` has 400, and a fleet may
     /// have ten thousand clusters.
     pub fn condense(&mut self) {
-        for part in self.intended.iter_mut().filter(|part| matches!(part.source, Source::Role(_))) {
+        for part in self.intended.iter_mut().filter(|part| matches!(part.source, IntendedSource::Role(_))) {
             part.allowed = BTreeSet::new();
         }
     }
@@ -227,8 +225,8 @@ fn review_part(
         scope,
     };
     let rules = match &part.source {
-        Source::Profile(rules) => &**rules,
-        Source::Role(role) => match policy.map(|policy| policy.role(role, &part.scope)) {
+        IntendedSource::Profile(rules) => &**rules,
+        IntendedSource::Role(role) => match policy.map(|policy| policy.role(role, &part.scope)) {
             Some(RoleRules::Known(rules)) => rules.as_slice(),
             Some(RoleRules::Absent) => &[],
             Some(RoleRules::Unreadable) | None => {
@@ -263,7 +261,7 @@ fn review_part(
 /// Returns notes about the roles that a profile binds and that give nothing, or nothing that is known.
 fn role_notes(intended: &[Intended], policy: Option<&Policy>) -> Vec<AccessNote> {
     let note = |part: &Intended| {
-        let Source::Role(role) = &part.source else { return None };
+        let IntendedSource::Role(role) = &part.source else { return None };
         let (kind, message) = match policy.map(|policy| policy.role(role, &part.scope)) {
             Some(RoleRules::Known(_)) => return None,
             Some(RoleRules::Absent) => (
@@ -300,15 +298,12 @@ fn disputes(disputed: BTreeSet<Dispute>) -> Vec<AccessNote> {
 }
 
 /// Returns the rules that a profile means, as far as they are known.
-fn intended_rules<'a>(
-    intended: &'a [Intended],
-    policy: Option<&'a Policy>,
-) -> Vec<(&'a Scope, &'a [crate::inventory::Rule])> {
+fn intended_rules<'a>(intended: &'a [Intended], policy: Option<&'a Policy>) -> Vec<(&'a Scope, &'a [Rule])> {
     intended
         .iter()
         .filter_map(|part| match &part.source {
-            Source::Profile(rules) => Some((&part.scope, &**rules)),
-            Source::Role(role) => match policy?.role(role, &part.scope) {
+            IntendedSource::Profile(rules) => Some((&part.scope, &**rules)),
+            IntendedSource::Role(role) => match policy?.role(role, &part.scope) {
                 RoleRules::Known(rules) => Some((&part.scope, rules.as_slice())),
                 RoleRules::Absent | RoleRules::Unreadable => None,
             },
@@ -331,13 +326,13 @@ fn beyond(granted: &[Granted<'_>], intended: &[Intended], is_meant: &dyn Fn(&Sco
         granted.iter().filter(is_everyones).filter(|granted| granted.binding.is_default()).collect();
     let is_default = |right: &Right| {
         let mut rules = by_default.iter().filter_map(|granted| granted.rules).flatten();
-        is_harmless(right) && rules.any(|rule| right.is_allowed_by(rule))
+        is_harmless(right) && rules.any(|rule| rule.allows(right))
     };
     for one in granted {
         let Some(rules) = one.rules else {
             let is_intended = intended.iter().any(|part| {
                 part.scope.reaches(&one.scope)
-                    && matches!(&part.source, Source::Role(role) if *role == one.binding.role)
+                    && matches!(&part.source, IntendedSource::Role(role) if *role == one.binding.role)
             });
             if !is_intended {
                 let message = format!(

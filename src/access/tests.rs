@@ -6,8 +6,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::inventory::Rule;
+use crate::inventory::{Intended, IntendedSource};
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
+use crate::rbac::{Right, Rule, Scope, summarise};
 
 fn owned(list: &[&str]) -> Vec<String> {
     list.iter().map(|entry| (*entry).to_owned()).collect()
@@ -60,7 +61,7 @@ fn group(name: &str) -> Subject {
 }
 
 fn own(scope: Scope, rules: Vec<Rule>) -> Intended {
-    Intended { scope, source: Source::Profile(Arc::from(rules)) }
+    Intended { scope, source: IntendedSource::Profile(Arc::from(rules)) }
 }
 
 fn in_apps() -> Scope {
@@ -222,7 +223,7 @@ fn existing_roles_are_meant_with_all_their_rules() {
     let cluster = Cluster::default().bind(Some("apps"), "view", me(), Some(view.clone()));
     let role = |name: &str| Intended {
         scope: in_apps(),
-        source: Source::Role(RoleRef { kind: Kind::ClusterRole, name: name.into() }),
+        source: IntendedSource::Role(RoleRef { kind: Kind::ClusterRole, name: name.into() }),
     };
     let mut with_absent = Cluster(cluster.0.clone());
     with_absent.0.roles.insert(ObjectRef::cluster_scoped(Kind::ClusterRole, "veiw"), RoleRules::Absent);
@@ -417,7 +418,7 @@ proptest! {
     /// A rule is covered if and only if every request that it allows is allowed.
     #[test]
     fn covered_is_what_every_single_request_says(wanted in any_rule(), by in proptest::collection::vec(any_rule(), 0..5)) {
-        let covered = Right::all_of([&wanted]).iter().all(|right| by.iter().any(|rule| right.is_allowed_by(rule)));
+        let covered = Right::all_of([&wanted]).iter().all(|right| by.iter().any(|rule| rule.allows(right)));
         let each = requests()
             .iter()
             .filter(|request| kubernetes_allows(&wanted, request))

@@ -13,13 +13,14 @@ use serde_json::Value;
 use super::api::{Api, Request};
 use crate::desired::{desired_objects, needed_namespaces, service_account};
 use crate::failure::ApiFailure;
-use crate::inventory::{Grant, Inventory, Rule};
+use crate::inventory::{Grant, Inventory};
 use crate::names::{
     Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, anchor_name, exec_anchor_name,
 };
-use crate::object::{Kind, ObjectRef, RoleRef};
+use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
 use crate::plan::LegacyToken;
+use crate::rbac::Rule;
 
 /// Objects on one page of a list: kubectl's own choice.
 const PAGE: usize = 500;
@@ -146,9 +147,8 @@ pub async fn observe_accounts(
 /// # Errors
 ///
 /// If there is no answer.
-pub async fn role_rules(api: &Api, namespace: Option<&str>, role: &RoleRef) -> Result<Option<Vec<Rule>>, ApiFailure> {
-    let object = ObjectRef { kind: role.kind, namespace: namespace.map(str::to_owned), name: role.name.clone() };
-    match api.object(&Request::get(object.path()), &object).await {
+pub async fn role_rules(api: &Api, role: &ObjectRef) -> Result<Option<Vec<Rule>>, ApiFailure> {
+    match api.object(&Request::get(role.path()), role).await {
         Ok(answer) => Ok(Some(ObservedObject::from_json(&answer.value).rules)),
         Err(failure) if failure.is_not_found() || failure.is_forbidden() => Ok(None),
         Err(failure) => Err(failure),

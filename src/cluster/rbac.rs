@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::api::{Api, Request};
 use super::observe::pages;
-use crate::access::{Account, Binding, Intended, Policy, RoleRules, Source};
+use crate::access::{Account, Binding, Policy, RoleRules};
 use crate::failure::ApiFailure;
+use crate::inventory::{Intended, IntendedSource};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::ObservedObject;
 
@@ -45,8 +46,8 @@ pub async fn read_policy(
         within?;
     }
     let meant = intended.iter().filter_map(|part| match &part.source {
-        Source::Role(role) => Some(role.object(part.scope.namespace())),
-        Source::Profile(_) => None,
+        IntendedSource::Role(role) => Some(role.object(part.scope.namespace())),
+        IntendedSource::Profile(_) => None,
     });
     let wanted: BTreeSet<ObjectRef> = bindings.values().map(Binding::role_object).chain(meant).collect();
     let mut roles = BTreeMap::new();

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::api::{Api, Request};
-use crate::access::{Answer, Question, Right, RulesReview};
+use crate::access::{Answer, Question, RulesReview};
 use crate::failure::{ApiFailure, clean};
-use crate::inventory::Rule;
+use crate::rbac::{Right, Rule};
 
 /// Asks whether one right holds. A `*` is asked as `*`, which only a `*` allows.
 ///

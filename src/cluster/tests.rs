@@ -18,12 +18,12 @@ use super::write::{create, delete, update};
 use super::{Api, Limits};
 use crate::credential::Index;
 use crate::desired::{Content, DesiredObject};
-use crate::inventory::Rule;
 use crate::names::{INDEX_ANNOTATION, INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::{NamespaceState, ObservedCluster};
 use crate::plan::ProbeResult;
 use crate::plan::tests_support::empty_plan;
+use crate::rbac::Rule;
 use crate::step::{Delete, Step, Update};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";

@@ -16,16 +16,17 @@ use crate::credential::AnchorHints;
 use crate::desired::service_account;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
-use crate::inventory::{Cluster, Grant, Inventory, Rule};
+use crate::inventory::{Cluster, Grant, Inventory};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
-use crate::object::{ObjectRef, RoleRef};
+use crate::object::ObjectRef;
 use crate::observed::{Anchors, ObservedCluster, Ownership, Search};
 use crate::outcome::Planned;
 use crate::plan::{
     RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, existing_roles, plan_revocation,
     vanished_accounts,
 };
+use crate::rbac::Rule;
 
 /// One cluster whose grants are revoked.
 #[derive(Debug)]
@@ -118,7 +119,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
     }
 }
 
-type Roles = BTreeMap<(Option<String>, RoleRef), Option<Vec<Rule>>>;
+type Roles = BTreeMap<ObjectRef, Option<Vec<Rule>>>;
 
 /// What planning a revocation needs to know of a cluster.
 struct Read {
@@ -143,9 +144,8 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
     if context.options.depth == RevokeDepth::Tokens {
         for role in grants.iter().flat_map(|grant| existing_roles(grant)) {
             if let Entry::Vacant(entry) = roles.entry(role) {
-                let (namespace, role) = entry.key();
                 // It is for a note: that there is no answer keeps nothing from being revoked.
-                let rules = role_rules(api, namespace.as_deref(), role).await.unwrap_or_default();
+                let rules = role_rules(api, entry.key()).await.unwrap_or_default();
                 entry.insert(rules);
             }
         }

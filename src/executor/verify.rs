@@ -11,8 +11,7 @@ use jiff::Timestamp;
 use super::observe::{access, unreadable};
 use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
 use crate::access::{
-    AccessNote, AccessNoteKind, AccessReview, Account, Answer, Intended, Policy, Question, Questions, RulesReview,
-    intended,
+    AccessNote, AccessNoteKind, AccessReview, Account, Answer, Policy, Question, Questions, RulesReview,
 };
 use crate::cluster::rbac::read_policy;
 use crate::cluster::verify::{is_of_nobody, who_am_i};
@@ -24,7 +23,7 @@ use crate::desired::service_account;
 use crate::diff::FieldDiff;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure, clean};
-use crate::inventory::{AdminAccess, Cluster, Grant, Inventory, KubeconfigSource, VerifyVia};
+use crate::inventory::{AdminAccess, Cluster, Grant, Intended, Inventory, KubeconfigSource, VerifyVia, intended};
 use crate::kubeconfig::{Endpoint, EntryNames, Held, Mark, OurEntries, UserForm};
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
@@ -175,7 +174,7 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
     };
     let grants = || task.grants.iter().map(|grant| &*grant.grant);
     let accounts: BTreeSet<Account> = grants().map(Account::of).collect();
-    let meant: Vec<Intended> = grants().flat_map(intended).collect();
+    let meant: Vec<Intended> = grants().flat_map(|grant| intended(&grant.profile)).collect();
     // Those that never answer keep nobody waiting.
     let policy = match slot.lend(read_policy(&api, &accounts, &meant)).await {
         Ok(policy) => policy,
@@ -222,7 +221,7 @@ impl OneCluster<'_> {
     async fn grant(&self, task: &VerifyGrant) -> (VerifiedGrant, Failure) {
         let grant = &task.grant;
         let account = Account::of(grant);
-        let meant = intended(grant);
+        let meant = intended(&grant.profile);
         let (credentials, working) = self.credentials(grant, &account, task).await;
         let questions = Questions::new(&account, &meant, self.policy);
         let mut waits = CACHES_LAG.into_iter();

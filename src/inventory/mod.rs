@@ -29,6 +29,7 @@
 
 mod duration;
 mod file;
+mod intended;
 mod load;
 mod masking;
 mod model;
@@ -39,20 +40,19 @@ mod render;
 mod resolution;
 mod starter;
 pub(crate) mod syntax;
-mod wildcard;
 
 pub use duration::parse as parse_duration;
 pub use file::schema;
+pub use intended::{Intended, IntendedSource, intended, wildcards};
 pub use load::{Include, Loading, Resolution, parse_holder, resolve};
 pub use model::{
     AdminAccess, Cluster, Consumer, CredentialForm, Grant, GrantKey, InlineAdmin, Inventory, KubeconfigSource,
-    MissingNamespace, NamespaceAccess, Output, Profile, Rule, RunPolicy, TokenPolicy, VerifyVia,
+    MissingNamespace, NamespaceAccess, Output, Profile, RunPolicy, TokenPolicy, VerifyVia,
 };
 pub use problem::{Omitted, Place, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
 pub use resolution::{DEFAULT_TIMEOUT, Environment, kubeconfig_source};
 pub use starter::{StarterCluster, cluster_name_of, starter};
-pub use wildcard::wildcards;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
+use crate::rbac::Rule;
 
 /// A resolved and validated inventory.
 #[derive(Debug, Clone)]
@@ -209,21 +210,6 @@ pub enum MissingNamespace {
     Create,
     /// It blocks the cluster.
     Block,
-}
-
-/// One RBAC rule, with the field names of `rbac.authorization.k8s.io/v1 PolicyRule`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rule {
-    /// The API groups; `""` is the core group.
-    pub api_groups: Vec<String>,
-    /// The resources, subresources as `resource/subresource`.
-    pub resources: Vec<String>,
-    /// The verbs.
-    pub verbs: Vec<String>,
-    /// The object names; empty means all.
-    pub resource_names: Vec<String>,
-    /// The URLs that are no resources; only in cluster-wide rules.
-    pub non_resource_urls: Vec<String>,
 }
 
 /// How tokens are minted and renewed.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::masking::without_tokens;
 use crate::failure::looks_like_token;
+use crate::wording::list;
 
 /// A span of bytes in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -308,17 +309,6 @@ fn plain(name: &str) -> String {
         }
     }
     plain
-}
-
-/// Lists names in backticks, and counts those beyond the limit.
-pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
-    let mut names = names.into_iter();
-    let mut text: Vec<String> = names.by_ref().take(limit).map(|name| format!("`{name}`")).collect();
-    let rest = names.count();
-    if rest > 0 {
-        text.push(format!("and {rest} more"));
-    }
-    text.join(", ")
 }
 
 /// Puts a literal in backticks; control characters and excess length are not shown.

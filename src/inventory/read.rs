@@ -13,7 +13,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::duration;
-use super::problem::{At, Place, Problem, Problems, SHOWN, list, quote};
+use super::problem::{At, Place, Problem, Problems, SHOWN, quote};
+use crate::wording::list;
 
 /// A type that TOML values are read into.
 pub(super) trait Read: Sized {

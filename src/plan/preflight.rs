@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, Scope};
 use crate::diff::describe_rules;
 use crate::failure::ApiFailure;
-use crate::inventory::Rule;
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef, RoleRef};
+use crate::rbac::Rule;
 use crate::step::{Step, StepId};
 
 /// Something that is tried without effect before the first write.

@@ -13,12 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
 use crate::credential::{Generation, Index, Suspended};
 use crate::desired::{Content, DesiredObject, desired_objects, service_account};
-use crate::diff::{Atom, covers};
-use crate::inventory::{Grant, Inventory, Rule, syntax};
+use crate::inventory::{Grant, Intended, IntendedSource, Inventory, intended, syntax};
 use crate::kubeconfig::Endpoint;
 use crate::names::{AnchorOf, ClusterName, Holder, INDEX_ANNOTATION, ProfileName};
-use crate::object::{Kind, ObjectRef, RoleRef};
+use crate::object::{Kind, ObjectRef};
 use crate::observed::{Anchor, Anchors, ObservedCluster, ObservedObject, Ownership, Search};
+use crate::rbac::{Right, Rule};
 use crate::secret::SecretToken;
 use crate::step::{Delete, Recreate, Revoke, Step, Victims};
 
@@ -96,7 +96,7 @@ pub struct RevokeInput<'a> {
     /// The anchors of the ServiceAccounts of ours.
     pub anchors: &'a BTreeMap<ObjectRef, Anchors>,
     /// The rules of the existing roles that the profiles bind, where they could be read.
-    pub roles: &'a BTreeMap<(Option<String>, RoleRef), Option<Vec<Rule>>>,
+    pub roles: &'a BTreeMap<ObjectRef, Option<Vec<Rule>>>,
     /// How consumers reach it.
     pub endpoint: &'a Endpoint,
     /// What the user wants.
@@ -480,21 +480,22 @@ fn delete(object: &ObjectRef, observed: &ObservedObject) -> Step {
 
 /// Says where the holder may have made tokens that no anchor of ours revokes.
 fn self_made(input: &RevokeInput<'_>, grant: &Grant) -> Option<Note> {
-    let profile = &grant.profile;
-    let own = profile.cluster_rules.iter().chain(profile.namespaces.iter().flat_map(|access| access.rules.iter()));
-    let mut ways: Vec<&str> = own.filter_map(way_to_tokens).collect();
+    let mut ways: Vec<&str> = vec![];
     let mut unknown = vec![];
-    for key in existing_roles(grant) {
-        match input.roles.get(&key) {
-            Some(Some(rules)) => ways.extend(rules.iter().filter_map(way_to_tokens)),
-            Some(None) | None => unknown.push(key.1.to_string()),
+    for Intended { scope, source } in intended(&grant.profile) {
+        match source {
+            IntendedSource::Profile(rules) => ways.extend(rules.iter().filter_map(way_to_tokens)),
+            IntendedSource::Role(role) => match input.roles.get(&role.object(scope.namespace())) {
+                Some(Some(rules)) => ways.extend(rules.iter().filter_map(way_to_tokens)),
+                Some(None) | None => unknown.push(role.to_string()),
+            },
         }
     }
     ways.sort_unstable();
     ways.dedup();
     unknown.sort();
     unknown.dedup();
-    let name = &profile.name;
+    let name = &grant.profile.name;
     let message = match (ways.as_slice(), unknown.as_slice()) {
         ([], []) => return None,
         ([], unknown) => format!(
@@ -510,20 +511,13 @@ fn self_made(input: &RevokeInput<'_>, grant: &Grant) -> Option<Note> {
     Some(Note::new(NoteKind::SelfMade, message))
 }
 
-/// Returns the existing roles that a grant binds, with the namespace of a Role.
-pub fn existing_roles(grant: &Grant) -> Vec<(Option<String>, RoleRef)> {
-    let cluster_role = |name: &String| (None, RoleRef { kind: Kind::ClusterRole, name: name.clone() });
-    let mut roles: Vec<_> = grant.profile.cluster_roles.iter().map(cluster_role).collect();
-    for access in &grant.profile.namespaces {
-        roles.extend(access.cluster_roles.iter().map(cluster_role));
-        for namespace in &access.names {
-            let role = |name: &String| (Some(namespace.clone()), RoleRef { kind: Kind::Role, name: name.clone() });
-            roles.extend(access.roles.iter().map(role));
-        }
-    }
-    roles.sort();
-    roles.dedup();
-    roles
+/// Returns the existing roles that a grant binds.
+pub fn existing_roles(grant: &Grant) -> BTreeSet<ObjectRef> {
+    let existing = intended(&grant.profile).into_iter().filter_map(|Intended { scope, source }| match source {
+        IntendedSource::Role(role) => Some(role.object(scope.namespace())),
+        IntendedSource::Profile(_) => None,
+    });
+    existing.collect()
 }
 
 /// Returns how a rule lets its holder come by further tokens.
@@ -536,7 +530,7 @@ fn way_to_tokens(rule: &Rule) -> Option<&'static str> {
     let allows = |verb: &str, resource: &str| {
         // With names, it may still be the one that counts.
         let rule = Rule { resource_names: vec![], ..rule.clone() };
-        covers(&rule, &Atom::Resource { group: "", resource, name: None, verb })
+        rule.allows(&Right::Resource { group: "", resource, name: None, verb })
     };
     WAYS.iter().find(|(verb, resource, _)| allows(verb, resource)).map(|(_, _, way)| *way)
 }

@@ -20,6 +20,7 @@ const CORE: &[&str] = &[
     "observed.rs",
     "outcome.rs",
     "plan",
+    "rbac",
     "report",
     "secret.rs",
     "selector.rs",
@@ -148,6 +149,19 @@ fn names_are_derived_in_one_place() {
     // Tokens without an end are no anchors.
     only(&["object.rs", "cluster/observe.rs"], &anchors, "anchors are addressed with `ObjectRef::anchor_of`");
     only(&["object.rs"], &["role.kind == Kind::Role)"], "roles are addressed with `RoleRef::object`");
+}
+
+/// A second expansion of a profile, or a second reading of a rule, would sooner or later allow something else.
+#[test]
+fn what_a_profile_allows_is_expanded_in_one_place() {
+    only(
+        &["inventory"],
+        &[".cluster_rules", ".cluster_roles"],
+        "what a profile allows comes from `inventory::intended`",
+    );
+    // Objects are read and written whole.
+    let allowed = ["rbac", "inventory", "desired.rs", "observed.rs"];
+    only(&allowed, &[".non_resource_urls", ".api_groups"], "what a rule allows is asked of `rbac::Rule`");
 }
 
 /// What a missing, an unreadable and a newer index mean is decided in one place.

@@ -8,10 +8,11 @@ use super::admin::{self, Admin};
 use super::{Context, Parsed};
 use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
 use crate::inventory::model::{AdminAccess, Cluster, Consumer};
-use crate::inventory::problem::{At, Place, Problem, list};
+use crate::inventory::problem::{At, Place, Problem};
 use crate::inventory::syntax;
 use crate::names::ClusterName;
 use crate::selector;
+use crate::wording::list;
 
 /// A cluster, and what its grants need of its table.
 #[derive(Debug)]

@@ -14,13 +14,14 @@ use super::selection::select;
 use crate::inventory::file::OutputTable;
 use crate::inventory::model::{CredentialForm, Grant, GrantKey, Inventory, Output};
 use crate::inventory::paths;
-use crate::inventory::problem::{At, Place, Problem, list, quote};
+use crate::inventory::problem::{At, Place, Problem, quote};
 use crate::inventory::render::count;
 use crate::inventory::syntax;
 use crate::layout::{
     Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, OutputFile, VARIABLES,
 };
 use crate::template::{Template, TemplateErrorKind};
+use crate::wording::list;
 
 /// An output, and where its keys stand.
 #[derive(Debug)]

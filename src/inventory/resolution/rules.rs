@@ -2,8 +2,8 @@
 
 use super::Context;
 use crate::inventory::file::{RuleTable, Strings};
-use crate::inventory::model::Rule;
 use crate::inventory::problem::{At, Problem};
+use crate::rbac::Rule;
 
 /// Where a rule holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

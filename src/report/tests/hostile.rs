@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 
 use super::super::*;
-use crate::access::{AccessNote, AccessNoteKind, RightGroup};
+use crate::access::{AccessNote, AccessNoteKind};
 use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
 use crate::foreign::is_invisible;
 use crate::kubeconfig::{FileFinding, FileFindingKind};
 use crate::object::{Kind, ObjectRef};
 use crate::plan::{Blocker, BlockerKind, CredentialState, Note, NoteKind};
+use crate::rbac::RightGroup;
 
 /// What servers, kubeconfigs and file names may say.
 const HOSTILE: &str = "x\n2 clusters: 2 changed\r\u{1b}[2J\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{1b}[8m\u{202e}y\u{2066}\u{200b}\u{feff}\u{2028}z\0";

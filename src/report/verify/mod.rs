@@ -12,11 +12,12 @@ use serde::Serialize;
 pub use text::{verify_failures, verify_text};
 
 use super::SCHEMA_VERSION;
-use crate::access::{AccessNote, AccessReview, Account, IntendedReview, Right, RightGroup, summarise};
+use crate::access::{AccessNote, AccessReview, Account, IntendedReview};
 use crate::failure::FailureKind;
 use crate::inventory::{Grant, Inventory};
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::object::{ObjectRef, RoleRef};
+use crate::rbac::{Right, RightGroup, summarise};
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
 
 /// What a verification found.

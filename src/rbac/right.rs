@@ -1,14 +1,11 @@
 //! One right, and where it holds.
-//!
-//! Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::diff::{Atom, atoms, covers};
-use crate::inventory::Rule;
+use super::Rule;
 
 /// Where a right holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,62 +43,51 @@ impl fmt::Display for Scope {
 
 /// One verb on one resource, name or URL. A `*` stands for itself: only a `*` allows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Right {
+pub enum Right<S = String> {
     /// On a resource.
     Resource {
         /// The API group, `""` for the core group.
-        group: String,
+        group: S,
         /// The resource, with its subresource if it has one.
-        resource: String,
+        resource: S,
         /// The object, if only one is meant.
-        name: Option<String>,
+        name: Option<S>,
         /// The verb.
-        verb: String,
+        verb: S,
     },
     /// On a URL that is no resource.
     Url {
         /// The URL, which may end in `*`.
-        url: String,
+        url: S,
         /// The verb.
-        verb: String,
+        verb: S,
     },
 }
 
 impl Right {
     /// Returns the single rights of some rules.
-    pub(super) fn all_of<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> BTreeSet<Self> {
-        rules.into_iter().flat_map(atoms).map(Self::from).collect()
-    }
-
-    /// Returns whether a rule allows this, as the API server decides it.
-    pub(super) fn is_allowed_by(&self, rule: &Rule) -> bool {
-        let atom = match self {
-            Self::Resource { group, resource, name, verb } => {
-                Atom::Resource { group, resource, name: name.as_deref(), verb }
-            }
-            Self::Url { url, verb } => Atom::Url { url, verb },
-        };
-        covers(rule, &atom)
+    pub fn all_of<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> BTreeSet<Self> {
+        rules.into_iter().flat_map(Rule::rights).map(Self::from).collect()
     }
 
     /// Whether it is about a URL.
     ///
     /// Requests for URLs have no namespace, so a RoleBinding never allows one.
-    pub(super) fn is_url(&self) -> bool {
+    pub fn is_url(&self) -> bool {
         matches!(self, Self::Url { .. })
     }
 }
 
-impl From<Atom<'_>> for Right {
-    fn from(atom: Atom<'_>) -> Self {
-        match atom {
-            Atom::Resource { group, resource, name, verb } => Self::Resource {
+impl From<Right<&str>> for Right {
+    fn from(right: Right<&str>) -> Self {
+        match right {
+            Right::Resource { group, resource, name, verb } => Self::Resource {
                 group: group.to_owned(),
                 resource: resource.to_owned(),
                 name: name.map(str::to_owned),
                 verb: verb.to_owned(),
             },
-            Atom::Url { url, verb } => Self::Url { url: url.to_owned(), verb: verb.to_owned() },
+            Right::Url { url, verb } => Self::Url { url: url.to_owned(), verb: verb.to_owned() },
         }
     }
 }
@@ -170,4 +156,21 @@ pub fn summarise<'a>(rights: impl IntoIterator<Item = &'a Right>) -> Vec<RightGr
             url: is_url.then(|| target.to_owned()),
         })
         .collect()
+}
+
+/// Groups rights into the lines of a diff, such as `get, list on pods.apps named "web"`.
+pub fn describe(rights: BTreeSet<Right<&str>>) -> Vec<String> {
+    let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for right in rights {
+        let (target, verb) = match right {
+            Right::Resource { group, resource, name, verb } => {
+                let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+                let name = name.map(|name| format!(" named {name:?}")).unwrap_or_default();
+                (format!("{resource}{group}{name}"), verb)
+            }
+            Right::Url { url, verb } => (url.to_owned(), verb),
+        };
+        lines.entry(target).or_default().push(verb);
+    }
+    lines.into_iter().map(|(target, verbs)| format!("{} on {target}", verbs.join(", "))).collect()
 }
