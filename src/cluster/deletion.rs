@@ -5,7 +5,8 @@
 //! uid has its name.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use serde_json::Value;
 
 use super::api::{Api, Request};
 use crate::failure::{ApiFailure, StepFailure};
@@ -38,14 +39,16 @@ pub(super) enum Fate {
 
 /// Returns the request that deletes an object and what it owns.
 pub(super) fn request(object: &ObjectRef, version: Version<'_>) -> Request {
-    let mut options = json!({
-        "apiVersion": "v1", "kind": "DeleteOptions",
-        "propagationPolicy": "Background",
-        "preconditions": { "uid": version.uid },
-    });
-    if let Some(version) = version.resource_version {
-        options["preconditions"]["resourceVersion"] = version.into();
-    }
+    let options = DeleteOptions {
+        api_version: Some("v1".to_owned()),
+        kind: Some("DeleteOptions".to_owned()),
+        propagation_policy: Some("Background".to_owned()),
+        preconditions: Some(Preconditions {
+            uid: Some(version.uid.to_owned()),
+            resource_version: version.resource_version.map(str::to_owned),
+        }),
+        ..DeleteOptions::default()
+    };
     Request::delete(object.path(), options)
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 
 use super::api::{Api, Request};
 use crate::credential::{Index, IndexError};
@@ -122,13 +124,14 @@ pub async fn begin_index(api: &Api, account: &ObjectRef, inventory: &InventoryNa
 }
 
 fn index_request(account: &ObjectRef, observed: &ObservedObject, index: &Index) -> Request {
-    let manifest: Value = json!({
-        "apiVersion": account.kind.api_version(), "kind": account.kind.as_str(),
-        "metadata": {
-            "name": account.name, "namespace": account.namespace,
-            "uid": observed.uid, "resourceVersion": observed.resource_version,
-            "annotations": { INDEX_ANNOTATION: index.to_annotation() },
-        },
-    });
+    let metadata = ObjectMeta {
+        name: Some(account.name.clone()),
+        namespace: account.namespace.clone(),
+        uid: Some(observed.uid.clone()),
+        resource_version: Some(observed.resource_version.clone()),
+        annotations: Some([(INDEX_ANNOTATION.to_owned(), index.to_annotation())].into()),
+        ..ObjectMeta::default()
+    };
+    let manifest = ServiceAccount { metadata, ..ServiceAccount::default() };
     Request::apply(account.path(), manifest).query("fieldManager", INDEX_FIELD_MANAGER).query("force", "true")
 }

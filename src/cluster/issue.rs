@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
@@ -157,8 +159,8 @@ const OVER_QUOTA: &str =
 pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<String, StepFailure> {
     let anchor = anchor_ref(mint, claimed);
     let mut manifest = anchor_manifest(&anchor, owner(mint, &claimed.account_uid), &mint.holder);
-    manifest["metadata"]["annotations"] = json!({ RUN_ANNOTATION: claimed.generation.run });
-    let request = create_request(&anchor, manifest);
+    manifest.metadata.annotations = Some([(RUN_ANNOTATION.to_owned(), claimed.generation.run.clone())].into());
+    let request = create_request(&anchor, &manifest);
     let created = match api.object(&request, &anchor).await {
         // What is spent takes places that are needed now.
         Err(failure) if failure.is_over_quota() => {
@@ -205,7 +207,7 @@ pub async fn create_exec_anchor(api: &Api, step: &ExecAnchor) -> Result<(), Step
     .await?;
     let owner = AnchorOwner { account, account_uid: &account_uid, inventory: &step.inventory, profile: &step.profile };
     let anchor = owner.anchor(&step.holder, AnchorOf::Plugins);
-    match api.object(&create_request(&anchor, anchor_manifest(&anchor, owner, &step.holder)), &anchor).await {
+    match api.object(&create_request(&anchor, &anchor_manifest(&anchor, owner, &step.holder)), &anchor).await {
         Ok(_) => Ok(()),
         Err(failure) if failure.is_already_exists() => {
             let existing = api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await?.value;
@@ -273,24 +275,35 @@ pub struct ExecToken<'a> {
     pub if_missing: &'a str,
 }
 
-fn anchor_manifest(anchor: &ObjectRef, owner: AnchorOwner<'_>, holder: &Holder) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret", "type": ANCHOR_TYPE,
-        "metadata": {
-            "name": anchor.name, "namespace": anchor.namespace,
-            "labels": {
-                MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: owner.inventory,
-                PROFILE_LABEL: owner.profile, HOLDER_LABEL: holder,
-            },
-            // Without blockOwnerDeletion, which would need a right on finalizers.
-            "ownerReferences": [{
-                "apiVersion": "v1", "kind": "ServiceAccount", "name": owner.account.name, "uid": owner.account_uid,
-            }],
+fn anchor_manifest(anchor: &ObjectRef, owner: AnchorOwner<'_>, holder: &Holder) -> Secret {
+    let labels = [
+        (MANAGED_BY_LABEL, MANAGED_BY),
+        (INVENTORY_LABEL, owner.inventory.as_str()),
+        (PROFILE_LABEL, owner.profile.as_str()),
+        (HOLDER_LABEL, holder.as_str()),
+    ];
+    let account = OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "ServiceAccount".to_owned(),
+        name: owner.account.name.clone(),
+        uid: owner.account_uid.to_owned(),
+        // Without blockOwnerDeletion, which would need a right on finalizers.
+        ..OwnerReference::default()
+    };
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(anchor.name.clone()),
+            namespace: anchor.namespace.clone(),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            owner_references: Some(vec![account]),
+            ..ObjectMeta::default()
         },
-    })
+        type_: Some(ANCHOR_TYPE.to_owned()),
+        ..Secret::default()
+    }
 }
 
-fn create_request(anchor: &ObjectRef, manifest: Value) -> Request {
+fn create_request(anchor: &ObjectRef, manifest: &Secret) -> Request {
     Request::post(anchor.collection_path(), manifest).query("fieldManager", FIELD_MANAGER).metadata_only()
 }
 
@@ -359,15 +372,19 @@ async fn request_bound_token(
     audiences: &[String],
     (anchor, anchor_uid): (&str, &str),
 ) -> Result<Issued, StepFailure> {
-    let mut spec = json!({
-        "expirationSeconds": seconds,
-        "boundObjectRef": { "apiVersion": "v1", "kind": "Secret", "name": anchor, "uid": anchor_uid },
-    });
-    // Without audiences the API server takes its own.
-    if !audiences.is_empty() {
-        spec["audiences"] = json!(audiences);
-    }
-    let body = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec });
+    let spec = TokenRequestSpec {
+        expiration_seconds: Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        // Without audiences the API server takes its own.
+        audiences: (!audiences.is_empty()).then(|| audiences.to_vec()),
+        bound_object_ref: Some(BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            name: Some(anchor.to_owned()),
+            uid: Some(anchor_uid.to_owned()),
+        }),
+        ..TokenRequestSpec::default()
+    };
+    let body = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
     let answer = api.send(&Request::post(format!("{}/token", account.path()), body)).await.map_err(not_issued)?;
     let status = &answer.value["status"];
     let unreadable = |what: &str| StepFailure::new(format!("the API server's answer has no {what}"));
@@ -477,6 +494,8 @@ mod tests {
 
     use super::*;
     use crate::cluster::Limits;
+    use serde_json::json;
+
     use crate::credential::Index;
     use crate::names::INDEX_ANNOTATION;
     use crate::object::Kind;

@@ -1,9 +1,12 @@
 //! Tries a plan's writes without effect: `dryRun=All`, and a review of the right to mint.
 
-use serde_json::json;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::api::{Api, Request};
+use super::review::may_on_object;
 use super::write::{create_request, delete_request, update_request};
+use crate::access::Answer;
 use crate::desired::{Content, DesiredObject};
 use crate::failure::ApiFailure;
 use crate::names::{ANCHOR_TYPE, FIELD_MANAGER};
@@ -109,23 +112,18 @@ async fn attempt(api: &Api, request: &Request) -> Result<ProbeResult, ApiFailure
 }
 
 fn anchor_request(namespace: &str) -> Request {
-    let anchor = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": ANCHOR_TYPE,
-        "metadata": { "generateName": "kubemint-probe-", "namespace": namespace },
-    });
+    let metadata = ObjectMeta {
+        generate_name: Some("kubemint-probe-".to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectMeta::default()
+    };
+    let anchor = Secret { metadata, type_: Some(ANCHOR_TYPE.to_owned()), ..Secret::default() };
     Request::post(Kind::Secret.collection_path(Some(namespace)), anchor).query("fieldManager", FIELD_MANAGER)
 }
 
 async fn may(api: &Api, verb: &str, subresource: Option<&str>, object: &ObjectRef) -> Result<ProbeResult, ApiFailure> {
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-        "spec": { "resourceAttributes": {
-            "verb": verb, "group": object.kind.group(), "resource": object.kind.resource(),
-            "subresource": subresource.unwrap_or_default(), "namespace": object.namespace, "name": object.name,
-        }},
-    });
-    let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
-    let answer = api.send(&request).await?;
-    let allowed = answer.value["status"]["allowed"].as_bool() == Some(true);
-    Ok(if allowed { ProbeResult::Allowed } else { ProbeResult::Denied })
+    Ok(match may_on_object(api, verb, subresource, object).await? {
+        Answer::Allowed => ProbeResult::Allowed,
+        Answer::Denied => ProbeResult::Denied,
+    })
 }

@@ -1,10 +1,17 @@
 //! What a credential may do, as the API server tells the credential itself.
 
-use serde_json::{Value, json};
+use k8s_openapi::Resource;
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
+};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::api::{Api, Request};
 use crate::access::{Answer, Question, RulesReview};
 use crate::failure::{ApiFailure, clean};
+use crate::object::ObjectRef;
 use crate::rbac::{Right, Rule};
 
 /// Asks whether one right holds. A `*` is asked as `*`, which only a `*` allows.
@@ -16,18 +23,76 @@ pub async fn may(api: &Api, question: &Question) -> Result<Answer, ApiFailure> {
     let spec = match &question.right {
         Right::Resource { group, resource, name, verb } => {
             let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-            let namespace = question.scope.namespace().unwrap_or_default();
-            json!({ "resourceAttributes": {
-                "verb": verb, "group": group, "resource": resource, "subresource": subresource,
-                "name": name.as_deref().unwrap_or_default(), "namespace": namespace,
-            }})
+            SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    verb: Some(verb.clone()),
+                    group: Some(group.clone()),
+                    resource: Some(resource.to_owned()),
+                    subresource: Some(subresource.to_owned()),
+                    name: name.clone(),
+                    namespace: question.scope.namespace().map(str::to_owned),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            }
         }
-        Right::Url { url, verb } => json!({ "nonResourceAttributes": { "path": url, "verb": verb } }),
+        Right::Url { url, verb } => on_url(verb, url),
     };
-    let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec });
-    let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
-    let answer = api.send(&request).await?;
-    read_answer(&answer.value)
+    is_allowed(api, spec).await
+}
+
+/// Asks whether the caller may do something with an object of ours.
+///
+/// # Errors
+///
+/// If there is no answer.
+pub(super) async fn may_on_object(
+    api: &Api,
+    verb: &str,
+    subresource: Option<&str>,
+    object: &ObjectRef,
+) -> Result<Answer, ApiFailure> {
+    let attributes = ResourceAttributes {
+        verb: Some(verb.to_owned()),
+        group: Some(object.kind.group().to_owned()),
+        resource: Some(object.kind.resource().to_owned()),
+        subresource: subresource.map(str::to_owned),
+        namespace: object.namespace.clone(),
+        name: Some(object.name.clone()),
+        ..ResourceAttributes::default()
+    };
+    let spec =
+        SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() };
+    is_allowed(api, spec).await
+}
+
+/// Asks whether the caller may use a URL that is no resource.
+///
+/// # Errors
+///
+/// If there is no answer.
+pub(super) async fn may_on_url(api: &Api, verb: &str, url: &str) -> Result<Answer, ApiFailure> {
+    is_allowed(api, on_url(verb, url)).await
+}
+
+fn on_url(verb: &str, url: &str) -> SelfSubjectAccessReviewSpec {
+    let attributes = NonResourceAttributes { path: Some(url.to_owned()), verb: Some(verb.to_owned()) };
+    SelfSubjectAccessReviewSpec { non_resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() }
+}
+
+async fn is_allowed(api: &Api, spec: SelfSubjectAccessReviewSpec) -> Result<Answer, ApiFailure> {
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    read_answer(&ask(api, &review).await?)
+}
+
+/// Asks for a review, which an API server answers and does not keep.
+///
+/// # Errors
+///
+/// If there is no answer.
+pub(super) async fn ask<R: Resource + Serialize>(api: &Api, review: &R) -> Result<Value, ApiFailure> {
+    let path = format!("/apis/{}/{}", R::API_VERSION, R::URL_PATH_SEGMENT);
+    Ok(api.send(&Request::post(path, review)).await?.value)
 }
 
 pub(super) fn read_answer(review: &Value) -> Result<Answer, ApiFailure> {
@@ -44,12 +109,9 @@ pub(super) fn read_answer(review: &Value) -> Result<Answer, ApiFailure> {
 ///
 /// If there is no answer.
 pub async fn rules(api: &Api, namespace: &str) -> Result<RulesReview, ApiFailure> {
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": { "namespace": namespace },
-    });
-    let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", review);
-    let answer = api.send(&request).await?;
-    Ok(read_rules(&answer.value))
+    let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
+    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+    Ok(read_rules(&ask(api, &review).await?))
 }
 
 pub(super) fn read_rules(review: &Value) -> RulesReview {

@@ -257,7 +257,7 @@ async fn an_index_is_changed_again_where_somebody_else_wrote_in_between() {
 #[tokio::test]
 async fn who_somebody_is_is_asked_for_and_older_servers_say_it_in_a_refusal() {
     let review = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-    let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}});
     let me = json!({"kind": "SelfSubjectReview", "status": {"userInfo": {"username": "me"}}});
     let told = vec![exchange("POST", review, 201, me).with(asked.clone())];
     assert_eq!(against(told, async |api| who_am_i(api).await.unwrap()).await.as_deref(), Some("me"));

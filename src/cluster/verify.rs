@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
-use serde_json::{Value, json};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use serde_json::Value;
 
 use super::api::{Api, Request};
+use super::review::{ask, may_on_url};
 use crate::credential::{Claims, Distrust};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::secret::SecretToken;
@@ -94,9 +96,8 @@ const NOBODY_MAY: &str = "/kubemint-who-am-i";
 /// If there is no answer, the credential is not accepted, or something else than the API server answered: a refusal
 /// that names no user is no proof of anything.
 pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
-    let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
-    match api.send(&Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)).await {
-        Ok(answer) => username(&answer.value).map(Some),
+    match ask(api, &SelfSubjectReview::default()).await {
+        Ok(review) => username(&review).map(Some),
         // What is not served at all is answered without a Status.
         Err(failure) if failure.code() == Some(404) => {
             match api.send(&Request::get(NOBODY_MAY)).await {
@@ -104,15 +105,8 @@ pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
                 Err(failure) if failure.code() != Some(404) => return Err(failure),
                 _ => {}
             }
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-                "spec": { "nonResourceAttributes": { "path": "/version", "verb": "get" } },
-            });
-            let request = Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
-            let answer = api.send(&request).await?;
-            let answered = answer.value["status"]["allowed"].is_boolean();
-            let cause = "a review has no answer".to_owned();
-            if answered { Ok(None) } else { Err(ApiFailure::Unreadable { cause }) }
+            // Whatever it says, an API server said it.
+            may_on_url(api, "get", "/version").await.map(|_| None)
         }
         Err(failure) if failure.code() == Some(403) => named(failure).map(Some),
         Err(failure) => Err(failure),

@@ -21,6 +21,7 @@ use jiff::fmt::rfc2822;
 use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -100,19 +101,19 @@ impl Request {
 
     /// Creates an object, or asks for a review. Repeating a create answers `AlreadyExists`, which the
     /// caller has to look into.
-    pub fn post(path: impl Into<String>, body: Value) -> Self {
-        Self { body: Some(body), ..Self::new(http::Method::POST, path) }
+    pub fn post(path: impl Into<String>, body: impl Serialize) -> Self {
+        Self { body: Some(json_of(body)), ..Self::new(http::Method::POST, path) }
     }
 
     /// Applies a manifest server-side.
-    pub fn apply(path: impl Into<String>, body: Value) -> Self {
+    pub fn apply(path: impl Into<String>, body: impl Serialize) -> Self {
         let content_type = "application/apply-patch+yaml";
-        Self { body: Some(body), content_type, ..Self::new(http::Method::PATCH, path) }
+        Self { body: Some(json_of(body)), content_type, ..Self::new(http::Method::PATCH, path) }
     }
 
     /// Deletes an object.
-    pub fn delete(path: impl Into<String>, options: Value) -> Self {
-        Self { body: Some(options), ..Self::new(http::Method::DELETE, path) }
+    pub fn delete(path: impl Into<String>, options: impl Serialize) -> Self {
+        Self { body: Some(json_of(options)), ..Self::new(http::Method::DELETE, path) }
     }
 
     /// Adds a query parameter.
@@ -347,6 +348,10 @@ impl Api {
             .and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date.replace("GMT", "+0000")).ok());
         Ok(Fetched { content, date })
     }
+}
+
+fn json_of(body: impl Serialize) -> Value {
+    serde_json::to_value(body).expect("the keys of Kubernetes objects are text, and nothing else can fail")
 }
 
 fn unreadable(cause: &str) -> ApiFailure {
