@@ -13,9 +13,11 @@ use tower_test::mock::{self, Handle};
 use super::index::edit_index;
 use super::observe::identify;
 use super::probe::probe;
+use super::review::{may, may_on_object, may_on_url, rules};
 use super::verify::who_am_i;
 use super::write::{create, delete, update};
 use super::{Api, Limits};
+use crate::access::{Answer, Question};
 use crate::credential::Index;
 use crate::desired::{Content, DesiredObject};
 use crate::names::{INDEX_ANNOTATION, INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
@@ -23,7 +25,7 @@ use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::{NamespaceState, ObservedCluster};
 use crate::plan::ProbeResult;
 use crate::plan::tests_support::empty_plan;
-use crate::rbac::Rule;
+use crate::rbac::{Right, Rule, Scope};
 use crate::step::{Delete, Step, Update};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
@@ -267,4 +269,56 @@ async fn who_somebody_is_is_asked_for_and_older_servers_say_it_in_a_refusal() {
         exchange("GET", "/kubemint-who-am-i", 403, refused),
     ];
     assert_eq!(against(old, async |api| who_am_i(api).await.unwrap()).await.as_deref(), Some("me"));
+}
+
+/// An answer that does not say whether something is allowed is neither a yes nor a no.
+#[tokio::test]
+async fn whether_something_is_allowed_is_asked_in_one_way() {
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let asked = |spec: &Value, answer: Value| {
+        let (group, kind) = ("authorization.k8s.io/v1", "SelfSubjectAccessReview");
+        let body = json!({"apiVersion": group, "kind": kind, "metadata": {}, "spec": spec});
+        vec![exchange("POST", uri, 201, answer).with(body)]
+    };
+    let said = |allowed: bool| json!({"status": {"allowed": allowed}});
+    let silent = json!({"status": {}});
+
+    let right = Right::Resource {
+        group: "apps".to_owned(),
+        resource: "deployments/scale".to_owned(),
+        name: Some("web".to_owned()),
+        verb: "get".to_owned(),
+    };
+    let question = Question { scope: Scope::Namespace("apps".to_owned()), right };
+    let spec = json!({"resourceAttributes": {
+        "group": "apps", "resource": "deployments", "subresource": "scale", "name": "web", "namespace": "apps", "verb": "get",
+    }});
+    let ask = async |api: &Api| may(api, &question).await;
+    assert_eq!(against(asked(&spec, said(true)), ask).await.unwrap(), Answer::Allowed);
+    assert_eq!(against(asked(&spec, said(false)), ask).await.unwrap(), Answer::Denied);
+    assert!(against(asked(&spec, silent.clone()), ask).await.is_err());
+
+    let account = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "reader");
+    let spec = json!({"resourceAttributes": {
+        "group": "", "resource": "serviceaccounts", "subresource": "token", "name": "reader", "namespace": "ci",
+        "verb": "create",
+    }});
+    let ask = async |api: &Api| may_on_object(api, "create", Some("token"), &account).await;
+    assert_eq!(against(asked(&spec, said(false)), ask).await.unwrap(), Answer::Denied);
+    assert!(against(asked(&spec, silent), ask).await.is_err());
+
+    let spec = json!({"nonResourceAttributes": {"path": "/version", "verb": "get"}});
+    let ask = async |api: &Api| may_on_url(api, "get", "/version").await;
+    assert_eq!(against(asked(&spec, said(true)), ask).await.unwrap(), Answer::Allowed);
+
+    let body = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "metadata": {},
+        "spec": {"namespace": "apps"},
+    });
+    let answer = json!({"status": {"incomplete": true, "resourceRules": [{"verbs": ["get"], "resources": ["pods"]}]}});
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let listed = against(vec![exchange("POST", uri, 201, answer).with(body)], async |api| rules(api, "apps").await);
+    let listed = listed.await.unwrap();
+    assert_eq!((listed.rules.len(), listed.rules[0].resources.as_slice()), (1, ["pods".to_owned()].as_slice()));
+    assert!(listed.incomplete);
 }
