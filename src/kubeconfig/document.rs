@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
@@ -43,28 +44,45 @@ struct Entry {
     token: Option<SecretToken>,
 }
 
-/// An entry as it is read; `UNMARKED` says whether what has no mark may be ours.
-struct Parsed<const UNMARKED: bool>(Entry);
+/// An entry as it is read in a list; `UNMARKED` says whether what has no mark may be ours.
+struct Parsed<L, const UNMARKED: bool>(Entry, PhantomData<L>);
 
-impl<'de, const UNMARKED: bool> Deserialize<'de> for Parsed<UNMARKED> {
+/// The list that an entry is read in: what else has the form of a body in it is none.
+trait InList {
+    const LIST: List;
+}
+
+struct Clusters;
+struct Users;
+struct Contexts;
+
+impl InList for Clusters {
+    const LIST: List = List::Clusters;
+}
+
+impl InList for Users {
+    const LIST: List = List::Users;
+}
+
+impl InList for Contexts {
+    const LIST: List = List::Contexts;
+}
+
+impl<'de, L: InList, const UNMARKED: bool> Deserialize<'de> for Parsed<L, UNMARKED> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entry = Value::deserialize(deserializer)?;
-        // Which list it is in does not matter: an entry has one body beside its name.
-        let body = List::ALL.into_iter().find_map(|list| {
-            let body = entry.get(list.body()).filter(|body| body.is_object())?;
-            Some((list, body))
-        });
-        let extension = body.and_then(|(_, body)| our_extension(body)).cloned();
+        let body = entry.get(L::LIST.body()).filter(|body| body.is_object());
+        let extension = body.and_then(our_extension).cloned();
         let may_be_ours = UNMARKED || extension.is_some();
-        let held = body.filter(|_| may_be_ours).and_then(|(list, _)| HeldEntry::of(list, &entry));
-        let token = body.filter(|_| may_be_ours).and_then(|(_, body)| body["token"].as_str()).map(SecretToken::new);
+        let held = body.filter(|_| may_be_ours).and_then(|_| HeldEntry::of(L::LIST, &entry));
+        let token = body.filter(|_| may_be_ours).and_then(|body| body["token"].as_str()).map(SecretToken::new);
         let is_bound = |token: &SecretToken| Claims::of(token).is_ok_and(|claims| facts_of(&claims).is_some());
         let token = token.filter(|token| extension.is_some() || is_bound(token));
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let context = body.filter(|(list, _)| *list == List::Contexts).map(|(_, body)| body);
+        let context = body.filter(|_| L::LIST == List::Contexts);
         let leads_to =
             context.map(|body| (text(&body["cluster"]).unwrap_or_default(), text(&body["user"]).unwrap_or_default()));
-        Ok(Self(Entry { name: text(&entry["name"]), leads_to, extension, held, token }))
+        Ok(Self(Entry { name: text(&entry["name"]), leads_to, extension, held, token }, PhantomData))
     }
 }
 
@@ -177,11 +195,11 @@ impl fmt::Debug for Document {
 #[derive(Default, Deserialize)]
 struct File<const UNMARKED: bool> {
     #[serde(default)]
-    clusters: Option<Vec<Parsed<UNMARKED>>>,
+    clusters: Option<Vec<Parsed<Clusters, UNMARKED>>>,
     #[serde(default)]
-    users: Option<Vec<Parsed<UNMARKED>>>,
+    users: Option<Vec<Parsed<Users, UNMARKED>>>,
     #[serde(default)]
-    contexts: Option<Vec<Parsed<UNMARKED>>>,
+    contexts: Option<Vec<Parsed<Contexts, UNMARKED>>>,
     #[serde(default, rename = "current-context")]
     current_context: Option<String>,
     #[serde(default)]
@@ -192,8 +210,8 @@ struct File<const UNMARKED: bool> {
 
 impl<const UNMARKED: bool> File<UNMARKED> {
     fn has_keys(&self) -> bool {
-        let lists = [&self.clusters, &self.users, &self.contexts];
-        lists.iter().any(|list| list.is_some()) || self.current_context.is_some() || self.preferences.is_some()
+        let lists = [self.clusters.is_some(), self.users.is_some(), self.contexts.is_some()];
+        lists.contains(&true) || self.current_context.is_some() || self.preferences.is_some()
     }
 }
 
@@ -485,12 +503,12 @@ fn facts_of(claims: &Claims) -> Option<CredentialFacts> {
     })
 }
 
-fn by_name<const UNMARKED: bool>(
+fn by_name<L, const UNMARKED: bool>(
     list: &'static str,
-    entries: Option<Vec<Parsed<UNMARKED>>>,
+    entries: Option<Vec<Parsed<L, UNMARKED>>>,
 ) -> Result<HashMap<String, Entry>, DocumentError> {
     let mut named = HashMap::new();
-    for Parsed(entry) in entries.into_iter().flatten() {
+    for Parsed(entry, _) in entries.into_iter().flatten() {
         // Entries without a name are not addressable, by us or by kubectl.
         let Some(name) = entry.name.clone() else { continue };
         if named.insert(name.clone(), entry).is_some() {
@@ -617,6 +635,25 @@ mod tests {
             matches!(&state, EntryState::Foreign { list: "cluster", inventory: Some(inventory), .. } if inventory == "acme"),
             "{state:?}"
         );
+    }
+
+    /// An indentation that slipped makes a body of what belongs into one: then the entry has none, and is nobody's.
+    #[test]
+    fn a_mark_in_the_body_of_another_list_marks_nothing() {
+        let (text, _) = written();
+        let check = |list, key: &str, other: &str| {
+            let slipped = text.replacen(&format!("- {key}:\n"), &format!("- {key}: null\n  {other}:\n"), 1);
+            assert_ne!(slipped, text);
+            let state = Document::parse(&slipped).unwrap().state(&names(), &mark("acme", "prod"));
+            assert!(matches!(&state, EntryState::Foreign { list: found, .. } if *found == list), "{list}: {state:?}");
+        };
+        check("cluster", "cluster", "user");
+        check("context", "context", "user");
+        // Two bodies: that of the other list would be found first.
+        let twice = text.replacen("- name: c\n  user:\n", "- name: c\n  cluster: {server: x}\n  user:\n", 1);
+        assert_ne!(twice, text);
+        let state = Document::parse(&twice).unwrap().state(&names(), &mark("acme", "prod"));
+        assert!(matches!(&state, EntryState::Ours(held) if held.credential.is_some()), "{state:?}");
     }
 
     #[test]
