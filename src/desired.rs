@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::credential::Index;
@@ -18,7 +19,7 @@ use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::rbac::{Rule, Scope};
 
 /// An object as the inventory wants it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredObject {
     /// Where it is.
     pub object: ObjectRef,
@@ -31,7 +32,8 @@ pub struct DesiredObject {
 }
 
 /// What an object says beyond its name and marks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Content {
     /// Nothing: a namespace or a ServiceAccount.
     Empty,

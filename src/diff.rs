@@ -6,22 +6,22 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desired::{Content, DesiredObject};
 use crate::observed::ObservedObject;
 use crate::rbac::{Rule, describe, uncovered};
 
 /// One field that differs, as lines that would go and lines that would come.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FieldDiff {
     /// The field, as in `rules` or `metadata.labels.env`.
     pub field: String,
     /// What is there and would go.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
     /// What is missing and would come.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
 }
 

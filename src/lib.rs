@@ -13,6 +13,7 @@
 pub mod access;
 pub mod calendar;
 pub mod credential;
+pub mod delivery;
 pub mod desired;
 pub mod diff;
 pub mod event;

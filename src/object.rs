@@ -5,7 +5,7 @@
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::inventory::syntax;
 use crate::wording;
@@ -25,7 +25,7 @@ fn segment(name: &str) -> String {
 }
 
 /// A kind of object, ordered as an apply writes them: what is referred to comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A namespace.
     Namespace,
@@ -113,7 +113,7 @@ impl fmt::Display for Kind {
 }
 
 /// The address of one object in one cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
     /// The kind.
     pub kind: Kind,
@@ -189,7 +189,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// The role that a binding assigns.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RoleRef {
     /// [`Kind::ClusterRole`] or [`Kind::Role`].
     pub kind: Kind,
@@ -212,7 +212,7 @@ impl fmt::Display for RoleRef {
 }
 
 /// Whom a binding assigns its role to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Subject {
     /// `ServiceAccount`, `User` or `Group`.
     pub kind: String,

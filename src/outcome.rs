@@ -5,14 +5,14 @@
 use crate::credential::CredentialFacts;
 use crate::failure::StepFailure;
 use crate::inventory::GrantKey;
-use crate::plan::{ClusterPlan, Note};
+use crate::plan::{Assessed, Note};
 use crate::step::StepId;
 
 /// What came of planning one cluster.
 #[derive(Debug)]
 pub enum Planned {
     /// A plan, which may be blocked.
-    Plan(Box<ClusterPlan>),
+    Plan(Box<Assessed>),
     /// The cluster could not be read.
     Failed {
         /// What was being done.

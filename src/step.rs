@@ -1,23 +1,23 @@
-//! A step: one write to a cluster, with everything needed to run it.
+//! A step: one write to a cluster, with everything needed to run it but for secrets.
 //!
-//! The executor makes no decision about *what* to do; if it had to, a field would be missing here.
-//! Pure: no I/O, no clock.
+//! The executor makes no decision about *what* to do; if it had to, a field would be missing here. Tokens are named by
+//! the places that hold them, so that a plan can be written down. Pure: no I/O, no clock.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::credential::{Credential, Generation, Index, MintReason, Spent, Suspended};
+use crate::credential::{Generation, Index, MintReason, Spent, Suspended};
+use crate::delivery::{Delivery, Source};
 use crate::desired::DesiredObject;
 use crate::diff::FieldDiff;
 use crate::inventory::GrantKey;
 use crate::names::{Holder, InventoryName, ProfileName};
 use crate::object::ObjectRef;
-use crate::secret::SecretToken;
 
 /// One write.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Step {
     /// Creates an object that does not exist.
     Create(DesiredObject),
@@ -44,7 +44,8 @@ pub enum Step {
 }
 
 /// Makes an existing object right by server-side apply.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Update {
     /// What it should be.
     pub desired: DesiredObject,
@@ -61,7 +62,8 @@ pub struct Update {
 }
 
 /// Deletes an object of ours, if it still is the one that was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Delete {
     /// The object.
     pub object: ObjectRef,
@@ -75,7 +77,8 @@ pub struct Delete {
 }
 
 /// Mints a generation: claim, anchor, token, proof, outputs, record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Mint {
     /// The grant.
     pub grant: GrantKey,
@@ -102,26 +105,14 @@ pub struct Mint {
     pub delivery: Delivery,
 }
 
-/// What a step writes to the outputs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Delivery {
-    /// The kubeconfigs that are written.
-    pub files: Vec<PathBuf>,
-    /// What changes in entries that are there, beside the token.
-    pub changes: Vec<FieldDiff>,
-    /// Those of the files in which entries are taken for ours that lost their mark.
-    pub takes_back: Vec<PathBuf>,
-}
-
 /// Hands a living credential on to the outputs that lack it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Publish {
     /// The grant.
     pub grant: GrantKey,
-    /// The holder.
-    pub holder: Holder,
-    /// The credential, as the outputs hold it; where they disagree, the first that works counts.
-    pub candidates: Vec<Credential>,
+    /// The places that hold the credential; where they disagree, the first that works counts.
+    pub from: Vec<Source>,
     /// What is written.
     pub delivery: Delivery,
     /// The ServiceAccount and the claim in its index that is not recorded as published.
@@ -129,7 +120,8 @@ pub struct Publish {
 }
 
 /// Creates the standing anchor that the tokens of exec plugins are bound to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ExecAnchor {
     /// The profile.
     pub profile: ProfileName,
@@ -142,7 +134,8 @@ pub struct ExecAnchor {
 }
 
 /// Writes the entries of exec plugins, which hold no credential.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Plugin {
     /// The grant.
     pub grant: GrantKey,
@@ -155,7 +148,8 @@ pub struct Plugin {
 }
 
 /// What an exec plugin will ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct TriedToken {
     /// The inventory.
     pub inventory: InventoryName,
@@ -166,7 +160,8 @@ pub struct TriedToken {
 }
 
 /// Deletes generations that nobody needs any more: their anchors, then their lines in the index.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Retire {
     /// The profile.
     pub profile: ProfileName,
@@ -185,7 +180,8 @@ pub struct Retire {
 }
 
 /// Revokes generations: a fence in the index, their anchors, their lines in the index.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Revoke {
     /// The profile.
     pub profile: ProfileName,
@@ -205,12 +201,13 @@ pub struct Revoke {
     pub shown: Vec<String>,
     /// Whether the run waits until API servers refuse what was revoked.
     pub awaits: bool,
-    /// Tokens that die and are at hand: they are tried until they are refused.
-    pub awaited: Vec<SecretToken>,
+    /// Places with tokens that die: these are tried until they are refused.
+    pub awaited: Vec<Source>,
 }
 
 /// Which generations a revocation is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Victims {
     /// Some of one holder.
     Generations {
@@ -226,7 +223,8 @@ pub enum Victims {
 }
 
 /// Deletes a ServiceAccount and makes it anew.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Recreate {
     /// The profile.
     pub profile: ProfileName,
@@ -241,7 +239,8 @@ pub struct Recreate {
 }
 
 /// Lifts the suspension that a revocation left.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Resume {
     /// The profile.
     pub profile: ProfileName,
@@ -296,6 +295,15 @@ impl Step {
             Self::Publish(publish) => Some(&publish.grant),
             Self::Plugin(plugin) => Some(&plugin.grant),
             _ => None,
+        }
+    }
+
+    /// Returns the places with credentials that the step uses.
+    pub fn sources(&self) -> &[Source] {
+        match self {
+            Self::Publish(publish) => &publish.from,
+            Self::Revoke(revoke) => &revoke.awaited,
+            _ => &[],
         }
     }
 

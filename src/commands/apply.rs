@@ -70,14 +70,14 @@ async fn plan_and_apply(
 ) -> Result<CameOfIt, Error> {
     let mut run = fleet.plan(cancellation).await;
     let manner = context.manner(args.break_lock);
-    fleet.block_unwritable(&mut run, manner);
+    run.block_unwritable(manner);
     let head = ReportHead {
         command: Command::Apply,
         started: context.environment.clock.began(),
         run: Some(context.environment.run.clone()),
         holder: fleet.holder().clone(),
     };
-    let tasks = fleet.apply_tasks(&run);
+    let tasks = run.apply_tasks();
     if tasks.is_empty() {
         let report = Report::new(head, &fleet.inventory, run.reports(fleet.holder()));
         return Ok(CameOfIt { report, seen: vec![], is_declined: false });

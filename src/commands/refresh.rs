@@ -22,7 +22,7 @@ use crate::exit_code::ExitCode;
 use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits};
 use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
-use crate::plan::{Adoption, CredentialState, Newest, NoteKind, Scope, Suspension};
+use crate::plan::{Adoption, Assessed, CredentialState, Newest, NoteKind, Scope, Suspension};
 use crate::report::{Action, ClusterReport, Command, CredentialSummary, Report, ReportHead, notes_text, refresh_line};
 use crate::step::Step;
 
@@ -147,7 +147,7 @@ pub(super) async fn refresh(
     let reports = reported.into_iter().map(|(_, report)| report).collect();
     let mut report = Report::new(head, &fleet.inventory, reports);
     report.credentials = Some(credentials);
-    let grants = grant_states(&fleet, &run);
+    let grants = grant_states(&run);
     let expiry = first_expiry(&grants, context.environment.clock.now());
     metrics.observe(&report, grants, began.elapsed(), context.environment.clock.now());
     Ok(Pass { report, wake, expiry, is_cut_short: false })
@@ -185,10 +185,10 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
 fn wake_times(reported: &[(&ClusterRun, ClusterReport)], now: Timestamp) -> HashMap<ClusterName, Timestamp> {
     let mut wake = HashMap::new();
     for (run, report) in reported {
-        let Some(plan) = run.plan() else { continue };
+        let Some(assessment) = run.assessment() else { continue };
         let due = report.credentials.iter().filter_map(|credential| credential.due);
-        let retire = plan.kept.iter().filter_map(|kept| kept.retire_at);
-        let times = due.chain(retire).map(|time| by_this_clock(time, plan.clock_ahead));
+        let retire = assessment.kept.iter().filter_map(|kept| kept.retire_at);
+        let times = due.chain(retire).map(|time| by_this_clock(time, assessment.clock_ahead));
         // What was superseded a moment ago can go when the overlap is over.
         let published = run.applied().into_iter().flat_map(|applied| &applied.published);
         let over = published.filter(|published| published.minted).filter_map(|published| {
@@ -205,7 +205,7 @@ fn wake_times(reported: &[(&ClusterRun, ClusterReport)], now: Timestamp) -> Hash
 
 /// Returns when the first credential is due, by this machine's clock.
 fn next_due(reported: &[(&ClusterRun, ClusterReport)]) -> Option<Timestamp> {
-    let clusters = reported.iter().filter_map(|(run, report)| Some((run.plan()?.clock_ahead, report)));
+    let clusters = reported.iter().filter_map(|(run, report)| Some((run.assessment()?.clock_ahead, report)));
     let due = clusters.flat_map(|(ahead, report)| {
         let due = report.credentials.iter().filter_map(|credential| credential.due);
         due.map(move |due| by_this_clock(due, ahead))
@@ -216,11 +216,11 @@ fn next_due(reported: &[(&ClusterRun, ClusterReport)]) -> Option<Timestamp> {
 /// Returns when superseded generations can go, by this machine's clock; the earliest of all times where
 /// they can now.
 fn retirements(run: &FleetRun) -> Vec<Timestamp> {
-    let plans = run.clusters.iter().filter_map(ClusterRun::plan);
-    plans
-        .flat_map(|plan| {
-            let later = plan.kept.iter().filter_map(|kept| kept.retire_at);
-            let later = later.map(|at| by_this_clock(at, plan.clock_ahead));
+    let assessed = run.clusters.iter().filter_map(ClusterRun::assessed);
+    assessed
+        .flat_map(|Assessed { plan, assessment }| {
+            let later = assessment.kept.iter().filter_map(|kept| kept.retire_at);
+            let later = later.map(|at| by_this_clock(at, assessment.clock_ahead));
             let ripe = plan.steps.iter().filter(|step| matches!(step, Step::Retire(_))).map(|_| Timestamp::MIN);
             later.chain(ripe).collect::<Vec<_>>()
         })
@@ -233,20 +233,20 @@ fn by_this_clock(time: Timestamp, ahead: i64) -> Timestamp {
 }
 
 /// Returns how each grant stands after the run, for metrics.
-fn grant_states(fleet: &Fleet, run: &FleetRun) -> Vec<GrantState> {
+fn grant_states(run: &FleetRun) -> Vec<GrantState> {
     let mut states = vec![];
     for run in &run.clusters {
-        let Some(plan) = run.plan() else {
+        let Some(assessment) = run.assessment() else {
             states.extend(run.grants.iter().map(|grant| GrantState {
                 cluster: grant.cluster.name.clone(),
                 profile: grant.profile.name.clone(),
                 state: CredentialState::Unknown,
-                expires: fleet.outputs.newest(&grant.key()).map(|newest| newest.expires),
+                expires: run.outputs.newest(&grant.key()).map(|newest| newest.expires),
                 is_clamped: false,
             }));
             continue;
         };
-        for standing in &plan.standings {
+        for standing in &assessment.standings {
             let published = run
                 .applied()
                 .and_then(|applied| applied.published.iter().find(|published| published.grant == standing.grant));
@@ -257,7 +257,7 @@ fn grant_states(fleet: &Fleet, run: &FleetRun) -> Vec<GrantState> {
                 cluster: standing.grant.cluster.clone(),
                 profile: standing.grant.profile.clone(),
                 state,
-                expires: newest.map(|newest| by_this_clock(newest.expires, plan.clock_ahead)),
+                expires: newest.map(|newest| by_this_clock(newest.expires, assessment.clock_ahead)),
                 is_clamped: newest.is_some_and(|newest| newest.clamped_seconds().is_some()),
             });
         }

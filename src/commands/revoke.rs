@@ -68,7 +68,7 @@ async fn plan_and_revoke(
         holder: fleet.holder().clone(),
     };
     let reports = run.planned_reports();
-    let tasks = fleet.apply_tasks(&run);
+    let tasks = run.apply_tasks();
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
     if is_asked {
@@ -123,7 +123,7 @@ fn remove_entries(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet
 
 async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, cancellation: &Cancellation) -> FleetRun {
     let grant =
-        |grant: &Arc<Grant>| RevokeGrant { grant: Arc::clone(grant), tokens: fleet.outputs.tokens(&grant.key()) };
+        |grant: &Arc<Grant>| RevokeGrant { grant: Arc::clone(grant), held: fleet.outputs.sources(&grant.key()) };
     let tasks = fleet.selected.iter().map(|selected| RevokeTask {
         cluster: Arc::clone(&selected.cluster),
         grants: selected.grants.iter().map(grant).collect(),
@@ -138,7 +138,7 @@ async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, ca
     let tasks = tasks.collect();
     let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
     let (planned, ()) = tokio::join!(run, shown);
-    FleetRun::planned(&fleet.selected, planned)
+    FleetRun::planned(&fleet.selected, planned, &fleet.outputs)
 }
 
 fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {

@@ -14,11 +14,12 @@ use crate::executor::Cancellation;
 use crate::executor::observe::Legacy;
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
-use crate::fleet::{ClusterRun, Fleet, FleetPolicy};
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy, Outputs};
 use crate::inventory::Grant;
 use crate::kubeconfig::Mark;
+use crate::names::ClusterName;
 use crate::outcome::Planned;
-use crate::plan::{ClusterPlan, CredentialState, Newest, Standing};
+use crate::plan::{Assessed, Assessment, CredentialState, Newest, Standing};
 use crate::report::{
     Command, Drifted, GrantStatus, LegacyTokenStatus, Report, ReportHead, StatusReport, Width, status_text,
 };
@@ -52,13 +53,15 @@ fn online(
 ) -> Result<(StatusReport, ExitCode), Error> {
     let run = block_on(interruptible(context, cancellation, fleet.plan(cancellation)))?;
     let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
-    for ClusterRun { cluster, grants: selected, planned, .. } in &run.clusters {
+    for ClusterRun { cluster, grants: selected, planned, outputs, .. } in &run.clusters {
         match planned {
-            Planned::Plan(plan) => {
-                let standing = |grant: &Arc<Grant>| plan.standings.iter().find(|standing| grant.is(&standing.grant));
+            Planned::Plan(assessed) => {
+                let Assessed { plan, assessment } = &**assessed;
+                let standing =
+                    |grant: &Arc<Grant>| assessment.standings.iter().find(|standing| grant.is(&standing.grant));
                 let known = selected.iter().filter_map(|grant| Some((grant, standing(grant)?)));
-                grants.extend(known.map(|(grant, standing)| planned_grant(fleet, grant, plan, standing)));
-                legacy.extend(legacy_tokens(plan));
+                grants.extend(known.map(|(grant, standing)| planned_grant(outputs, grant, assessment, standing)));
+                legacy.extend(legacy_tokens(&cluster.name, assessment));
                 notes.extend(
                     plan.notes
                         .iter()
@@ -67,10 +70,10 @@ fn online(
                 );
             }
             Planned::Failed { failure, .. } => {
-                grants.extend(selected.iter().map(|grant| unread(fleet, grant, failure.clone())));
+                grants.extend(selected.iter().map(|grant| unread(outputs, grant, failure.clone())));
             }
             Planned::NotStarted(_) => {
-                grants.extend(selected.iter().map(|grant| unread(fleet, grant, StepFailure::new("interrupted"))));
+                grants.extend(selected.iter().map(|grant| unread(outputs, grant, StepFailure::new("interrupted"))));
             }
         }
     }
@@ -109,7 +112,7 @@ fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> StatusReport {
     let grants = selected.map(|grant| {
         let newest = fleet.outputs.newest(&grant.key());
         let standing = standing_by_files(fleet, grant, newest, now);
-        status_of(fleet, grant, &standing, Drifted::Unknown, vec![])
+        status_of(&fleet.outputs, grant, &standing, Drifted::Unknown, vec![])
     });
     let grants = grants.collect();
     report(context, fleet, true, grants, None, vec![])
@@ -140,26 +143,32 @@ fn standing_by_files(fleet: &Fleet, grant: &Grant, newest: Option<Newest>, now: 
     Standing { newest, due, lacking: altered, ..Standing::only(key, state, None) }
 }
 
-fn planned_grant(fleet: &Fleet, grant: &Grant, plan: &ClusterPlan, standing: &Standing) -> GrantStatus {
+fn planned_grant(outputs: &Outputs, grant: &Grant, assessment: &Assessment, standing: &Standing) -> GrantStatus {
     let profile = &grant.profile.name;
     let concerns = |drift: &&crate::plan::Drift| drift.profile.as_ref().is_none_or(|other| other == profile);
-    let drifted: Vec<String> = plan.drift.iter().filter(concerns).map(|drift| drift.what.clone()).collect();
+    let drifted: Vec<String> = assessment.drift.iter().filter(concerns).map(|drift| drift.what.clone()).collect();
     let drift = if drifted.is_empty() { Drifted::No } else { Drifted::Yes };
-    status_of(fleet, grant, standing, drift, drifted)
+    status_of(outputs, grant, standing, drift, drifted)
 }
 
-fn unread(fleet: &Fleet, grant: &Grant, failure: StepFailure) -> GrantStatus {
+fn unread(outputs: &Outputs, grant: &Grant, failure: StepFailure) -> GrantStatus {
     let key = grant.key();
     let standing = Standing {
-        newest: fleet.outputs.newest(&key),
-        detail: fleet.outputs.trouble(&key),
+        newest: outputs.newest(&key),
+        detail: outputs.trouble(&key),
         ..Standing::only(key, CredentialState::Unknown, None)
     };
-    let status = status_of(fleet, grant, &standing, Drifted::Unknown, vec![]);
+    let status = status_of(outputs, grant, &standing, Drifted::Unknown, vec![]);
     GrantStatus { error: Some(failure.cause), error_kind: Some(failure.kind), ..status }
 }
 
-fn status_of(fleet: &Fleet, grant: &Grant, standing: &Standing, drift: Drifted, drifted: Vec<String>) -> GrantStatus {
+fn status_of(
+    outputs: &Outputs,
+    grant: &Grant,
+    standing: &Standing,
+    drift: Drifted,
+    drifted: Vec<String>,
+) -> GrantStatus {
     let newest = standing.newest.as_ref();
     GrantStatus {
         cluster: grant.cluster.name.clone(),
@@ -176,7 +185,7 @@ fn status_of(fleet: &Fleet, grant: &Grant, standing: &Standing, drift: Drifted, 
         other_holders: standing.others.clone(),
         drift,
         drifted,
-        outputs: fleet.outputs.statuses(&standing.grant, newest.map(|newest| newest.generation), &standing.lacking),
+        outputs: outputs.statuses(&standing.grant, newest.map(|newest| newest.generation), &standing.lacking),
         namespace: grant.namespace.clone(),
         service_account: grant.profile.service_account.clone(),
         error: None,
@@ -184,9 +193,12 @@ fn status_of(fleet: &Fleet, grant: &Grant, standing: &Standing, drift: Drifted, 
     }
 }
 
-fn legacy_tokens(plan: &ClusterPlan) -> impl Iterator<Item = LegacyTokenStatus> + '_ {
-    plan.legacy.iter().map(|token| LegacyTokenStatus {
-        cluster: plan.cluster.clone(),
+fn legacy_tokens<'a>(
+    cluster: &'a ClusterName,
+    assessment: &'a Assessment,
+) -> impl Iterator<Item = LegacyTokenStatus> + 'a {
+    assessment.legacy.iter().map(|token| LegacyTokenStatus {
+        cluster: cluster.clone(),
         profile: token.grant.profile.clone(),
         namespace: token.secret.namespace.clone().unwrap_or_default(),
         secret: token.secret.name.clone(),

@@ -101,7 +101,8 @@ pub struct Generation {
 }
 
 /// Whom a revocation suspends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Suspended {
     /// One holder.
     Holder(Holder),

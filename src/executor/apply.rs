@@ -1,6 +1,7 @@
 //! Runs the steps of plans: the same values that were shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,17 +15,18 @@ use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
     write,
 };
-use crate::credential::{Credential, Generation, MintReason, Reissue};
+use crate::credential::{Credential, Generation, MintReason};
+use crate::delivery::{Delivery, Need, Place, Source};
 use crate::event::{End, Event};
 use crate::failure::{FailureKind, StepFailure};
-use crate::inventory::{Cluster, Grant, GrantKey, Inventory, VerifyVia};
-use crate::kubeconfig::{Incoming, Mark, UserForm};
-use crate::names::{ClusterName, Holder};
+use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
+use crate::kubeconfig::{Endpoint, Incoming};
+use crate::names::ClusterName;
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Carried, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Delivery, Mint, Plugin, Publish, Revoke, Step, StepId, Update};
+use crate::step::{Mint, Plugin, Publish, Revoke, Step, StepId, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -33,20 +35,28 @@ pub struct ApplyTask {
     pub cluster: Arc<Cluster>,
     /// Its plan.
     pub plan: ClusterPlan,
-    /// Where the credentials of its grants go: the grant, the target file, and what goes there but
-    /// for the credential itself.
-    pub slots: Vec<PublicationSlot>,
+    /// The outputs that it names.
+    pub outputs: NamedOutputs,
 }
 
-/// A place that a grant's credential goes to.
-#[derive(Debug, Clone)]
-pub struct PublicationSlot {
-    /// The grant.
-    pub grant: Arc<Grant>,
-    /// The file that it is in.
-    pub target: Arc<TargetFile>,
-    /// The names of the entries there.
-    pub names: crate::kubeconfig::EntryNames,
+/// What the steps of a plan need of the outputs: the files that they write, and the credentials at the places that they
+/// name. A plan holds neither.
+#[derive(Debug, Default)]
+pub struct NamedOutputs {
+    /// The files, by path.
+    pub files: BTreeMap<PathBuf, Arc<TargetFile>>,
+    /// The credentials, as the places held them when they were read.
+    pub credentials: BTreeMap<Place, Credential>,
+}
+
+impl NamedOutputs {
+    /// Returns the credential that a source names, if the place holds it.
+    fn credential(&self, source: &Source) -> Option<Credential> {
+        let held = self.credentials.get(&source.place)?;
+        let is_it =
+            held.facts.generation == source.facts.generation && held.facts.anchor_uid == source.facts.anchor_uid;
+        is_it.then(|| Credential { facts: source.facts.clone(), token: held.token.clone() })
+    }
 }
 
 /// What all clusters of an apply share.
@@ -56,12 +66,8 @@ pub struct ApplyContext {
     pub inventory: Arc<Inventory>,
     /// The admin credentials.
     pub admin: Arc<AdminSources>,
-    /// Who keeps the chain of generations.
-    pub holder: Holder,
     /// Identifies this run in the index and on anchors.
     pub run: String,
-    /// Whether another holder's living credential may be replaced in a file.
-    pub reissue: Reissue,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -126,7 +132,7 @@ pub(super) async fn apply_task(
     slot: Slot,
     events: Events,
 ) -> Result<(), StepFailure> {
-    StepRunner { context, publisher, events, progress, slot, admin: None }.run(task).await
+    StepRunner { context, publisher, events, progress, slot, reached: None }.run(task).await
 }
 
 fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
@@ -166,7 +172,15 @@ struct StepRunner {
     progress: SharedProgress,
     slot: Slot,
     /// How the cluster was reached, once it was.
-    admin: Option<AdminEntry>,
+    reached: Option<Reached>,
+}
+
+/// How a cluster was reached.
+#[derive(Debug)]
+struct Reached {
+    admin: AdminEntry,
+    /// How its consumers reach it.
+    endpoint: Endpoint,
 }
 
 impl StepRunner {
@@ -179,9 +193,10 @@ impl StepRunner {
         let late = || StepFailure::late(limit);
         let access = access(&self.context.admin, &task.cluster, self.context.clock);
         let result = match self.slot.lend(access).await {
-            Ok((admin, _)) => {
+            Ok((admin, endpoint)) => {
                 let since = Instant::now();
-                let done = tokio::time::timeout(limit, self.steps(&task, admin)).await;
+                let endpoint = Endpoint { cluster_uid: Some(task.plan.cluster_uid.clone()), ..endpoint };
+                let done = tokio::time::timeout(limit, self.steps(&task, Reached { admin, endpoint })).await;
                 let done = done.unwrap_or_else(|_| Err(late()));
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
@@ -196,10 +211,10 @@ impl StepRunner {
         result
     }
 
-    async fn steps(&mut self, task: &ApplyTask, admin: AdminEntry) -> Result<(), StepFailure> {
-        let api = connect_admin(&admin, self.context.admin.network(), self.limits());
+    async fn steps(&mut self, task: &ApplyTask, reached: Reached) -> Result<(), StepFailure> {
+        let api = connect_admin(&reached.admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
-        self.admin = Some(admin);
+        self.reached = Some(reached);
         let mut failed: Vec<FailedStep<'_>> = vec![];
         for (number, step) in (1..).zip(&task.plan.steps) {
             lock(&self.progress).number = number;
@@ -313,9 +328,10 @@ impl StepRunner {
             awaits |= matches!(step, Step::Recreate(step) if step.awaits);
             let Step::Revoke(step) = step else { continue };
             awaits |= step.awaits;
-            for token in &step.awaited {
+            for source in &step.awaited {
+                let Some(Credential { token, .. }) = task.outputs.credential(source) else { continue };
                 self.doing(&task.plan.cluster, format!("wait until the token of `{}` is refused", step.profile));
-                let refused = match self.connect_as(task, token) {
+                let refused = match self.connect_as(task, &token) {
                     Ok(api) => self.slot.lend(verify::await_refusal(&api)).await,
                     Err(failure) => Err(failure),
                 };
@@ -340,8 +356,8 @@ impl StepRunner {
     /// Waits until the anchors are gone that something still holds: until then their tokens may be accepted.
     async fn await_anchors(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
         let held = std::mem::take(&mut lock(&self.progress).held);
-        let Some(admin) = self.admin.as_ref().filter(|_| !held.is_empty()) else { return Ok(()) };
-        let api = connect_admin(admin, self.context.admin.network(), self.limits());
+        let Some(reached) = self.reached.as_ref().filter(|_| !held.is_empty()) else { return Ok(()) };
+        let api = connect_admin(&reached.admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         let mut first_failure = None;
         let deadline = Instant::now() + revoke::HELD_ANCHORS_LIVE;
@@ -409,7 +425,7 @@ impl StepRunner {
         self.verify(task, mint.grant.profile.as_str(), &credential.token).await.map_err(NotPublished::Safe)?;
         issue::confirm_claim(api, mint, claimed).await.map_err(NotPublished::Safe)?;
         self.doing(cluster, format!("write the outputs of `{}`", mint.grant.profile));
-        match self.publish(task, &mint.grant, &mint.delivery, Some(&credential)).await {
+        match self.publish(task, &mint.delivery, Some(&credential)).await {
             Ok(()) => {}
             Err(NotWritten { failure, written: 0 }) => return Err(NotPublished::Safe(failure)),
             // What is not everywhere is not published: some output still holds the older one.
@@ -442,7 +458,7 @@ impl StepRunner {
             self.verify(task, profile.as_str(), &token).await?;
         }
         self.doing(&task.plan.cluster, format!("write the outputs of `{}`", plugin.grant.profile));
-        self.publish(task, &plugin.grant, &plugin.delivery, None).await.map_err(|not_written| not_written.failure)
+        self.publish(task, &plugin.delivery, None).await.map_err(|not_written| not_written.failure)
     }
 
     /// Proves a token where its consumers, or the inventory, want it proven.
@@ -469,9 +485,12 @@ impl StepRunner {
     /// Connects with a token and nothing else, where the inventory wants tokens proven.
     fn connect_as(&self, task: &ApplyTask, token: &SecretToken) -> Result<Api, StepFailure> {
         let network = self.context.admin.network();
-        let api = match (task.cluster.consumer.verify, &self.admin) {
-            (VerifyVia::Admin, Some(admin)) => connect_with(admin, token, network, self.limits()),
-            _ => connect_consumer(&task.plan.endpoint, token, network, self.limits()),
+        let Some(Reached { admin, endpoint }) = &self.reached else {
+            return Err(StepFailure::new("the cluster was not reached"));
+        };
+        let api = match task.cluster.consumer.verify {
+            VerifyVia::Admin => connect_with(admin, token, network, self.limits()),
+            VerifyVia::Endpoint => connect_consumer(endpoint, token, network, self.limits()),
         };
         api.map_err(|error| StepFailure::new(error.to_string()))
     }
@@ -492,7 +511,7 @@ impl StepRunner {
     /// than before, and a token may have been damaged where it was kept.
     async fn hand_on(&mut self, api: &Api, task: &ApplyTask, step: &Publish) -> Result<(), StepFailure> {
         let mut proven = Err(StepFailure::new("no output holds the credential any more"));
-        for credential in &step.candidates {
+        for credential in step.from.iter().filter_map(|source| task.outputs.credential(source)) {
             proven = self.verify(task, step.grant.profile.as_str(), &credential.token).await.map(|()| credential);
             if proven.is_ok() {
                 break;
@@ -500,17 +519,15 @@ impl StepRunner {
         }
         let credential = proven?;
         self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.grant.profile));
-        self.publish(task, &step.grant, &step.delivery, Some(credential))
-            .await
-            .map_err(|not_written| not_written.failure)?;
+        self.publish(task, &step.delivery, Some(&credential)).await.map_err(|not_written| not_written.failure)?;
         lock(&self.progress).published.push(Published {
             grant: step.grant.clone(),
             facts: credential.facts.clone(),
             minted: false,
         });
         if let Some((account, claim)) = &step.record {
-            let generation = claim.clone().recorded(credential);
-            issue::record(api, account, &self.context.inventory.name, &step.holder, &generation).await?;
+            let generation = claim.clone().recorded(&credential);
+            issue::record(api, account, &step.delivery.mark.inventory, &step.delivery.mark.holder, &generation).await?;
         }
         Ok(())
     }
@@ -519,25 +536,29 @@ impl StepRunner {
     async fn publish(
         &mut self,
         task: &ApplyTask,
-        grant: &GrantKey,
         delivery: &Delivery,
         credential: Option<&Credential>,
     ) -> Result<(), NotWritten> {
-        let is_meant = |slot: &&PublicationSlot| {
-            slot.grant.is(grant) && matches!(slot.names.form, UserForm::Exec(_)) == credential.is_none()
+        let unknown = |failure| NotWritten { failure, written: 0 };
+        let Some(Reached { endpoint, .. }) = &self.reached else {
+            return Err(unknown(StepFailure::new("the cluster was not reached")));
         };
-        let incoming = task.slots.iter().filter(is_meant).map(|slot| {
+        let incoming = delivery.destinations.iter().map(|destination| {
+            let file = task.outputs.files.get(&destination.file).ok_or_else(|| {
+                let file = destination.file.display();
+                unknown(StepFailure::new(format!("the plan writes to `{file}`, which is no output of this run")))
+            })?;
             let incoming = Incoming {
-                names: slot.names.clone(),
-                mark: Mark::of(&self.context.inventory.name, &self.context.holder, &slot.grant),
-                endpoint: task.plan.endpoint.clone(),
+                names: destination.names.clone(),
+                mark: delivery.mark.clone(),
+                endpoint: endpoint.clone(),
                 credential: credential.cloned(),
-                reissue: self.context.reissue,
-                adopts: delivery.takes_back.contains(&slot.target.path),
+                reissue: delivery.reissue,
+                adopts: destination.need == Need::TakeBack,
             };
-            (Arc::clone(&slot.target), incoming)
+            Ok((Arc::clone(file), incoming))
         });
-        let incoming = incoming.collect();
+        let incoming = incoming.collect::<Result<Vec<_>, NotWritten>>()?;
         self.slot.lend(self.publisher.publish(incoming)).await
     }
 }

@@ -20,7 +20,7 @@ use crate::inventory::{Cluster, Grant, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::outcome::{NotStarted, Planned};
-use crate::plan::{ClusterPlan, GrantInput, Note, NoteKind, PlanInput, PlanOptions, assess, plan_cluster};
+use crate::plan::{Assessed, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, plan_cluster};
 
 /// One cluster to plan.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ pub(super) fn planned(end: Ended<Planned>) -> Planned {
 }
 
 /// Returns the time by a cluster's clock; one that is beyond the calendar does not count.
-fn by_the_cluster(now: Timestamp, ahead: i64) -> Timestamp {
+pub(super) fn by_the_cluster(now: Timestamp, ahead: i64) -> Timestamp {
     now.checked_add(SignedDuration::from_secs(ahead)).unwrap_or(now)
 }
 
@@ -144,8 +144,8 @@ async fn plan_one(context: Arc<PlanContext>, task: PlanTask, mut slot: Slot, eve
 /// Returns how the planning of a cluster ended.
 pub(super) fn end_of(planned: &Planned) -> End {
     match planned {
-        Planned::Plan(plan) if !plan.blockers.is_empty() => End::Blocked,
-        Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
+        Planned::Plan(it) if !it.plan.blockers.is_empty() => End::Blocked,
+        Planned::Plan(it) if it.plan.steps.is_empty() => End::Unchanged,
         Planned::Plan(_) => End::Changed,
         Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
         Planned::NotStarted(_) => End::NotStarted,
@@ -174,19 +174,19 @@ pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut 
 /// grants; what could not be tried is a note.
 async fn try_credentials(
     context: &PlanContext,
-    plan: &ClusterPlan,
+    assessed: &Assessed,
     grants: &mut [GrantInput],
-    admin: &AdminEntry,
+    (admin, endpoint): (&AdminEntry, &Endpoint),
     limits: Limits,
 ) -> Vec<Note> {
     let mut notes = vec![];
     for grant in grants {
-        let Some(credential) = plan.credential_to_try(grant) else { continue };
+        let Some(credential) = assessed.credential_to_try(grant) else { continue };
         let entry = &grant.grant;
         let (network, profile) = (context.admin.network(), &entry.profile.name);
         let api = match entry.cluster.consumer.verify {
             VerifyVia::Admin => connect_with(admin, &credential.token, network, limits),
-            VerifyVia::Endpoint => connect_consumer(&plan.endpoint, &credential.token, network, limits),
+            VerifyVia::Endpoint => connect_consumer(endpoint, &credential.token, network, limits),
         };
         let tried = match api {
             Ok(api) => distrust(&api, &service_account_user(entry)).await.map_err(|failure| failure.to_string()),
@@ -204,20 +204,20 @@ async fn try_credentials(
 }
 
 /// Lists the Secrets with tokens that never expire, once for each namespace of ServiceAccounts.
-async fn find_legacy_tokens(api: &Api, grants: &[Arc<Grant>], plan: &mut ClusterPlan) -> Result<(), ApiFailure> {
+async fn find_legacy_tokens(api: &Api, grants: &[Arc<Grant>], assessed: &mut Assessed) -> Result<(), ApiFailure> {
     let mut by_namespace: BTreeMap<&str, Vec<&Arc<Grant>>> = BTreeMap::new();
     for grant in grants {
         by_namespace.entry(grant.namespace.as_str()).or_default().push(grant);
     }
     for (namespace, grants) in by_namespace {
         match legacy_tokens(api, namespace, &grants).await {
-            Ok(found) => plan.legacy.extend(found),
+            Ok(found) => assessed.assessment.legacy.extend(found),
             Err(failure) if failure.is_forbidden() => {
                 let message = format!(
                     "the admin may not list Secrets in namespace `{namespace}`: whether there are tokens that never \
                      expire is not known"
                 );
-                plan.notes.push(Note::new(NoteKind::NotChecked, message));
+                assessed.plan.notes.push(Note::new(NoteKind::NotChecked, message));
             }
             Err(failure) => return Err(failure),
         }
@@ -264,24 +264,24 @@ async fn plan_within(
             now: by_the_cluster(context.clock.now(), observed.clock_ahead),
         })
     };
-    let mut plan = plan_with(&task.grants);
+    let mut assessed = plan_with(&task.grants);
     if context.trial == Trial::Use {
-        let notes = try_credentials(context, &plan, &mut task.grants, &admin, limits).await;
+        let notes = try_credentials(context, &assessed, &mut task.grants, (&admin, &endpoint), limits).await;
         if task.grants.iter().any(|grant| grant.distrust.is_some()) {
-            plan = plan_with(&task.grants);
+            assessed = plan_with(&task.grants);
         }
-        plan.notes.extend(notes);
+        assessed.plan.notes.extend(notes);
     }
     if context.legacy == Legacy::Find
-        && let Err(failure) = find_legacy_tokens(&api, &grants, &mut plan).await
+        && let Err(failure) = find_legacy_tokens(&api, &grants, &mut assessed).await
     {
         return Planned::Failed { doing: "list the tokens that never expire", failure: failure.into() };
     }
     if context.probing == Probing::Skip {
-        return Planned::Plan(Box::new(plan));
+        return Planned::Plan(Box::new(assessed));
     }
-    match probe(&api, &plan, &observed).await {
-        Ok(results) => assess(&mut plan, &results, |profile| {
+    match probe(&api, &assessed.plan, &observed).await {
+        Ok(results) => judge_probes(&mut assessed.plan, &results, |profile| {
             let profiles = grants.iter().map(|grant| &grant.profile);
             profiles.into_iter().any(|known| known.name == *profile && known.allow_missing_roles)
         }),
@@ -289,5 +289,5 @@ async fn plan_within(
             return Planned::Failed { doing: "try the changes without effect", failure: failure.into() };
         }
     }
-    Planned::Plan(Box::new(plan))
+    Planned::Plan(Box::new(assessed))
 }

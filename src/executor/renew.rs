@@ -13,19 +13,19 @@ use crate::event::Event;
 use crate::failure::StepFailure;
 use crate::names::ClusterName;
 use crate::outcome::{Carried, NotStarted, Planned};
-use crate::plan::ClusterPlan;
+use crate::plan::Assessed;
 
 /// A plan as it is reported, and what of it is carried out.
 #[derive(Debug)]
 pub struct Prepared {
     /// The plan, with what else stands in its way.
-    pub plan: Box<ClusterPlan>,
+    pub assessed: Box<Assessed>,
     /// What is carried out, if anything is.
     pub task: Option<ApplyTask>,
 }
 
 /// Decides what of a plan is carried out. It may read files and wait for their locks.
-pub type Prepare = Arc<dyn Fn(Box<ClusterPlan>) -> Prepared + Send + Sync>;
+pub type Prepare = Arc<dyn Fn(Box<Assessed>) -> Prepared + Send + Sync>;
 
 /// What all clusters of a renewal share.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl std::fmt::Debug for RenewContext {
 /// What is known of one cluster, also if the work on it is dropped half-way.
 #[derive(Debug, Default)]
 struct Known {
-    plan: Option<Box<ClusterPlan>>,
+    assessed: Option<Box<Assessed>>,
     /// Of the steps, once they began.
     progress: Option<SharedProgress>,
 }
@@ -95,8 +95,8 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
     events.send(Event::Started(cluster.clone()));
     let planned = plan_task(&context.plan, task, &mut slot).await;
     let finished = |planned: &Planned| events.send(Event::Finished { cluster: cluster.clone(), end: end_of(planned) });
-    let plan = match planned {
-        Planned::Plan(plan) => plan,
+    let assessed = match planned {
+        Planned::Plan(assessed) => assessed,
         planned => {
             finished(&planned);
             return End::NotPlanned(planned);
@@ -104,8 +104,8 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
     };
     // Whether files can be written is found out by trying, and their locks are waited for.
     let prepare = Arc::clone(&context.prepare);
-    let prepared = slot.lend(tokio::task::spawn_blocking(move || prepare(plan))).await;
-    let Prepared { plan, task } = match prepared {
+    let prepared = slot.lend(tokio::task::spawn_blocking(move || prepare(assessed))).await;
+    let Prepared { assessed, task } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => match error.try_into_panic() {
             // The pool reports a cluster whose work panicked.
@@ -117,18 +117,18 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
     let progress = task.is_some().then(SharedProgress::default);
     {
         let mut known = lock(&known);
-        known.plan = Some(plan.clone());
+        known.assessed = Some(assessed.clone());
         known.progress.clone_from(&progress);
     }
     let (Some(task), Some(progress)) = (task, progress) else {
-        finished(&Planned::Plan(plan));
+        finished(&Planned::Plan(assessed));
         return End::Nothing;
     };
     End::Applied(apply_task(context.apply, task, context.publisher, progress, slot, events).await)
 }
 
 fn conclude(known: Known, end: Ended<End>) -> (Planned, Option<Carried>) {
-    let Some(plan) = known.plan else {
+    let Some(assessed) = known.assessed else {
         return match end {
             Ended::Done(End::NotPlanned(planned)) => (planned, None),
             Ended::NotStarted(why) => (Planned::NotStarted(why), None),
@@ -140,12 +140,12 @@ fn conclude(known: Known, end: Ended<End>) -> (Planned, Option<Carried>) {
     };
     let end = match end {
         Ended::Done(End::NotPlanned(planned)) => return (planned, None),
-        Ended::Done(End::Nothing) => return (Planned::Plan(plan), None),
+        Ended::Done(End::Nothing) => return (Planned::Plan(assessed), None),
         Ended::Done(End::Applied(result)) => Ended::Done(result),
         Ended::Stopped => Ended::Stopped,
         Ended::Panicked => Ended::Panicked,
         Ended::NotStarted(why) => Ended::NotStarted(why),
     };
     let carried = known.progress.map(|progress| carried(Some(&progress), end));
-    (Planned::Plan(plan), carried)
+    (Planned::Plan(assessed), carried)
 }

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::StreamExt;
-use jiff::SignedDuration;
 
-use super::observe::{access, planned};
+use super::observe::{access, by_the_cluster, planned};
 use super::{Cancellation, Clock, Events, Slot, each_cluster};
 use crate::cluster::observe::{identify, observe, observe_accounts, role_rules};
 use crate::cluster::revoke::ListedAnchors;
@@ -17,14 +16,13 @@ use crate::desired::service_account;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::{Cluster, Grant, Inventory};
-use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
 use crate::observed::{Anchors, ObservedCluster, Ownership, Search};
 use crate::outcome::Planned;
 use crate::plan::{
-    RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, existing_roles, plan_revocation,
-    vanished_accounts,
+    Assessed, Assessment, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, existing_roles,
+    plan_revocation, vanished_accounts,
 };
 use crate::rbac::Rule;
 
@@ -73,8 +71,8 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
     let limit = context.inventory.run.cluster_timeout;
     // Reading is waiting: a cluster that does not answer keeps nobody from being revoked.
     let planned = match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
-        Ok((admin, endpoint)) => {
-            let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
+        Ok((admin, _)) => {
+            let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin));
             let planned = slot.lend(planning).await;
             let late = || StepFailure::late(limit);
             planned.unwrap_or_else(|_| failed("read the ServiceAccounts", late()))
@@ -82,8 +80,8 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
         Err(failure) => failed("find the admin access", failure),
     };
     let end = match &planned {
-        Planned::Plan(plan) if plan.steps.is_empty() && !plan.blockers.is_empty() => End::Blocked,
-        Planned::Plan(plan) if plan.steps.is_empty() => End::Unchanged,
+        Planned::Plan(it) if it.plan.steps.is_empty() && !it.plan.blockers.is_empty() => End::Blocked,
+        Planned::Plan(it) if it.plan.steps.is_empty() => End::Unchanged,
         Planned::Plan(_) => End::Changed,
         Planned::Failed { failure, .. } => End::Failed(failure.cause.clone()),
         Planned::NotStarted(_) => End::NotStarted,
@@ -93,28 +91,27 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
     planned
 }
 
-async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEntry, endpoint: Endpoint) -> Planned {
+async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEntry) -> Planned {
     let limits = Limits::new(context.inventory.run.request_timeout, context.inventory.run.cluster_timeout);
     let api = match connect_admin(admin, context.admin.network(), limits) {
         Ok(api) => api,
         Err(error) => return failed("connect", StepFailure::of_access(error.to_string())),
     };
     match read(context, task, &api).await {
-        Ok(Read { observed, roles, anchors }) => Planned::Plan(Box::new(plan_revocation(&RevokeInput {
-            inventory: &context.inventory,
-            cluster: &task.cluster.name,
-            grants: &task.grants,
-            now: context
-                .clock
-                .now()
-                .checked_add(SignedDuration::from_secs(observed.clock_ahead))
-                .unwrap_or(context.clock.now()),
-            observed: &observed,
-            anchors: &anchors,
-            roles: &roles,
-            endpoint: &endpoint,
-            options: &context.options,
-        }))),
+        Ok(Read { observed, roles, anchors }) => {
+            let plan = plan_revocation(&RevokeInput {
+                inventory: &context.inventory,
+                cluster: &task.cluster.name,
+                grants: &task.grants,
+                now: by_the_cluster(context.clock.now(), observed.clock_ahead),
+                observed: &observed,
+                anchors: &anchors,
+                roles: &roles,
+                options: &context.options,
+            });
+            let assessment = Assessment { clock_ahead: observed.clock_ahead, ..Assessment::default() };
+            Planned::Plan(Box::new(Assessed { plan, assessment }))
+        }
         Err(failure) => failed("read the ServiceAccounts", failure.into()),
     }
 }
@@ -164,7 +161,7 @@ async fn anchors(
     let mut accounts = vec![];
     for revoked in &task.grants {
         let grant = &revoked.grant;
-        let mut held: Vec<u64> = revoked.tokens.iter().map(|(number, _)| *number).collect();
+        let mut held: Vec<u64> = revoked.held.iter().map(|source| source.facts.generation).collect();
         if let RevokeTarget::Generation(number) = context.options.target {
             held.push(number);
         }

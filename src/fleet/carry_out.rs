@@ -1,6 +1,5 @@
 //! Carrying out what was planned.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::outputs::Outputs;
@@ -8,7 +7,7 @@ use super::{Fleet, FleetRun, events};
 use crate::executor::Cancellation;
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
-use crate::inventory::{Cluster, GrantKey};
+use crate::inventory::Cluster;
 use crate::outcome::{Carried, NotStarted};
 use crate::output::Phase;
 use crate::plan::ClusterPlan;
@@ -19,26 +18,16 @@ pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, plan: &ClusterPlan
     if plan.steps.is_empty() || !plan.refusals().is_empty() {
         return None;
     }
-    // Several steps may be about one grant, and each place is written once.
-    let concerned: BTreeSet<&GrantKey> = plan.steps.iter().filter_map(crate::step::Step::grant).collect();
-    let slots = outputs.publication_slots(concerned.into_iter());
-    Some(ApplyTask { cluster: Arc::clone(cluster), plan: plan.clone(), slots })
+    Some(ApplyTask { cluster: Arc::clone(cluster), plan: plan.clone(), outputs: outputs.named_in(plan) })
 }
 
 impl Fleet {
-    /// Returns what will run of what was planned.
-    pub(crate) fn apply_tasks(&self, run: &FleetRun) -> Vec<ApplyTask> {
-        run.clusters.iter().filter_map(|run| task(&self.outputs, &run.cluster, run.plan()?)).collect()
-    }
-
     /// Returns what carrying out plans needs.
     pub(super) fn apply_context(&self) -> Arc<ApplyContext> {
         Arc::new(ApplyContext {
             inventory: Arc::clone(&self.inventory),
             admin: Arc::clone(&self.admin),
-            holder: self.holder().clone(),
             run: self.run.clone(),
-            reissue: self.options.reissue,
             clock: self.clock,
         })
     }
@@ -61,6 +50,11 @@ impl Fleet {
 }
 
 impl FleetRun {
+    /// Returns what will run of what was planned.
+    pub(crate) fn apply_tasks(&self) -> Vec<ApplyTask> {
+        self.clusters.iter().filter_map(|run| task(&run.outputs, &run.cluster, run.plan()?)).collect()
+    }
+
     /// Leaves what was planned as it is, because the user declined or an interruption came first.
     pub(crate) fn leave(&mut self, tasks: Vec<ApplyTask>, why: NotStarted) {
         self.carried(tasks.into_iter().map(|task| (task.plan.cluster, Carried::NotStarted(why))).collect());

@@ -193,9 +193,12 @@ impl Fleet {
         // The display ends with the last sender, which goes with this block.
         let run = async move { plan_clusters(plan_context, everything, cancellation, &events).await };
         let (mut planned, ()) = tokio::join!(run, shown);
-        self.look_again(cancellation, &mut planned).await;
-        let mut run = FleetRun::planned(&self.selected, planned);
-        block_duplicates(&mut run.plans_mut().collect::<Vec<_>>());
+        let again = self.look_again(cancellation, &mut planned).await;
+        let mut run = FleetRun::planned(&self.selected, planned, &self.outputs);
+        if let Some((outputs, clusters)) = again {
+            run.looked_again(&outputs, &clusters);
+        }
+        block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
         run
     }
 
@@ -226,12 +229,20 @@ impl Fleet {
         wanted.map(task).collect()
     }
 
-    /// Plans those clusters again whose living credential seemed to be held elsewhere.
-    async fn look_again(&self, cancellation: &Cancellation, planned: &mut HashMap<ClusterName, Planned>) {
-        let Some((_, tasks)) = self.moved(planned.iter()) else { return };
+    /// Plans those clusters again whose living credential seemed to be held elsewhere; returns which these are, and what
+    /// the outputs held then.
+    async fn look_again(
+        &self,
+        cancellation: &Cancellation,
+        planned: &mut HashMap<ClusterName, Planned>,
+    ) -> Option<(Arc<Outputs>, BTreeSet<ClusterName>)> {
+        let (outputs, tasks) = self.moved(planned.iter())?;
         let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
-        let again = plan_clusters(self.plan_context(), tasks, cancellation, &Events::new(sender)).await;
-        planned.extend(again.into_iter().filter(|(_, planned)| matches!(planned, Planned::Plan(_))));
+        let mut again = plan_clusters(self.plan_context(), tasks, cancellation, &Events::new(sender)).await;
+        again.retain(|_, planned| matches!(planned, Planned::Plan(_)));
+        let clusters = again.keys().cloned().collect();
+        planned.extend(again);
+        Some((outputs, clusters))
     }
 
     /// Returns the clusters whose living credential seemed to be held elsewhere, with what the outputs hold now:
@@ -241,8 +252,8 @@ impl Fleet {
         clusters: impl Iterator<Item = (&'a ClusterName, &'a Planned)>,
     ) -> Option<(Arc<Outputs>, Vec<PlanTask>)> {
         let is_elsewhere = |planned: &Planned| match planned {
-            Planned::Plan(plan) => {
-                plan.blockers.iter().any(|blocker| blocker.kind == BlockerKind::CredentialHeldElsewhere)
+            Planned::Plan(assessed) => {
+                assessed.plan.blockers.iter().any(|blocker| blocker.kind == BlockerKind::CredentialHeldElsewhere)
             }
             Planned::Failed { .. } | Planned::NotStarted(_) => false,
         };
@@ -281,9 +292,12 @@ impl Fleet {
         // Where something was carried out already, the next run looks again.
         let untouched = results.iter().filter(|(_, (_, applied))| applied.is_none());
         let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned)));
+        let mut looked_again = None;
         if let Some((outputs, tasks)) = moved.filter(|_| !cancellation.no_new.is_cancelled()) {
-            let again = renew(&outputs, tasks).await;
-            results.extend(again.into_iter().filter(|(_, (planned, _))| matches!(planned, Planned::Plan(_))));
+            let mut again = renew(&outputs, tasks).await;
+            again.retain(|_, (planned, _)| matches!(planned, Planned::Plan(_)));
+            looked_again = Some((outputs, again.keys().cloned().collect()));
+            results.extend(again);
         }
         let mut carried = HashMap::new();
         let mut planned = HashMap::new();
@@ -291,7 +305,10 @@ impl Fleet {
             carried.extend(came_of_it.map(|came_of_it| (cluster.clone(), came_of_it)));
             planned.insert(cluster, of_cluster);
         }
-        let mut run = FleetRun::planned(&self.selected, planned);
+        let mut run = FleetRun::planned(&self.selected, planned, &self.outputs);
+        if let Some((outputs, clusters)) = looked_again {
+            run.looked_again(&outputs, &clusters);
+        }
         run.carried(carried);
         run
     }
@@ -326,22 +343,27 @@ impl Fleet {
             .collect();
         let (outputs, identities) = (Arc::clone(outputs), Arc::clone(identities));
         let checked = Mutex::new(HashMap::new());
-        Arc::new(move |mut plan| {
+        Arc::new(move |mut assessed| {
             {
                 let mut identities = identities.lock().unwrap_or_else(PoisonError::into_inner);
-                identities.judge(&mut plan);
-                identities.add(&plan);
+                identities.judge(&mut assessed);
+                identities.add(&assessed);
             }
-            block_unwritable(&mut plan, &outputs, manner, &checked);
-            let task = clusters.get(&plan.cluster).and_then(|cluster| task(&outputs, cluster, &plan));
-            Prepared { plan, task }
+            let plan = &mut assessed.plan;
+            block_unwritable(plan, &outputs, manner, &checked);
+            let task = clusters.get(&plan.cluster).and_then(|cluster| task(&outputs, cluster, plan));
+            Prepared { assessed, task }
         })
     }
+}
 
+impl FleetRun {
     /// Blocks what goes to files that could not be replaced, before anything is minted for them.
-    pub(crate) fn block_unwritable(&self, run: &mut FleetRun, manner: Manner) {
+    pub(crate) fn block_unwritable(&mut self, manner: Manner) {
         let checked = Mutex::new(HashMap::new());
-        run.plans_mut().for_each(|plan| block_unwritable(plan, &self.outputs, manner, &checked));
+        self.planned_mut().for_each(|(assessed, outputs)| {
+            block_unwritable(&mut assessed.plan, outputs, manner, &checked);
+        });
     }
 }
 

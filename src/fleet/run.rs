@@ -1,13 +1,14 @@
 //! One run over a fleet: each cluster from planned to reported.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::outputs::Outputs;
 use super::selection::Selected;
 use crate::inventory::{Cluster, Grant};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Carried, NotStarted, Planned};
-use crate::plan::ClusterPlan;
+use crate::plan::{Assessed, Assessment, ClusterPlan};
 use crate::report::ClusterReport;
 
 /// The clusters of a run, in the order of the inventory.
@@ -23,20 +24,34 @@ pub(crate) struct ClusterRun {
     /// The selected grants on it.
     pub(crate) grants: Vec<Arc<Grant>>,
     pub(crate) planned: Planned,
+    /// What the outputs held when it was planned.
+    pub(crate) outputs: Arc<Outputs>,
     /// What came of its plan; nothing if it had nothing to do, or nobody carried it out.
     pub(crate) carried: Option<Carried>,
 }
 
 impl FleetRun {
     /// Puts together what was selected and what came of planning it.
-    pub(crate) fn planned(selected: &[Selected], mut planned: HashMap<ClusterName, Planned>) -> Self {
+    pub(crate) fn planned(
+        selected: &[Selected],
+        mut planned: HashMap<ClusterName, Planned>,
+        outputs: &Arc<Outputs>,
+    ) -> Self {
         let cluster = |selected: &Selected| ClusterRun {
             cluster: Arc::clone(&selected.cluster),
             grants: selected.grants.clone(),
             planned: planned.remove(&selected.cluster.name).unwrap_or(Planned::NotStarted(NotStarted::Interrupted)),
+            outputs: Arc::clone(outputs),
             carried: None,
         };
         Self { clusters: selected.iter().map(cluster).collect() }
+    }
+
+    /// Says that some clusters were planned with what the outputs held later.
+    pub(super) fn looked_again(&mut self, outputs: &Arc<Outputs>, clusters: &BTreeSet<ClusterName>) {
+        for run in self.clusters.iter_mut().filter(|run| clusters.contains(&run.cluster.name)) {
+            run.outputs = Arc::clone(outputs);
+        }
     }
 
     /// Takes in what came of the plans.
@@ -46,10 +61,10 @@ impl FleetRun {
         }
     }
 
-    /// Returns the plans.
-    pub(crate) fn plans_mut(&mut self) -> impl Iterator<Item = &mut ClusterPlan> {
+    /// Returns what was planned, each with what the outputs held.
+    pub(crate) fn planned_mut(&mut self) -> impl Iterator<Item = (&mut Assessed, &Outputs)> {
         self.clusters.iter_mut().filter_map(|run| match &mut run.planned {
-            Planned::Plan(plan) => Some(plan.as_mut()),
+            Planned::Plan(assessed) => Some((assessed.as_mut(), &*run.outputs)),
             Planned::Failed { .. } | Planned::NotStarted(_) => None,
         })
     }
@@ -68,8 +83,18 @@ impl FleetRun {
 impl ClusterRun {
     /// Returns its plan, if it could be planned.
     pub(crate) fn plan(&self) -> Option<&ClusterPlan> {
+        self.assessed().map(|assessed| &assessed.plan)
+    }
+
+    /// Returns how things stand in it, if it could be planned.
+    pub(crate) fn assessment(&self) -> Option<&Assessment> {
+        self.assessed().map(|assessed| &assessed.assessment)
+    }
+
+    /// Returns what came of planning it, if it could be planned.
+    pub(crate) fn assessed(&self) -> Option<&Assessed> {
         match &self.planned {
-            Planned::Plan(plan) => Some(plan),
+            Planned::Plan(assessed) => Some(assessed),
             Planned::Failed { .. } | Planned::NotStarted(_) => None,
         }
     }

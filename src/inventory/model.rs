@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::rbac::Rule;
@@ -252,7 +252,7 @@ impl Grant {
 }
 
 /// What names a grant: no two of an inventory have the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GrantKey {
     /// The cluster.
     pub cluster: ClusterName,

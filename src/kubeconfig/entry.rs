@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::edit::List;
@@ -21,7 +22,8 @@ use crate::secret::SecretToken;
 const VERSION: u64 = 1;
 
 /// The names of the entries of one grant in one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct EntryNames {
     /// The context.
     pub context: String,
@@ -38,7 +40,8 @@ pub struct EntryNames {
 }
 
 /// How a user entry gives its credential.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum UserForm {
     /// It holds the token.
     #[default]
@@ -50,7 +53,8 @@ pub enum UserForm {
 }
 
 /// A client-go credential plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ExecPlugin {
     /// The absolute path of the program.
     pub command: String,
@@ -80,7 +84,8 @@ impl ExecPlugin {
 pub const EXEC_API_VERSION: &str = "client.authentication.k8s.io/v1";
 
 /// What marks an entry as ours, and whose access it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Mark {
     /// The inventory: entries of another one are not ours.
     pub inventory: InventoryName,

@@ -8,30 +8,31 @@ use std::time::Duration;
 use super::delivery::{self, HandingOn, handing_on};
 use super::standing::{Basis, CredentialState, Plugins, Standing, standing};
 use super::{
-    Blocker, BlockerKind, ClusterPlan, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput, Scope,
+    Assessed, Blocker, BlockerKind, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput, Scope,
     Suspension,
 };
 use crate::credential::{
     AnchorState, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue, Spent,
     StoredCredential, decide, jitter_seed, policy_fingerprint,
 };
+use crate::delivery::{Delivery, Place};
 use crate::desired::service_account;
 use crate::failure::StepFailure;
 use crate::inventory::Grant;
-use crate::kubeconfig::{EntryState, OtherHolder, UserForm};
+use crate::kubeconfig::{OtherHolder, UserForm};
 use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anchor_name};
 use crate::object::ObjectRef;
 use crate::observed::{ObservedObject, Ownership};
-use crate::step::{Delivery, ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step, TriedToken};
+use crate::step::{ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step, TriedToken};
 use crate::wording::command;
 
-pub(super) fn plan_credentials(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
+pub(super) fn plan_credentials(input: &PlanInput<'_>, draft: &mut Assessed) {
     for grant_input in input.grants {
-        plan_credential(input, grant_input, plan);
+        plan_credential(input, grant_input, draft);
     }
 }
 
-fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut ClusterPlan) {
+fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut Assessed) {
     let grant = &grant_input.grant;
     let profile = &grant.profile.name;
     let account = service_account(grant);
@@ -39,31 +40,31 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     if input.options.scope == Scope::Credentials
         && let Some(blocker) = not_provisioned(input, profile, &account, observed)
     {
-        plan.standings.push(Standing::only(
+        draft.assessment.standings.push(Standing::only(
             grant_input.grant.key(),
             CredentialState::Missing,
             Some(blocker.message.clone()),
         ));
-        return plan.blockers.push(blocker);
+        return draft.plan.blockers.push(blocker);
     }
-    let blocked = |blockers: Vec<Blocker>, plan: &mut ClusterPlan| {
+    let blocked = |blockers: Vec<Blocker>, draft: &mut Assessed| {
         let detail = blockers.first().map(|blocker| blocker.message.clone());
-        plan.standings.push(Standing::only(grant.key(), CredentialState::Unknown, detail));
-        plan.blockers.extend(blockers);
+        draft.assessment.standings.push(Standing::only(grant.key(), CredentialState::Unknown, detail));
+        draft.plan.blockers.extend(blockers);
     };
     if let Some(failure) = &grant_input.unusable {
-        return blocked(vec![unusable_output(profile, failure)], plan);
+        return blocked(vec![unusable_output(profile, failure)], draft);
     }
     let index = match read_index(input, observed) {
         Ok(index) => index,
-        Err(error) => return blocked(vec![unusable_index(grant, &account, &error)], plan),
+        Err(error) => return blocked(vec![unusable_index(grant, &account, &error)], draft),
     };
     if index.incomplete {
         let message = format!(
             "{account} lost its annotation `{INDEX_ANNOTATION}` at some time: tokens may live that it does not list; \
              `kubemint revoke --hard` ends them"
         );
-        plan.notes.push(Note::new(NoteKind::LostIndex, message));
+        draft.plan.notes.push(Note::new(NoteKind::LostIndex, message));
     }
     let holder = &input.options.holder;
     let chain = index.holder(holder);
@@ -72,15 +73,12 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     let grant_input = &*delivery::take_back(input, grant_input, uid, &anchors);
     let foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
     if !foreign.is_empty() {
-        return blocked(foreign, plan);
+        return blocked(foreign, draft);
     }
-    let stored = |slot: &OutputSlot| match &slot.state {
-        EntryState::Ours(held) => held.credential.as_ref().map(|(stored, _)| stored.clone()),
-        EntryState::Absent | EntryState::Foreign { .. } => None,
-    };
-    let outputs: Vec<_> = grant_input.holding().map(stored).collect();
-    plan.notes.extend(delivery::another_server(input, grant_input));
-    plan.notes.extend(went_back(&account, observed, holder, chain, &outputs));
+    let stored = |slot: &OutputSlot| slot.held()?.credential.as_ref().map(|(stored, _)| stored.clone());
+    let outputs: Vec<_> = grant_input.holding().map(|slot| (slot.place(), stored(slot))).collect();
+    draft.plan.notes.extend(delivery::another_server(input, grant_input));
+    draft.plan.notes.extend(went_back(&account, observed, holder, chain, &outputs));
     let decision = decide(&DecisionInput {
         chain,
         anchors: &anchors,
@@ -103,7 +101,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
     };
     let for_plugins = delivery::plugins(input, grant_input);
     let plugins = Plugins::find(input, grant_input, &account, observed);
-    plan.standings.push(standing(
+    draft.assessment.standings.push(standing(
         &Basis {
             grant: grant_input.grant.key(),
             index: &index,
@@ -118,13 +116,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, plan: &mut C
         },
         &decision,
     ));
-    if !may_go_on(input, grant_input, &account, is_suspended, plan) {
+    if !may_go_on(input, grant_input, &account, is_suspended, draft) {
         return;
     }
-    plan_plugins(input, grant_input, &account, plugins, for_plugins, plan);
+    plan_plugins(input, grant_input, &account, plugins, for_plugins, draft);
     let has_plugin = plugins.is_any;
-    note_life(input, grant, chain, plan);
-    follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, handing_on, plan);
+    note_life(input, grant, chain, draft);
+    follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, handing_on, draft);
 }
 
 /// Whether anything is done for a grant: not if another holder's credential is in the way, or a revocation suspended it
@@ -134,24 +132,24 @@ fn may_go_on(
     grant_input: &GrantInput,
     account: &ObjectRef,
     is_suspended: bool,
-    plan: &mut ClusterPlan,
+    draft: &mut Assessed,
 ) -> bool {
     let profile = &grant_input.grant.profile.name;
     let others = other_holders(input, grant_input);
     if let Some(blocker) = others.first() {
-        if let Some(standing) = plan.standings.last_mut() {
+        if let Some(standing) = draft.assessment.standings.last_mut() {
             standing.detail = Some(blocker.message.clone());
         }
-        plan.blockers.extend(others);
+        draft.plan.blockers.extend(others);
         return false;
     }
     if is_suspended && input.options.suspension == Suspension::Keep {
         let message = format!("issuing for `{profile}` is suspended by a revocation");
-        plan.notes.push(Note::new(NoteKind::Suspended, message));
+        draft.plan.notes.push(Note::new(NoteKind::Suspended, message));
         return false;
     }
     if is_suspended {
-        plan.steps.push(Step::Resume(Box::new(Resume {
+        draft.plan.steps.push(Step::Resume(Box::new(Resume {
             profile: profile.clone(),
             inventory: input.inventory.name.clone(),
             holder: input.options.holder.clone(),
@@ -168,13 +166,18 @@ fn went_back(
     observed: Option<&ObservedObject>,
     holder: &Holder,
     chain: Option<&HolderIndex>,
-    outputs: &[Option<StoredCredential>],
+    outputs: &[(Place, Option<StoredCredential>)],
 ) -> Option<Note> {
     let uid = observed.map(|observed| observed.uid.as_str());
     let next = chain.map_or(1, |chain| chain.next.max(1));
     // What was issued for an account that is gone has numbers of its own.
     let is_of_it = |stored: &&StoredCredential| stored.claims.service_account_uid.as_deref() == uid;
-    let held = outputs.iter().flatten().filter(is_of_it).map(|stored| stored.generation).max()?;
+    let held = outputs
+        .iter()
+        .filter_map(|(_, stored)| stored.as_ref())
+        .filter(is_of_it)
+        .map(|stored| stored.generation)
+        .max()?;
     (uid.is_some() && held >= next).then(|| {
         let message = format!(
             "somebody changed the annotation `{INDEX_ANNOTATION}` of {account}, or restored it: it says that generation \
@@ -220,16 +223,16 @@ struct Grounds<'a> {
 }
 
 /// Turns a decision into steps, blockers and notes.
-fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingOn>, plan: &mut ClusterPlan) {
+fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingOn>, draft: &mut Assessed) {
     let Grounds { input, grant_input, grant, account, chain, has_plugin } = *grounds;
     let (profile, holder) = (&grant.profile.name, &input.options.holder);
     match decision {
         Decision::NoOutput if has_plugin => {}
         Decision::NoOutput => {
             let message = format!("no output holds profile `{profile}`, so no token is minted for it");
-            plan.notes.push(Note::new(NoteKind::NoOutput, message));
+            draft.plan.notes.push(Note::new(NoteKind::NoOutput, message));
         }
-        Decision::Withheld { generation, expires } => plan.blockers.push(Blocker {
+        Decision::Withheld { generation, expires } => draft.plan.blockers.push(Blocker {
             profile: Some(profile.clone()),
             kind: BlockerKind::CredentialHeldElsewhere,
             message: format!(
@@ -243,13 +246,20 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingO
                 "another run is renewing `{profile}` (it claimed generation {claimed}); generation {generation} is \
                  current until {expires}"
             );
-            plan.notes.push(Note::new(NoteKind::ClaimInFlight, message));
+            draft.plan.notes.push(Note::new(NoteKind::ClaimInFlight, message));
             let grant = grant_input.grant.key();
-            plan.kept.push(KeptCredential { grant, generation, expires, due, superseded: vec![], retire_at: None });
+            draft.assessment.kept.push(KeptCredential {
+                grant,
+                generation,
+                expires,
+                due,
+                superseded: vec![],
+                retire_at: None,
+            });
         }
         Decision::Mint { generation, reason, spent } => {
-            note_claims_in_flight(chain, &spent, plan);
-            plan.steps.push(mint(input, grant_input, account, generation, reason, spent));
+            note_claims_in_flight(chain, &spent, draft);
+            draft.plan.steps.push(mint(input, grant_input, account, generation, reason, spent));
         }
         Decision::Publish { from: _, generation, recorded, due, retire, superseded, retire_at } => {
             let claim = chain.and_then(|chain| chain.generation(generation)).cloned();
@@ -262,10 +272,10 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingO
                 retire_at,
             };
             if let Some(handing_on) = handing_on {
-                publish(input, grant_input, plan, handing_on, &Publishing { account, recorded, claim, kept });
+                publish(grant_input, draft, handing_on, &Publishing { account, recorded, claim, kept });
             }
             if !retire.is_empty() {
-                plan.steps.push(Step::Retire(Box::new(Retire {
+                draft.plan.steps.push(Step::Retire(Box::new(Retire {
                     profile: profile.clone(),
                     inventory: input.inventory.name.clone(),
                     holder: holder.clone(),
@@ -304,19 +314,19 @@ fn plan_plugins(
     account: &ObjectRef,
     plugins: Plugins,
     delivery: Delivery,
-    plan: &mut ClusterPlan,
+    draft: &mut Assessed,
 ) {
     let grant = &grant_input.grant;
     let profile = &grant.profile.name;
     if plugins.is_anchored == Some(false) {
-        plan.steps.push(Step::ExecAnchor(Box::new(ExecAnchor {
+        draft.plan.steps.push(Step::ExecAnchor(Box::new(ExecAnchor {
             profile: profile.clone(),
             inventory: input.inventory.name.clone(),
             holder: input.options.holder.clone(),
             service_account: account.clone(),
         })));
     }
-    if !delivery.files.is_empty() {
+    if !delivery.is_there() {
         let tried = input.inventory.has_minting_plugin(&grant_input.grant.key()).then(|| TriedToken {
             inventory: input.inventory.name.clone(),
             holder: input.options.holder.clone(),
@@ -324,7 +334,7 @@ fn plan_plugins(
         });
         let service_account = account.clone();
         let plugin = Plugin { grant: grant_input.grant.key(), service_account, tried, delivery };
-        plan.steps.push(Step::Plugin(Box::new(plugin)));
+        draft.plan.steps.push(Step::Plugin(Box::new(plugin)));
     }
 }
 
@@ -363,28 +373,16 @@ struct Publishing<'a> {
 }
 
 /// Plans to hand a living credential on, or notes that it is everywhere already.
-fn publish(
-    input: &PlanInput<'_>,
-    grant_input: &GrantInput,
-    plan: &mut ClusterPlan,
-    handing_on: HandingOn,
-    publishing: &Publishing<'_>,
-) {
-    let HandingOn { candidates, delivery } = handing_on;
-    let Some(first) = candidates.first() else { return };
-    if delivery.files.is_empty() && publishing.recorded {
-        return plan.kept.push(KeptCredential { expires: first.facts.expires, ..publishing.kept.clone() });
+fn publish(grant_input: &GrantInput, draft: &mut Assessed, handing_on: HandingOn, publishing: &Publishing<'_>) {
+    let HandingOn { from, delivery } = handing_on;
+    let Some(first) = from.first() else { return };
+    if delivery.is_there() && publishing.recorded {
+        return draft.assessment.kept.push(KeptCredential { expires: first.facts.expires, ..publishing.kept.clone() });
     }
     // Where an output still held an older generation, its overlap begins only now.
     let is_behind = !publishing.recorded || !publishing.kept.superseded.is_empty();
     let record = publishing.claim.clone().filter(|_| is_behind).map(|claim| (publishing.account.clone(), claim));
-    plan.steps.push(Step::Publish(Box::new(Publish {
-        grant: grant_input.grant.key(),
-        holder: input.options.holder.clone(),
-        candidates,
-        delivery,
-        record,
-    })));
+    draft.plan.steps.push(Step::Publish(Box::new(Publish { grant: grant_input.grant.key(), from, delivery, record })));
 }
 
 /// Returns a blocker for each output entry that holds another holder's credential, which may be in use.
@@ -463,18 +461,18 @@ fn mint(
 }
 
 /// Remembers from the index that the API server shortens what is asked for, and says what follows.
-fn note_life(input: &PlanInput<'_>, grant: &Grant, chain: Option<&HolderIndex>, plan: &mut ClusterPlan) {
+fn note_life(input: &PlanInput<'_>, grant: &Grant, chain: Option<&HolderIndex>, draft: &mut Assessed) {
     let newest = chain.and_then(|chain| chain.generations.iter().rev().find(|generation| generation.is_recorded()));
     let Some(generation) = newest else { return };
     let profile = grant.profile.name.as_str();
     let life = life(generation);
-    plan.notes.extend(life.and_then(|life| shortened_lifetime(grant, generation.requested_seconds, life)));
+    draft.plan.notes.extend(life.and_then(|life| shortened_lifetime(grant, generation.requested_seconds, life)));
     let horizon = input.options.renewal.horizon;
     if let Some(life) = life.map(Duration::from_secs).filter(|life| *life <= horizon) {
         let (life, horizon) = (crate::wording::duration(life), crate::wording::duration(horizon));
         let message =
             format!("tokens of `{profile}` live for {life}, and the next run comes in {horizon}: run more often");
-        plan.notes.push(Note::new(NoteKind::ShortLife, message));
+        draft.plan.notes.push(Note::new(NoteKind::ShortLife, message));
     }
 }
 
@@ -512,14 +510,14 @@ impl Note {
     }
 }
 
-fn note_claims_in_flight(chain: Option<&HolderIndex>, spent: &[Spent], plan: &mut ClusterPlan) {
+fn note_claims_in_flight(chain: Option<&HolderIndex>, spent: &[Spent], draft: &mut Assessed) {
     for generation in chain.map_or(&[][..], |chain| &chain.generations) {
         if !generation.is_recorded() && !spent.iter().any(|spent| spent.n == generation.n) {
             let message = format!(
                 "generation {} was claimed by run {} at {} and is not published yet",
                 generation.n, generation.run, generation.claimed_at
             );
-            plan.notes.push(Note::new(NoteKind::ClaimInFlight, message));
+            draft.plan.notes.push(Note::new(NoteKind::ClaimInFlight, message));
         }
     }
 }

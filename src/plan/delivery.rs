@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, OutputSlot, PlanInput};
 use crate::credential::{AnchorState, Credential, Generation};
+use crate::delivery::{Delivery, Destination, Need, Place, Source};
 use crate::inventory::Grant;
 use crate::kubeconfig::{EntryState, Held, Mark, OurEntries, RENAME, UserForm, foreign_owner};
-use crate::step::Delivery;
 use crate::wording::command;
 
 pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
@@ -18,8 +18,8 @@ pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
 
 /// A living credential, and the outputs that lack it or say something else.
 pub(super) struct HandingOn {
-    /// The credential, as the outputs hold it, each different one once; there is at least one.
-    pub(super) candidates: Vec<Credential>,
+    /// The places that hold it, each different token once; there is at least one.
+    pub(super) from: Vec<Source>,
     pub(super) delivery: Delivery,
 }
 
@@ -27,36 +27,35 @@ pub(super) struct HandingOn {
 pub(super) fn handing_on(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
-    from: &[usize],
+    from: &[Place],
     claim: Option<&Generation>,
 ) -> Option<HandingOn> {
-    let slots: Vec<&OutputSlot> = grant_input.holding().collect();
-    let held_at = |position: &usize| slots.get(*position).and_then(|slot| slot.held());
-    let mut candidates: Vec<Credential> = vec![];
-    for mut credential in from.iter().filter_map(|position| held_at(position)?.publishable()) {
+    let mut candidates: Vec<(Place, Credential)> = vec![];
+    for place in from {
+        let slot = grant_input.holding().find(|slot| slot.place() == *place);
+        let Some(mut credential) = slot.and_then(OutputSlot::credential) else { continue };
         // A token file does not tell what was asked for.
         if let Some(claim) = claim {
             credential.facts.requested_seconds = claim.requested_seconds;
         }
-        if !candidates.iter().any(|known| known.token.is_same_as(&credential.token)) {
-            candidates.push(credential);
+        if !candidates.iter().any(|(_, known)| known.token.is_same_as(&credential.token)) {
+            candidates.push((place.clone(), credential));
         }
     }
-    let first = candidates.first()?;
-    let grant = &grant_input.grant;
-    let delivery = deliver(slots.into_iter(), |slot| {
-        let wanted = OurEntries::render(&slot.names, &mark(input, grant), input.endpoint, Some(first));
+    let (_, first) = candidates.first()?;
+    let delivery = deliver(input, grant_input, grant_input.holding(), |slot, mark| {
+        let wanted = OurEntries::render(&slot.names, mark, input.endpoint, Some(first));
         let is_there = slot.held().is_some_and(|held| held.holds(&first.token));
         (wanted, is_there)
     });
-    Some(HandingOn { candidates, delivery })
+    let source = |(place, credential): (Place, Credential)| Source { place, facts: credential.facts };
+    Some(HandingOn { from: candidates.into_iter().map(source).collect(), delivery })
 }
 
 /// Finds out which outputs lack the entries of an exec plugin.
 pub(super) fn plugins(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
-    let mark = mark(input, &grant_input.grant);
     let slots = grant_input.outputs.iter().filter(|slot| matches!(slot.names.form, UserForm::Exec(_)));
-    deliver(slots, |slot| (OurEntries::render(&slot.names, &mark, input.endpoint, None), true))
+    deliver(input, grant_input, slots, |slot, mark| (OurEntries::render(&slot.names, mark, input.endpoint, None), true))
 }
 
 /// Takes entries for ours that lost their mark and give a living generation of ours, if that is allowed.
@@ -129,9 +128,9 @@ pub(super) fn foreign_entries(
 
 /// Tells where a credential goes that is not minted yet, and what changes there beside it.
 pub(super) fn minted(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
-    let mark = mark(input, &grant_input.grant);
-    let mut delivery =
-        deliver(grant_input.holding(), |slot| (OurEntries::render(&slot.names, &mark, input.endpoint, None), false));
+    let mut delivery = deliver(input, grant_input, grant_input.holding(), |slot, mark| {
+        (OurEntries::render(&slot.names, mark, input.endpoint, None), false)
+    });
     delivery.changes.retain(|change| !matches!(change.field.as_str(), "user.token" | "user.extensions"));
     delivery
 }
@@ -151,25 +150,27 @@ pub(super) fn another_server(input: &PlanInput<'_>, grant_input: &GrantInput) ->
     Some(Note::new(NoteKind::AnotherServer, message))
 }
 
-/// Collects the outputs that do not hold what is wanted, and what differs in those that hold something.
+/// Says what has to be done at each of some places to make it hold what is wanted, and what differs in those that hold
+/// something.
 fn deliver<'a>(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
     slots: impl Iterator<Item = &'a OutputSlot>,
-    wanted: impl Fn(&OutputSlot) -> (OurEntries, bool),
+    wanted: impl Fn(&OutputSlot, &Mark) -> (OurEntries, bool),
 ) -> Delivery {
-    let mut delivery = Delivery::default();
+    let mut delivery = Delivery::nowhere(mark(input, &grant_input.grant), input.options.reissue);
     for slot in slots {
-        let (wanted, holds_token) = wanted(slot);
+        let (wanted, holds_token) = wanted(slot, &delivery.mark);
         let differences = slot.held().map(|held| held.differences(&wanted));
-        if differences.as_ref().is_some_and(Vec::is_empty) && holds_token {
-            continue;
-        }
-        delivery.files.push(slot.path.clone());
-        if slot.is_taken_back {
-            delivery.takes_back.push(slot.path.clone());
-        }
+        let need = match differences.as_ref().is_some_and(Vec::is_empty) && holds_token {
+            true => Need::Nothing,
+            false if slot.is_taken_back => Need::TakeBack,
+            false => Need::Write,
+        };
+        delivery.destinations.push(Destination { file: slot.path.clone(), names: slot.names.clone(), need });
         // Where nothing of ours is, everything is new, which the file itself says.
         let is_new = slot.held().is_none_or(|held| !held.has_entries());
-        delivery.changes.extend(differences.into_iter().flatten().filter(|_| !is_new));
+        delivery.changes.extend(differences.into_iter().flatten().filter(|_| need != Need::Nothing && !is_new));
     }
     delivery.changes.sort();
     delivery.changes.dedup();

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Drift, PlanInput};
 use crate::inventory::{VerifyVia, syntax, wildcards};
@@ -10,23 +10,23 @@ use crate::names::ProfileName;
 use crate::observed::TOLERATED_SECONDS;
 
 /// Something that stops a cluster before the first write.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Blocker {
     /// What it is, for programs.
     pub kind: BlockerKind,
     /// The profile whose credential it is about; the other credentials of a cluster can be renewed
     /// all the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
     /// What it is, in words; the cluster is named by the context.
     pub message: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 /// Kinds of blockers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BlockerKind {
     /// Another name in the inventory reaches the same API server.
@@ -60,7 +60,7 @@ pub enum BlockerKind {
 }
 
 /// Something the user should know.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Note {
     /// What it is, for programs.
     pub kind: NoteKind,
@@ -69,7 +69,7 @@ pub struct Note {
 }
 
 /// Kinds of notes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoteKind {
     /// A profile has rules with wildcards.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Blocker, BlockerKind, ClusterPlan, GrantInput, Note, NoteKind, PlanInput, Scope};
+use super::{Assessed, Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput, Scope};
 use crate::desired::service_account;
 use crate::kubeconfig::EntryState;
 use crate::names::ClusterName;
@@ -57,22 +57,23 @@ pub struct Identities(BTreeMap<String, Vec<(ClusterName, Evidence)>>);
 
 impl Identities {
     /// Adds a cluster.
-    pub fn add(&mut self, plan: &ClusterPlan) {
+    pub fn add(&mut self, Assessed { plan, assessment }: &Assessed) {
         let same = self.0.entry(plan.cluster_uid.clone()).or_default();
-        same.push((plan.cluster.clone(), plan.evidence.clone()));
+        same.push((plan.cluster.clone(), assessment.evidence.clone()));
     }
 
     /// Blocks a plan if another cluster that was added may be the same API server and has the better claim to go on,
     /// or as good a one.
-    pub fn judge(&self, plan: &mut ClusterPlan) {
+    pub fn judge(&self, Assessed { plan, assessment }: &mut Assessed) {
         let others = self.0.get(&plan.cluster_uid).into_iter().flatten().filter(|(name, _)| *name != plan.cluster);
-        let (copies, rivals): (Vec<_>, Vec<_>) = others.partition(|(_, evidence)| evidence.contradicts(&plan.evidence));
+        let (copies, rivals): (Vec<_>, Vec<_>) =
+            others.partition(|(_, evidence)| evidence.contradicts(&assessment.evidence));
         let names = |list: &[&(ClusterName, Evidence)]| {
             list.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
         };
         // A renewal of what is in use concerns nobody else: each has claims and files of its own.
         let is_alone = plan.scope == Scope::Credentials || !rivals.iter().any(|(_, evidence)| evidence.is_known);
-        let is_ahead = plan.evidence.is_known && is_alone;
+        let is_ahead = assessment.evidence.is_known && is_alone;
         if rivals.is_empty() || is_ahead {
             let suspicious = [copies, rivals].concat();
             if !suspicious.is_empty() {
@@ -101,7 +102,7 @@ impl Identities {
 
 /// Blocks every cluster that another name in the inventory reaches as well: two names for one API server would fight
 /// over the same objects.
-pub fn block_duplicates(plans: &mut [&mut ClusterPlan]) {
+pub fn block_duplicates(plans: &mut [&mut Assessed]) {
     let mut identities = Identities::default();
     for plan in plans.iter() {
         identities.add(plan);
@@ -116,10 +117,16 @@ mod tests {
     use super::*;
     use crate::object::Kind;
     use crate::plan::tests_support::empty_plan;
+    use crate::plan::{Assessment, ClusterPlan};
 
     fn evidence(account_uid: &str, is_known: bool) -> Evidence {
         let account = ObjectRef::namespaced(Kind::ServiceAccount, "kubemint", "reader");
         Evidence { accounts: BTreeMap::from([(account, account_uid.to_owned())]), is_known }
+    }
+
+    fn assessed(cluster: &str, evidence: Evidence, scope: Scope) -> Assessed {
+        let plan = ClusterPlan { scope, ..empty_plan(cluster, "the same uid") };
+        Assessed { plan, assessment: Assessment { evidence, ..Assessment::default() } }
     }
 
     /// Two clusters with the same uid: which are blocked, and which get a note.
@@ -130,14 +137,10 @@ mod tests {
 
     #[track_caller]
     fn check_in(scope: Scope, one: Evidence, other: Evidence, blocked: [bool; 2], noted: [bool; 2]) {
-        let mut plans = [("one", one), ("other", other)].map(|(name, evidence)| ClusterPlan {
-            evidence,
-            scope,
-            ..empty_plan(name, "the same uid")
-        });
+        let mut plans = [("one", one), ("other", other)].map(|(name, evidence)| assessed(name, evidence, scope));
         block_duplicates(&mut plans.iter_mut().collect::<Vec<_>>());
-        let is_blocked = |plan: &ClusterPlan| plan.blockers.iter().any(|found| found.kind == BlockerKind::SameCluster);
-        let is_noted = |plan: &ClusterPlan| plan.notes.iter().any(|note| note.kind == NoteKind::CopiedIdentity);
+        let is_blocked = |it: &Assessed| it.plan.blockers.iter().any(|found| found.kind == BlockerKind::SameCluster);
+        let is_noted = |it: &Assessed| it.plan.notes.iter().any(|note| note.kind == NoteKind::CopiedIdentity);
         assert_eq!((plans.each_ref().map(is_blocked), plans.each_ref().map(is_noted)), (blocked, noted));
     }
 
@@ -162,16 +165,16 @@ mod tests {
     #[test]
     fn who_answers_later_is_judged_by_who_answered_before() {
         let mut identities = Identities::default();
-        let mut first = ClusterPlan { evidence: evidence("u", false), ..empty_plan("first", "x") };
+        let mut first = assessed("first", evidence("u", false), Scope::Credentials);
         identities.add(&first);
         identities.judge(&mut first);
-        let mut second = ClusterPlan { evidence: evidence("u", true), ..empty_plan("second", "x") };
+        let mut second = assessed("second", evidence("u", true), Scope::Credentials);
         identities.add(&second);
         identities.judge(&mut second);
-        assert!(first.blockers.is_empty() && second.blockers.is_empty());
-        let mut third = ClusterPlan { evidence: evidence("u", false), ..empty_plan("third", "x") };
+        assert!(first.plan.blockers.is_empty() && second.plan.blockers.is_empty());
+        let mut third = assessed("third", evidence("u", false), Scope::Credentials);
         identities.add(&third);
         identities.judge(&mut third);
-        assert_eq!(third.blockers.len(), 1);
+        assert_eq!(third.plan.blockers.len(), 1);
     }
 }

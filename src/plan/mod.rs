@@ -1,9 +1,10 @@
 //! The plan: what makes a cluster match the inventory, and what stands in the way.
 //!
 //! Start here. [`plan_cluster`] turns the inventory's grants, what was observed in the cluster and
-//! what the outputs hold into a [`ClusterPlan`]; `plan` shows that value and `apply` runs it. Pure:
-//! no I/O, `now` is an argument.
+//! what the outputs hold into a [`ClusterPlan`]; `plan` shows that value and `apply` runs it. A plan holds no secret and
+//! can be written down. Pure: no I/O, `now` is an argument.
 
+mod assessment;
 mod credentials;
 mod delivery;
 mod finding;
@@ -19,20 +20,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::credential::{Credential, Distrust, Reissue, Renewal};
+use crate::delivery::Place;
 use crate::failure::StepFailure;
-use crate::inventory::{Grant, GrantKey, Inventory};
+use crate::inventory::{Grant, Inventory};
 use crate::kubeconfig::{Endpoint, EntryNames, EntryState, Held, UserForm};
-use crate::names::{ClusterName, Holder, ProfileName};
-use crate::object::ObjectRef;
+use crate::names::{ClusterName, Holder};
 use crate::observed::ObservedCluster;
 use crate::step::{Step, StepId};
 
+pub use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken};
 pub(crate) use credentials::shortened_lifetime;
 pub use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub use identity::{Evidence, Identities, block_duplicates};
-pub use preflight::{Probe, ProbeResult, assess, mint_probes};
+pub use preflight::{Probe, ProbeResult, judge_probes, mint_probes};
 pub use revoke::{
     OurAccount, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
     plan_revocation, vanished_accounts,
@@ -59,7 +62,8 @@ pub struct PlanOptions {
 }
 
 /// What a run may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// ServiceAccounts, RBAC and credentials.
     Access,
@@ -68,7 +72,8 @@ pub enum Scope {
 }
 
 /// What happens after a step that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// No other step of the cluster is run: it may need what failed.
     Stop,
@@ -108,6 +113,16 @@ pub struct OutputSlot {
 }
 
 impl OutputSlot {
+    /// Returns what names the place.
+    pub fn place(&self) -> Place {
+        Place { file: self.path.clone(), context: self.names.context.clone() }
+    }
+
+    /// Returns the credential that is there, also where the entry lost its mark.
+    pub fn credential(&self) -> Option<Credential> {
+        self.state.held_even_unmarked()?.publishable()
+    }
+
     /// Returns the entries of ours that are there.
     pub fn held(&self) -> Option<&Held> {
         match &self.state {
@@ -158,81 +173,40 @@ pub struct PlanInput<'a> {
     pub now: Timestamp,
 }
 
-/// What to do in one cluster.
-#[derive(Debug, Clone)]
+/// What to do in one cluster. It holds no secret, and can be written down and read again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ClusterPlan {
     /// The cluster.
     pub cluster: ClusterName,
     /// The uid of the namespace kube-system, which identifies the cluster.
     pub cluster_uid: String,
-    /// What tells it from one that copies this uid.
-    pub evidence: Evidence,
-    /// How consumers reach it.
-    pub endpoint: Endpoint,
+    /// What may change.
+    pub scope: Scope,
+    /// What happens after a step that failed.
+    pub on_failure: OnFailure,
     /// The writes, in their order.
     pub steps: Vec<Step>,
     /// What stops the cluster before the first write.
     pub blockers: Vec<Blocker>,
     /// What the user should know.
     pub notes: Vec<Note>,
-    /// The credentials that stay as they are.
-    pub kept: Vec<KeptCredential>,
-    /// Seconds that the cluster's clock, which all times here are by, is ahead of this machine's.
-    pub clock_ahead: i64,
-    /// What may change.
-    pub scope: Scope,
-    /// What happens after a step that failed.
-    pub on_failure: OnFailure,
-    /// What differs from the inventory and is left, where only credentials may change.
-    pub drift: Vec<Drift>,
-    /// How the credentials stand.
-    pub standings: Vec<Standing>,
-    /// Tokens that never expire, if they were asked for.
-    pub legacy: Vec<LegacyToken>,
-}
-
-/// A Secret with a token for a ServiceAccount of ours that never expires, made by whomever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LegacyToken {
-    /// The grant.
-    pub grant: GrantKey,
-    /// The Secret.
-    pub secret: ObjectRef,
-    /// When it was created.
-    pub created: Option<String>,
-    /// The day on which it was last used, as the API server notes it.
-    pub last_used: Option<String>,
-    /// Since when the API server refuses it, because nobody used it for long.
-    pub invalid_since: Option<String>,
-}
-
-/// An object that differs from the inventory and is left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
-    /// The profile that it serves, if it serves one.
-    pub profile: Option<ProfileName>,
-    /// What an apply would do about it.
-    pub what: String,
-}
-
-/// A credential that is current and in all outputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptCredential {
-    /// The grant.
-    pub grant: GrantKey,
-    /// The generation.
-    pub generation: u64,
-    /// When it expires.
-    pub expires: Timestamp,
-    /// When it is due for renewal.
-    pub due: Timestamp,
-    /// Older generations that still live.
-    pub superseded: Vec<u64>,
-    /// When they can be retired, if nothing but time is missing.
-    pub retire_at: Option<Timestamp>,
 }
 
 impl ClusterPlan {
+    /// Returns a plan of a cluster without anything in it, that changes credentials only.
+    fn of_nothing(cluster: &ClusterName, cluster_uid: &str) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            cluster_uid: cluster_uid.to_owned(),
+            scope: Scope::Credentials,
+            on_failure: OnFailure::GoOn,
+            steps: vec![],
+            blockers: vec![],
+            notes: vec![],
+        }
+    }
+
     /// Checks, in builds for tests, that each step has an id of its own.
     fn check_ids(&self) {
         let ids: BTreeSet<StepId> = self.steps.iter().map(Step::id).collect();
@@ -248,72 +222,45 @@ impl ClusterPlan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blockers.is_empty()
     }
-
-    /// Returns the credential of a grant that the plan relies on, from the outputs that hold it.
-    pub fn credential_to_try(&self, grant: &GrantInput) -> Option<Credential> {
-        let handed_on = self.steps.iter().find_map(|step| match step {
-            Step::Publish(publish) if grant.grant.is(&publish.grant) => publish.candidates.first().cloned(),
-            _ => None,
-        });
-        let kept = self.kept.iter().find(|kept| grant.grant.is(&kept.grant));
-        handed_on.or_else(|| {
-            let mut held = grant.holding().filter_map(|slot| slot.held()?.publishable());
-            held.find(|credential| Some(credential.facts.generation) == kept.map(|kept| kept.generation))
-        })
-    }
 }
 
 /// Plans one cluster.
-pub fn plan_cluster(input: &PlanInput<'_>) -> ClusterPlan {
-    let mut plan = ClusterPlan {
-        evidence: Evidence::of(input),
-        notes: finding::general_notes(input),
-        scope: input.options.scope,
-        on_failure: match input.options.scope {
-            // Objects refer to each other.
-            Scope::Access => OnFailure::Stop,
-            Scope::Credentials => OnFailure::GoOn,
+pub fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
+    let mut draft = Assessed {
+        plan: ClusterPlan {
+            notes: finding::general_notes(input),
+            scope: input.options.scope,
+            on_failure: match input.options.scope {
+                // Objects refer to each other.
+                Scope::Access => OnFailure::Stop,
+                Scope::Credentials => OnFailure::GoOn,
+            },
+            ..ClusterPlan::of_nothing(input.cluster, &input.observed.uid)
         },
-        ..ClusterPlan::of_nothing(input.cluster, input.observed, input.endpoint)
+        assessment: Assessment {
+            evidence: Evidence::of(input),
+            clock_ahead: input.observed.clock_ahead,
+            ..Assessment::default()
+        },
     };
     let deletions = match input.options.scope {
-        Scope::Access => objects::plan_objects(input, &mut plan),
+        Scope::Access => objects::plan_objects(input, &mut draft.plan),
         Scope::Credentials => {
-            plan.drift = objects::find_drift(input, plan.clone());
-            plan.notes.extend(finding::drift_note(&plan.drift));
+            let drift = objects::find_drift(input, draft.plan.clone());
+            draft.plan.notes.extend(finding::drift_note(&drift));
+            draft.assessment.drift = drift;
             vec![]
         }
     };
-    credentials::plan_credentials(input, &mut plan);
+    credentials::plan_credentials(input, &mut draft);
+    let plan = &mut draft.plan;
     plan.drop_blocked_steps();
     // What cannot be ended keeps nothing from being renewed.
     plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
     // A ServiceAccount is deleted after its successor's credential is published.
     plan.steps.extend(deletions);
     plan.check_ids();
-    plan
-}
-
-impl ClusterPlan {
-    /// Returns a plan of a cluster without anything in it.
-    fn of_nothing(cluster: &ClusterName, observed: &ObservedCluster, endpoint: &Endpoint) -> Self {
-        Self {
-            cluster: cluster.clone(),
-            cluster_uid: observed.uid.clone(),
-            evidence: Evidence::default(),
-            endpoint: endpoint.clone(),
-            steps: vec![],
-            blockers: vec![],
-            notes: vec![],
-            kept: vec![],
-            clock_ahead: observed.clock_ahead,
-            scope: Scope::Credentials,
-            on_failure: OnFailure::GoOn,
-            drift: vec![],
-            standings: vec![],
-            legacy: vec![],
-        }
-    }
+    draft
 }
 
 #[cfg(test)]
@@ -323,8 +270,7 @@ pub(crate) mod tests_support {
 
     /// Returns a plan of a cluster without anything in it.
     pub(crate) fn empty_plan(cluster: &str, uid: &str) -> ClusterPlan {
-        let observed = ObservedCluster { uid: uid.to_owned(), ..ObservedCluster::default() };
-        ClusterPlan::of_nothing(&cluster.into(), &observed, &Endpoint::default())
+        ClusterPlan::of_nothing(&cluster.into(), uid)
     }
 }
 

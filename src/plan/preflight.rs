@@ -112,7 +112,7 @@ fn right(profile: &ProfileName, verb: &'static str, subresource: Option<&'static
 
 /// Adds what the probes found to a plan. `allows_missing_roles` tells of a profile whether it may bind roles that do not
 /// exist.
-pub fn assess(
+pub fn judge_probes(
     plan: &mut ClusterPlan,
     results: &[(Probe, ProbeResult)],
     allows_missing_roles: impl Fn(&ProfileName) -> bool,
@@ -398,7 +398,7 @@ mod tests {
         ] {
             let mut plan = empty_plan("a", "uid");
             plan.steps = vec![resume("sick"), resume("well")];
-            assess(&mut plan, &[(anchor("sick"), result), (anchor("well"), ProbeResult::Allowed)], |_| false);
+            judge_probes(&mut plan, &[(anchor("sick"), result), (anchor("well"), ProbeResult::Allowed)], |_| false);
             assert_eq!(plan.blockers.len(), 1, "{:?}", plan.blockers);
             assert_eq!(plan.blockers[0].profile, Some("sick".into()), "{:?}", plan.blockers);
             assert_eq!(plan.steps.iter().filter_map(Step::profile).collect::<Vec<_>>(), [&ProfileName::from("well")]);
@@ -413,7 +413,11 @@ mod tests {
         let mut plan = empty_plan("a", "uid");
         plan.steps.push(Step::Delete(Delete { object, uid: String::new(), resource_version: None, removed: vec![] }));
         let id = plan.steps[0].id();
-        assess(&mut plan, &[(Probe::Write(id), refused(404, "NotFound", "clusterroles \"old\" not found"))], |_| false);
+        judge_probes(
+            &mut plan,
+            &[(Probe::Write(id), refused(404, "NotFound", "clusterroles \"old\" not found"))],
+            |_| false,
+        );
         assert!(plan.blockers.is_empty() && plan.notes.is_empty(), "{:?} {:?}", plan.blockers, plan.notes);
     }
 

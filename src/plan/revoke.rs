@@ -12,14 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
 use crate::credential::{Generation, Index, Suspended};
+use crate::delivery::Source;
 use crate::desired::{Content, DesiredObject, desired_objects, service_account};
 use crate::inventory::{Grant, Intended, IntendedSource, Inventory, intended, syntax};
-use crate::kubeconfig::Endpoint;
 use crate::names::{AnchorOf, ClusterName, Holder, INDEX_ANNOTATION, ProfileName};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{Anchor, Anchors, ObservedCluster, ObservedObject, Ownership, Search};
 use crate::rbac::{Right, Rule};
-use crate::secret::SecretToken;
 use crate::step::{Delete, Recreate, Revoke, Step, Victims};
 
 /// What the user wants revoked.
@@ -78,8 +77,8 @@ pub enum RevokeDepth {
 pub struct RevokeGrant {
     /// The grant.
     pub grant: Arc<Grant>,
-    /// Its tokens in the outputs, by generation.
-    pub tokens: Vec<(u64, SecretToken)>,
+    /// The places that hold a token of it, each different token once.
+    pub held: Vec<Source>,
 }
 
 /// Everything that planning a revocation looks at.
@@ -97,8 +96,6 @@ pub struct RevokeInput<'a> {
     pub anchors: &'a BTreeMap<ObjectRef, Anchors>,
     /// The rules of the existing roles that the profiles bind, where they could be read.
     pub roles: &'a BTreeMap<ObjectRef, Option<Vec<Rule>>>,
-    /// How consumers reach it.
-    pub endpoint: &'a Endpoint,
     /// What the user wants.
     pub options: &'a RevokeOptions,
     /// The current time, by the cluster's clock.
@@ -108,7 +105,7 @@ pub struct RevokeInput<'a> {
 /// Plans the revocation of one cluster's grants.
 pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     // What cannot be revoked of one grant keeps no other from being revoked.
-    let mut plan = ClusterPlan::of_nothing(input.cluster, input.observed, input.endpoint);
+    let mut plan = ClusterPlan::of_nothing(input.cluster, &input.observed.uid);
     for grant in input.grants {
         plan_grant(input, grant, &mut plan);
     }
@@ -170,7 +167,7 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
             continue;
         }
         let index = account.observed.index().ok();
-        let subject = Subject { account: object, profile: &account.profile, tokens: &[] };
+        let subject = Subject { account: object, profile: &account.profile, held: &[] };
         let steps = plan.steps.len();
         revoke_tokens(input, &subject, index.as_ref(), plan);
         if input.options.depth != RevokeDepth::Tokens {
@@ -210,7 +207,7 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
         }
         Some(observed) => {
             let index = observed.index().ok();
-            let subject = Subject { account: &account, profile, tokens: &revoked.tokens };
+            let subject = Subject { account: &account, profile, held: &revoked.held };
             revoke_tokens(input, &subject, index.as_ref(), plan);
         }
     }
@@ -228,16 +225,16 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
 struct Subject<'a> {
     account: &'a ObjectRef,
     profile: &'a ProfileName,
-    /// Its tokens in the outputs, by generation.
-    tokens: &'a [(u64, SecretToken)],
+    /// The places that hold a token of it.
+    held: &'a [Source],
 }
 
 fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&Index>, plan: &mut ClusterPlan) {
-    let Subject { account, profile, tokens } = *subject;
+    let Subject { account, profile, held: sources } = *subject;
     let holder = &input.options.holder;
     let none = Anchors { found: vec![], strange: vec![], search: Search::Listed };
     let anchors = input.anchors.get(account).unwrap_or(&none);
-    let held: Vec<u64> = tokens.iter().map(|(number, _)| *number).collect();
+    let held: Vec<u64> = sources.iter().map(|source| source.facts.generation).collect();
     let (victims, suspends) = match victims(input, index, anchors, &held) {
         Ok(chosen) => chosen,
         Err(message) => {
@@ -265,8 +262,8 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
         let message = format!("no token of `{profile}` that this is about is alive");
         return plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
     }
-    let is_victim = |number: &u64| match &victims {
-        Victims::Generations { numbers, .. } => numbers.contains(number),
+    let is_victim = |source: &&Source| match &victims {
+        Victims::Generations { numbers, .. } => numbers.contains(&source.facts.generation),
         Victims::Holder(_) | Victims::Everybody => true,
     };
     plan.steps.push(Step::Revoke(Box::new(Revoke {
@@ -274,11 +271,7 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
         inventory: input.inventory.name.clone(),
         service_account: account.clone(),
         awaits: input.options.awaits,
-        awaited: if input.options.awaits {
-            tokens.iter().filter(|(n, _)| is_victim(n)).map(|(_, token)| token.clone()).collect()
-        } else {
-            vec![]
-        },
+        awaited: sources.iter().filter(|_| input.options.awaits).filter(is_victim).cloned().collect(),
         holder: holder.clone(),
         held,
         victims,

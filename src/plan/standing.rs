@@ -3,7 +3,7 @@
 //! Pure: no I/O, `now` comes with the input.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,9 +11,9 @@ use serde::Serialize;
 use crate::credential::{
     AnchorState, CredentialFacts, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential,
 };
+use crate::delivery::{Delivery, Place};
 use crate::inventory::GrantKey;
 use crate::names::Holder;
-use crate::step::Delivery;
 
 /// How the credential of a grant stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,7 @@ pub(super) struct Basis<'a> {
     pub(super) index: &'a Index,
     pub(super) holder: &'a Holder,
     pub(super) anchors: &'a BTreeMap<u64, AnchorState>,
-    pub(super) outputs: &'a [Option<StoredCredential>],
+    pub(super) outputs: &'a [(Place, Option<StoredCredential>)],
     pub(super) plugins: Plugins,
     /// What outputs lack of a living credential.
     pub(super) delivery: Option<&'a Delivery>,
@@ -182,7 +182,7 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
             let detail = format!("another run claimed generation {claimed}");
             (CredentialState::Due, Some(detail), Some(*due))
         }
-        Decision::Publish { due, .. } if basis.delivery.is_some_and(|delivery| !delivery.files.is_empty()) => {
+        Decision::Publish { due, .. } if basis.delivery.is_some_and(|delivery| !delivery.is_there()) => {
             (CredentialState::NotEverywhere, basis.delivery.and_then(differing), Some(*due))
         }
         Decision::Publish { due, .. } if basis.plugins.is_any => match plugin_state(basis) {
@@ -222,7 +222,13 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
         due,
         superseded: generations.iter().filter(older).map(|generation| generation.n).collect(),
         others: others.filter(|(_, living)| *living > 0).collect(),
-        lacking: basis.delivery.into_iter().chain([basis.for_plugins]).flat_map(|it| it.files.clone()).collect(),
+        lacking: basis
+            .delivery
+            .into_iter()
+            .chain([basis.for_plugins])
+            .flat_map(Delivery::written)
+            .map(Path::to_owned)
+            .collect(),
         newest,
     }
 }
@@ -238,7 +244,7 @@ fn differing(delivery: &Delivery) -> Option<String> {
 fn plugin_state(basis: &Basis<'_>) -> CredentialState {
     if basis.plugins.is_anchored == Some(false) {
         CredentialState::Revoked
-    } else if basis.for_plugins.files.is_empty() {
+    } else if basis.for_plugins.is_there() {
         CredentialState::Plugin
     } else {
         CredentialState::NotEverywhere
@@ -261,7 +267,7 @@ fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String>
 }
 
 /// Returns the newest generation that was published, by the index and by what the outputs hold.
-fn newest(chain: Option<&HolderIndex>, outputs: &[Option<StoredCredential>]) -> Option<Newest> {
+fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<StoredCredential>)]) -> Option<Newest> {
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     let recorded = generations.iter().filter_map(|generation| {
         Some(Newest {
@@ -271,7 +277,7 @@ fn newest(chain: Option<&HolderIndex>, outputs: &[Option<StoredCredential>]) -> 
             requested_seconds: generation.requested_seconds,
         })
     });
-    let stored = outputs.iter().flatten().map(|stored| Newest {
+    let stored = outputs.iter().filter_map(|(_, stored)| stored.as_ref()).map(|stored| Newest {
         generation: stored.generation,
         issued: stored.claims.issued,
         expires: stored.claims.expires,

@@ -70,6 +70,7 @@ fn plan_until(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopt
         options: &options(adoption, horizon),
         now: Timestamp::UNIX_EPOCH,
     })
+    .plan
 }
 
 fn options(adoption: Adoption, horizon: Duration) -> PlanOptions {
@@ -225,11 +226,11 @@ fn the_rules_of_an_aggregated_role_are_left_alone() {
 fn one_api_server_under_two_names_blocks_both() {
     let inventory = inventory(INVENTORY);
     let plan = plan_with(&inventory, &applied(&inventory), Adoption::default());
-    let mut other = ClusterPlan { cluster: "b".into(), ..plan.clone() };
-    let mut plan = plan;
-    block_duplicates(&mut [&mut plan, &mut other]);
-    assert_eq!(plan.blockers[0].message, "it is the same API server as `b`, or answers with its identity");
-    assert_eq!(other.blockers[0].message, "it is the same API server as `a`, or answers with its identity");
+    let other = ClusterPlan { cluster: "b".into(), ..plan.clone() };
+    let [mut one, mut other] = [plan, other].map(|plan| Assessed { plan, assessment: Assessment::default() });
+    block_duplicates(&mut [&mut one, &mut other]);
+    assert_eq!(one.plan.blockers[0].message, "it is the same API server as `b`, or answers with its identity");
+    assert_eq!(other.plan.blockers[0].message, "it is the same API server as `a`, or answers with its identity");
 }
 
 /// Applies a step to what was observed, as an API server would.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::Right;
 
 /// One RBAC rule, with the field names of `rbac.authorization.k8s.io/v1 PolicyRule`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Rule {
     /// The API groups; `""` is the core group.
     pub api_groups: Vec<String>,

@@ -10,6 +10,7 @@ use super::model::{
     Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
 };
 use crate::credential::{Spent, due_at, jitter_seed};
+use crate::delivery::Delivery;
 use crate::desired::Content;
 use crate::diff::{FieldDiff, describe_rules};
 use crate::failure::FailureKind;
@@ -17,8 +18,8 @@ use crate::inventory::{Grant, Inventory};
 use crate::names::{ClusterName, Holder, InventoryName};
 use crate::object::ObjectRef;
 use crate::outcome::{Applied, Planned, Published};
-use crate::plan::ClusterPlan;
-use crate::step::{Delivery, Step, StepId};
+use crate::plan::{Assessed, ClusterPlan};
+use crate::step::{Step, StepId};
 
 /// The field of changes that are about generations.
 pub(super) const GENERATIONS: &str = "generations";
@@ -79,7 +80,7 @@ impl ClusterReport {
     /// Reports what came of planning a cluster.
     pub fn planned(name: &ClusterName, planned: &Planned) -> Self {
         match planned {
-            Planned::Plan(plan) => Self::plan(plan),
+            Planned::Plan(assessed) => Self::plan(assessed),
             Planned::NotStarted(_) => Self::empty(name.clone(), State::NotStarted),
             Planned::Failed { doing, failure } => Self {
                 error: Some(ErrorReport {
@@ -95,13 +96,13 @@ impl ClusterReport {
         }
     }
 
-    fn plan(plan: &ClusterPlan) -> Self {
+    fn plan(Assessed { plan, assessment }: &Assessed) -> Self {
         let state = match (plan.blockers.is_empty(), plan.steps.is_empty()) {
             (false, _) => State::Blocked,
             (true, true) => State::Unchanged,
             (true, false) => State::Pending,
         };
-        let kept = plan.kept.iter().map(|kept| CredentialReport {
+        let kept = assessment.kept.iter().map(|kept| CredentialReport {
             profile: kept.grant.profile.clone(),
             generation: kept.generation,
             expires: kept.expires,
@@ -223,7 +224,7 @@ fn what_changes(step: &Step) -> Change {
         },
         Step::Publish(publish) => Change {
             profile: Some(publish.grant.profile.to_string()),
-            generation: publish.candidates.first().map(|credential| credential.facts.generation),
+            generation: publish.from.first().map(|source| source.facts.generation),
             fields: publish.delivery.changes.clone(),
             files: files(&publish.delivery),
             ..empty(Action::Write)
@@ -253,7 +254,7 @@ fn what_changes(step: &Step) -> Change {
 }
 
 fn files(delivery: &Delivery) -> Vec<String> {
-    delivery.files.iter().map(|path| path.display().to_string()).collect()
+    delivery.written().map(|path| path.display().to_string()).collect()
 }
 
 fn empty(action: Action) -> Change {

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Claims, Generation, HolderIndex, policy_fingerprint};
 use crate::calendar::later;
+use crate::delivery::Place;
 use crate::inventory::TokenPolicy;
 use crate::secret::SecretToken;
 use retire::superseded;
@@ -39,7 +40,8 @@ pub enum AnchorState {
 }
 
 /// Whether a living credential that no output here holds may be superseded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reissue {
     /// It may: the user said so.
     Allowed,
@@ -76,8 +78,8 @@ pub struct DecisionInput<'a> {
     pub service_account_uid: Option<&'a str>,
     /// The token policy.
     pub policy: &'a TokenPolicy,
-    /// What each output of the grant holds; an output without a credential of ours is `None`.
-    pub outputs: &'a [Option<StoredCredential>],
+    /// What each place of the grant holds; one without a credential of ours has `None`.
+    pub outputs: &'a [(Place, Option<StoredCredential>)],
     /// Whether a living credential that no output holds may be superseded.
     pub reissue: Reissue,
     /// When a credential is renewed that would still be current.
@@ -92,8 +94,15 @@ pub struct DecisionInput<'a> {
     pub jitter_seed: &'a str,
 }
 
+impl<'a> DecisionInput<'a> {
+    /// Returns what the places hold that hold something.
+    fn stored(&self) -> impl Iterator<Item = &'a StoredCredential> + use<'a> {
+        self.outputs.iter().filter_map(|(_, stored)| stored.as_ref())
+    }
+}
+
 /// Why a new generation is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MintReason {
     /// There is none yet.
@@ -125,8 +134,8 @@ pub enum Decision {
     NoOutput,
     /// The outputs hold, or will hold, this credential.
     Publish {
-        /// The positions of the outputs that hold it; what they hold may differ, if one is damaged.
-        from: Vec<usize>,
+        /// The places that hold it; what they hold may differ, if one is damaged.
+        from: Vec<Place>,
         /// Its number.
         generation: u64,
         /// Whether the index still has to learn that it was published.
@@ -211,7 +220,7 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
         return mint(MintReason::PolicyChanged);
     }
     // An output with a newer number, which is dead, would never take an older one back.
-    if input.outputs.iter().flatten().any(|stored| stored.generation > current.n) {
+    if input.stored().any(|stored| stored.generation > current.n) {
         return mint(MintReason::Revoked);
     }
     let life = expires.duration_since(stored.claims.issued);
@@ -237,7 +246,7 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
         };
     }
     Decision::Publish {
-        from: held.iter().map(|(position, _)| *position).collect(),
+        from: held.iter().map(|(place, _)| (*place).clone()).collect(),
         generation: current.n,
         recorded: current.is_recorded(),
         due,
@@ -249,7 +258,7 @@ pub fn decide(input: &DecisionInput<'_>) -> Decision {
 
 /// Returns why there is no current generation: nothing was ever published, or what the outputs hold is dead.
 fn why_nothing_is_current(input: &DecisionInput<'_>) -> MintReason {
-    let mut stored = input.outputs.iter().flatten().peekable();
+    let mut stored = input.stored().peekable();
     if stored.peek().is_none() {
         return MintReason::First;
     }
@@ -268,16 +277,16 @@ fn claim_in_flight(input: &DecisionInput<'_>, current: &Generation) -> Option<u6
 }
 
 /// Returns the outputs that hold a living token of a generation, as far as its claims tell.
-fn holders_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(usize, &'a StoredCredential)> {
+fn holders_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(&'a Place, &'a StoredCredential)> {
     let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else {
         return vec![];
     };
-    let holders = input.outputs.iter().enumerate().filter_map(|(position, stored)| {
+    let holders = input.outputs.iter().filter_map(|(place, stored)| {
         let stored = stored.as_ref()?;
         let whole = stored.generation == generation.n
             && stored.claims.anchor_uid.as_deref() == Some(anchor_uid)
             && stored.claims.service_account_uid.as_deref() == input.service_account_uid;
-        whole.then_some((position, stored))
+        whole.then_some((place, stored))
     });
     holders.collect()
 }
@@ -294,7 +303,7 @@ fn is_anchored(input: &DecisionInput<'_>, generation: &Generation) -> bool {
 /// Returns a number that was never used: not by the index, and not by what the outputs hold.
 fn next_number(input: &DecisionInput<'_>) -> u64 {
     let claimed = input.chain.map_or(1, |chain| chain.next.max(1));
-    let stored = input.outputs.iter().flatten().map(|stored| stored.generation.saturating_add(1)).max();
+    let stored = input.stored().map(|stored| stored.generation.saturating_add(1)).max();
     claimed.max(stored.unwrap_or(1))
 }
 
@@ -302,7 +311,7 @@ fn next_number(input: &DecisionInput<'_>) -> u64 {
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// A generation that is of no use to anybody any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spent {
     /// Its number.
     pub n: u64,

@@ -39,6 +39,12 @@ fn stored(n: u64) -> Option<StoredCredential> {
     Some(StoredCredential { generation: n, token, claims })
 }
 
+/// Gives each output a place that is named by its number, from 0.
+fn numbered(outputs: Vec<Option<StoredCredential>>) -> Vec<(Place, Option<StoredCredential>)> {
+    let place = |number: usize| Place { file: "out".into(), context: number.to_string() };
+    outputs.into_iter().enumerate().map(|(number, stored)| (place(number), stored)).collect()
+}
+
 struct Case {
     generations: Vec<Generation>,
     next: u64,
@@ -84,12 +90,13 @@ fn check(case: Case, expected: &str) {
         })
         .collect();
     let chain = HolderIndex { next: case.next, generations: case.generations, ..Default::default() };
+    let outputs = numbered(case.outputs);
     let decision = decide(&DecisionInput {
         chain: Some(&chain),
         anchors: &anchors,
         service_account_uid: Some("sa"),
         policy: &case.policy,
-        outputs: &case.outputs,
+        outputs: &outputs,
         reissue: case.reissue,
         renewal: case.renewal,
         distrust: case.distrust,
@@ -100,7 +107,7 @@ fn check(case: Case, expected: &str) {
     let actual = match decision {
         Decision::NoOutput => "no output".to_owned(),
         Decision::Publish { from, generation, recorded, retire, superseded, retire_at, .. } => {
-            let from: Vec<String> = from.iter().map(ToString::to_string).collect();
+            let from: Vec<String> = from.iter().map(|place| place.context.clone()).collect();
             let mut text = format!("publish {generation} from {}", from.join("+"));
             if !recorded {
                 text.push_str(", record");
@@ -334,7 +341,7 @@ fn what_is_spent_says_since_when() {
             anchors: &anchors,
             service_account_uid: Some("sa"),
             policy: &policy(),
-            outputs: &[stored(2)],
+            outputs: &numbered(vec![stored(2)]),
             reissue: Reissue::Refused,
             renewal: Renewal::default(),
             distrust: None,

@@ -3,20 +3,22 @@
 mod caller;
 mod reading;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 pub(crate) use self::caller::PluginCaller;
 pub(crate) use self::reading::{Reading, with_token_file};
-use crate::executor::apply::PublicationSlot;
-use crate::executor::publish::{describe, token_file_path};
+use crate::credential::Credential;
+use crate::delivery::{Place, Source};
+use crate::executor::apply::NamedOutputs;
+use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
 use crate::inventory::{Grant, GrantKey, Inventory};
 use crate::kubeconfig::{EntryNames, EntryState, Held, Mark, UserForm, foreign_owner, remove};
 use crate::names::{ClusterName, ProfileName};
-use crate::plan::{Newest, OutputSlot};
+use crate::plan::{ClusterPlan, Newest, OutputSlot};
 use crate::report::{Holds, OutputStatus};
 use crate::secret::SecretToken;
 use crate::store::{self, Manner};
@@ -25,11 +27,28 @@ use crate::store::{self, Manner};
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     /// The places of each grant, by grant.
-    slots: BTreeMap<GrantKey, Vec<(PublicationSlot, EntryState)>>,
+    slots: BTreeMap<GrantKey, Vec<ReadPlace>>,
     /// The files that were skipped, and why.
     pub(crate) warnings: Vec<String>,
     /// The grants with a place that cannot be used, and why.
     unusable: BTreeMap<GrantKey, StepFailure>,
+}
+
+/// A place that a grant's credential goes to, and what is there.
+#[derive(Debug)]
+struct ReadPlace {
+    /// The file that it is in.
+    target: Arc<TargetFile>,
+    /// The names of the entries there.
+    names: EntryNames,
+    /// What the file holds under these names.
+    state: EntryState,
+}
+
+impl ReadPlace {
+    fn place(&self) -> Place {
+        Place { file: self.target.path.clone(), context: self.names.context.clone() }
+    }
 }
 
 /// The entries of one grant in a file, and whose they must be to be removed.
@@ -45,7 +64,7 @@ impl Outputs {
     ) -> Option<StepFailure> {
         let known = || checked.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots.get(grant).into_iter().flatten();
-        let mut failures = slots.map(|(slot, _)| {
+        let mut failures = slots.map(|slot| {
             // Nobody else waits for these locks meanwhile, unless for the same file.
             let check = |path: &Path| {
                 store::check_replaceable(path, manner, Instant::now()).err().map(|error| describe(&error))
@@ -68,7 +87,7 @@ impl Outputs {
 
     /// Returns why an output of a grant is of no use to it: it cannot be read, or an entry there is somebody else's.
     pub(crate) fn trouble(&self, grant: &GrantKey) -> Option<String> {
-        let foreign = self.slots.get(grant).into_iter().flatten().find_map(|(slot, state)| match state {
+        let foreign = self.slots.get(grant).into_iter().flatten().find_map(|slot| match &slot.state {
             EntryState::Foreign { list, name, inventory, .. } => {
                 let owner = foreign_owner(inventory.as_deref());
                 Some(format!("`{}`: {list} `{name}` exists and {owner}", slot.target.path.display()))
@@ -81,29 +100,44 @@ impl Outputs {
     /// Returns whether some place of a grant holds its credential, rather than a plugin.
     pub(crate) fn holds_credential(&self, grant: &GrantKey) -> bool {
         let slots = self.slots.get(grant).into_iter().flatten();
-        slots.into_iter().any(|(slot, _)| !matches!(slot.names.form, UserForm::Exec(_)))
+        slots.into_iter().any(|slot| !matches!(slot.names.form, UserForm::Exec(_)))
     }
 
     /// Returns the places of a grant with what is there.
     pub(crate) fn plan_slots(&self, grant: &GrantKey) -> Vec<OutputSlot> {
         let slots = self.slots.get(grant).into_iter().flatten();
-        let slot = |(slot, state): &(PublicationSlot, EntryState)| OutputSlot {
+        let slot = |slot: &ReadPlace| OutputSlot {
             path: slot.target.path.clone(),
             names: slot.names.clone(),
-            state: state.clone(),
+            state: slot.state.clone(),
             is_taken_back: false,
         };
         slots.map(slot).collect()
     }
 
-    /// Returns the places of some grants, for publication.
-    pub(crate) fn publication_slots<'a>(&self, grants: impl Iterator<Item = &'a GrantKey>) -> Vec<PublicationSlot> {
-        grants.filter_map(|grant| self.slots.get(grant)).flatten().map(|(slot, _)| slot.clone()).collect()
+    /// Returns what the steps of a plan need: the files that they write, and the credentials at the places that they name.
+    pub(crate) fn named_in(&self, plan: &ClusterPlan) -> NamedOutputs {
+        let mut named = NamedOutputs::default();
+        for step in &plan.steps {
+            let Some(profile) = step.profile() else { continue };
+            let grant = GrantKey { cluster: plan.cluster.clone(), profile: profile.clone() };
+            let sources: BTreeSet<&Place> = step.sources().iter().map(|source| &source.place).collect();
+            for slot in self.slots.get(&grant).into_iter().flatten() {
+                named.files.entry(slot.target.path.clone()).or_insert_with(|| Arc::clone(&slot.target));
+                let place = slot.place();
+                if sources.contains(&place)
+                    && let Some(credential) = slot.state.held_even_unmarked().and_then(Held::publishable)
+                {
+                    named.credentials.insert(place, credential);
+                }
+            }
+        }
+        named
     }
 
     /// Returns the newest credential of a grant that its outputs hold.
     pub(crate) fn newest(&self, grant: &GrantKey) -> Option<Newest> {
-        let facts = self.slots.get(grant).into_iter().flatten().filter_map(|(_, state)| match state {
+        let facts = self.slots.get(grant).into_iter().flatten().filter_map(|slot| match &slot.state {
             EntryState::Ours(held) => held.credential.as_ref().map(|(_, facts)| facts),
             EntryState::Absent | EntryState::Foreign { .. } => None,
         });
@@ -113,10 +147,10 @@ impl Outputs {
     /// Returns what the outputs of a grant hold, compared with the newest generation; `lacking` are those that a run
     /// would write.
     pub(crate) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[PathBuf]) -> Vec<OutputStatus> {
-        let status = |(slot, state): &(PublicationSlot, EntryState)| {
+        let status = |slot: &ReadPlace| {
             let path = &slot.target.path;
             let is_altered = |held: &Held| !held.is_complete() || lacking.contains(path);
-            let (holds, generation) = match state {
+            let (holds, generation) = match &slot.state {
                 EntryState::Absent => (Holds::Nothing, None),
                 EntryState::Foreign { .. } => (Holds::Foreign, None),
                 EntryState::Ours(held)
@@ -145,7 +179,7 @@ impl Outputs {
     /// Returns the files of a grant whose entries are not as they should be, as far as that is known without its cluster.
     pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<PathBuf> {
         let slots = self.slots.get(grant).into_iter().flatten();
-        let altered = slots.filter_map(|(slot, state)| match state {
+        let altered = slots.filter_map(|slot| match &slot.state {
             EntryState::Ours(held) => {
                 held.is_altered_wherever_it_leads(&slot.names, mark).then(|| slot.target.path.clone())
             }
@@ -154,17 +188,17 @@ impl Outputs {
         altered.collect()
     }
 
-    /// Returns the tokens of a grant, by generation, each once.
-    pub(crate) fn tokens(&self, grant: &GrantKey) -> Vec<(u64, SecretToken)> {
-        let mut tokens: Vec<(u64, SecretToken)> = vec![];
-        for (_, state) in self.slots.get(grant).into_iter().flatten() {
-            let EntryState::Ours(held) = state else { continue };
-            let Some((stored, _)) = &held.credential else { continue };
-            if !tokens.iter().any(|(_, known)| known.is_same_as(&stored.token)) {
-                tokens.push((stored.generation, stored.token.clone()));
+    /// Returns the places that hold a token of a grant, each different token once.
+    pub(crate) fn sources(&self, grant: &GrantKey) -> Vec<Source> {
+        let mut sources: Vec<(Source, SecretToken)> = vec![];
+        for slot in self.slots.get(grant).into_iter().flatten() {
+            let EntryState::Ours(held) = &slot.state else { continue };
+            let Some(Credential { facts, token }) = held.publishable() else { continue };
+            if !sources.iter().any(|(_, known)| known.is_same_as(&token)) {
+                sources.push((Source { place: slot.place(), facts }, token));
             }
         }
-        tokens
+        sources.into_iter().map(|(source, _)| source).collect()
     }
 
     /// Removes the entries of grants from their files; returns the clusters whose could not be removed.
@@ -176,7 +210,7 @@ impl Outputs {
     ) -> Vec<(ClusterName, StepFailure)> {
         let mut by_file: BTreeMap<&PathBuf, Vec<Whose>> = BTreeMap::new();
         for grant in grants {
-            for (slot, _) in self.slots.get(&grant.key()).into_iter().flatten() {
+            for slot in self.slots.get(&grant.key()).into_iter().flatten() {
                 let whose = (slot.names.clone(), grant.cluster.name.clone(), grant.profile.name.clone());
                 by_file.entry(&slot.target.path).or_default().push(whose);
             }
@@ -205,7 +239,7 @@ impl Outputs {
 }
 
 /// Returns the token file of a place, if it has one.
-fn token_file(slot: &PublicationSlot) -> Option<PathBuf> {
+fn token_file(slot: &ReadPlace) -> Option<PathBuf> {
     match &slot.names.form {
         UserForm::TokenFile(relative) => Some(token_file_path(&slot.target.path, relative)),
         UserForm::Token | UserForm::Exec(_) => None,

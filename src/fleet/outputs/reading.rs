@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Outputs, PluginCaller};
+use super::{Outputs, PluginCaller, ReadPlace};
 use crate::error::Error;
-use crate::executor::apply::PublicationSlot;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
@@ -15,7 +14,7 @@ use crate::kubeconfig::edit::check_editable;
 use crate::kubeconfig::{
     Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, may_replace_token,
 };
-use crate::layout::{Layout, OutputEntry, OutputFile};
+use crate::layout::{Layout, OutputEntry};
 use crate::names::Holder;
 use crate::secret::SecretToken;
 use crate::store;
@@ -40,11 +39,12 @@ impl Reading<'_> {
         let mut outputs = Outputs::default();
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
         for output in &self.layout.files {
-            let names = |entry: &OutputEntry| self.caller.names(self.inventory, self.holder, &output.path, entry);
-            let all_names: Vec<EntryNames> = output.entries.iter().map(names).collect();
+            let named = |entry: &'_ OutputEntry| self.caller.names(self.inventory, self.holder, &output.path, entry);
+            let entries: Vec<(&OutputEntry, EntryNames)> =
+                output.entries.iter().map(|entry| (entry, named(entry))).collect();
             let is_used = output.entries.iter().any(|entry| is_selected(&entry.grant));
-            let document = is_used.then(|| self.document(output, &all_names, &mut identities));
-            let order = FileOrder::new(&all_names);
+            let document = is_used.then(|| self.document(&output.path, &entries, &mut identities));
+            let order = FileOrder::new(entries.iter().map(|(_, names)| names));
             let target = Arc::new(TargetFile {
                 path: output.path.clone(),
                 current_context: output.current_context.clone(),
@@ -59,16 +59,16 @@ impl Reading<'_> {
                 outputs.warnings.push(format!("{}: {}", error.message, error.causes.join(": ")));
                 failure(error)
             });
-            for (entry, names) in output.entries.iter().zip(all_names) {
+            for (entry, names) in entries {
                 if !is_selected(&entry.grant) {
                     continue;
                 }
-                let state = self.state(output, entry, &names, document.as_ref()).unwrap_or_else(|failed| {
+                let state = self.state(&output.path, entry, &names, document.as_ref()).unwrap_or_else(|failed| {
                     outputs.unusable.entry(entry.grant.key()).or_insert(failed);
                     EntryState::Absent
                 });
-                let slot = PublicationSlot { grant: Arc::clone(&entry.grant), target: Arc::clone(&target), names };
-                outputs.slots.entry(entry.grant.key()).or_default().push((slot, state));
+                let place = ReadPlace { target: Arc::clone(&target), names, state };
+                outputs.slots.entry(entry.grant.key()).or_default().push(place);
             }
         }
         outputs
@@ -77,21 +77,21 @@ impl Reading<'_> {
     /// Reads a file; two paths to one file are noticed.
     fn document(
         &self,
-        output: &OutputFile,
-        names: &[EntryNames],
+        path: &Path,
+        entries: &[(&OutputEntry, EntryNames)],
         identities: &mut HashMap<PathBuf, PathBuf>,
     ) -> Result<Document, Error> {
         // To see whether entries are ours that lost their mark takes long, and such are rare.
         let has_unmarked = |document: &Document| {
-            output.entries.iter().zip(names).any(|(entry, names)| {
+            entries.iter().any(|(entry, names)| {
                 let mark = Mark::of(&self.inventory.name, self.holder, &entry.grant);
                 matches!(document.state(names, &mark), EntryState::Foreign { inventory: None, .. })
             })
         };
-        let document = read_document(&output.path, has_unmarked)?;
-        let identity = store::identity(&output.path).map_err(|error| unusable(&output.path, describe(&error).cause))?;
-        match identities.insert(identity, output.path.clone()) {
-            Some(other) => Err(unusable(&output.path, format!("it is the same file as `{}`", other.display()))
+        let document = read_document(path, has_unmarked)?;
+        let identity = store::identity(path).map_err(|error| unusable(path, describe(&error).cause))?;
+        match identities.insert(identity, path.to_owned()) {
+            Some(other) => Err(unusable(path, format!("it is the same file as `{}`", other.display()))
                 .hint("name that file in one of the two `[[outputs]]` only, or replace the link by a file of its own")),
             None => Ok(document),
         }
@@ -100,14 +100,14 @@ impl Reading<'_> {
     /// Returns what a file holds for one of its entries.
     fn state(
         &self,
-        output: &OutputFile,
+        path: &Path,
         entry: &OutputEntry,
         names: &EntryNames,
         document: Result<&Document, &StepFailure>,
     ) -> Result<EntryState, StepFailure> {
         let document = document.map_err(Clone::clone)?;
         let mark = Mark::of(&self.inventory.name, self.holder, &entry.grant);
-        with_token_file(&output.path, names, &mark, document.state(names, &mark)).map_err(failure)
+        with_token_file(path, names, &mark, document.state(names, &mark)).map_err(failure)
     }
 }
 

@@ -1,0 +1,87 @@
+//! Deliveries: where the credential of a grant goes, in which form, and what is there already.
+//!
+//! A delivery names places and says nothing secret: what runs it looks up tokens in the places that it names. Pure: no
+//! I/O, no clock.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::credential::{CredentialFacts, Reissue};
+use crate::diff::FieldDiff;
+use crate::kubeconfig::{EntryNames, Mark};
+
+/// A place that can hold a credential: one context of one output file. No two places of an inventory are the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The name of the context in it.
+    pub context: String,
+}
+
+/// Where a living credential is, and what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Source {
+    /// The place that holds it.
+    pub place: Place,
+    /// What is known about it.
+    pub facts: CredentialFacts,
+}
+
+/// What a step writes for one grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Delivery {
+    /// Whose access it is.
+    pub mark: Mark,
+    /// Every place that holds the credential when the step is done.
+    pub destinations: Vec<Destination>,
+    /// What changes in entries that are there, beside the token.
+    pub changes: Vec<FieldDiff>,
+    /// Whether another holder's living credential may be replaced.
+    pub reissue: Reissue,
+}
+
+/// A place that a delivery goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Destination {
+    /// The file.
+    pub file: PathBuf,
+    /// The names of the entries there, and how they give the credential.
+    pub names: EntryNames,
+    /// What has to be done there.
+    pub need: Need,
+}
+
+/// What has to be done at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// Nothing: it held what is wanted when it was read.
+    Nothing,
+    /// It is written.
+    Write,
+    /// It is written, and entries count as ours there that lost their mark.
+    TakeBack,
+}
+
+impl Delivery {
+    /// Returns a delivery to no place.
+    pub fn nowhere(mark: Mark, reissue: Reissue) -> Self {
+        Self { mark, destinations: vec![], changes: vec![], reissue }
+    }
+
+    /// Returns the files that are written, as often as they have entries.
+    pub fn written(&self) -> impl Iterator<Item = &Path> {
+        let written = self.destinations.iter().filter(|destination| destination.need != Need::Nothing);
+        written.map(|destination| destination.file.as_path())
+    }
+
+    /// Returns whether every place held what is wanted when it was read.
+    pub fn is_there(&self) -> bool {
+        self.written().next().is_none()
+    }
+}

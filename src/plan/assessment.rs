@@ -1,0 +1,96 @@
+//! What planning found beside what to do: how things stand, for `status`, reports and the next run.
+//!
+//! Pure: no I/O, no clock.
+
+use jiff::Timestamp;
+
+use super::{ClusterPlan, Evidence, GrantInput, Standing};
+use crate::credential::Credential;
+use crate::inventory::GrantKey;
+use crate::names::ProfileName;
+use crate::object::ObjectRef;
+use crate::step::Step;
+
+/// What came of planning one cluster: what to do, and how things stand.
+#[derive(Debug, Clone)]
+pub struct Assessed {
+    /// What to do.
+    pub plan: ClusterPlan,
+    /// How things stand.
+    pub assessment: Assessment,
+}
+
+/// How things stand in one cluster and its outputs.
+#[derive(Debug, Clone, Default)]
+pub struct Assessment {
+    /// What tells the cluster from one that copies its uid.
+    pub evidence: Evidence,
+    /// How the credentials stand.
+    pub standings: Vec<Standing>,
+    /// The credentials that stay as they are.
+    pub kept: Vec<KeptCredential>,
+    /// What differs from the inventory and is left, where only credentials may change.
+    pub drift: Vec<Drift>,
+    /// Tokens that never expire, if they were asked for.
+    pub legacy: Vec<LegacyToken>,
+    /// Seconds that the cluster's clock, which all times here are by, is ahead of this machine's.
+    pub clock_ahead: i64,
+}
+
+/// A Secret with a token for a ServiceAccount of ours that never expires, made by whomever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyToken {
+    /// The grant.
+    pub grant: GrantKey,
+    /// The Secret.
+    pub secret: ObjectRef,
+    /// When it was created.
+    pub created: Option<String>,
+    /// The day on which it was last used, as the API server notes it.
+    pub last_used: Option<String>,
+    /// Since when the API server refuses it, because nobody used it for long.
+    pub invalid_since: Option<String>,
+}
+
+/// An object that differs from the inventory and is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// The profile that it serves, if it serves one.
+    pub profile: Option<ProfileName>,
+    /// What an apply would do about it.
+    pub what: String,
+}
+
+/// A credential that is current and in all outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCredential {
+    /// The grant.
+    pub grant: GrantKey,
+    /// The generation.
+    pub generation: u64,
+    /// When it expires.
+    pub expires: Timestamp,
+    /// When it is due for renewal.
+    pub due: Timestamp,
+    /// Older generations that still live.
+    pub superseded: Vec<u64>,
+    /// When they can be retired, if nothing but time is missing.
+    pub retire_at: Option<Timestamp>,
+}
+
+impl Assessed {
+    /// Returns the credential of a grant that the plan relies on, from the places that hold it.
+    pub fn credential_to_try(&self, grant: &GrantInput) -> Option<Credential> {
+        let key = grant.grant.key();
+        let handed_on = self.plan.steps.iter().find_map(|step| match step {
+            Step::Publish(publish) if publish.grant == key => publish.from.first(),
+            _ => None,
+        });
+        if let Some(source) = handed_on {
+            return grant.holding().find(|slot| slot.place() == source.place)?.credential();
+        }
+        let kept = self.assessment.kept.iter().find(|kept| kept.grant == key)?;
+        let mut held = grant.holding().filter_map(|slot| slot.held()?.publishable());
+        held.find(|credential| credential.facts.generation == kept.generation)
+    }
+}
