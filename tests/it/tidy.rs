@@ -7,6 +7,7 @@ const CORE: &[&str] = &[
     "access",
     "calendar.rs",
     "credential",
+    "delivery",
     "desired.rs",
     "diff.rs",
     "event.rs",

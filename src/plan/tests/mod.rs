@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::credential::Index;
+use crate::delivery::Source;
 use crate::desired::desired_objects;
 use crate::inventory::{Environment, SourceFile, resolve};
 use crate::names::INDEX_ANNOTATION;
 use crate::object::ObjectRef;
 use crate::observed::{NamespaceState, ObservedObject};
 use crate::step::Step;
+
+mod written;
 
 const INVENTORY: &str = r#"
 version = 1

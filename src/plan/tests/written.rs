@@ -1,0 +1,232 @@
+//! A plan can be written down and read again, and holds no secret, whatever the outputs and the endpoint hold.
+
+use crate::credential::tests_support::{generation, token};
+use crate::credential::{Credential, CredentialFacts, Generation, HolderIndex, policy_fingerprint};
+use crate::kubeconfig::{Document, FileOrder, Incoming, Mark, merge};
+use crate::names::{Holder, anchor_name};
+use crate::observed::Anchors;
+use crate::plan::revoke::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished};
+use crate::secret::SecretToken;
+
+use super::*;
+
+/// What must not be in a plan: a password, and a part of a token.
+#[derive(Debug, Clone)]
+struct Planted {
+    password: String,
+    signature: String,
+}
+
+impl Planted {
+    /// A token of generation 1 of the profile `deployer`, alive at the epoch.
+    fn credential(&self, anchor: &str) -> Credential {
+        let claims = json!({
+            "sub": "system:serviceaccount:kubemint:deployer", "exp": 7200, "iat": 0,
+            "kubernetes.io": {
+                "serviceaccount": {"name": "deployer", "uid": "uid-of-deployer"},
+                "secret": {"name": anchor, "uid": "uid-of-anchor"},
+            },
+        });
+        let unsigned = token(&claims);
+        let (unsigned, _) = unsigned.expose().rsplit_once('.').unwrap();
+        let facts = CredentialFacts {
+            kind: "token".into(),
+            generation: 1,
+            anchor: anchor.to_owned(),
+            anchor_uid: "uid-of-anchor".into(),
+            issued: Timestamp::UNIX_EPOCH,
+            requested_seconds: 7200,
+            expires: Timestamp::from_second(7200).unwrap(),
+        };
+        Credential { facts, token: SecretToken::new(format!("{unsigned}.{}", self.signature)) }
+    }
+
+    fn endpoint(&self, server: &str) -> Endpoint {
+        Endpoint {
+            server: server.to_owned(),
+            proxy_url: Some(format!("http://robot:{}@proxy.example.com:3128", self.password)),
+            cluster_uid: Some("cluster".to_owned()),
+            ..Endpoint::default()
+        }
+    }
+
+    /// Returns a kubeconfig of ours in which others left secrets.
+    fn kubeconfig(&self, names: &EntryNames, mark: &Mark, credential: Credential) -> String {
+        let incoming = Incoming {
+            names: names.clone(),
+            mark: mark.clone(),
+            endpoint: self.endpoint("https://before.example.com"),
+            credential: Some(credential),
+            reissue: Reissue::Refused,
+            adopts: false,
+        };
+        let content = merge(None, &[incoming], &FileOrder::default(), 0, None).unwrap().content;
+        let password = &self.password;
+        let text = String::from_utf8(content).unwrap();
+        let changed = text.replacen(
+            "  user:\n",
+            &format!("  user:\n    password: {password}\n    client-key-data: {password}\n    as: {password}\n    x: {password}\n"),
+            1,
+        );
+        assert_ne!(changed, text);
+        // A person is impersonated openly; a token in that field is not shown.
+        changed.replace(&format!("    as: {password}\n"), "    as: somebody\n")
+    }
+
+    #[track_caller]
+    fn check(&self, plan: &ClusterPlan) {
+        let written = serde_json::to_string_pretty(plan).unwrap();
+        for secret in [&self.password, &self.signature] {
+            assert!(!written.contains(secret.as_str()), "{secret} in {written}");
+        }
+        assert_eq!(serde_json::from_str::<ClusterPlan>(&written).unwrap(), *plan, "{written}");
+    }
+}
+
+fn names(context: &str, form: UserForm) -> EntryNames {
+    EntryNames {
+        context: context.into(),
+        cluster: context.into(),
+        user: context.into(),
+        namespace: Some("apps".into()),
+        form,
+        shares_cluster: false,
+    }
+}
+
+/// Plans a cluster with one credential that an output holds, in every way that a credential can be dealt with; and its
+/// revocation. Each plan goes to `check`, with what it is expected to do.
+fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
+    let inventory = inventory(INVENTORY);
+    let grant = &inventory.grants[0];
+    let (holder, account) = (Holder::new("default"), crate::desired::service_account(grant));
+    let anchor = anchor_name(&account.name, "uid-of-deployer", &inventory.name, &holder, 1);
+    let credential = planted.credential(&anchor);
+    let mark = Mark::of(&inventory.name, &holder, grant);
+    let held = names("held", UserForm::Token);
+    let text = planted.kubeconfig(&held, &mark, credential.clone());
+    let state = Document::parse(&text).unwrap().state(&held, &mark);
+    let slot = |names: EntryNames, state| OutputSlot { path: "/x/out".into(), names, state, is_taken_back: false };
+    let exec = UserForm::Exec(Arc::new(crate::kubeconfig::ExecPlugin {
+        command: "kubemint".into(),
+        args: vec!["credential".into()],
+        mints: true,
+    }));
+    let slots = vec![
+        slot(held, state),
+        slot(names("new", UserForm::TokenFile("out.tokens/x".into())), EntryState::Absent),
+        slot(names("exec", exec), EntryState::Absent),
+    ];
+    let sources = || {
+        let source = |slot: &OutputSlot| Some(Source { place: slot.place(), facts: slot.credential()?.facts });
+        slots.iter().filter_map(source).collect::<Vec<_>>()
+    };
+    let recorded = Generation {
+        anchor: anchor.clone(),
+        anchor_uid: Some("uid-of-anchor".into()),
+        issued: Some(Timestamp::UNIX_EPOCH),
+        published: Some(Timestamp::UNIX_EPOCH),
+        expires: Some(credential.facts.expires),
+        policy: policy_fingerprint(&grant.profile.token),
+        ..generation(1, "run")
+    };
+    let mut observed = applied(&inventory);
+    let mut index = Index::default();
+    let chain = HolderIndex { next: 2, generations: vec![recorded], ..HolderIndex::default() };
+    index.holders.insert("default".to_owned(), chain);
+    observed.anchors.insert(ObjectRef::anchor_of(&account, anchor), "uid-of-anchor".to_owned());
+    let mut manifest = desired_objects(&inventory.name, grant)[0].initial_manifest();
+    manifest["metadata"]["uid"] = json!("uid-of-deployer");
+    manifest["metadata"]["annotations"][INDEX_ANNOTATION] = index.to_annotation().into();
+    observed.objects.insert(account.clone(), ObservedObject::from_json(&manifest));
+    let plan = |observed: &ObservedCluster, forced: bool| {
+        let mut options = options(Adoption::default(), Duration::ZERO);
+        options.renewal.forced = forced;
+        let input = GrantInput { grant: Arc::clone(grant), outputs: slots.clone(), distrust: None, unusable: None };
+        plan_cluster(&PlanInput {
+            inventory: &inventory,
+            cluster: &"a".into(),
+            grants: &[input],
+            observed,
+            endpoint: &planted.endpoint("https://after.example.com"),
+            is_insecure: false,
+            options: &options,
+            now: Timestamp::from_second(60).unwrap(),
+        })
+        .plan
+    };
+    check("write deployer", &plan(&observed, false));
+    check("mint", &plan(&observed, true));
+    check("create", &plan(&ObservedCluster { uid: "cluster".into(), ..ObservedCluster::default() }, false));
+    let mut drifted = observed.clone();
+    for (object, found) in &mut drifted.objects {
+        if object.kind == crate::object::Kind::Role {
+            let mut manifest = desired_objects(&inventory.name, grant)
+                .iter()
+                .find(|desired| desired.object == *object)
+                .unwrap()
+                .initial_manifest();
+            manifest["rules"] = json!([]);
+            *found = ObservedObject::from_json(&manifest);
+        }
+    }
+    check("update", &plan(&drifted, false));
+    for depth in [RevokeDepth::Tokens, RevokeDepth::Account, RevokeDepth::Access] {
+        let options = RevokeOptions {
+            holder: holder.clone(),
+            target: RevokeTarget::Holder,
+            depth,
+            awaits: true,
+            vanished: Vanished::Revoke,
+            orphan_after: Duration::from_secs(360),
+        };
+        let revocation = plan_revocation(&RevokeInput {
+            inventory: &inventory,
+            cluster: &"a".into(),
+            grants: &[RevokeGrant { grant: Arc::clone(grant), held: sources() }],
+            observed: &observed,
+            anchors: &BTreeMap::from([(
+                account.clone(),
+                Anchors { found: vec![], strange: vec![], search: crate::observed::Search::Listed },
+            )]),
+            roles: &BTreeMap::new(),
+            options: &options,
+            now: Timestamp::from_second(60).unwrap(),
+        });
+        check("revoke", &revocation);
+    }
+}
+
+#[test]
+fn every_kind_of_plan_is_written_and_read_again() {
+    let planted = Planted { password: "s3cretpassword".into(), signature: "c2VjcmV0c2lnbmF0dXJl".into() };
+    plans(&planted, |expected, plan| {
+        let ids: Vec<String> = plan
+            .steps
+            .iter()
+            .map(|step| serde_json::to_value(step.id()).unwrap().as_str().unwrap().to_owned())
+            .collect();
+        assert!(ids.iter().any(|id| id.starts_with(expected)), "{expected} not in {ids:?}");
+        planted.check(plan);
+    });
+}
+
+/// The plan to hand a credential on names the place that holds it, and nothing else of it.
+#[test]
+fn a_token_is_named_by_its_place() {
+    let planted = Planted { password: "s3cretpassword".into(), signature: "c2VjcmV0c2lnbmF0dXJl".into() };
+    plans(&planted, |expected, plan| {
+        if expected == "revoke" || expected.starts_with("write") {
+            let sources: Vec<&Place> = plan.steps.iter().flat_map(Step::sources).map(|source| &source.place).collect();
+            assert_eq!(sources, [&Place { file: "/x/out".into(), context: "held".into() }], "{expected}");
+        }
+    });
+}
+
+proptest! {
+    #[test]
+    fn no_secret_is_in_a_plan(password in "[a-zA-Z0-9]{12,24}", signature in "[a-zA-Z0-9_-]{24,86}") {
+        let planted = Planted { password, signature };
+        plans(&planted, |_, plan| planted.check(plan));
+    }
+}
