@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::{ColorWhen, LogFormat};
@@ -76,8 +77,19 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 pub enum OutputFormat {
     /// Text for people
     Text,
+    /// A table with everything
+    Wide,
     /// One JSON document, described in docs/json.md
     Json,
+}
+
+impl OutputFormat {
+    /// Reads a format where there is no table that could be wider.
+    fn without_wide() -> impl TypedValueParser<Value = Self> {
+        let values = Self::value_variants().iter().filter(|format| **format != Self::Wide);
+        let parser = PossibleValuesParser::new(values.filter_map(ValueEnum::to_possible_value));
+        parser.try_map(|text| Self::from_str(&text, false))
+    }
 }
 
 /// What to do
@@ -163,7 +175,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
     /// How the plan is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
     pub output: OutputFormat,
     /// Exit with 4 if anything is pending
     #[arg(long)]
@@ -180,7 +192,7 @@ pub struct ApplyArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
     /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
     pub output: OutputFormat,
     /// Do not ask
     #[arg(short, long)]
@@ -222,7 +234,7 @@ pub struct RefreshArgs {
     #[arg(long)]
     pub check: bool,
     /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
     pub output: OutputFormat,
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
@@ -236,17 +248,6 @@ pub struct RefreshArgs {
     /// Write metrics to this file after each run, for the textfile collector of `node_exporter`
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
-}
-
-/// How a status is written
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
-    /// A table
-    Text,
-    /// A table with everything
-    Wide,
-    /// One JSON document, described in docs/json.md
-    Json,
 }
 
 /// Arguments of `status`
@@ -269,7 +270,7 @@ pub struct StatusArgs {
     pub legacy: bool,
     /// How the status is written
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: StatusFormat,
+    pub output: OutputFormat,
 }
 
 /// Arguments of `revoke`
@@ -309,7 +310,7 @@ pub struct RevokeArgs {
     #[arg(short, long)]
     pub yes: bool,
     /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
     pub output: OutputFormat,
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
@@ -377,7 +378,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub context: Option<String>,
     /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
     pub output: OutputFormat,
 }
 
@@ -450,7 +451,7 @@ mod tests {
 
     use super::*;
 
-    /// As kubeconfigs of exec plugins give it, see `commands/outputs/caller.rs`.
+    /// As kubeconfigs of exec plugins give it, see `fleet/outputs/caller.rs`.
     #[test]
     fn an_audience_may_begin_with_a_dash() {
         let arguments =

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::{Content, DesiredObject};
 use crate::observed::ObservedObject;
-use crate::rbac::{Rule, describe, uncovered};
+use crate::rbac::{Right, Rule, summarise, uncovered};
 
 /// One field that differs, as lines that would go and lines that would come.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,14 +63,18 @@ pub fn diff_rules(observed: &[Rule], desired: &[Rule]) -> Option<FieldDiff> {
     let added = uncovered(desired, observed);
     (!removed.is_empty() || !added.is_empty()).then(|| FieldDiff {
         field: "rules".to_owned(),
-        removed: describe(removed),
-        added: describe(added),
+        removed: lines(&removed),
+        added: lines(&added),
     })
 }
 
 /// Returns what rules allow, as the lines of a diff.
 pub fn describe_rules(rules: &[Rule]) -> Vec<String> {
-    describe(rules.iter().flat_map(Rule::rights).collect())
+    lines(&rules.iter().flat_map(Rule::rights).collect())
+}
+
+fn lines(rights: &BTreeSet<Right<&str>>) -> Vec<String> {
+    summarise(rights).iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

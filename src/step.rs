@@ -269,7 +269,97 @@ impl From<&str> for StepId {
     }
 }
 
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// An object is created.
+    Create,
+    /// An object is made right.
+    Update,
+    /// An object of somebody else's is taken over.
+    Adopt,
+    /// An object of ours is deleted.
+    Delete,
+    /// A credential is minted and written to the outputs.
+    Mint,
+    /// A living credential is written to outputs that lack it.
+    Write,
+    /// The standing anchor of exec plugins is created.
+    Anchor,
+    /// Entries of exec plugins, which hold no credential, are written.
+    Link,
+    /// Generations that nobody needs any more are deleted.
+    Retire,
+    /// Living generations are revoked.
+    Revoke,
+    /// A ServiceAccount is deleted and made anew.
+    Recreate,
+    /// A suspension is lifted.
+    Resume,
+}
+
+impl Action {
+    /// Returns what is done, as messages and reports say it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Create | Self::Anchor => "create",
+            Self::Update => "update",
+            Self::Adopt => "adopt",
+            Self::Delete => "delete",
+            Self::Mint => "mint",
+            Self::Write | Self::Link => "write",
+            Self::Retire => "retire",
+            Self::Revoke => "revoke",
+            Self::Recreate => "recreate",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// Returns what it is done to, as messages and reports say it: an object, or something of a profile.
+    pub fn subject(self, object: Option<&ObjectRef>, profile: &str) -> String {
+        match (self, object) {
+            (_, Some(object)) => object.to_string(),
+            (Self::Mint, None) => format!("token for `{profile}`"),
+            (Self::Retire | Self::Revoke, None) => format!("tokens of `{profile}`"),
+            (Self::Resume, None) => format!("issuing for `{profile}`"),
+            (Self::Anchor, None) => format!("anchor of exec plugins for `{profile}`"),
+            (Self::Link, None) => format!("kubeconfig with an exec plugin for `{profile}`"),
+            (_, None) => format!("kubeconfig for `{profile}`"),
+        }
+    }
+}
+
 impl Step {
+    /// Returns what the step does.
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Create(_) => Action::Create,
+            Self::Update(update) if update.adopts.is_some() => Action::Adopt,
+            Self::Update(_) => Action::Update,
+            Self::Delete(_) => Action::Delete,
+            Self::Mint(_) => Action::Mint,
+            Self::Publish(_) => Action::Write,
+            Self::ExecAnchor(_) => Action::Anchor,
+            Self::Plugin(_) => Action::Link,
+            Self::Retire(_) => Action::Retire,
+            Self::Revoke(_) => Action::Revoke,
+            Self::Recreate(_) => Action::Recreate,
+            Self::Resume(_) => Action::Resume,
+        }
+    }
+
+    /// Returns the object that the step writes, if it is not about credentials.
+    pub fn object(&self) -> Option<&ObjectRef> {
+        match self {
+            Self::Create(desired) => Some(&desired.object),
+            Self::Update(update) => Some(&update.desired.object),
+            Self::Delete(delete) => Some(&delete.object),
+            Self::Recreate(recreate) => Some(&recreate.account.object),
+            _ => None,
+        }
+    }
+
     /// Returns what names the step.
     pub fn id(&self) -> StepId {
         let (what, of) = match self {
@@ -333,21 +423,7 @@ impl Step {
 /// Shows as ``create ClusterRole `…` ``, the form of messages.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Create(desired) => write!(f, "create {}", desired.object),
-            Self::Update(update) if update.adopts.is_some() => {
-                write!(f, "adopt {}", update.desired.object)
-            }
-            Self::Update(update) => write!(f, "update {}", update.desired.object),
-            Self::Delete(delete) => write!(f, "delete {}", delete.object),
-            Self::Mint(mint) => write!(f, "mint token for `{}`", mint.grant.profile),
-            Self::Publish(publish) => write!(f, "write kubeconfig for `{}`", publish.grant.profile),
-            Self::ExecAnchor(anchor) => write!(f, "create the anchor of exec plugins for `{}`", anchor.profile),
-            Self::Plugin(plugin) => write!(f, "write the exec plugin's kubeconfig for `{}`", plugin.grant.profile),
-            Self::Retire(retire) => write!(f, "retire tokens of `{}`", retire.profile),
-            Self::Revoke(revoke) => write!(f, "revoke tokens of `{}`", revoke.profile),
-            Self::Recreate(recreate) => write!(f, "recreate {}", recreate.account.object),
-            Self::Resume(resume) => write!(f, "resume issuing for `{}`", resume.profile),
-        }
+        let (action, profile) = (self.action(), self.profile().map_or("", ProfileName::as_str));
+        write!(f, "{} {}", action.verb(), action.subject(self.object(), profile))
     }
 }

@@ -1,7 +1,8 @@
 //! `kubemint apply`: plan, show, confirm, run, verify, write.
 
-use super::plan::{exit_code, print, print_failures, repeated};
+use super::plan::repeated;
 use super::session::{ask, block_on, interruptible};
+use super::show::{exit_code, print, print_failures, rendered};
 use super::{CommandContext, kubectl, printed};
 use crate::cli::{ApplyArgs, OutputFormat};
 use crate::error::Error;
@@ -10,7 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::fleet::{Fleet, FleetPolicy};
 use crate::foreign::shown;
 use crate::outcome::NotStarted;
-use crate::report::{ClusterReport, Command, Report, ReportHead, plan_text, summary_line};
+use crate::report::{Changes, ClusterReport, Command, Report, Seen, summary_line};
 use crate::wording::count;
 
 /// Plans and applies the selected clusters.
@@ -24,12 +25,12 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
     let cancellation = Cancellation::default();
     let work = plan_and_apply(context, args, &fleet, &cancellation);
     let came_of_it = block_on(interruptible(context, &cancellation, work))??;
-    finish(context, args, &fleet, &came_of_it, &cancellation)
+    finish(context, args, &fleet, came_of_it, &cancellation)
 }
 
 /// What came of an apply.
 struct CameOfIt {
-    report: Report,
+    changes: Changes,
     /// What of it was shown before.
     seen: Vec<ClusterReport>,
     /// Whether the user declined.
@@ -41,10 +42,10 @@ fn finish(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
     fleet: &Fleet,
-    CameOfIt { report, seen, is_declined }: &CameOfIt,
+    CameOfIt { changes, seen, is_declined }: CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
-    if *is_declined && args.output == OutputFormat::Text {
+    if is_declined && args.output != OutputFormat::Json {
         context.printer.problem("nothing was changed\n");
         return Ok(ExitCode::Pending);
     }
@@ -52,14 +53,16 @@ fn finish(
         context.printer.remark(&format!("warning: {}\n", shown(&warning)));
     }
     let arguments = repeated(context, &args.selection, &args.policy);
+    let summary = changes.summary;
+    let report = Report::new(fleet.writing_head(Command::Apply), changes);
     match args.output {
-        OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments)?,
-        OutputFormat::Text => {
-            printed(context.printer.data(&format!("{}\n", summary_line(report))))?;
-            print_failures(context, report, &arguments, seen);
+        OutputFormat::Json => print(context, &report, OutputFormat::Json, &arguments)?,
+        OutputFormat::Text | OutputFormat::Wide => {
+            printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
+            print_failures(context, &report, &arguments, Seen::Plan(&seen));
         }
     }
-    Ok(if *is_declined { ExitCode::Pending } else { exit_code(&report.summary, cancellation) })
+    Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, cancellation) })
 }
 
 async fn plan_and_apply(
@@ -71,19 +74,12 @@ async fn plan_and_apply(
     let mut run = fleet.plan(cancellation).await;
     let manner = context.manner(args.break_lock);
     run.block_unwritable(manner);
-    let head = ReportHead {
-        command: Command::Apply,
-        started: context.environment.clock.began(),
-        run: Some(context.environment.run.clone()),
-        holder: fleet.holder().clone(),
-    };
     let tasks = run.apply_tasks();
     if tasks.is_empty() {
-        let report = Report::new(head, &fleet.inventory, run.reports(fleet.holder()));
-        return Ok(CameOfIt { report, seen: vec![], is_declined: false });
+        return Ok(CameOfIt { changes: Changes::new(run.reports(fleet.holder())), seen: vec![], is_declined: false });
     }
     let seen = run.planned_reports();
-    show(context, args, fleet, &head, &seen)?;
+    show(context, args, fleet, &seen)?;
     let is_interrupted = || cancellation.no_new.is_cancelled();
     let is_agreed = args.yes || (!is_interrupted() && confirm(context, tasks.len(), cancellation).await);
     let is_interrupted = is_interrupted();
@@ -95,23 +91,16 @@ async fn plan_and_apply(
     } else {
         fleet.carry_out(&mut run, tasks, manner, cancellation).await;
     }
-    let seen = if args.output == OutputFormat::Text { seen } else { vec![] };
-    let report = Report::new(head, &fleet.inventory, run.reports(fleet.holder()));
-    Ok(CameOfIt { report, seen, is_declined })
+    let seen = if args.output == OutputFormat::Json { vec![] } else { seen };
+    Ok(CameOfIt { changes: Changes::new(run.reports(fleet.holder())), seen, is_declined })
 }
 
 /// Shows the plan; where the result goes to stdout as JSON, the plan goes to stderr.
-fn show(
-    context: &CommandContext<'_>,
-    args: &ApplyArgs,
-    fleet: &Fleet,
-    head: &ReportHead,
-    reports: &[ClusterReport],
-) -> Result<(), Error> {
-    let head = ReportHead { command: Command::Plan, ..head.clone() };
-    let text = plan_text(&Report::new(head, &fleet.inventory, reports.to_vec()));
+fn show(context: &CommandContext<'_>, args: &ApplyArgs, fleet: &Fleet, reports: &[ClusterReport]) -> Result<(), Error> {
+    let report = Report::new(fleet.head(Command::Plan), Changes::new(reports.to_vec()));
+    let text = rendered(context, &report, OutputFormat::Text)?;
     match args.output {
-        OutputFormat::Text => printed(context.printer.data(&text)),
+        OutputFormat::Text | OutputFormat::Wide => printed(context.printer.data(&text)),
         OutputFormat::Json => {
             context.printer.remark(&text);
             Ok(())

@@ -13,6 +13,7 @@ mod plan;
 mod refresh;
 mod revoke;
 mod session;
+mod show;
 mod signals;
 mod status;
 mod validate;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::{arguments, exit_code, print, print_failures};
 use super::session::{block_on, interruptible};
+use super::show::{arguments, exit_code, print, print_failures};
 use super::{CommandContext, load, printed};
 use crate::calendar::later;
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
@@ -23,8 +23,10 @@ use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits};
 use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
 use crate::plan::{Adoption, Assessed, CredentialState, Newest, NoteKind, Scope, Suspension};
-use crate::report::{Action, ClusterReport, Command, CredentialSummary, Report, ReportHead, notes_text, refresh_line};
-use crate::step::Step;
+use crate::report::{
+    Change, Changes, ClusterReport, Command, CredentialSummary, Head, Report, Seen, notes_text, refresh_line,
+};
+use crate::step::{Action, Step};
 
 /// Refreshes the selected grants once.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
@@ -32,11 +34,11 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
     let metrics = Metrics::new();
     let work = until_done(context, args, &metrics, &cancellation);
     let pass = block_on(interruptible(context, &cancellation, work))??;
-    show(context, args, &pass.report)?;
+    show(context, args, &pass)?;
     write_metrics(context, args, &metrics)?;
-    Ok(match exit_code(&pass.report.summary, &cancellation) {
+    Ok(match exit_code(&pass.changes.summary, &cancellation) {
         ExitCode::Done if pass.is_cut_short => ExitCode::Interrupted,
-        ExitCode::Done if args.check && has_findings(&pass.report) => ExitCode::Pending,
+        ExitCode::Done if args.check && has_findings(&pass.changes) => ExitCode::Pending,
         code => code,
     })
 }
@@ -44,8 +46,10 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
 /// What came of going through the fleet once.
 #[derive(Debug)]
 pub(super) struct Pass {
+    /// What every report of it says.
+    head: Head,
     /// The result.
-    pub(super) report: Report,
+    pub(super) changes: Changes,
     /// When each cluster wants to be looked at again, by this machine's clock.
     pub(super) wake: HashMap<ClusterName, Timestamp>,
     /// When the first credential of each cluster expires that was not renewed, by this machine's clock.
@@ -93,7 +97,7 @@ async fn until_done(
             break;
         }
         let after = refresh(context, &rest, load()?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
-        let is_over = after.report.summary.changed == 0;
+        let is_over = after.changes.summary.changed == 0;
         pass = merged(&pass, after);
         // What cannot be retired now is a later run's; asking again every second would not help.
         if is_over {
@@ -105,7 +109,7 @@ async fn until_done(
 
 /// Returns the later pass, with what the earlier one renewed counted as renewed.
 fn merged(first: &Pass, mut later: Pass) -> Pass {
-    if let (Some(before), Some(now)) = (&first.report.credentials, &mut later.report.credentials) {
+    if let (Some(before), Some(now)) = (&first.changes.credentials, &mut later.changes.credentials) {
         let renewed = before.renewed.min(now.current);
         now.current -= renewed;
         now.renewed += renewed;
@@ -136,21 +140,15 @@ pub(super) async fn refresh(
     };
     let report = |run: &ClusterRun| if args.check { run.planned_report() } else { run.report(fleet.holder()) };
     let reported: Vec<(&ClusterRun, ClusterReport)> = run.clusters.iter().map(|run| (run, report(run))).collect();
-    let head = ReportHead {
-        command: Command::Refresh,
-        started: context.environment.clock.began(),
-        run: (!args.check).then(|| context.environment.run.clone()),
-        holder: fleet.holder().clone(),
-    };
+    let head = if args.check { fleet.head(Command::Refresh) } else { fleet.writing_head(Command::Refresh) };
     let wake = wake_times(&reported, context.environment.clock.now());
     let credentials = summarise(args, &fleet, &reported);
     let reports = reported.into_iter().map(|(_, report)| report).collect();
-    let mut report = Report::new(head, &fleet.inventory, reports);
-    report.credentials = Some(credentials);
+    let changes = Changes { credentials: Some(credentials), ..Changes::new(reports) };
     let grants = grant_states(&run);
     let expiry = first_expiry(&grants, context.environment.clock.now());
-    metrics.observe(&report, grants, began.elapsed(), context.environment.clock.now());
-    Ok(Pass { report, wake, expiry, is_cut_short: false })
+    metrics.observe(&changes, grants, began.elapsed(), context.environment.clock.now());
+    Ok(Pass { head, changes, wake, expiry, is_cut_short: false })
 }
 
 /// Plans what is due.
@@ -323,11 +321,11 @@ fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, Cluste
         let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
         let left_to_others = run.applied().map_or(0, |applied| applied.overtaken.len());
         let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);
-        let is_due = |change: &&crate::report::Change| change.action == Action::Mint && change.done.is_none();
+        let is_due = |change: &&Change| change.action == Action::Mint && change.done.is_none();
         // Without `--check`, what was not done has failed.
         let due = if args.check { report.changes.iter().filter(is_due).count() } else { 0 };
         // A living credential that still has to reach an output is current all the same.
-        let is_written = |change: &&crate::report::Change| change.action == Action::Write && change.done.is_none();
+        let is_written = |change: &&Change| change.action == Action::Write && change.done.is_none();
         let written = report.changes.iter().filter(is_written).count();
         let current = report.credentials.len() - renewed + left_to_others + written;
         summary.current += current;
@@ -341,28 +339,27 @@ fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, Cluste
 
 /// Whether `--check` has something to say: something to do, or credentials that do not last until
 /// the next run.
-fn has_findings(report: &Report) -> bool {
+fn has_findings(changes: &Changes) -> bool {
     let is_short = |cluster: &ClusterReport| cluster.notes.iter().any(|note| note.kind == NoteKind::ShortLife);
-    report.summary.pending > 0 || report.clusters.iter().any(is_short)
+    changes.summary.pending > 0 || changes.clusters.iter().any(is_short)
 }
 
-pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, report: &Report) -> Result<(), Error> {
+pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, pass: &Pass) -> Result<(), Error> {
     let arguments = repeated(context, args);
-    match args.output {
-        OutputFormat::Json => print(context, report, OutputFormat::Json, &arguments),
-        OutputFormat::Text => {
-            let shows_plan = args.check && report.summary.pending > 0;
-            if shows_plan {
-                printed(context.printer.data(&crate::report::plan_text(report)))?;
-            } else {
-                context.printer.remark(&notes_text(report, &[]));
-            }
-            print_failures(context, report, &arguments, if shows_plan { &report.clusters } else { &[] });
-            let credentials = report.credentials.unwrap_or_default();
-            let line = refresh_line(&credentials, context.environment.clock.now());
-            printed(context.printer.data(&format!("{line}\n")))
-        }
+    let changes = &pass.changes;
+    let report = Report::new(pass.head.clone(), changes.clone());
+    if args.output == OutputFormat::Json {
+        return print(context, &report, OutputFormat::Json, &arguments);
     }
+    if args.check && changes.summary.pending > 0 {
+        print(context, &report, args.output, &arguments)?;
+    } else {
+        context.printer.remark(&notes_text(&changes.clusters, &[]));
+        print_failures(context, &report, &arguments, Seen::Nothing);
+    }
+    let credentials = changes.credentials.unwrap_or_default();
+    let line = refresh_line(&credentials, context.environment.clock.now());
+    printed(context.printer.data(&format!("{line}\n")))
 }
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.

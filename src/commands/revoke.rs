@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::plan::{arguments, exit_code, print, print_failures};
 use super::session::{ask, block_on, interruptible};
+use super::show::{arguments, exit_code, print, print_failures, rendered};
 use super::{CommandContext, printed};
 use crate::cli::{OutputFormat, RevokeArgs};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::names::ClusterName;
 use crate::outcome::{Applied, Carried, NotStarted, StepFailed};
 use crate::output::Phase;
 use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished};
-use crate::report::{ClusterReport, Command, Report, ReportHead, notes_text, plan_text, summary_line};
+use crate::report::{Changes, ClusterReport, Command, Report, Seen, notes_text, summary_line};
 use crate::wording::count;
 
 /// Revokes the credentials of the selected grants.
@@ -35,46 +35,43 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     }
     let cancellation = Cancellation::default();
     let work = plan_and_revoke(context, args, &fleet, &cancellation);
-    let (report, seen, is_declined) = block_on(interruptible(context, &cancellation, work))??;
-    if is_declined && args.output == OutputFormat::Text {
+    let (changes, seen, is_declined) = block_on(interruptible(context, &cancellation, work))??;
+    if is_declined && args.output != OutputFormat::Json {
         context.printer.problem("nothing was revoked\n");
         return Ok(ExitCode::Pending);
     }
     let arguments = repeated(context, args);
+    let summary = changes.summary;
+    let report = Report::new(fleet.writing_head(Command::Revoke), changes.clone());
     match args.output {
         OutputFormat::Json => print(context, &report, OutputFormat::Json, &arguments)?,
-        OutputFormat::Text => {
+        OutputFormat::Text | OutputFormat::Wide => {
             let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
-            context.printer.remark(&notes_text(&report, before));
-            printed(context.printer.data(&format!("{}\n", summary_line(&report))))?;
-            print_failures(context, &report, &arguments, &seen);
+            context.printer.remark(&notes_text(&changes.clusters, before));
+            printed(context.printer.data(&format!("{}\n", summary_line(Command::Revoke, &summary))))?;
+            print_failures(context, &report, &arguments, Seen::Plan(&seen));
         }
     }
-    Ok(if is_declined { ExitCode::Pending } else { exit_code(&report.summary, &cancellation) })
+    Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, &cancellation) })
 }
 
-/// Returns the report, what of it was shown before, and whether the user declined.
+/// Returns what came of it, what of that was shown before, and whether the user declined.
 async fn plan_and_revoke(
     context: &CommandContext<'_>,
     args: &RevokeArgs,
     fleet: &Fleet,
     cancellation: &Cancellation,
-) -> Result<(Report, Vec<ClusterReport>, bool), Error> {
+) -> Result<(Changes, Vec<ClusterReport>, bool), Error> {
     let mut run = plan(context, args, fleet, cancellation).await;
-    let head = ReportHead {
-        command: Command::Revoke,
-        started: context.environment.clock.began(),
-        run: Some(context.environment.run.clone()),
-        holder: fleet.holder().clone(),
-    };
     let reports = run.planned_reports();
     let tasks = run.apply_tasks();
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
     if is_asked {
-        let text = plan_text(&Report::new(head.clone(), &fleet.inventory, reports.clone()));
+        let report = Report::new(fleet.head(Command::Revoke), Changes::new(reports.clone()));
+        let text = rendered(context, &report, OutputFormat::Text)?;
         match args.output {
-            OutputFormat::Text => printed(context.printer.data(&text))?,
+            OutputFormat::Text | OutputFormat::Wide => printed(context.printer.data(&text))?,
             // What goes to stdout is one document.
             OutputFormat::Json => context.printer.problem(&text),
         }
@@ -93,8 +90,8 @@ async fn plan_and_revoke(
     if args.access && !args.keep_files && !is_declined {
         remove_entries(context, args, fleet, &mut run);
     }
-    let seen = if is_asked && args.output == OutputFormat::Text { reports } else { vec![] };
-    Ok((Report::new(head, &fleet.inventory, run.reports(fleet.holder())), seen, is_declined))
+    let seen = if is_asked && args.output != OutputFormat::Json { reports } else { vec![] };
+    Ok((Changes::new(run.reports(fleet.holder())), seen, is_declined))
 }
 
 /// Takes the entries of grants whose access is gone out of the output files: now, or in an earlier run

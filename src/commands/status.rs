@@ -1,13 +1,13 @@
 //! `kubemint status`: how the credentials stand, from the clusters or from the output files alone.
 
-use jiff::Timestamp;
-
 use std::sync::Arc;
 
-use super::plan::exit_code;
+use jiff::Timestamp;
+
+use super::CommandContext;
 use super::session::{block_on, interruptible};
-use super::{CommandContext, printed};
-use crate::cli::{StatusArgs, StatusFormat};
+use super::show::{exit_code, print};
+use crate::cli::StatusArgs;
 use crate::credential::{due_at, jitter_seed};
 use crate::error::Error;
 use crate::executor::Cancellation;
@@ -20,9 +20,7 @@ use crate::kubeconfig::Mark;
 use crate::names::ClusterName;
 use crate::outcome::Planned;
 use crate::plan::{Assessed, Assessment, CredentialState, Newest, Standing};
-use crate::report::{
-    Command, Drifted, GrantStatus, LegacyTokenStatus, Report, ReportHead, StatusReport, Width, status_text,
-};
+use crate::report::{Changes, Command, Drifted, GrantStatus, Holds, LegacyTokenStatus, Report, Status};
 
 /// Reports how the credentials of the selected grants stand.
 pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitCode, Error> {
@@ -30,19 +28,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<Exi
     let policy = FleetPolicy { legacy, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = context.load_fleet(&args.selection, &policy)?;
     let cancellation = Cancellation::default();
-    let (report, code) = if args.offline {
+    let (status, code) = if args.offline {
         (offline(context, &fleet), ExitCode::Done)
     } else {
         online(context, args, &fleet, &cancellation)?
     };
-    let now = context.environment.clock.now();
-    let text = match args.output {
-        StatusFormat::Text => status_text(&report, Width::Usual, now),
-        StatusFormat::Wide => status_text(&report, Width::Wide, now),
-        StatusFormat::Json => super::json(&report)?,
-    };
-    printed(context.printer.data(&text))?;
-    Ok(if code == ExitCode::Done && args.check && report.has_findings() { ExitCode::Pending } else { code })
+    let has_findings = status.has_findings();
+    print(context, &Report::new(fleet.head(Command::Status), status), args.output, &[])?;
+    Ok(if code == ExitCode::Done && args.check && has_findings { ExitCode::Pending } else { code })
 }
 
 fn online(
@@ -50,7 +43,7 @@ fn online(
     args: &StatusArgs,
     fleet: &Fleet,
     cancellation: &Cancellation,
-) -> Result<(StatusReport, ExitCode), Error> {
+) -> Result<(Status, ExitCode), Error> {
     let run = block_on(interruptible(context, cancellation, fleet.plan(cancellation)))?;
     let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
     for ClusterRun { cluster, grants: selected, planned, outputs, .. } in &run.clusters {
@@ -78,17 +71,10 @@ fn online(
         }
     }
     // The exit code counts clusters as every command does; what is blocked is a state here.
-    let head = ReportHead {
-        command: Command::Plan,
-        started: context.environment.clock.began(),
-        run: None,
-        holder: fleet.holder().clone(),
-    };
-    let mut summary = Report::new(head, &fleet.inventory, run.planned_reports()).summary;
+    let mut summary = Changes::new(run.planned_reports()).summary;
     summary.unchanged += std::mem::take(&mut summary.blocked);
     let legacy = args.legacy.then_some(legacy);
-    let report = report(context, fleet, false, grants, legacy, notes);
-    Ok((report, exit_code(&summary, cancellation)))
+    Ok((Status::new(false, grants, legacy, notes), exit_code(&summary, cancellation)))
 }
 
 fn is_shown(note: &crate::plan::Note) -> bool {
@@ -106,7 +92,7 @@ fn is_shown(note: &crate::plan::Note) -> bool {
 }
 
 /// Judges by the output files alone, by this machine's clock.
-fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> StatusReport {
+fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> Status {
     let now = context.environment.clock.now();
     let selected = fleet.selected.iter().flat_map(|selected| &selected.grants);
     let grants = selected.map(|grant| {
@@ -114,8 +100,7 @@ fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> StatusReport {
         let standing = standing_by_files(fleet, grant, newest, now);
         status_of(&fleet.outputs, grant, &standing, Drifted::Unknown, vec![])
     });
-    let grants = grants.collect();
-    report(context, fleet, true, grants, None, vec![])
+    Status::new(true, grants.collect(), None, vec![])
 }
 
 fn standing_by_files(fleet: &Fleet, grant: &Grant, newest: Option<Newest>, now: Timestamp) -> Standing {
@@ -127,10 +112,8 @@ fn standing_by_files(fleet: &Fleet, grant: &Grant, newest: Option<Newest>, now: 
     let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &grant.profile.token, &seed));
     let altered = fleet.outputs.altered(&key, &Mark::of(&fleet.inventory.name, fleet.holder(), grant));
     let outputs = fleet.outputs.statuses(&key, newest.as_ref().map(|newest| newest.generation), &altered);
-    let has_plugin = outputs.iter().any(|output| output.holds == crate::report::Holds::Plugin);
-    let holds_all = outputs
-        .iter()
-        .all(|output| matches!(output.holds, crate::report::Holds::Newest | crate::report::Holds::Plugin));
+    let has_plugin = outputs.iter().any(|output| output.holds == Holds::Plugin);
+    let holds_all = outputs.iter().all(|output| matches!(output.holds, Holds::Newest | Holds::Plugin));
     let state = match (&newest, due) {
         _ if outputs.is_empty() => CredentialState::NoOutput,
         (None, _) if has_plugin && holds_all => CredentialState::Plugin,
@@ -206,16 +189,4 @@ fn legacy_tokens<'a>(
         last_used: token.last_used.clone(),
         invalid_since: token.invalid_since.clone(),
     })
-}
-
-fn report(
-    context: &CommandContext<'_>,
-    fleet: &Fleet,
-    offline: bool,
-    grants: Vec<GrantStatus>,
-    legacy: Option<Vec<LegacyTokenStatus>>,
-    notes: Vec<String>,
-) -> StatusReport {
-    let names = (fleet.inventory.name.clone(), fleet.holder().clone());
-    StatusReport::new(context.environment.clock.began(), names, offline, grants, legacy, notes)
 }

@@ -215,7 +215,7 @@ impl Watch<'_> {
                 }
                 if has_news(&pass) {
                     // Nobody reads its output but a log: that it cannot be written stops nothing.
-                    if let Err(error) = show(&context, self.args, &pass.report) {
+                    if let Err(error) = show(&context, self.args, &pass) {
                         context.printer.problem(&render_error(&error));
                     }
                 }
@@ -235,7 +235,7 @@ impl Watch<'_> {
 
     fn reschedule(&mut self, pass: &Pass) {
         let now = wall_clock();
-        for report in &pass.report.clusters {
+        for report in &pass.changes.clusters {
             match report.state {
                 State::Failed | State::Blocked => self.back_off(&report.name, Some(pass)),
                 State::NotStarted => {}
@@ -272,7 +272,7 @@ fn is_beyond(time: Timestamp, now: Timestamp) -> bool {
 /// Whether a run did or found something that is worth a line in a log.
 fn has_news(pass: &Pass) -> bool {
     let is_quiet = |cluster: &ClusterReport| cluster.state == State::Unchanged;
-    !pass.report.clusters.iter().all(is_quiet)
+    !pass.changes.clusters.iter().all(is_quiet)
 }
 
 /// Returns the wait after a number of failures in a row: doubled each time, and up to a quarter shorter,

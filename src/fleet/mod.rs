@@ -41,6 +41,7 @@ use crate::plan::{
     Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, Identities, PlanOptions, Scope, Suspension,
     block_duplicates,
 };
+use crate::report::{Command, Head};
 use crate::step::Step;
 use crate::store::Manner;
 
@@ -183,6 +184,16 @@ impl Fleet {
     /// Returns the holder of this run.
     pub(crate) fn holder(&self) -> &Holder {
         &self.options.holder
+    }
+
+    /// Returns the head of a report of this run, of a command that writes nothing.
+    pub(crate) fn head(&self, command: Command) -> Head {
+        Head::new(command, self.clock.began(), &self.inventory.name, self.holder())
+    }
+
+    /// Returns the head of a report of this run, of a command that writes.
+    pub(crate) fn writing_head(&self, command: Command) -> Head {
+        Head { run: Some(self.run.clone()), ..self.head(command) }
     }
 
     /// Plans every selected cluster.

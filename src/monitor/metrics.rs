@@ -16,7 +16,8 @@ use prometheus_client::registry::Registry;
 use crate::failure::FailureKind;
 use crate::names::{ClusterName, ProfileName};
 use crate::plan::CredentialState;
-use crate::report::{Action, ClusterReport, Report, State};
+use crate::report::{Changes, ClusterReport, State};
+use crate::step::Action;
 
 /// Grants with series of their own: those that expire soonest. More would burden a monitoring system
 /// and tell it nothing that the counts do not.
@@ -137,7 +138,7 @@ impl Metrics {
     }
 
     /// Takes in what came of a run: its report, how the grants stand now, and how long it took.
-    pub fn observe(&self, report: &Report, grants: Vec<GrantState>, took: Duration, now: Timestamp) {
+    pub fn observe(&self, report: &Changes, grants: Vec<GrantState>, took: Duration, now: Timestamp) {
         for cluster in &report.clusters {
             for change in cluster.changes.iter().filter(|change| change.action == Action::Mint) {
                 if let (Some(true), Some(reason)) = (change.done, change.reason) {
@@ -243,14 +244,8 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
-        let head = crate::report::ReportHead {
-            command: crate::report::Command::Refresh,
-            started: Timestamp::UNIX_EPOCH,
-            run: None,
-            holder: "default".into(),
-        };
-        Report::of(head, &"acme".into(), vec![])
+    fn report() -> Changes {
+        Changes::new(vec![])
     }
 
     #[test]

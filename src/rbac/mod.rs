@@ -8,5 +8,5 @@ mod right;
 mod rule;
 mod wildcard;
 
-pub use right::{Right, RightGroup, Scope, describe, summarise};
+pub use right::{Right, RightGroup, Scope, summarise};
 pub use rule::{Rule, uncovered};

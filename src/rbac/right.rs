@@ -135,16 +135,16 @@ impl fmt::Display for RightGroup {
 }
 
 /// Groups rights by what they are on.
-pub fn summarise<'a>(rights: impl IntoIterator<Item = &'a Right>) -> Vec<RightGroup> {
+pub fn summarise<'a, S: AsRef<str> + 'a>(rights: impl IntoIterator<Item = &'a Right<S>>) -> Vec<RightGroup> {
     let mut groups: BTreeMap<(bool, &str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
     for right in rights {
         let (key, verb) = match right {
             Right::Resource { group, resource, name, verb } => {
-                ((false, group.as_str(), resource.as_str(), name.as_deref()), verb)
+                ((false, group.as_ref(), resource.as_ref(), name.as_ref().map(AsRef::as_ref)), verb)
             }
-            Right::Url { url, verb } => ((true, "", url.as_str(), None), verb),
+            Right::Url { url, verb } => ((true, "", url.as_ref(), None), verb),
         };
-        groups.entry(key).or_default().insert(verb);
+        groups.entry(key).or_default().insert(verb.as_ref());
     }
     groups
         .into_iter()
@@ -156,21 +156,4 @@ pub fn summarise<'a>(rights: impl IntoIterator<Item = &'a Right>) -> Vec<RightGr
             url: is_url.then(|| target.to_owned()),
         })
         .collect()
-}
-
-/// Groups rights into the lines of a diff, such as `get, list on pods.apps named "web"`.
-pub fn describe(rights: BTreeSet<Right<&str>>) -> Vec<String> {
-    let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for right in rights {
-        let (target, verb) = match right {
-            Right::Resource { group, resource, name, verb } => {
-                let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-                let name = name.map(|name| format!(" named {name:?}")).unwrap_or_default();
-                (format!("{resource}{group}{name}"), verb)
-            }
-            Right::Url { url, verb } => (url.to_owned(), verb),
-        };
-        lines.entry(target).or_default().push(verb);
-    }
-    lines.into_iter().map(|(target, verbs)| format!("{} on {target}", verbs.join(", "))).collect()
 }

@@ -40,7 +40,7 @@ pub(super) fn run(context: &CommandContext<'_>, written: &Path, args: &VerifyArg
     (report.server, report.identity) = (connected.server, connected.identity);
     report.may_list_namespaces = connected.may_list_namespaces;
     match args.output {
-        OutputFormat::Text => printed(context.printer.data(&kubeconfig_text(&report)))?,
+        OutputFormat::Text | OutputFormat::Wide => printed(context.printer.data(&kubeconfig_text(&report)))?,
         OutputFormat::Json => printed(context.printer.data(&json(&report)?))?,
     }
     let is_error = |finding: &FileFinding| finding.severity == FindingSeverity::Error;

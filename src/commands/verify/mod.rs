@@ -6,10 +6,10 @@ mod places;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::plan::arguments;
 use super::session::{block_on, interruptible};
-use super::{CommandContext, load, printed};
-use crate::cli::{OutputFormat, VerifyArgs};
+use super::show::{arguments, print, verify_exit_code};
+use super::{CommandContext, load};
+use crate::cli::VerifyArgs;
 use crate::cluster::AdminSources;
 use crate::error::Error;
 use crate::executor::Cancellation;
@@ -19,8 +19,8 @@ use crate::fleet::{Selected, Visits, events, select};
 use crate::foreign::shown;
 use crate::inventory::{Grant, GrantKey};
 use crate::names::ClusterName;
-use crate::output::{Phase, render_error};
-use crate::report::{Failures, VerifyReport, VerifySummary, verify_failures, verify_text};
+use crate::output::Phase;
+use crate::report::{Command, Head, Report, Verification};
 use crate::verified::Verified;
 
 /// Verifies the selected clusters, or one kubeconfig.
@@ -74,54 +74,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
             (cluster, verified)
         })
         .collect();
-    let report = VerifyReport::new(clock.began(), &inventory, holder, args.strict, &verified);
-    match args.output {
-        OutputFormat::Text => printed(context.printer.data(&verify_text(&report)))?,
-        OutputFormat::Json => printed(context.printer.data(&super::json(&report)?))?,
-    }
-    let code = exit_code(&report.summary, &cancellation);
-    let is_seen = args.output == OutputFormat::Text && context.environment.shows_both;
-    if let Some(Failures { message, lines, hint }) = verify_failures(&report, &repeated(context, args), is_seen) {
-        context.printer.problem(&render_error(&Error { code, message, lines, causes: vec![], hint }));
-    }
-    Ok(code)
+    let verification = Verification::new(args.strict, &verified);
+    let summary = verification.summary;
+    let head = Head::new(Command::Verify, clock.began(), &inventory.name, &holder);
+    print(context, &Report::new(head, verification), args.output, &repeated(context, args))?;
+    Ok(verify_exit_code(&summary, &cancellation))
 }
 
 /// Returns what the command was given beside the selection of clusters, to repeat it.
 fn repeated(context: &CommandContext<'_>, args: &VerifyArgs) -> Vec<String> {
     arguments(context, &args.selection, args.holder.as_deref(), &[(args.strict, "--strict")])
-}
-
-fn exit_code(summary: &VerifySummary, cancellation: &Cancellation) -> ExitCode {
-    let VerifySummary { clusters, findings, failed, not_started, .. } = *summary;
-    if not_started > 0 && cancellation.no_new.is_cancelled() {
-        ExitCode::Interrupted
-    } else if failed == clusters {
-        ExitCode::AllFailed
-    } else if failed + not_started > 0 {
-        ExitCode::Partial
-    } else if findings > 0 {
-        ExitCode::Pending
-    } else {
-        ExitCode::Done
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_codes_follow_the_counts() {
-        let check = |fine, excess, findings, failed, expected| {
-            let clusters = fine + excess + findings + failed;
-            let summary = VerifySummary { clusters, fine, excess, findings, failed, not_started: 0 };
-            assert_eq!(exit_code(&summary, &Cancellation::default()), expected);
-        };
-        check(3, 0, 0, 0, ExitCode::Done);
-        check(2, 1, 0, 0, ExitCode::Done);
-        check(2, 0, 1, 0, ExitCode::Pending);
-        check(1, 0, 1, 1, ExitCode::Partial);
-        check(0, 0, 0, 3, ExitCode::AllFailed);
-    }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::super::*;
+use super::shown;
 use crate::access::{AccessNote, AccessNoteKind};
 use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
@@ -11,6 +12,7 @@ use crate::kubeconfig::{FileFinding, FileFindingKind};
 use crate::object::{Kind, ObjectRef};
 use crate::plan::{Blocker, BlockerKind, CredentialState, Note, NoteKind};
 use crate::rbac::RightGroup;
+use crate::step::Action;
 
 /// What servers, kubeconfigs and file names may say.
 const HOSTILE: &str = "x\n2 clusters: 2 changed\r\u{1b}[2J\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{1b}[8m\u{202e}y\u{2066}\u{200b}\u{feff}\u{2028}z\0";
@@ -34,6 +36,10 @@ fn change(text: &str, action: Action) -> Change {
         files: vec![text()],
         done: Some(false),
     }
+}
+
+fn head(command: Command, text: &str) -> Head {
+    Head { kubemint: "0", ..Head::new(command, Timestamp::UNIX_EPOCH, &text.into(), &text.into()) }
 }
 
 fn report(text: &str) -> Report {
@@ -61,12 +67,11 @@ fn report(text: &str) -> Report {
         cause: owned(),
         hint: Some(owned()),
     };
-    let head = ReportHead { command: Command::Apply, started: Timestamp::UNIX_EPOCH, run: None, holder: text.into() };
     let clusters = vec![cluster(State::Failed, Some(error)), cluster(State::Blocked, None)];
-    Report::of(head, &text.into(), clusters)
+    Report::new(head(Command::Apply, text), Changes::new(clusters))
 }
 
-fn status(text: &str) -> StatusReport {
+fn status(text: &str) -> Report {
     let owned = || text.to_owned();
     let grant = GrantStatus {
         cluster: text.into(),
@@ -98,11 +103,10 @@ fn status(text: &str) -> StatusReport {
         last_used: Some(owned()),
         invalid_since: Some(owned()),
     };
-    let names = (text.into(), text.into());
-    StatusReport::new(Timestamp::UNIX_EPOCH, names, false, vec![grant], Some(vec![legacy]), vec![owned()])
+    Report::new(head(Command::Status, text), Status::new(false, vec![grant], Some(vec![legacy]), vec![owned()]))
 }
 
-fn verified(text: &str) -> VerifyReport {
+fn verified(text: &str) -> Report {
     let owned = || text.to_owned();
     let rights = || {
         let (api_group, resource, resource_name) = (Some(owned()), Some(owned()), Some(owned()));
@@ -132,13 +136,7 @@ fn verified(text: &str) -> VerifyReport {
         notes: vec![AccessNote::new(AccessNoteKind::NotAsked, owned())],
     };
     let error = VerifyError { kind: FailureKind::Other, doing: "verify", cause: owned(), hint: Some(owned()) };
-    VerifyReport {
-        schema_version: SCHEMA_VERSION,
-        kubemint: "0",
-        command: "verify",
-        started: Timestamp::UNIX_EPOCH,
-        inventory: text.into(),
-        holder: text.into(),
+    let verification = Verification {
         strict: true,
         summary: VerifySummary { clusters: 1, fine: 0, excess: 0, findings: 0, failed: 1, not_started: 0 },
         clusters: vec![VerifiedClusterReport {
@@ -147,7 +145,8 @@ fn verified(text: &str) -> VerifyReport {
             grants: vec![grant],
             error: Some(error),
         }],
-    }
+    };
+    Report::new(head(Command::Verify, text), verification)
 }
 
 fn examined(text: &str) -> KubeconfigReport {
@@ -159,22 +158,23 @@ fn examined(text: &str) -> KubeconfigReport {
 }
 
 /// Returns everything that is shown of reports that hold this text.
-fn shown(text: &str) -> Vec<String> {
+fn everything_shown(text: &str) -> Vec<String> {
     let (report, status, verified, examined) = (report(text), status(text), verified(text), examined(text));
     let quoted = [crate::wording::command(&["--holder", text])];
-    let failed = failures(&report, &quoted, &[]).unwrap();
-    let unverified = verify_failures(&verified, &quoted, false).unwrap();
+    let failed = failures(&report, &quoted, Seen::Nothing).unwrap();
+    let unverified = failures(&verified, &quoted, Seen::Nothing).unwrap();
     let error = |failures: Failures| {
         let error = crate::error::Error::new(crate::exit_code::ExitCode::Partial, failures.message);
         crate::error::Error { lines: failures.lines, hint: failures.hint, ..error.because(text) }
     };
+    let Body::Changes(changes) = &report.body else { unreachable!("made above") };
     vec![
-        plan_text(&report),
-        notes_text(&report, &[]),
-        summary_line(&report),
-        status_text(&status, Width::Usual, Timestamp::UNIX_EPOCH),
-        status_text(&status, Width::Wide, Timestamp::UNIX_EPOCH),
-        verify_text(&verified),
+        shown(&report),
+        notes_text(&changes.clusters, &[]),
+        summary_line(Command::Apply, &changes.summary),
+        shown(&status),
+        super::super::text(&status, TextOptions { is_wide: true, now: Timestamp::UNIX_EPOCH }),
+        shown(&verified),
         kubeconfig_text(&examined),
         crate::output::render_error(&error(failed)),
         crate::output::render_error(&error(unverified)),
@@ -183,7 +183,7 @@ fn shown(text: &str) -> Vec<String> {
 
 #[test]
 fn no_text_of_others_reaches_a_terminal_as_it_came() {
-    for (hostile, harmless) in shown(HOSTILE).into_iter().zip(shown(HARMLESS)) {
+    for (hostile, harmless) in everything_shown(HOSTILE).into_iter().zip(everything_shown(HARMLESS)) {
         let plain = anstream::adapter::strip_str(&hostile).to_string();
         let invisible = plain.chars().find(|c| is_invisible(*c) && *c != '\n');
         assert_eq!(invisible, None, "{plain:?}");
@@ -206,9 +206,9 @@ fn json_is_exact() {
 #[test]
 fn what_each_renderer_shows_is_known() {
     let plain = |text: String| anstream::adapter::strip_str(&text).to_string();
-    let shown: Vec<String> = shown("acme").into_iter().map(plain).collect();
+    let shown: Vec<String> = everything_shown("acme").into_iter().map(plain).collect();
     insta::assert_snapshot!(shown.join("\n~~~\n"));
-    let again = verify_failures(&verified("acme"), &[], true).unwrap();
+    let again = failures(&verified("acme"), &[], Seen::This).unwrap();
     assert!(again.lines.is_empty(), "the report says why: {:?}", again.lines);
     let summary = CredentialSummary { current: 4, renewed: 3, due: 2, failed: 1, suspended: 1, next_due: None };
     let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(192);

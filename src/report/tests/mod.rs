@@ -9,6 +9,7 @@ use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
 use crate::object::Kind;
 use crate::plan::{Blocker, BlockerKind, Note, NoteKind};
+use crate::step::Action;
 
 fn cluster(name: &str, state: State) -> ClusterReport {
     ClusterReport {
@@ -41,29 +42,14 @@ fn change(action: Action, kind: Kind, name: &str) -> Change {
 }
 
 fn report(command: Command, clusters: Vec<ClusterReport>) -> Report {
-    let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
-    for cluster in &clusters {
-        match cluster.state {
-            State::Unchanged => summary.unchanged += 1,
-            State::Pending => summary.pending += 1,
-            State::Changed => summary.changed += 1,
-            State::Blocked => summary.blocked += 1,
-            State::Failed => summary.failed += 1,
-            State::NotStarted => summary.not_started += 1,
-        }
-    }
-    Report {
-        credentials: None,
-        schema_version: SCHEMA_VERSION,
-        kubemint: "0.0.0",
-        command,
-        started: Timestamp::UNIX_EPOCH,
-        run: None,
-        inventory: "acme".into(),
-        holder: "default".into(),
-        summary,
-        clusters,
-    }
+    let head =
+        Head { kubemint: "0.0.0", ..Head::new(command, Timestamp::UNIX_EPOCH, &"acme".into(), &"default".into()) };
+    Report::new(head, Changes::new(clusters))
+}
+
+/// Renders a report as of the epoch.
+fn shown(report: &Report) -> String {
+    text(report, TextOptions { is_wide: false, now: Timestamp::UNIX_EPOCH })
 }
 
 fn plain(text: &str) -> String {
@@ -94,7 +80,7 @@ fn a_plan_shows_identical_changes_once_and_each_field() {
         notes: vec![Note::new(NoteKind::ClockSkew, "the cluster's clock is 40 s behind this machine's")],
         ..cluster("stuck", State::Blocked)
     });
-    insta::assert_snapshot!(plain(&plan_text(&report(Command::Plan, clusters))), @r"
+    insta::assert_snapshot!(plain(&shown(&report(Command::Plan, clusters))), @r"
     10 clusters: c0, c1, c2, c3, c4, c5, c6, c7 and 2 more
       ~ update ClusterRole `kubemint:acme:deployer`
           - rules: delete on pods
@@ -144,15 +130,15 @@ fn failures_name_cluster_step_cause_and_command() {
         ..cluster("stuck", State::Blocked)
     });
     let arguments = ["--holder ci".to_owned()];
+    let planned: Vec<ClusterReport> =
+        clusters.iter().filter(|cluster| cluster.state == State::Blocked).cloned().collect();
     let report = report(Command::Apply, clusters);
     // Where the plan stands above on the same terminal, what it says is not said again.
-    let planned: Vec<ClusterReport> =
-        report.clusters.iter().filter(|cluster| cluster.state == State::Blocked).cloned().collect();
-    let after_plan = failures(&report, &arguments, &planned).unwrap();
+    let after_plan = failures(&report, &arguments, Seen::Plan(&planned)).unwrap();
     assert_eq!(after_plan.message, "2 failed, 1 blocked of 15 clusters");
     assert!(!after_plan.lines.iter().any(|line| line.contains("stuck")), "{:?}", after_plan.lines);
     assert_eq!(after_plan.lines.len(), 3, "{:?}", after_plan.lines);
-    let Failures { message, lines, hint } = failures(&report, &arguments, &[]).unwrap();
+    let Failures { message, lines, hint } = failures(&report, &arguments, Seen::Nothing).unwrap();
     insta::assert_snapshot!(format!("{message}\n{}\n{}", lines.join("\n"), hint.unwrap()), @r"
     2 failed, 1 blocked of 15 clusters
       prod-eu  step 3 of 4, request token: no answer within 10s

@@ -1,40 +1,23 @@
-//! The result model of `verify`: what is allowed, what is not, and what is allowed beyond the profile.
+//! What a verification found: what is allowed, what is not, and what is allowed beyond the profile.
 //!
 //! It has no field that could hold a token. Pure: no I/O, no clock.
-
-mod text;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use text::{verify_failures, verify_text};
-
-use super::SCHEMA_VERSION;
 use crate::access::{AccessNote, AccessReview, Account, IntendedReview};
 use crate::failure::FailureKind;
-use crate::inventory::{Grant, Inventory};
-use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
+use crate::inventory::Grant;
+use crate::names::{ClusterName, ProfileName};
 use crate::object::{ObjectRef, RoleRef};
 use crate::rbac::{Right, RightGroup, summarise};
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
 
-/// What a verification found.
+/// What a verification found: the body of the report of `verify`.
 #[derive(Debug, Clone, Serialize)]
-pub struct VerifyReport {
-    /// The version of this model.
-    pub schema_version: u32,
-    /// The version of kubemint.
-    pub kubemint: &'static str,
-    /// The command.
-    pub command: &'static str,
-    /// When the run began.
-    pub started: Timestamp,
-    /// The inventory.
-    pub inventory: InventoryName,
-    /// Who keeps the chain of generations.
-    pub holder: Holder,
+pub struct Verification {
     /// Whether excess is a finding.
     pub strict: bool,
     /// The clusters counted by state.
@@ -93,7 +76,7 @@ pub struct VerifiedClusterReport {
 }
 
 /// Why a cluster could not be looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct VerifyError {
     /// What kind of failure it is.
     pub kind: FailureKind,
@@ -234,15 +217,9 @@ pub enum FindingKind {
     Excess,
 }
 
-impl VerifyReport {
-    /// Puts a report together.
-    pub fn new(
-        started: Timestamp,
-        inventory: &Inventory,
-        holder: Holder,
-        strict: bool,
-        clusters: &[(ClusterName, Verified)],
-    ) -> Self {
+impl Verification {
+    /// Reports what was found; where `strict`, excess is a finding.
+    pub fn new(strict: bool, clusters: &[(ClusterName, Verified)]) -> Self {
         let clusters: Vec<_> = clusters.iter().map(|(name, verified)| cluster(name, verified, strict)).collect();
         let mut summary = VerifySummary { clusters: clusters.len(), ..VerifySummary::default() };
         for cluster in &clusters {
@@ -255,17 +232,68 @@ impl VerifyReport {
             };
             *counter += 1;
         }
-        Self {
-            schema_version: SCHEMA_VERSION,
-            kubemint: env!("CARGO_PKG_VERSION"),
-            command: "verify",
-            started,
-            inventory: inventory.name.clone(),
-            holder,
-            strict,
-            summary,
-            clusters,
-        }
+        Self { strict, summary, clusters }
+    }
+}
+
+/// What is said about a cluster beside its name and the table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClusterSaid<'a> {
+    /// Its grants of which something is said.
+    pub(super) grants: Vec<GrantSaid<'a>>,
+    pub(super) error: Option<&'a VerifyError>,
+}
+
+/// What is said about a grant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct GrantSaid<'a> {
+    pub(super) profile: &'a ProfileName,
+    pub(super) service_account: &'a str,
+    pub(super) findings: &'a [Finding],
+    /// What is allowed beyond the profile.
+    pub(super) excess: &'a [BindingReport],
+    /// What every ServiceAccount may do, and not by Kubernetes' defaults.
+    pub(super) added: Vec<&'a BindingReport>,
+    pub(super) notes: &'a [AccessNote],
+}
+
+impl ClusterSaid<'_> {
+    /// Whether all is as intended.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.grants.is_empty() && self.error.is_none()
+    }
+}
+
+impl VerifiedClusterReport {
+    /// Returns what is said about it.
+    pub(super) fn said(&self) -> ClusterSaid<'_> {
+        ClusterSaid { grants: self.grants.iter().filter_map(GrantReport::said).collect(), error: self.error.as_ref() }
+    }
+
+    /// Returns what every ServiceAccount may do by Kubernetes' defaults.
+    pub(super) fn baseline(&self) -> Vec<RightGroup> {
+        let everyone = self.grants.first().map_or(&[][..], |grant| &grant.everyone);
+        let defaults = everyone.iter().filter(|everyone| everyone.default == Some(true));
+        let mut rights: Vec<RightGroup> = defaults.flat_map(|everyone| everyone.rights.clone()).collect();
+        rights.sort();
+        rights.dedup();
+        rights
+    }
+}
+
+impl GrantReport {
+    fn said(&self) -> Option<GrantSaid<'_>> {
+        let said = GrantSaid {
+            profile: &self.profile,
+            service_account: &self.service_account,
+            findings: &self.findings,
+            excess: self.excess.as_deref().unwrap_or_default(),
+            added: self.everyone.iter().filter(|everyone| everyone.default == Some(false)).collect(),
+            notes: &self.notes,
+        };
+        let is_something =
+            !said.findings.is_empty() || !said.excess.is_empty() || !said.added.is_empty() || !said.notes.is_empty();
+        is_something.then_some(said)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Turns plans and outcomes into reports.
+//! Turns plans and outcomes into what is reported of them.
 //!
 //! Pure: no I/O, no clock.
 
@@ -6,71 +6,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::model::{
-    Action, Change, ClusterReport, Command, CredentialReport, ErrorReport, Report, SCHEMA_VERSION, State, Summary,
-};
+use super::{Change, ClusterReport, CredentialReport, ErrorReport, State};
 use crate::credential::{Spent, due_at, jitter_seed};
 use crate::delivery::Delivery;
 use crate::desired::Content;
 use crate::diff::{FieldDiff, describe_rules};
 use crate::failure::FailureKind;
-use crate::inventory::{Grant, Inventory};
-use crate::names::{ClusterName, Holder, InventoryName};
-use crate::object::ObjectRef;
+use crate::inventory::Grant;
+use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, Planned, Published};
 use crate::plan::{Assessed, ClusterPlan};
-use crate::step::{Step, StepId};
+use crate::step::Step;
 
 /// The field of changes that are about generations.
-pub(super) const GENERATIONS: &str = "generations";
-
-/// What a report says beside its clusters.
-#[derive(Debug, Clone)]
-pub struct ReportHead {
-    /// The command.
-    pub command: Command,
-    /// When the run began.
-    pub started: Timestamp,
-    /// The run's identifier.
-    pub run: Option<String>,
-    /// Who keeps the chain of generations.
-    pub holder: Holder,
-}
-
-impl Report {
-    /// Puts a report together.
-    pub fn new(head: ReportHead, inventory: &Inventory, clusters: Vec<ClusterReport>) -> Self {
-        Self::of(head, &inventory.name, clusters)
-    }
-
-    /// Puts a report together of an inventory of which the name is enough.
-    pub fn of(head: ReportHead, inventory: &InventoryName, clusters: Vec<ClusterReport>) -> Self {
-        let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
-        for cluster in &clusters {
-            let counter = match cluster.state {
-                State::Unchanged => &mut summary.unchanged,
-                State::Pending => &mut summary.pending,
-                State::Changed => &mut summary.changed,
-                State::Blocked => &mut summary.blocked,
-                State::Failed => &mut summary.failed,
-                State::NotStarted => &mut summary.not_started,
-            };
-            *counter += 1;
-        }
-        Self {
-            schema_version: SCHEMA_VERSION,
-            kubemint: env!("CARGO_PKG_VERSION"),
-            command: head.command,
-            started: head.started,
-            run: head.run,
-            inventory: inventory.clone(),
-            holder: head.holder,
-            summary,
-            credentials: None,
-            clusters,
-        }
-    }
-}
+pub(in crate::report) const GENERATIONS: &str = "generations";
 
 impl ClusterReport {
     fn empty(name: ClusterName, state: State) -> Self {
@@ -193,78 +142,15 @@ fn due(grant: &Grant, published: &Published, holder: &Holder) -> Timestamp {
 }
 
 fn change(step: &Step) -> Change {
-    Change { id: step.id(), ..what_changes(step) }
-}
-
-fn what_changes(step: &Step) -> Change {
-    match step {
-        Step::Create(desired) => Change { fields: created(&desired.content), ..on(Action::Create, &desired.object) },
-        Step::Update(update) => {
-            let action = if update.adopts.is_some() { Action::Adopt } else { Action::Update };
-            Change {
-                fields: update.changes.clone(),
-                overrules: update.overrules.clone(),
-                adopted_from: update.adopts.clone(),
-                ..on(action, &update.desired.object)
-            }
-        }
-        Step::Delete(delete) => {
-            let removed = delete.removed.clone();
-            let field = FieldDiff { field: String::new(), removed, added: vec![] };
-            let fields = if field.removed.is_empty() { vec![] } else { vec![field] };
-            Change { fields, ..on(Action::Delete, &delete.object) }
-        }
-        Step::Mint(mint) => Change {
-            profile: Some(mint.grant.profile.to_string()),
-            generation: Some(mint.generation),
-            reason: Some(mint.reason.as_str()),
-            fields: [mint.delivery.changes.clone(), spent(&mint.spent)].concat(),
-            files: files(&mint.delivery),
-            ..empty(Action::Mint)
-        },
-        Step::Publish(publish) => Change {
-            profile: Some(publish.grant.profile.to_string()),
-            generation: publish.from.first().map(|source| source.facts.generation),
-            fields: publish.delivery.changes.clone(),
-            files: files(&publish.delivery),
-            ..empty(Action::Write)
-        },
-        Step::ExecAnchor(anchor) => Change { profile: Some(anchor.profile.to_string()), ..empty(Action::Anchor) },
-        Step::Plugin(plugin) => Change {
-            profile: Some(plugin.grant.profile.to_string()),
-            fields: plugin.delivery.changes.clone(),
-            files: files(&plugin.delivery),
-            ..empty(Action::Link)
-        },
-        Step::Retire(retire) => Change {
-            profile: Some(retire.profile.to_string()),
-            fields: spent(&retire.generations),
-            ..empty(Action::Retire)
-        },
-        Step::Revoke(revoke) => Change {
-            profile: Some(revoke.profile.to_string()),
-            fields: vec![FieldDiff { field: GENERATIONS.to_owned(), removed: revoke.shown.clone(), added: vec![] }],
-            ..empty(Action::Revoke)
-        },
-        Step::Recreate(recreate) => {
-            Change { profile: Some(recreate.profile.to_string()), ..on(Action::Recreate, &recreate.account.object) }
-        }
-        Step::Resume(resume) => Change { profile: Some(resume.profile.to_string()), ..empty(Action::Resume) },
-    }
-}
-
-fn files(delivery: &Delivery) -> Vec<String> {
-    delivery.written().map(|path| path.display().to_string()).collect()
-}
-
-fn empty(action: Action) -> Change {
-    Change {
-        id: StepId::from(""),
-        action,
-        kind: None,
-        namespace: None,
-        name: None,
-        profile: None,
+    let object = step.object();
+    let plain = Change {
+        id: step.id(),
+        action: step.action(),
+        kind: object.map(|object| object.kind),
+        namespace: object.and_then(|object| object.namespace.clone()),
+        name: object.map(|object| object.name.clone()),
+        // An object's profile stands in its name.
+        profile: step.profile().filter(|_| step.is_about_credentials()).map(ToString::to_string),
         generation: None,
         reason: None,
         fields: vec![],
@@ -272,27 +158,53 @@ fn empty(action: Action) -> Change {
         adopted_from: None,
         files: vec![],
         done: None,
+    };
+    match step {
+        Step::Create(desired) => Change { fields: created(&desired.content), ..plain },
+        Step::Update(update) => Change {
+            fields: update.changes.clone(),
+            overrules: update.overrules.clone(),
+            adopted_from: update.adopts.clone(),
+            ..plain
+        },
+        Step::Delete(delete) if delete.removed.is_empty() => plain,
+        Step::Delete(delete) => Change { fields: removed("", delete.removed.clone()), ..plain },
+        Step::Mint(mint) => Change {
+            generation: Some(mint.generation),
+            reason: Some(mint.reason.as_str()),
+            fields: [mint.delivery.changes.clone(), spent(&mint.spent)].concat(),
+            files: files(&mint.delivery),
+            ..plain
+        },
+        Step::Publish(publish) => Change {
+            generation: publish.from.first().map(|source| source.facts.generation),
+            fields: publish.delivery.changes.clone(),
+            files: files(&publish.delivery),
+            ..plain
+        },
+        Step::Plugin(plugin) => {
+            Change { fields: plugin.delivery.changes.clone(), files: files(&plugin.delivery), ..plain }
+        }
+        Step::Retire(retire) => Change { fields: spent(&retire.generations), ..plain },
+        Step::Revoke(revoke) => Change { fields: removed(GENERATIONS, revoke.shown.clone()), ..plain },
+        Step::ExecAnchor(_) | Step::Recreate(_) | Step::Resume(_) => plain,
     }
 }
 
-fn on(action: Action, object: &ObjectRef) -> Change {
-    Change {
-        kind: Some(object.kind),
-        namespace: object.namespace.clone(),
-        name: Some(object.name.clone()),
-        ..empty(action)
-    }
+fn files(delivery: &Delivery) -> Vec<String> {
+    delivery.written().map(|path| path.display().to_string()).collect()
+}
+
+fn removed(field: &str, removed: Vec<String>) -> Vec<FieldDiff> {
+    vec![FieldDiff { field: field.to_owned(), removed, added: vec![] }]
 }
 
 fn spent(generations: &[Spent]) -> Vec<FieldDiff> {
     if generations.is_empty() {
         return vec![];
     }
-    let removed = generations
-        .iter()
-        .map(|spent| format!("generation {}, superseded, dead or never published", spent.n))
-        .collect();
-    vec![FieldDiff { field: GENERATIONS.to_owned(), removed, added: vec![] }]
+    let lines = generations.iter().map(|spent| format!("generation {}, superseded, dead or never published", spent.n));
+    removed(GENERATIONS, lines.collect())
 }
 
 fn created(content: &Content) -> Vec<FieldDiff> {

@@ -1,6 +1,10 @@
-//! The result model.
+//! What changes in clusters, or changed.
 //!
 //! It has no field that could hold a token. Pure: no I/O, no clock.
+
+mod build;
+
+pub(super) use build::GENERATIONS;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,32 +12,14 @@ use serde::Serialize;
 use crate::credential::MintReason;
 use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
-use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
-use crate::object::Kind;
+use crate::names::{ClusterName, ProfileName};
+use crate::object::{Kind, ObjectRef};
 use crate::plan::{Blocker, Note};
-use crate::step::StepId;
+use crate::step::{Action, StepId};
 
-/// The version of the model.
-pub const SCHEMA_VERSION: u32 = 1;
-
-/// What a command found or did.
+/// What changes, or changed: the body of the reports of `plan`, `apply`, `refresh` and `revoke`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// The version of this model.
-    pub schema_version: u32,
-    /// The version of kubemint.
-    pub kubemint: &'static str,
-    /// The command.
-    pub command: Command,
-    /// When the run began.
-    pub started: Timestamp,
-    /// The run's identifier, as it stands in indices and on anchors; absent where nothing is written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
-    /// The inventory.
-    pub inventory: InventoryName,
-    /// Who keeps the chain of generations.
-    pub holder: Holder,
+pub struct Changes {
     /// The clusters counted by state.
     pub summary: Summary,
     /// The credentials counted by what came of them; of `refresh` only.
@@ -43,18 +29,23 @@ pub struct Report {
     pub clusters: Vec<ClusterReport>,
 }
 
-/// The command that a report is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Command {
-    /// `kubemint plan`
-    Plan,
-    /// `kubemint apply`
-    Apply,
-    /// `kubemint refresh`
-    Refresh,
-    /// `kubemint revoke`
-    Revoke,
+impl Changes {
+    /// Counts what is reported of the clusters.
+    pub fn new(clusters: Vec<ClusterReport>) -> Self {
+        let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
+        for cluster in &clusters {
+            let counter = match cluster.state {
+                State::Unchanged => &mut summary.unchanged,
+                State::Pending => &mut summary.pending,
+                State::Changed => &mut summary.changed,
+                State::Blocked => &mut summary.blocked,
+                State::Failed => &mut summary.failed,
+                State::NotStarted => &mut summary.not_started,
+            };
+            *counter += 1;
+        }
+        Self { summary, credentials: None, clusters }
+    }
 }
 
 /// The clusters counted by state.
@@ -178,36 +169,6 @@ pub struct Change {
     pub done: Option<bool>,
 }
 
-/// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// An object is created.
-    Create,
-    /// An object is made right.
-    Update,
-    /// An object of somebody else's is taken over.
-    Adopt,
-    /// An object of ours is deleted.
-    Delete,
-    /// A credential is minted and written to the outputs.
-    Mint,
-    /// A living credential is written to outputs that lack it.
-    Write,
-    /// The standing anchor of exec plugins is created.
-    Anchor,
-    /// Entries of exec plugins, which hold no credential, are written.
-    Link,
-    /// Generations that nobody needs any more are deleted.
-    Retire,
-    /// Living generations are revoked.
-    Revoke,
-    /// A ServiceAccount is deleted and made anew.
-    Recreate,
-    /// A suspension is lifted.
-    Resume,
-}
-
 /// A credential in the outputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -226,7 +187,7 @@ pub struct CredentialReport {
 }
 
 /// Why a cluster failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ErrorReport {
     /// What kind of failure it is.
@@ -242,6 +203,105 @@ pub struct ErrorReport {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// What is said about a cluster beside its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClusterSaid<'a> {
+    pub(super) state: State,
+    pub(super) changes: Vec<ChangeSaid<'a>>,
+    pub(super) blockers: &'a [Blocker],
+    pub(super) error: Option<&'a ErrorReport>,
+    pub(super) notes: &'a [Note],
+}
+
+/// What is said about a change. Of the files only how many, because each cluster may have its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChangeSaid<'a> {
+    pub(super) action: Action,
+    /// What it is done to.
+    pub(super) subject: String,
+    pub(super) generation: Option<u64>,
+    pub(super) reason: Option<&'static str>,
+    pub(super) files: usize,
+    pub(super) fields: &'a [FieldDiff],
+    pub(super) overrules: &'a [String],
+    pub(super) adopted_from: Option<&'a str>,
+    pub(super) done: Option<bool>,
+}
+
+impl ClusterSaid<'_> {
+    /// Whether nothing is to be known about it.
+    pub(super) fn is_nothing(&self) -> bool {
+        let says_something =
+            !self.changes.is_empty() || !self.blockers.is_empty() || !self.notes.is_empty() || self.error.is_some();
+        !says_something && matches!(self.state, State::Unchanged | State::NotStarted)
+    }
+}
+
+impl ClusterReport {
+    /// Returns what is said about it.
+    pub(super) fn said(&self) -> ClusterSaid<'_> {
+        let Self { state, changes, blockers, error, notes, name: _, credentials: _ } = self;
+        let changes = changes.iter().map(Change::said).collect();
+        ClusterSaid { state: *state, changes, blockers, error: error.as_ref(), notes }
+    }
+
+    /// Returns why it did not make it; nothing if it did.
+    pub(super) fn why_not(&self) -> Option<String> {
+        match (self.state, &self.error, self.blockers.as_slice()) {
+            (State::Unchanged | State::Pending | State::Changed, ..) => None,
+            (_, Some(error), _) => Some(format!("{}: {}", error.place(), error.cause)),
+            (_, None, []) => Some("not started".to_owned()),
+            (_, None, [blocker]) => Some(format!("blocked: {}", blocker.message)),
+            (_, None, [blocker, others @ ..]) => {
+                Some(format!("blocked: {} (and {} more)", blocker.message, others.len()))
+            }
+        }
+    }
+
+    /// Returns what to do about that: a hint about another reason would be followed as if it were about this one.
+    pub(super) fn hint(&self) -> Option<&str> {
+        match &self.error {
+            Some(error) => error.hint.as_deref(),
+            None => self.blockers.first()?.hint.as_deref(),
+        }
+    }
+}
+
+impl ErrorReport {
+    /// Returns what was being done, with the number of the step.
+    pub(super) fn place(&self) -> String {
+        if self.step == 0 {
+            self.doing.clone()
+        } else {
+            format!("step {} of {}, {}", self.step, self.steps, self.doing)
+        }
+    }
+}
+
+impl Change {
+    fn said(&self) -> ChangeSaid<'_> {
+        ChangeSaid {
+            action: self.action,
+            subject: self.subject(),
+            generation: self.generation,
+            reason: self.reason,
+            files: self.files.len(),
+            fields: &self.fields,
+            overrules: &self.overrules,
+            adopted_from: self.adopted_from.as_deref(),
+            done: self.done,
+        }
+    }
+
+    fn subject(&self) -> String {
+        let object = match (self.kind, &self.name) {
+            (Some(kind), Some(name)) => Some(ObjectRef { kind, namespace: self.namespace.clone(), name: name.clone() }),
+            _ => None,
+        };
+        self.action.subject(object.as_ref(), self.profile.as_deref().unwrap_or_default())
+    }
 }
 
 impl MintReason {

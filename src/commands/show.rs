@@ -1,0 +1,131 @@
+//! How commands show their reports: the result on stdout, what went wrong on stderr.
+
+use super::{CommandContext, printed};
+use crate::cli::{OutputFormat, SelectionArgs};
+use crate::error::Error;
+use crate::executor::Cancellation;
+use crate::exit_code::ExitCode;
+use crate::output::render_error;
+use crate::report::{Body, Failures, Report, Seen, Summary, TextOptions, VerifySummary, failures, text};
+use crate::wording::command;
+
+/// Prints a report to stdout and what went wrong to stderr.
+pub(super) fn print(
+    context: &CommandContext<'_>,
+    report: &Report,
+    format: OutputFormat,
+    arguments: &[String],
+) -> Result<(), Error> {
+    printed(context.printer.data(&rendered(context, report, format)?))?;
+    print_failures(context, report, arguments, if format == OutputFormat::Json { Seen::Nothing } else { Seen::This });
+    Ok(())
+}
+
+/// Renders a report.
+pub(super) fn rendered(context: &CommandContext<'_>, report: &Report, format: OutputFormat) -> Result<String, Error> {
+    let options = TextOptions { is_wide: format == OutputFormat::Wide, now: context.environment.clock.now() };
+    match format {
+        OutputFormat::Text | OutputFormat::Wide => Ok(text(report, options)),
+        OutputFormat::Json => super::json(report),
+    }
+}
+
+/// Prints which clusters did not make it, to stderr. What was `seen` went to stdout: on one terminal it is not said
+/// again.
+pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, arguments: &[String], seen: Seen<'_>) {
+    let seen = if context.environment.shows_both { seen } else { Seen::Nothing };
+    let code = match &report.body {
+        Body::Changes(changes) => exit_code(&changes.summary, &Cancellation::default()),
+        Body::Verification(verification) => verify_exit_code(&verification.summary, &Cancellation::default()),
+        Body::Status(_) => ExitCode::Done,
+    };
+    if let Some(Failures { message, lines, hint }) = failures(report, arguments, seen) {
+        context.printer.problem(&render_error(&Error { code, message, lines, causes: vec![], hint }));
+    }
+}
+
+/// Returns what a command that repeats this one needs, beside the selection of clusters: the inventory,
+/// profiles and holder, and the flags that were set.
+pub(super) fn arguments(
+    context: &CommandContext<'_>,
+    selection: &SelectionArgs,
+    holder: Option<&str>,
+    flags: &[(bool, &str)],
+) -> Vec<String> {
+    let mut arguments = vec![];
+    let inventory = context.global.inventory.display().to_string();
+    if inventory != "clusters.toml" {
+        arguments.push(command(&["-f", &inventory]));
+    }
+    arguments.extend(selection.profile.iter().map(|profile| command(&["--profile", profile])));
+    arguments.extend(holder.map(|holder| command(&["--holder", holder])));
+    arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
+    arguments
+}
+
+/// Returns the exit code that counts of clusters amount to.
+pub(super) fn exit_code(summary: &Summary, cancellation: &Cancellation) -> ExitCode {
+    let Summary { clusters, blocked, failed, not_started, .. } = *summary;
+    let is_cut_short = cancellation.stop.is_cancelled() && failed > 0;
+    if is_cut_short || (cancellation.no_new.is_cancelled() && not_started > 0) {
+        ExitCode::Interrupted
+    } else if blocked == clusters {
+        ExitCode::Blocked
+    } else if blocked + failed == clusters {
+        ExitCode::AllFailed
+    } else if blocked + failed > 0 {
+        ExitCode::Partial
+    } else {
+        ExitCode::Done
+    }
+}
+
+/// Returns the exit code that counts of verified clusters amount to.
+pub(super) fn verify_exit_code(summary: &VerifySummary, cancellation: &Cancellation) -> ExitCode {
+    let VerifySummary { clusters, findings, failed, not_started, .. } = *summary;
+    if not_started > 0 && cancellation.no_new.is_cancelled() {
+        ExitCode::Interrupted
+    } else if failed == clusters {
+        ExitCode::AllFailed
+    } else if failed + not_started > 0 {
+        ExitCode::Partial
+    } else if findings > 0 {
+        ExitCode::Pending
+    } else {
+        ExitCode::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_counts() {
+        let check = |blocked, failed, unchanged, expected| {
+            let clusters = blocked + failed + unchanged;
+            let summary = Summary { clusters, unchanged, blocked, failed, ..Summary::default() };
+            assert_eq!(exit_code(&summary, &Cancellation::default()), expected);
+        };
+        check(0, 0, 3, ExitCode::Done);
+        check(3, 0, 0, ExitCode::Blocked);
+        check(0, 3, 0, ExitCode::AllFailed);
+        check(1, 2, 0, ExitCode::AllFailed);
+        check(1, 0, 2, ExitCode::Partial);
+        check(0, 1, 2, ExitCode::Partial);
+    }
+
+    #[test]
+    fn exit_codes_of_verifications_follow_the_counts() {
+        let check = |fine, excess, findings, failed, expected| {
+            let clusters = fine + excess + findings + failed;
+            let summary = VerifySummary { clusters, fine, excess, findings, failed, not_started: 0 };
+            assert_eq!(verify_exit_code(&summary, &Cancellation::default()), expected);
+        };
+        check(3, 0, 0, 0, ExitCode::Done);
+        check(2, 1, 0, 0, ExitCode::Done);
+        check(2, 0, 1, 0, ExitCode::Pending);
+        check(1, 0, 1, 1, ExitCode::Partial);
+        check(0, 0, 0, 3, ExitCode::AllFailed);
+    }
+}

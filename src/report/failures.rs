@@ -1,0 +1,153 @@
+//! The clusters that did not make it: which, why, and what to run.
+//!
+//! Pure: no I/O, no clock.
+
+use super::{Body, ClusterReport, Command, Report, State, VerifyState};
+use crate::foreign::shown;
+use crate::names::ClusterName;
+use crate::wording::{count, kubemint};
+
+/// Clusters that are listed; a report has them all.
+const MOST: usize = 20;
+
+/// What to print as an error about the clusters that did not make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failures {
+    /// What failed.
+    pub message: String,
+    /// One line for each cluster, with its hints below, and one about the others.
+    pub lines: Vec<String>,
+    /// The command that runs just the clusters for which that may help.
+    pub hint: Option<String>,
+}
+
+/// What the reader has before them: it is not said again.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// Nothing.
+    Nothing,
+    /// This report.
+    This,
+    /// What was planned.
+    Plan(&'a [ClusterReport]),
+}
+
+/// A cluster that did not make it.
+struct Sick<'a> {
+    cluster: &'a ClusterName,
+    why: String,
+    hint: Option<&'a str>,
+    /// Whether the reader knows that already.
+    is_seen: bool,
+    /// Whether running it again may help.
+    may_be_repeated: bool,
+}
+
+/// What to say of the clusters of a report.
+struct Sickness<'a> {
+    sick: Vec<Sick<'a>>,
+    /// How many there are of each kind.
+    kinds: Vec<(usize, &'static str)>,
+    clusters: usize,
+    /// What came of the others.
+    others: Option<String>,
+}
+
+/// Returns what to print about the clusters that did not make it; nothing if all did.
+///
+/// `arguments` are what the command was given beside the selection of clusters, so that it can be
+/// repeated as it was meant: without the holder, it would act as another.
+pub fn failures(report: &Report, arguments: &[String], seen: Seen<'_>) -> Option<Failures> {
+    let Sickness { sick, kinds, clusters, others } = sickness(report, seen);
+    if sick.is_empty() {
+        return None;
+    }
+    let kinds: Vec<String> =
+        kinds.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
+    let new: Vec<&Sick<'_>> = sick.iter().filter(|sick| !sick.is_seen).collect();
+    let name = |sick: &Sick<'_>| shown(sick.cluster.as_str()).into_owned();
+    let width = new.iter().take(MOST).map(|sick| name(sick).chars().count()).max().unwrap_or(0);
+    let mut lines = vec![];
+    for sick in new.iter().take(MOST) {
+        lines.push(format!("  {:width$}  {}", name(sick), shown(&sick.why)));
+        lines.extend(sick.hint.map(|hint| format!("  {:width$}    {}", "", shown(hint))));
+    }
+    if new.len() > MOST {
+        lines.push(format!("  … and {} more; `-o json` lists them all", new.len() - MOST));
+    }
+    lines.extend(others);
+    let again: Vec<&str> = sick.iter().filter(|sick| sick.may_be_repeated).map(|sick| sick.cluster.as_str()).collect();
+    let hint = (!again.is_empty() && again.len() <= MOST)
+        .then(|| format!("run `{}`", kubemint(report.head.command.as_str(), arguments, &again)));
+    Some(Failures { message: format!("{} of {}", kinds.join(", "), count(clusters, "cluster")), lines, hint })
+}
+
+fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
+    match &report.body {
+        Body::Changes(changes) => {
+            let sick = changes.clusters.iter().filter_map(|cluster| {
+                Some(Sick {
+                    cluster: &cluster.name,
+                    why: cluster.why_not()?,
+                    hint: cluster.hint(),
+                    is_seen: is_seen(cluster, seen),
+                    // What is blocked is blocked again until somebody does something about it.
+                    may_be_repeated: cluster.state != State::Blocked,
+                })
+            });
+            let summary = &changes.summary;
+            let kinds =
+                vec![(summary.failed, "failed"), (summary.blocked, "blocked"), (summary.not_started, "not started")];
+            let fine = summary.unchanged + summary.changed;
+            let planned = fine + summary.pending;
+            let others = match report.head.command {
+                Command::Apply | Command::Refresh if fine == 1 => Some("1 cluster is up to date".to_owned()),
+                Command::Apply | Command::Refresh if fine > 1 => {
+                    Some(format!("{} are up to date", count(fine, "cluster")))
+                }
+                Command::Revoke if fine > 0 => Some(format!("{} done", count(fine, "cluster"))),
+                Command::Plan if planned > 0 => Some(format!("{} could be planned", count(planned, "cluster"))),
+                _ => None,
+            };
+            Sickness { sick: sick.collect(), kinds, clusters: summary.clusters, others }
+        }
+        Body::Verification(verification) => {
+            let sick = verification.clusters.iter().filter(|cluster| cluster.state >= VerifyState::Failed);
+            let sick: Vec<Sick<'_>> = sick
+                .map(|cluster| Sick {
+                    cluster: &cluster.name,
+                    why: cluster
+                        .error
+                        .as_ref()
+                        .map_or_else(|| "not started".to_owned(), |error| format!("{}: {}", error.doing, error.cause)),
+                    hint: cluster.error.as_ref().and_then(|error| error.hint.as_deref()),
+                    is_seen: matches!(seen, Seen::This) && cluster.error.is_some(),
+                    may_be_repeated: true,
+                })
+                .collect();
+            let summary = &verification.summary;
+            let looked_at = summary.clusters - sick.len();
+            Sickness {
+                sick,
+                kinds: vec![(summary.failed, "failed"), (summary.not_started, "not started")],
+                clusters: summary.clusters,
+                others: (looked_at > 0).then(|| format!("{} could be verified", count(looked_at, "cluster"))),
+            }
+        }
+        // Each grant says for itself what is the matter with it.
+        Body::Status(_) => Sickness { sick: vec![], kinds: vec![], clusters: 0, others: None },
+    }
+}
+
+/// Whether the reader knows already what is said of a cluster.
+fn is_seen(cluster: &ClusterReport, seen: Seen<'_>) -> bool {
+    match seen {
+        Seen::Nothing => false,
+        Seen::This => true,
+        Seen::Plan(planned) => planned.iter().any(|planned| {
+            planned.name == cluster.name
+                && (planned.state, &planned.error, &planned.blockers)
+                    == (cluster.state, &cluster.error, &cluster.blockers)
+        }),
+    }
+}

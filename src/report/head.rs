@@ -1,0 +1,127 @@
+//! What every report begins with.
+//!
+//! Pure: no I/O, no clock.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Changes, Status, Verification};
+use crate::names::{Holder, InventoryName};
+
+/// The version of the model.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a command found or did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// What every report says.
+    #[serde(flatten)]
+    pub head: Head,
+    /// What this one says.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What every report says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Head {
+    /// The version of this model.
+    pub schema_version: u32,
+    /// The version of kubemint.
+    pub kubemint: &'static str,
+    /// The command.
+    pub command: Command,
+    /// When the run began.
+    pub started: Timestamp,
+    /// The run's identifier, as it stands in indices and on anchors; absent where nothing is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// Who keeps the chain of generations.
+    pub holder: Holder,
+}
+
+/// What a report is about.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Body {
+    /// Of `plan`, `apply`, `refresh` and `revoke`.
+    Changes(Changes),
+    /// Of `status`.
+    Status(Status),
+    /// Of `verify`.
+    Verification(Verification),
+}
+
+/// The command that a report is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// `kubemint plan`
+    Plan,
+    /// `kubemint apply`
+    Apply,
+    /// `kubemint refresh`
+    Refresh,
+    /// `kubemint revoke`
+    Revoke,
+    /// `kubemint status`
+    Status,
+    /// `kubemint verify`
+    Verify,
+}
+
+impl Command {
+    /// Returns the command as it is typed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+            Self::Refresh => "refresh",
+            Self::Revoke => "revoke",
+            Self::Status => "status",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+impl Head {
+    /// Returns the head of a report of a run that began at `started`.
+    pub fn new(command: Command, started: Timestamp, inventory: &InventoryName, holder: &Holder) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            kubemint: env!("CARGO_PKG_VERSION"),
+            command,
+            started,
+            run: None,
+            inventory: inventory.clone(),
+            holder: holder.clone(),
+        }
+    }
+}
+
+impl Report {
+    /// Puts a report together.
+    pub fn new(head: Head, body: impl Into<Body>) -> Self {
+        Self { head, body: body.into() }
+    }
+}
+
+impl From<Changes> for Body {
+    fn from(changes: Changes) -> Self {
+        Self::Changes(changes)
+    }
+}
+
+impl From<Status> for Body {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl From<Verification> for Body {
+    fn from(verification: Verification) -> Self {
+        Self::Verification(verification)
+    }
+}

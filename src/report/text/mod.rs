@@ -1,0 +1,71 @@
+//! Reports as text for people. It decides nothing: what is said, and of whom together, stands in the model.
+//!
+//! Colours are written as ANSI sequences; the printer strips them where they are not wanted. Pure:
+//! no I/O, no clock.
+
+mod changes;
+mod kubeconfig;
+mod status;
+mod verify;
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+
+pub use self::changes::{notes_text, refresh_line, summary_line};
+pub use self::kubeconfig::kubeconfig_text;
+use super::{Body, Report};
+use crate::foreign::shown;
+use crate::names::ClusterName;
+use crate::wording::count;
+
+const GREEN: Style = AnsiColor::Green.on_default();
+const RED: Style = AnsiColor::Red.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Names that are listed before the rest is counted.
+const LISTED: usize = 8;
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy)]
+pub struct TextOptions {
+    /// Whether tables have all columns.
+    pub is_wide: bool,
+    /// The machine's time: what is left and what is past is told from it.
+    pub now: Timestamp,
+}
+
+/// Renders a report.
+pub fn text(report: &Report, options: TextOptions) -> String {
+    match &report.body {
+        Body::Changes(changes) => changes::text(report.head.command, changes),
+        Body::Status(status) => status::text(status, options),
+        Body::Verification(verification) => verify::text(verification, report.head.started),
+    }
+}
+
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Lists the first of some names, and counts the others.
+fn listed<S: AsRef<str>>(names: &[S]) -> String {
+    let mut listed =
+        names.iter().take(LISTED).map(|name| shown(name.as_ref()).into_owned()).collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED {
+        let _ = write!(listed, " and {} more", names.len() - LISTED);
+    }
+    listed
+}
+
+/// Names the clusters that something is about.
+fn heading(clusters: &[&ClusterName]) -> String {
+    if let [name] = clusters {
+        return paint(BOLD, &shown(name.as_str()));
+    }
+    let names: Vec<&str> = clusters.iter().map(|cluster| cluster.as_str()).collect();
+    format!("{}: {}", paint(BOLD, &count(names.len(), "cluster")), listed(&names))
+}
