@@ -426,6 +426,6 @@ mod tests {
         let message = "clusterroles.rbac.authorization.k8s.io \"x\" is forbidden: user \"ci\" (groups=[\"a\"]) is attempting \
              to grant RBAC permissions not currently held: {APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\" \
              \"get\"]} {NonResourceURLs:[\"/metrics\"], Verbs:[\"get\"]}";
-        assert_eq!(missing_rules(message), ["get on /metrics", "delete, get on pods"]);
+        assert_eq!(missing_rules(message), ["delete, get on pods", "get on URL /metrics"]);
     }
 }
