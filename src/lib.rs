@@ -2,7 +2,7 @@
 //!
 //! This is the library behind the `kubemint` command. `docs/ARCHITECTURE.md` is the tour; in short:
 //!
-//! - [`inventory`] and [`layout`] say what should be, [`observed`] what is.
+//! - [`inventory`] and [`delivery`] say what should be, [`observed`] what is.
 //! - [`plan`] compares the two. **Start here**: a [`plan::ClusterPlan`] is a value.
 //! - [`executor`] runs that value, through [`cluster`], and hands what it mints to [`store`].
 //! - [`report`] describes what came of it, and [`output`] prints that.
@@ -21,14 +21,15 @@ pub mod failure;
 pub mod foreign;
 pub mod inventory;
 pub mod kubeconfig;
-pub mod layout;
 pub mod names;
 pub mod object;
 pub mod observed;
 pub mod outcome;
+mod paths;
 pub mod plan;
 pub mod rbac;
 pub mod report;
+pub mod resolution;
 pub mod secret;
 pub mod selector;
 pub mod step;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ring::digest;
+use serde::{Deserialize, Serialize};
 
 /// Field manager of every object that kubemint applies.
 pub const FIELD_MANAGER: &str = "kubemint";
@@ -70,13 +71,13 @@ macro_rules! name_type {
             }
         }
 
-        impl serde::Serialize for $name {
+        impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $name {
+        impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 String::deserialize(deserializer).map(Self::new)
             }
@@ -99,6 +100,15 @@ name_type! {
 name_type! {
     /// Who keeps a chain of generations; a DNS label.
     Holder
+}
+
+/// What names a grant: no two of an inventory have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GrantKey {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The access profile.
+    pub profile: ProfileName,
 }
 
 /// The holder that is used where none is named.

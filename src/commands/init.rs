@@ -10,9 +10,8 @@ use crate::cli::InitArgs;
 use crate::cluster::{AdminSources, ContextFound};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::inventory::{
-    AdminAccess, KubeconfigSource, SourceFile, StarterCluster, cluster_name_of, kubeconfig_source, resolve, starter,
-};
+use crate::inventory::{AdminAccess, KubeconfigSource, SourceFile, StarterCluster, cluster_name_of, starter};
+use crate::resolution;
 use crate::selector::{validate_label_key, validate_label_value};
 use crate::store;
 use crate::wording::count;
@@ -35,7 +34,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
     for typed in &args.from {
         let source = source(context, typed)?;
         let access = AdminAccess::Kubeconfig { source: source.clone(), context: String::new() };
-        let sources = AdminSources::load([&access], &context.environment.admin, crate::inventory::DEFAULT_TIMEOUT);
+        let sources = AdminSources::load([&access], &context.environment.admin, resolution::DEFAULT_TIMEOUT);
         let contexts = sources
             .contexts()
             .map_err(|error| Error { hint: error.hint(), ..Error::new(ExitCode::AllFailed, error.to_string()) })?;
@@ -98,7 +97,7 @@ fn source(context: &CommandContext<'_>, typed: &str) -> Result<KubeconfigSource,
         let valid = glob::Pattern::new(text).is_ok();
         valid.then(|| environment.directory.join(text).to_string_lossy().into_owned())
     };
-    let source = kubeconfig_source(typed, &environment.kubeconfig, &mut path, &mut glob);
+    let source = resolution::kubeconfig_source(typed, &environment.kubeconfig, &mut path, &mut glob);
     source.ok_or_else(|| Error::usage(format!("`--from {typed}` names no kubeconfig")))
 }
 
@@ -125,12 +124,12 @@ fn listed(context: &CommandContext<'_>, typed: &str, directory: &Path) -> String
 
 /// What is written must be what was meant; anything else is a bug that the user should not find.
 fn check(context: &CommandContext<'_>, target: &Path, text: &str) -> Result<(), Error> {
-    let environment = crate::inventory::Environment {
+    let environment = resolution::Environment {
         home: context.environment.home.clone(),
         kubeconfig: context.environment.kubeconfig.clone(),
         holder: None,
     };
-    let resolution = resolve(SourceFile::new(target, text), vec![], environment);
+    let resolution = resolution::resolve(SourceFile::new(target, text), vec![], environment);
     match resolution.problems.first() {
         Some(problem) if resolution.inventory.is_none() => {
             Err(Error::usage("the contexts do not make a valid inventory").because(problem.message.clone()))

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::CommandContext;
+use crate::delivery::CredentialForm;
 use crate::fleet::Fleet;
-use crate::inventory::CredentialForm;
 use crate::kubeconfig::{Document, EntryNames, UserForm};
 use crate::store;
 

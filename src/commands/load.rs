@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::{CommandContext, Environment};
 use crate::cluster::kubeconfig_files;
+use crate::delivery::Layout;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::inventory::{self, Color, Inventory, KubeconfigSource, Loading, Resolution, Severity, SourceFile, render};
-use crate::layout::Layout;
+use crate::inventory::{Color, Inventory, KubeconfigSource, Severity, SourceFile, render};
 use crate::names::Holder;
+use crate::resolution::{self, Loading, Resolution};
 use crate::store;
 
 /// A valid inventory and which file holds which entries.
@@ -48,7 +49,7 @@ impl Loaded {
             if is(&output.lock()) {
                 return Some("the lock of an output");
             }
-            let tokens = output.token_directory(&self.inventory)?;
+            let tokens = output.token_directory()?;
             path.parent().is_some_and(|parent| store::is_same_file(parent, &tokens)).then_some("a token of an output")
         })
     }
@@ -108,7 +109,7 @@ pub(super) fn read(
     })?;
     let root = SourceFile::new(&path, text).named(written.display().to_string());
     let meant =
-        inventory::Environment { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
+        resolution::Environment { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
     let mut loading = Loading::start(root, meant);
     let mut patterns = vec![];
     for include in loading.includes() {
@@ -140,7 +141,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 fn parse_holder(name: &str) -> Result<Holder, Error> {
-    inventory::parse_holder(name).map_err(|cause| Error::usage(format!("invalid holder `{name}`")).because(cause))
+    resolution::parse_holder(name).map_err(|cause| Error::usage(format!("invalid holder `{name}`")).because(cause))
 }
 
 /// Returns the files that a pattern matches, sorted; a malformed pattern was reported when it was parsed.

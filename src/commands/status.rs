@@ -110,7 +110,7 @@ fn standing_by_files(fleet: &Fleet, grant: &Grant, newest: Option<Newest>, now: 
     }
     let seed = jitter_seed(&key.cluster, &key.profile, fleet.holder());
     let due = newest.as_ref().map(|newest| due_at(newest.issued, newest.expires, &grant.profile.token, &seed));
-    let altered = fleet.outputs.altered(&key, &Mark::of(&fleet.inventory.name, fleet.holder(), grant));
+    let altered = fleet.outputs.altered(&key, &Mark::of(&fleet.inventory.name, fleet.holder(), &key));
     let outputs = fleet.outputs.statuses(&key, newest.as_ref().map(|newest| newest.generation), &altered);
     let has_plugin = outputs.iter().any(|output| output.holds == Holds::Plugin);
     let holds_all = outputs.iter().all(|output| matches!(output.holds, Holds::Newest | Holds::Plugin));

@@ -3,6 +3,9 @@
 //! A delivery names places and says nothing secret: what runs it looks up tokens in the places that it names. Pure: no
 //! I/O, no clock.
 
+mod layout;
+mod output;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::credential::{CredentialFacts, Reissue};
 use crate::diff::FieldDiff;
 use crate::kubeconfig::{EntryNames, Mark};
+
+pub(crate) use self::layout::VARIABLES;
+pub use self::layout::{
+    Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, Origin, OutputEntry, OutputFile,
+};
+pub use self::output::{CredentialForm, Output, OutputId};
 
 /// A place that can hold a credential: one context of one output file. No two places of an inventory are the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ pub(crate) use self::run::{ClusterRun, FleetRun};
 pub(crate) use self::selection::{Selected, Selection, Visits, select};
 use crate::cluster::{AdminEnvironment, AdminSources};
 use crate::credential::{Reissue, Renewal};
+use crate::delivery::{Layout, OutputFile};
 use crate::error::Error;
 use crate::event::Event;
 use crate::executor::apply::orphan_after;
@@ -33,7 +34,6 @@ use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::{Cluster, Grant, GrantKey, Inventory};
 use crate::kubeconfig::EntryNames;
-use crate::layout::{Layout, OutputFile};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Carried, Planned};
 use crate::output::{Phase, Printer, ProgressStyle};
@@ -137,7 +137,7 @@ impl Fleet {
             selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let Surroundings { clock, run, progress, printer, admin, caller } = surroundings;
         let reading = Reading { inventory: &inventory, layout: &layout, holder: &holder, caller: &caller };
-        let outputs = reading.read(&|grant| grants.contains(&grant.key()));
+        let outputs = reading.read(&|grant| grants.contains(grant));
         let accesses = selected.iter().map(|selected| &selected.cluster.admin);
         let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
@@ -174,7 +174,7 @@ impl Fleet {
         let selected: HashSet<GrantKey> =
             self.selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let names = |file: &OutputFile| -> Vec<EntryNames> {
-            let entries = file.entries.iter().filter(|entry| selected.contains(&entry.grant.key()));
+            let entries = file.entries.iter().filter(|entry| selected.contains(&entry.grant));
             entries.map(|entry| self.caller.names(&self.inventory, self.holder(), &file.path, entry)).collect()
         };
         let files = self.layout.files.iter().map(|file| (file, names(file)));
@@ -275,7 +275,7 @@ impl Fleet {
         }
         let reading =
             Reading { inventory: &self.inventory, layout: &self.layout, holder: self.holder(), caller: &self.caller };
-        let outputs = Arc::new(reading.read(&|grant| doubtful.contains(&grant.cluster.name)));
+        let outputs = Arc::new(reading.read(&|grant| doubtful.contains(&grant.cluster)));
         let has_moved = |grant: &Arc<Grant>| outputs.newest(&grant.key()) != self.outputs.newest(&grant.key());
         let moved = |cluster: &ClusterName| {
             let find = || self.selected.iter().find(|selected| selected.cluster.name == *cluster);

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{PLANTED, boundary, choice, middle};
-use crate::inventory::{Color, Environment, Resolution, SourceFile, render, resolve, summary};
+use crate::inventory::{Color, SourceFile, render, summary};
+use crate::resolution::{Environment, Resolution, resolve};
 
 /// What separates the root file from an included one.
 const NEXT_FILE: &str = "#--- included\n";

@@ -9,7 +9,7 @@ use std::time::Duration;
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 /// The JSON Schema pattern of a duration.
-pub(super) const PATTERN: &str = "^([0-9]+[dhms])+$";
+pub(crate) const PATTERN: &str = "^([0-9]+[dhms])+$";
 
 /// Parses a duration.
 ///
@@ -48,7 +48,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// Writes a duration as the inventory does.
-pub(super) fn show(duration: Duration) -> String {
+pub(crate) fn show(duration: Duration) -> String {
     let mut seconds = duration.as_secs();
     if seconds == 0 {
         return "0s".to_owned();

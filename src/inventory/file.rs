@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::model::{CredentialForm, VerifyVia};
+use super::model::VerifyVia;
 use super::problem::At;
 use super::read::{Named, Read, choice, presence, tables};
+use crate::delivery::CredentialForm;
 
 /// A list of strings.
-pub(super) type Strings = Vec<At<String>>;
+pub(crate) type Strings = Vec<At<String>>;
 
 /// What an output is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OutputKind {
+pub(crate) enum OutputKind {
     /// A kubeconfig file.
     Kubeconfig,
 }

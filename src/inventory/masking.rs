@@ -12,7 +12,7 @@ use crate::failure::looks_like_token;
 
 /// Whether a file is plausibly an inventory, so that its lines may be shown: it has one of the tables of
 /// one, or a `version`. A token, a kubeconfig or a list of passwords has none of them.
-pub(super) fn looks_like_inventory(table: &DeTable<'_>) -> bool {
+pub(crate) fn looks_like_inventory(table: &DeTable<'_>) -> bool {
     table.iter().any(|(key, value)| match (key.get_ref().as_ref(), value.get_ref()) {
         ("version", DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)) => true,
         // A version of another type is a usual mistake.
@@ -26,7 +26,7 @@ pub(super) fn looks_like_inventory(table: &DeTable<'_>) -> bool {
 }
 
 /// Masks the secrets of a line.
-pub(super) fn hide_secrets(line: &str) -> Cow<'_, str> {
+pub(crate) fn hide_secrets(line: &str) -> Cow<'_, str> {
     let mut masked = Cow::Borrowed(line);
     let found = credentials_of_urls(line).chain(values_of_secret_keys(line)).chain(tokens(line));
     for range in found.collect::<Vec<_>>() {
@@ -91,7 +91,7 @@ fn tokens(line: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Returns a message without the tokens that it quotes, and cut where nobody reads on.
-pub(super) fn without_tokens(message: String) -> String {
+pub(crate) fn without_tokens(message: String) -> String {
     /// Long enough for every list of names that a message has.
     const LONGEST: usize = 1000;
     let is_end = |c: char| c.is_whitespace() || matches!(c, '`' | '"' | '\'' | ',');

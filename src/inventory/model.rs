@@ -1,16 +1,16 @@
 //! The resolved inventory: what was meant, after includes, defaults and selectors.
 //!
-//! Every value here is valid; [`super::resolve`] is the only way to make one. Pure: no I/O, no
+//! Every value here is valid; [`crate::resolution`] is the only way to make one. Pure: no I/O, no
 //! clock. Profiles and clusters are shared (`Arc`), because a grant is one profile on one cluster
 //! and there may be tens of thousands.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use crate::delivery::{CredentialForm, Output};
+pub use crate::names::GrantKey;
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::rbac::Rule;
 
@@ -28,9 +28,9 @@ pub struct Inventory {
     /// One profile on one cluster each, ordered by cluster, then by profile name; no pair twice.
     pub grants: Vec<Arc<Grant>>,
     /// The same by cluster.
-    pub(in crate::inventory) by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>>,
+    pub(crate) by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>>,
     /// Where credentials go, in the order of the inventory.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<Arc<Output>>,
     /// How a run behaves.
     pub run: RunPolicy,
 }
@@ -251,27 +251,6 @@ impl Grant {
     }
 }
 
-/// What names a grant: no two of an inventory have the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct GrantKey {
-    /// The cluster.
-    pub cluster: ClusterName,
-    /// The access profile.
-    pub profile: ProfileName,
-}
-
-/// How a user entry of a kubeconfig gives its credential.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CredentialForm {
-    /// It holds the token.
-    #[default]
-    Token,
-    /// It names a file that holds the token.
-    TokenFile,
-    /// It names a program that is asked for a token.
-    Exec,
-}
-
 impl Inventory {
     /// Returns the grants on one cluster, by profile name.
     pub fn grants_on(&self, cluster: &ClusterName) -> &[Arc<Grant>] {
@@ -286,47 +265,7 @@ impl Inventory {
     /// Returns whether some output has a grant's access in the form of an exec plugin that mints.
     pub fn has_minting_plugin(&self, grant: &GrantKey) -> bool {
         let mints =
-            |output: &&Output| output.credential == CredentialForm::Exec && output.credential_directory.is_none();
+            |output: &&Arc<Output>| output.credential == CredentialForm::Exec && output.credential_directory.is_none();
         self.outputs.iter().filter(mints).any(|output| output.holds.contains(grant))
     }
-}
-
-impl Output {
-    /// Whether several holders write into one file, and name their contexts apart, but not their cluster entries.
-    pub(crate) fn shares_clusters_among_holders(&self) -> bool {
-        const HOLDER: &str = "{holder}";
-        let cluster = self.cluster.as_ref().unwrap_or(&self.context);
-        let names_holder =
-            self.context.contains(HOLDER) || self.user.as_ref().is_some_and(|user| user.contains(HOLDER));
-        names_holder && !self.path.contains(HOLDER) && !cluster.contains(HOLDER)
-    }
-}
-
-/// A kubeconfig output: templates that decide which grants share a file, and its entry names.
-///
-/// Templates know `{cluster}`, `{profile}`, `{inventory}` and `{holder}`.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// The template of the file's path; absolute after resolution.
-    pub path: String,
-    /// How user entries give their credential.
-    pub credential: CredentialForm,
-    /// The program that entries of form [`CredentialForm::Exec`] run; the one that writes them if absent.
-    pub command: Option<PathBuf>,
-    /// The directory of token files that such entries read.
-    pub credential_directory: Option<PathBuf>,
-    /// The template of the context names.
-    pub context: String,
-    /// The template of the cluster entries' names; the context's if absent.
-    pub cluster: Option<String>,
-    /// The template of the user entries' names; the context's if absent.
-    pub user: Option<String>,
-    /// The namespace of the contexts.
-    pub namespace: Option<String>,
-    /// The context that becomes current.
-    pub current_context: Option<String>,
-    /// The grants that go here, in their order.
-    pub grants: Vec<Arc<Grant>>,
-    /// Their keys.
-    pub holds: HashSet<GrantKey>,
 }

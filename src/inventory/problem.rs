@@ -1,6 +1,6 @@
 //! What is wrong with an inventory, and where: values that the renderers show.
 //!
-//! Problems are collected, never returned early, so that one run reports all of them. A [`Place`]
+//! Problems are collected, never returned early, so that one run reports all of them. A [`Location`]
 //! is a span in one of the [`Sources`]; line and column are computed when they are shown. Pure: no
 //! I/O, no clock.
 
@@ -15,14 +15,14 @@ use crate::wording::list;
 
 /// A span of bytes in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     file: usize,
     start: usize,
     end: usize,
 }
 
-impl Place {
-    pub(super) fn new(file: usize, span: Range<usize>) -> Self {
+impl Location {
+    pub(crate) fn new(file: usize, span: Range<usize>) -> Self {
         Self { file, start: span.start, end: span.end.max(span.start) }
     }
 
@@ -39,9 +39,9 @@ impl Place {
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) place: Location,
 }
 
 /// Whether a problem makes the inventory unusable.
@@ -61,34 +61,34 @@ pub struct Problem {
     /// What is wrong, lowercase and without a final period.
     pub message: String,
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// What is said at the place itself; may be empty.
     pub label: String,
     /// What to do about it.
     pub hint: Option<String>,
     /// Other places that take part, and what is said there.
-    pub secondary: Vec<(Place, String)>,
+    pub secondary: Vec<(Location, String)>,
 }
 
 impl Problem {
-    pub(super) fn error(place: Place, message: impl Into<String>) -> Self {
+    pub(crate) fn error(place: Location, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, place, message.into())
     }
 
-    pub(super) fn warning(place: Place, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(place: Location, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, place, message.into())
     }
 
-    fn new(severity: Severity, place: Place, message: String) -> Self {
+    fn new(severity: Severity, place: Location, message: String) -> Self {
         Self { severity, message, place, label: String::new(), hint: None, secondary: vec![] }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    pub(super) fn also(mut self, place: Place, label: impl Into<String>) -> Self {
+    pub(crate) fn also(mut self, place: Location, label: impl Into<String>) -> Self {
         self.secondary.push((place, label.into()));
         self
     }
@@ -137,7 +137,7 @@ impl SourceFile {
     }
 
     /// Returns the directory that relative paths resolve against.
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }
 }
@@ -152,7 +152,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    pub(super) fn add(&mut self, file: SourceFile) -> usize {
+    pub(crate) fn add(&mut self, file: SourceFile) -> usize {
         let newlines = file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         self.line_starts.push(std::iter::once(0).chain(newlines.map(|(index, _)| index + 1)).collect());
         self.files.push(file);
@@ -161,11 +161,11 @@ impl Sources {
     }
 
     /// Lets the lines of a file be shown: it is plausibly an inventory.
-    pub(super) fn show(&mut self, file: usize) {
+    pub(crate) fn show(&mut self, file: usize) {
         self.shown[file] = true;
     }
 
-    pub(super) fn is_shown(&self, file: usize) -> bool {
+    pub(crate) fn is_shown(&self, file: usize) -> bool {
         self.shown[file]
     }
 
@@ -175,14 +175,14 @@ impl Sources {
     }
 
     /// Returns line and column of a place.
-    pub fn position(&self, place: Place) -> Position<'_> {
+    pub fn position(&self, place: Location) -> Position<'_> {
         let (line, text, offset) = self.line(place);
         let column = text.get(..offset).map_or(1, |before| before.chars().count() + 1);
         Position { file: &self.files[place.file].name, line, column }
     }
 
     /// Returns the number and text of a place's first line, and the place's offset in it.
-    pub(super) fn line(&self, place: Place) -> (usize, &str, usize) {
+    pub(crate) fn line(&self, place: Location) -> (usize, &str, usize) {
         let starts = &self.line_starts[place.file];
         let line = starts.partition_point(|start| *start <= place.start);
         let (start, text) = (starts[line - 1], &self.files[place.file].text);
@@ -194,7 +194,7 @@ impl Sources {
 
 /// Collects problems, and suggests names within a budget.
 #[derive(Debug)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     list: Vec<Problem>,
     /// Names that may still be compared. An inventory of 10,000 clusters whose grants name 10,000
     /// unknown ones would otherwise cost 10^8 edit distances; this allows about a tenth of a second.
@@ -223,7 +223,7 @@ impl Default for Problems {
 
 impl Problems {
     /// Keeps a problem. Whatever it quotes, it repeats no token, and nothing endless.
-    pub(super) fn push(&mut self, mut problem: Problem) {
+    pub(crate) fn push(&mut self, mut problem: Problem) {
         let of_secondary = problem.secondary.iter_mut().map(|(_, label)| label);
         for text in [&mut problem.message, &mut problem.label].into_iter().chain(&mut problem.hint).chain(of_secondary)
         {
@@ -237,23 +237,23 @@ impl Problems {
     }
 
     /// Returns how many problems are not kept.
-    pub(super) fn omitted(&self) -> Omitted {
+    pub(crate) fn omitted(&self) -> Omitted {
         self.omitted
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.omitted.errors > 0 || self.list.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     /// Returns the problems in the order of their places, each message with all its places once.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.list.sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
         self.list.dedup();
         self.list
     }
 
     /// Returns the known name that is nearest to a wrong one, if one is near enough.
-    pub(super) fn nearest<'a>(&mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    pub(crate) fn nearest<'a>(&mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
         let wrong = plain(name);
         // A third of the letters may be wrong, as in rustc's suggestions; one at least, so that a
         // short name with swapped letters is still found.
@@ -276,7 +276,7 @@ impl Problems {
     }
 
     /// Returns `did you mean …?`, or else the known names unless they are too many to help.
-    pub(super) fn suggest<'a>(
+    pub(crate) fn suggest<'a>(
         &mut self,
         what: &str,
         name: &str,
@@ -291,7 +291,7 @@ impl Problems {
 }
 
 /// How many names a message lists at most.
-pub(super) const SHOWN: usize = 12;
+pub(crate) const SHOWN: usize = 12;
 
 /// Spells camel case, snake case and kebab case alike: `apiGroups`, `api_groups`, `api-groups`.
 fn plain(name: &str) -> String {
@@ -312,7 +312,7 @@ fn plain(name: &str) -> String {
 }
 
 /// Puts a literal in backticks; control characters and excess length are not shown.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
     if looks_like_token(text) {
         return "`[REDACTED]`".to_owned();
@@ -322,7 +322,7 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 /// Problems that say the same thing at several places: shown once, with the places counted.
-pub(super) fn grouped(problems: &[Problem]) -> Vec<(&Problem, Vec<&Problem>)> {
+pub(crate) fn grouped(problems: &[Problem]) -> Vec<(&Problem, Vec<&Problem>)> {
     let mut groups: BTreeMap<usize, (&Problem, Vec<&Problem>)> = BTreeMap::new();
     let mut seen: HashMap<(Severity, &str, Option<&str>), usize> = HashMap::new();
     for (index, problem) in problems.iter().enumerate() {
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn no_problem_repeats_a_token_or_is_endless() {
         let token = format!("eyJhbGciOi.{}.sig", "p".repeat(60));
-        let place = Place::new(0, 0..0);
+        let place = Location::new(0, 0..0);
         let mut problems = Problems::default();
         let problem = Problem::error(place, format!("label value `{token}` is not valid: it is long"));
         problems.push(problem.hint(format!("not {token}")).also(place, format!("first `x{token}`")));
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn problems_beyond_those_that_are_kept_are_counted_and_still_refuse() {
         let mut problems = Problems::default();
-        let place = Place::new(0, 0..0);
+        let place = Location::new(0, 0..0);
         for number in 0..=MOST {
             problems.push(Problem::warning(place, number.to_string()));
         }
@@ -399,7 +399,7 @@ mod tests {
     fn a_position_counts_characters() {
         let mut sources = Sources::default();
         let file = sources.add(SourceFile::new("/a.toml", "x\r\nä = ö\n").named("a.toml"));
-        let position = |span| sources.position(Place::new(file, span)).to_string();
+        let position = |span| sources.position(Location::new(file, span)).to_string();
         assert_eq!(position(0..1), "a.toml:1:1");
         assert_eq!(position(8..10), "a.toml:2:5");
         assert_eq!(position(11..11), "a.toml:3:1");

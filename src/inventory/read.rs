@@ -13,22 +13,22 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::duration;
-use super::problem::{At, Place, Problem, Problems, SHOWN, quote};
+use super::problem::{At, Location, Problem, Problems, SHOWN, quote};
 use crate::wording::list;
 
 /// A type that TOML values are read into.
-pub(super) trait Read: Sized {
+pub(crate) trait Read: Sized {
     /// Describes the type, such as `a string`.
     fn wanted() -> String;
     /// Returns the JSON Schema of the type; tables put theirs into `definitions`.
     fn schema(definitions: &mut Map<String, Value>) -> Value;
     /// Reads a value, or reports why it cannot be read.
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self>;
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 }
 
 /// What a message about a value talks about.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Subject<'a> {
+pub(crate) enum Subject<'a> {
     /// The value of a key.
     Key(&'a str),
     /// An element of the list that is the value of a key.
@@ -46,20 +46,20 @@ impl fmt::Display for Subject<'_> {
 
 /// Reads one file.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// The index of the file.
-    pub(super) file: usize,
+    pub(crate) file: usize,
     /// Where problems go.
-    pub(super) problems: &'a mut Problems,
+    pub(crate) problems: &'a mut Problems,
     /// Whether the table that is read first may lack keys: the top level of an included file.
-    pub(super) partial: bool,
+    pub(crate) partial: bool,
     /// Whether a value had the wrong type, so that what it would have said is unknown.
-    pub(super) misread: bool,
+    pub(crate) misread: bool,
 }
 
 /// Whether a key must be there, and what holds if it is not.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     /// The key must be there.
     Required,
     /// The key may be absent.
@@ -70,28 +70,28 @@ pub(super) enum Presence {
 
 /// One key of a table, as the schema needs it.
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) doc: &'static str,
-    pub(super) presence: Presence,
-    pub(super) schema: fn(&mut Map<String, Value>) -> Value,
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) presence: Presence,
+    pub(crate) schema: fn(&mut Map<String, Value>) -> Value,
     /// A JSON object with further constraints, or empty.
-    pub(super) constraints: &'static str,
+    pub(crate) constraints: &'static str,
 }
 
 impl Reader<'_> {
-    pub(super) fn place<T>(&self, spanned: &Spanned<T>) -> Place {
-        Place::new(self.file, spanned.span())
+    pub(crate) fn place<T>(&self, spanned: &Spanned<T>) -> Location {
+        Location::new(self.file, spanned.span())
     }
 
-    pub(super) fn field<T: Read>(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<At<T>> {
+    pub(crate) fn field<T: Read>(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<At<T>> {
         let place = self.place(value);
         let value = T::read(value.get_ref(), place, Subject::Key(key), self)?;
         Some(At { value, place })
     }
 
     /// Reports an unknown key and returns the known one that was probably meant.
-    fn unknown_key(&mut self, title: &str, key: &str, place: Place, known: &[&'static str]) -> Option<&'static str> {
+    fn unknown_key(&mut self, title: &str, key: &str, place: Location, known: &[&'static str]) -> Option<&'static str> {
         let nearest = self.problems.nearest(key, known.iter().copied());
         let mut problem = Problem::error(place, format!("unknown key {} in {title}", quote(key)));
         problem.hint = Some(match nearest {
@@ -102,16 +102,16 @@ impl Reader<'_> {
         nearest
     }
 
-    fn missing_key(&mut self, title: &str, key: &str, place: Place) {
+    fn missing_key(&mut self, title: &str, key: &str, place: Location) {
         self.problems.push(Problem::error(place, format!("{title} lacks the key `{key}`")));
     }
 
-    fn wrong_type<T: Read>(&mut self, value: &DeValue<'_>, place: Place, subject: Subject<'_>) -> Problem {
+    fn wrong_type<T: Read>(&mut self, value: &DeValue<'_>, place: Location, subject: Subject<'_>) -> Problem {
         self.misread = true;
         Problem::error(place, format!("{subject} must be {}, not {}", T::wanted(), found(value)))
     }
 
-    pub(super) fn refuse<T: Read>(&mut self, value: &DeValue<'_>, place: Place, subject: Subject<'_>) {
+    pub(crate) fn refuse<T: Read>(&mut self, value: &DeValue<'_>, place: Location, subject: Subject<'_>) {
         let problem = self.wrong_type::<T>(value, place, subject);
         self.problems.push(problem);
     }
@@ -138,7 +138,7 @@ impl Read for String {
         json!({ "type": "string" })
     }
 
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let text = value.as_str();
         if text.is_none() {
             reader.refuse::<Self>(value, place, subject);
@@ -156,7 +156,7 @@ impl Read for bool {
         json!({ "type": "boolean" })
     }
 
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let flag = value.as_bool();
         if flag.is_none() {
             reader.refuse::<Self>(value, place, subject);
@@ -174,7 +174,7 @@ impl Read for u64 {
         json!({ "type": "integer", "minimum": 0 })
     }
 
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let number = match value {
             DeValue::Integer(integer) => Self::from_str_radix(integer.as_str(), integer.radix()).ok(),
             _ => None,
@@ -202,7 +202,7 @@ impl Read for f64 {
         json!({ "type": "number" })
     }
 
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let number = match value {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
             DeValue::Float(float) => float.as_str().parse().ok(),
@@ -224,7 +224,7 @@ impl Read for Duration {
         json!({ "type": "string", "pattern": duration::PATTERN, "examples": ["24h", "1h30m", "30d", "90s"] })
     }
 
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let (message, number) = match value {
             DeValue::String(text) => match duration::parse(text) {
                 Ok(duration) => return Some(duration),
@@ -259,7 +259,7 @@ impl<T: Read> Read for Vec<At<T>> {
         json!({ "type": "array", "items": T::schema(definitions) })
     }
 
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let (Subject::Key(key) | Subject::Element(key)) = subject;
         if let DeValue::Array(array) = value {
             let mut list = Self::with_capacity(array.len());
@@ -282,7 +282,7 @@ impl<T: Read> Read for Vec<At<T>> {
 
 /// A table whose keys are names that the user chooses.
 #[derive(Debug, Clone)]
-pub(super) struct Named<T>(pub(super) Vec<(At<String>, At<T>)>);
+pub(crate) struct Named<T>(pub(crate) Vec<(At<String>, At<T>)>);
 
 impl<T: Read> Read for Named<T> {
     fn wanted() -> String {
@@ -293,7 +293,7 @@ impl<T: Read> Read for Named<T> {
         json!({ "type": "object", "additionalProperties": T::schema(definitions) })
     }
 
-    fn read(value: &DeValue<'_>, place: Place, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let DeValue::Table(table) = value else {
             let problem = reader.wrong_type::<Self>(value, place, subject);
             let (Subject::Key(key) | Subject::Element(key)) = subject;
@@ -316,9 +316,9 @@ impl<T: Read> Read for Named<T> {
 }
 
 /// Reads a table with fixed keys: the macro's part that needs no types.
-pub(super) fn read_table<T: Default>(
+pub(crate) fn read_table<T: Default>(
     table: &DeTable<'_>,
-    place: Place,
+    place: Location,
     title: &str,
     keys: &[Key],
     reader: &mut Reader<'_>,
@@ -349,7 +349,7 @@ pub(super) fn read_table<T: Default>(
 }
 
 /// Returns the JSON Schema of a table with fixed keys, as a reference into `definitions`.
-pub(super) fn table_schema(name: &str, doc: &str, keys: &[Key], definitions: &mut Map<String, Value>) -> Value {
+pub(crate) fn table_schema(name: &str, doc: &str, keys: &[Key], definitions: &mut Map<String, Value>) -> Value {
     if !definitions.contains_key(name) {
         // Put in first, so that the definitions stand in the order of their first use.
         definitions.insert(name.to_owned(), Value::Null);
@@ -408,10 +408,10 @@ macro_rules! tables {
     )*) => {$(
         $(#[doc = $table_doc])*
         #[derive(Debug, Clone, Default)]
-        pub(super) struct $table {
+        pub(crate) struct $table {
             $(
                 $(#[doc = $doc])*
-                pub(super) $field: Option<$crate::inventory::problem::At<$type>>,
+                pub(crate) $field: Option<$crate::inventory::problem::At<$type>>,
             )*
         }
 
@@ -426,9 +426,9 @@ macro_rules! tables {
                 },
             )*];
 
-            pub(super) fn read_table(
+            pub(crate) fn read_table(
                 table: &toml::de::DeTable<'_>,
-                place: $crate::inventory::problem::Place,
+                place: $crate::inventory::problem::Location,
                 reader: &mut $crate::inventory::read::Reader<'_>,
             ) -> Self {
                 let assign = |read: &mut Self,
@@ -457,7 +457,7 @@ macro_rules! tables {
 
             fn read(
                 value: &toml::de::DeValue<'_>,
-                place: $crate::inventory::problem::Place,
+                place: $crate::inventory::problem::Location,
                 subject: $crate::inventory::read::Subject<'_>,
                 reader: &mut $crate::inventory::read::Reader<'_>,
             ) -> Option<Self> {
@@ -497,7 +497,7 @@ macro_rules! choice {
 
             fn read(
                 value: &toml::de::DeValue<'_>,
-                place: $crate::inventory::problem::Place,
+                place: $crate::inventory::problem::Location,
                 subject: $crate::inventory::read::Subject<'_>,
                 reader: &mut $crate::inventory::read::Reader<'_>,
             ) -> Option<Self> {
@@ -517,15 +517,15 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, presence, tables};
+pub(crate) use {choice, presence, tables};
 
 impl Reader<'_> {
-    pub(super) fn unknown_choice(
+    pub(crate) fn unknown_choice(
         &mut self,
         subject: Subject<'_>,
         text: &str,
         wanted: &str,
-        place: Place,
+        place: Location,
         known: &[&'static str],
     ) {
         self.misread = true;

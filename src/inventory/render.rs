@@ -9,7 +9,7 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::masking::hide_secrets;
-use super::problem::{Place, Problem, Severity, Sources, grouped};
+use super::problem::{Location, Problem, Severity, Sources, grouped};
 
 /// Whether the text has terminal colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,13 @@ fn footer<'a>(mut report: Group<'a>, problem: &'a Problem, others: &[&Problem], 
 }
 
 /// Shows a place with its line, or without it where the file may be something else than an inventory.
-fn place<'a>(report: Group<'a>, sources: &'a Sources, place: Place, label: &'a str, kind: AnnotationKind) -> Group<'a> {
+fn place<'a>(
+    report: Group<'a>,
+    sources: &'a Sources,
+    place: Location,
+    label: &'a str,
+    kind: AnnotationKind,
+) -> Group<'a> {
     if sources.is_shown(place.file()) {
         return report.element(snippet(sources, place, label, kind));
     }
@@ -95,7 +101,7 @@ fn place<'a>(report: Group<'a>, sources: &'a Sources, place: Place, label: &'a s
 /// Shows one line of a file: passing only that line keeps the cost independent of the file's size.
 fn snippet<'a>(
     sources: &'a Sources,
-    place: Place,
+    place: Location,
     label: &'a str,
     kind: AnnotationKind,
 ) -> Snippet<'a, Annotation<'a>> {
@@ -158,7 +164,7 @@ fn line(kind: &str, problem: &Problem, others: &[&Problem], sources: &Sources) -
 }
 
 /// Counts things: `1 problem`, `2 problems`.
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub(crate) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 

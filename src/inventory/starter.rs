@@ -153,7 +153,8 @@ pub fn cluster_name_of(context: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{Environment, SourceFile, resolve};
+    use crate::inventory::SourceFile;
+    use crate::resolution::{Environment, resolve};
 
     fn cluster(name: &str, context: &str, kubeconfig: &str) -> StarterCluster {
         StarterCluster {

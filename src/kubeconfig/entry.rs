@@ -14,8 +14,7 @@ use super::edit::List;
 use super::endpoint::Endpoint;
 use super::fields::{CLUSTER_UID, note_given};
 use crate::credential::{Credential, CredentialFacts};
-use crate::inventory::Grant;
-use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName, short_hash};
+use crate::names::{ClusterName, EXTENSION, GrantKey, Holder, InventoryName, ProfileName, short_hash};
 use crate::secret::SecretToken;
 
 /// The version of the extension's format.
@@ -99,13 +98,9 @@ pub struct Mark {
 
 impl Mark {
     /// Returns the mark of a grant's entries.
-    pub fn of(inventory: &InventoryName, holder: &Holder, grant: &Grant) -> Self {
-        Self {
-            inventory: inventory.clone(),
-            holder: holder.clone(),
-            cluster: grant.cluster.name.clone(),
-            profile: grant.profile.name.clone(),
-        }
+    pub fn of(inventory: &InventoryName, holder: &Holder, grant: &GrantKey) -> Self {
+        let GrantKey { cluster, profile } = grant.clone();
+        Self { inventory: inventory.clone(), holder: holder.clone(), cluster, profile }
     }
 }
 

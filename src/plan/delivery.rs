@@ -13,7 +13,7 @@ use crate::kubeconfig::{EntryState, Held, Mark, OurEntries, RENAME, UserForm, fo
 use crate::wording::command;
 
 pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
-    Mark::of(&input.inventory.name, &input.options.holder, grant)
+    Mark::of(&input.inventory.name, &input.options.holder, &grant.key())
 }
 
 /// A living credential, and the outputs that lack it or say something else.

@@ -17,7 +17,7 @@ use super::faults::before;
 use super::place::{Entry, Impassable, Missing, Reached, Stamp, reach};
 use super::safety::Guard;
 use super::temporary::{Temporary, name_aside};
-use crate::layout::LOCK_SUFFIX;
+use crate::delivery::LOCK_SUFFIX;
 
 /// An owner has some hundred bytes; what is larger is not ours.
 const LARGEST_OWNER: u64 = 64 * 1024;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kubemint::inventory::{AdminAccess, Environment, Inventory, KubeconfigSource, SourceFile, resolve};
+use kubemint::inventory::{AdminAccess, Inventory, KubeconfigSource, SourceFile};
+use kubemint::resolution::{Environment, resolve};
 use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::json;

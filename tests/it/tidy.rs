@@ -15,14 +15,15 @@ const CORE: &[&str] = &[
     "foreign.rs",
     "inventory",
     "kubeconfig",
-    "layout.rs",
     "names.rs",
     "object.rs",
     "observed.rs",
     "outcome.rs",
     "plan",
     "rbac",
+    "paths.rs",
     "report",
+    "resolution",
     "secret.rs",
     "selector.rs",
     "step.rs",
@@ -156,13 +157,28 @@ fn names_are_derived_in_one_place() {
 #[test]
 fn what_a_profile_allows_is_expanded_in_one_place() {
     only(
-        &["inventory"],
+        &["inventory", "resolution"],
         &[".cluster_rules", ".cluster_roles"],
         "what a profile allows comes from `inventory::intended`",
     );
     // Objects are read and written whole.
-    let allowed = ["rbac", "inventory", "desired.rs", "observed.rs"];
+    let allowed = ["rbac", "inventory", "resolution", "desired.rs", "observed.rs"];
     only(&allowed, &[".non_resource_urls", ".api_groups"], "what a rule allows is asked of `rbac::Rule`");
+}
+
+/// What was meant and where it goes are put together by `resolution`, and by nobody else.
+#[test]
+fn the_inventory_and_the_layout_know_nothing_of_each_other() {
+    let mut offences = vec![];
+    for (file, code) in sources() {
+        let banned: &[&str] = match () {
+            () if is_below(&file, &["inventory"]) => &["Layout", "Collision", "crate::resolution"],
+            () if is_below(&file, &["delivery"]) => &["crate::inventory", "crate::resolution"],
+            () => continue,
+        };
+        offences.extend(banned.iter().filter(|word| code.contains(**word)).map(|word| format!("{file}: `{word}`")));
+    }
+    assert!(offences.is_empty(), "`resolution` puts inventory and layout together:\n{}", offences.join("\n"));
 }
 
 /// What a missing, an unreadable and a newer index mean is decided in one place.

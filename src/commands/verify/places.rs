@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::delivery::{Layout, OutputFile};
 use crate::executor::publish::describe;
 use crate::executor::verify::Place;
 use crate::failure::StepFailure;
 use crate::fleet::{PluginCaller, with_token_file};
 use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, RENAME, UserForm, foreign_owner};
-use crate::layout::{Layout, OutputFile};
 use crate::names::Holder;
 use crate::store;
 
@@ -23,11 +23,11 @@ pub(super) fn read(
 ) -> BTreeMap<GrantKey, Vec<Place>> {
     let mut places: BTreeMap<GrantKey, Vec<Place>> = BTreeMap::new();
     for file in &layout.files {
-        if !file.entries.iter().any(|entry| grants.contains(&entry.grant.key())) {
+        if !file.entries.iter().any(|entry| grants.contains(&entry.grant)) {
             continue;
         }
         let document = document(file);
-        for entry in file.entries.iter().filter(|entry| grants.contains(&entry.grant.key())) {
+        for entry in file.entries.iter().filter(|entry| grants.contains(&entry.grant)) {
             let names = caller.names(inventory, holder, &file.path, entry);
             let mark = Mark::of(&inventory.name, holder, &entry.grant);
             let held = document.as_ref().map_err(Clone::clone).and_then(|document| {
@@ -36,7 +36,7 @@ pub(super) fn read(
                     .map_err(|error| StepFailure { hint: error.hint, ..StepFailure::new(error.causes.join(": ")) })
                     .and_then(|state| held(&names, state))
             });
-            places.entry(entry.grant.key()).or_default().push(Place {
+            places.entry(entry.grant.clone()).or_default().push(Place {
                 path: file.path.clone(),
                 context: entry.context.clone(),
                 names,

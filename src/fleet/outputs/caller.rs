@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::credential::policy_fingerprint;
-use crate::inventory::{CredentialForm, Inventory};
+use crate::delivery::{CredentialForm, OutputEntry};
+use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::{EntryNames, ExecPlugin, UserForm};
-use crate::layout::OutputEntry;
 use crate::names::{Holder, token_directory_name, token_file_name};
 
 /// What the entries of exec plugins say about who calls kubemint.
@@ -38,9 +38,8 @@ impl PluginCaller {
 
     /// Returns how the user entry of a place gives its credential.
     fn form(&self, inventory: &Inventory, holder: &Holder, path: &Path, entry: &OutputEntry) -> UserForm {
-        let output = &inventory.outputs[entry.output];
-        let grant = &entry.grant;
-        let (cluster, profile) = (&grant.cluster.name, &grant.profile.name);
+        let output = &entry.output;
+        let GrantKey { cluster, profile } = &entry.grant;
         match output.credential {
             CredentialForm::Token => UserForm::Token,
             CredentialForm::TokenFile => {
@@ -62,9 +61,12 @@ impl PluginCaller {
                 }
                 add("--cluster", cluster.to_string());
                 add("--profile", profile.to_string());
-                add("--policy", policy_fingerprint(&grant.profile.token));
-                // An audience may begin with `-`.
-                args.extend(grant.profile.token.audiences.iter().map(|audience| format!("--audience={audience}")));
+                if let Some(grant) = inventory.grant(&entry.grant) {
+                    let policy = &grant.profile.token;
+                    add("--policy", policy_fingerprint(policy));
+                    // An audience may begin with `-`.
+                    args.extend(policy.audiences.iter().map(|audience| format!("--audience={audience}")));
+                }
                 let mints = output.credential_directory.is_none();
                 UserForm::Exec(Arc::new(ExecPlugin { command, args, mints }))
             }

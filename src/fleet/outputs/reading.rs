@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Outputs, PluginCaller, ReadPlace};
+use crate::delivery::{Layout, OutputEntry};
 use crate::error::Error;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
-use crate::inventory::{Grant, Inventory};
+use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::edit::check_editable;
 use crate::kubeconfig::{
     Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, may_replace_token,
 };
-use crate::layout::{Layout, OutputEntry};
 use crate::names::Holder;
 use crate::secret::SecretToken;
 use crate::store;
@@ -35,7 +35,7 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// Reads every file that a selected grant goes to. What cannot be read or edited makes those grants unusable that
     /// go there; the others go on without them.
-    pub(crate) fn read(&self, is_selected: &dyn Fn(&Grant) -> bool) -> Outputs {
+    pub(crate) fn read(&self, is_selected: &dyn Fn(&GrantKey) -> bool) -> Outputs {
         let mut outputs = Outputs::default();
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
         for output in &self.layout.files {
@@ -64,11 +64,11 @@ impl Reading<'_> {
                     continue;
                 }
                 let state = self.state(&output.path, entry, &names, document.as_ref()).unwrap_or_else(|failed| {
-                    outputs.unusable.entry(entry.grant.key()).or_insert(failed);
+                    outputs.unusable.entry(entry.grant.clone()).or_insert(failed);
                     EntryState::Absent
                 });
                 let place = ReadPlace { target: Arc::clone(&target), names, state };
-                outputs.slots.entry(entry.grant.key()).or_default().push(place);
+                outputs.slots.entry(entry.grant.clone()).or_default().push(place);
             }
         }
         outputs

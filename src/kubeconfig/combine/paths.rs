@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::inventory::paths::normalise;
 use crate::kubeconfig::edit::List;
+use crate::paths::normalise;
 
 /// Makes the paths of an entry of a file in `from` right for one in `to`; without `to`, absolute.
 pub(super) fn rebase(list: List, body: &mut Value, from: &Path, to: Option<&Path>) {

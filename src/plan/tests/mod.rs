@@ -11,10 +11,11 @@ use super::*;
 use crate::credential::Index;
 use crate::delivery::Source;
 use crate::desired::desired_objects;
-use crate::inventory::{Environment, SourceFile, resolve};
+use crate::inventory::SourceFile;
 use crate::names::INDEX_ANNOTATION;
 use crate::object::ObjectRef;
 use crate::observed::{NamespaceState, ObservedObject};
+use crate::resolution::{Environment, resolve};
 use crate::step::Step;
 
 mod written;

@@ -102,7 +102,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     let (holder, account) = (Holder::new("default"), crate::desired::service_account(grant));
     let anchor = anchor_name(&account.name, "uid-of-deployer", &inventory.name, &holder, 1);
     let credential = planted.credential(&anchor);
-    let mark = Mark::of(&inventory.name, &holder, grant);
+    let mark = Mark::of(&inventory.name, &holder, &grant.key());
     let held = names("held", UserForm::Token);
     let text = planted.kubeconfig(&held, &mark, credential.clone());
     let state = Document::parse(&text).unwrap().state(&held, &mark);

@@ -37,7 +37,7 @@ fn what_killed_processes_left_goes_with_the_next_write_of_any_file_there() {
     write_public(&directory.path().join("metrics"), b"m", |_| true).unwrap();
     assert!(!left.exists());
     drop(living);
-    assert!(left.file_name().unwrap().to_str().unwrap().starts_with(crate::layout::OWN_PREFIX), "no output has it");
+    assert!(left.file_name().unwrap().to_str().unwrap().starts_with(crate::delivery::OWN_PREFIX), "no output has it");
     assert_eq!(remains(directory.path()), 1, "the notes");
 }
 

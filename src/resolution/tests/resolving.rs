@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use std::sync::Arc;
-
 use super::{BASE, environment, load, load_with, summarise};
+use crate::delivery::Layout;
 use crate::inventory::{AdminAccess, KubeconfigSource};
-use crate::inventory::{
-    Environment, Inventory, Loading, MissingNamespace, Resolution, SourceFile, VerifyVia, parse_holder, resolve,
-    wildcards,
-};
-use crate::layout::Layout;
+use crate::inventory::{Inventory, MissingNamespace, SourceFile, VerifyVia, wildcards};
 use crate::names::Holder;
+use crate::resolution::{Environment, Loading, Resolution, parse_holder, resolve};
 
 fn valid(text: &str) -> (Inventory, Layout) {
     let resolution = load(text);
@@ -106,9 +102,7 @@ fn outputs_hold_what_their_filters_let_through() {
         "{BASE}[[outputs]]\npath = 'v'\nprofiles = ['viewer']\n[[outputs]]\npath = 'p'\nselector = 'env=prod'\n"
     );
     let inventory = valid(&text).0;
-    let position = |grant: &Arc<crate::inventory::Grant>| {
-        inventory.grants.iter().position(|known| Arc::ptr_eq(known, grant)).unwrap()
-    };
+    let position = |grant: &crate::names::GrantKey| inventory.grants.iter().position(|known| known.is(grant)).unwrap();
     let held: Vec<Vec<usize>> =
         inventory.outputs.iter().map(|output| output.grants.iter().map(position).collect()).collect();
     assert_eq!(held, [vec![0, 1, 2, 3], vec![1, 3], vec![0, 1]]);

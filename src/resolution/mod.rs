@@ -1,30 +1,58 @@
 //! From the tables as typed to the inventory as meant: includes joined, defaults applied, selectors
 //! expanded, every rule checked.
 //!
-//! One file per topic; all of them report to one [`Context`] and go on, so that one run shows every
-//! problem. Pure: no I/O, no clock. Start with [`resolve`].
+//! The shell reads the files and hands over their texts; [`Loading`] parses them, says what they
+//! include, and resolves everything to an [`Inventory`](crate::inventory::Inventory) or to all its
+//! [`Problem`](crate::inventory::Problem)s at once. One file per topic; all of them report to one `Context` and go on.
+//! Pure: no I/O, no clock. Start with [`Loading`].
+//!
+//! ```
+//! use kubemint::inventory::{Color, SourceFile, render};
+//! use kubemint::resolution::{Environment, resolve};
+//!
+//! let text = r#"
+//! version = 1
+//! name = "acme"
+//! [profiles.auditor]
+//! cluster-roles = ["view"]
+//! [[clusters]]
+//! name = "prod-eu"
+//! admin.kubeconfig = "admin.yaml"
+//! [[grants]]
+//! profile = "audtor"
+//! clusters = ["prod-eu"]
+//! "#;
+//! let root = SourceFile::new("/srv/access/clusters.toml", text).named("clusters.toml");
+//! let resolution = resolve(root, vec![], Environment::default());
+//! assert!(resolution.inventory.is_none());
+//! let shown = render(&resolution.problems, &resolution.sources, Color::Never);
+//! assert!(shown.contains("did you mean `auditor`?"));
+//! ```
 
 mod admin;
 mod anchor;
 mod clusters;
 mod grants;
+mod load;
 mod outputs;
 mod profiles;
 mod rules;
 mod selection;
 
 pub use self::admin::kubeconfig_source;
+pub use self::load::{Include, Loading, Resolution, parse_holder, resolve};
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::{DefaultsTable, InventoryFile};
-use super::model::{Grant, Inventory, MissingNamespace, RunPolicy};
-use super::problem::{At, Place, Problem, Problems, Sources, quote};
-use super::syntax::{self, Verdict};
-use crate::layout::Layout;
+use crate::delivery::Layout;
+use crate::inventory::duration;
+use crate::inventory::file::{DefaultsTable, InventoryFile};
+use crate::inventory::problem::{At, Location, Problem, Problems, Sources, quote};
+use crate::inventory::syntax::{self, Verdict};
+use crate::inventory::{Grant, Inventory, MissingNamespace, RunPolicy};
 use crate::names::{ClusterName, DEFAULT_HOLDER, Holder, InventoryName};
 
 /// The time that all work on one cluster may take where the inventory says nothing.
@@ -46,30 +74,30 @@ pub struct Environment {
 
 /// A file's index in the sources, and its content as typed.
 #[derive(Debug)]
-pub(in crate::inventory) struct Parsed {
-    pub(in crate::inventory) file: usize,
-    pub(in crate::inventory) content: InventoryFile,
+struct Parsed {
+    file: usize,
+    content: InventoryFile,
 }
 
 /// What every topic needs.
 #[derive(Debug)]
-pub(super) struct Context<'a> {
-    pub(super) sources: &'a Sources,
-    pub(super) environment: &'a Environment,
-    pub(super) problems: &'a mut Problems,
+struct Context<'a> {
+    sources: &'a Sources,
+    environment: &'a Environment,
+    problems: &'a mut Problems,
     /// Whether a value had the wrong type, so that what seems to be absent may only be unreadable.
-    pub(super) misread: bool,
+    misread: bool,
     /// Whether something that others refer to is missing or broken, so that what nobody refers to,
     /// or what finds nothing, is no news.
-    pub(super) incomplete: bool,
+    incomplete: bool,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(sources: &'a Sources, environment: &'a Environment, problems: &'a mut Problems) -> Self {
+    fn new(sources: &'a Sources, environment: &'a Environment, problems: &'a mut Problems) -> Self {
         Self { sources, environment, problems, misread: false, incomplete: false }
     }
 
-    fn error(&mut self, place: Place, message: impl Into<String>) {
+    fn error(&mut self, place: Location, message: impl Into<String>) {
         self.problems.push(Problem::error(place, message));
     }
 
@@ -83,13 +111,13 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the place of a part of a string, or that of the string where escapes shift it.
-    fn inside(&self, text: &At<String>, offset: usize, length: usize) -> Place {
+    fn inside(&self, text: &At<String>, offset: usize, length: usize) -> Location {
         let span = text.place.span();
         let raw = self.sources.files()[text.place.file()].text.get(span.clone()).unwrap_or_default();
         match raw.find(&text.value).filter(|_| !text.value.is_empty()) {
             Some(at) => {
                 let start = span.start + at + offset;
-                Place::new(text.place.file(), start..start + length)
+                Location::new(text.place.file(), start..start + length)
             }
             None => text.place,
         }
@@ -102,7 +130,7 @@ fn missing(create: bool) -> MissingNamespace {
 }
 
 /// Resolves all files together; `None` if the root file could not be read at all.
-pub(super) fn resolve(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, Layout)> {
+fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, Layout)> {
     for parsed in files.iter().filter(|parsed| parsed.file > 0) {
         refuse_root_keys(&parsed.content, ctx);
     }
@@ -142,7 +170,7 @@ pub(super) fn resolve(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Invent
         profiles: profiles.list.iter().map(|p| (p.profile.name.clone(), p.profile.clone())).collect(),
         grants,
         by_cluster,
-        outputs: outputs.iter().map(|resolved| resolved.output.clone()).collect(),
+        outputs: outputs.iter().map(|resolved| Arc::clone(&resolved.output)).collect(),
         run,
     };
     if ctx.incomplete {
@@ -190,9 +218,11 @@ fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
     }
     let place = defaults.request_timeout.as_ref().or(defaults.cluster_timeout.as_ref()).map(|at| at.place);
     if let Some(place) = place.filter(|_| run.request_timeout > run.cluster_timeout) {
-        let (request, cluster) =
-            (super::duration::show(run.request_timeout), super::duration::show(run.cluster_timeout));
+        let (request, cluster) = (duration::show(run.request_timeout), duration::show(run.cluster_timeout));
         ctx.error(place, format!("`request-timeout` (`{request}`) is longer than `cluster-timeout` (`{cluster}`)"));
     }
     run
 }
+
+#[cfg(test)]
+mod tests;

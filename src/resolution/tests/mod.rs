@@ -7,8 +7,8 @@ mod rendering;
 mod resolving;
 mod typed;
 
-use super::problem::Severity;
-use super::{Environment, Loading, Resolution, SourceFile, resolve};
+use super::{Environment, Loading, Resolution, resolve};
+use crate::inventory::{Severity, SourceFile};
 
 /// A valid inventory without warnings, which the cases change.
 const BASE: &str = "version = 1

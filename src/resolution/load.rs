@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::file::InventoryFile;
-use super::masking::looks_like_inventory;
-use super::model::Inventory;
-use super::problem::{Omitted, Place, Problem, Problems, SourceFile, Sources};
-use super::read::Reader;
-use super::resolution::{self, Context, Environment, Parsed};
-use super::syntax;
-use crate::layout::Layout;
+use super::{Context, Environment, Parsed, resolve_all};
+use crate::delivery::Layout;
+use crate::inventory::file::InventoryFile;
+use crate::inventory::masking::looks_like_inventory;
+use crate::inventory::problem::Problems;
+use crate::inventory::read::Reader;
+use crate::inventory::{Inventory, Location, Omitted, Problem, SourceFile, Sources, syntax};
 use crate::names::Holder;
 
 /// The version of the inventory format.
@@ -26,7 +25,7 @@ pub struct Include {
     /// The absolute pattern, in the syntax of the crate `glob`.
     pub pattern: String,
     /// Where it stands.
-    pub place: Place,
+    pub place: Location,
     /// The pattern as it was written.
     pub written: String,
 }
@@ -114,7 +113,7 @@ impl Loading {
         let mut ctx = Context::new(&self.sources, &self.environment, &mut self.problems);
         ctx.incomplete = self.incomplete || self.misread;
         ctx.misread = self.misread;
-        let resolved = resolution::resolve(&self.files, &mut ctx);
+        let resolved = resolve_all(&self.files, &mut ctx);
         let (inventory, layout) = match resolved {
             Some((inventory, layout)) if !self.problems.has_errors() => (Some(inventory), Some(layout)),
             _ => (None, None),
@@ -138,7 +137,7 @@ impl Loading {
         if !errors.is_empty() {
             // What the parser recovered is not read: its gaps would look like further problems.
             for error in errors {
-                let place = Place::new(file, error.span().unwrap_or(0..0));
+                let place = Location::new(file, error.span().unwrap_or(0..0));
                 self.problems.push(Problem::error(place, format!("invalid TOML: {}", error.message().trim_end())));
             }
             self.incomplete = true;
@@ -149,7 +148,7 @@ impl Loading {
         {
             // What is wrong with its values would be said with them.
             let message = "this does not look like an inventory: it has no `version` and none of the tables of one";
-            let problem = Problem::error(Place::new(file, key.span()), message);
+            let problem = Problem::error(Location::new(file, key.span()), message);
             self.problems.push(
                 problem.hint("an inventory begins with `version = 1`; the files that it includes have tables only"),
             );
@@ -163,7 +162,7 @@ impl Loading {
                 _ => true,
             };
             if !known {
-                let place = Place::new(file, version.span());
+                let place = Location::new(file, version.span());
                 let written = &text[version.span()];
                 let message = format!("unknown format version `{written}`");
                 self.problems
@@ -173,7 +172,7 @@ impl Loading {
             }
         }
         let mut reader = Reader { file, problems: &mut self.problems, partial: file > 0, misread: false };
-        let content = InventoryFile::read_table(table.get_ref(), Place::new(file, 0..0), &mut reader);
+        let content = InventoryFile::read_table(table.get_ref(), Location::new(file, 0..0), &mut reader);
         self.misread |= reader.misread;
         self.files.push(Parsed { file, content });
         is_shown

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::inventory::paths::normalise;
-use crate::inventory::{CredentialForm, Grant, GrantKey, Inventory, Output};
-use crate::names::{Holder, token_directory_name, token_file_name};
+use super::{CredentialForm, Output, OutputId};
+use crate::names::{GrantKey, Holder, InventoryName, token_directory_name, token_file_name};
+use crate::paths::normalise;
 use crate::template::Template;
 
 /// What the name of a file's lock ends with, after the file's own.
@@ -31,7 +31,7 @@ pub struct Layout {
     /// The files.
     pub files: Vec<OutputFile>,
     /// The outputs whose `current-context` is a context of none of their files.
-    pub dangling: Vec<usize>,
+    pub dangling: Vec<OutputId>,
 }
 
 /// One output file.
@@ -45,15 +45,15 @@ pub struct OutputFile {
     ///
     /// Without one, whoever writes the file decides: the only context of a file is current.
     pub current_context: Option<String>,
-    /// The outputs that this file comes from: indices into [`Inventory::outputs`].
-    pub outputs: Vec<usize>,
+    /// The outputs that this file comes from.
+    pub outputs: Vec<OutputId>,
 }
 
 /// The entries of one grant in one file: a context, a cluster and a user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutputEntry {
     /// The grant.
-    pub grant: Arc<Grant>,
+    pub grant: GrantKey,
     /// The name of the context.
     pub context: String,
     /// The name of the cluster entry.
@@ -64,19 +64,18 @@ pub struct OutputEntry {
     pub shares_cluster: bool,
     /// The namespace of the context.
     pub namespace: Option<String>,
-    /// The output: an index into [`Inventory::outputs`], which says how the user entry gives its
-    /// credential.
-    pub output: usize,
+    /// The output, which says how the user entry gives its credential.
+    pub output: Arc<Output>,
 }
 
 impl OutputFile {
     /// Returns its token files.
-    pub fn token_files<'a>(&'a self, inventory: &'a Inventory) -> impl Iterator<Item = PathBuf> + 'a {
-        let directory = self.token_directory(inventory);
-        let is_one = |entry: &&OutputEntry| inventory.outputs[entry.output].credential == CredentialForm::TokenFile;
-        self.entries.iter().filter(is_one).filter_map(move |entry| {
-            let grant = &entry.grant;
-            Some(directory.as_ref()?.join(token_file_name(&grant.profile.name, &grant.cluster.name)))
+    pub fn token_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let directory = self.token_directory();
+        let with_token_files = self.entries.iter().filter(|entry| entry.has_token_file());
+        with_token_files.filter_map(move |entry| {
+            let GrantKey { cluster, profile } = &entry.grant;
+            Some(directory.as_ref()?.join(token_file_name(profile, cluster)))
         })
     }
 
@@ -88,9 +87,8 @@ impl OutputFile {
     }
 
     /// Returns the directory of its token files, if it has any.
-    pub fn token_directory(&self, inventory: &Inventory) -> Option<PathBuf> {
-        let has = |entry: &OutputEntry| inventory.outputs[entry.output].credential == CredentialForm::TokenFile;
-        self.entries.iter().any(has).then(|| {
+    pub fn token_directory(&self) -> Option<PathBuf> {
+        self.entries.iter().any(OutputEntry::has_token_file).then(|| {
             let name = self.path.file_name().unwrap_or_default().to_string_lossy();
             self.path.with_file_name(token_directory_name(&name))
         })
@@ -98,20 +96,26 @@ impl OutputFile {
 }
 
 impl OutputEntry {
+    fn has_token_file(&self) -> bool {
+        self.output.credential == CredentialForm::TokenFile
+    }
+
     /// Returns whether two entries say the same, whichever outputs they come from.
-    fn says_the_same(&self, other: &Self, inventory: &Inventory) -> bool {
-        let names =
-            |entry: &Self| (entry.grant.key(), entry.context.clone(), entry.cluster.clone(), entry.user.clone());
-        names(self) == names(other) && self.namespace == other.namespace && self.gives_the_same(other, inventory)
+    fn says_the_same(&self, other: &Self) -> bool {
+        let said = |entry: &Self| {
+            let Self { grant, context, cluster, user, namespace, output: _, shares_cluster: _ } = entry.clone();
+            (grant, context, cluster, user, namespace)
+        };
+        said(self) == said(other) && self.gives_the_same(other)
     }
 
     /// Returns whether the user entries of two entries give their credential in the same way.
-    fn gives_the_same(&self, other: &Self, inventory: &Inventory) -> bool {
+    fn gives_the_same(&self, other: &Self) -> bool {
         let form = |entry: &Self| {
-            let output = &inventory.outputs[entry.output];
+            let output = &entry.output;
             (output.credential, output.command.clone(), output.credential_directory.clone())
         };
-        self.output == other.output || form(self) == form(other)
+        self.output.id == other.output.id || form(self) == form(other)
     }
 }
 
@@ -153,13 +157,13 @@ pub enum CollisionKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
     /// The grant.
-    pub grant: Arc<Grant>,
-    /// The output: an index into [`Inventory::outputs`].
-    pub output: usize,
+    pub grant: GrantKey,
+    /// The output.
+    pub output: Arc<Output>,
 }
 
 impl Layout {
-    /// Computes the files of a resolved inventory.
+    /// Computes the files of the outputs of an inventory.
     ///
     /// # Errors
     ///
@@ -168,14 +172,18 @@ impl Layout {
     /// # Panics
     ///
     /// If a template of an output is not valid, which resolving an inventory excludes.
-    pub fn compute(inventory: &Inventory, holder: &Holder) -> Result<Self, Vec<Collision>> {
+    pub fn compute(
+        outputs: &[Arc<Output>],
+        inventory: &InventoryName,
+        holder: &Holder,
+    ) -> Result<Self, Vec<Collision>> {
         let mut files: Vec<Building> = vec![];
         let mut by_path: HashMap<PathBuf, usize> = HashMap::new();
         let mut collisions = vec![];
-        for (output_index, output) in inventory.outputs.iter().enumerate() {
+        for output in outputs {
             let templates = Templates::parse(output);
             for grant in &output.grants {
-                let origin = Origin { grant: Arc::clone(grant), output: output_index };
+                let origin = Origin { grant: grant.clone(), output: Arc::clone(output) };
                 let values = values(inventory, holder, grant);
                 let path = normalise(Path::new(&templates.path.expand(&values)));
                 let file = *by_path.entry(path).or_insert_with_key(|path| {
@@ -190,32 +198,31 @@ impl Layout {
                     template.as_ref().map_or_else(|| context.clone(), |template| template.expand(&values))
                 };
                 let entry = OutputEntry {
-                    grant: Arc::clone(grant),
+                    grant: grant.clone(),
                     cluster: named(&templates.cluster),
                     user: named(&templates.user),
                     namespace: output.namespace.clone(),
-                    output: output_index,
+                    output: Arc::clone(output),
                     shares_cluster: false,
                     context,
                 };
-                collisions.extend(files[file].add(entry, origin, inventory));
+                collisions.extend(files[file].add(entry, origin));
             }
         }
         collisions.extend(blocked_directories(&files, &by_path));
-        collisions.extend(taken_places(&files, inventory));
-        let mut effective: HashSet<usize> = HashSet::new();
+        collisions.extend(taken_places(&files));
+        let mut effective: HashSet<OutputId> = HashSet::new();
         for file in &mut files {
-            file.share_clusters(inventory);
+            file.share_clusters();
             collisions.extend(file.choose_current(&mut effective));
         }
         if !collisions.is_empty() {
             return Err(collisions);
         }
         let wants = |output: &Output| output.current_context.is_some() && !output.grants.is_empty();
-        let outputs = inventory.outputs.iter().enumerate();
-        let dangling = outputs.filter(|(index, output)| wants(output) && !effective.contains(index));
+        let dangling = outputs.iter().filter(|output| wants(output) && !effective.contains(&output.id));
         Ok(Self {
-            dangling: dangling.map(|(index, _)| index).collect(),
+            dangling: dangling.map(|output| output.id).collect(),
             files: files.into_iter().map(|building| building.file).collect(),
         })
     }
@@ -239,8 +246,8 @@ impl Collision {
             CollisionKind::TokenFiles => return format!("`{path}` is among the token files of `{name}`"),
         };
         let (first, second) = (&self.first.grant, &self.second.grant);
-        let (profile, cluster) = (&first.profile.name, &first.cluster.name);
-        let (other_profile, other_cluster) = (&second.profile.name, &second.cluster.name);
+        let GrantKey { profile, cluster } = first;
+        let GrantKey { profile: other_profile, cluster: other_cluster } = second;
         let who = match (profile == other_profile, cluster == other_cluster) {
             (true, true) => {
                 return format!(
@@ -259,9 +266,9 @@ impl Collision {
     }
 
     /// Says how to avoid it.
-    pub fn hint(&self, inventory: &Inventory) -> Option<String> {
-        let output = &inventory.outputs[self.second.output];
-        let is_same_grant = self.first.grant.key() == self.second.grant.key();
+    pub fn hint(&self) -> Option<String> {
+        let output = &self.second.output;
+        let is_same_grant = self.first.grant == self.second.grant;
         let (key, template) = match self.kind {
             CollisionKind::Context => ("context", Some(&output.context)),
             CollisionKind::Cluster => ("cluster", output.cluster.as_ref()),
@@ -283,11 +290,15 @@ impl Collision {
     }
 }
 
-fn values<'a>(inventory: &'a Inventory, holder: &'a Holder, grant: &'a Grant) -> impl Fn(&'static str) -> &'a str {
+fn values<'a>(
+    inventory: &'a InventoryName,
+    holder: &'a Holder,
+    grant: &'a GrantKey,
+) -> impl Fn(&'static str) -> &'a str {
     move |variable| match variable {
-        "cluster" => grant.cluster.name.as_str(),
-        "profile" => grant.profile.name.as_str(),
-        "inventory" => inventory.name.as_str(),
+        "cluster" => grant.cluster.as_str(),
+        "profile" => grant.profile.as_str(),
+        "inventory" => inventory.as_str(),
         "holder" => holder.as_str(),
         other => unreachable!("`{other}` is no variable"),
     }
@@ -343,13 +354,13 @@ impl Building {
     }
 
     /// Adds an entry, unless it is there already; returns what it collides with.
-    fn add(&mut self, entry: OutputEntry, origin: Origin, inventory: &Inventory) -> Option<Collision> {
+    fn add(&mut self, entry: OutputEntry, origin: Origin) -> Option<Collision> {
         // Outputs are added one after the other, so the last one tells.
-        if self.file.outputs.last() != Some(&origin.output) {
-            self.file.outputs.push(origin.output);
+        if self.file.outputs.last() != Some(&origin.output.id) {
+            self.file.outputs.push(origin.output.id);
         }
         if let Some(known) = self.contexts.get(&entry.context) {
-            let is_same = self.file.entries[*known].says_the_same(&entry, inventory);
+            let is_same = self.file.entries[*known].says_the_same(&entry);
             return (!is_same).then(|| self.collision(CollisionKind::Context, &entry.context, *known, origin));
         }
         // A name of the same grant has the same content, whatever the contexts are called, and so has a cluster entry of
@@ -360,8 +371,8 @@ impl Building {
             let differs = |known: &&usize| {
                 let known = &self.file.entries[**known];
                 match kind {
-                    CollisionKind::Cluster => known.grant.cluster.name != entry.grant.cluster.name,
-                    _ => known.grant.key() != entry.grant.key() || !known.gives_the_same(&entry, inventory),
+                    CollisionKind::Cluster => known.grant.cluster != entry.grant.cluster,
+                    _ => known.grant != entry.grant || !known.gives_the_same(&entry),
                 }
             };
             if let Some(known) = entries.get(name).filter(differs) {
@@ -383,24 +394,24 @@ impl Building {
     }
 
     /// Marks the entries whose cluster entry serves more than one grant, or more than one holder.
-    fn share_clusters(&mut self, inventory: &Inventory) {
-        let mut grants: HashMap<&str, HashSet<GrantKey>> = HashMap::new();
+    fn share_clusters(&mut self) {
+        let mut grants: HashMap<&str, HashSet<&GrantKey>> = HashMap::new();
         for entry in &self.file.entries {
-            grants.entry(&entry.cluster).or_default().insert(entry.grant.key());
+            grants.entry(&entry.cluster).or_default().insert(&entry.grant);
         }
         let shared: HashSet<String> =
             grants.into_iter().filter(|(_, grants)| grants.len() > 1).map(|(name, _)| name.to_owned()).collect();
         for entry in &mut self.file.entries {
-            let serves_holders = inventory.outputs[entry.output].shares_clusters_among_holders();
+            let serves_holders = entry.output.shares_clusters_among_holders();
             entry.shares_cluster = serves_holders || shared.contains(&entry.cluster);
         }
     }
 
     /// Takes as current what the outputs want, if the file has it and they agree.
-    fn choose_current(&mut self, effective: &mut HashSet<usize>) -> Option<Collision> {
+    fn choose_current(&mut self, effective: &mut HashSet<OutputId>) -> Option<Collision> {
         let mut chosen: Option<&(String, Origin)> = None;
         for wanted in self.wanted.iter().filter(|(name, _)| self.contexts.contains_key(name)) {
-            effective.insert(wanted.1.output);
+            effective.insert(wanted.1.output.id);
             match chosen {
                 Some(first) if first.0 != wanted.0 => {
                     return Some(Collision {
@@ -439,11 +450,11 @@ fn blocked_directories<'a>(
 }
 
 /// Finds files that stand where another has its lock or its token files.
-fn taken_places(files: &[Building], inventory: &Inventory) -> Vec<Collision> {
+fn taken_places(files: &[Building]) -> Vec<Collision> {
     let mut taken: HashMap<PathBuf, (usize, CollisionKind)> = HashMap::new();
     for (index, building) in files.iter().enumerate() {
         taken.insert(building.file.lock(), (index, CollisionKind::Lock));
-        let tokens = building.file.token_directory(inventory);
+        let tokens = building.file.token_directory();
         taken.extend(tokens.map(|directory| (directory, (index, CollisionKind::TokenFiles))));
     }
     let collision = |building: &Building| {

@@ -11,7 +11,7 @@ use super::selection::select;
 use super::{Context, missing};
 use crate::inventory::file::{DefaultsTable, GrantTable};
 use crate::inventory::model::Grant;
-use crate::inventory::problem::{At, Place, Problem};
+use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::render::count;
 
 /// The namespace of ServiceAccounts where nobody says another.
@@ -26,7 +26,7 @@ pub(super) struct Granted {
     /// The index of its profile.
     pub(super) profile: usize,
     /// The table that says so first.
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
 /// All grants, ordered by cluster, then by profile name.
@@ -43,7 +43,7 @@ pub(super) fn resolve(
     ctx: &mut Context<'_>,
 ) -> Grants {
     let mut used: BTreeSet<usize> = BTreeSet::new();
-    let mut pairs: BTreeMap<(usize, usize), Place> = BTreeMap::new();
+    let mut pairs: BTreeMap<(usize, usize), Location> = BTreeMap::new();
     for table in files.iter().filter_map(|parsed| parsed.content.grants.as_ref()).flat_map(|list| &list.value) {
         let granted = granted_profiles(table, profiles, ctx);
         let grant = &table.value;
@@ -73,7 +73,7 @@ pub(super) fn resolve(
     }
     let default_namespace = defaults.namespace.as_ref().map_or(DEFAULT_NAMESPACE, |at| &at.value);
     let default_create = defaults.create_namespaces.as_ref().is_some_and(|at| at.value);
-    let expand = |((cluster, profile), place): ((usize, usize), Place)| {
+    let expand = |((cluster, profile), place): ((usize, usize), Location)| {
         let (from_cluster, from_profile) = (&clusters.list[cluster], &profiles.list[profile]);
         let namespace = from_cluster.namespace.as_deref().or(from_profile.namespace.as_deref());
         let grant = Arc::new(Grant {

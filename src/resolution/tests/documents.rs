@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{BASE, load, summarise};
-use crate::inventory::{Color, SourceFile, render, resolve, schema, summary};
+use crate::inventory::{Color, SourceFile, render, schema, summary};
+use crate::resolution::resolve;
 
 const EXAMPLE: &str = include_str!("../../../clusters.toml.example");
 const REFERENCE: &str = include_str!("../../../docs/inventory.md");

@@ -11,28 +11,29 @@ use super::clusters::Clusters;
 use super::grants::{Granted, Grants};
 use super::profiles::Profiles;
 use super::selection::select;
+use crate::delivery::{
+    Collision, CollisionKind, CredentialForm, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, Output, OutputFile,
+    OutputId, VARIABLES,
+};
 use crate::inventory::file::OutputTable;
-use crate::inventory::model::{CredentialForm, Grant, GrantKey, Inventory, Output};
-use crate::inventory::paths;
-use crate::inventory::problem::{At, Place, Problem, quote};
+use crate::inventory::problem::{At, Location, Problem, quote};
 use crate::inventory::render::count;
 use crate::inventory::syntax;
-use crate::layout::{
-    Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, OutputFile, VARIABLES,
-};
+use crate::inventory::{GrantKey, Inventory};
+use crate::paths;
 use crate::template::{Template, TemplateErrorKind};
 use crate::wording::list;
 
 /// An output, and where its keys stand.
 #[derive(Debug)]
 pub(super) struct ResolvedOutput {
-    pub(super) output: Output,
-    place: Place,
-    path: Place,
-    context: Option<Place>,
-    cluster: Option<Place>,
-    user: Option<Place>,
-    current_context: Option<Place>,
+    pub(super) output: Arc<Output>,
+    place: Location,
+    path: Location,
+    context: Option<Location>,
+    cluster: Option<Location>,
+    user: Option<Location>,
+    current_context: Option<Location>,
 }
 
 pub(super) fn resolve(
@@ -43,8 +44,9 @@ pub(super) fn resolve(
     ctx: &mut Context<'_>,
 ) -> Vec<ResolvedOutput> {
     let tables = files.iter().filter_map(|parsed| parsed.content.outputs.as_ref()).flat_map(|list| &list.value);
+    let numbered = (0..).map(OutputId::new).zip(tables);
     let outputs: Vec<ResolvedOutput> =
-        tables.filter_map(|table| output(table, clusters, profiles, grants, ctx)).collect();
+        numbered.filter_map(|(id, table)| output(id, table, clusters, profiles, grants, ctx)).collect();
     if !ctx.incomplete {
         for resolved in outputs.iter().filter(|resolved| resolved.output.grants.is_empty()) {
             ctx.problems.push(Problem::warning(resolved.place, "no grant reaches this output"));
@@ -55,6 +57,7 @@ pub(super) fn resolve(
 }
 
 fn output(
+    id: OutputId,
     table: &At<OutputTable>,
     clusters: &Clusters,
     profiles: &Profiles,
@@ -98,12 +101,13 @@ fn output(
         selected.as_ref().is_none_or(|selected| selected[granted.cluster])
             && wanted.as_ref().is_none_or(|wanted| wanted.contains(&granted.profile))
     };
-    let held: Vec<Arc<Grant>> =
-        grants.list.iter().filter(|granted| holds(granted)).map(|granted| Arc::clone(&granted.grant)).collect();
+    let held: Vec<GrantKey> =
+        grants.list.iter().filter(|granted| holds(granted)).map(|granted| granted.grant.key()).collect();
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
     let place = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
     Some(ResolvedOutput {
-        output: Output {
+        output: Arc::new(Output {
+            id,
             path,
             credential,
             command: output.command.as_ref().map(|command| PathBuf::from(&command.value)),
@@ -116,9 +120,9 @@ fn output(
             user: text(&output.user),
             namespace: text(&output.namespace),
             current_context: text(&output.current_context),
-            holds: held.iter().map(|grant| grant.key()).collect(),
+            holds: held.iter().cloned().collect(),
             grants: held,
-        },
+        }),
         place: table.place,
         path: path_place,
         context: place(&output.context),
@@ -159,8 +163,7 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
 
 /// Warns about grants that get objects and no token, once for each profile.
 fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants: &Grants, ctx: &mut Context<'_>) {
-    let is_held: HashSet<GrantKey> =
-        outputs.iter().flat_map(|resolved| &resolved.output.grants).map(|grant| grant.key()).collect();
+    let is_held: HashSet<&GrantKey> = outputs.iter().flat_map(|resolved| &resolved.output.grants).collect();
     let mut lacking: BTreeMap<usize, Vec<&Granted>> = BTreeMap::new();
     for granted in grants.list.iter().filter(|granted| !is_held.contains(&granted.grant.key())) {
         lacking.entry(granted.profile).or_default().push(granted);
@@ -180,29 +183,28 @@ fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants:
 
 /// Computes which file holds which entries, and reports what cannot be written.
 pub(super) fn check_layout(inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) -> Option<Layout> {
-    match Layout::compute(inventory, &inventory.holder) {
+    match Layout::compute(&inventory.outputs, &inventory.name, &inventory.holder) {
         Ok(layout) => {
             check_current_contexts(&layout, outputs, ctx);
             check_targets(&layout, inventory, outputs, ctx);
             Some(layout)
         }
         Err(collisions) => {
-            report_collisions(&collisions, inventory, outputs, ctx);
+            report_collisions(&collisions, outputs, ctx);
             None
         }
     }
 }
 
+fn find(outputs: &[ResolvedOutput], id: OutputId) -> Option<&ResolvedOutput> {
+    outputs.iter().find(|resolved| resolved.output.id == id)
+}
+
 /// Reports collisions, those of the same kind between the same two outputs together.
-fn report_collisions(
-    collisions: &[Collision],
-    inventory: &Inventory,
-    outputs: &[ResolvedOutput],
-    ctx: &mut Context<'_>,
-) {
-    let mut together: BTreeMap<(usize, usize, CollisionKind), Vec<&Collision>> = BTreeMap::new();
+fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
+    let mut together: BTreeMap<(OutputId, OutputId, CollisionKind), Vec<&Collision>> = BTreeMap::new();
     for collision in collisions {
-        let key = (collision.second.output, collision.first.output, collision.kind);
+        let key = (collision.second.output.id, collision.first.output.id, collision.kind);
         together.entry(key).or_default().push(collision);
     }
     for ((second, first, kind), collisions) in together {
@@ -210,7 +212,7 @@ fn report_collisions(
         if collisions.len() > 1 {
             message.push_str(&format!(", and {} like this", count(collisions.len() - 1, "more collision")));
         }
-        let output = &outputs[second];
+        let (Some(output), Some(other)) = (find(outputs, second), find(outputs, first)) else { continue };
         let place = match kind {
             CollisionKind::Context => output.context,
             CollisionKind::Cluster => output.cluster.or(output.context),
@@ -219,9 +221,9 @@ fn report_collisions(
             CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles => None,
         };
         let mut problem = Problem::error(place.unwrap_or(output.path), message);
-        problem.hint = collisions[0].hint(inventory);
+        problem.hint = collisions[0].hint();
         if first != second {
-            problem = problem.also(outputs[first].path, "the other output");
+            problem = problem.also(other.path, "the other output");
         }
         ctx.problems.push(problem);
     }
@@ -229,10 +231,10 @@ fn report_collisions(
 
 /// Refuses a `current-context` that none of the output's files has.
 fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
-    for index in layout.dangling.iter().copied() {
-        let output = &outputs[index];
+    for id in layout.dangling.iter().copied() {
+        let Some(output) = find(outputs, id) else { continue };
         let written = output.output.current_context.as_deref().unwrap_or_default();
-        let files = layout.files.iter().filter(|file| file.outputs.contains(&index));
+        let files = layout.files.iter().filter(|file| file.outputs.contains(&id));
         let contexts = files.flat_map(|file| file.entries.iter().map(|entry| entry.context.as_str()));
         let message = format!("no file of this output has the context {}", quote(written));
         let mut problem = Problem::error(output.current_context.unwrap_or(output.place), message);
@@ -242,7 +244,7 @@ fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut
 }
 
 /// Says why no file of that name can be written.
-fn unusable_name(file: &OutputFile, inventory: &Inventory) -> Option<String> {
+fn unusable_name(file: &OutputFile) -> Option<String> {
     /// Of every file system that matters (`NAME_MAX`).
     const LONGEST: usize = 255;
     let fits = |name: &std::ffi::OsStr, more: usize| name.len() + more <= LONGEST;
@@ -251,8 +253,8 @@ fn unusable_name(file: &OutputFile, inventory: &Inventory) -> Option<String> {
     if name.to_string_lossy().starts_with(OWN_PREFIX) {
         return Some(format!("the output {} has a name of kubemint's temporary files", shown(name)));
     }
-    let tokens = file.token_directory(inventory);
-    let token_files = || file.token_files(inventory).filter_map(|path| path.file_name().map(ToOwned::to_owned));
+    let tokens = file.token_directory();
+    let token_files = || file.token_files().filter_map(|path| path.file_name().map(ToOwned::to_owned));
     let directories = file.path.iter().filter(|directory| *directory != name);
     let parts = directories.chain(tokens.iter().filter_map(|path| path.file_name()));
     let long = parts.filter(|part| !fits(part, 0)).map(ToOwned::to_owned).next();
@@ -281,10 +283,11 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
     // One problem of each output is enough; it may have thousands of files.
     let mut refused = HashSet::new();
     for file in &layout.files {
-        let output = &outputs[file.outputs[0]];
+        let first = file.outputs.first().copied();
+        let Some(output) = first.and_then(|id| find(outputs, id)) else { continue };
         let shown = quote(&file.path.to_string_lossy());
-        if let Some(problem) = unusable_name(file, inventory) {
-            if refused.insert(file.outputs[0]) {
+        if let Some(problem) = unusable_name(file) {
+            if refused.insert(output.output.id) {
                 ctx.error(output.path, problem);
             }
             continue;
@@ -296,7 +299,7 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
             ctx.error(output.path, format!("the output {shown} is where the lock of {input} must be"));
             continue;
         }
-        if let Some(token) = file.token_files(inventory).find(|path| is_input(path)) {
+        if let Some(token) = file.token_files().find(|path| is_input(path)) {
             let token = quote(&token.to_string_lossy());
             ctx.error(output.path, format!("the token files of {shown} would overwrite {token}, which is read"));
             continue;

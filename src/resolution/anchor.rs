@@ -3,10 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::Context;
-use crate::inventory::load::Include;
-use crate::inventory::paths::normalise;
+use super::{Context, Include};
 use crate::inventory::problem::{At, Problem};
+use crate::paths::normalise;
 use crate::template;
 
 impl Context<'_> {
@@ -35,7 +34,7 @@ impl Context<'_> {
     }
 
     /// Resolves an include pattern.
-    pub(in crate::inventory) fn include(&mut self, pattern: &At<String>) -> Option<Include> {
+    pub(super) fn include(&mut self, pattern: &At<String>) -> Option<Include> {
         let resolved = self.pattern("include", pattern);
         self.incomplete |= resolved.is_none();
         let (place, written) = (pattern.place, pattern.value.clone());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Context;
 use crate::inventory::file::AdminTable;
 use crate::inventory::model::{AdminAccess, InlineAdmin, KubeconfigSource};
-use crate::inventory::problem::{At, Place, Problem};
+use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::syntax::{self, Verdict};
 
 /// What stands for the files that kubectl would read.
@@ -24,7 +24,7 @@ pub(super) struct Admin {
     proxy_url: Option<String>,
     insecure_skip_tls_verify: Option<bool>,
     /// The first key that makes sense with `server` only, and where it stands.
-    inline_key: Option<(&'static str, Place)>,
+    inline_key: Option<(&'static str, Location)>,
     /// Whether a value cannot be resolved, which was reported.
     is_broken: bool,
 }
@@ -45,7 +45,7 @@ impl Admin {
         admin
     }
 
-    fn read(&mut self, table: &AdminTable, place: Place, ctx: &mut Context<'_>) {
+    fn read(&mut self, table: &AdminTable, place: Location, ctx: &mut Context<'_>) {
         if let Some(context) = &table.context {
             ctx.check("context", context, syntax::plain_text);
             self.context = Some(context.value.clone());
@@ -130,7 +130,7 @@ impl Admin {
     }
 
     /// Returns what is meant for a cluster, and reports what does not fit together.
-    pub(super) fn access(self, cluster: &str, place: Place, ctx: &mut Context<'_>) -> AdminAccess {
+    pub(super) fn access(self, cluster: &str, place: Location, ctx: &mut Context<'_>) -> AdminAccess {
         if let (Some((key, key_place)), Some(Form::Kubeconfig(_) | Form::InCluster)) = (self.inline_key, &self.form) {
             let problem = Problem::error(key_place, format!("`{key}` is for `admin` with `server` only"));
             ctx.problems.push(problem.hint("a kubeconfig says that itself; remove the key or name the `server`"));

@@ -10,7 +10,7 @@ use super::{Context, missing};
 use crate::inventory::duration;
 use crate::inventory::file::{DefaultsTable, NamespaceTable, ProfileTable, Strings, TokenTable};
 use crate::inventory::model::{NamespaceAccess, Profile, TokenPolicy};
-use crate::inventory::problem::{At, Place, Problem, quote};
+use crate::inventory::problem::{At, Location, Problem, quote};
 use crate::inventory::syntax;
 use crate::names::ProfileName;
 
@@ -24,7 +24,7 @@ const MAX_TTL: Duration = Duration::from_secs(1 << 32);
 pub(super) struct ResolvedProfile {
     pub(super) profile: Arc<Profile>,
     /// Where its name stands.
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// The namespace of its ServiceAccount, if the profile says so.
     pub(super) namespace: Option<String>,
 }

@@ -8,7 +8,7 @@ use super::admin::{self, Admin};
 use super::{Context, Parsed};
 use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
 use crate::inventory::model::{AdminAccess, Cluster, Consumer};
-use crate::inventory::problem::{At, Place, Problem};
+use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::syntax;
 use crate::names::ClusterName;
 use crate::selector;
@@ -18,7 +18,7 @@ use crate::wording::list;
 #[derive(Debug)]
 pub(super) struct ResolvedCluster {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// The namespace of ServiceAccounts that the cluster asks for.
     pub(super) namespace: Option<String>,
     /// Whether that namespace is created, if the cluster says so.
