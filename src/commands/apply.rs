@@ -21,10 +21,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
             Error::usage("apply needs a terminal to confirm on").hint("look at `kubemint plan`, then pass `--yes`")
         );
     }
-    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy))?;
+    block_on(apply(context, args))?
+}
+
+async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCode, Error> {
+    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy)).await?;
     let cancellation = Cancellation::default();
     let work = plan_and_apply(context, args, &fleet, &cancellation);
-    let came_of_it = block_on(interruptible(context, &cancellation, work))??;
+    let came_of_it = interruptible(context, &cancellation, work).await?;
     finish(context, args, &fleet, came_of_it, &cancellation)
 }
 

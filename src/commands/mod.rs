@@ -73,8 +73,13 @@ impl CommandContext<'_> {
     /// # Errors
     ///
     /// If nothing is selected.
-    fn fleet(&self, loaded: load::Loaded, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Fleet, Error> {
-        Fleet::new(self.surroundings(), loaded.inventory, loaded.layout, &selection.into(), policy)
+    async fn fleet(
+        &self,
+        loaded: load::Loaded,
+        selection: &SelectionArgs,
+        policy: &FleetPolicy,
+    ) -> Result<Fleet, Error> {
+        Fleet::new(self.surroundings(), loaded.inventory, loaded.layout, &selection.into(), policy).await
     }
 
     /// Loads the inventory and makes it ready for a run.
@@ -82,8 +87,8 @@ impl CommandContext<'_> {
     /// # Errors
     ///
     /// If the inventory is invalid, or nothing is selected.
-    fn load_fleet(&self, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Fleet, Error> {
-        self.fleet(load::load(self, policy.holder.as_deref())?, selection, policy)
+    async fn load_fleet(&self, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Fleet, Error> {
+        self.fleet(load::load(self, policy.holder.as_deref())?, selection, policy).await
     }
 
     /// Returns what may be done to write files; `break_lock` is what the flag `--break-lock` says.

@@ -34,9 +34,13 @@ impl From<&PolicyArgs> for FleetPolicy {
 
 /// Plans the selected clusters and prints the report.
 pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
-    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy))?;
+    block_on(plan(context, args))?
+}
+
+async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
+    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy)).await?;
     let cancellation = Cancellation::default();
-    let run = block_on(interruptible(context, &cancellation, fleet.plan(&cancellation)))?;
+    let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;
     let changes = Changes::new(run.planned_reports());
     let summary = changes.summary;
     let report = Report::new(fleet.head(Command::Plan), changes);

@@ -132,7 +132,7 @@ pub(super) async fn refresh(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
-    let fleet = context.fleet(loaded, selection, &policy(args))?;
+    let fleet = context.fleet(loaded, selection, &policy(args)).await?;
     let run = if args.check {
         fleet.plan(cancellation).await
     } else {
@@ -159,7 +159,7 @@ async fn look(
     selection: &SelectionArgs,
     cancellation: &Cancellation,
 ) -> Result<FleetRun, Error> {
-    let fleet = context.fleet(loaded, selection, &policy(args))?;
+    let fleet = context.fleet(loaded, selection, &policy(args)).await?;
     Ok(fleet.plan(cancellation).await)
 }
 

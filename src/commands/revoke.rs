@@ -27,15 +27,19 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     if !args.yes && !context.environment.can_ask {
         return Err(Error::usage("revoke needs a terminal to confirm on").hint("pass `--yes` where nobody can answer"));
     }
+    block_on(revoke(context, args))?
+}
+
+async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
     let visits = if vanished(args) == Vanished::Revoke { Visits::All } else { Visits::Granted };
     let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
-    let fleet = context.load_fleet(&args.selection, &policy)?;
+    let fleet = context.load_fleet(&args.selection, &policy).await?;
     for warning in &fleet.outputs.warnings {
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     let cancellation = Cancellation::default();
     let work = plan_and_revoke(context, args, &fleet, &cancellation);
-    let (changes, seen, is_declined) = block_on(interruptible(context, &cancellation, work))??;
+    let (changes, seen, is_declined) = interruptible(context, &cancellation, work).await?;
     if is_declined && args.output != OutputFormat::Json {
         context.printer.problem("nothing was revoked\n");
         return Ok(ExitCode::Pending);

@@ -24,27 +24,31 @@ use crate::report::{Changes, Command, Drifted, GrantStatus, Holds, LegacyTokenSt
 
 /// Reports how the credentials of the selected grants stand.
 pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitCode, Error> {
+    block_on(status(context, args))?
+}
+
+async fn status(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitCode, Error> {
     let legacy = if args.legacy { Legacy::Find } else { Legacy::Leave };
     let policy = FleetPolicy { legacy, ..FleetPolicy::looking(args.holder.as_ref()) };
-    let fleet = context.load_fleet(&args.selection, &policy)?;
+    let fleet = context.load_fleet(&args.selection, &policy).await?;
     let cancellation = Cancellation::default();
     let (status, code) = if args.offline {
         (offline(context, &fleet), ExitCode::Done)
     } else {
-        online(context, args, &fleet, &cancellation)?
+        online(context, args, &fleet, &cancellation).await?
     };
     let has_findings = status.has_findings();
     print(context, &Report::new(fleet.head(Command::Status), status), args.output, &[])?;
     Ok(if code == ExitCode::Done && args.check && has_findings { ExitCode::Pending } else { code })
 }
 
-fn online(
+async fn online(
     context: &CommandContext<'_>,
     args: &StatusArgs,
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<(Status, ExitCode), Error> {
-    let run = block_on(interruptible(context, cancellation, fleet.plan(cancellation)))?;
+    let run = interruptible(context, cancellation, fleet.plan(cancellation)).await;
     let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
     for ClusterRun { cluster, grants: selected, planned, outputs, .. } in &run.clusters {
         match planned {

@@ -3,6 +3,8 @@
 //! A delivery names places and says nothing secret: what runs it looks up tokens in the places that it names. Pure: no
 //! I/O, no clock.
 
+mod format;
+mod found;
 mod layout;
 mod output;
 
@@ -12,15 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::credential::{CredentialFacts, Reissue};
 use crate::diff::FieldDiff;
-use crate::kubeconfig::{EntryNames, Mark};
+use crate::kubeconfig::Mark;
 
+pub use self::format::{Format, Wanted};
+pub use self::found::{Found, Held, Others, ReadPlace};
 pub(crate) use self::layout::VARIABLES;
 pub use self::layout::{
     Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, Origin, OutputEntry, OutputFile,
 };
 pub use self::output::{CredentialForm, Output, OutputId};
 
-/// A place that can hold a credential: one context of one output file. No two places of an inventory are the same.
+/// Names a place that can hold a credential: one context of one output file. No two of an inventory are the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The file.
@@ -57,10 +61,10 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Destination {
-    /// The file.
-    pub file: PathBuf,
-    /// The names of the entries there, and how they give the credential.
-    pub names: EntryNames,
+    /// What names it.
+    pub place: Place,
+    /// In which form the credential is written there.
+    pub format: Format,
     /// What has to be done there.
     pub need: Need,
 }
@@ -86,7 +90,7 @@ impl Delivery {
     /// Returns the files that are written, as often as they have entries.
     pub fn written(&self) -> impl Iterator<Item = &Path> {
         let written = self.destinations.iter().filter(|destination| destination.need != Need::Nothing);
-        written.map(|destination| destination.file.as_path())
+        written.map(|destination| destination.place.file.as_path())
     }
 
     /// Returns whether every place held what is wanted when it was read.

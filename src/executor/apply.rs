@@ -16,7 +16,7 @@ use crate::cluster::{
     write,
 };
 use crate::credential::{Credential, Generation, MintReason};
-use crate::delivery::{Delivery, Need, Place, Source};
+use crate::delivery::{Delivery, Destination, Format, Need, Place, Source};
 use crate::event::{End, Event};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
@@ -543,18 +543,19 @@ impl StepRunner {
         let Some(Reached { endpoint, .. }) = &self.reached else {
             return Err(unknown(StepFailure::new("the cluster was not reached")));
         };
-        let incoming = delivery.destinations.iter().map(|destination| {
-            let file = task.outputs.files.get(&destination.file).ok_or_else(|| {
-                let file = destination.file.display();
+        let incoming = delivery.destinations.iter().map(|Destination { place, format, need }| {
+            let file = task.outputs.files.get(&place.file).ok_or_else(|| {
+                let file = place.file.display();
                 unknown(StepFailure::new(format!("the plan writes to `{file}`, which is no output of this run")))
             })?;
+            let Format::Kubeconfig(names) = format;
             let incoming = Incoming {
-                names: destination.names.clone(),
+                names: names.clone(),
                 mark: delivery.mark.clone(),
                 endpoint: endpoint.clone(),
                 credential: credential.cloned(),
                 reissue: delivery.reissue,
-                adopts: destination.need == Need::TakeBack,
+                adopts: *need == Need::TakeBack,
             };
             Ok((Arc::clone(file), incoming))
         });

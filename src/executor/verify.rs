@@ -1,7 +1,6 @@
 //! Verifies clusters: reads the bindings as the admin, and uses the issued credentials for the rest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +18,13 @@ use crate::cluster::{
     AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_with, consumer_endpoint, review,
 };
 use crate::credential::{CredentialFacts, StoredCredential};
+use crate::delivery::{Format, Held, Place};
 use crate::desired::service_account;
 use crate::diff::FieldDiff;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure, clean};
 use crate::inventory::{AdminAccess, Cluster, Grant, Intended, Inventory, KubeconfigSource, VerifyVia, intended};
-use crate::kubeconfig::{Endpoint, EntryNames, Held, Mark, OurEntries, UserForm};
+use crate::kubeconfig::{Endpoint, Mark};
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
@@ -45,43 +45,43 @@ pub struct VerifyGrant {
     /// The grant.
     pub grant: Arc<Grant>,
     /// Its outputs.
-    pub places: Vec<Place>,
+    pub places: Vec<UsedPlace>,
 }
 
-/// One output of a grant.
+/// A place that a grant's credential goes to, as whoever uses it finds it.
 #[derive(Debug)]
-pub struct Place {
-    /// The file.
-    pub path: PathBuf,
-    /// The context in it.
-    pub context: String,
-    /// The names of its entries, and how they give the credential.
-    pub names: EntryNames,
+pub struct UsedPlace {
+    /// What names it.
+    pub place: Place,
+    /// In which form the credential is written there.
+    pub format: Format,
     /// Whose access it is.
     pub mark: Mark,
     /// What it holds, or why it has neither a credential of this grant nor an exec plugin.
-    pub held: Result<Box<Held>, StepFailure>,
+    pub held: Result<Held, StepFailure>,
 }
 
-impl Place {
+impl UsedPlace {
+    fn file(&self) -> String {
+        self.place.file.display().to_string()
+    }
+
     /// Returns the credential that it holds, with what is known about it; none if an exec plugin is asked instead.
     fn credential(&self) -> Option<(&Held, &StoredCredential, &CredentialFacts)> {
-        let held = self.held.as_deref().ok().filter(|_| !self.has_plugin())?;
-        let (stored, facts) = held.credential.as_ref()?;
-        Some((held, stored, facts))
+        let held = self.held.as_ref().ok().filter(|_| self.format.holds_credential())?;
+        Some((held, held.stored()?, held.facts()?))
     }
 
     fn has_plugin(&self) -> bool {
-        matches!(self.names.form, UserForm::Exec(_))
+        !self.format.holds_credential()
     }
 
-    /// Returns how its entries differ from what kubemint writes for this endpoint.
+    /// Returns how it differs from what kubemint writes for this endpoint.
     fn differences(&self, endpoint: &Endpoint) -> Vec<FieldDiff> {
         let Ok(held) = &self.held else { return vec![] };
-        let credential = held.publishable();
         // Whether it is the same cluster, using the credential shows.
         let endpoint = &Endpoint { cluster_uid: held.cluster_uid().map(str::to_owned), ..endpoint.clone() };
-        held.differences(&OurEntries::render(&self.names, &self.mark, endpoint, credential.as_ref()))
+        held.differences(&self.format.wanted(&self.mark, endpoint, held.credential().as_ref()))
     }
 }
 
@@ -106,8 +106,9 @@ const MOST_NAMESPACES: usize = 50;
 const CACHES_LAG: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
 
 /// Returns how the context of an output is used: as kubectl would use it.
-pub fn issued_access(path: PathBuf, context: &str) -> AdminAccess {
-    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path), context: context.to_owned() }
+pub fn issued_access(place: &Place) -> AdminAccess {
+    let Place { file, context } = place.clone();
+    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(file), context }
 }
 
 /// Verifies clusters.
@@ -202,7 +203,7 @@ type Failure = Option<(&'static str, StepFailure)>;
 
 /// A credential that is used once, and the files that hold it and reach the cluster in the same way.
 struct Used<'a> {
-    place: &'a Place,
+    place: &'a UsedPlace,
     held: &'a Held,
     stored: &'a StoredCredential,
     facts: &'a CredentialFacts,
@@ -251,11 +252,11 @@ impl OneCluster<'_> {
         }
         access.notes.sort();
         access.condense();
-        let missing = |place: &Place| Some((place.path.display().to_string(), place.held.as_ref().err()?.clone()));
+        let missing = |place: &UsedPlace| Some((place.file(), place.held.as_ref().err()?.clone()));
         let endpoint = consumer_endpoint(&grant.cluster, &self.admin.endpoint());
-        let altered = |place: &Place| {
+        let altered = |place: &UsedPlace| {
             let differences = place.differences(endpoint.as_ref().ok()?);
-            (!differences.is_empty()).then(|| (place.path.display().to_string(), differences))
+            (!differences.is_empty()).then(|| (place.file(), differences))
         };
         let verified = VerifiedGrant {
             grant: Arc::clone(&task.grant),
@@ -281,9 +282,9 @@ impl OneCluster<'_> {
             let is_same =
                 |used: &&mut Used<'_>| used.stored.token.is_same_as(&stored.token) && used.held.is_reached_like(held);
             match distinct.iter_mut().find(is_same) {
-                Some(used) => used.files.push(place.path.display().to_string()),
+                Some(used) => used.files.push(place.file()),
                 None => {
-                    distinct.push(Used { place, held, stored, facts, files: vec![place.path.display().to_string()] });
+                    distinct.push(Used { place, held, stored, facts, files: vec![place.file()] });
                 }
             }
         }
@@ -322,7 +323,7 @@ impl OneCluster<'_> {
                 }
                 Err(cause) => CredentialState::Unusable(cause),
             };
-            verified.push(VerifiedCredential { token: None, files: vec![place.path.display().to_string()], state });
+            verified.push(VerifiedCredential { token: None, files: vec![place.file()], state });
         }
         (verified, working)
     }
@@ -337,8 +338,8 @@ impl OneCluster<'_> {
     }
 
     /// Connects as kubectl would with the context of a file; an exec plugin is run.
-    async fn connect_as_in_file(&self, place: &Place) -> Result<Api, String> {
-        let access = issued_access(place.path.clone(), &place.context);
+    async fn connect_as_in_file(&self, place: &UsedPlace) -> Result<Api, String> {
+        let access = issued_access(&place.place);
         let clock = self.context.clock;
         let entry = self.context.issued.resolve(&access, Insecure::Refused, || clock.now()).await;
         let entry = entry.map_err(|error| error.to_string())?;

@@ -105,8 +105,7 @@ pub(crate) struct Fleet {
     /// The selected grants by cluster, in the order of the inventory.
     pub(crate) selected: Vec<Selected>,
     pub(crate) admin: Arc<AdminSources>,
-    layout: Layout,
-    caller: PluginCaller,
+    reading: Reading,
     trial: Trial,
     probing: Probing,
     legacy: Legacy,
@@ -121,7 +120,7 @@ impl Fleet {
     /// # Errors
     ///
     /// If nothing is selected.
-    pub(crate) fn new(
+    pub(crate) async fn new(
         surroundings: Surroundings<'_>,
         mut inventory: Inventory,
         layout: Layout,
@@ -131,13 +130,14 @@ impl Fleet {
         if let Some(concurrency) = selection.concurrency {
             inventory.run.concurrency = usize::from(concurrency);
         }
-        let holder = inventory.holder.clone();
         let selected = select(&inventory, selection, policy.visits)?;
         let grants: HashSet<GrantKey> =
             selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let Surroundings { clock, run, progress, printer, admin, caller } = surroundings;
-        let reading = Reading { inventory: &inventory, layout: &layout, holder: &holder, caller: &caller };
-        let outputs = reading.read(&|grant| grants.contains(grant));
+        let inventory = Arc::new(inventory);
+        let (layout, holder) = (Arc::new(layout), inventory.holder.clone());
+        let reading = Reading { inventory: Arc::clone(&inventory), layout, holder: holder.clone(), caller };
+        let outputs = reading.clone().read(move |grant| grants.contains(grant)).await;
         let accesses = selected.iter().map(|selected| &selected.cluster.admin);
         let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
@@ -153,13 +153,12 @@ impl Fleet {
             orphan_after: orphan_after(inventory.run.cluster_timeout),
         };
         Ok(Self {
-            inventory: Arc::new(inventory),
+            inventory,
             options,
             outputs: Arc::new(outputs),
             selected,
             admin,
-            layout,
-            caller,
+            reading,
             trial: policy.trial,
             probing: policy.probing,
             legacy: policy.legacy,
@@ -175,9 +174,9 @@ impl Fleet {
             self.selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let names = |file: &OutputFile| -> Vec<EntryNames> {
             let entries = file.entries.iter().filter(|entry| selected.contains(&entry.grant));
-            entries.map(|entry| self.caller.names(&self.inventory, self.holder(), &file.path, entry)).collect()
+            entries.map(|entry| self.reading.caller.names(&self.inventory, self.holder(), &file.path, entry)).collect()
         };
-        let files = self.layout.files.iter().map(|file| (file, names(file)));
+        let files = self.reading.layout.files.iter().map(|file| (file, names(file)));
         files.filter(|(_, names)| !names.is_empty()).collect()
     }
 
@@ -228,7 +227,7 @@ impl Fleet {
     fn tasks(&self, outputs: &Outputs, is_wanted: &dyn Fn(&ClusterName) -> bool) -> Vec<PlanTask> {
         let input = |grant: &Arc<Grant>| GrantInput {
             grant: Arc::clone(grant),
-            outputs: outputs.plan_slots(&grant.key()),
+            outputs: outputs.places(&grant.key()),
             distrust: None,
             unusable: outputs.unusable(&grant.key()),
         };
@@ -247,7 +246,7 @@ impl Fleet {
         cancellation: &Cancellation,
         planned: &mut HashMap<ClusterName, Planned>,
     ) -> Option<(Arc<Outputs>, BTreeSet<ClusterName>)> {
-        let (outputs, tasks) = self.moved(planned.iter())?;
+        let (outputs, tasks) = self.moved(planned.iter()).await?;
         let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
         let mut again = plan_clusters(self.plan_context(), tasks, cancellation, &Events::new(sender)).await;
         again.retain(|_, planned| matches!(planned, Planned::Plan(_)));
@@ -258,7 +257,7 @@ impl Fleet {
 
     /// Returns the clusters whose living credential seemed to be held elsewhere, with what the outputs hold now:
     /// another run may have renewed it after they were read here.
-    fn moved<'a>(
+    async fn moved<'a>(
         &self,
         clusters: impl Iterator<Item = (&'a ClusterName, &'a Planned)>,
     ) -> Option<(Arc<Outputs>, Vec<PlanTask>)> {
@@ -273,9 +272,8 @@ impl Fleet {
         if doubtful.is_empty() {
             return None;
         }
-        let reading =
-            Reading { inventory: &self.inventory, layout: &self.layout, holder: self.holder(), caller: &self.caller };
-        let outputs = Arc::new(reading.read(&|grant| doubtful.contains(&grant.cluster)));
+        let wanted = doubtful.clone();
+        let outputs = Arc::new(self.reading.clone().read(move |grant| wanted.contains(&grant.cluster)).await);
         let has_moved = |grant: &Arc<Grant>| outputs.newest(&grant.key()) != self.outputs.newest(&grant.key());
         let moved = |cluster: &ClusterName| {
             let find = || self.selected.iter().find(|selected| selected.cluster.name == *cluster);
@@ -302,7 +300,7 @@ impl Fleet {
         let mut results: HashMap<ClusterName, (Planned, Option<Carried>)> = renew(&self.outputs, tasks).await;
         // Where something was carried out already, the next run looks again.
         let untouched = results.iter().filter(|(_, (_, applied))| applied.is_none());
-        let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned)));
+        let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned))).await;
         let mut looked_again = None;
         if let Some((outputs, tasks)) = moved.filter(|_| !cancellation.no_new.is_cancelled()) {
             let mut again = renew(&outputs, tasks).await;

@@ -122,16 +122,6 @@ pub enum EntryState {
     Ours(Box<Held>),
 }
 
-impl EntryState {
-    /// Returns what is there of ours, also if it lost its mark.
-    pub fn held_even_unmarked(&self) -> Option<&Held> {
-        match self {
-            Self::Ours(held) | Self::Foreign { unmarked: Some(held), .. } => Some(held),
-            Self::Absent | Self::Foreign { unmarked: None, .. } => None,
-        }
-    }
-}
-
 /// What to do about an entry of somebody else's.
 pub const RENAME: &str = "rename the entry in the file, or set another `context` in that `[[outputs]]`";
 

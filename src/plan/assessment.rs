@@ -87,10 +87,10 @@ impl Assessed {
             _ => None,
         });
         if let Some(source) = handed_on {
-            return grant.holding().find(|slot| slot.place() == source.place)?.credential();
+            return grant.holding().find(|read| read.place == source.place)?.credential();
         }
         let kept = self.assessment.kept.iter().find(|kept| kept.grant == key)?;
-        let mut held = grant.holding().filter_map(|slot| slot.held()?.publishable());
+        let mut held = grant.holding().filter_map(|read| read.held()?.credential());
         held.find(|credential| credential.facts.generation == kept.generation)
     }
 }

@@ -7,19 +7,16 @@ use std::time::Duration;
 
 use super::delivery::{self, HandingOn, handing_on};
 use super::standing::{Basis, CredentialState, Plugins, Standing, standing};
-use super::{
-    Assessed, Blocker, BlockerKind, GrantInput, KeptCredential, Note, NoteKind, OutputSlot, PlanInput, Scope,
-    Suspension,
-};
+use super::{Assessed, Blocker, BlockerKind, GrantInput, KeptCredential, Note, NoteKind, PlanInput, Scope, Suspension};
 use crate::credential::{
     AnchorState, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue, Spent,
     StoredCredential, decide, jitter_seed, policy_fingerprint,
 };
-use crate::delivery::{Delivery, Place};
+use crate::delivery::{Delivery, Held, Place, ReadPlace};
 use crate::desired::service_account;
 use crate::failure::StepFailure;
 use crate::inventory::Grant;
-use crate::kubeconfig::{OtherHolder, UserForm};
+use crate::kubeconfig::OtherHolder;
 use crate::names::{Holder, INDEX_ANNOTATION, ProfileName, anchor_name, exec_anchor_name};
 use crate::object::ObjectRef;
 use crate::observed::{ObservedObject, Ownership};
@@ -75,8 +72,8 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     if !foreign.is_empty() {
         return blocked(foreign, draft);
     }
-    let stored = |slot: &OutputSlot| slot.held()?.credential.as_ref().map(|(stored, _)| stored.clone());
-    let outputs: Vec<_> = grant_input.holding().map(|slot| (slot.place(), stored(slot))).collect();
+    let stored = |read: &ReadPlace| read.held()?.stored().cloned();
+    let outputs: Vec<_> = grant_input.holding().map(|read| (read.place.clone(), stored(read))).collect();
     draft.plan.notes.extend(delivery::another_server(input, grant_input));
     draft.plan.notes.extend(went_back(&account, observed, holder, chain, &outputs));
     let decision = decide(&DecisionInput {
@@ -299,9 +296,8 @@ impl Plugins {
         let (holder, inventory) = (&input.options.holder, &input.inventory.name);
         let name = observed.map(|observed| exec_anchor_name(&account.name, &observed.uid, inventory, holder));
         let exists = name.is_some_and(|name| input.observed.anchors.contains_key(&ObjectRef::anchor_of(account, name)));
-        let is_plugin = |slot: &&OutputSlot| matches!(slot.names.form, UserForm::Exec(_));
         Self {
-            is_any: grant_input.outputs.iter().any(|slot| is_plugin(&slot)),
+            is_any: grant_input.outputs.iter().any(|read| !read.format.holds_credential()),
             is_anchored: input.inventory.has_minting_plugin(&grant_input.grant.key()).then_some(exists),
         }
     }
@@ -390,8 +386,8 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
     if input.options.reissue == Reissue::Allowed {
         return vec![];
     }
-    let held = grant_input.outputs.iter().filter_map(OutputSlot::held);
-    let others = held.filter_map(|held| held.other_holder.as_ref()).filter(|other| other.may_live(input.now));
+    let held = grant_input.outputs.iter().filter_map(ReadPlace::held);
+    let others = held.filter_map(Held::other_holder).filter(|other| other.may_live(input.now));
     let holds = |other: &OtherHolder| match other.token {
         Some((generation, expires)) => {
             format!("generation {generation} of holder `{}`, alive until {expires}", other.holder)

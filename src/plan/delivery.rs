@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, OutputSlot, PlanInput};
-use crate::credential::{AnchorState, Credential, Generation};
-use crate::delivery::{Delivery, Destination, Need, Place, Source};
+use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput};
+use crate::credential::{AnchorState, Credential, CredentialFacts, Generation};
+use crate::delivery::{Delivery, Destination, Found, Held, Need, Others, Place, ReadPlace, Source, Wanted};
 use crate::inventory::Grant;
-use crate::kubeconfig::{EntryState, Held, Mark, OurEntries, RENAME, UserForm, foreign_owner};
+use crate::kubeconfig::Mark;
 use crate::wording::command;
 
 pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
@@ -32,8 +32,8 @@ pub(super) fn handing_on(
 ) -> Option<HandingOn> {
     let mut candidates: Vec<(Place, Credential)> = vec![];
     for place in from {
-        let slot = grant_input.holding().find(|slot| slot.place() == *place);
-        let Some(mut credential) = slot.and_then(OutputSlot::credential) else { continue };
+        let read = grant_input.holding().find(|read| read.place == *place);
+        let Some(mut credential) = read.and_then(ReadPlace::credential) else { continue };
         // A token file does not tell what was asked for.
         if let Some(claim) = claim {
             credential.facts.requested_seconds = claim.requested_seconds;
@@ -43,9 +43,9 @@ pub(super) fn handing_on(
         }
     }
     let (_, first) = candidates.first()?;
-    let delivery = deliver(input, grant_input, grant_input.holding(), |slot, mark| {
-        let wanted = OurEntries::render(&slot.names, mark, input.endpoint, Some(first));
-        let is_there = slot.held().is_some_and(|held| held.holds(&first.token));
+    let delivery = deliver(input, grant_input, grant_input.holding(), |read, mark| {
+        let wanted = read.format.wanted(mark, input.endpoint, Some(first));
+        let is_there = read.held().is_some_and(|held| held.holds(&first.token));
         (wanted, is_there)
     });
     let source = |(place, credential): (Place, Credential)| Source { place, facts: credential.facts };
@@ -54,8 +54,8 @@ pub(super) fn handing_on(
 
 /// Finds out which outputs lack the entries of an exec plugin.
 pub(super) fn plugins(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
-    let slots = grant_input.outputs.iter().filter(|slot| matches!(slot.names.form, UserForm::Exec(_)));
-    deliver(input, grant_input, slots, |slot, mark| (OurEntries::render(&slot.names, mark, input.endpoint, None), true))
+    let with_plugins = grant_input.outputs.iter().filter(|read| !read.format.holds_credential());
+    deliver(input, grant_input, with_plugins, |read, mark| (read.format.wanted(mark, input.endpoint, None), true))
 }
 
 /// Takes entries for ours that lost their mark and give a living generation of ours, if that is allowed.
@@ -65,35 +65,32 @@ pub(super) fn take_back<'a>(
     account_uid: Option<&str>,
     anchors: &BTreeMap<u64, AnchorState>,
 ) -> Cow<'a, GrantInput> {
-    let mut taken = Cow::Borrowed(grant_input);
-    for (position, slot) in grant_input.outputs.iter().enumerate() {
-        if let Some(held) = living(input, grant_input, slot, account_uid, anchors)
-            && input.options.adoption.foreign
-        {
-            let slot = &mut taken.to_mut().outputs[position];
-            slot.state = EntryState::Ours(Box::new(held.clone()));
-            slot.is_taken_back = true;
-        }
+    if !input.options.adoption.foreign {
+        return Cow::Borrowed(grant_input);
     }
-    taken
+    let take_back = |read: &ReadPlace| match living(input, grant_input, read, account_uid, anchors) {
+        Some(held) => ReadPlace { found: Found::TakenBack(held.clone()), ..read.clone() },
+        None => read.clone(),
+    };
+    Cow::Owned(GrantInput { outputs: grant_input.outputs.iter().map(take_back).collect(), ..grant_input.clone() })
 }
 
 /// Returns what lost its mark in a place and gives a living generation of ours.
 fn living<'a>(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
-    slot: &'a OutputSlot,
+    read: &'a ReadPlace,
     account_uid: Option<&str>,
     anchors: &BTreeMap<u64, AnchorState>,
 ) -> Option<&'a Held> {
-    let EntryState::Foreign { unmarked: Some(held), .. } = &slot.state else { return None };
+    let Found::Others(Others { unmarked: Some(held), .. }) = &read.found else { return None };
     let mark = mark(input, &grant_input.grant);
-    let wanted = OurEntries::render(&slot.names, &mark, input.endpoint, None);
-    let lives = matches!(slot.names.form, UserForm::Exec(_))
-        || held.credential.as_ref().is_some_and(|(stored, facts)| {
-            anchors.get(&stored.generation) == Some(&AnchorState::Present(facts.anchor_uid.clone()))
-        });
-    (lives && held.gives_ours(&slot.names, &wanted, account_uid?)).then_some(held)
+    let wanted = read.format.wanted(&mark, input.endpoint, None);
+    let is_anchored = |facts: &CredentialFacts| {
+        anchors.get(&facts.generation) == Some(&AnchorState::Present(facts.anchor_uid.clone()))
+    };
+    let lives = !read.format.holds_credential() || held.facts().is_some_and(is_anchored);
+    (lives && held.gives_ours(&read.format, &wanted, account_uid?)).then_some(held)
 }
 
 /// Returns a blocker for each entry of somebody else that would be overwritten.
@@ -106,20 +103,19 @@ pub(super) fn foreign_entries(
     let profile = &grant_input.grant.profile.name;
     let cluster = input.cluster.as_str();
     let adopt = ["kubemint", "apply", "--adopt", "--cluster", cluster, "--profile", profile.as_str()];
-    let blocker = |slot: &OutputSlot| {
-        let EntryState::Foreign { list, name, inventory, .. } = &slot.state else { return None };
-        let owner = foreign_owner(inventory.as_deref());
-        let (owner, hint) = match living(input, grant_input, slot, account_uid, anchors) {
+    let blocker = |read: &ReadPlace| {
+        let Found::Others(Others { what, owner, hint, .. }) = &read.found else { return None };
+        let (owner, hint) = match living(input, grant_input, read, account_uid, anchors) {
             Some(_) => (
-                "has lost kubemint's mark; what it gives is a living credential of this inventory".to_owned(),
+                "has lost kubemint's mark; what it gives is a living credential of this inventory",
                 format!("take it back with `{}`", command(&adopt)),
             ),
-            None => (owner, RENAME.to_owned()),
+            None => (owner.as_str(), (*hint).to_owned()),
         };
         Some(Blocker {
             profile: Some(profile.clone()),
             kind: BlockerKind::ForeignEntry,
-            message: format!("`{}`: {list} `{name}` exists and {owner}", slot.path.display()),
+            message: format!("`{}`: {what} exists and {owner}", read.place.file.display()),
             hint: Some(hint),
         })
     };
@@ -128,8 +124,8 @@ pub(super) fn foreign_entries(
 
 /// Tells where a credential goes that is not minted yet, and what changes there beside it.
 pub(super) fn minted(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
-    let mut delivery = deliver(input, grant_input, grant_input.holding(), |slot, mark| {
-        (OurEntries::render(&slot.names, mark, input.endpoint, None), false)
+    let mut delivery = deliver(input, grant_input, grant_input.holding(), |read, mark| {
+        (read.format.wanted(mark, input.endpoint, None), false)
     });
     delivery.changes.retain(|change| !matches!(change.field.as_str(), "user.token" | "user.extensions"));
     delivery
@@ -139,13 +135,13 @@ pub(super) fn minted(input: &PlanInput<'_>, grant_input: &GrantInput) -> Deliver
 /// for this one.
 pub(super) fn another_server(input: &PlanInput<'_>, grant_input: &GrantInput) -> Option<Note> {
     let now = input.endpoint.cluster_uid.as_deref()?;
-    let is_another = |slot: &&OutputSlot| slot.held().and_then(Held::cluster_uid).is_some_and(|before| before != now);
-    let slot = grant_input.outputs.iter().find(is_another)?;
-    let before = slot.held().and_then(Held::cluster_uid)?;
+    let is_another = |read: &&ReadPlace| read.held().and_then(Held::cluster_uid).is_some_and(|before| before != now);
+    let read = grant_input.outputs.iter().find(is_another)?;
+    let before = read.held().and_then(Held::cluster_uid)?;
     let message = format!(
         "another API server answers than the one that `{}` was written for: the uid of namespace `kube-system` was \
          `{before}` and is `{now}`; see whether `admin` names the right context",
-        slot.path.display()
+        read.place.file.display()
     );
     Some(Note::new(NoteKind::AnotherServer, message))
 }
@@ -155,21 +151,21 @@ pub(super) fn another_server(input: &PlanInput<'_>, grant_input: &GrantInput) ->
 fn deliver<'a>(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
-    slots: impl Iterator<Item = &'a OutputSlot>,
-    wanted: impl Fn(&OutputSlot, &Mark) -> (OurEntries, bool),
+    places: impl Iterator<Item = &'a ReadPlace>,
+    wanted: impl Fn(&ReadPlace, &Mark) -> (Wanted, bool),
 ) -> Delivery {
     let mut delivery = Delivery::nowhere(mark(input, &grant_input.grant), input.options.reissue);
-    for slot in slots {
-        let (wanted, holds_token) = wanted(slot, &delivery.mark);
-        let differences = slot.held().map(|held| held.differences(&wanted));
-        let need = match differences.as_ref().is_some_and(Vec::is_empty) && holds_token {
-            true => Need::Nothing,
-            false if slot.is_taken_back => Need::TakeBack,
-            false => Need::Write,
+    for read in places {
+        let (wanted, holds_token) = wanted(read, &delivery.mark);
+        let differences = read.held().map(|held| held.differences(&wanted));
+        let need = match (differences.as_ref().is_some_and(Vec::is_empty) && holds_token, &read.found) {
+            (true, _) => Need::Nothing,
+            (false, Found::TakenBack(_)) => Need::TakeBack,
+            (false, _) => Need::Write,
         };
-        delivery.destinations.push(Destination { file: slot.path.clone(), names: slot.names.clone(), need });
+        delivery.destinations.push(Destination { place: read.place.clone(), format: read.format.clone(), need });
         // Where nothing of ours is, everything is new, which the file itself says.
-        let is_new = slot.held().is_none_or(|held| !held.has_entries());
+        let is_new = !read.held().is_some_and(Held::says_something);
         delivery.changes.extend(differences.into_iter().flatten().filter(|_| need != Need::Nothing && !is_new));
     }
     delivery.changes.sort();

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use super::{Assessed, Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput, Scope};
 use crate::desired::service_account;
-use crate::kubeconfig::EntryState;
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
 
@@ -42,13 +41,8 @@ impl Evidence {
 }
 
 fn holds_credential_for(grant: &GrantInput, uid: &str) -> bool {
-    grant.outputs.iter().any(|slot| match &slot.state {
-        EntryState::Ours(held) => held
-            .credential
-            .as_ref()
-            .is_some_and(|(stored, _)| stored.claims.service_account_uid.as_deref() == Some(uid)),
-        EntryState::Absent | EntryState::Foreign { .. } => false,
-    })
+    let stored = grant.outputs.iter().filter_map(|read| read.held()?.stored());
+    stored.into_iter().any(|stored| stored.claims.service_account_uid.as_deref() == Some(uid))
 }
 
 /// The clusters that have answered so far, by the uid that they say they have.

@@ -15,18 +15,17 @@ mod revoke;
 mod standing;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::credential::{Credential, Distrust, Reissue, Renewal};
-use crate::delivery::Place;
+use crate::credential::{Distrust, Reissue, Renewal};
+use crate::delivery::ReadPlace;
 use crate::failure::StepFailure;
 use crate::inventory::{Grant, Inventory};
-use crate::kubeconfig::{Endpoint, EntryNames, EntryState, Held, UserForm};
+use crate::kubeconfig::Endpoint;
 use crate::names::{ClusterName, Holder};
 use crate::observed::ObservedCluster;
 use crate::step::{Step, StepId};
@@ -99,43 +98,10 @@ pub struct Adoption {
     pub inventories: Vec<String>,
 }
 
-/// The place of one grant in one output file, and what is there.
-#[derive(Debug, Clone)]
-pub struct OutputSlot {
-    /// The file.
-    pub path: PathBuf,
-    /// The names of the entries.
-    pub names: EntryNames,
-    /// What the file holds under these names.
-    pub state: EntryState,
-    /// Whether that lost its mark, and is taken for ours all the same.
-    pub is_taken_back: bool,
-}
-
-impl OutputSlot {
-    /// Returns what names the place.
-    pub fn place(&self) -> Place {
-        Place { file: self.path.clone(), context: self.names.context.clone() }
-    }
-
-    /// Returns the credential that is there, also where the entry lost its mark.
-    pub fn credential(&self) -> Option<Credential> {
-        self.state.held_even_unmarked()?.publishable()
-    }
-
-    /// Returns the entries of ours that are there.
-    pub fn held(&self) -> Option<&Held> {
-        match &self.state {
-            EntryState::Ours(held) => Some(held),
-            EntryState::Absent | EntryState::Foreign { .. } => None,
-        }
-    }
-}
-
 impl GrantInput {
     /// Returns the places that hold a credential: all but those of exec plugins.
-    pub fn holding(&self) -> impl Iterator<Item = &OutputSlot> {
-        self.outputs.iter().filter(|slot| !matches!(slot.names.form, UserForm::Exec(_)))
+    pub fn holding(&self) -> impl Iterator<Item = &ReadPlace> {
+        self.outputs.iter().filter(|read| read.format.holds_credential())
     }
 }
 
@@ -144,8 +110,8 @@ impl GrantInput {
 pub struct GrantInput {
     /// The grant.
     pub grant: Arc<Grant>,
-    /// Its places in the output files.
-    pub outputs: Vec<OutputSlot>,
+    /// The places that its credential goes to.
+    pub outputs: Vec<ReadPlace>,
     /// What using its current credential showed, if it was used.
     pub distrust: Option<Distrust>,
     /// Why a place of it cannot be used: then nothing is minted for it.

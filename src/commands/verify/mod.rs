@@ -37,8 +37,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let grants: BTreeSet<GrantKey> =
         selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
     let mut places = places::read(&inventory, &layout, &holder, &context.plugin_caller(), &grants);
-    let accesses: Vec<_> =
-        places.values().flatten().map(|place| issued_access(place.path.clone(), &place.context)).collect();
+    let accesses: Vec<_> = places.values().flatten().map(|used| issued_access(&used.place)).collect();
     let admins = selected.iter().map(|selected| &selected.cluster.admin);
     let (environment, limit) = (&context.environment.admin, inventory.run.cluster_timeout);
     let admin = Arc::new(AdminSources::load(admins, environment, limit));

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::delivery::{Layout, OutputFile};
+use crate::delivery::{Format, Found, Held, Layout, Others, OutputFile, Place};
 use crate::executor::publish::describe;
-use crate::executor::verify::Place;
+use crate::executor::verify::UsedPlace;
 use crate::failure::StepFailure;
 use crate::fleet::{PluginCaller, with_token_file};
 use crate::inventory::{GrantKey, Inventory};
-use crate::kubeconfig::{Document, EntryNames, EntryState, Held, Mark, RENAME, UserForm, foreign_owner};
+use crate::kubeconfig::{Document, Mark};
 use crate::names::Holder;
 use crate::store;
 
@@ -20,8 +20,8 @@ pub(super) fn read(
     holder: &Holder,
     caller: &PluginCaller,
     grants: &BTreeSet<GrantKey>,
-) -> BTreeMap<GrantKey, Vec<Place>> {
-    let mut places: BTreeMap<GrantKey, Vec<Place>> = BTreeMap::new();
+) -> BTreeMap<GrantKey, Vec<UsedPlace>> {
+    let mut places: BTreeMap<GrantKey, Vec<UsedPlace>> = BTreeMap::new();
     for file in &layout.files {
         if !file.entries.iter().any(|entry| grants.contains(&entry.grant)) {
             continue;
@@ -32,17 +32,12 @@ pub(super) fn read(
             let mark = Mark::of(&inventory.name, holder, &entry.grant);
             let held = document.as_ref().map_err(Clone::clone).and_then(|document| {
                 let state = with_token_file(&file.path, &names, &mark, document.state(&names, &mark));
-                state
-                    .map_err(|error| StepFailure { hint: error.hint, ..StepFailure::new(error.causes.join(": ")) })
-                    .and_then(|state| held(&names, state))
+                state.map_err(|error| StepFailure { hint: error.hint, ..StepFailure::new(error.causes.join(": ")) })
             });
-            places.entry(entry.grant.clone()).or_default().push(Place {
-                path: file.path.clone(),
-                context: entry.context.clone(),
-                names,
-                mark,
-                held,
-            });
+            let place = Place { file: file.path.clone(), context: entry.context.clone() };
+            let format = Format::Kubeconfig(names);
+            let held = held.and_then(|state| held_in(&format, state.into()));
+            places.entry(entry.grant.clone()).or_default().push(UsedPlace { place, format, mark, held });
         }
     }
     places
@@ -59,14 +54,14 @@ fn document(file: &OutputFile) -> Result<Document, StepFailure> {
 /// What to do about a credential that is not there.
 const APPLY: &str = "`kubemint apply` writes it; `kubemint plan` shows what may stand in the way";
 
-fn held(names: &EntryNames, state: EntryState) -> Result<Box<Held>, StepFailure> {
-    match state {
-        EntryState::Ours(held) if matches!(names.form, UserForm::Exec(_)) => Ok(held),
-        EntryState::Absent => Err(StepFailure::new("it has no such context").hint(APPLY)),
-        EntryState::Foreign { list, name, inventory, .. } => {
-            Err(StepFailure::new(format!("its {list} `{name}` {}", foreign_owner(inventory.as_deref()))).hint(RENAME))
+fn held_in(format: &Format, found: Found) -> Result<Held, StepFailure> {
+    match found {
+        Found::Nothing => Err(StepFailure::new("it has no such context").hint(APPLY)),
+        Found::Others(Others { what, owner, hint, .. }) => {
+            Err(StepFailure::new(format!("its {what} {owner}")).hint(hint))
         }
-        EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
+        Found::Ours(held) | Found::TakenBack(held) if !format.holds_credential() => Ok(held),
+        Found::Ours(held) | Found::TakenBack(held) => match (held.stored(), held.other_holder()) {
             (Some(_), _) => Ok(held),
             (None, Some(other)) => Err(StepFailure::new(format!("it has the credential of holder `{}`", other.holder))
                 .hint("give each holder outputs of its own, as with `{holder}` in `path`")),

@@ -11,14 +11,14 @@ use std::time::Instant;
 pub(crate) use self::caller::PluginCaller;
 pub(crate) use self::reading::{Reading, with_token_file};
 use crate::credential::Credential;
-use crate::delivery::{Place, Source};
+use crate::delivery::{Format, Found, Held, Others, Place, ReadPlace, Source};
 use crate::executor::apply::NamedOutputs;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
 use crate::inventory::{Grant, GrantKey, Inventory};
-use crate::kubeconfig::{EntryNames, EntryState, Held, Mark, UserForm, foreign_owner, remove};
+use crate::kubeconfig::{EntryNames, Mark, UserForm, remove};
 use crate::names::{ClusterName, ProfileName};
-use crate::plan::{ClusterPlan, Newest, OutputSlot};
+use crate::plan::{ClusterPlan, Newest};
 use crate::report::{Holds, OutputStatus};
 use crate::secret::SecretToken;
 use crate::store::{self, Manner};
@@ -27,34 +27,23 @@ use crate::store::{self, Manner};
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     /// The places of each grant, by grant.
-    slots: BTreeMap<GrantKey, Vec<ReadPlace>>,
+    places: BTreeMap<GrantKey, Vec<ReadPlace>>,
+    /// The files that they are in, by path.
+    files: BTreeMap<PathBuf, Arc<TargetFile>>,
     /// The files that were skipped, and why.
     pub(crate) warnings: Vec<String>,
     /// The grants with a place that cannot be used, and why.
     unusable: BTreeMap<GrantKey, StepFailure>,
 }
 
-/// A place that a grant's credential goes to, and what is there.
-#[derive(Debug)]
-struct ReadPlace {
-    /// The file that it is in.
-    target: Arc<TargetFile>,
-    /// The names of the entries there.
-    names: EntryNames,
-    /// What the file holds under these names.
-    state: EntryState,
-}
-
-impl ReadPlace {
-    fn place(&self) -> Place {
-        Place { file: self.target.path.clone(), context: self.names.context.clone() }
-    }
-}
-
 /// The entries of one grant in a file, and whose they must be to be removed.
 type Whose = (EntryNames, ClusterName, ProfileName);
 
 impl Outputs {
+    fn of(&self, grant: &GrantKey) -> &[ReadPlace] {
+        self.places.get(grant).map_or(&[], Vec::as_slice)
+    }
+
     /// Returns why a file of a grant could not be replaced; `checked` remembers what was found. It waits for locks.
     pub(crate) fn unwritable(
         &self,
@@ -63,19 +52,19 @@ impl Outputs {
         checked: &Mutex<HashMap<PathBuf, Option<StepFailure>>>,
     ) -> Option<StepFailure> {
         let known = || checked.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots = self.slots.get(grant).into_iter().flatten();
-        let mut failures = slots.map(|slot| {
+        let mut failures = self.of(grant).iter().map(|read| {
+            let file = &read.place.file;
             // Nobody else waits for these locks meanwhile, unless for the same file.
             let check = |path: &Path| {
                 store::check_replaceable(path, manner, Instant::now()).err().map(|error| describe(&error))
             };
-            let remembered = known().get(&slot.target.path).cloned();
+            let remembered = known().get(file).cloned();
             let kubeconfig = remembered.unwrap_or_else(|| {
-                let found = check(&slot.target.path);
-                known().insert(slot.target.path.clone(), found.clone());
+                let found = check(file);
+                known().insert(file.clone(), found.clone());
                 found
             });
-            kubeconfig.or_else(|| token_file(slot).and_then(|path| check(&path)))
+            kubeconfig.or_else(|| token_file(read).and_then(|path| check(&path)))
         });
         failures.find_map(|failure| failure)
     }
@@ -87,32 +76,23 @@ impl Outputs {
 
     /// Returns why an output of a grant is of no use to it: it cannot be read, or an entry there is somebody else's.
     pub(crate) fn trouble(&self, grant: &GrantKey) -> Option<String> {
-        let foreign = self.slots.get(grant).into_iter().flatten().find_map(|slot| match &slot.state {
-            EntryState::Foreign { list, name, inventory, .. } => {
-                let owner = foreign_owner(inventory.as_deref());
-                Some(format!("`{}`: {list} `{name}` exists and {owner}", slot.target.path.display()))
+        let foreign = self.of(grant).iter().find_map(|read| match &read.found {
+            Found::Others(Others { what, owner, .. }) => {
+                Some(format!("`{}`: {what} exists and {owner}", read.place.file.display()))
             }
-            EntryState::Absent | EntryState::Ours(_) => None,
+            Found::Nothing | Found::Ours(_) | Found::TakenBack(_) => None,
         });
         self.unusable.get(grant).map(|failure| failure.cause.clone()).or(foreign)
     }
 
     /// Returns whether some place of a grant holds its credential, rather than a plugin.
     pub(crate) fn holds_credential(&self, grant: &GrantKey) -> bool {
-        let slots = self.slots.get(grant).into_iter().flatten();
-        slots.into_iter().any(|slot| !matches!(slot.names.form, UserForm::Exec(_)))
+        self.of(grant).iter().any(|read| read.format.holds_credential())
     }
 
     /// Returns the places of a grant with what is there.
-    pub(crate) fn plan_slots(&self, grant: &GrantKey) -> Vec<OutputSlot> {
-        let slots = self.slots.get(grant).into_iter().flatten();
-        let slot = |slot: &ReadPlace| OutputSlot {
-            path: slot.target.path.clone(),
-            names: slot.names.clone(),
-            state: slot.state.clone(),
-            is_taken_back: false,
-        };
-        slots.map(slot).collect()
+    pub(crate) fn places(&self, grant: &GrantKey) -> Vec<ReadPlace> {
+        self.of(grant).to_vec()
     }
 
     /// Returns what the steps of a plan need: the files that they write, and the credentials at the places that they name.
@@ -122,14 +102,11 @@ impl Outputs {
             let Some(profile) = step.profile() else { continue };
             let grant = GrantKey { cluster: plan.cluster.clone(), profile: profile.clone() };
             let sources: BTreeSet<&Place> = step.sources().iter().map(|source| &source.place).collect();
-            for slot in self.slots.get(&grant).into_iter().flatten() {
-                named.files.entry(slot.target.path.clone()).or_insert_with(|| Arc::clone(&slot.target));
-                let place = slot.place();
-                if sources.contains(&place)
-                    && let Some(credential) = slot.state.held_even_unmarked().and_then(Held::publishable)
-                {
-                    named.credentials.insert(place, credential);
-                }
+            for read in self.of(&grant) {
+                let path = &read.place.file;
+                named.files.extend(self.files.get(path).map(|file| (path.clone(), Arc::clone(file))));
+                let credential = sources.contains(&read.place).then(|| read.credential()).flatten();
+                named.credentials.extend(credential.map(|credential| (read.place.clone(), credential)));
             }
         }
         named
@@ -137,65 +114,52 @@ impl Outputs {
 
     /// Returns the newest credential of a grant that its outputs hold.
     pub(crate) fn newest(&self, grant: &GrantKey) -> Option<Newest> {
-        let facts = self.slots.get(grant).into_iter().flatten().filter_map(|slot| match &slot.state {
-            EntryState::Ours(held) => held.credential.as_ref().map(|(_, facts)| facts),
-            EntryState::Absent | EntryState::Foreign { .. } => None,
-        });
+        let facts = self.of(grant).iter().filter_map(|read| read.held()?.facts());
         facts.max_by_key(|facts| facts.generation).map(Newest::from)
     }
 
     /// Returns what the outputs of a grant hold, compared with the newest generation; `lacking` are those that a run
     /// would write.
     pub(crate) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[PathBuf]) -> Vec<OutputStatus> {
-        let status = |slot: &ReadPlace| {
-            let path = &slot.target.path;
+        let status = |read: &ReadPlace| {
+            let path = &read.place.file;
             let is_altered = |held: &Held| !held.is_complete() || lacking.contains(path);
-            let (holds, generation) = match &slot.state {
-                EntryState::Absent => (Holds::Nothing, None),
-                EntryState::Foreign { .. } => (Holds::Foreign, None),
-                EntryState::Ours(held)
-                    if matches!(slot.names.form, UserForm::Exec(_)) && held.other_holder.is_some() =>
-                {
-                    (Holds::AnotherHolders, None)
-                }
-                EntryState::Ours(held) if matches!(slot.names.form, UserForm::Exec(_)) && is_altered(held) => {
-                    (Holds::Altered, None)
-                }
-                EntryState::Ours(_) if matches!(slot.names.form, UserForm::Exec(_)) => (Holds::Plugin, None),
-                EntryState::Ours(held) => match (&held.credential, &held.other_holder) {
-                    (Some((_, facts)), _) if Some(facts.generation) == newest => {
+            let (holds, generation) = match (&read.found, read.format.holds_credential()) {
+                (Found::Nothing, _) => (Holds::Nothing, None),
+                (Found::Others(_), _) => (Holds::Foreign, None),
+                (Found::Ours(held) | Found::TakenBack(held), false) => match held.other_holder() {
+                    Some(_) => (Holds::AnotherHolders, None),
+                    None if is_altered(held) => (Holds::Altered, None),
+                    None => (Holds::Plugin, None),
+                },
+                (Found::Ours(held) | Found::TakenBack(held), true) => match (held.facts(), held.other_holder()) {
+                    (Some(facts), _) if Some(facts.generation) == newest => {
                         (if is_altered(held) { Holds::Altered } else { Holds::Newest }, newest)
                     }
-                    (Some((_, facts)), _) => (Holds::Another, Some(facts.generation)),
+                    (Some(facts), _) => (Holds::Another, Some(facts.generation)),
                     (None, Some(other)) => (Holds::AnotherHolders, other.token.map(|(generation, _)| generation)),
                     (None, None) => (Holds::Nothing, None),
                 },
             };
             OutputStatus { path: path.display().to_string(), holds, generation }
         };
-        self.slots.get(grant).into_iter().flatten().map(status).collect()
+        self.of(grant).iter().map(status).collect()
     }
 
     /// Returns the files of a grant whose entries are not as they should be, as far as that is known without its cluster.
     pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<PathBuf> {
-        let slots = self.slots.get(grant).into_iter().flatten();
-        let altered = slots.filter_map(|slot| match &slot.state {
-            EntryState::Ours(held) => {
-                held.is_altered_wherever_it_leads(&slot.names, mark).then(|| slot.target.path.clone())
-            }
-            EntryState::Absent | EntryState::Foreign { .. } => None,
-        });
-        altered.collect()
+        let is_altered =
+            |read: &&ReadPlace| read.held().is_some_and(|held| held.is_altered_wherever_it_leads(&read.format, mark));
+        self.of(grant).iter().filter(is_altered).map(|read| read.place.file.clone()).collect()
     }
 
     /// Returns the places that hold a token of a grant, each different token once.
     pub(crate) fn sources(&self, grant: &GrantKey) -> Vec<Source> {
         let mut sources: Vec<(Source, SecretToken)> = vec![];
-        for slot in self.slots.get(grant).into_iter().flatten() {
-            let EntryState::Ours(held) = &slot.state else { continue };
-            let Some(Credential { facts, token }) = held.publishable() else { continue };
+        for read in self.of(grant) {
+            let Some(Credential { facts, token }) = read.held().and_then(Held::credential) else { continue };
             if !sources.iter().any(|(_, known)| known.is_same_as(&token)) {
-                sources.push((Source { place: slot.place(), facts }, token));
+                sources.push((Source { place: read.place.clone(), facts }, token));
             }
         }
         sources.into_iter().map(|(source, _)| source).collect()
@@ -210,9 +174,9 @@ impl Outputs {
     ) -> Vec<(ClusterName, StepFailure)> {
         let mut by_file: BTreeMap<&PathBuf, Vec<Whose>> = BTreeMap::new();
         for grant in grants {
-            for slot in self.slots.get(&grant.key()).into_iter().flatten() {
-                let whose = (slot.names.clone(), grant.cluster.name.clone(), grant.profile.name.clone());
-                by_file.entry(&slot.target.path).or_default().push(whose);
+            for ReadPlace { place, format: Format::Kubeconfig(names), .. } in self.of(&grant.key()) {
+                let whose = (names.clone(), grant.cluster.name.clone(), grant.profile.name.clone());
+                by_file.entry(&place.file).or_default().push(whose);
             }
         }
         let mut failures = vec![];
@@ -239,9 +203,10 @@ impl Outputs {
 }
 
 /// Returns the token file of a place, if it has one.
-fn token_file(slot: &ReadPlace) -> Option<PathBuf> {
-    match &slot.names.form {
-        UserForm::TokenFile(relative) => Some(token_file_path(&slot.target.path, relative)),
+fn token_file(read: &ReadPlace) -> Option<PathBuf> {
+    let Format::Kubeconfig(names) = &read.format;
+    match &names.form {
+        UserForm::TokenFile(relative) => Some(token_file_path(&read.place.file, relative)),
         UserForm::Token | UserForm::Exec(_) => None,
     }
 }

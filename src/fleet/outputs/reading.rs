@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Outputs, PluginCaller, ReadPlace};
-use crate::delivery::{Layout, OutputEntry};
+use super::{Outputs, PluginCaller};
+use crate::delivery::{Format, Layout, OutputEntry, OutputFile, Place, ReadPlace};
 use crate::error::Error;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
@@ -20,41 +20,54 @@ use crate::secret::SecretToken;
 use crate::store;
 
 /// Where the outputs are, and how they are read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
     /// The inventory.
-    pub(crate) inventory: &'a Inventory,
+    pub(crate) inventory: Arc<Inventory>,
     /// Which file holds which entries.
-    pub(crate) layout: &'a Layout,
+    pub(crate) layout: Arc<Layout>,
     /// Who keeps the credentials.
-    pub(crate) holder: &'a Holder,
+    pub(crate) holder: Holder,
     /// What the entries of exec plugins say.
-    pub(crate) caller: &'a PluginCaller,
+    pub(crate) caller: PluginCaller,
 }
 
-impl Reading<'_> {
-    /// Reads every file that a selected grant goes to. What cannot be read or edited makes those grants unusable that
+impl Reading {
+    /// Reads every place that a selected grant goes to. What cannot be read or edited makes those grants unusable that
     /// go there; the others go on without them.
-    pub(crate) fn read(&self, is_selected: &dyn Fn(&GrantKey) -> bool) -> Outputs {
+    ///
+    /// Files are read in a thread of their own: a slow disk does not stop the watcher from answering.
+    pub(crate) async fn read(self, is_selected: impl Fn(&GrantKey) -> bool + Send + 'static) -> Outputs {
+        match tokio::task::spawn_blocking(move || self.files(&is_selected)).await {
+            Ok(outputs) => outputs,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The program is ending.
+                Err(_) => Outputs::default(),
+            },
+        }
+    }
+
+    fn files(&self, is_selected: &dyn Fn(&GrantKey) -> bool) -> Outputs {
         let mut outputs = Outputs::default();
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
-        for output in &self.layout.files {
-            let named = |entry: &'_ OutputEntry| self.caller.names(self.inventory, self.holder, &output.path, entry);
+        let is_used = |output: &&OutputFile| output.entries.iter().any(|entry| is_selected(&entry.grant));
+        for output in self.layout.files.iter().filter(is_used) {
+            let named = |entry: &'_ OutputEntry| self.caller.names(&self.inventory, &self.holder, &output.path, entry);
             let entries: Vec<(&OutputEntry, EntryNames)> =
                 output.entries.iter().map(|entry| (entry, named(entry))).collect();
-            let is_used = output.entries.iter().any(|entry| is_selected(&entry.grant));
-            let document = is_used.then(|| self.document(&output.path, &entries, &mut identities));
+            let document = self.document(&output.path, &entries, &mut identities);
             let order = FileOrder::new(entries.iter().map(|(_, names)| names));
             let target = Arc::new(TargetFile {
                 path: output.path.clone(),
                 current_context: output.current_context.clone(),
                 others: match &document {
-                    Some(Ok(document)) => document.entries_of_others(&self.inventory.name, &order),
-                    Some(Err(_)) | None => 0,
+                    Ok(document) => document.entries_of_others(&self.inventory.name, &order),
+                    Err(_) => 0,
                 },
                 order: Arc::new(order),
             });
-            let Some(document) = document else { continue };
+            outputs.files.insert(output.path.clone(), target);
             let document = document.map_err(|error| {
                 outputs.warnings.push(format!("{}: {}", error.message, error.causes.join(": ")));
                 failure(error)
@@ -67,8 +80,9 @@ impl Reading<'_> {
                     outputs.unusable.entry(entry.grant.clone()).or_insert(failed);
                     EntryState::Absent
                 });
-                let place = ReadPlace { target: Arc::clone(&target), names, state };
-                outputs.slots.entry(entry.grant.clone()).or_default().push(place);
+                let place = Place { file: output.path.clone(), context: names.context.clone() };
+                let read = ReadPlace { place, format: Format::Kubeconfig(names), found: state.into() };
+                outputs.places.entry(entry.grant.clone()).or_default().push(read);
             }
         }
         outputs
@@ -84,7 +98,7 @@ impl Reading<'_> {
         // To see whether entries are ours that lost their mark takes long, and such are rare.
         let has_unmarked = |document: &Document| {
             entries.iter().any(|(entry, names)| {
-                let mark = Mark::of(&self.inventory.name, self.holder, &entry.grant);
+                let mark = Mark::of(&self.inventory.name, &self.holder, &entry.grant);
                 matches!(document.state(names, &mark), EntryState::Foreign { inventory: None, .. })
             })
         };
@@ -106,7 +120,7 @@ impl Reading<'_> {
         document: Result<&Document, &StepFailure>,
     ) -> Result<EntryState, StepFailure> {
         let document = document.map_err(Clone::clone)?;
-        let mark = Mark::of(&self.inventory.name, self.holder, &entry.grant);
+        let mark = Mark::of(&self.inventory.name, &self.holder, &entry.grant);
         with_token_file(path, names, &mark, document.state(names, &mark)).map_err(failure)
     }
 }

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::credential::Index;
-use crate::delivery::Source;
+use crate::delivery::{Format, Found, Place, ReadPlace};
 use crate::desired::desired_objects;
 use crate::inventory::SourceFile;
+use crate::kubeconfig::{EntryNames, UserForm};
 use crate::names::INDEX_ANNOTATION;
 use crate::object::ObjectRef;
 use crate::observed::{NamespaceState, ObservedObject};
@@ -313,19 +314,16 @@ proptest! {
 fn an_address_of_pods_is_a_note() {
     let inventory = inventory(INVENTORY);
     let observed = applied(&inventory);
-    let output = OutputSlot {
-        path: "/out/a".into(),
-        names: EntryNames {
-            context: "a".into(),
-            cluster: "a".into(),
-            user: "a".into(),
-            namespace: None,
-            form: UserForm::Token,
-            shares_cluster: false,
-        },
-        state: EntryState::Absent,
-        is_taken_back: false,
+    let names = EntryNames {
+        context: "x".into(),
+        cluster: "x".into(),
+        user: "x".into(),
+        namespace: None,
+        form: UserForm::Token,
+        shares_cluster: false,
     };
+    let place = Place { file: "/x".into(), context: "x".into() };
+    let output = ReadPlace { place, format: Format::Kubeconfig(names), found: Found::Nothing };
     let notes = |server: &str| {
         let grant = Arc::clone(&inventory.grants[0]);
         let grants = [GrantInput { grant, outputs: vec![output.clone()], distrust: None, unusable: None }];

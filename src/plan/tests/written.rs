@@ -2,7 +2,8 @@
 
 use crate::credential::tests_support::{generation, token};
 use crate::credential::{Credential, CredentialFacts, Generation, HolderIndex, policy_fingerprint};
-use crate::kubeconfig::{Document, FileOrder, Incoming, Mark, merge};
+use crate::delivery::{Format, Found, Place, ReadPlace, Source};
+use crate::kubeconfig::{Document, EntryNames, ExecPlugin, FileOrder, Incoming, Mark, UserForm, merge};
 use crate::names::{Holder, anchor_name};
 use crate::observed::Anchors;
 use crate::plan::revoke::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished};
@@ -106,20 +107,23 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     let held = names("held", UserForm::Token);
     let text = planted.kubeconfig(&held, &mark, credential.clone());
     let state = Document::parse(&text).unwrap().state(&held, &mark);
-    let slot = |names: EntryNames, state| OutputSlot { path: "/x/out".into(), names, state, is_taken_back: false };
-    let exec = UserForm::Exec(Arc::new(crate::kubeconfig::ExecPlugin {
+    let read = |names: EntryNames, found: Found| {
+        let place = Place { file: "/x/out".into(), context: names.context.clone() };
+        ReadPlace { place, format: Format::Kubeconfig(names), found }
+    };
+    let exec = UserForm::Exec(Arc::new(ExecPlugin {
         command: "kubemint".into(),
         args: vec!["credential".into()],
         mints: true,
     }));
-    let slots = vec![
-        slot(held, state),
-        slot(names("new", UserForm::TokenFile("out.tokens/x".into())), EntryState::Absent),
-        slot(names("exec", exec), EntryState::Absent),
+    let places = vec![
+        read(held, state.into()),
+        read(names("new", UserForm::TokenFile("out.tokens/x".into())), Found::Nothing),
+        read(names("exec", exec), Found::Nothing),
     ];
     let sources = || {
-        let source = |slot: &OutputSlot| Some(Source { place: slot.place(), facts: slot.credential()?.facts });
-        slots.iter().filter_map(source).collect::<Vec<_>>()
+        let source = |read: &ReadPlace| Some(Source { place: read.place.clone(), facts: read.credential()?.facts });
+        places.iter().filter_map(source).collect::<Vec<_>>()
     };
     let recorded = Generation {
         anchor: anchor.clone(),
@@ -142,7 +146,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     let plan = |observed: &ObservedCluster, forced: bool| {
         let mut options = options(Adoption::default(), Duration::ZERO);
         options.renewal.forced = forced;
-        let input = GrantInput { grant: Arc::clone(grant), outputs: slots.clone(), distrust: None, unusable: None };
+        let input = GrantInput { grant: Arc::clone(grant), outputs: places.clone(), distrust: None, unusable: None };
         plan_cluster(&PlanInput {
             inventory: &inventory,
             cluster: &"a".into(),
@@ -159,15 +163,11 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     check("mint", &plan(&observed, true));
     check("create", &plan(&ObservedCluster { uid: "cluster".into(), ..ObservedCluster::default() }, false));
     let mut drifted = observed.clone();
-    for (object, found) in &mut drifted.objects {
-        if object.kind == crate::object::Kind::Role {
-            let mut manifest = desired_objects(&inventory.name, grant)
-                .iter()
-                .find(|desired| desired.object == *object)
-                .unwrap()
-                .initial_manifest();
+    for desired in desired_objects(&inventory.name, grant) {
+        if desired.object.kind == crate::object::Kind::Role {
+            let mut manifest = desired.initial_manifest();
             manifest["rules"] = json!([]);
-            *found = ObservedObject::from_json(&manifest);
+            drifted.objects.insert(desired.object, ObservedObject::from_json(&manifest));
         }
     }
     check("update", &plan(&drifted, false));
