@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::rbac::v1 as rbac;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::credential::Index;
 use crate::inventory::{Grant, Intended, IntendedSource, MissingNamespace, intended};
@@ -61,55 +64,92 @@ impl DesiredObject {
     /// Returns the manifest with which the object is created. A ServiceAccount gets an empty index, so that
     /// one without is known to have lost it.
     pub fn initial_manifest(&self) -> Value {
-        let mut manifest = self.manifest();
-        if self.object.kind == Kind::ServiceAccount {
-            manifest["metadata"]["annotations"][INDEX_ANNOTATION] = Index::default().to_annotation().into();
+        match self.object.kind {
+            Kind::ServiceAccount => self.manifest_with_index(&Index::default()),
+            _ => self.manifest(),
         }
-        manifest
+    }
+
+    /// Returns the manifest with an index.
+    pub fn manifest_with_index(&self, index: &Index) -> Value {
+        let annotations = BTreeMap::from([(INDEX_ANNOTATION.to_owned(), index.to_annotation())]);
+        self.manifest_with(ObjectMeta { annotations: Some(annotations), ..self.metadata() })
+    }
+
+    /// Returns the manifest that is applied to the object with this uid and resourceVersion only.
+    pub fn manifest_of(&self, uid: &str, resource_version: &str) -> Value {
+        self.manifest_with(ObjectMeta {
+            uid: Some(uid.to_owned()),
+            resource_version: Some(resource_version.to_owned()),
+            ..self.metadata()
+        })
     }
 
     /// Returns the manifest: exactly the fields that kubemint owns, none of the server's.
     pub fn manifest(&self) -> Value {
-        let mut metadata = json!({ "name": self.object.name, "labels": self.labels() });
-        if let Some(namespace) = &self.object.namespace {
-            metadata["namespace"] = json!(namespace);
+        self.manifest_with(self.metadata())
+    }
+
+    fn metadata(&self) -> ObjectMeta {
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        ObjectMeta {
+            name: Some(self.object.name.clone()),
+            namespace: self.object.namespace.clone(),
+            labels: Some(self.labels().into_iter().map(owned).collect()),
+            ..ObjectMeta::default()
         }
-        let mut manifest = json!({
-            "apiVersion": self.object.kind.api_version(),
-            "kind": self.object.kind.as_str(),
-            "metadata": metadata,
-        });
-        match &self.content {
-            Content::Empty => {}
-            Content::Rules(rules) => manifest["rules"] = rules.iter().map(rule_manifest).collect(),
-            Content::Binding { role, subject } => {
-                manifest["roleRef"] = json!({
-                    "apiGroup": Kind::ClusterRole.group(), "kind": role.kind.as_str(), "name": role.name,
-                });
-                manifest["subjects"] = json!([{
-                    "kind": subject.kind, "namespace": subject.namespace, "name": subject.name,
-                }]);
+    }
+
+    fn manifest_with(&self, metadata: ObjectMeta) -> Value {
+        let rules = || match &self.content {
+            Content::Rules(rules) => Some(rules.iter().map(policy_rule).collect()),
+            Content::Empty | Content::Binding { .. } => None,
+        };
+        let (role_ref, subjects) = match &self.content {
+            Content::Binding { role, subject } => (role_ref(role), Some(vec![binding_subject(subject)])),
+            Content::Empty | Content::Rules(_) => (rbac::RoleRef::default(), None),
+        };
+        let manifest = match self.object.kind {
+            Kind::Namespace => serde_json::to_value(Namespace { metadata, ..Namespace::default() }),
+            Kind::ServiceAccount => serde_json::to_value(ServiceAccount { metadata, ..ServiceAccount::default() }),
+            Kind::Secret => serde_json::to_value(Secret { metadata, ..Secret::default() }),
+            Kind::ClusterRole => {
+                serde_json::to_value(rbac::ClusterRole { metadata, rules: rules(), aggregation_rule: None })
             }
-        }
-        manifest
+            Kind::Role => serde_json::to_value(rbac::Role { metadata, rules: rules() }),
+            Kind::ClusterRoleBinding => serde_json::to_value(rbac::ClusterRoleBinding { metadata, role_ref, subjects }),
+            Kind::RoleBinding => serde_json::to_value(rbac::RoleBinding { metadata, role_ref, subjects }),
+        };
+        manifest.expect("a manifest has text as keys")
     }
 }
 
-fn rule_manifest(rule: &Rule) -> Value {
-    let mut manifest = serde_json::Map::new();
-    let fields = [
-        ("apiGroups", &rule.api_groups),
-        ("nonResourceURLs", &rule.non_resource_urls),
-        ("resourceNames", &rule.resource_names),
-        ("resources", &rule.resources),
-        ("verbs", &rule.verbs),
-    ];
-    for (field, values) in fields {
-        if !values.is_empty() {
-            manifest.insert(field.to_owned(), json!(values));
-        }
+fn role_ref(role: &RoleRef) -> rbac::RoleRef {
+    rbac::RoleRef {
+        api_group: Some(Kind::ClusterRole.group().to_owned()),
+        kind: role.kind.as_str().to_owned(),
+        name: role.name.clone(),
     }
-    Value::Object(manifest)
+}
+
+fn binding_subject(subject: &Subject) -> rbac::Subject {
+    rbac::Subject {
+        kind: subject.kind.clone(),
+        namespace: subject.namespace.clone(),
+        name: subject.name.clone(),
+        api_group: None,
+    }
+}
+
+fn policy_rule(rule: &Rule) -> rbac::PolicyRule {
+    let said = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+    rbac::PolicyRule {
+        api_groups: said(&rule.api_groups),
+        non_resource_urls: said(&rule.non_resource_urls),
+        resource_names: said(&rule.resource_names),
+        resources: said(&rule.resources),
+        verbs: rule.verbs.clone(),
+    }
 }
 
 /// A namespace that some object needs, and what to do if it is missing.

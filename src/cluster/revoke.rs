@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::anchor::{self, AnchorOwner, Listed};
@@ -417,8 +417,7 @@ pub async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, StepFailu
         Some(index) => emptied(index).suspend(&step.suspends),
         None => step.index_if_lost(),
     };
-    let mut bare = step.account.manifest();
-    bare["metadata"]["annotations"][INDEX_ANNOTATION] = json!(index.to_annotation());
+    let bare = step.account.manifest_with_index(&index);
     let mut whole = bare.clone();
     if let Some(existing) = &existing {
         carry_over(existing, &mut whole);
@@ -507,6 +506,7 @@ fn emptied(mut index: Index) -> Index {
 mod tests {
     use http::{Method, Response};
     use kube::client::Body;
+    use serde_json::json;
     use tower_test::mock;
 
     use super::*;

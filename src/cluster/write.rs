@@ -25,9 +25,7 @@ pub(super) fn create_request(desired: &DesiredObject) -> Request {
 /// Returns the request that makes an object right: a forced server-side apply that holds only for
 /// the object and the version that the plan saw.
 pub(super) fn update_request(update: &Update) -> Request {
-    let mut manifest = update.desired.manifest();
-    manifest["metadata"]["uid"] = update.uid.as_str().into();
-    manifest["metadata"]["resourceVersion"] = update.resource_version.as_str().into();
+    let manifest = update.desired.manifest_of(&update.uid, &update.resource_version);
     Request::apply(update.desired.object.path(), manifest)
         .query("fieldManager", FIELD_MANAGER)
         .query("force", "true")

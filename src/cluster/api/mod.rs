@@ -130,8 +130,8 @@ impl Request {
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         if self.method == http::Method::DELETE {
-            let options = self.body.get_or_insert_with(|| serde_json::json!({}));
-            options["dryRun"] = serde_json::json!(["All"]);
+            let options = self.body.get_or_insert_default();
+            options["dryRun"] = vec!["All"].into();
             return self;
         }
         self.query("dryRun", "All")
