@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 /// Returns the time that is later by a duration, or the last one that there is.
-pub fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
+pub(crate) fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     let end = if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
     time.checked_add(by).unwrap_or(end)
 }

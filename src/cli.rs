@@ -16,7 +16,7 @@ use crate::output::{ColorWhen, LogFormat};
 /// each, proves that it works, and writes kubeconfigs.
 #[derive(Debug, Parser)]
 #[command(name = "kubemint", version, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -27,7 +27,7 @@ pub struct Cli {
 
 /// Options of every command
 #[derive(Debug, Clone, Args)]
-pub struct GlobalArgs {
+pub(crate) struct GlobalArgs {
     /// The inventory
     #[arg(
         short = 'f',
@@ -74,7 +74,7 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 
 /// How a result is written to standard output
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// Text for people
     Text,
     /// A table with everything
@@ -94,7 +94,7 @@ impl OutputFormat {
 
 /// What to do
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Write an inventory with one cluster for each context of existing kubeconfigs
     Init(InitArgs),
     /// Report all problems of the inventory, offline
@@ -133,7 +133,7 @@ pub enum Command {
 
 /// Which grants a run is about
 #[derive(Debug, Clone, Default, Args)]
-pub struct SelectionArgs {
+pub(crate) struct SelectionArgs {
     /// Only clusters with these labels, as in `env=prod,region in (eu,us)`
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub selector: Option<String>,
@@ -150,7 +150,7 @@ pub struct SelectionArgs {
 
 /// What a plan may do
 #[derive(Debug, Clone, Default, Args)]
-pub struct PolicyArgs {
+pub(crate) struct PolicyArgs {
     /// Who keeps the credentials, instead of the inventory's `holder`
     #[arg(long, value_name = "NAME")]
     pub holder: Option<String>,
@@ -167,7 +167,7 @@ pub struct PolicyArgs {
 
 /// Arguments of `plan`
 #[derive(Debug, Clone, Args)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     /// Which grants
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -184,7 +184,7 @@ pub struct PlanArgs {
 
 /// Arguments of `apply`
 #[derive(Debug, Clone, Args)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     /// Which grants
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -205,7 +205,7 @@ pub struct ApplyArgs {
 /// Arguments of `refresh`
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
-pub struct RefreshArgs {
+pub(crate) struct RefreshArgs {
     /// Which grants
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -252,7 +252,7 @@ pub struct RefreshArgs {
 
 /// Arguments of `status`
 #[derive(Debug, Clone, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// Which grants
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -276,7 +276,7 @@ pub struct StatusArgs {
 /// Arguments of `revoke`
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
-pub struct RevokeArgs {
+pub(crate) struct RevokeArgs {
     /// Which grants
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -319,7 +319,7 @@ pub struct RevokeArgs {
 
 /// Arguments of `credential`
 #[derive(Debug, Clone, Args)]
-pub struct CredentialArgs {
+pub(crate) struct CredentialArgs {
     /// The cluster
     #[arg(long, value_name = "NAME")]
     pub cluster: String,
@@ -357,7 +357,7 @@ pub struct CredentialArgs {
 
 /// Arguments of `verify`
 #[derive(Debug, Clone, Args)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// Which grants
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -384,7 +384,7 @@ pub struct VerifyArgs {
 
 /// Arguments of `init`
 #[derive(Debug, Clone, Args)]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// A kubeconfig, a list separated by `:`, a directory, a pattern, or `$KUBECONFIG`; may be repeated
     #[arg(long, value_name = "KUBECONFIG", required = true, num_args = 1..)]
     pub from: Vec<String>,
@@ -401,7 +401,7 @@ pub struct InitArgs {
 
 /// Arguments of `merge`
 #[derive(Debug, Clone, Args)]
-pub struct MergeArgs {
+pub(crate) struct MergeArgs {
     /// Kubeconfigs, directories, patterns, `@LIST` for a file that lists these, or `-` for standard input
     #[arg(value_name = "FILE|DIR|GLOB|@LIST", required = true)]
     pub inputs: Vec<String>,
@@ -434,7 +434,7 @@ pub struct MergeArgs {
 
 /// What happens if two entries have one name and say different things
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CollisionArg {
+pub(crate) enum CollisionArg {
     /// Write nothing
     Error,
     /// Put the file's name before the later one's

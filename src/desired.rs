@@ -23,7 +23,7 @@ use crate::rbac::{Rule, Scope};
 
 /// An object as the inventory wants it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DesiredObject {
+pub(crate) struct DesiredObject {
     /// Where it is.
     pub object: ObjectRef,
     /// The inventory whose mark it carries.
@@ -37,7 +37,7 @@ pub struct DesiredObject {
 /// What an object says beyond its name and marks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Content {
+pub(crate) enum Content {
     /// Nothing: a namespace or a ServiceAccount.
     Empty,
     /// The rules of a role.
@@ -53,7 +53,7 @@ pub enum Content {
 
 impl DesiredObject {
     /// Returns the labels that mark the object as ours.
-    pub fn labels(&self) -> BTreeMap<&'static str, &str> {
+    pub(crate) fn labels(&self) -> BTreeMap<&'static str, &str> {
         let mut labels = BTreeMap::from([(MANAGED_BY_LABEL, MANAGED_BY), (INVENTORY_LABEL, self.inventory.as_str())]);
         if let Some(profile) = &self.profile {
             labels.insert(PROFILE_LABEL, profile.as_str());
@@ -63,7 +63,7 @@ impl DesiredObject {
 
     /// Returns the manifest with which the object is created. A ServiceAccount gets an empty index, so that
     /// one without is known to have lost it.
-    pub fn initial_manifest(&self) -> Value {
+    pub(crate) fn initial_manifest(&self) -> Value {
         match self.object.kind {
             Kind::ServiceAccount => self.manifest_with_index(&Index::default()),
             _ => self.manifest(),
@@ -71,13 +71,13 @@ impl DesiredObject {
     }
 
     /// Returns the manifest with an index.
-    pub fn manifest_with_index(&self, index: &Index) -> Value {
+    pub(crate) fn manifest_with_index(&self, index: &Index) -> Value {
         let annotations = BTreeMap::from([(INDEX_ANNOTATION.to_owned(), index.to_annotation())]);
         self.manifest_with(ObjectMeta { annotations: Some(annotations), ..self.metadata() })
     }
 
     /// Returns the manifest that is applied to the object with this uid and resourceVersion only.
-    pub fn manifest_of(&self, uid: &str, resource_version: &str) -> Value {
+    pub(crate) fn manifest_of(&self, uid: &str, resource_version: &str) -> Value {
         self.manifest_with(ObjectMeta {
             uid: Some(uid.to_owned()),
             resource_version: Some(resource_version.to_owned()),
@@ -86,7 +86,7 @@ impl DesiredObject {
     }
 
     /// Returns the manifest: exactly the fields that kubemint owns, none of the server's.
-    pub fn manifest(&self) -> Value {
+    pub(crate) fn manifest(&self) -> Value {
         self.manifest_with(self.metadata())
     }
 
@@ -154,7 +154,7 @@ fn policy_rule(rule: &Rule) -> rbac::PolicyRule {
 
 /// A namespace that some object needs, and what to do if it is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NeededNamespace {
+pub(crate) struct NeededNamespace {
     /// The namespace.
     pub name: String,
     /// What to do if it is missing.
@@ -162,7 +162,7 @@ pub struct NeededNamespace {
 }
 
 /// Returns the subject that the bindings of a grant name.
-pub fn subject(grant: &Grant) -> Subject {
+pub(crate) fn subject(grant: &Grant) -> Subject {
     Subject {
         kind: Kind::ServiceAccount.as_str().to_owned(),
         namespace: Some(grant.namespace.clone()),
@@ -171,17 +171,17 @@ pub fn subject(grant: &Grant) -> Subject {
 }
 
 /// Returns the address of the grant's ServiceAccount.
-pub fn service_account(grant: &Grant) -> ObjectRef {
+pub(crate) fn service_account(grant: &Grant) -> ObjectRef {
     ObjectRef::namespaced(Kind::ServiceAccount, &grant.namespace, &grant.profile.service_account)
 }
 
 /// Returns the user name that the grant's tokens authenticate as.
-pub fn service_account_user(grant: &Grant) -> String {
+pub(crate) fn service_account_user(grant: &Grant) -> String {
     crate::names::service_account_user(&grant.namespace, &grant.profile.service_account)
 }
 
 /// Returns the namespaces that the objects of a grant live in.
-pub fn needed_namespaces(grant: &Grant) -> Vec<NeededNamespace> {
+pub(crate) fn needed_namespaces(grant: &Grant) -> Vec<NeededNamespace> {
     let own = NeededNamespace { name: grant.namespace.clone(), missing: grant.missing_namespace };
     let accesses = grant.profile.namespaces.iter().flat_map(|access| {
         access.names.iter().map(|name| NeededNamespace { name: name.clone(), missing: access.missing })
@@ -192,7 +192,7 @@ pub fn needed_namespaces(grant: &Grant) -> Vec<NeededNamespace> {
 /// Returns the objects of one grant in the order in which an apply writes them.
 ///
 /// Namespaces are not among them, see [`needed_namespaces`].
-pub fn desired_objects(inventory: &InventoryName, grant: &Grant) -> Vec<DesiredObject> {
+pub(crate) fn desired_objects(inventory: &InventoryName, grant: &Grant) -> Vec<DesiredObject> {
     let profile = &grant.profile;
     let names = ObjectNames { inventory, profile: &profile.name };
     let mut objects: BTreeMap<ObjectRef, Content> = BTreeMap::new();

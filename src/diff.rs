@@ -14,7 +14,7 @@ use crate::rbac::{Right, Rule, summarise, uncovered};
 
 /// One field that differs, as lines that would go and lines that would come.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FieldDiff {
+pub(crate) struct FieldDiff {
     /// The field, as in `rules` or `metadata.labels.env`.
     pub field: String,
     /// What is there and would go.
@@ -28,7 +28,7 @@ pub struct FieldDiff {
 /// Returns the fields of ours that differ; empty if the object is right.
 ///
 /// Only fields that kubemint owns are compared: other labels, annotations and fields are not ours.
-pub fn diff_object(desired: &DesiredObject, observed: &ObservedObject) -> Vec<FieldDiff> {
+pub(crate) fn diff_object(desired: &DesiredObject, observed: &ObservedObject) -> Vec<FieldDiff> {
     let mut diffs: Vec<FieldDiff> = desired
         .labels()
         .into_iter()
@@ -58,7 +58,7 @@ pub fn diff_object(desired: &DesiredObject, observed: &ObservedObject) -> Vec<Fi
 }
 
 /// Returns the difference of two rule lists by what they allow, or nothing if they allow the same.
-pub fn diff_rules(observed: &[Rule], desired: &[Rule]) -> Option<FieldDiff> {
+pub(crate) fn diff_rules(observed: &[Rule], desired: &[Rule]) -> Option<FieldDiff> {
     let removed = uncovered(observed, desired);
     let added = uncovered(desired, observed);
     (!removed.is_empty() || !added.is_empty()).then(|| FieldDiff {
@@ -69,7 +69,7 @@ pub fn diff_rules(observed: &[Rule], desired: &[Rule]) -> Option<FieldDiff> {
 }
 
 /// Returns what rules allow, as the lines of a diff.
-pub fn describe_rules(rules: &[Rule]) -> Vec<String> {
+pub(crate) fn describe_rules(rules: &[Rule]) -> Vec<String> {
     lines(&rules.iter().flat_map(Rule::rights).collect())
 }
 

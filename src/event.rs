@@ -6,7 +6,7 @@ use crate::names::ClusterName;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Work on a cluster began.
     Started(ClusterName),
     /// A step of a cluster began.
@@ -27,7 +27,7 @@ pub enum Event {
 
 /// How work on a cluster ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Nothing was left to do.
     Unchanged,
     /// Something changed, or is going to.

@@ -12,7 +12,7 @@ use crate::foreign::is_invisible;
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ApiFailure {
+pub(crate) enum ApiFailure {
     /// The API server answered with a `Status`, or something between us answered in its place.
     Status(StatusFailure),
     /// No answer came in time.
@@ -50,7 +50,7 @@ pub enum ApiFailure {
 
 /// An answer with an error code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StatusFailure {
+pub(crate) struct StatusFailure {
     /// The HTTP status code.
     pub code: u16,
     /// The machine-readable reason, such as `Forbidden`.
@@ -65,7 +65,7 @@ pub struct StatusFailure {
 
 /// One cause of a `Status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Cause {
+pub(crate) struct Cause {
     /// Such as `FieldManagerConflict`.
     pub reason: String,
     /// The cause in words.
@@ -76,7 +76,7 @@ pub struct Cause {
 
 impl ApiFailure {
     /// Returns the status code, if the server answered.
-    pub fn code(&self) -> Option<u16> {
+    pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(status.code),
             _ => None,
@@ -84,7 +84,7 @@ impl ApiFailure {
     }
 
     /// Returns the status, if the server answered.
-    pub fn status(&self) -> Option<&StatusFailure> {
+    pub(crate) fn status(&self) -> Option<&StatusFailure> {
         match self {
             Self::Status(status) => Some(status),
             _ => None,
@@ -93,12 +93,12 @@ impl ApiFailure {
 
     /// Whether the API server says that the object, or its namespace, does not exist. A 404 of something in between,
     /// such as a load balancer, says nothing about objects.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         self.status().is_some_and(|status| status.code == 404 && status.reason == "NotFound")
     }
 
     /// Whether an object of that name exists already.
-    pub fn is_already_exists(&self) -> bool {
+    pub(crate) fn is_already_exists(&self) -> bool {
         self.status().is_some_and(|status| status.code == 409 && status.reason == "AlreadyExists")
     }
 
@@ -106,7 +106,7 @@ impl ApiFailure {
     ///
     /// An apply that names the uid of an object that was recreated is answered with 422, not 409,
     /// because the uid of an existing object cannot change (seen on Kubernetes 1.37).
-    pub fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         self.status().is_some_and(|status| {
             let conflict = status.code == 409 && status.reason == "Conflict";
             conflict || (status.code == 422 && status.message.contains("metadata.uid"))
@@ -116,7 +116,7 @@ impl ApiFailure {
     /// Whether repeating the request may help: 429, 5xx but 501, and broken connections.
     ///
     /// Timeouts count: the requests that are repeated are safe to repeat.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Status(status) => status.code == 429 || (status.code >= 500 && status.code != 501),
             Self::Timeout { .. } | Self::Connection { .. } => true,
@@ -127,7 +127,7 @@ impl ApiFailure {
     /// Whether the API server refuses the caller's right to grant rights that it lacks.
     ///
     /// The message is the only sign (`pkg/registry/rbac/validation/policy_compact.go`).
-    pub fn is_escalation(&self) -> bool {
+    pub(crate) fn is_escalation(&self) -> bool {
         self.status().is_some_and(|status| {
             status.code == 403
                 && (status.message.contains("attempting to grant RBAC permissions not currently held")
@@ -136,12 +136,12 @@ impl ApiFailure {
     }
 
     /// Whether the API server says that the caller may not do this at all.
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
     }
 
     /// Whether a `ResourceQuota` is used up.
-    pub fn is_over_quota(&self) -> bool {
+    pub(crate) fn is_over_quota(&self) -> bool {
         matches!(self.gate(), Some(Gate::Quota(_)))
     }
 
@@ -149,7 +149,7 @@ impl ApiFailure {
     ///
     /// The message is the only sign (apiserver, `pkg/admission/plugin/policy/validating/dispatcher.go` and
     /// `pkg/admission/plugin/webhook/errors/statuserror.go`; `plugin/pkg/admission/resourcequota/controller.go`).
-    pub fn gate(&self) -> Option<Gate> {
+    pub(crate) fn gate(&self) -> Option<Gate> {
         let message = self.status()?.message.as_str();
         let between = |before: &str, after: &str| {
             let (_, rest) = message.split_once(before)?;
@@ -167,7 +167,7 @@ impl ApiFailure {
 
 /// What refuses requests at admission, by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// A `ValidatingAdmissionPolicy`.
     Policy(String),
     /// An admission webhook.
@@ -178,7 +178,7 @@ pub enum Gate {
 
 impl Gate {
     /// Returns what to do about it.
-    pub fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> String {
         match self {
             Self::Policy(name) => {
                 let command =
@@ -228,7 +228,7 @@ impl std::error::Error for ApiFailure {}
 /// What kind of failure something is, for programs and metrics; `docs/json.md` lists them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FailureKind {
+pub(crate) enum FailureKind {
     /// The admin's kubeconfig, its context, or a file that it names cannot be used.
     AdminAccess,
     /// The exec plugin of the admin access failed.
@@ -262,7 +262,8 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 14] = [
         Self::AdminAccess,
         Self::AdminPlugin,
         Self::Unreachable,
@@ -280,7 +281,7 @@ impl FailureKind {
     ];
 
     /// Returns the kind as JSON and metrics call it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::AdminAccess => "admin-access",
             Self::AdminPlugin => "admin-plugin",
@@ -302,7 +303,7 @@ impl FailureKind {
 
 impl ApiFailure {
     /// Returns what kind of failure this is.
-    pub fn kind(&self) -> FailureKind {
+    pub(crate) fn kind(&self) -> FailureKind {
         match self {
             Self::Timeout { .. } => FailureKind::Timeout,
             Self::Connection { .. } => FailureKind::Unreachable,
@@ -325,7 +326,7 @@ impl ApiFailure {
 
 /// Why a step, or the reading before it, failed: in one line, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepFailure {
+pub(crate) struct StepFailure {
     /// What kind of failure it is.
     pub kind: FailureKind,
     /// The cause.
@@ -338,34 +339,34 @@ pub struct StepFailure {
 
 impl StepFailure {
     /// Makes a failure without a hint.
-    pub fn new(cause: impl Into<String>) -> Self {
+    pub(crate) fn new(cause: impl Into<String>) -> Self {
         Self { kind: FailureKind::Other, cause: cause.into(), hint: None, is_overtaken: false }
     }
 
     /// Makes a failure of an admin access that cannot be used.
-    pub fn of_access(cause: impl Into<String>) -> Self {
+    pub(crate) fn of_access(cause: impl Into<String>) -> Self {
         Self { kind: FailureKind::AdminAccess, ..Self::new(cause) }
     }
 
     /// Makes a failure of work that panicked.
-    pub fn panicked() -> Self {
+    pub(crate) fn panicked() -> Self {
         Self::new("kubemint panicked; this is a bug in kubemint")
     }
 
     /// Makes a failure of something that was not done in time.
-    pub fn late(limit: Duration) -> Self {
+    pub(crate) fn late(limit: Duration) -> Self {
         let cause = format!("not done within {}", crate::wording::duration(limit));
         Self { kind: FailureKind::Timeout, ..Self::new(cause) }
     }
 
     /// Makes a failure that comes of another run being faster.
-    pub fn overtaken(cause: impl Into<String>) -> Self {
+    pub(crate) fn overtaken(cause: impl Into<String>) -> Self {
         Self { kind: FailureKind::Overtaken, is_overtaken: true, ..Self::new(cause) }
     }
 
     /// Adds what to do about it.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -373,7 +374,7 @@ impl StepFailure {
 
 /// Makes text from a server, or from a program that was run, fit to print: nothing invisible, one line, at most 600
 /// characters, and no word that looks like a secret.
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     // Long enough for the rules that an escalation message lists.
     const LIMIT: usize = 600;
     let mut cleaned = String::new();

@@ -10,7 +10,7 @@ use unicode_properties::UnicodeGeneralCategory;
 
 /// Whether a terminal obeys a character, or does not show it where it stands: controls, separators of lines, what
 /// changes the direction or joins (Unicode's category Cf), variation selectors, and letters that look like nothing.
-pub fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     use unicode_properties::GeneralCategory as Category;
     if c.is_ascii() {
         return c.is_ascii_control();
@@ -23,7 +23,7 @@ pub fn is_invisible(c: char) -> bool {
 }
 
 /// Returns text as it is shown to people: what is invisible stands there in escapes, `\u{1b}`.
-pub fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_invisible) {
         return Cow::Borrowed(text);
     }
@@ -39,7 +39,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns text of several lines, perhaps with colours, without anything else that a terminal obeys or that hides.
-pub fn guarded(text: &str) -> Cow<'_, str> {
+pub(crate) fn guarded(text: &str) -> Cow<'_, str> {
     let is_suspicious = |c| is_invisible(c) && c != '\n';
     if !text.contains(is_suspicious) {
         return Cow::Borrowed(text);
@@ -73,12 +73,12 @@ fn color(text: &str) -> Option<usize> {
 /// # Errors
 ///
 /// If the value cannot be written as JSON.
-pub fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
     Ok(escaped_in_json(&serde_json::to_string_pretty(value)?).into_owned())
 }
 
 /// Returns JSON text in characters that a terminal shows; it means the same.
-pub fn escaped_in_json(text: &str) -> Cow<'_, str> {
+pub(crate) fn escaped_in_json(text: &str) -> Cow<'_, str> {
     let is_hidden = |c| is_invisible(c) && c != '\n';
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);

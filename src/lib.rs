@@ -1,64 +1,64 @@
 //! kubemint mints access to Kubernetes clusters, for a whole fleet at once.
 //!
-//! This is the library behind the `kubemint` command. `docs/ARCHITECTURE.md` is the tour; in short:
+//! This is the library behind the `kubemint` command; `docs/ARCHITECTURE.md` is the tour. What others may use:
 //!
-//! - [`inventory`] and [`delivery`] say what should be, [`observed`] what is.
-//! - [`plan`] compares the two. **Start here**: a [`plan::ClusterPlan`] is a value.
-//! - [`executor`] runs that value, through [`cluster`], and hands what it mints to [`store`].
-//! - [`report`] describes what came of it, and [`output`] prints that.
+//! - [`run`] is the command, with the [`Environment`] that it reads and the [`ExitCode`] that it ends with.
+//! - [`resolution`] turns the text of an [`inventory`] into what it means, or into everything that is wrong with it.
+//! - [`kubeconfig`] edits kubeconfigs and combines them, and leaves alone what it does not mean.
+//! - [`store`] replaces a file whole or not at all, under kubectl's lock.
 //!
-//! `commands` puts these together, one file for each subcommand.
+//! `examples/` shows each.
 
 // Core: pure and synchronous.
-pub mod access;
-pub mod calendar;
-pub mod credential;
-pub mod delivery;
-pub mod desired;
-pub mod diff;
-pub mod event;
-pub mod failure;
-pub mod foreign;
+mod access;
+mod calendar;
+mod credential;
+mod delivery;
+mod desired;
+mod diff;
+mod event;
+mod failure;
+mod foreign;
 pub mod inventory;
 pub mod kubeconfig;
-pub mod names;
-pub mod object;
-pub mod observed;
-pub mod outcome;
+mod names;
+mod object;
+mod observed;
+mod outcome;
 mod paths;
-pub mod plan;
-pub mod rbac;
-pub mod report;
+mod plan;
+mod rbac;
+mod report;
 pub mod resolution;
-pub mod secret;
-pub mod selector;
-pub mod step;
+mod secret;
+mod selector;
+mod step;
 mod template;
-pub mod verified;
-pub mod wording;
+mod verified;
+mod wording;
 
 // Shell: may read environment, terminal, clock, disk and network.
-pub mod cli;
-pub mod cluster;
-pub mod commands;
-pub mod error;
-pub mod executor;
-pub mod exit_code;
+mod cli;
+mod cluster;
+mod commands;
+mod error;
+mod executor;
+mod exit_code;
 mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod monitor;
-pub mod output;
+mod monitor;
+mod output;
 pub mod store;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::Cli;
 use crate::commands::CommandContext;
 pub use crate::commands::Environment;
-use crate::exit_code::ExitCode;
+pub use crate::exit_code::ExitCode;
 use crate::output::{Printer, PrinterOptions, ProgressStyle, render_error, start_logging};
 
 /// Runs the command line and returns the exit code; prints what came of it.
@@ -91,6 +91,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         printer.problem(&render_error(&error));
         error.code
     })
+}
+
+/// Returns the command line as clap describes it, for references and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Keeps others, and core files, from getting what is in memory, chooses the one TLS provider, and raises the limit of

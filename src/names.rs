@@ -10,30 +10,30 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 /// Field manager of every object that kubemint applies.
-pub const FIELD_MANAGER: &str = "kubemint";
+pub(crate) const FIELD_MANAGER: &str = "kubemint";
 /// Field manager of the index annotation, so that applying the object never touches the index.
-pub const INDEX_FIELD_MANAGER: &str = "kubemint-credentials";
+pub(crate) const INDEX_FIELD_MANAGER: &str = "kubemint-credentials";
 /// Label that says who manages an object, after the recommended labels of Kubernetes.
-pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`] on our objects.
-pub const MANAGED_BY: &str = "kubemint";
+pub(crate) const MANAGED_BY: &str = "kubemint";
 /// Label that names the inventory an object belongs to.
-pub const INVENTORY_LABEL: &str = "kubemint.dev/inventory";
+pub(crate) const INVENTORY_LABEL: &str = "kubemint.dev/inventory";
 /// Label that names the access profile an object belongs to.
-pub const PROFILE_LABEL: &str = "kubemint.dev/profile";
+pub(crate) const PROFILE_LABEL: &str = "kubemint.dev/profile";
 /// Label that names the holder an anchor belongs to.
-pub const HOLDER_LABEL: &str = "kubemint.dev/holder";
+pub(crate) const HOLDER_LABEL: &str = "kubemint.dev/holder";
 /// Annotation on an anchor that names the run which created it.
-pub const RUN_ANNOTATION: &str = "kubemint.dev/run";
+pub(crate) const RUN_ANNOTATION: &str = "kubemint.dev/run";
 /// Annotation on the ServiceAccount that holds the index of live generations.
-pub const INDEX_ANNOTATION: &str = "kubemint.dev/credentials";
+pub(crate) const INDEX_ANNOTATION: &str = "kubemint.dev/credentials";
 /// Annotation of Kubernetes: set to "false" by who wants a role or binding left alone (the RBAC page on
 /// auto-reconciliation).
-pub const AUTOUPDATE_ANNOTATION: &str = "rbac.authorization.kubernetes.io/autoupdate";
+pub(crate) const AUTOUPDATE_ANNOTATION: &str = "rbac.authorization.kubernetes.io/autoupdate";
 /// Type of an anchor Secret.
-pub const ANCHOR_TYPE: &str = "kubemint.dev/anchor";
+pub(crate) const ANCHOR_TYPE: &str = "kubemint.dev/anchor";
 /// Name of the kubeconfig extension that marks our entries.
-pub const EXTENSION: &str = "kubemint.dev";
+pub(crate) const EXTENSION: &str = "kubemint.dev";
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -112,7 +112,7 @@ pub struct GrantKey {
 }
 
 /// The holder that is used where none is named.
-pub const DEFAULT_HOLDER: &str = "default";
+pub(crate) const DEFAULT_HOLDER: &str = "default";
 
 /// The names of the RBAC objects of one access profile.
 ///
@@ -120,7 +120,7 @@ pub const DEFAULT_HOLDER: &str = "default";
 /// `:` is allowed there. Inventory and profile are DNS labels and cannot contain it, which makes
 /// the mapping injective: two profiles or inventories never share an object.
 #[derive(Debug, Clone, Copy)]
-pub struct ObjectNames<'a> {
+pub(crate) struct ObjectNames<'a> {
     /// The inventory that owns the objects.
     pub inventory: &'a InventoryName,
     /// The access profile that the objects serve.
@@ -129,7 +129,7 @@ pub struct ObjectNames<'a> {
 
 impl ObjectNames<'_> {
     /// Returns the name of the ClusterRole or Role with the profile's own rules, and of its binding.
-    pub fn own_role(&self) -> String {
+    pub(crate) fn own_role(&self) -> String {
         format!("kubemint:{}:{}", self.inventory, self.profile)
     }
 
@@ -137,7 +137,7 @@ impl ObjectNames<'_> {
     ///
     /// It ends in a hash of the roleRef, which is immutable: another role is a new binding followed
     /// by a delete, so that access has no gap.
-    pub fn binding_to(&self, role_kind: &str, role_name: &str) -> String {
+    pub(crate) fn binding_to(&self, role_kind: &str, role_name: &str) -> String {
         format!("kubemint:{}:{}:{}", self.inventory, self.profile, short_hash(&[role_kind, role_name]))
     }
 }
@@ -146,7 +146,7 @@ impl ObjectNames<'_> {
 ///
 /// `service_account_uid` takes part so that the anchors of a deleted and recreated ServiceAccount
 /// can never be mistaken for each other.
-pub fn anchor_name(
+pub(crate) fn anchor_name(
     service_account: &str,
     service_account_uid: &str,
     inventory: &InventoryName,
@@ -157,7 +157,7 @@ pub fn anchor_name(
 }
 
 /// Returns the name of the standing anchor that the tokens of a holder's exec plugins are bound to.
-pub fn exec_anchor_name(
+pub(crate) fn exec_anchor_name(
     service_account: &str,
     service_account_uid: &str,
     inventory: &InventoryName,
@@ -168,7 +168,7 @@ pub fn exec_anchor_name(
 
 /// What the tokens are that an anchor keeps alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AnchorOf {
+pub(crate) enum AnchorOf {
     /// Those of a generation.
     Generation(u64),
     /// Those that exec plugins asked for.
@@ -178,7 +178,7 @@ pub enum AnchorOf {
 /// Returns whose anchor of a ServiceAccount has this name, if it is one that this inventory computes.
 ///
 /// Nobody can rename an object, so what this says of a Secret is true whatever was edited in it.
-pub fn anchor_of_name(
+pub(crate) fn anchor_of_name(
     name: &str,
     service_account: &str,
     service_account_uid: &str,
@@ -197,13 +197,13 @@ pub fn anchor_of_name(
 }
 
 /// Returns the number of the generation that an anchor of [`anchor_name`] belongs to.
-pub fn generation_of_anchor(name: &str) -> Option<u64> {
+pub(crate) fn generation_of_anchor(name: &str) -> Option<u64> {
     let (rest, _hash) = name.rsplit_once('-')?;
     rest.rsplit_once('-')?.1.parse().ok()
 }
 
 /// Returns the user name that tokens of a ServiceAccount authenticate as (apiserver, `pkg/authentication/serviceaccount`).
-pub fn service_account_user(namespace: &str, name: &str) -> String {
+pub(crate) fn service_account_user(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
@@ -211,14 +211,14 @@ pub fn service_account_user(namespace: &str, name: &str) -> String {
 ///
 /// A profile is a DNS label, so what follows the first `@` is the cluster: percent-encoded, because a
 /// cluster may be called like a URL.
-pub fn token_file_name(profile: &ProfileName, cluster: &ClusterName) -> String {
+pub(crate) fn token_file_name(profile: &ProfileName, cluster: &ClusterName) -> String {
     const KEPT: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
     format!("{profile}@{}.token", percent_encoding::utf8_percent_encode(cluster.as_str(), KEPT))
 }
 
 /// Returns the name of the directory beside a kubeconfig that holds its token files.
-pub fn token_directory_name(kubeconfig: &str) -> String {
+pub(crate) fn token_directory_name(kubeconfig: &str) -> String {
     format!("{kubeconfig}.tokens")
 }
 
@@ -247,12 +247,12 @@ fn anchor_name_of(
 
 /// Returns the name of a cache whose content depends on `parts` and on nothing else: 32 hexadecimal
 /// digits of a hash.
-pub fn cache_name(parts: &[&str]) -> String {
+pub(crate) fn cache_name(parts: &[&str]) -> String {
     hash(parts, 16)
 }
 
 /// Returns the first 10 hexadecimal digits of the SHA-256 of the parts, each preceded by its length.
-pub fn short_hash(parts: &[&str]) -> String {
+pub(crate) fn short_hash(parts: &[&str]) -> String {
     hash(parts, 5)
 }
 

@@ -26,7 +26,7 @@ fn segment(name: &str) -> String {
 
 /// A kind of object, ordered as an apply writes them: what is referred to comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A namespace.
     Namespace,
     /// The identity behind an access profile.
@@ -45,10 +45,10 @@ pub enum Kind {
 
 impl Kind {
     /// The RBAC kinds, which are listed once per cluster.
-    pub const RBAC: [Self; 4] = [Self::ClusterRole, Self::Role, Self::ClusterRoleBinding, Self::RoleBinding];
+    pub(crate) const RBAC: [Self; 4] = [Self::ClusterRole, Self::Role, Self::ClusterRoleBinding, Self::RoleBinding];
 
     /// Returns the `apiVersion`.
-    pub fn api_version(self) -> &'static str {
+    pub(crate) fn api_version(self) -> &'static str {
         match self {
             Self::Namespace | Self::ServiceAccount | Self::Secret => "v1",
             Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => {
@@ -58,12 +58,12 @@ impl Kind {
     }
 
     /// Returns the API group, `""` for the core group.
-    pub fn group(self) -> &'static str {
+    pub(crate) fn group(self) -> &'static str {
         self.api_version().split_once('/').map_or("", |(group, _)| group)
     }
 
     /// Returns the kind as it is written in manifests.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Namespace => "Namespace",
             Self::ServiceAccount => "ServiceAccount",
@@ -76,7 +76,7 @@ impl Kind {
     }
 
     /// Returns the resource, as it stands in URLs and in RBAC rules.
-    pub fn resource(self) -> &'static str {
+    pub(crate) fn resource(self) -> &'static str {
         match self {
             Self::Namespace => "namespaces",
             Self::ServiceAccount => "serviceaccounts",
@@ -96,7 +96,7 @@ impl Kind {
     }
 
     /// Returns the path of the collection, encoded for a URL: in one namespace, or in the whole cluster.
-    pub fn collection_path(self, namespace: Option<&str>) -> String {
+    pub(crate) fn collection_path(self, namespace: Option<&str>) -> String {
         match namespace {
             Some(namespace) => {
                 format!("{}/namespaces/{}/{}", self.root(), segment(namespace), self.resource())
@@ -114,7 +114,7 @@ impl fmt::Display for Kind {
 
 /// The address of one object in one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectRef {
+pub(crate) struct ObjectRef {
     /// The kind.
     pub kind: Kind,
     /// The namespace, absent for cluster-scoped kinds.
@@ -126,32 +126,32 @@ pub struct ObjectRef {
 
 impl ObjectRef {
     /// Addresses a cluster-scoped object.
-    pub fn cluster_scoped(kind: Kind, name: impl Into<String>) -> Self {
+    pub(crate) fn cluster_scoped(kind: Kind, name: impl Into<String>) -> Self {
         Self { kind, namespace: None, name: name.into() }
     }
 
     /// Returns the address of a Secret that tokens of a ServiceAccount are bound to: it stands beside it.
-    pub fn anchor_of(account: &Self, name: impl Into<String>) -> Self {
+    pub(crate) fn anchor_of(account: &Self, name: impl Into<String>) -> Self {
         Self { kind: Kind::Secret, namespace: account.namespace.clone(), name: name.into() }
     }
 
     /// Addresses an object in a namespace.
-    pub fn namespaced(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub(crate) fn namespaced(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { kind, namespace: Some(namespace.into()), name: name.into() }
     }
 
     /// Returns the path of the collection that the object is in.
-    pub fn collection_path(&self) -> String {
+    pub(crate) fn collection_path(&self) -> String {
         self.kind.collection_path(self.namespace.as_deref())
     }
 
     /// Returns the path of the object, encoded for a URL.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.collection_path(), segment(&self.name))
     }
 
     /// Returns a kubectl command about the object, for copying.
-    pub fn kubectl(&self, verb: &str, more: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, verb: &str, more: &[&str]) -> String {
         let kind = self.kind.as_str().to_lowercase();
         let mut words = vec!["kubectl", verb, kind.as_str()];
         if let Some(namespace) = &self.namespace {
@@ -164,7 +164,7 @@ impl ObjectRef {
 
     /// Whether Kubernetes could have an object of this name in this namespace. What a server says that has
     /// another name is not used: names end up in URLs and in commands to copy.
-    pub fn is_possible(&self) -> bool {
+    pub(crate) fn is_possible(&self) -> bool {
         let is_namespace = |name: &str| syntax::dns_label(name).is_ok();
         let name = self.name.as_str();
         let is_named = match self.kind {
@@ -190,7 +190,7 @@ impl fmt::Display for ObjectRef {
 
 /// The role that a binding assigns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RoleRef {
+pub(crate) struct RoleRef {
     /// [`Kind::ClusterRole`] or [`Kind::Role`].
     pub kind: Kind,
     /// The role's name.
@@ -199,7 +199,7 @@ pub struct RoleRef {
 
 impl RoleRef {
     /// Returns the address of the role that a binding in `namespace` assigns; a ClusterRole has none of its own.
-    pub fn object(&self, namespace: Option<&str>) -> ObjectRef {
+    pub(crate) fn object(&self, namespace: Option<&str>) -> ObjectRef {
         let namespace = namespace.filter(|_| self.kind == Kind::Role).map(str::to_owned);
         ObjectRef { kind: self.kind, namespace, name: self.name.clone() }
     }
@@ -213,7 +213,7 @@ impl fmt::Display for RoleRef {
 
 /// Whom a binding assigns its role to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// `ServiceAccount`, `User` or `Group`.
     pub kind: String,
     /// The namespace of a ServiceAccount.

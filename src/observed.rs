@@ -17,7 +17,7 @@ use crate::rbac::Rule;
 
 /// An object as it is in the cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ObservedObject {
+pub(crate) struct ObservedObject {
     /// Its uid.
     pub uid: String,
     /// Its resourceVersion when it was read.
@@ -42,7 +42,7 @@ pub struct ObservedObject {
 
 /// Whom an object belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ownership {
+pub(crate) enum Ownership {
     /// To this inventory.
     Ours,
     /// To another inventory of kubemint.
@@ -53,7 +53,7 @@ pub enum Ownership {
 
 impl ObservedObject {
     /// Reads an object as the API server sent it. What is missing or of another type is left empty.
-    pub fn from_json(value: &Value) -> Self {
+    pub(crate) fn from_json(value: &Value) -> Self {
         let metadata = &value["metadata"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
@@ -84,17 +84,17 @@ impl ObservedObject {
     /// # Errors
     ///
     /// If it cannot be read, or a newer kubemint wrote it: then no number is known to be free.
-    pub fn index(&self) -> Result<Index, IndexError> {
+    pub(crate) fn index(&self) -> Result<Index, IndexError> {
         self.annotations.get(INDEX_ANNOTATION).map_or_else(|| Ok(Index::lost()), |text| Index::parse(text))
     }
 
     /// Returns whether there is an index, whatever it says.
-    pub fn has_index(&self) -> bool {
+    pub(crate) fn has_index(&self) -> bool {
         self.annotations.contains_key(INDEX_ANNOTATION)
     }
 
     /// Leaves out an index that is far longer than any: it cannot be read then, which counts as the worst.
-    pub fn shorten(&mut self) {
+    pub(crate) fn shorten(&mut self) {
         /// The index of a hundred generations has 40 KiB.
         const LONGEST_INDEX: usize = 64 * 1024;
         if let Some(index) = self.annotations.get_mut(INDEX_ANNOTATION).filter(|index| index.len() > LONGEST_INDEX) {
@@ -103,7 +103,7 @@ impl ObservedObject {
     }
 
     /// Returns about how many bytes the object takes in memory.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         /// A string, and its place in a map or list, beside its text.
         const STRING: usize = 64;
         let of_texts = |texts: &[String]| texts.iter().map(|text| text.len() + STRING).sum::<usize>();
@@ -127,7 +127,7 @@ impl ObservedObject {
     }
 
     /// Returns whom the object belongs to, by its marks.
-    pub fn ownership(&self, inventory: &InventoryName) -> Ownership {
+    pub(crate) fn ownership(&self, inventory: &InventoryName) -> Ownership {
         let managed_by = self.labels.get(MANAGED_BY_LABEL).map(String::as_str);
         match (managed_by, self.labels.get(INVENTORY_LABEL)) {
             (Some(MANAGED_BY), Some(mark)) if mark == inventory.as_str() => Ownership::Ours,
@@ -138,12 +138,12 @@ impl ObservedObject {
     }
 
     /// Returns the profile mark.
-    pub fn profile(&self) -> Option<&str> {
+    pub(crate) fn profile(&self) -> Option<&str> {
         self.labels.get(PROFILE_LABEL).map(String::as_str)
     }
 
     /// Returns the managers of a field other than `own`, in the order of the object.
-    pub fn other_managers<'a>(&'a self, field: &str, own: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn other_managers<'a>(&'a self, field: &str, own: &'a str) -> impl Iterator<Item = &'a str> {
         self.managers.get(field).into_iter().flatten().map(String::as_str).filter(move |manager| *manager != own)
     }
 
@@ -222,7 +222,7 @@ fn managers(managed_fields: &Value) -> BTreeMap<String, Vec<String>> {
 
 /// Whether a namespace can take objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NamespaceState {
+pub(crate) enum NamespaceState {
     /// It exists.
     Active,
     /// It is being deleted and refuses new objects.
@@ -233,7 +233,7 @@ pub enum NamespaceState {
 
 /// The anchors of one ServiceAccount of ours, as the API server tells.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Anchors {
+pub(crate) struct Anchors {
     /// Those that have a name that this inventory computes.
     pub found: Vec<Anchor>,
     /// The names of anchors that belong to the ServiceAccount, and have no name that this inventory computes:
@@ -245,7 +245,7 @@ pub struct Anchors {
 
 /// One anchor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Anchor {
+pub(crate) struct Anchor {
     /// The Secret's name.
     pub name: String,
     /// Its uid.
@@ -260,7 +260,7 @@ pub struct Anchor {
 
 /// How anchors were looked for, which decides whether there may be more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Search {
+pub(crate) enum Search {
     /// All anchors of the namespace were listed, by their type, which nobody can edit: there are no others.
     Listed,
     /// The caller may not list Secrets, so those names were asked for that can be computed from what is known.
@@ -272,7 +272,7 @@ pub enum Search {
 
 /// What was read from one cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ObservedCluster {
+pub(crate) struct ObservedCluster {
     /// The uid of the namespace kube-system, which identifies the cluster.
     pub uid: String,
     /// Objects that carry our mark, and objects of others where ours should be.
@@ -290,19 +290,19 @@ pub struct ObservedCluster {
 }
 
 /// Token lifetimes are hours; a difference between clocks below this does not matter.
-pub const TOLERATED_SECONDS: i64 = 30;
+pub(crate) const TOLERATED_SECONDS: i64 = 30;
 
 impl ObservedCluster {
     /// Whether what is known of the cluster's clock may be wrong, because it differs from this machine's or from the
     /// API server's own.
-    pub fn is_clock_in_doubt(&self) -> bool {
+    pub(crate) fn is_clock_in_doubt(&self) -> bool {
         self.clock_ahead.abs() > TOLERATED_SECONDS || self.date_ahead != 0
     }
 
     /// Corrects what is known of the cluster's clock: the `Date` of its answers may be of something that stands before
     /// the API server, but when a token was issued is the API server's own time, and its index says what `Date` was
     /// told then. Of the two, what this machine's clock speaks for counts.
-    pub fn calibrate(&mut self, inventory: &InventoryName) {
+    pub(crate) fn calibrate(&mut self, inventory: &InventoryName) {
         let ours = self.objects.values().filter(|object| object.ownership(inventory) == Ownership::Ours);
         let indices = ours.filter_map(|object| object.index().ok());
         let latest = indices.filter_map(|index| index.latest().cloned()).max_by_key(|generation| generation.issued);

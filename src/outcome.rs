@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use serde::Serialize;
+
 use crate::credential::CredentialFacts;
 use crate::failure::StepFailure;
 use crate::inventory::GrantKey;
@@ -10,7 +12,7 @@ use crate::step::StepId;
 
 /// What came of planning one cluster.
 #[derive(Debug)]
-pub enum Planned {
+pub(crate) enum Planned {
     /// A plan, which may be blocked.
     Plan(Box<Assessed>),
     /// The cluster could not be read.
@@ -25,8 +27,9 @@ pub enum Planned {
 }
 
 /// Why a cluster was not started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotStarted {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NotStarted {
     /// The run was interrupted.
     Interrupted,
     /// The user declined.
@@ -35,7 +38,7 @@ pub enum NotStarted {
 
 /// A credential that this run put into the outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
+pub(crate) struct Published {
     /// The grant.
     pub grant: GrantKey,
     /// What is known about it.
@@ -46,7 +49,7 @@ pub struct Published {
 
 /// What came of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// The steps that were done, in their order.
     pub done: Vec<StepId>,
     /// The credentials that are now in the outputs.
@@ -61,7 +64,7 @@ pub struct Applied {
 
 /// What came of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Carried {
+pub(crate) enum Carried {
     /// It was carried out, as far as this tells.
     Out(Applied),
     /// It was not begun.
@@ -70,14 +73,14 @@ pub enum Carried {
 
 impl Applied {
     /// Returns what came of a cluster on which there was nothing to do.
-    pub fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self { done: vec![], published: vec![], notes: vec![], overtaken: vec![], failure: None }
     }
 }
 
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepFailed {
+pub(crate) struct StepFailed {
     /// Its number, from 1; 0 before the first.
     pub number: usize,
     /// How many there are.

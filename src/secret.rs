@@ -9,21 +9,21 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// A bearer token.
 #[derive(Clone)]
-pub struct SecretToken(SecretString);
+pub(crate) struct SecretToken(SecretString);
 
 impl SecretToken {
     /// Wraps a token.
-    pub fn new(token: impl Into<String>) -> Self {
+    pub(crate) fn new(token: impl Into<String>) -> Self {
         Self(SecretString::from(token.into()))
     }
 
     /// Returns the token itself. Every call is a decision: see the module's documentation.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
     /// Returns whether two values hold the same token, without showing either.
-    pub fn is_same_as(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.expose() == other.expose()
     }
 }

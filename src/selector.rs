@@ -14,7 +14,7 @@ const MAX_PREFIX: usize = 253;
 
 /// A parsed label selector.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selector {
+pub(crate) struct Selector {
     requirements: Vec<Requirement>,
 }
 
@@ -40,7 +40,7 @@ enum Condition {
 /// A selector that does not follow the grammar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct SelectorError {
+pub(crate) struct SelectorError {
     /// The byte offset of the offending part.
     pub offset: usize,
     /// The length of the offending part in bytes; 0 at the end of the text.
@@ -55,7 +55,7 @@ impl Selector {
     /// # Errors
     ///
     /// If the text does not follow the grammar, or a key or value is none that a label can have.
-    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut parser = Parser { tokens: lex(text), position: 0, end: text.len() };
         let mut requirements = vec![];
         while parser.peek().is_some() {
@@ -73,7 +73,7 @@ impl Selector {
     }
 
     /// Returns whether a set of labels meets every requirement.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub(crate) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.requirements.iter().all(|requirement| {
             let value = labels.get(&requirement.key);
             match &requirement.condition {
@@ -89,13 +89,8 @@ impl Selector {
         })
     }
 
-    /// Returns whether the selector has no requirement and so matches everything.
-    pub fn is_empty(&self) -> bool {
-        self.requirements.is_empty()
-    }
-
     /// Returns the keys that the selector looks at.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.requirements.iter().map(|requirement| requirement.key.as_str())
     }
 }
@@ -297,7 +292,7 @@ fn check(word: Token<'_>, validate: fn(&str) -> Result<(), String>) -> Result<()
 }
 
 /// Checks a label key: an optional DNS subdomain and `/`, then a name of up to 63 characters.
-pub fn validate_label_key(key: &str) -> Result<(), String> {
+pub(crate) fn validate_label_key(key: &str) -> Result<(), String> {
     let name = match key.split_once('/') {
         Some((prefix, name)) => {
             let is_label = |label: &str| {
@@ -320,7 +315,7 @@ pub fn validate_label_key(key: &str) -> Result<(), String> {
 }
 
 /// Checks a label value: empty, or up to 63 characters that begin and end with a letter or digit.
-pub fn validate_label_value(value: &str) -> Result<(), String> {
+pub(crate) fn validate_label_value(value: &str) -> Result<(), String> {
     if !value.is_empty() && !is_qualified(value) {
         return Err(format!(
             "label value `{value}` is not valid: it has up to 63 letters, digits, `-`, `_` or `.`, and begins and ends with a letter or digit"

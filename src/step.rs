@@ -18,7 +18,7 @@ use crate::object::ObjectRef;
 /// One write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
-pub enum Step {
+pub(crate) enum Step {
     /// Creates an object that does not exist.
     Create(DesiredObject),
     /// Makes an existing object right.
@@ -46,7 +46,7 @@ pub enum Step {
 /// Makes an existing object right by server-side apply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Update {
+pub(crate) struct Update {
     /// What it should be.
     pub desired: DesiredObject,
     /// The uid of the object that was read.
@@ -64,7 +64,7 @@ pub struct Update {
 /// Deletes an object of ours, if it still is the one that was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Delete {
+pub(crate) struct Delete {
     /// The object.
     pub object: ObjectRef,
     /// Its uid.
@@ -79,7 +79,7 @@ pub struct Delete {
 /// Mints a generation: claim, anchor, token, proof, outputs, record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Mint {
+pub(crate) struct Mint {
     /// The grant.
     pub grant: GrantKey,
     /// The inventory.
@@ -108,7 +108,7 @@ pub struct Mint {
 /// Hands a living credential on to the outputs that lack it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Publish {
+pub(crate) struct Publish {
     /// The grant.
     pub grant: GrantKey,
     /// The places that hold the credential; where they disagree, the first that works counts.
@@ -122,7 +122,7 @@ pub struct Publish {
 /// Creates the standing anchor that the tokens of exec plugins are bound to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ExecAnchor {
+pub(crate) struct ExecAnchor {
     /// The profile.
     pub profile: ProfileName,
     /// The inventory.
@@ -136,7 +136,7 @@ pub struct ExecAnchor {
 /// Writes the entries of exec plugins, which hold no credential.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Plugin {
+pub(crate) struct Plugin {
     /// The grant.
     pub grant: GrantKey,
     /// The ServiceAccount.
@@ -150,7 +150,7 @@ pub struct Plugin {
 /// What an exec plugin will ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct TriedToken {
+pub(crate) struct TriedToken {
     /// The inventory.
     pub inventory: InventoryName,
     /// The holder.
@@ -162,7 +162,7 @@ pub struct TriedToken {
 /// Deletes generations that nobody needs any more: their anchors, then their lines in the index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Retire {
+pub(crate) struct Retire {
     /// The profile.
     pub profile: ProfileName,
     /// The inventory.
@@ -182,7 +182,7 @@ pub struct Retire {
 /// Revokes generations: a fence in the index, their anchors, their lines in the index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Revoke {
+pub(crate) struct Revoke {
     /// The profile.
     pub profile: ProfileName,
     /// The inventory.
@@ -208,7 +208,7 @@ pub struct Revoke {
 /// Which generations a revocation is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Victims {
+pub(crate) enum Victims {
     /// Some of one holder.
     Generations {
         /// The holder.
@@ -225,7 +225,7 @@ pub enum Victims {
 /// Deletes a ServiceAccount and makes it anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Recreate {
+pub(crate) struct Recreate {
     /// The profile.
     pub profile: ProfileName,
     /// The ServiceAccount as it should be.
@@ -241,7 +241,7 @@ pub struct Recreate {
 /// Lifts the suspension that a revocation left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Resume {
+pub(crate) struct Resume {
     /// The profile.
     pub profile: ProfileName,
     /// The inventory.
@@ -254,14 +254,14 @@ pub struct Resume {
 
 impl Recreate {
     /// Returns the index of the new ServiceAccount where the old one's cannot be read.
-    pub fn index_if_lost(&self) -> Index {
+    pub(crate) fn index_if_lost(&self) -> Index {
         Index::default().suspend(&self.suspends)
     }
 }
 
 /// Names a step in its cluster's plan: what is done, and to what. No two steps of a plan have the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct StepId(String);
+pub(crate) struct StepId(String);
 
 impl From<&str> for StepId {
     fn from(id: &str) -> Self {
@@ -272,7 +272,7 @@ impl From<&str> for StepId {
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// An object is created.
     Create,
     /// An object is made right.
@@ -301,7 +301,7 @@ pub enum Action {
 
 impl Action {
     /// Returns what is done, as messages and reports say it.
-    pub fn verb(self) -> &'static str {
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Create | Self::Anchor => "create",
             Self::Update => "update",
@@ -317,7 +317,7 @@ impl Action {
     }
 
     /// Returns what it is done to, as messages and reports say it: an object, or something of a profile.
-    pub fn subject(self, object: Option<&ObjectRef>, profile: &str) -> String {
+    pub(crate) fn subject(self, object: Option<&ObjectRef>, profile: &str) -> String {
         match (self, object) {
             (_, Some(object)) => object.to_string(),
             (Self::Mint, None) => format!("token for `{profile}`"),
@@ -332,7 +332,7 @@ impl Action {
 
 impl Step {
     /// Returns what the step does.
-    pub fn action(&self) -> Action {
+    pub(crate) fn action(&self) -> Action {
         match self {
             Self::Create(_) => Action::Create,
             Self::Update(update) if update.adopts.is_some() => Action::Adopt,
@@ -350,7 +350,7 @@ impl Step {
     }
 
     /// Returns the object that the step writes, if it is not about credentials.
-    pub fn object(&self) -> Option<&ObjectRef> {
+    pub(crate) fn object(&self) -> Option<&ObjectRef> {
         match self {
             Self::Create(desired) => Some(&desired.object),
             Self::Update(update) => Some(&update.desired.object),
@@ -361,7 +361,7 @@ impl Step {
     }
 
     /// Returns what names the step.
-    pub fn id(&self) -> StepId {
+    pub(crate) fn id(&self) -> StepId {
         let (what, of) = match self {
             Self::Create(desired) => ("create", desired.object.path()),
             Self::Update(update) => ("update", update.desired.object.path()),
@@ -379,7 +379,7 @@ impl Step {
     }
 
     /// Returns the grant whose credential the step writes to outputs.
-    pub fn grant(&self) -> Option<&GrantKey> {
+    pub(crate) fn grant(&self) -> Option<&GrantKey> {
         match self {
             Self::Mint(mint) => Some(&mint.grant),
             Self::Publish(publish) => Some(&publish.grant),
@@ -389,7 +389,7 @@ impl Step {
     }
 
     /// Returns the places with credentials that the step uses.
-    pub fn sources(&self) -> &[Source] {
+    pub(crate) fn sources(&self) -> &[Source] {
         match self {
             Self::Publish(publish) => &publish.from,
             Self::Revoke(revoke) => &revoke.awaited,
@@ -398,7 +398,7 @@ impl Step {
     }
 
     /// Returns the profile that the step is for; an object may serve several, or all.
-    pub fn profile(&self) -> Option<&ProfileName> {
+    pub(crate) fn profile(&self) -> Option<&ProfileName> {
         match self {
             Self::Create(desired) => desired.profile.as_ref(),
             Self::Update(update) => update.desired.profile.as_ref(),
@@ -415,7 +415,7 @@ impl Step {
     }
 
     /// Returns whether the step issues credentials or ends them, rather than making objects right.
-    pub fn is_about_credentials(&self) -> bool {
+    pub(crate) fn is_about_credentials(&self) -> bool {
         !matches!(self, Self::Create(_) | Self::Update(_) | Self::Delete(_))
     }
 }

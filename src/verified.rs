@@ -13,7 +13,7 @@ use crate::inventory::Grant;
 
 /// What came of verifying one cluster.
 #[derive(Debug, Clone)]
-pub enum Verified {
+pub(crate) enum Verified {
     /// It was looked at.
     Done(Vec<VerifiedGrant>),
     /// It could not be looked at, or not wholly.
@@ -31,7 +31,7 @@ pub enum Verified {
 
 /// What came of verifying one grant.
 #[derive(Debug, Clone)]
-pub struct VerifiedGrant {
+pub(crate) struct VerifiedGrant {
     /// The grant.
     pub grant: Arc<Grant>,
     /// The distinct credentials in its outputs.
@@ -48,7 +48,7 @@ pub struct VerifiedGrant {
 
 /// What came of using one credential.
 #[derive(Debug, Clone)]
-pub struct VerifiedCredential {
+pub(crate) struct VerifiedCredential {
     /// Its generation and when it expires; nothing of what an exec plugin gives.
     pub token: Option<(u64, Timestamp)>,
     /// The files that hold it.
@@ -59,7 +59,7 @@ pub struct VerifiedCredential {
 
 /// How a credential is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialState {
+pub(crate) enum CredentialState {
     /// The API server takes it for whom it should be.
     Works,
     /// The API server refuses it.

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
 /// Returns a duration as people write it: `24h`, `1m 30s`.
-pub fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     /// Nobody reads nanoseconds of a token's life.
     const EXACT_BELOW: Duration = Duration::from_secs(1);
     let rounded = if duration < EXACT_BELOW { duration } else { Duration::from_secs(duration.as_secs()) };
@@ -17,7 +17,7 @@ pub fn duration(duration: Duration) -> String {
 }
 
 /// Returns a duration in its two largest units without blanks: `3h12m`, `45s`.
-pub fn compact(duration: Duration) -> String {
+pub(crate) fn compact(duration: Duration) -> String {
     /// Beyond an hour nobody needs the seconds, beyond a minute not the fractions.
     const HOUR: u64 = 3600;
     let seconds = duration.as_secs();
@@ -27,12 +27,12 @@ pub fn compact(duration: Duration) -> String {
 }
 
 /// Returns a number with its noun: `1 cluster`, `3 clusters`.
-pub fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Lists names in backticks, and counts those beyond the limit.
-pub fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
+pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut names = names.into_iter();
     let mut text: Vec<String> = names.by_ref().take(limit).map(|name| format!("`{name}`")).collect();
     let rest = names.count();
@@ -46,13 +46,13 @@ pub fn list<'a>(names: impl IntoIterator<Item = &'a str>, limit: usize) -> Strin
 ///
 /// Names may be anybody's text: what a terminal would not show as it is stands there in escapes (`$'…'`,
 /// which bash, zsh and ksh know).
-pub fn command<W: AsRef<str>>(words: &[W]) -> String {
+pub(crate) fn command<W: AsRef<str>>(words: &[W]) -> String {
     let words: Vec<String> = words.iter().map(|word| word_of_shell(word.as_ref())).collect();
     words.join(" ")
 }
 
 /// Returns a kubemint command, for copying: with arguments that are quoted already, about some clusters.
-pub fn kubemint(command_name: &str, arguments: &[String], clusters: &[&str]) -> String {
+pub(crate) fn kubemint(command_name: &str, arguments: &[String], clusters: &[&str]) -> String {
     let mut text = format!("kubemint {command_name}");
     for argument in arguments {
         text.push_str(&format!(" {argument}"));

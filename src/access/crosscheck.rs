@@ -10,7 +10,7 @@ use crate::rbac::{Right, Rule, Scope, summarise};
 
 /// What a SelfSubjectRulesReview of one namespace said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RulesReview {
+pub(crate) struct RulesReview {
     /// The rules, those of the whole cluster among them.
     pub rules: Vec<Rule>,
     /// Whether an authorizer could not list its rules.

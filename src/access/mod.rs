@@ -11,10 +11,10 @@ mod policy;
 mod question;
 mod review;
 
-pub use crosscheck::RulesReview;
-pub use policy::{Account, Binding, Policy, RoleRules, Through};
-pub use question::{Answer, Question, Questions};
-pub use review::{AccessNote, AccessNoteKind, AccessReview, Everyone, Excess, IntendedReview};
+pub(crate) use crosscheck::RulesReview;
+pub(crate) use policy::{Account, Binding, Policy, RoleRules};
+pub(crate) use question::{Answer, Question, Questions};
+pub(crate) use review::{AccessNote, AccessNoteKind, AccessReview, Everyone, Excess, IntendedReview};
 
 #[cfg(test)]
 mod tests;

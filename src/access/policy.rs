@@ -16,7 +16,7 @@ const BOOTSTRAPPING_LABEL: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-
 
 /// A ServiceAccount as the API server knows its requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Account {
+pub(crate) struct Account {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -25,12 +25,12 @@ pub struct Account {
 
 impl Account {
     /// Returns the account of a grant.
-    pub fn of(grant: &Grant) -> Self {
+    pub(crate) fn of(grant: &Grant) -> Self {
         Self { namespace: grant.namespace.clone(), name: grant.profile.service_account.clone() }
     }
 
     /// Returns the user name of its requests.
-    pub fn username(&self) -> String {
+    pub(crate) fn username(&self) -> String {
         service_account_user(&self.namespace, &self.name)
     }
 
@@ -60,7 +60,7 @@ impl Account {
 
 /// Whom a binding names to mean an account. Ordered from the narrowest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Through {
+pub(crate) enum Through {
     /// The account itself.
     Account,
     /// All accounts of its namespace.
@@ -71,7 +71,7 @@ pub enum Through {
 
 impl Through {
     /// Returns the group, if it is not the account itself that is named.
-    pub fn group(&self) -> Option<&str> {
+    pub(crate) fn group(&self) -> Option<&str> {
         match self {
             Self::Account => None,
             Self::NamespaceGroup(group) | Self::Everyone(group) => Some(group),
@@ -92,7 +92,7 @@ impl fmt::Display for Through {
 
 /// A binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binding {
+pub(crate) struct Binding {
     /// Where it is.
     pub object: ObjectRef,
     /// What it grants.
@@ -105,24 +105,24 @@ pub struct Binding {
 
 impl Binding {
     /// Takes what counts of a binding that was read; nothing if it names no role.
-    pub fn new(object: ObjectRef, observed: ObservedObject) -> Option<Self> {
+    pub(crate) fn new(object: ObjectRef, observed: ObservedObject) -> Option<Self> {
         let (label, value) = BOOTSTRAPPING_LABEL;
         let is_bootstrapped = observed.labels.get(label).is_some_and(|found| found == value);
         Some(Self { object, role: observed.role?, subjects: observed.subjects, is_bootstrapped })
     }
 
     /// Returns where what it grants holds.
-    pub fn scope(&self) -> Scope {
+    pub(crate) fn scope(&self) -> Scope {
         self.object.namespace.clone().map_or(Scope::Cluster, Scope::Namespace)
     }
 
     /// Returns the address of the role.
-    pub fn role_object(&self) -> ObjectRef {
+    pub(crate) fn role_object(&self) -> ObjectRef {
         role_object(&self.role, &self.scope())
     }
 
     /// Returns how the binding means an account: the narrowest way, if there are several.
-    pub fn means(&self, account: &Account) -> Option<Through> {
+    pub(crate) fn means(&self, account: &Account) -> Option<Through> {
         let namespace = self.object.namespace.as_deref();
         self.subjects.iter().filter_map(|subject| account.meant_by(subject, namespace)).min()
     }
@@ -154,7 +154,7 @@ pub(super) fn role_object(role: &RoleRef, scope: &Scope) -> ObjectRef {
 
 /// What is known about a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoleRules {
+pub(crate) enum RoleRules {
     /// Its rules.
     Known(Vec<Rule>),
     /// It does not exist: what refers to it grants nothing.
@@ -165,7 +165,7 @@ pub enum RoleRules {
 
 /// The bindings that mean some accounts, and the roles that these and the profiles refer to.
 #[derive(Debug, Clone, Default)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The bindings.
     pub bindings: Vec<Binding>,
     /// The roles by address.

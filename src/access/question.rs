@@ -12,7 +12,7 @@ use crate::rbac::{Right, Rule, Scope};
 
 /// Whether one right holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Question {
+pub(crate) struct Question {
     /// Where.
     pub scope: Scope,
     /// What.
@@ -21,7 +21,7 @@ pub struct Question {
 
 /// What the API server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It is allowed.
     Allowed,
     /// It is not.
@@ -30,7 +30,7 @@ pub enum Answer {
 
 /// The questions about one grant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Questions {
+pub(crate) struct Questions {
     /// What to ask.
     pub ask: BTreeSet<Question>,
     /// How many more there would be.
@@ -42,7 +42,7 @@ const MOST: usize = 200;
 
 impl Questions {
     /// Returns what to ask about a grant; without a policy, only the profile's own rules are known.
-    pub fn new(account: &Account, intended: &[Intended], policy: Option<&Policy>) -> Self {
+    pub(crate) fn new(account: &Account, intended: &[Intended], policy: Option<&Policy>) -> Self {
         let granted = policy.map(|policy| policy.granted(account));
         let mut wanted: Vec<Question> = vec![];
         let mut seen = BTreeSet::new();

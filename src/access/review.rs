@@ -15,7 +15,7 @@ use crate::rbac::{Right, Rule, Scope};
 
 /// What came of comparing intended with effective access.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AccessReview {
+pub(crate) struct AccessReview {
     /// What the profile intends, part by part.
     pub intended: Vec<IntendedReview>,
     /// What is allowed beyond it, by binding.
@@ -28,7 +28,7 @@ pub struct AccessReview {
 
 /// One part of what a profile intends, and whether it is so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IntendedReview {
+pub(crate) struct IntendedReview {
     /// Where.
     pub scope: Scope,
     /// Where its rules stand.
@@ -47,7 +47,7 @@ pub struct IntendedReview {
 
 /// What one binding grants beyond the profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excess {
+pub(crate) struct Excess {
     /// The binding.
     pub binding: ObjectRef,
     /// The role that it grants.
@@ -62,7 +62,7 @@ pub struct Excess {
 
 /// What one binding grants every ServiceAccount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Everyone {
+pub(crate) struct Everyone {
     /// The binding.
     pub binding: ObjectRef,
     /// The role that it grants.
@@ -79,7 +79,7 @@ pub struct Everyone {
 
 /// Something that is good to know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct AccessNote {
+pub(crate) struct AccessNote {
     /// What it is, for programs.
     pub kind: AccessNoteKind,
     /// What it is, in words.
@@ -88,7 +88,7 @@ pub struct AccessNote {
 
 impl AccessNote {
     /// Makes a note.
-    pub fn new(kind: AccessNoteKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: AccessNoteKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 }
@@ -96,7 +96,7 @@ impl AccessNote {
 /// Kinds of notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum AccessNoteKind {
+pub(crate) enum AccessNoteKind {
     /// The admin may not read roles and bindings, so what is allowed beyond the profile is unknown.
     ExcessUnknown,
     /// A role that the profile binds does not exist.
@@ -121,7 +121,7 @@ pub enum AccessNoteKind {
 
 impl AccessReview {
     /// Compares; without a policy, what is allowed beyond the profile stays unknown.
-    pub fn new(
+    pub(crate) fn new(
         account: &Account,
         intended: &[Intended],
         policy: Option<&Policy>,
@@ -168,7 +168,7 @@ impl AccessReview {
     }
 
     /// Adds a note about questions that were not asked.
-    pub fn capped(&mut self, questions: &Questions) {
+    pub(crate) fn capped(&mut self, questions: &Questions) {
         if questions.left_out > 0 {
             let message = format!(
                 "{} more rights of the profile were not asked one by one, but judged by roles and bindings",
@@ -180,25 +180,25 @@ impl AccessReview {
 
     /// Forgets which rights existing roles allow, but for their number: `edit` has 400, and a fleet may
     /// have ten thousand clusters.
-    pub fn condense(&mut self) {
+    pub(crate) fn condense(&mut self) {
         for part in self.intended.iter_mut().filter(|part| matches!(part.source, IntendedSource::Role(_))) {
             part.allowed = BTreeSet::new();
         }
     }
 
     /// Returns whether the API server and the bindings disagree.
-    pub fn is_disputed(&self) -> bool {
+    pub(crate) fn is_disputed(&self) -> bool {
         let kinds = [AccessNoteKind::Disagreement, AccessNoteKind::GrantedElsewhere];
         self.notes.iter().any(|note| kinds.contains(&note.kind))
     }
 
     /// Returns whether something intended is denied.
-    pub fn has_denied(&self) -> bool {
+    pub(crate) fn has_denied(&self) -> bool {
         self.intended.iter().any(|part| !part.denied.is_empty())
     }
 
     /// Returns whether anything is allowed beyond the profile and beyond what every cluster allows.
-    pub fn has_excess(&self) -> bool {
+    pub(crate) fn has_excess(&self) -> bool {
         !self.excess.is_empty() || self.everyone.iter().any(|everyone| !everyone.is_default)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::policy::Through;
 use super::*;
 use crate::inventory::{Intended, IntendedSource};
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};

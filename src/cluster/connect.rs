@@ -11,7 +11,7 @@ use crate::secret::SecretToken;
 /// Why no client could be made; nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot use {what}: {cause}")]
-pub struct ConnectError {
+pub(crate) struct ConnectError {
     what: &'static str,
     cause: String,
 }
@@ -21,7 +21,7 @@ pub struct ConnectError {
 /// # Errors
 ///
 /// If the client certificate, its key, the CA or the proxy cannot be used.
-pub fn connect_admin(admin: &AdminEntry, network: &Network, limits: Limits) -> Result<Api, ConnectError> {
+pub(crate) fn connect_admin(admin: &AdminEntry, network: &Network, limits: Limits) -> Result<Api, ConnectError> {
     client(&admin.target, &admin.login, network, limits, "the admin access")
 }
 
@@ -30,7 +30,7 @@ pub fn connect_admin(admin: &AdminEntry, network: &Network, limits: Limits) -> R
 /// # Errors
 ///
 /// If the CA or the proxy URL cannot be used.
-pub fn connect_consumer(
+pub(crate) fn connect_consumer(
     endpoint: &Endpoint,
     token: &SecretToken,
     network: &Network,
@@ -51,7 +51,7 @@ pub fn connect_consumer(
 /// # Errors
 ///
 /// If the CA or the proxy cannot be used.
-pub fn connect_with(
+pub(crate) fn connect_with(
     admin: &AdminEntry,
     token: &SecretToken,
     network: &Network,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-pub use super::admin::{Examined, examine};
+pub(crate) use super::admin::{Examined, examine};
 use super::api::{Api, Request};
 use super::verify::{is_of_nobody, who_am_i};
 use super::{AdminEntry, AdminError, AdminSources, Insecure, Limits, connect_admin};
@@ -14,7 +14,7 @@ use crate::kubeconfig::{FileFinding, FileFindingKind as Kind, FindingSeverity};
 
 /// What connecting came to.
 #[derive(Debug, Default)]
-pub struct Connected {
+pub(crate) struct Connected {
     /// What was found.
     pub findings: Vec<FileFinding>,
     /// The server, if it answered at all.
@@ -26,12 +26,12 @@ pub struct Connected {
 }
 
 /// Returns how a context is looked up.
-pub fn access(path: &Path, context: &str) -> AdminAccess {
+pub(crate) fn access(path: &Path, context: &str) -> AdminAccess {
     AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path.to_owned()), context: context.to_owned() }
 }
 
 /// Connects with a context as kubectl would, its exec plugin included.
-pub async fn try_context(
+pub(crate) async fn try_context(
     sources: &AdminSources,
     examined: &Examined,
     (path, context): (&Path, &str),

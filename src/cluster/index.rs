@@ -119,7 +119,7 @@ pub(super) fn check_stored(
 /// # Errors
 ///
 /// If it cannot be written.
-pub async fn begin_index(api: &Api, account: &ObjectRef, inventory: &InventoryName) -> Result<(), StepFailure> {
+pub(crate) async fn begin_index(api: &Api, account: &ObjectRef, inventory: &InventoryName) -> Result<(), StepFailure> {
     edit_index(api, account, inventory, |_, _, index| Ok((index == Index::lost()).then(Index::default))).await
 }
 

@@ -29,7 +29,7 @@ use crate::step::{ExecAnchor, Mint, Retire};
 
 /// A generation that is claimed in the index and not published yet.
 #[derive(Debug, Clone)]
-pub struct Claimed {
+pub(crate) struct Claimed {
     /// The uid of the ServiceAccount.
     pub account_uid: String,
     /// The claim.
@@ -41,7 +41,7 @@ pub struct Claimed {
 /// # Errors
 ///
 /// If another run claimed it, or the ServiceAccount cannot be written.
-pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<Claimed, StepFailure> {
+pub(crate) async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<Claimed, StepFailure> {
     let mut claimed = None;
     edit_index(api, &mint.service_account, &mint.inventory, |account_uid, date, index| {
         let generation = Generation {
@@ -83,7 +83,7 @@ pub async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> Result<
 /// # Errors
 ///
 /// If an anchor cannot be deleted or the index cannot be written; a later run tries again.
-pub async fn clear_spent(api: &Api, mint: &Mint, fresh: &Generation) -> Result<Vec<Note>, StepFailure> {
+pub(crate) async fn clear_spent(api: &Api, mint: &Mint, fresh: &Generation) -> Result<Vec<Note>, StepFailure> {
     if mint.spent.is_empty() {
         return Ok(vec![]);
     }
@@ -131,7 +131,7 @@ fn suspended(profile: &ProfileName) -> StepFailure {
 /// # Errors
 ///
 /// If the claim does not stand any more.
-pub async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<(), StepFailure> {
+pub(crate) async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<(), StepFailure> {
     let (_, _, index) = read_index(api, &mint.service_account, &mint.inventory).await?;
     if index.is_suspended(&mint.holder) {
         return Err(suspended(&mint.grant.profile));
@@ -156,7 +156,7 @@ const OVER_QUOTA: &str =
 /// # Errors
 ///
 /// If it exists and is not this run's, or cannot be created.
-pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<String, StepFailure> {
+pub(crate) async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<String, StepFailure> {
     let anchor = anchor_ref(mint, claimed);
     let mut manifest = anchor_manifest(&anchor, owner(mint, &claimed.account_uid), &mint.holder);
     manifest.metadata.annotations = Some([(RUN_ANNOTATION.to_owned(), claimed.generation.run.clone())].into());
@@ -193,7 +193,7 @@ pub async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> Result<
 /// # Errors
 ///
 /// If issuing is suspended, the index cannot be written, or something else has the anchor's name.
-pub async fn create_exec_anchor(api: &Api, step: &ExecAnchor) -> Result<(), StepFailure> {
+pub(crate) async fn create_exec_anchor(api: &Api, step: &ExecAnchor) -> Result<(), StepFailure> {
     let account = &step.service_account;
     let mut account_uid = String::new();
     edit_index(api, account, &step.inventory, |uid, _, index| {
@@ -226,7 +226,10 @@ pub async fn create_exec_anchor(api: &Api, step: &ExecAnchor) -> Result<(), Step
 /// # Errors
 ///
 /// If issuing is suspended, the anchor is gone, or the API server refuses.
-pub async fn request_exec_token(api: &Api, wanted: &ExecToken<'_>) -> Result<(SecretToken, Claims), StepFailure> {
+pub(crate) async fn request_exec_token(
+    api: &Api,
+    wanted: &ExecToken<'_>,
+) -> Result<(SecretToken, Claims), StepFailure> {
     let (account, holder) = (wanted.service_account, wanted.holder);
     let (observed, _, index) = read_index(api, account, wanted.inventory).await?;
     if index.is_suspended(holder) {
@@ -256,7 +259,7 @@ pub async fn request_exec_token(api: &Api, wanted: &ExecToken<'_>) -> Result<(Se
 
 /// What an exec plugin asks for.
 #[derive(Debug, Clone, Copy)]
-pub struct ExecToken<'a> {
+pub(crate) struct ExecToken<'a> {
     /// The ServiceAccount.
     pub service_account: &'a ObjectRef,
     /// The inventory.
@@ -315,7 +318,7 @@ fn create_request(anchor: &ObjectRef, manifest: &Secret) -> Request {
 /// # Errors
 ///
 /// If the API server refuses, or answers with a token for something else.
-pub async fn request_token(
+pub(crate) async fn request_token(
     api: &Api,
     mint: &Mint,
     claimed: &Claimed,
@@ -433,7 +436,7 @@ fn check_token(
 ///
 /// If the index cannot be written. The outputs hold the credential all the same; a later run
 /// completes the record.
-pub async fn record(
+pub(crate) async fn record(
     api: &Api,
     account: &ObjectRef,
     inventory: &InventoryName,
@@ -462,7 +465,7 @@ pub async fn record(
 /// # Errors
 ///
 /// If either fails; as an orphan it is removed by a later run.
-pub async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str) -> Result<(), StepFailure> {
+pub(crate) async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str) -> Result<(), StepFailure> {
     anchor::delete(api, &anchor_ref(mint, claimed), anchor_uid).await?;
     edit_index(api, &mint.service_account, &mint.inventory, |_, _, index| {
         let stands = index.has_claim(&mint.holder, &claimed.generation);

@@ -11,17 +11,17 @@ mod api;
 mod classify;
 mod connect;
 mod deletion;
-pub mod doctor;
-pub mod index;
-pub mod issue;
-pub mod observe;
-pub mod probe;
-pub mod rbac;
-pub mod review;
-pub mod revoke;
+pub(crate) mod doctor;
+pub(crate) mod index;
+pub(crate) mod issue;
+pub(crate) mod observe;
+pub(crate) mod probe;
+pub(crate) mod rbac;
+pub(crate) mod review;
+pub(crate) mod revoke;
 mod transport;
-pub mod verify;
-pub mod write;
+pub(crate) mod verify;
+pub(crate) mod write;
 
 /// What reads answers, kubeconfigs and the output of plugins, to be fed with anything.
 #[cfg(any(test, fuzzing))]
@@ -30,13 +30,13 @@ pub(crate) mod fuzz {
     pub(crate) use super::api::fuzz::{api_answer, api_error};
 }
 
-pub use admin::{
-    AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Insecure, Problem as AdminProblem,
-    consumer_endpoint, kubeconfig_files, kubeconfigs_in,
+pub(crate) use admin::{
+    AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Insecure, consumer_endpoint,
+    kubeconfig_files, kubeconfigs_in,
 };
-pub use api::{Answer, Api, Limits, Request};
-pub use connect::{ConnectError, connect_admin, connect_consumer, connect_with};
-pub use transport::{Network, ProxyEnvironment};
+pub(crate) use api::{Api, Limits, Request};
+pub(crate) use connect::{connect_admin, connect_consumer, connect_with};
+pub(crate) use transport::{Network, ProxyEnvironment};
 
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,7 @@ const STARTS: usize = 3;
 
 /// Which cluster answers, and what time it says that it is.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The uid of the namespace kube-system.
     pub uid: String,
     /// Seconds that the answer's `Date` is ahead of this machine's clock.
@@ -45,7 +45,7 @@ pub struct Identity {
 /// # Errors
 ///
 /// If it does not answer, or not as an API server.
-pub async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<Identity, ApiFailure> {
+pub(crate) async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<Identity, ApiFailure> {
     let system = ObjectRef::cluster_scoped(Kind::Namespace, "kube-system");
     let answer = api.object(&Request::get(system.path()).metadata_only(), &system).await?;
     Ok(Identity {
@@ -59,7 +59,7 @@ pub async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<Identity
 /// # Errors
 ///
 /// The first request that failed.
-pub async fn observe(
+pub(crate) async fn observe(
     api: &Api,
     inventory: &Inventory,
     grants: &[Arc<Grant>],
@@ -115,7 +115,7 @@ pub async fn observe(
 /// # Errors
 ///
 /// The first request that failed.
-pub async fn observe_accounts(
+pub(crate) async fn observe_accounts(
     api: &Api,
     inventory: &Inventory,
     grants: &[Arc<Grant>],
@@ -147,7 +147,7 @@ pub async fn observe_accounts(
 /// # Errors
 ///
 /// If there is no answer.
-pub async fn role_rules(api: &Api, role: &ObjectRef) -> Result<Option<Vec<Rule>>, ApiFailure> {
+pub(crate) async fn role_rules(api: &Api, role: &ObjectRef) -> Result<Option<Vec<Rule>>, ApiFailure> {
     match api.object(&Request::get(role.path()), role).await {
         Ok(answer) => Ok(Some(ObservedObject::from_json(&answer.value).rules)),
         Err(failure) if failure.is_not_found() || failure.is_forbidden() => Ok(None),
@@ -161,7 +161,11 @@ pub async fn role_rules(api: &Api, role: &ObjectRef) -> Result<Option<Vec<Rule>>
 /// # Errors
 ///
 /// The first request that failed.
-pub async fn legacy_tokens(api: &Api, namespace: &str, grants: &[&Arc<Grant>]) -> Result<Vec<LegacyToken>, ApiFailure> {
+pub(crate) async fn legacy_tokens(
+    api: &Api,
+    namespace: &str,
+    grants: &[&Arc<Grant>],
+) -> Result<Vec<LegacyToken>, ApiFailure> {
     const TYPE: &str = "kubernetes.io/service-account-token";
     let selection = [("fieldSelector", format!("type={TYPE}"))];
     let mut found = vec![];

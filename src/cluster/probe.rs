@@ -20,7 +20,7 @@ use crate::step::Step;
 /// # Errors
 ///
 /// If a probe got no answer: then nothing is known about the cluster.
-pub async fn probe(
+pub(crate) async fn probe(
     api: &Api,
     plan: &ClusterPlan,
     observed: &ObservedCluster,

@@ -19,7 +19,7 @@ use crate::observed::ObservedObject;
 /// # Errors
 ///
 /// The first request that failed otherwise.
-pub async fn read_policy(
+pub(crate) async fn read_policy(
     api: &Api,
     accounts: &BTreeSet<Account>,
     intended: &[Intended],

@@ -19,7 +19,7 @@ use crate::rbac::{Right, Rule};
 /// # Errors
 ///
 /// If there is no answer.
-pub async fn may(api: &Api, question: &Question) -> Result<Answer, ApiFailure> {
+pub(crate) async fn may(api: &Api, question: &Question) -> Result<Answer, ApiFailure> {
     let spec = match &question.right {
         Right::Resource { group, resource, name, verb } => {
             let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -108,7 +108,7 @@ pub(super) fn read_answer(review: &Value) -> Result<Answer, ApiFailure> {
 /// # Errors
 ///
 /// If there is no answer.
-pub async fn rules(api: &Api, namespace: &str) -> Result<RulesReview, ApiFailure> {
+pub(crate) async fn rules(api: &Api, namespace: &str) -> Result<RulesReview, ApiFailure> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
     Ok(read_rules(&ask(api, &review).await?))

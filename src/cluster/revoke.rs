@@ -29,7 +29,7 @@ use crate::step::{Recreate, Resume, Retire, Revoke, Victims};
 
 /// The anchors of the namespaces of one cluster, each listed once.
 #[derive(Debug, Default)]
-pub struct ListedAnchors(BTreeMap<Option<String>, Result<Vec<Listed>, ApiFailure>>);
+pub(crate) struct ListedAnchors(BTreeMap<Option<String>, Result<Vec<Listed>, ApiFailure>>);
 
 impl ListedAnchors {
     /// Finds the anchors of a ServiceAccount.
@@ -37,7 +37,7 @@ impl ListedAnchors {
     /// # Errors
     ///
     /// If there is no answer.
-    pub async fn find(
+    pub(crate) async fn find(
         &mut self,
         api: &Api,
         account: &ObjectRef,
@@ -63,7 +63,7 @@ impl ListedAnchors {
 /// # Errors
 ///
 /// If the generation that supersedes them is not recorded any more, or something cannot be deleted.
-pub async fn retire(api: &Api, step: &Retire, now: Option<Timestamp>) -> Result<Vec<Note>, StepFailure> {
+pub(crate) async fn retire(api: &Api, step: &Retire, now: Option<Timestamp>) -> Result<Vec<Note>, StepFailure> {
     let (account, inventory) = (&step.service_account, &step.inventory);
     let (observed, _, index) = read_index(api, account, inventory).await?;
     let keeps = index.holder(&step.holder).and_then(|chain| chain.generation(step.keep));
@@ -165,7 +165,7 @@ async fn retire_one(
 
 /// What came of a revocation. What is neither held nor a failure is gone.
 #[derive(Debug, Default)]
-pub struct Revoked {
+pub(crate) struct Revoked {
     /// What the user should know.
     pub notes: Vec<Note>,
     /// The anchors, with their uids, that are being deleted and that something holds.
@@ -175,7 +175,7 @@ pub struct Revoked {
 }
 
 /// Revokes generations: fence, anchors, index. What fails keeps nothing else from being revoked.
-pub async fn revoke(api: &Api, step: &Revoke) -> Revoked {
+pub(crate) async fn revoke(api: &Api, step: &Revoke) -> Revoked {
     let mut revoked = Revoked::default();
     let (account, inventory) = (&step.service_account, &step.inventory);
     let mut known = None;
@@ -354,7 +354,7 @@ async fn forget(api: &Api, step: &Revoke, seen: &Seen, nothing_lives: bool) -> R
 
 /// The time for which an API server accepts tokens whose anchor is being deleted and held by a finalizer is a
 /// minute (`pkg/serviceaccount/claims.go`, `Validate`); another 15 s are for clocks.
-pub const HELD_ANCHORS_LIVE: Duration = Duration::from_secs(75);
+pub(crate) const HELD_ANCHORS_LIVE: Duration = Duration::from_secs(75);
 const HELD_ANCHOR_WAIT: Duration = Duration::from_secs(1);
 
 /// Returns once an anchor that is being deleted is gone, or at the deadline.
@@ -362,7 +362,7 @@ const HELD_ANCHOR_WAIT: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// If it is still there when no token that is bound to it is accepted any more, or cannot be read.
-pub async fn await_gone(api: &Api, anchor: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), StepFailure> {
+pub(crate) async fn await_gone(api: &Api, anchor: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), StepFailure> {
     let waits = ConstantBuilder::default().with_delay(HELD_ANCHOR_WAIT).without_max_times();
     let gone = || async {
         match deletion::fate(api, anchor, uid).await {
@@ -385,7 +385,7 @@ pub async fn await_gone(api: &Api, anchor: &ObjectRef, uid: &str, deadline: Inst
 /// # Errors
 ///
 /// If the index cannot be written.
-pub async fn resume(api: &Api, step: &Resume) -> Result<(), StepFailure> {
+pub(crate) async fn resume(api: &Api, step: &Resume) -> Result<(), StepFailure> {
     edit_index(api, &step.service_account, &step.inventory, |_, _, index| {
         Ok(index.is_suspended(&step.holder).then(|| index.resume(&step.holder)))
     })
@@ -398,7 +398,7 @@ pub async fn resume(api: &Api, step: &Resume) -> Result<(), StepFailure> {
 /// # Errors
 ///
 /// If it is no longer ours, cannot be deleted, or cannot be made again.
-pub async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, StepFailure> {
+pub(crate) async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, StepFailure> {
     let account = &step.account.object;
     let existing = match api.object(&Request::get(account.path()), account).await {
         Ok(answer) => Some(answer.value),

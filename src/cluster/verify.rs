@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// If the endpoint cannot be reached with what consumers get, or the token is somebody else's.
-pub async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFailure> {
+pub(crate) async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFailure> {
     let claims = Claims::of(token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
     // What is no Status is of something in between, which will not learn of it.
     let is_new = |failure: &ApiFailure| {
@@ -48,7 +48,7 @@ const SECOND_TRIES: usize = 2;
 /// # Errors
 ///
 /// If the endpoint gives no answer: then nothing is known about the credential.
-pub async fn distrust(api: &Api, subject: &str) -> Result<Option<Distrust>, ApiFailure> {
+pub(crate) async fn distrust(api: &Api, subject: &str) -> Result<Option<Distrust>, ApiFailure> {
     let waits = ConstantBuilder::default().with_delay(WAIT).with_max_times(SECOND_TRIES);
     let is_refused = |failure: &ApiFailure| failure.code() == Some(401);
     match (|| who_am_i(api)).retry(waits).when(is_refused).await {
@@ -69,7 +69,7 @@ const REFUSAL_WAIT: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// If it is still accepted after a minute, or the endpoint gives no answer.
-pub async fn await_refusal(api: &Api) -> Result<(), StepFailure> {
+pub(crate) async fn await_refusal(api: &Api) -> Result<(), StepFailure> {
     let waits = ConstantBuilder::default().with_delay(REFUSAL_WAIT).with_max_times(REFUSAL_TRIES);
     let refused = || async {
         match who_am_i(api).await {
@@ -95,7 +95,7 @@ const NOBODY_MAY: &str = "/kubemint-who-am-i";
 ///
 /// If there is no answer, the credential is not accepted, or something else than the API server answered: a refusal
 /// that names no user is no proof of anything.
-pub async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
+pub(crate) async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     match ask(api, &SelfSubjectReview::default()).await {
         Ok(review) => username(&review).map(Some),
         // What is not served at all is answered without a Status.
@@ -133,7 +133,7 @@ fn named(failure: ApiFailure) -> Result<String, ApiFailure> {
 const ANONYMOUS: &str = "system:anonymous";
 
 /// Whether a refusal is of somebody whom the server does not know: it did not look at the credential.
-pub fn is_of_nobody(failure: &ApiFailure) -> bool {
+pub(crate) fn is_of_nobody(failure: &ApiFailure) -> bool {
     failure.status().is_some_and(|status| status.message.contains(ANONYMOUS))
 }
 

@@ -46,7 +46,7 @@ fn version(delete: &Delete) -> Version<'_> {
 /// # Errors
 ///
 /// If the API server refuses, if somebody else created it meanwhile, or if what it stored differs.
-pub async fn create(api: &Api, desired: &DesiredObject) -> Result<(), StepFailure> {
+pub(crate) async fn create(api: &Api, desired: &DesiredObject) -> Result<(), StepFailure> {
     match api.object(&create_request(desired), &desired.object).await {
         Ok(answer) => check(desired, &answer.value),
         Err(failure) if failure.is_already_exists() => {
@@ -79,7 +79,7 @@ fn is_as_wanted(desired: &DesiredObject, observed: &ObservedObject, inventory: &
 /// # Errors
 ///
 /// If the API server refuses, if the object changed since the plan, or if what was stored differs.
-pub async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
+pub(crate) async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
     match api.object(&update_request(update), &update.desired.object).await {
         Ok(answer) => check(&update.desired, &answer.value),
         Err(failure) if failure.is_stale() => {
@@ -101,7 +101,7 @@ pub async fn update(api: &Api, update: &Update) -> Result<(), StepFailure> {
 /// # Errors
 ///
 /// If the API server refuses, another object took its place, or it is not gone.
-pub async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
+pub(crate) async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
     match deletion::delete(api, &delete.object, version(delete)).await {
         Ok(fate) => fate.gone(&delete.object),
         Err(failure) if failure.is_stale() => {

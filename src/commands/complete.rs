@@ -10,17 +10,18 @@ use clap::CommandFactory;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 
-use super::{CommandContext, Environment, load, printed};
+use super::{Environment, load, printed};
 use crate::cli::Cli;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::inventory::Inventory;
+use crate::output::Printer;
 
 /// What the scripts set.
 const VARIABLE: &str = "COMPLETE";
 
 /// Prints the completions of a shell.
-pub(super) fn script(context: &CommandContext<'_>, shell: clap_complete::Shell) -> Result<ExitCode, Error> {
+pub(super) fn script(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
     let shell = shell.to_string();
     let shells = Shells::builtins();
     let completer = shells.completer(&shell).ok_or_else(|| Error::usage(format!("`{shell}` has no completions")))?;
@@ -29,12 +30,12 @@ pub(super) fn script(context: &CommandContext<'_>, shell: clap_complete::Shell) 
     completer
         .write_registration(VARIABLE, "kubemint", "kubemint", "kubemint", &mut script)
         .map_err(|error| Error::new(ExitCode::Internal, "cannot make completions").because(error.to_string()))?;
-    printed(context.printer.bytes(&script))?;
+    printed(Printer::bytes(&script))?;
     Ok(ExitCode::Done)
 }
 
 /// Answers a shell that asks for completions; tells whether one did.
-pub fn complete(arguments: Vec<OsString>, environment: &Environment) -> bool {
+pub(crate) fn complete(arguments: Vec<OsString>, environment: &Environment) -> bool {
     let inventory = inventory_of(&arguments).or_else(|| environment.inventory.clone());
     let names =
         Names { inventory: inventory.unwrap_or_else(|| "clusters.toml".into()), environment: environment.clone() };

@@ -30,6 +30,7 @@ use crate::inventory::{Grant, GrantKey, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
 use crate::names::{cache_name, token_file_name};
+use crate::output::Printer;
 use crate::secret::SecretToken;
 use crate::store::{StoreError, forget, lock_private, process_identity, read_private, remember};
 use crate::wording::{command, duration};
@@ -58,7 +59,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &CredentialArgs) -> Result
     let told = told_expiry(expires, context.environment.clock.now()).ok_or_else(|| {
         failed(args).because(format!("the token expires at {expires}, which is too near to be of use"))
     })?;
-    printed(context.printer.bytes(&reply(version, &token, told)))?;
+    printed(Printer::bytes(&reply(version, &token, told)))?;
     Ok(ExitCode::Done)
 }
 

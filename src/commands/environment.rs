@@ -21,7 +21,7 @@ pub struct Environment {
     /// What kubectl on this machine depends on.
     pub(super) kubectl: KubectlEnvironment,
     /// What admin access depends on.
-    pub admin: AdminEnvironment,
+    pub(super) admin: AdminEnvironment,
     /// The inventory that the environment names.
     pub inventory: Option<PathBuf>,
     /// Where caches go: `XDG_CACHE_HOME`, else `.cache` in the home directory, and `kubemint` below.
@@ -35,7 +35,7 @@ pub struct Environment {
     /// The directory that relative paths of the command line refer to.
     pub directory: PathBuf,
     /// Tells the time since the process began.
-    pub clock: Clock,
+    pub(super) clock: Clock,
     /// An identifier of this run that no other run has.
     pub run: String,
     /// Whether somebody can answer a question.

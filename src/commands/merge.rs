@@ -14,6 +14,7 @@ use crate::kubeconfig::combine::{
     prefix_template,
 };
 use crate::kubeconfig::edit::{EditError, Unranked, edit};
+use crate::output::Printer;
 use crate::store::{self, Manner, StoreError};
 use crate::wording::count;
 
@@ -47,7 +48,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
             let combined = merged(None);
             refuse(&combined.collisions)?;
             let text = edit(b"", &combined.edits, &Unranked).map_err(|error| cannot_edit(STANDARD, &error))?;
-            printed(context.printer.bytes(&text))?;
+            printed(Printer::bytes(&text))?;
             combined
         }
         Some(path) if args.dry_run => {

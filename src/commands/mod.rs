@@ -27,13 +27,13 @@ use crate::fleet::{Fleet, FleetPolicy, PluginCaller, Selection, Surroundings};
 use crate::output::{Printer, ProgressStyle};
 use crate::store::{BreakLock, Manner, Sharing};
 
-pub use complete::complete;
+pub(crate) use complete::complete;
 pub use environment::Environment;
-pub use signals::hold_signals;
+pub(crate) use signals::hold_signals;
 
 /// What every command gets.
 #[derive(Debug)]
-pub struct CommandContext<'a> {
+pub(crate) struct CommandContext<'a> {
     /// Options of every command.
     pub global: &'a GlobalArgs,
     /// What was read from the process, once.
@@ -110,7 +110,7 @@ impl From<&SelectionArgs> for Selection {
 /// # Errors
 ///
 /// If the command could not do its work; what happened to single clusters is in the exit code.
-pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
+pub(crate) fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
     match &cli.command {
         Command::Validate => validate::run(context),
         Command::Plan(args) => plan::run(context, args),
@@ -124,7 +124,7 @@ pub fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
         Command::Credential(args) => credential::run(context, args),
         Command::Verify(args) => verify::run(context, args),
         Command::Schema => generate::schema(context),
-        Command::Completions { shell } => complete::script(context, *shell),
+        Command::Completions { shell } => complete::script(*shell),
         Command::Man { directory } => generate::man(context, directory),
     }
 }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// SIGXFSZ comes when a file would grow beyond the limit of the process: the write fails as well, and that is
 /// said, with the file. SIGHUP has a watcher read its inventory again, also one that is still starting.
-pub fn hold_signals(arguments: &[OsString]) {
+pub(crate) fn hold_signals(arguments: &[OsString]) {
     let is_watcher = arguments.iter().any(|argument| argument == "--watch");
     let held = tokio::runtime::Builder::new_current_thread().enable_io().build().and_then(|runtime| {
         let _context = runtime.enter();

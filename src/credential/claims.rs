@@ -12,7 +12,7 @@ use crate::secret::SecretToken;
 
 /// The claims of a ServiceAccount token that kubemint relies on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// `system:serviceaccount:<namespace>:<name>`.
     pub subject: String,
     /// When the API server starts to refuse the token.
@@ -31,7 +31,7 @@ pub struct Claims {
 
 /// Why claims cannot be read. Never holds a part of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ClaimsError {
+pub(crate) enum ClaimsError {
     /// The token does not consist of three parts, or is unreasonably long.
     #[error("it is not a JSON Web Token")]
     NotAJwt,
@@ -71,7 +71,7 @@ impl Claims {
     /// # Errors
     ///
     /// If it is no JSON Web Token or lacks `sub`, `exp` or `iat`.
-    pub fn of(token: &SecretToken) -> Result<Self, ClaimsError> {
+    pub(crate) fn of(token: &SecretToken) -> Result<Self, ClaimsError> {
         let token = token.expose();
         let mut parts = token.split('.');
         let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {

@@ -10,7 +10,7 @@ use crate::secret::SecretToken;
 /// What is known about a credential beside the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct CredentialFacts {
+pub(crate) struct CredentialFacts {
     /// What it is; `token` today.
     pub kind: String,
     /// Its generation.
@@ -29,7 +29,7 @@ pub struct CredentialFacts {
 
 /// A credential that can be published.
 #[derive(Debug, Clone)]
-pub struct Credential {
+pub(crate) struct Credential {
     /// What is known about it.
     pub facts: CredentialFacts,
     /// The token.

@@ -15,13 +15,13 @@ use crate::names::Holder;
 
 /// The largest number of a generation: far more than any chain will ever have, and exact in every
 /// JSON reader.
-pub const LARGEST_GENERATION: u64 = 1 << 53;
+pub(crate) const LARGEST_GENERATION: u64 = 1 << 53;
 /// The version of the format that this kubemint writes.
 const VERSION: u64 = 1;
 
 /// The index of one ServiceAccount.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Index {
+pub(crate) struct Index {
     /// The version of the format.
     pub v: u64,
     /// The chains of generations by holder.
@@ -41,7 +41,7 @@ pub struct Index {
 
 /// The chain of generations of one holder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct HolderIndex {
+pub(crate) struct HolderIndex {
     /// The number of the next generation; numbers are never reused.
     pub next: u64,
     /// The live generations, oldest first.
@@ -61,7 +61,7 @@ pub struct HolderIndex {
 /// One minted, or claimed, credential.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Generation {
+pub(crate) struct Generation {
     /// The number.
     pub n: u64,
     /// What it is; `token` today.
@@ -103,7 +103,7 @@ pub struct Generation {
 /// Whom a revocation suspends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Suspended {
+pub(crate) enum Suspended {
     /// One holder.
     Holder(Holder),
     /// Every holder.
@@ -112,7 +112,7 @@ pub enum Suspended {
 
 /// Why a generation cannot be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimRefused {
+pub(crate) enum ClaimRefused {
     /// Its number is taken.
     Taken {
         /// The last number that is.
@@ -124,7 +124,7 @@ pub enum ClaimRefused {
 
 /// Why an index cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IndexError {
+pub(crate) enum IndexError {
     /// It is not JSON of the expected form.
     #[error("it cannot be read: {0}")]
     Malformed(String),
@@ -141,7 +141,7 @@ impl Default for Index {
 
 impl Index {
     /// Returns the index of a ServiceAccount that has lost its own.
-    pub fn lost() -> Self {
+    pub(crate) fn lost() -> Self {
         Self { incomplete: true, ..Self::default() }
     }
 
@@ -151,7 +151,7 @@ impl Index {
     ///
     /// If it is malformed or of an unknown version: then nothing may be minted, because numbers
     /// could be reused.
-    pub fn parse(annotation: &str) -> Result<Self, IndexError> {
+    pub(crate) fn parse(annotation: &str) -> Result<Self, IndexError> {
         let value: Value =
             serde_json::from_str(annotation).map_err(|error| IndexError::Malformed(error.to_string()))?;
         match value["v"].as_u64() {
@@ -180,17 +180,17 @@ impl Index {
     }
 
     /// Returns the annotation's value.
-    pub fn to_annotation(&self) -> String {
+    pub(crate) fn to_annotation(&self) -> String {
         serde_json::to_string(self).expect("an index consists of maps with text keys, numbers and text")
     }
 
     /// Returns the chain of a holder.
-    pub fn holder(&self, holder: &Holder) -> Option<&HolderIndex> {
+    pub(crate) fn holder(&self, holder: &Holder) -> Option<&HolderIndex> {
         self.holders.get(holder.as_str())
     }
 
     /// Returns whether a revocation suspended issuing for a holder.
-    pub fn is_suspended(&self, holder: &Holder) -> bool {
+    pub(crate) fn is_suspended(&self, holder: &Holder) -> bool {
         self.suspended || self.holder(holder).is_some_and(|chain| chain.suspended)
     }
 
@@ -200,7 +200,7 @@ impl Index {
     ///
     /// If the generation's number is taken, by another run or by the fence of a revocation, or if
     /// issuing is suspended.
-    pub fn claim(mut self, holder: &Holder, generation: Generation) -> Result<Self, ClaimRefused> {
+    pub(crate) fn claim(mut self, holder: &Holder, generation: Generation) -> Result<Self, ClaimRefused> {
         if self.is_suspended(holder) {
             return Err(ClaimRefused::Suspended);
         }
@@ -219,21 +219,21 @@ impl Index {
     }
 
     /// Returns whether a claim still stands: no revocation and no other run dropped it.
-    pub fn has_claim(&self, holder: &Holder, generation: &Generation) -> bool {
+    pub(crate) fn has_claim(&self, holder: &Holder, generation: &Generation) -> bool {
         let known = self.holder(holder).and_then(|chain| chain.generation(generation.n));
         known.is_some_and(|known| known.run == generation.run)
     }
 
     /// Returns the index saying that a holder has a standing anchor for exec plugins.
     #[must_use]
-    pub fn with_exec_anchor(mut self, holder: &Holder) -> Self {
+    pub(crate) fn with_exec_anchor(mut self, holder: &Holder) -> Self {
         self.holders.entry(holder.as_str().to_owned()).or_default().exec = true;
         self
     }
 
     /// Returns the index saying that a holder's standing anchor is gone.
     #[must_use]
-    pub fn without_exec_anchor(mut self, holder: &Holder) -> Self {
+    pub(crate) fn without_exec_anchor(mut self, holder: &Holder) -> Self {
         if let Some(chain) = self.holders.get_mut(holder.as_str()) {
             chain.exec = false;
         }
@@ -243,7 +243,7 @@ impl Index {
     /// Returns the index with issuing suspended, and a fence: a number that was planned before the
     /// revocation can no longer be claimed after it.
     #[must_use]
-    pub fn suspend(mut self, whose: &Suspended) -> Self {
+    pub(crate) fn suspend(mut self, whose: &Suspended) -> Self {
         match whose {
             Suspended::Everybody => self.suspended = true,
             Suspended::Holder(one) => drop(self.holders.entry(one.as_str().to_owned()).or_default()),
@@ -261,7 +261,7 @@ impl Index {
 
     /// Returns the index with issuing resumed for a holder, and for everybody if all were suspended.
     #[must_use]
-    pub fn resume(mut self, holder: &Holder) -> Self {
+    pub(crate) fn resume(mut self, holder: &Holder) -> Self {
         self.suspended = false;
         if let Some(chain) = self.holders.get_mut(holder.as_str()) {
             chain.suspended = false;
@@ -272,7 +272,7 @@ impl Index {
     /// Returns the index without some generations of a holder. Their anchors are deleted before: a
     /// run that dies in between leaves the lines to be found again.
     #[must_use]
-    pub fn without(mut self, holder: &Holder, numbers: &[u64]) -> Self {
+    pub(crate) fn without(mut self, holder: &Holder, numbers: &[u64]) -> Self {
         if let Some(chain) = self.holders.get_mut(holder.as_str()) {
             chain.generations.retain(|known| !numbers.contains(&known.n));
         }
@@ -281,7 +281,7 @@ impl Index {
 
     /// Returns the index with a generation recorded as published at `now`, or nothing if it was
     /// dropped.
-    pub fn record(mut self, holder: &Holder, generation: Generation, now: Timestamp) -> Option<Self> {
+    pub(crate) fn record(mut self, holder: &Holder, generation: Generation, now: Timestamp) -> Option<Self> {
         let chain = self.holders.get_mut(holder.as_str())?;
         let known = chain.generations.iter_mut().find(|known| known.n == generation.n)?;
         let other = std::mem::take(&mut known.other);
@@ -292,7 +292,7 @@ impl Index {
 
 impl Index {
     /// Returns the generation whose token was issued last.
-    pub fn latest(&self) -> Option<&Generation> {
+    pub(crate) fn latest(&self) -> Option<&Generation> {
         let all = self.holders.values().flat_map(|chain| &chain.generations);
         all.filter(|generation| generation.issued.is_some()).max_by_key(|generation| generation.issued)
     }
@@ -301,7 +301,7 @@ impl Index {
 /// Where to look for the anchors of a ServiceAccount, by all that is known. What somebody may have edited is one
 /// reason more to look somewhere, and never a reason not to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnchorHints {
+pub(crate) struct AnchorHints {
     /// Who looks.
     pub holder: Holder,
     /// The holders that there may be.
@@ -315,7 +315,7 @@ pub struct AnchorHints {
 impl AnchorHints {
     /// Collects what an index says, if there is one that can be read, and which generations the outputs of
     /// `holder` hold, or the user names.
-    pub fn new(index: Option<&Index>, holder: &Holder, held: &[u64]) -> Self {
+    pub(crate) fn new(index: Option<&Index>, holder: &Holder, held: &[u64]) -> Self {
         let chains = index.into_iter().flat_map(|index| &index.holders);
         let mut hints = Self {
             holder: holder.clone(),
@@ -334,19 +334,19 @@ impl AnchorHints {
     }
 
     /// Returns the holders, the one who looks first.
-    pub fn own_first(&self) -> impl Iterator<Item = &Holder> {
+    pub(crate) fn own_first(&self) -> impl Iterator<Item = &Holder> {
         std::iter::once(&self.holder).chain(self.holders.iter().filter(|holder| **holder != self.holder))
     }
 }
 
 impl HolderIndex {
     /// Returns how many credentials of it may be used; those that exec plugins mint count as one.
-    pub fn living(&self, now: Timestamp) -> usize {
+    pub(crate) fn living(&self, now: Timestamp) -> usize {
         self.generations.iter().filter(|generation| generation.may_live(now)).count() + usize::from(self.exec)
     }
 
     /// Returns a generation by number.
-    pub fn generation(&self, number: u64) -> Option<&Generation> {
+    pub(crate) fn generation(&self, number: u64) -> Option<&Generation> {
         self.generations.iter().find(|generation| generation.n == number)
     }
 }
@@ -354,19 +354,19 @@ impl HolderIndex {
 impl Generation {
     /// Returns whether it may be used: until it expires, and as long as it is only claimed, because the run that claimed
     /// it may be about to publish it.
-    pub fn may_live(&self, now: Timestamp) -> bool {
+    pub(crate) fn may_live(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|expires| expires > now)
     }
 
     /// Returns whether its outputs are known to have been written.
-    pub fn is_recorded(&self) -> bool {
+    pub(crate) fn is_recorded(&self) -> bool {
         self.expires.is_some()
     }
 
     /// Returns the generation as it stands in the index once its outputs are written; since when
     /// they are is filled in when it is recorded.
     #[must_use]
-    pub fn recorded(self, credential: &Credential) -> Self {
+    pub(crate) fn recorded(self, credential: &Credential) -> Self {
         let facts = &credential.facts;
         Self {
             anchor_uid: Some(facts.anchor_uid.clone()),

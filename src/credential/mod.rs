@@ -7,24 +7,26 @@ mod decide;
 mod facts;
 mod index;
 
-pub use claims::{Claims, ClaimsError};
-pub use decide::{
+pub(crate) use claims::Claims;
+pub(crate) use decide::{
     AnchorState, Decision, DecisionInput, Distrust, MintReason, Reissue, Renewal, Spent, StoredCredential, decide,
     due_at, overlap_of,
 };
-pub use facts::{Credential, CredentialFacts};
-pub use index::{AnchorHints, ClaimRefused, Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION, Suspended};
+pub(crate) use facts::{Credential, CredentialFacts};
+pub(crate) use index::{
+    AnchorHints, ClaimRefused, Generation, HolderIndex, Index, IndexError, LARGEST_GENERATION, Suspended,
+};
 
 use crate::inventory::TokenPolicy;
 use crate::names::{ClusterName, Holder, ProfileName, short_hash};
 
 /// Kind of credential that kubemint mints today; certificates may follow.
-pub const KIND_TOKEN: &str = "token";
+pub(crate) const KIND_TOKEN: &str = "token";
 
 /// Returns a fingerprint of what a policy asks of a token: another one leads to a new generation.
 ///
 /// `renew-after` and `overlap` do not take part: they change when a token is renewed, not the token.
-pub fn policy_fingerprint(policy: &TokenPolicy) -> String {
+pub(crate) fn policy_fingerprint(policy: &TokenPolicy) -> String {
     let ttl = policy.ttl.as_secs().to_string();
     let mut parts = vec![KIND_TOKEN, ttl.as_str()];
     parts.extend(policy.audiences.iter().map(String::as_str));
@@ -32,7 +34,7 @@ pub fn policy_fingerprint(policy: &TokenPolicy) -> String {
 }
 
 /// Returns what the jitter of a grant's due times is derived from.
-pub fn jitter_seed(cluster: &ClusterName, profile: &ProfileName, holder: &Holder) -> String {
+pub(crate) fn jitter_seed(cluster: &ClusterName, profile: &ProfileName, holder: &Holder) -> String {
     format!("{cluster}/{profile}/{holder}")
 }
 

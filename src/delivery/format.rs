@@ -8,27 +8,27 @@ use crate::kubeconfig::{Endpoint, EntryNames, Mark, OurEntries, UserForm};
 /// The form in which a credential is written at a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Format {
+pub(crate) enum Format {
     /// Entries of a kubeconfig, under these names.
     Kubeconfig(EntryNames),
 }
 
 /// What a place should say.
 #[derive(Debug, Clone)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// Entries of a kubeconfig.
     Kubeconfig(OurEntries),
 }
 
 impl Format {
     /// Whether the place holds the credential, rather than a plugin that is asked for one.
-    pub fn holds_credential(&self) -> bool {
+    pub(crate) fn holds_credential(&self) -> bool {
         let Self::Kubeconfig(names) = self;
         !matches!(names.form, UserForm::Exec(_))
     }
 
     /// Returns what a place should say.
-    pub fn wanted(&self, mark: &Mark, endpoint: &Endpoint, credential: Option<&Credential>) -> Wanted {
+    pub(crate) fn wanted(&self, mark: &Mark, endpoint: &Endpoint, credential: Option<&Credential>) -> Wanted {
         let Self::Kubeconfig(names) = self;
         Wanted::Kubeconfig(OurEntries::render(names, mark, endpoint, credential))
     }

@@ -8,7 +8,7 @@ use crate::secret::SecretToken;
 
 /// A place that the credential of a grant goes to, and what was there when it was read.
 #[derive(Debug, Clone)]
-pub struct ReadPlace {
+pub(crate) struct ReadPlace {
     /// What names it.
     pub place: Place,
     /// In which form the credential is written there.
@@ -19,7 +19,7 @@ pub struct ReadPlace {
 
 /// What is at a place.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub(crate) enum Found {
     /// Nothing of anybody.
     Nothing,
     /// Ours.
@@ -32,7 +32,7 @@ pub enum Found {
 
 /// Something at a place that is somebody else's.
 #[derive(Debug, Clone)]
-pub struct Others {
+pub(crate) struct Others {
     /// What it is, as in ``cluster `x` ``.
     pub what: String,
     /// Whose it is, as the end of a sentence about it.
@@ -45,14 +45,14 @@ pub struct Others {
 
 /// What of ours is at a place.
 #[derive(Debug, Clone)]
-pub enum Held {
+pub(crate) enum Held {
     /// Entries of a kubeconfig.
     Kubeconfig(Box<kubeconfig::Held>),
 }
 
 impl ReadPlace {
     /// Returns what of ours is there.
-    pub fn held(&self) -> Option<&Held> {
+    pub(crate) fn held(&self) -> Option<&Held> {
         match &self.found {
             Found::Ours(held) | Found::TakenBack(held) => Some(held),
             Found::Nothing | Found::Others(_) => None,
@@ -60,7 +60,7 @@ impl ReadPlace {
     }
 
     /// Returns the credential that is there, also where it lost its mark.
-    pub fn credential(&self) -> Option<Credential> {
+    pub(crate) fn credential(&self) -> Option<Credential> {
         let held = match &self.found {
             Found::Others(others) => others.unmarked.as_ref(),
             Found::Nothing | Found::Ours(_) | Found::TakenBack(_) => self.held(),
@@ -91,65 +91,65 @@ impl Held {
     }
 
     /// Returns the token, if it belongs to the grant and holder in question and can be read.
-    pub fn stored(&self) -> Option<&StoredCredential> {
+    pub(crate) fn stored(&self) -> Option<&StoredCredential> {
         self.entries().credential.as_ref().map(|(stored, _)| stored)
     }
 
     /// Returns what is known about that token.
-    pub fn facts(&self) -> Option<&CredentialFacts> {
+    pub(crate) fn facts(&self) -> Option<&CredentialFacts> {
         self.entries().credential.as_ref().map(|(_, facts)| facts)
     }
 
     /// Returns both, in a form that can be delivered elsewhere.
-    pub fn credential(&self) -> Option<Credential> {
+    pub(crate) fn credential(&self) -> Option<Credential> {
         self.entries().publishable()
     }
 
     /// Returns whose credential it is, if it is another holder's.
-    pub fn other_holder(&self) -> Option<&OtherHolder> {
+    pub(crate) fn other_holder(&self) -> Option<&OtherHolder> {
         self.entries().other_holder.as_ref()
     }
 
     /// Returns whether it holds this token.
-    pub fn holds(&self, token: &SecretToken) -> bool {
+    pub(crate) fn holds(&self, token: &SecretToken) -> bool {
         self.entries().holds(token)
     }
 
     /// Returns the uid of the cluster's namespace kube-system when it was written.
-    pub fn cluster_uid(&self) -> Option<&str> {
+    pub(crate) fn cluster_uid(&self) -> Option<&str> {
         self.entries().cluster_uid()
     }
 
     /// Returns whether everything is there that should be, whatever it says.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.entries().is_complete()
     }
 
     /// Returns whether anything is there beside a token.
-    pub fn says_something(&self) -> bool {
+    pub(crate) fn says_something(&self) -> bool {
         self.entries().has_entries()
     }
 
     /// Returns how it differs from what should be there, by field; nothing if it is exactly that.
-    pub fn differences(&self, wanted: &Wanted) -> Vec<FieldDiff> {
+    pub(crate) fn differences(&self, wanted: &Wanted) -> Vec<FieldDiff> {
         let Wanted::Kubeconfig(wanted) = wanted;
         self.entries().differences(wanted)
     }
 
     /// Returns whether it differs from what should be there, as far as that does not depend on how the cluster is reached.
-    pub fn is_altered_wherever_it_leads(&self, format: &Format, mark: &Mark) -> bool {
+    pub(crate) fn is_altered_wherever_it_leads(&self, format: &Format, mark: &Mark) -> bool {
         let Format::Kubeconfig(names) = format;
         self.entries().is_altered_wherever_it_leads(names, mark)
     }
 
     /// Returns whether nothing of anybody else's is lost by taking it for ours: see [`kubeconfig::Held::gives_ours`].
-    pub fn gives_ours(&self, format: &Format, wanted: &Wanted, account_uid: &str) -> bool {
+    pub(crate) fn gives_ours(&self, format: &Format, wanted: &Wanted, account_uid: &str) -> bool {
         let (Format::Kubeconfig(names), Wanted::Kubeconfig(wanted)) = (format, wanted);
         self.entries().gives_ours(names, wanted, account_uid)
     }
 
     /// Returns whether another place leads to the same server in the same way.
-    pub fn is_reached_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
         self.entries().is_reached_like(other.entries())
     }
 }

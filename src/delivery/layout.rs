@@ -14,13 +14,13 @@ use crate::paths::normalise;
 use crate::template::Template;
 
 /// What the name of a file's lock ends with, after the file's own.
-pub const LOCK_SUFFIX: &str = ".lock";
+pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
 /// What the names of temporary files begin with.
-pub const OWN_PREFIX: &str = ".kubemint-";
+pub(crate) const OWN_PREFIX: &str = ".kubemint-";
 
 /// The template of context names that cannot collide.
-pub const DEFAULT_CONTEXT: &str = "{profile}@{cluster}";
+pub(crate) const DEFAULT_CONTEXT: &str = "{profile}@{cluster}";
 
 /// The variables that templates of outputs know.
 pub(crate) const VARIABLES: [&str; 4] = ["cluster", "profile", "inventory", "holder"];
@@ -121,7 +121,7 @@ impl OutputEntry {
 
 /// Two things that cannot both be in one file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Collision {
+pub(crate) struct Collision {
     /// What collides.
     pub kind: CollisionKind,
     /// The file.
@@ -136,7 +136,7 @@ pub struct Collision {
 
 /// What collides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CollisionKind {
+pub(crate) enum CollisionKind {
     /// The name of a context.
     Context,
     /// The name of a cluster entry.
@@ -155,7 +155,7 @@ pub enum CollisionKind {
 
 /// Where an entry comes from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The grant.
     pub grant: GrantKey,
     /// The output.
@@ -172,7 +172,7 @@ impl Layout {
     /// # Panics
     ///
     /// If a template of an output is not valid, which resolving an inventory excludes.
-    pub fn compute(
+    pub(crate) fn compute(
         outputs: &[Arc<Output>],
         inventory: &InventoryName,
         holder: &Holder,
@@ -230,7 +230,7 @@ impl Layout {
 
 impl Collision {
     /// Says what collides.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let (name, path) = (&self.name, self.path.display());
         let what = match self.kind {
             CollisionKind::Context => format!("context `{name}`"),
@@ -266,7 +266,7 @@ impl Collision {
     }
 
     /// Says how to avoid it.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         let output = &self.second.output;
         let is_same_grant = self.first.grant == self.second.grant;
         let (key, template) = match self.kind {

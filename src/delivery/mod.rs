@@ -16,17 +16,16 @@ use crate::credential::{CredentialFacts, Reissue};
 use crate::diff::FieldDiff;
 use crate::kubeconfig::Mark;
 
-pub use self::format::{Format, Wanted};
-pub use self::found::{Found, Held, Others, ReadPlace};
+pub(crate) use self::format::{Format, Wanted};
+pub(crate) use self::found::{Found, Held, Others, ReadPlace};
 pub(crate) use self::layout::VARIABLES;
-pub use self::layout::{
-    Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, Origin, OutputEntry, OutputFile,
-};
+pub(crate) use self::layout::{Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, OWN_PREFIX};
+pub use self::layout::{Layout, OutputEntry, OutputFile};
 pub use self::output::{CredentialForm, Output, OutputId};
 
 /// Names a place that can hold a credential: one context of one output file. No two of an inventory are the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// The file.
     pub file: PathBuf,
     /// The name of the context in it.
@@ -36,7 +35,7 @@ pub struct Place {
 /// Where a living credential is, and what is known about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Source {
+pub(crate) struct Source {
     /// The place that holds it.
     pub place: Place,
     /// What is known about it.
@@ -46,7 +45,7 @@ pub struct Source {
 /// What a step writes for one grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// Whose access it is.
     pub mark: Mark,
     /// Every place that holds the credential when the step is done.
@@ -60,7 +59,7 @@ pub struct Delivery {
 /// A place that a delivery goes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Destination {
+pub(crate) struct Destination {
     /// What names it.
     pub place: Place,
     /// In which form the credential is written there.
@@ -72,7 +71,7 @@ pub struct Destination {
 /// What has to be done at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Need {
+pub(crate) enum Need {
     /// Nothing: it held what is wanted when it was read.
     Nothing,
     /// It is written.
@@ -83,18 +82,18 @@ pub enum Need {
 
 impl Delivery {
     /// Returns a delivery to no place.
-    pub fn nowhere(mark: Mark, reissue: Reissue) -> Self {
+    pub(crate) fn nowhere(mark: Mark, reissue: Reissue) -> Self {
         Self { mark, destinations: vec![], changes: vec![], reissue }
     }
 
     /// Returns the files that are written, as often as they have entries.
-    pub fn written(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Path> {
         let written = self.destinations.iter().filter(|destination| destination.need != Need::Nothing);
         written.map(|destination| destination.place.file.as_path())
     }
 
     /// Returns whether every place held what is wanted when it was read.
-    pub fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.written().next().is_none()
     }
 }

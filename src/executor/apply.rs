@@ -30,7 +30,7 @@ use crate::step::{Mint, Plugin, Publish, Revoke, Step, StepId, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
-pub struct ApplyTask {
+pub(crate) struct ApplyTask {
     /// The cluster.
     pub cluster: Arc<Cluster>,
     /// Its plan.
@@ -42,7 +42,7 @@ pub struct ApplyTask {
 /// What the steps of a plan need of the outputs: the files that they write, and the credentials at the places that they
 /// name. A plan holds neither.
 #[derive(Debug, Default)]
-pub struct NamedOutputs {
+pub(crate) struct NamedOutputs {
     /// The files, by path.
     pub files: BTreeMap<PathBuf, Arc<TargetFile>>,
     /// The credentials, as the places held them when they were read.
@@ -61,7 +61,7 @@ impl NamedOutputs {
 
 /// What all clusters of an apply share.
 #[derive(Debug)]
-pub struct ApplyContext {
+pub(crate) struct ApplyContext {
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// The admin credentials.
@@ -100,7 +100,7 @@ struct HeldAnchor {
 pub(super) type SharedProgress = Arc<Mutex<Progress>>;
 
 /// Applies clusters.
-pub async fn apply_clusters(
+pub(crate) async fn apply_clusters(
     context: Arc<ApplyContext>,
     tasks: Vec<ApplyTask>,
     publisher: Publisher,
@@ -596,7 +596,7 @@ enum NotPublished {
 }
 
 /// The time after which an unpublished claim is an orphan: no run can still be working on it.
-pub fn orphan_after(cluster_timeout: Duration) -> Duration {
+pub(crate) fn orphan_after(cluster_timeout: Duration) -> Duration {
     /// For clocks that differ and for the last write after the deadline.
     const MARGIN: Duration = Duration::from_secs(5 * 60);
     cluster_timeout.saturating_add(MARGIN)

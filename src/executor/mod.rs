@@ -4,15 +4,15 @@
 //! [`publish`] collects what they mint into files. Steps go in, outcomes and events come out; nothing here prints, and no
 //! failure of one cluster reaches another.
 
-pub mod apply;
-pub mod observe;
+pub(crate) mod apply;
+pub(crate) mod observe;
 mod pool;
-pub mod publish;
-pub mod renew;
-pub mod revoke;
-pub mod verify;
+pub(crate) mod publish;
+pub(crate) mod renew;
+pub(crate) mod revoke;
+pub(crate) mod verify;
 
-pub use pool::{Cancellation, Ended, Slot, each_cluster};
+pub(crate) use pool::{Cancellation, Ended, Slot, each_cluster};
 
 use std::time::Instant;
 
@@ -23,24 +23,24 @@ use crate::event::Event;
 
 /// Tells the time during a run: a run over ten thousand clusters takes minutes.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(crate) struct Clock {
     began: Timestamp,
     since: Instant,
 }
 
 impl Clock {
     /// Starts at the time at which the run began.
-    pub fn start(began: Timestamp) -> Self {
+    pub(crate) fn start(began: Timestamp) -> Self {
         Self { began, since: Instant::now() }
     }
 
     /// Returns when the run began.
-    pub fn began(&self) -> Timestamp {
+    pub(crate) fn began(&self) -> Timestamp {
         self.began
     }
 
     /// Returns the current time.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
         self.began.checked_add(elapsed).unwrap_or(self.began)
     }
@@ -48,16 +48,16 @@ impl Clock {
 
 /// Where events go. A display that is gone does not stop a run.
 #[derive(Debug, Clone)]
-pub struct Events(UnboundedSender<Event>);
+pub(crate) struct Events(UnboundedSender<Event>);
 
 impl Events {
     /// Sends events to a channel.
-    pub fn new(sender: UnboundedSender<Event>) -> Self {
+    pub(crate) fn new(sender: UnboundedSender<Event>) -> Self {
         Self(sender)
     }
 
     /// Sends an event.
-    pub fn send(&self, event: Event) {
+    pub(crate) fn send(&self, event: Event) {
         // Nobody listens any more: there is nothing to do about it.
         drop(self.0.send(event));
     }

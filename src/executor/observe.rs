@@ -24,7 +24,7 @@ use crate::plan::{Assessed, GrantInput, Note, NoteKind, PlanInput, PlanOptions, 
 
 /// One cluster to plan.
 #[derive(Debug)]
-pub struct PlanTask {
+pub(crate) struct PlanTask {
     /// The cluster.
     pub cluster: Arc<Cluster>,
     /// The selected grants on it.
@@ -33,7 +33,7 @@ pub struct PlanTask {
 
 /// What all clusters of a planning run share.
 #[derive(Debug)]
-pub struct PlanContext {
+pub(crate) struct PlanContext {
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// The admin credentials.
@@ -52,7 +52,7 @@ pub struct PlanContext {
 
 /// Whether writes are tried without effect, so that what would be refused is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probing {
+pub(crate) enum Probing {
     /// They are.
     Try,
     /// Nothing will be written.
@@ -61,7 +61,7 @@ pub enum Probing {
 
 /// Whether tokens that never expire are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Legacy {
+pub(crate) enum Legacy {
     /// They are.
     Find,
     /// They are not: it needs the right to list Secrets.
@@ -70,7 +70,7 @@ pub enum Legacy {
 
 /// Whether the credentials in the outputs are used to see whether they work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trial {
+pub(crate) enum Trial {
     /// They are.
     Use,
     /// They are judged by what they say.
@@ -78,7 +78,7 @@ pub enum Trial {
 }
 
 /// Plans clusters.
-pub async fn plan_clusters(
+pub(crate) async fn plan_clusters(
     context: Arc<PlanContext>,
     tasks: Vec<PlanTask>,
     cancellation: &Cancellation,

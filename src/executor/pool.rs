@@ -14,7 +14,7 @@ use crate::outcome::NotStarted;
 
 /// The two stages in which a run is interrupted.
 #[derive(Debug, Clone, Default)]
-pub struct Cancellation {
+pub(crate) struct Cancellation {
     /// No new cluster starts; those that run finish.
     pub no_new: CancellationToken,
     /// Everything stops now.
@@ -23,7 +23,7 @@ pub struct Cancellation {
 
 /// How the work on one cluster ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended<T> {
+pub(crate) enum Ended<T> {
     /// It came to an end.
     Done(T),
     /// It was not started.
@@ -36,7 +36,7 @@ pub enum Ended<T> {
 
 /// A place in the pool, which may be lent out during a long wait.
 #[derive(Debug)]
-pub struct Slot {
+pub(crate) struct Slot {
     semaphore: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
     /// Held until the item ends: who waits keeps a connection, so there is a bound to that too.
@@ -48,7 +48,7 @@ const IN_FLIGHT_FACTOR: usize = 8;
 
 impl Slot {
     /// Waits for something that needs no work, and lets another item work meanwhile.
-    pub async fn lend<T>(&mut self, wait: impl Future<Output = T>) -> T {
+    pub(crate) async fn lend<T>(&mut self, wait: impl Future<Output = T>) -> T {
         drop(self.permit.take());
         let result = wait.await;
         // The semaphore is never closed; without a permit work would go on unbounded, not stop.
@@ -62,7 +62,7 @@ impl Slot {
 /// A cluster starts only while somebody takes from the stream, so who takes decides whether more start. A panic ends its
 /// own cluster only. After `cancellation.no_new` no further one starts; after `cancellation.stop` the running ones are
 /// dropped where they wait.
-pub fn each_cluster<'a, I, T, F, W>(
+pub(crate) fn each_cluster<'a, I, T, F, W>(
     tasks: Vec<(ClusterName, I)>,
     limit: usize,
     cancellation: &'a Cancellation,

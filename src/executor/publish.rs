@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A file that credentials go to.
 #[derive(Debug, Clone)]
-pub struct TargetFile {
+pub(crate) struct TargetFile {
     /// Its path.
     pub path: PathBuf,
     /// The order of our entries in it.
@@ -39,7 +39,7 @@ pub struct TargetFile {
 
 /// Why a credential is not in all of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotWritten {
+pub(crate) struct NotWritten {
     /// The first reason.
     pub failure: StepFailure,
     /// How many of the files hold it all the same.
@@ -54,7 +54,7 @@ struct Publication {
 
 /// Where credentials are handed in.
 #[derive(Debug, Clone)]
-pub struct Publisher(mpsc::UnboundedSender<Publication>);
+pub(crate) struct Publisher(mpsc::UnboundedSender<Publication>);
 
 impl std::fmt::Debug for Publication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,7 +68,7 @@ impl Publisher {
     /// # Errors
     ///
     /// If a file could not take it.
-    pub async fn publish(&self, incoming: Vec<(Arc<TargetFile>, Incoming)>) -> Result<(), NotWritten> {
+    pub(crate) async fn publish(&self, incoming: Vec<(Arc<TargetFile>, Incoming)>) -> Result<(), NotWritten> {
         let (reply, written) = oneshot::channel();
         // What the writer did before it ended is not known: some may be written.
         let gone = || NotWritten {
@@ -114,7 +114,7 @@ struct FileWritten {
 }
 
 /// Makes a publisher and the actor behind it; the actor must be polled until it ends.
-pub fn publisher(manner: Manner) -> (Publisher, impl Future<Output = ()>) {
+pub(crate) fn publisher(manner: Manner) -> (Publisher, impl Future<Output = ()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Publisher(sender), run(manner, receiver))
 }
@@ -276,12 +276,12 @@ fn write_token_file(target: &TargetFile, incoming: &Incoming, manner: Manner) ->
 }
 
 /// Returns where the token file of an entry is: beside its kubeconfig.
-pub fn token_file_path(kubeconfig: &Path, relative: &str) -> PathBuf {
+pub(crate) fn token_file_path(kubeconfig: &Path, relative: &str) -> PathBuf {
     kubeconfig.parent().unwrap_or(Path::new("/")).join(relative)
 }
 
 /// Describes why a file was not written, with the causes.
-pub fn describe(error: &StoreError) -> StepFailure {
+pub(crate) fn describe(error: &StoreError) -> StepFailure {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

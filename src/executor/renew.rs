@@ -17,7 +17,7 @@ use crate::plan::Assessed;
 
 /// A plan as it is reported, and what of it is carried out.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// The plan, with what else stands in its way.
     pub assessed: Box<Assessed>,
     /// What is carried out, if anything is.
@@ -25,11 +25,11 @@ pub struct Prepared {
 }
 
 /// Decides what of a plan is carried out. It may read files and wait for their locks.
-pub type Prepare = Arc<dyn Fn(Box<Assessed>) -> Prepared + Send + Sync>;
+pub(crate) type Prepare = Arc<dyn Fn(Box<Assessed>) -> Prepared + Send + Sync>;
 
 /// What all clusters of a renewal share.
 #[derive(Clone)]
-pub struct RenewContext {
+pub(crate) struct RenewContext {
     /// For planning.
     pub plan: Arc<PlanContext>,
     /// For carrying out.
@@ -65,7 +65,7 @@ enum End {
 }
 
 /// Renews clusters.
-pub async fn renew_clusters(
+pub(crate) async fn renew_clusters(
     context: RenewContext,
     tasks: Vec<PlanTask>,
     cancellation: &Cancellation,

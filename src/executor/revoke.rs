@@ -28,7 +28,7 @@ use crate::rbac::Rule;
 
 /// One cluster whose grants are revoked.
 #[derive(Debug)]
-pub struct RevokeTask {
+pub(crate) struct RevokeTask {
     /// The cluster.
     pub cluster: Arc<Cluster>,
     /// The selected grants on it; there may be none left.
@@ -37,7 +37,7 @@ pub struct RevokeTask {
 
 /// What all clusters of a revocation share.
 #[derive(Debug)]
-pub struct RevokeContext {
+pub(crate) struct RevokeContext {
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// The admin credentials.
@@ -49,7 +49,7 @@ pub struct RevokeContext {
 }
 
 /// Plans the revocation on every cluster.
-pub async fn plan_revocations(
+pub(crate) async fn plan_revocations(
     context: Arc<RevokeContext>,
     tasks: Vec<RevokeTask>,
     cancellation: &Cancellation,

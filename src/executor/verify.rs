@@ -32,7 +32,7 @@ use crate::wording::duration;
 
 /// One cluster to verify.
 #[derive(Debug)]
-pub struct VerifyTask {
+pub(crate) struct VerifyTask {
     /// The cluster.
     pub cluster: Arc<Cluster>,
     /// The selected grants on it; there is at least one.
@@ -41,7 +41,7 @@ pub struct VerifyTask {
 
 /// One grant, and what its outputs hold.
 #[derive(Debug)]
-pub struct VerifyGrant {
+pub(crate) struct VerifyGrant {
     /// The grant.
     pub grant: Arc<Grant>,
     /// Its outputs.
@@ -50,7 +50,7 @@ pub struct VerifyGrant {
 
 /// A place that a grant's credential goes to, as whoever uses it finds it.
 #[derive(Debug)]
-pub struct UsedPlace {
+pub(crate) struct UsedPlace {
     /// What names it.
     pub place: Place,
     /// In which form the credential is written there.
@@ -87,7 +87,7 @@ impl UsedPlace {
 
 /// What all clusters of a run share.
 #[derive(Debug)]
-pub struct VerifyContext {
+pub(crate) struct VerifyContext {
     /// The inventory.
     pub inventory: Arc<Inventory>,
     /// The admin credentials.
@@ -106,13 +106,13 @@ const MOST_NAMESPACES: usize = 50;
 const CACHES_LAG: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
 
 /// Returns how the context of an output is used: as kubectl would use it.
-pub fn issued_access(place: &Place) -> AdminAccess {
+pub(crate) fn issued_access(place: &Place) -> AdminAccess {
     let Place { file, context } = place.clone();
     AdminAccess::Kubeconfig { source: KubeconfigSource::Path(file), context }
 }
 
 /// Verifies clusters.
-pub async fn verify_clusters(
+pub(crate) async fn verify_clusters(
     context: Arc<VerifyContext>,
     tasks: Vec<VerifyTask>,
     cancellation: &Cancellation,

@@ -121,7 +121,7 @@ impl ClusterRun {
         }
         match &self.carried {
             Some(Carried::Out(applied)) => report.applied(applied, &self.grants, holder),
-            Some(Carried::NotStarted(_)) => report.not_started(),
+            Some(Carried::NotStarted(why)) => report.not_started(*why),
             None => report,
         }
     }

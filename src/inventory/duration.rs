@@ -16,7 +16,7 @@ pub(crate) const PATTERN: &str = "^([0-9]+[dhms])+$";
 /// # Errors
 ///
 /// Says what is wrong with the text.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }

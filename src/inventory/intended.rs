@@ -13,7 +13,7 @@ use crate::wording::list;
 
 /// Something that a profile allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intended {
+pub(crate) struct Intended {
     /// Where.
     pub scope: Scope,
     /// What.
@@ -22,7 +22,7 @@ pub struct Intended {
 
 /// Where the intended rules stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IntendedSource {
+pub(crate) enum IntendedSource {
     /// In the profile.
     Profile(Arc<[Rule]>),
     /// In an existing role that the profile binds.
@@ -40,7 +40,7 @@ impl fmt::Display for IntendedSource {
 }
 
 /// Returns what a profile allows, in the order of the profile.
-pub fn intended(profile: &Profile) -> Vec<Intended> {
+pub(crate) fn intended(profile: &Profile) -> Vec<Intended> {
     let mut intended = vec![];
     let mut add = |scope: &Scope, source| intended.push(Intended { scope: scope.clone(), source });
     let role = |kind, name: &String| IntendedSource::Role(RoleRef { kind, name: name.clone() });
@@ -70,7 +70,7 @@ pub fn intended(profile: &Profile) -> Vec<Intended> {
 /// Returns what a profile allows by wildcard, each to be put after `profile … allows `.
 ///
 /// ClusterRole `cluster-admin`, bound in the whole cluster, counts as one.
-pub fn wildcards(profile: &Profile) -> Vec<String> {
+pub(crate) fn wildcards(profile: &Profile) -> Vec<String> {
     let mut found: Vec<String> = profile.cluster_rules.iter().filter_map(Rule::wildcard).collect();
     if profile.cluster_roles.iter().any(|role| role == "cluster-admin") {
         found.push("everything, through ClusterRole `cluster-admin`".to_owned());

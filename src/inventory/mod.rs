@@ -14,13 +14,16 @@ pub(crate) mod render;
 mod starter;
 pub(crate) mod syntax;
 
-pub use duration::parse as parse_duration;
+pub use crate::delivery::{CredentialForm, Output, OutputId};
+pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
+pub use crate::rbac::Rule;
+pub(crate) use duration::parse as parse_duration;
 pub use file::schema;
-pub use intended::{Intended, IntendedSource, intended, wildcards};
+pub(crate) use intended::{Intended, IntendedSource, intended, wildcards};
 pub use model::{
-    AdminAccess, Cluster, Consumer, Grant, GrantKey, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace,
-    NamespaceAccess, Profile, RunPolicy, TokenPolicy, VerifyVia,
+    AdminAccess, Cluster, Consumer, Grant, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace, NamespaceAccess,
+    Profile, RunPolicy, TokenPolicy, VerifyVia,
 };
 pub use problem::{Location, Omitted, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
-pub use starter::{StarterCluster, cluster_name_of, starter};
+pub(crate) use starter::{StarterCluster, cluster_name_of, starter};

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::{CredentialForm, Output};
-pub use crate::names::GrantKey;
-use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
+use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
 use crate::rbac::Rule;
 
 /// A resolved and validated inventory.

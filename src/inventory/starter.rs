@@ -10,7 +10,7 @@ use super::syntax;
 
 /// One cluster of a new inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StarterCluster {
+pub(crate) struct StarterCluster {
     /// The name in the inventory.
     pub name: String,
     /// The context that provisions it.
@@ -104,7 +104,7 @@ const HEAD: &str =
 /// let text = starter("acme", &[cluster("eu"), cluster("us")]);
 /// assert!(text.contains("[[clusters]]\nname = \"eu\"\n"));
 /// ```
-pub fn starter(name: &str, clusters: &[StarterCluster]) -> String {
+pub(crate) fn starter(name: &str, clusters: &[StarterCluster]) -> String {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for cluster in clusters {
         *counts.entry(&cluster.kubeconfig).or_default() += 1;
@@ -138,7 +138,7 @@ pub fn starter(name: &str, clusters: &[StarterCluster]) -> String {
 }
 
 /// Returns a cluster name that a context's name suggests: what cannot be part of a file's name becomes `-`.
-pub fn cluster_name_of(context: &str) -> String {
+pub(crate) fn cluster_name_of(context: &str) -> String {
     let replaced: String =
         context.trim().chars().map(|c| if c == '/' || c == '\\' || c.is_control() { '-' } else { c }).collect();
     let mut name = replaced.trim_start_matches(['.', '-']).replace("..", ".-");

@@ -104,7 +104,7 @@ pub enum DocumentError {
 
 /// What a file holds under the names of one grant.
 #[derive(Debug, Clone)]
-pub enum EntryState {
+pub(crate) enum EntryState {
     /// Nothing.
     Absent,
     /// Something that is not ours.
@@ -123,10 +123,10 @@ pub enum EntryState {
 }
 
 /// What to do about an entry of somebody else's.
-pub const RENAME: &str = "rename the entry in the file, or set another `context` in that `[[outputs]]`";
+pub(crate) const RENAME: &str = "rename the entry in the file, or set another `context` in that `[[outputs]]`";
 
 /// Says whose an entry is that is not this inventory's.
-pub fn foreign_owner(inventory: Option<&str>) -> String {
+pub(crate) fn foreign_owner(inventory: Option<&str>) -> String {
     match inventory {
         Some(inventory) => format!("belongs to another inventory of kubemint, `{inventory}`"),
         None => "is not kubemint's".to_owned(),
@@ -135,7 +135,7 @@ pub fn foreign_owner(inventory: Option<&str>) -> String {
 
 /// Entries of ours, as a file holds them.
 #[derive(Clone)]
-pub struct Held {
+pub(crate) struct Held {
     /// The credential, if the entry belongs to the grant and holder in question and is readable.
     pub credential: Option<(StoredCredential, CredentialFacts)>,
     /// Whose living credential it is, if it is another holder's.
@@ -166,7 +166,7 @@ impl HeldEntries {
 
 /// A credential of another holder that stands where ours would go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtherHolder {
+pub(crate) struct OtherHolder {
     /// The holder.
     pub holder: String,
     /// Its generation and when it expires; nothing if a plugin is asked for it.
@@ -175,7 +175,7 @@ pub struct OtherHolder {
 
 impl OtherHolder {
     /// Returns whether it may be used at a time.
-    pub fn may_live(&self, now: Timestamp) -> bool {
+    pub(crate) fn may_live(&self, now: Timestamp) -> bool {
         self.token.is_none_or(|(_, expires)| expires > now)
     }
 }
@@ -231,7 +231,7 @@ impl Document {
     /// # Errors
     ///
     /// If it is no kubeconfig or defines a name twice.
-    pub fn parse_with_unmarked(text: &str) -> Result<Self, DocumentError> {
+    pub(crate) fn parse_with_unmarked(text: &str) -> Result<Self, DocumentError> {
         Self::read::<true>(text)
     }
 
@@ -264,7 +264,7 @@ impl Document {
 
     /// Returns how many entries do not belong to an inventory and have none of its names: a file that lost some of
     /// them between two reads is being written by somebody else.
-    pub fn entries_of_others(&self, inventory: &InventoryName, names: &FileOrder) -> usize {
+    pub(crate) fn entries_of_others(&self, inventory: &InventoryName, names: &FileOrder) -> usize {
         let lists = [(List::Clusters, &self.clusters), (List::Users, &self.users), (List::Contexts, &self.contexts)];
         let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().map(move |entry| (list, entry)));
         all.filter(|(list, (name, entry))| !entry.belongs_to(inventory) && names.rank(*list, name).is_none()).count()
@@ -283,7 +283,7 @@ impl Document {
 
     /// Returns the entries under the names of one grant that are that grant's, whoever holds them. A cluster entry that
     /// grants share is nobody's own, and not among them.
-    pub fn entries_of<'a>(
+    pub(crate) fn entries_of<'a>(
         &self,
         names: &'a EntryNames,
         inventory: &InventoryName,
@@ -318,7 +318,7 @@ impl Document {
     }
 
     /// Returns what the file holds under the names of one grant.
-    pub fn state(&self, names: &EntryNames, mark: &Mark) -> EntryState {
+    pub(crate) fn state(&self, names: &EntryNames, mark: &Mark) -> EntryState {
         let cluster = self.clusters.get(&names.cluster);
         let user = self.users.get(&names.user);
         let context = self.contexts.get(&names.context);
@@ -359,7 +359,7 @@ impl Held {
     /// Returns how what the file holds differs from these entries, by field; nothing if it holds exactly them.
     ///
     /// This, and only this, judges whether an entry is whole and current: plans, `status`, `refresh` and `verify` use it.
-    pub fn differences(&self, wanted: &OurEntries) -> Vec<FieldDiff> {
+    pub(crate) fn differences(&self, wanted: &OurEntries) -> Vec<FieldDiff> {
         let of = |(list, entry): (List, Value)| match self.entries.of(list) {
             Some(held) => held.differences(entry),
             None => vec![missing(list, entry["name"].as_str().unwrap_or_default())],
@@ -369,7 +369,7 @@ impl Held {
 
     /// Returns whether the user or the context entry differs from what should be there, as far as that does not depend on
     /// how the cluster is reached: without the cluster, nothing is known of that.
-    pub fn is_altered_wherever_it_leads(&self, names: &EntryNames, mark: &Mark) -> bool {
+    pub(crate) fn is_altered_wherever_it_leads(&self, names: &EntryNames, mark: &Mark) -> bool {
         let credential = self.publishable();
         let wanted = OurEntries::render(names, mark, &Endpoint::default(), credential.as_ref());
         // The arguments of a plugin name the server; what token belongs there is judged by its generation.
@@ -389,24 +389,24 @@ impl Held {
     }
 
     /// Returns the uid of the cluster's namespace kube-system when the entries were written.
-    pub fn cluster_uid(&self) -> Option<&str> {
+    pub(crate) fn cluster_uid(&self) -> Option<&str> {
         self.entries.cluster.as_ref()?.cluster_uid.as_deref()
     }
 
     /// Returns whether all three entries are there; a token file alone has none.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         List::ALL.into_iter().all(|list| self.entries.of(list).is_some())
     }
 
     /// Returns whether any of the three entries is there.
-    pub fn has_entries(&self) -> bool {
+    pub(crate) fn has_entries(&self) -> bool {
         List::ALL.into_iter().any(|list| self.entries.of(list).is_some())
     }
 
     /// Returns whether nothing of anybody else's is lost by taking the entries for ours: those without a mark lead where
     /// ours would, and the user entry gives the credential that ours would, or another one of the same ServiceAccount.
     /// What a token says is not proven here.
-    pub fn gives_ours(&self, names: &EntryNames, wanted: &OurEntries, account_uid: &str) -> bool {
+    pub(crate) fn gives_ours(&self, names: &EntryNames, wanted: &OurEntries, account_uid: &str) -> bool {
         let leads_there = |(list, entry): &(List, Value)| {
             *list == List::Users || self.entries.of(*list).is_none_or(|held| held.may_be(entry))
         };
@@ -427,7 +427,7 @@ impl Held {
     }
 
     /// Returns whether another place has the same cluster entry, so that the same server is reached in the same way.
-    pub fn is_reached_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
         match (&self.entries.cluster, &other.entries.cluster) {
             (Some(one), Some(other)) => one.has_fields_of(other),
             (None, None) => true,
@@ -436,14 +436,14 @@ impl Held {
     }
 
     /// Returns whether the credential is this one.
-    pub fn holds(&self, token: &SecretToken) -> bool {
+    pub(crate) fn holds(&self, token: &SecretToken) -> bool {
         self.credential.as_ref().is_some_and(|(stored, _)| stored.token.is_same_as(token))
     }
 
     /// Returns entries that name a token file, with what that file holds.
     ///
     /// Without entries, the file alone counts: who deleted the kubeconfig still has the token.
-    pub fn with_token_file(state: EntryState, mark: &Mark, token: &SecretToken) -> EntryState {
+    pub(crate) fn with_token_file(state: EntryState, mark: &Mark, token: &SecretToken) -> EntryState {
         let mut held = match state {
             EntryState::Ours(held) => held,
             EntryState::Absent => Box::new(Self {
@@ -482,7 +482,7 @@ impl Held {
     }
 
     /// Returns the credential in a form that can be published elsewhere.
-    pub fn publishable(&self) -> Option<Credential> {
+    pub(crate) fn publishable(&self) -> Option<Credential> {
         let (stored, facts) = self.credential.as_ref()?;
         Some(Credential { facts: facts.clone(), token: stored.token.clone() })
     }

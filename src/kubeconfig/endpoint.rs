@@ -4,7 +4,7 @@
 
 /// How consumers reach a cluster: the only part of the admin's knowledge that is handed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The server URL.
     pub server: String,
     /// The CA certificates in PEM; without them the consumer's own trust store counts.

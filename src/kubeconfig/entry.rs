@@ -80,12 +80,12 @@ impl ExecPlugin {
 
 /// The version of the protocol that the plugin speaks; `v1` needs `interactiveMode`
 /// (client-go, `tools/clientcmd/validation.go`).
-pub const EXEC_API_VERSION: &str = "client.authentication.k8s.io/v1";
+pub(crate) const EXEC_API_VERSION: &str = "client.authentication.k8s.io/v1";
 
 /// What marks an entry as ours, and whose access it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Mark {
+pub(crate) struct Mark {
     /// The inventory: entries of another one are not ours.
     pub inventory: InventoryName,
     /// The holder.
@@ -98,7 +98,7 @@ pub struct Mark {
 
 impl Mark {
     /// Returns the mark of a grant's entries.
-    pub fn of(inventory: &InventoryName, holder: &Holder, grant: &GrantKey) -> Self {
+    pub(crate) fn of(inventory: &InventoryName, holder: &Holder, grant: &GrantKey) -> Self {
         let GrantKey { cluster, profile } = grant.clone();
         Self { inventory: inventory.clone(), holder: holder.clone(), cluster, profile }
     }
@@ -106,7 +106,7 @@ impl Mark {
 
 /// The entries of one grant in one file. They hold the token, so they cannot be formatted.
 #[derive(Clone, PartialEq)]
-pub struct OurEntries {
+pub(crate) struct OurEntries {
     cluster: Value,
     user: Value,
     context: Value,
@@ -128,7 +128,12 @@ impl OurEntries {
     ///
     /// A user entry that holds no token does not depend on the credential, so that a renewal leaves it
     /// as it is; one that should hold a token and has none to hold is left without.
-    pub fn render(names: &EntryNames, mark: &Mark, endpoint: &Endpoint, credential: Option<&Credential>) -> Self {
+    pub(crate) fn render(
+        names: &EntryNames,
+        mark: &Mark,
+        endpoint: &Endpoint,
+        credential: Option<&Credential>,
+    ) -> Self {
         let extension = |facts: Option<&CredentialFacts>| {
             let mut extension = json!({
                 "version": VERSION,

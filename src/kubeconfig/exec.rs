@@ -14,16 +14,16 @@ use crate::secret::SecretToken;
 
 /// client-go runs the plugin again at the very instant at which a token expires, kube-rs a minute
 /// before, and a request takes time: tokens are told to expire this much earlier than they do.
-pub const MARGIN: SignedDuration = SignedDuration::from_secs(120);
+pub(crate) const MARGIN: SignedDuration = SignedDuration::from_secs(120);
 /// No reply is nearer to its end than this: kube-rs would run the plugin for each request.
-pub const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(120);
+pub(crate) const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(120);
 
 /// The versions of the protocol whose reply is the same.
 const API_VERSIONS: [&str; 2] = [EXEC_API_VERSION, "client.authentication.k8s.io/v1beta1"];
 
 /// A token that the plugin has, and may give again.
 #[derive(Clone)]
-pub struct CachedToken {
+pub(crate) struct CachedToken {
     /// The token.
     pub token: SecretToken,
     /// When it was minted, or last seen to work, by this machine's clock.
@@ -54,7 +54,7 @@ const VERSION: u64 = 2;
 impl CachedToken {
     /// Reads the cache of what was asked for with `key`; what is damaged, of another version, or was asked for with
     /// another key is no hit.
-    pub fn parse(bytes: &[u8], key: &str) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], key: &str) -> Option<Self> {
         let stored: Stored<String> = serde_json::from_slice(bytes).ok()?;
         let Stored { v, key: stored_key, token, proven, expires } = stored;
         // What is no token would be taken for none at all: the client would go on as nobody.
@@ -64,7 +64,7 @@ impl CachedToken {
     }
 
     /// Returns the content of the cache of what was asked for with `key`.
-    pub fn render(&self, key: &str) -> Vec<u8> {
+    pub(crate) fn render(&self, key: &str) -> Vec<u8> {
         let (proven, expires) = (self.proven, self.expires);
         let stored = Stored { v: VERSION, key, token: self.token.expose(), proven, expires };
         serde_json::to_vec(&stored).expect("a cache consists of text, numbers and times")
@@ -72,14 +72,14 @@ impl CachedToken {
 
     /// Whether it was minted or seen to work so recently that who asks again has not been refused with
     /// it, but runs the plugin several times, as kube-rs does when it starts.
-    pub fn is_just_proven(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_just_proven(&self, now: Timestamp) -> bool {
         const SAME_START: SignedDuration = SignedDuration::from_secs(10);
         (SignedDuration::ZERO..=SAME_START).contains(&now.duration_since(self.proven))
     }
 
     /// Whether it is far enough from its end that nothing has to be minted. What was proven in the future
     /// was so by a clock that was wrong.
-    pub fn is_fresh(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
         self.proven <= now && self.expires.duration_since(now) >= MARGIN + LEAST_LIFE
     }
 }
@@ -87,7 +87,7 @@ impl CachedToken {
 /// Returns when a token is said to expire; nothing if that is too near to be of use.
 ///
 /// The margin is given up before the token is: without a new one it is better than none.
-pub fn told_expiry(expires: Timestamp, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn told_expiry(expires: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let early = expires.checked_sub(MARGIN).unwrap_or(expires);
     [early, expires].into_iter().find(|told| told.duration_since(now) >= LEAST_LIFE)
 }
@@ -100,7 +100,7 @@ pub fn told_expiry(expires: Timestamp, now: Timestamp) -> Option<Timestamp> {
 /// # Errors
 ///
 /// If it is malformed or asks for a version that is not known.
-pub fn wanted_version(info: Option<&str>) -> Result<&'static str, String> {
+pub(crate) fn wanted_version(info: Option<&str>) -> Result<&'static str, String> {
     let Some(info) = info else { return Ok(EXEC_API_VERSION) };
     let info: serde_json::Value =
         serde_json::from_str(info).map_err(|_| "KUBERNETES_EXEC_INFO is not JSON".to_owned())?;
@@ -111,7 +111,7 @@ pub fn wanted_version(info: Option<&str>) -> Result<&'static str, String> {
 }
 
 /// Returns the one document that the plugin prints.
-pub fn reply(version: &str, token: &SecretToken, told_expiry: Timestamp) -> Vec<u8> {
+pub(crate) fn reply(version: &str, token: &SecretToken, told_expiry: Timestamp) -> Vec<u8> {
     let whole_seconds = Timestamp::from_second(told_expiry.as_second()).unwrap_or(told_expiry);
     let reply = json!({
         "apiVersion": version,

@@ -109,7 +109,7 @@ impl FileFinding {
 }
 
 /// Returns a line of the file with another value after its key, as it is to be written.
-pub fn line_with(text: &str, line: usize, key: &str, value: &str) -> String {
+pub(crate) fn line_with(text: &str, line: usize, key: &str, value: &str) -> String {
     let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let indented = written.trim_start_matches([' ', '-']);
     let head = &written[..written.len() - indented.len()];

@@ -14,7 +14,7 @@ use crate::secret::SecretToken;
 
 /// A credential on its way into a file.
 #[derive(Debug, Clone)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// The names of its entries.
     pub names: EntryNames,
     /// Whose access it is.
@@ -51,7 +51,7 @@ impl Incoming {
 
 /// Why a file does not take credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MergeError {
+pub(crate) enum MergeError {
     /// The file cannot be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -87,14 +87,14 @@ pub enum MergeError {
 
 /// The order in which entries of ours stand in one file: that of the inventory.
 #[derive(Debug, Clone, Default)]
-pub struct FileOrder {
+pub(crate) struct FileOrder {
     ranks: HashMap<(List, String), usize>,
     contexts: BTreeSet<String>,
 }
 
 impl FileOrder {
     /// Ranks the entries of a file in the given order.
-    pub fn new<'a>(entries: impl IntoIterator<Item = &'a EntryNames>) -> Self {
+    pub(crate) fn new<'a>(entries: impl IntoIterator<Item = &'a EntryNames>) -> Self {
         let mut ranks = HashMap::new();
         let mut contexts = BTreeSet::new();
         for (rank, names) in entries.into_iter().enumerate() {
@@ -115,7 +115,7 @@ impl Ranking for FileOrder {
 
 /// What came of a merge: the new content, and which credentials it did not take.
 #[derive(Debug)]
-pub struct Merged {
+pub(crate) struct Merged {
     /// The new content.
     pub content: Vec<u8>,
     /// Positions of incoming credentials that were refused, with the reason.
@@ -132,7 +132,7 @@ pub struct Merged {
 /// # Errors
 ///
 /// If the file as a whole cannot be read or edited.
-pub fn merge(
+pub(crate) fn merge(
     before: Option<&[u8]>,
     incoming: &[Incoming],
     order: &FileOrder,
@@ -202,7 +202,7 @@ pub fn merge(
 /// # Errors
 ///
 /// If it holds a newer generation of ours, because another run was faster; or something that never was a token.
-pub fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<u8>, MergeError> {
+pub(crate) fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<u8>, MergeError> {
     let held = before.map(|bytes| std::str::from_utf8(bytes).map(str::trim)).transpose();
     let held = held.map_err(|_| MergeError::NotToken)?;
     if held.is_some_and(|text| !may_replace_token(text)) {
@@ -218,7 +218,7 @@ pub fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<
 
 /// Whether a token may replace what a file holds: a JSON Web Token, or what is left of one that was cut or
 /// damaged. Another file stays.
-pub fn may_replace_token(text: &str) -> bool {
+pub(crate) fn may_replace_token(text: &str) -> bool {
     text.is_empty() || (text.starts_with("eyJ") && !text.contains(char::is_whitespace))
 }
 
@@ -229,7 +229,7 @@ pub fn may_replace_token(text: &str) -> bool {
 /// # Errors
 ///
 /// If the file cannot be read or edited.
-pub fn remove(
+pub(crate) fn remove(
     before: &[u8],
     inventory: &InventoryName,
     grants: &[(EntryNames, ClusterName, ProfileName)],

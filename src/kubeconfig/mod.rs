@@ -1,6 +1,6 @@
 //! Kubeconfigs: our entries, reading what is there, and editing it without touching the rest.
 //!
-//! Pure: no I/O, no clock. [`entry`](Endpoint) renders what we write, [`Document`] reads what an
+//! Pure: no I/O, no clock. `entry` renders what we write, [`Document`] reads what an
 //! output holds, [`edit`] splices the one into the other.
 
 pub mod combine;
@@ -9,18 +9,20 @@ mod document;
 pub mod edit;
 mod endpoint;
 mod entry;
-pub mod exec;
+pub(crate) mod exec;
 mod fields;
 mod finding;
 mod merge;
 mod refusal;
 
-pub use document::{Document, DocumentError, EntryState, Held, OtherHolder, RENAME, foreign_owner};
-pub use endpoint::Endpoint;
-pub(crate) use endpoint::without_user;
-pub use entry::{EXEC_API_VERSION, EntryNames, ExecPlugin, Mark, OurEntries, UserForm};
-pub use finding::{FileFinding, FileFindingKind, FindingSeverity, line_with};
-pub use merge::{FileOrder, Incoming, MergeError, Merged, may_replace_token, merge, remove, token_file};
+pub use document::{Document, DocumentError};
+pub(crate) use document::{EntryState, Held, OtherHolder, RENAME, foreign_owner};
+pub(crate) use endpoint::{Endpoint, without_user};
+pub(crate) use entry::{EXEC_API_VERSION, Mark, OurEntries};
+pub use entry::{EntryNames, ExecPlugin, UserForm};
+pub(crate) use finding::line_with;
+pub use finding::{FileFinding, FileFindingKind, FindingSeverity};
+pub(crate) use merge::{FileOrder, Incoming, MergeError, may_replace_token, merge, remove, token_file};
 #[cfg(any(test, fuzzing))]
 pub(crate) use refusal::is_refusal;
 pub(crate) use refusal::{NOT_A_BOOLEAN, Refusal, refusal};

@@ -48,7 +48,7 @@ struct VersionLabel {
 
 /// How the credential of one grant stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantState {
+pub(crate) struct GrantState {
     /// The cluster.
     pub cluster: ClusterName,
     /// The profile.
@@ -63,7 +63,7 @@ pub struct GrantState {
 
 /// The metrics of a refresher.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     credentials: Family<StateLabel, Gauge>,
     expiry: Family<GrantLabel, Gauge>,
@@ -88,7 +88,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Makes metrics that nothing has happened to yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("kubemint");
         let credentials = Family::default();
         registry.register("credentials", "Credentials by state", credentials.clone());
@@ -138,7 +138,7 @@ impl Metrics {
     }
 
     /// Takes in what came of a run: its report, how the grants stand now, and how long it took.
-    pub fn observe(&self, report: &Changes, grants: Vec<GrantState>, took: Duration, now: Timestamp) {
+    pub(crate) fn observe(&self, report: &Changes, grants: Vec<GrantState>, took: Duration, now: Timestamp) {
         for cluster in &report.clusters {
             for change in cluster.changes.iter().filter(|change| change.action == Action::Mint) {
                 if let (Some(true), Some(reason)) = (change.done, change.reason) {
@@ -168,18 +168,18 @@ impl Metrics {
     }
 
     /// Forgets grants that are no longer in the inventory.
-    pub fn keep(&self, is_live: impl Fn(&ClusterName, &ProfileName) -> bool) {
+    pub(crate) fn keep(&self, is_live: impl Fn(&ClusterName, &ProfileName) -> bool) {
         let mut known = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(cluster, profile), _| is_live(cluster, profile));
     }
 
     /// Says whether the inventory on disk is broken.
-    pub fn reload_failed(&self, failed: bool) {
+    pub(crate) fn reload_failed(&self, failed: bool) {
         self.reload_failed.set(i64::from(failed));
     }
 
     /// Returns all metrics in Prometheus' text format.
-    pub fn render(&self, now: Timestamp) -> String {
+    pub(crate) fn render(&self, now: Timestamp) -> String {
         let known = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         for state in CredentialState::ALL {
             // Several states are one to a monitoring system.
@@ -208,7 +208,7 @@ impl Metrics {
 }
 
 /// Whether a file begins like what [`Metrics::render`] writes.
-pub fn is_metrics(content: &[u8]) -> bool {
+pub(crate) fn is_metrics(content: &[u8]) -> bool {
     content.starts_with(b"# HELP kubemint_")
 }
 

@@ -5,5 +5,5 @@
 mod metrics;
 mod server;
 
-pub use metrics::{GrantState, Metrics, is_metrics};
-pub use server::{Health, serve};
+pub(crate) use metrics::{GrantState, Metrics, is_metrics};
+pub(crate) use server::{Health, serve};

@@ -38,7 +38,7 @@ const MOST_PER_PEER: usize = 16;
 
 /// What the server answers from.
 #[derive(Debug)]
-pub struct Health {
+pub(crate) struct Health {
     /// The metrics.
     pub metrics: Metrics,
     /// Whether an inventory is loaded and the fleet was gone through once.
@@ -48,7 +48,7 @@ pub struct Health {
 }
 
 /// Answers until it is stopped, then finishes what it is answering.
-pub async fn serve(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
     let mut open: VecDeque<(IpAddr, AbortHandle)> = VecDeque::new();

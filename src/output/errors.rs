@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::foreign::shown;
 
 /// Renders an error in the one form that all errors have.
-pub fn render_error(error: &Error) -> String {
+pub(crate) fn render_error(error: &Error) -> String {
     let red = AnsiColor::Red.on_default().bold();
     let bold = Style::new().bold();
     let mut out = format!("{red}error:{red:#} {}\n", shown(&error.message));

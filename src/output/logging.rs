@@ -12,7 +12,7 @@ use crate::foreign::{escaped_in_json, guarded};
 
 /// How logs are written
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Lines for people
     Text,
     /// One JSON object a line
@@ -20,7 +20,7 @@ pub enum LogFormat {
 }
 
 /// Starts logging; `verbosity` is how often `-v` was given. The first start of a process counts.
-pub fn start_logging(verbosity: u8, format: LogFormat, color: bool) {
+pub(crate) fn start_logging(verbosity: u8, format: LogFormat, color: bool) {
     let level = match verbosity {
         0 => "warn",
         1 => "info",

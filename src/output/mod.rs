@@ -7,12 +7,12 @@ mod progress;
 
 use std::io::IsTerminal;
 
-pub use errors::render_error;
-pub use logging::{LogFormat, start_logging};
-pub use printer::{ColorWhen, Printer, PrinterOptions};
-pub use progress::{Phase, Progress, ProgressStyle, TICK};
+pub(crate) use errors::render_error;
+pub(crate) use logging::{LogFormat, start_logging};
+pub(crate) use printer::{ColorWhen, Printer, PrinterOptions};
+pub(crate) use progress::{Phase, Progress, ProgressStyle, TICK};
 
 /// Returns whether stdout and stderr are read on a terminal: then what goes to one stands beside what goes to the other.
-pub fn is_one_terminal() -> bool {
+pub(crate) fn is_one_terminal() -> bool {
     std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }

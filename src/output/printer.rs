@@ -10,7 +10,7 @@ use crate::foreign::guarded;
 
 /// When to use colours
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ColorWhen {
+pub(crate) enum ColorWhen {
     /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always
@@ -21,7 +21,7 @@ pub enum ColorWhen {
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]
-pub struct PrinterOptions {
+pub(crate) struct PrinterOptions {
     /// When to use colours.
     pub color: ColorWhen,
     /// Whether remarks are left out.
@@ -30,14 +30,14 @@ pub struct PrinterOptions {
 
 /// Prints to stdout and stderr.
 #[derive(Debug, Clone, Copy)]
-pub struct Printer {
+pub(crate) struct Printer {
     choice: ColorChoice,
     quiet: bool,
 }
 
 impl Printer {
     /// Makes a printer.
-    pub fn new(options: PrinterOptions) -> Self {
+    pub(crate) fn new(options: PrinterOptions) -> Self {
         let choice = match options.color {
             // anstream looks at the terminal and at NO_COLOR.
             ColorWhen::Auto => ColorChoice::Auto,
@@ -48,7 +48,7 @@ impl Printer {
     }
 
     /// Returns whether text on stderr may have colours.
-    pub fn colors_stderr(&self) -> bool {
+    pub(crate) fn colors_stderr(self) -> bool {
         match self.choice {
             ColorChoice::Auto => AutoStream::choice(&io::stderr()) != ColorChoice::Never,
             choice => choice != ColorChoice::Never,
@@ -60,7 +60,7 @@ impl Printer {
     /// # Errors
     ///
     /// If stdout cannot be written for another reason: data that was asked for is then missing.
-    pub fn data(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn data(self, text: &str) -> io::Result<()> {
         Progress::suspend(|| {
             let mut stdout = AutoStream::new(io::stdout().lock(), self.choice);
             match stdout.write_all(guarded(text).as_bytes()).and_then(|()| stdout.flush()) {
@@ -75,7 +75,7 @@ impl Printer {
     /// # Errors
     ///
     /// As [`Printer::data`].
-    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
         Progress::suspend(|| {
             let mut stdout = io::stdout().lock();
             match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -86,14 +86,14 @@ impl Printer {
     }
 
     /// Writes a remark to stderr, unless the run is quiet.
-    pub fn remark(&self, text: &str) {
+    pub(crate) fn remark(self, text: &str) {
         if !self.quiet {
             self.problem(text);
         }
     }
 
     /// Writes a problem to stderr.
-    pub fn problem(&self, text: &str) {
+    pub(crate) fn problem(self, text: &str) {
         Progress::suspend(|| {
             let mut stderr = AutoStream::new(io::stderr().lock(), self.choice);
             // Where stderr is gone, nobody can be told so.

@@ -21,13 +21,13 @@ const SLOWEST: usize = 3;
 /// A cluster that has taken this long is worth a line: most take less.
 const SLOW: Duration = Duration::from_secs(2);
 /// How often the times of the slowest clusters move on.
-pub const TICK: Duration = Duration::from_millis(500);
+pub(crate) const TICK: Duration = Duration::from_millis(500);
 /// Below this width a bar has no room beside the counts.
 const NARROW: u16 = 70;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProgressStyle {
+pub(crate) enum ProgressStyle {
     /// A bar on a terminal.
     Bar,
     /// Plain lines.
@@ -38,7 +38,7 @@ pub enum ProgressStyle {
 
 /// Shows the events of one phase.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     style: ProgressStyle,
     bar: ProgressBar,
     slow_bars: Vec<ProgressBar>,
@@ -55,7 +55,7 @@ pub struct Progress {
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// It finds out what to do.
     Planning,
     /// It does it.
@@ -87,7 +87,7 @@ impl Phase {
 
 impl Progress {
     /// Starts showing a phase with `total` clusters.
-    pub fn start(style: ProgressStyle, phase: Phase, total: usize) -> Self {
+    pub(crate) fn start(style: ProgressStyle, phase: Phase, total: usize) -> Self {
         let mut slow_bars = vec![];
         let bar = if style == ProgressStyle::Bar {
             let display = MultiProgress::new();
@@ -120,7 +120,7 @@ impl Progress {
     }
 
     /// Shows an event.
-    pub fn show(&mut self, event: &Event) {
+    pub(crate) fn show(&mut self, event: &Event) {
         let (cluster, end) = match event {
             Event::Started(cluster) => {
                 self.running.insert(cluster.clone(), (Instant::now(), self.phase.title().to_owned()));
@@ -158,7 +158,7 @@ impl Progress {
     }
 
     /// Shows what has changed with time alone.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         if self.style == ProgressStyle::Plain && self.last_line.elapsed() >= PLAIN_INTERVAL {
             self.plain_line();
             let running = self.running.iter().map(|(cluster, (since, _))| (cluster, since.elapsed())).collect();
@@ -203,7 +203,7 @@ impl Progress {
     }
 
     /// Stops showing the phase.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         for bar in &self.slow_bars {
             bar.finish_and_clear();
         }
@@ -212,7 +212,7 @@ impl Progress {
     }
 
     /// Prints something else while the display steps aside.
-    pub fn suspend<T>(print: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspend<T>(print: impl FnOnce() -> T) -> T {
         let display = DISPLAY.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match display {
             Some(display) => display.suspend(print),

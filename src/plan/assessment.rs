@@ -13,7 +13,7 @@ use crate::step::Step;
 
 /// What came of planning one cluster: what to do, and how things stand.
 #[derive(Debug, Clone)]
-pub struct Assessed {
+pub(crate) struct Assessed {
     /// What to do.
     pub plan: ClusterPlan,
     /// How things stand.
@@ -22,7 +22,7 @@ pub struct Assessed {
 
 /// How things stand in one cluster and its outputs.
 #[derive(Debug, Clone, Default)]
-pub struct Assessment {
+pub(crate) struct Assessment {
     /// What tells the cluster from one that copies its uid.
     pub evidence: Evidence,
     /// How the credentials stand.
@@ -39,7 +39,7 @@ pub struct Assessment {
 
 /// A Secret with a token for a ServiceAccount of ours that never expires, made by whomever.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LegacyToken {
+pub(crate) struct LegacyToken {
     /// The grant.
     pub grant: GrantKey,
     /// The Secret.
@@ -54,7 +54,7 @@ pub struct LegacyToken {
 
 /// An object that differs from the inventory and is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
+pub(crate) struct Drift {
     /// The profile that it serves, if it serves one.
     pub profile: Option<ProfileName>,
     /// What an apply would do about it.
@@ -63,7 +63,7 @@ pub struct Drift {
 
 /// A credential that is current and in all outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptCredential {
+pub(crate) struct KeptCredential {
     /// The grant.
     pub grant: GrantKey,
     /// The generation.
@@ -80,7 +80,7 @@ pub struct KeptCredential {
 
 impl Assessed {
     /// Returns the credential of a grant that the plan relies on, from the places that hold it.
-    pub fn credential_to_try(&self, grant: &GrantInput) -> Option<Credential> {
+    pub(crate) fn credential_to_try(&self, grant: &GrantInput) -> Option<Credential> {
         let key = grant.grant.key();
         let handed_on = self.plan.steps.iter().find_map(|step| match step {
             Step::Publish(publish) if publish.grant == key => publish.from.first(),

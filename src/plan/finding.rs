@@ -11,7 +11,7 @@ use crate::observed::TOLERATED_SECONDS;
 
 /// Something that stops a cluster before the first write.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Blocker {
+pub(crate) struct Blocker {
     /// What it is, for programs.
     pub kind: BlockerKind,
     /// The profile whose credential it is about; the other credentials of a cluster can be renewed
@@ -28,7 +28,7 @@ pub struct Blocker {
 /// Kinds of blockers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum BlockerKind {
+pub(crate) enum BlockerKind {
     /// Another name in the inventory reaches the same API server.
     SameCluster,
     /// An object of that name is somebody else's.
@@ -61,7 +61,7 @@ pub enum BlockerKind {
 
 /// Something the user should know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Note {
+pub(crate) struct Note {
     /// What it is, for programs.
     pub kind: NoteKind,
     /// What it is, in words.
@@ -71,7 +71,7 @@ pub struct Note {
 /// Kinds of notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum NoteKind {
+pub(crate) enum NoteKind {
     /// A profile has rules with wildcards.
     Wildcard,
     /// A profile's ServiceAccount lives in kube-system.
@@ -130,7 +130,7 @@ pub enum NoteKind {
 
 impl Note {
     /// Makes a note.
-    pub fn new(kind: NoteKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: NoteKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 }

@@ -14,7 +14,7 @@ use crate::object::ObjectRef;
 
 /// What tells a cluster from one that copies its uid.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// The uids of the ServiceAccounts of its grants.
     accounts: BTreeMap<ObjectRef, String>,
     /// Whether an output holds a credential that was issued for one of these.
@@ -47,18 +47,18 @@ fn holds_credential_for(grant: &GrantInput, uid: &str) -> bool {
 
 /// The clusters that have answered so far, by the uid that they say they have.
 #[derive(Debug, Default)]
-pub struct Identities(BTreeMap<String, Vec<(ClusterName, Evidence)>>);
+pub(crate) struct Identities(BTreeMap<String, Vec<(ClusterName, Evidence)>>);
 
 impl Identities {
     /// Adds a cluster.
-    pub fn add(&mut self, Assessed { plan, assessment }: &Assessed) {
+    pub(crate) fn add(&mut self, Assessed { plan, assessment }: &Assessed) {
         let same = self.0.entry(plan.cluster_uid.clone()).or_default();
         same.push((plan.cluster.clone(), assessment.evidence.clone()));
     }
 
     /// Blocks a plan if another cluster that was added may be the same API server and has the better claim to go on,
     /// or as good a one.
-    pub fn judge(&self, Assessed { plan, assessment }: &mut Assessed) {
+    pub(crate) fn judge(&self, Assessed { plan, assessment }: &mut Assessed) {
         let others = self.0.get(&plan.cluster_uid).into_iter().flatten().filter(|(name, _)| *name != plan.cluster);
         let (copies, rivals): (Vec<_>, Vec<_>) =
             others.partition(|(_, evidence)| evidence.contradicts(&assessment.evidence));
@@ -96,7 +96,7 @@ impl Identities {
 
 /// Blocks every cluster that another name in the inventory reaches as well: two names for one API server would fight
 /// over the same objects.
-pub fn block_duplicates(plans: &mut [&mut Assessed]) {
+pub(crate) fn block_duplicates(plans: &mut [&mut Assessed]) {
     let mut identities = Identities::default();
     for plan in plans.iter() {
         identities.add(plan);

@@ -30,20 +30,20 @@ use crate::names::{ClusterName, Holder};
 use crate::observed::ObservedCluster;
 use crate::step::{Step, StepId};
 
-pub use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken};
+pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken};
 pub(crate) use credentials::shortened_lifetime;
-pub use finding::{Blocker, BlockerKind, Note, NoteKind};
-pub use identity::{Evidence, Identities, block_duplicates};
-pub use preflight::{Probe, ProbeResult, judge_probes, mint_probes};
-pub use revoke::{
-    OurAccount, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
+pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
+pub(crate) use identity::{Evidence, Identities, block_duplicates};
+pub(crate) use preflight::{Probe, ProbeResult, judge_probes, mint_probes};
+pub(crate) use revoke::{
+    RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
     plan_revocation, vanished_accounts,
 };
-pub use standing::{CredentialState, Newest, Standing};
+pub(crate) use standing::{CredentialState, Newest, Standing};
 
 /// What the user allows.
 #[derive(Debug, Clone)]
-pub struct PlanOptions {
+pub(crate) struct PlanOptions {
     /// Who keeps the chain of generations.
     pub holder: Holder,
     /// Which objects that are not ours may be taken over.
@@ -63,7 +63,7 @@ pub struct PlanOptions {
 /// What a run may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Scope {
+pub(crate) enum Scope {
     /// ServiceAccounts, RBAC and credentials.
     Access,
     /// Credentials only: that other objects differ is drift, and each grant stands for itself.
@@ -73,7 +73,7 @@ pub enum Scope {
 /// What happens after a step that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
+pub(crate) enum OnFailure {
     /// No other step of the cluster is run: it may need what failed.
     Stop,
     /// The others are run: each takes access away.
@@ -82,7 +82,7 @@ pub enum OnFailure {
 
 /// What happens to a suspension that a revocation left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suspension {
+pub(crate) enum Suspension {
     /// It is lifted.
     Lift,
     /// It is left, with a note.
@@ -91,7 +91,7 @@ pub enum Suspension {
 
 /// Which objects that are not ours may be taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Adoption {
+pub(crate) struct Adoption {
     /// Those that no inventory of kubemint owns.
     pub foreign: bool,
     /// Those of these inventories.
@@ -100,14 +100,14 @@ pub struct Adoption {
 
 impl GrantInput {
     /// Returns the places that hold a credential: all but those of exec plugins.
-    pub fn holding(&self) -> impl Iterator<Item = &ReadPlace> {
+    pub(crate) fn holding(&self) -> impl Iterator<Item = &ReadPlace> {
         self.outputs.iter().filter(|read| read.format.holds_credential())
     }
 }
 
 /// One grant of the cluster that is planned.
 #[derive(Debug, Clone)]
-pub struct GrantInput {
+pub(crate) struct GrantInput {
     /// The grant.
     pub grant: Arc<Grant>,
     /// The places that its credential goes to.
@@ -120,7 +120,7 @@ pub struct GrantInput {
 
 /// Everything that planning one cluster looks at.
 #[derive(Debug)]
-pub struct PlanInput<'a> {
+pub(crate) struct PlanInput<'a> {
     /// The inventory.
     pub inventory: &'a Inventory,
     /// The cluster.
@@ -142,7 +142,7 @@ pub struct PlanInput<'a> {
 /// What to do in one cluster. It holds no secret, and can be written down and read again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ClusterPlan {
+pub(crate) struct ClusterPlan {
     /// The cluster.
     pub cluster: ClusterName,
     /// The uid of the namespace kube-system, which identifies the cluster.
@@ -180,18 +180,18 @@ impl ClusterPlan {
     }
 
     /// Returns the step that an id names.
-    pub fn step(&self, id: &StepId) -> Option<&Step> {
+    pub(crate) fn step(&self, id: &StepId) -> Option<&Step> {
         self.steps.iter().find(|step| step.id() == *id)
     }
 
     /// Returns whether the cluster and its outputs match the inventory.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blockers.is_empty()
     }
 }
 
 /// Plans one cluster.
-pub fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
+pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     let mut draft = Assessed {
         plan: ClusterPlan {
             notes: finding::general_notes(input),

@@ -14,7 +14,7 @@ use crate::step::{Step, StepId};
 
 /// Something that is tried without effect before the first write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
+pub(crate) enum Probe {
     /// The write of this step, with `dryRun=All`.
     Write(StepId),
     /// Whether something may be done to an object; asked for, not tried.
@@ -39,7 +39,7 @@ pub enum Probe {
 
 /// What came of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeResult {
+pub(crate) enum ProbeResult {
     /// The API server would do it.
     Allowed,
     /// The API server would not do it.
@@ -58,7 +58,7 @@ pub enum ProbeResult {
 }
 
 /// Returns the probes of everything that credentials need; the writes are probed one by one.
-pub fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
+pub(crate) fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
     plan.steps
         .iter()
         .flat_map(|step| match step {
@@ -112,7 +112,7 @@ fn right(profile: &ProfileName, verb: &'static str, subresource: Option<&'static
 
 /// Adds what the probes found to a plan. `allows_missing_roles` tells of a profile whether it may bind roles that do not
 /// exist.
-pub fn judge_probes(
+pub(crate) fn judge_probes(
     plan: &mut ClusterPlan,
     results: &[(Probe, ProbeResult)],
     allows_missing_roles: impl Fn(&ProfileName) -> bool,
@@ -265,7 +265,7 @@ impl ClusterPlan {
 
     /// Returns why a run must not start on this cluster: its blockers, or an admin who may not write.
     /// Where only credentials change, what blocks one of them does not block the others.
-    pub fn refusals(&self) -> Vec<Blocker> {
+    pub(crate) fn refusals(&self) -> Vec<Blocker> {
         let blocks = |blocker: &&Blocker| self.scope == Scope::Access || blocker.profile.is_none();
         let read_only = self.notes.iter().filter(|note| note.kind == NoteKind::ReadOnly).map(|_| Blocker {
             profile: None,

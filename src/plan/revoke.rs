@@ -23,7 +23,7 @@ use crate::step::{Delete, Recreate, Revoke, Step, Victims};
 
 /// What the user wants revoked.
 #[derive(Debug, Clone)]
-pub struct RevokeOptions {
+pub(crate) struct RevokeOptions {
     /// Who keeps the chain of generations.
     pub holder: Holder,
     /// Which generations.
@@ -41,7 +41,7 @@ pub struct RevokeOptions {
 /// What happens to ServiceAccounts of this inventory that no grant explains any more: a profile was renamed, for
 /// example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vanished {
+pub(crate) enum Vanished {
     /// Their tokens are revoked too: the user chose no profile.
     Revoke,
     /// They are named.
@@ -50,7 +50,7 @@ pub enum Vanished {
 
 /// Which generations are revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RevokeTarget {
+pub(crate) enum RevokeTarget {
     /// Every living one of the holder.
     Holder,
     /// Every living one of every holder.
@@ -63,7 +63,7 @@ pub enum RevokeTarget {
 
 /// What goes with the generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RevokeDepth {
+pub(crate) enum RevokeDepth {
     /// Nothing.
     Tokens,
     /// The ServiceAccount, which is made anew: every token for it dies, whoever minted it.
@@ -74,7 +74,7 @@ pub enum RevokeDepth {
 
 /// One grant whose credentials are revoked.
 #[derive(Debug, Clone)]
-pub struct RevokeGrant {
+pub(crate) struct RevokeGrant {
     /// The grant.
     pub grant: Arc<Grant>,
     /// The places that hold a token of it, each different token once.
@@ -83,7 +83,7 @@ pub struct RevokeGrant {
 
 /// Everything that planning a revocation looks at.
 #[derive(Debug)]
-pub struct RevokeInput<'a> {
+pub(crate) struct RevokeInput<'a> {
     /// The inventory.
     pub inventory: &'a Inventory,
     /// The cluster.
@@ -103,7 +103,7 @@ pub struct RevokeInput<'a> {
 }
 
 /// Plans the revocation of one cluster's grants.
-pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
+pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     // What cannot be revoked of one grant keeps no other from being revoked.
     let mut plan = ClusterPlan::of_nothing(input.cluster, &input.observed.uid);
     for grant in input.grants {
@@ -115,7 +115,7 @@ pub fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
 }
 
 /// A ServiceAccount of ours.
-pub struct OurAccount<'a> {
+pub(crate) struct OurAccount<'a> {
     /// Its address.
     pub object: &'a ObjectRef,
     /// What was read.
@@ -125,7 +125,7 @@ pub struct OurAccount<'a> {
 }
 
 /// Returns the ServiceAccounts of this inventory in a cluster that no grant explains any more.
-pub fn vanished_accounts<'a>(
+pub(crate) fn vanished_accounts<'a>(
     inventory: &Inventory,
     cluster: &ClusterName,
     observed: &'a ObservedCluster,
@@ -282,7 +282,7 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
 
 /// Says how anchors were looked for, if there may be others, and how an index contradicts what was found: somebody
 /// edited it, or restored an older one.
-pub fn doubts(account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> Option<Note> {
+pub(crate) fn doubts(account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> Option<Note> {
     let mut doubts = vec![];
     if let Some(index) = index {
         let next = |anchor: &Anchor| index.holder(&anchor.holder).map_or(1, |chain| chain.next.max(1));
@@ -505,7 +505,7 @@ fn self_made(input: &RevokeInput<'_>, grant: &Grant) -> Option<Note> {
 }
 
 /// Returns the existing roles that a grant binds.
-pub fn existing_roles(grant: &Grant) -> BTreeSet<ObjectRef> {
+pub(crate) fn existing_roles(grant: &Grant) -> BTreeSet<ObjectRef> {
     let existing = intended(&grant.profile).into_iter().filter_map(|Intended { scope, source }| match source {
         IntendedSource::Role(role) => Some(role.object(scope.namespace())),
         IntendedSource::Profile(_) => None,

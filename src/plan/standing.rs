@@ -17,7 +17,7 @@ use crate::names::Holder;
 
 /// How the credential of a grant stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The grant.
     pub grant: GrantKey,
     /// Its state.
@@ -38,7 +38,7 @@ pub struct Standing {
 
 /// What is known about a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Newest {
+pub(crate) struct Newest {
     /// Its number.
     pub generation: u64,
     /// When it was issued.
@@ -62,7 +62,7 @@ impl From<&CredentialFacts> for Newest {
 
 impl Newest {
     /// Returns the lifetime in seconds, if the API server made it shorter than was requested.
-    pub fn clamped_seconds(&self) -> Option<u64> {
+    pub(crate) fn clamped_seconds(&self) -> Option<u64> {
         /// Issue and expiry are rounded to seconds by the API server.
         const ROUNDING: u64 = 2;
         let life = u64::try_from(self.expires.duration_since(self.issued).as_secs()).ok()?;
@@ -73,7 +73,7 @@ impl Newest {
 /// The state of a grant's credential, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum CredentialState {
+pub(crate) enum CredentialState {
     /// The cluster could not be read.
     Unknown,
     /// It has expired.
@@ -100,7 +100,7 @@ pub enum CredentialState {
 
 impl CredentialState {
     /// All states.
-    pub const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Unknown,
         Self::Expired,
         Self::Revoked,
@@ -115,7 +115,7 @@ impl CredentialState {
     ];
 
     /// Returns the state as tables show it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Expired => "expired",
@@ -132,14 +132,14 @@ impl CredentialState {
     }
 
     /// Whether nothing has to be done about it.
-    pub fn is_fine(self) -> bool {
+    pub(crate) fn is_fine(self) -> bool {
         matches!(self, Self::Current | Self::Plugin | Self::NoOutput)
     }
 }
 
 impl Standing {
     /// Returns how a grant stands of which only the state is known.
-    pub fn only(grant: GrantKey, state: CredentialState, detail: Option<String>) -> Self {
+    pub(crate) fn only(grant: GrantKey, state: CredentialState, detail: Option<String>) -> Self {
         Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![], lacking: vec![] }
     }
 }

@@ -8,5 +8,6 @@ mod right;
 mod rule;
 mod wildcard;
 
-pub use right::{Right, RightGroup, Scope, summarise};
-pub use rule::{Rule, uncovered};
+pub(crate) use right::{Right, RightGroup, Scope, summarise};
+pub use rule::Rule;
+pub(crate) use rule::uncovered;

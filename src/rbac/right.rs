@@ -9,7 +9,7 @@ use super::Rule;
 
 /// Where a right holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// In the whole cluster.
     Cluster,
     /// In one namespace.
@@ -18,12 +18,12 @@ pub enum Scope {
 
 impl Scope {
     /// Returns whether what holds here holds there too.
-    pub fn reaches(&self, other: &Self) -> bool {
+    pub(crate) fn reaches(&self, other: &Self) -> bool {
         *self == Self::Cluster || self == other
     }
 
     /// Returns the namespace, if it is one.
-    pub fn namespace(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         match self {
             Self::Cluster => None,
             Self::Namespace(name) => Some(name),
@@ -43,7 +43,7 @@ impl fmt::Display for Scope {
 
 /// One verb on one resource, name or URL. A `*` stands for itself: only a `*` allows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Right<S = String> {
+pub(crate) enum Right<S = String> {
     /// On a resource.
     Resource {
         /// The API group, `""` for the core group.
@@ -66,14 +66,14 @@ pub enum Right<S = String> {
 
 impl Right {
     /// Returns the single rights of some rules.
-    pub fn all_of<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> BTreeSet<Self> {
+    pub(crate) fn all_of<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> BTreeSet<Self> {
         rules.into_iter().flat_map(Rule::rights).map(Self::from).collect()
     }
 
     /// Whether it is about a URL.
     ///
     /// Requests for URLs have no namespace, so a RoleBinding never allows one.
-    pub fn is_url(&self) -> bool {
+    pub(crate) fn is_url(&self) -> bool {
         matches!(self, Self::Url { .. })
     }
 }
@@ -95,7 +95,7 @@ impl From<Right<&str>> for Right {
 /// The verbs on one resource, name or URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct RightGroup {
+pub(crate) struct RightGroup {
     /// The verbs.
     pub verbs: Vec<String>,
     /// The API group, `""` for the core group; absent for URLs.
@@ -114,7 +114,7 @@ pub struct RightGroup {
 
 impl RightGroup {
     /// Returns what the verbs are on, as in `deployments.apps named "web"`.
-    pub fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         match (&self.url, &self.resource) {
             (Some(url), _) => format!("URL {url}"),
             (None, resource) => {
@@ -135,7 +135,7 @@ impl fmt::Display for RightGroup {
 }
 
 /// Groups rights by what they are on.
-pub fn summarise<'a, S: AsRef<str> + 'a>(rights: impl IntoIterator<Item = &'a Right<S>>) -> Vec<RightGroup> {
+pub(crate) fn summarise<'a, S: AsRef<str> + 'a>(rights: impl IntoIterator<Item = &'a Right<S>>) -> Vec<RightGroup> {
     let mut groups: BTreeMap<(bool, &str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
     for right in rights {
         let (key, verb) = match right {

@@ -24,7 +24,7 @@ pub struct Rule {
 
 impl Rule {
     /// Returns the single rights of the rule.
-    pub fn rights(&self) -> impl Iterator<Item = Right<&str>> {
+    pub(crate) fn rights(&self) -> impl Iterator<Item = Right<&str>> {
         let names: Vec<Option<&str>> = match self.resource_names.as_slice() {
             [] => vec![None],
             names => names.iter().map(|name| Some(name.as_str())).collect(),
@@ -47,7 +47,7 @@ impl Rule {
 
     /// Returns whether the rule allows a right, as the API server's escalation check decides it
     /// (`k8s.io/component-helpers/auth/rbac/validation`, `Covers`).
-    pub fn allows<S: AsRef<str>>(&self, right: &Right<S>) -> bool {
+    pub(crate) fn allows<S: AsRef<str>>(&self, right: &Right<S>) -> bool {
         let verb_matches = |verb: &S| has(&self.verbs, "*") || has(&self.verbs, verb.as_ref());
         match right {
             Right::Resource { group, resource, name, verb } => {
@@ -78,7 +78,7 @@ impl Rule {
 }
 
 /// Returns what `rules` allow and `by` does not.
-pub fn uncovered<'a>(rules: &'a [Rule], by: &[Rule]) -> BTreeSet<Right<&'a str>> {
+pub(crate) fn uncovered<'a>(rules: &'a [Rule], by: &[Rule]) -> BTreeSet<Right<&'a str>> {
     rules.iter().flat_map(Rule::rights).filter(|right| !by.iter().any(|rule| rule.allows(right))).collect()
 }
 

@@ -12,7 +12,7 @@ const MOST: usize = 20;
 
 /// What to print as an error about the clusters that did not make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failures {
+pub(crate) struct Failures {
     /// What failed.
     pub message: String,
     /// One line for each cluster, with its hints below, and one about the others.
@@ -23,7 +23,7 @@ pub struct Failures {
 
 /// What the reader has before them: it is not said again.
 #[derive(Debug, Clone, Copy)]
-pub enum Seen<'a> {
+pub(crate) enum Seen<'a> {
     /// Nothing.
     Nothing,
     /// This report.
@@ -57,7 +57,7 @@ struct Sickness<'a> {
 ///
 /// `arguments` are what the command was given beside the selection of clusters, so that it can be
 /// repeated as it was meant: without the holder, it would act as another.
-pub fn failures(report: &Report, arguments: &[String], seen: Seen<'_>) -> Option<Failures> {
+pub(crate) fn failures(report: &Report, arguments: &[String], seen: Seen<'_>) -> Option<Failures> {
     let Sickness { sick, kinds, clusters, others } = sickness(report, seen);
     if sick.is_empty() {
         return None;

@@ -9,11 +9,11 @@ use super::{Changes, Status, Verification};
 use crate::names::{Holder, InventoryName};
 
 /// The version of the model.
-pub const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// What a command found or did.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// What every report says.
     #[serde(flatten)]
     pub head: Head,
@@ -24,7 +24,7 @@ pub struct Report {
 
 /// What every report says.
 #[derive(Debug, Clone, Serialize)]
-pub struct Head {
+pub(crate) struct Head {
     /// The version of this model.
     pub schema_version: u32,
     /// The version of kubemint.
@@ -45,7 +45,7 @@ pub struct Head {
 /// What a report is about.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub enum Body {
+pub(crate) enum Body {
     /// Of `plan`, `apply`, `refresh` and `revoke`.
     Changes(Changes),
     /// Of `status`.
@@ -57,7 +57,7 @@ pub enum Body {
 /// The command that a report is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Command {
+pub(crate) enum Command {
     /// `kubemint plan`
     Plan,
     /// `kubemint apply`
@@ -74,7 +74,7 @@ pub enum Command {
 
 impl Command {
     /// Returns the command as it is typed.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Plan => "plan",
             Self::Apply => "apply",
@@ -88,7 +88,7 @@ impl Command {
 
 impl Head {
     /// Returns the head of a report of a run that began at `started`.
-    pub fn new(command: Command, started: Timestamp, inventory: &InventoryName, holder: &Holder) -> Self {
+    pub(crate) fn new(command: Command, started: Timestamp, inventory: &InventoryName, holder: &Holder) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             kubemint: env!("CARGO_PKG_VERSION"),
@@ -103,7 +103,7 @@ impl Head {
 
 impl Report {
     /// Puts a report together.
-    pub fn new(head: Head, body: impl Into<Body>) -> Self {
+    pub(crate) fn new(head: Head, body: impl Into<Body>) -> Self {
         Self { head, body: body.into() }
     }
 }

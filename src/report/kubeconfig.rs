@@ -9,7 +9,7 @@ use crate::kubeconfig::{FileFinding, FindingSeverity};
 
 /// What examining one kubeconfig found.
 #[derive(Debug, Clone, Serialize)]
-pub struct KubeconfigReport {
+pub(crate) struct KubeconfigReport {
     /// The version of this model.
     pub schema_version: u32,
     /// The version of kubemint.
@@ -40,7 +40,7 @@ pub struct KubeconfigReport {
 
 impl KubeconfigReport {
     /// Puts a report together, before anything was connected to.
-    pub fn new(file: String, context: Option<String>, mut findings: Vec<FileFinding>) -> Self {
+    pub(crate) fn new(file: String, context: Option<String>, mut findings: Vec<FileFinding>) -> Self {
         findings.sort_by_key(|finding| (finding.line.is_none(), finding.line, finding.severity));
         let errors = findings.iter().filter(|finding| finding.severity == FindingSeverity::Error).count();
         Self {

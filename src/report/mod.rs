@@ -12,16 +12,18 @@ mod status;
 mod text;
 mod verify;
 
-pub use changes::{Change, Changes, ClusterReport, CredentialReport, CredentialSummary, ErrorReport, State, Summary};
-pub use failures::{Failures, Seen, failures};
-pub use head::{Body, Command, Head, Report, SCHEMA_VERSION};
-pub use kubeconfig::KubeconfigReport;
-pub use status::{Drifted, GrantStatus, Holds, LegacyTokenStatus, OutputStatus, Status};
-pub use text::{TextOptions, kubeconfig_text, notes_text, refresh_line, summary_line, text};
-pub use verify::{
-    BindingReport, Finding, FindingKind, GrantReport, RightCounts, RightsReport, Verification, VerifiedClusterReport,
-    VerifiedCredentialReport, VerifyError, VerifyState, VerifySummary,
-};
+pub(crate) use changes::{Change, Changes, ClusterReport, CredentialSummary, State, Summary};
+pub(crate) use failures::{Failures, Seen, failures};
+pub(crate) use head::{Body, Command, Head, Report, SCHEMA_VERSION};
+pub(crate) use kubeconfig::KubeconfigReport;
+pub(crate) use status::{Drifted, GrantStatus, Holds, LegacyTokenStatus, OutputStatus, Status};
+pub(crate) use text::{TextOptions, kubeconfig_text, notes_text, refresh_line, summary_line, text};
+pub(crate) use verify::{BindingReport, FindingKind, GrantReport, Verification, VerifyState, VerifySummary};
+
+#[cfg(test)]
+use changes::ErrorReport;
+#[cfg(test)]
+use verify::{Finding, RightCounts, VerifiedClusterReport, VerifyError};
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::plan::CredentialState;
 
 /// How the credentials of a fleet stand: the body of the report of `status`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// Whether only the output files were looked at.
     pub offline: bool,
     /// The grants, the most urgent first.
@@ -26,7 +26,7 @@ pub struct Status {
 /// How the credential of one grant stands.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct GrantStatus {
+pub(crate) struct GrantStatus {
     /// The cluster.
     pub cluster: ClusterName,
     /// The profile.
@@ -79,7 +79,7 @@ pub struct GrantStatus {
 /// Whether objects differ from the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Drifted {
+pub(crate) enum Drifted {
     /// They do.
     Yes,
     /// They do not.
@@ -91,7 +91,7 @@ pub enum Drifted {
 /// What one output holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct OutputStatus {
+pub(crate) struct OutputStatus {
     /// The file.
     pub path: String,
     /// What it holds.
@@ -104,7 +104,7 @@ pub struct OutputStatus {
 /// What an output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Holds {
+pub(crate) enum Holds {
     /// The newest generation that was published.
     Newest,
     /// Another generation.
@@ -124,7 +124,7 @@ pub enum Holds {
 /// A token that never expires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct LegacyTokenStatus {
+pub(crate) struct LegacyTokenStatus {
     /// The cluster.
     pub cluster: ClusterName,
     /// The profile whose ServiceAccount it is for.
@@ -146,7 +146,7 @@ pub struct LegacyTokenStatus {
 
 impl Status {
     /// Puts the most urgent grants first.
-    pub fn new(
+    pub(crate) fn new(
         offline: bool,
         mut grants: Vec<GrantStatus>,
         legacy_tokens: Option<Vec<LegacyTokenStatus>>,
@@ -161,7 +161,7 @@ impl Status {
     }
 
     /// Whether something has to be done: a credential that is not current everywhere, or drift.
-    pub fn has_findings(&self) -> bool {
+    pub(crate) fn has_findings(&self) -> bool {
         self.grants.iter().any(|grant| !grant.state.is_fine() || grant.drift == Drifted::Yes)
     }
 }

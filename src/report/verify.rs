@@ -17,7 +17,7 @@ use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGra
 
 /// What a verification found: the body of the report of `verify`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Verification {
+pub(crate) struct Verification {
     /// Whether excess is a finding.
     pub strict: bool,
     /// The clusters counted by state.
@@ -29,7 +29,7 @@ pub struct Verification {
 /// The clusters counted by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct VerifySummary {
+pub(crate) struct VerifySummary {
     /// All selected clusters.
     pub clusters: usize,
     /// Clusters where everything is as intended.
@@ -47,7 +47,7 @@ pub struct VerifySummary {
 /// How a cluster or a grant is. Ordered by how bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum VerifyState {
+pub(crate) enum VerifyState {
     /// As intended.
     Fine,
     /// More is allowed than intended.
@@ -63,7 +63,7 @@ pub enum VerifyState {
 /// One cluster.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct VerifiedClusterReport {
+pub(crate) struct VerifiedClusterReport {
     /// Its name.
     pub name: ClusterName,
     /// How it is.
@@ -77,7 +77,7 @@ pub struct VerifiedClusterReport {
 
 /// Why a cluster could not be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct VerifyError {
+pub(crate) struct VerifyError {
     /// What kind of failure it is.
     pub kind: FailureKind,
     /// What was being done.
@@ -92,7 +92,7 @@ pub struct VerifyError {
 /// One grant.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct GrantReport {
+pub(crate) struct GrantReport {
     /// The profile.
     pub profile: ProfileName,
     /// The ServiceAccount, as `namespace/name`.
@@ -123,7 +123,7 @@ pub struct GrantReport {
 /// A credential in the outputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct VerifiedCredentialReport {
+pub(crate) struct VerifiedCredentialReport {
     /// Its generation; absent of what an exec plugin gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
@@ -138,7 +138,7 @@ pub struct VerifiedCredentialReport {
 
 /// Rights of a profile, counted: one verb on one resource or name each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct RightCounts {
+pub(crate) struct RightCounts {
     /// Those that are allowed.
     pub allowed: usize,
     /// Those that are denied.
@@ -149,7 +149,7 @@ pub struct RightCounts {
 
 /// Some rights of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct RightsReport {
+pub(crate) struct RightsReport {
     /// The namespace; absent for the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -165,7 +165,7 @@ pub struct RightsReport {
 /// What one binding grants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct BindingReport {
+pub(crate) struct BindingReport {
     /// The binding.
     pub binding: ObjectRef,
     /// The kind of the role.
@@ -187,7 +187,7 @@ pub struct BindingReport {
 
 /// Something that should not be so.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What it is, for programs.
     pub kind: FindingKind,
     /// What it is, in words.
@@ -200,7 +200,7 @@ pub struct Finding {
 /// Kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FindingKind {
+pub(crate) enum FindingKind {
     /// An output does not hold the credential.
     NoCredential,
     /// The entries of an output are not as kubemint writes them.
@@ -219,7 +219,7 @@ pub enum FindingKind {
 
 impl Verification {
     /// Reports what was found; where `strict`, excess is a finding.
-    pub fn new(strict: bool, clusters: &[(ClusterName, Verified)]) -> Self {
+    pub(crate) fn new(strict: bool, clusters: &[(ClusterName, Verified)]) -> Self {
         let clusters: Vec<_> = clusters.iter().map(|(name, verified)| cluster(name, verified, strict)).collect();
         let mut summary = VerifySummary { clusters: clusters.len(), ..VerifySummary::default() };
         for cluster in &clusters {

@@ -193,7 +193,7 @@ fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource>
 ///
 /// `ambient` is what the first stands for; `path` and `pattern` make the others absolute, and return
 /// nothing for what they cannot.
-pub fn kubeconfig_source(
+pub(crate) fn kubeconfig_source(
     text: &str,
     ambient: &[PathBuf],
     path: &mut dyn FnMut(&str) -> Option<PathBuf>,

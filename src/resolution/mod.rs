@@ -2,8 +2,8 @@
 //! expanded, every rule checked.
 //!
 //! The shell reads the files and hands over their texts; [`Loading`] parses them, says what they
-//! include, and resolves everything to an [`Inventory`](crate::inventory::Inventory) or to all its
-//! [`Problem`](crate::inventory::Problem)s at once. One file per topic; all of them report to one `Context` and go on.
+//! include, and resolves everything to an [`Inventory`] or to all its
+//! [`Problem`]s at once. One file per topic; all of them report to one `Context` and go on.
 //! Pure: no I/O, no clock. Start with [`Loading`].
 //!
 //! ```
@@ -39,15 +39,15 @@ mod profiles;
 mod rules;
 mod selection;
 
-pub use self::admin::kubeconfig_source;
+pub(crate) use self::admin::kubeconfig_source;
 pub use self::load::{Include, Loading, Resolution, parse_holder, resolve};
+pub use crate::delivery::{Layout, OutputEntry, OutputFile};
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::Layout;
 use crate::inventory::duration;
 use crate::inventory::file::{DefaultsTable, InventoryFile};
 use crate::inventory::problem::{At, Location, Problem, Problems, Sources, quote};
@@ -56,7 +56,7 @@ use crate::inventory::{Grant, Inventory, MissingNamespace, RunPolicy};
 use crate::names::{ClusterName, DEFAULT_HOLDER, Holder, InventoryName};
 
 /// The time that all work on one cluster may take where the inventory says nothing.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// No run over one cluster takes a day; far longer ones would overflow deadlines.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);

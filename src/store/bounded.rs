@@ -10,7 +10,7 @@ use std::path::Path;
 /// # Errors
 ///
 /// If it is longer, or cannot be read.
-pub fn read_to_limit(reader: impl Read, largest: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_to_limit(reader: impl Read, largest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
     // The byte beyond the limit tells that there is more.
     reader.take(largest.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -22,7 +22,7 @@ pub fn read_to_limit(reader: impl Read, largest: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 ///
 /// If it is something else or longer, or cannot be read.
-pub fn read_regular(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for somebody who writes.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     read_opened(OpenOptions::new().read(true).custom_flags(flags).open(path)?, largest)

@@ -72,7 +72,7 @@ struct Owner {
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     entry: Entry,
     stamp: Stamp,
     /// Open, so that its inode is not given to the next lock while this one lives.
@@ -128,7 +128,7 @@ impl Lock {
     /// # Errors
     ///
     /// If it is still held then.
-    pub fn wait_until_free(file: &Path) -> Result<(), LockError> {
+    pub(crate) fn wait_until_free(file: &Path) -> Result<(), LockError> {
         match reach(file, Guard::Nothing, Missing::Leave) {
             Ok(Reached::Name { target, link }) => {
                 let since = Instant::now();
@@ -141,7 +141,7 @@ impl Lock {
     }
 
     /// Returns whether the lock is still the one that was taken: somebody may have broken it.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.entry.stamp().is_ok_and(|stands| stands.is_some_and(|stands| stands.is_same_file(&self.stamp)))
     }
 }
@@ -320,7 +320,7 @@ fn read_line(path: &str) -> String {
 }
 
 /// Returns what tells a process from every other on this machine, if it still runs.
-pub fn process_identity(pid: u32) -> Option<String> {
+pub(crate) fn process_identity(pid: u32) -> Option<String> {
     Some(format!("{}:{pid}:{}", read_line("/proc/sys/kernel/random/boot_id"), start_time(pid)?))
 }
 

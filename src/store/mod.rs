@@ -23,12 +23,13 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, Stat};
 
-pub use bounded::{read_regular, read_to_limit};
-pub use lock::{BreakLock, Lock, LockError, process_identity};
+pub(crate) use bounded::{read_regular, read_to_limit};
+pub use lock::{BreakLock, LockError};
+pub(crate) use lock::{Lock, process_identity};
 pub use obstacle::Obstacle;
 use place::{Entry, Impassable, Missing, Reached, Stamp, reach, reach_or_make};
-pub use private::{PrivateLock, forget, lock_private, read_private, remember};
-pub use public::{IsOurs, check_public, write_public};
+pub(crate) use private::{forget, lock_private, read_private, remember};
+pub(crate) use public::{check_public, write_public};
 use safety::Guard;
 pub use safety::{Danger, Sharing};
 use temporary::{Temporary, remove_dead};
@@ -151,7 +152,7 @@ const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 /// # Errors
 ///
 /// If it exists and cannot be read, or is something else, such as a pipe that would never end.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     match read_regular(path, LARGEST_FILE) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -243,7 +244,7 @@ fn take_locks(target: &Entry, link: Option<&Entry>, break_lock: BreakLock) -> Re
 /// # Errors
 ///
 /// If its lock is held, or it cannot be removed, or somebody else could replace it.
-pub fn remove(path: &Path, manner: Manner) -> Result<(), StoreError> {
+pub(crate) fn remove(path: &Path, manner: Manner) -> Result<(), StoreError> {
     let failed = |source| StoreError::Write { path: path.to_owned(), source };
     let reached = reach(path, Guard::Secret(manner.sharing), Missing::Leave);
     let Reached::Name { target, link } = reached.map_err(|error| error.of(path, failed))? else { return Ok(()) };
@@ -292,7 +293,7 @@ fn give_owner(file: &File, replaced: &Stat) -> io::Result<()> {
 /// # Errors
 ///
 /// If not.
-pub fn check_replaceable(path: &Path, manner: Manner, since: Instant) -> Result<(), StoreError> {
+pub(crate) fn check_replaceable(path: &Path, manner: Manner, since: Instant) -> Result<(), StoreError> {
     use rustix::fs::{Access, AtFlags, accessat};
     let write_error = |source| StoreError::Write { path: path.to_owned(), source };
     let reached = reach(path, Guard::Secret(manner.sharing), Missing::Leave);
@@ -325,7 +326,7 @@ pub fn check_replaceable(path: &Path, manner: Manner, since: Instant) -> Result<
 /// # Errors
 ///
 /// If its links cannot be followed.
-pub fn identity(path: &Path) -> Result<PathBuf, StoreError> {
+pub(crate) fn identity(path: &Path) -> Result<PathBuf, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
     match reach(path, Guard::Nothing, Missing::Leave) {
         Ok(Reached::Name { target: Entry { path, .. }, .. } | Reached::Short { path, .. }) => Ok(path),
@@ -335,7 +336,7 @@ pub fn identity(path: &Path) -> Result<PathBuf, StoreError> {
 }
 
 /// Returns paths without those that lead to a file that an earlier one leads to, through a link for example.
-pub fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+pub(crate) fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let mut seen = HashSet::new();
     let is_new = |path: &PathBuf| match std::fs::metadata(path) {
@@ -350,7 +351,7 @@ pub fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
 
 /// Returns whether two paths lead to one file, by whatever names; a file that does not exist is another
 /// than every one that does.
-pub fn is_same_file(one: &Path, other: &Path) -> bool {
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
     let place = |path: &Path| match reach(path, Guard::Nothing, Missing::Leave) {
         Ok(Reached::Name { target, .. }) => (target.stamp().ok().flatten(), target.path),
         Ok(Reached::Short { path, .. }) => (None, path),

@@ -25,7 +25,7 @@ const LONGEST_LIST: usize = 64 * 1024;
 
 /// The exclusive right to write a private file, until it is dropped.
 #[derive(Debug)]
-pub struct PrivateLock {
+pub(crate) struct PrivateLock {
     file: File,
     sharing: Sharing,
 }
@@ -35,7 +35,7 @@ pub struct PrivateLock {
 /// # Errors
 ///
 /// If it cannot be read, or somebody else could have written or read it.
-pub fn read_private(path: &Path, sharing: Sharing) -> Result<Option<Vec<u8>>, StoreError> {
+pub(crate) fn read_private(path: &Path, sharing: Sharing) -> Result<Option<Vec<u8>>, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
     let entry = match reach(path, Guard::Secret(sharing), Missing::Leave).map_err(|error| error.of(path, failed))? {
         Reached::Name { target, link: None } => target,
@@ -60,7 +60,7 @@ pub fn read_private(path: &Path, sharing: Sharing) -> Result<Option<Vec<u8>>, St
 ///
 /// If the directory is not this user's alone, the lock file cannot be made, or somebody still holds it
 /// after `patience`.
-pub fn lock_private(path: &Path, patience: Duration, sharing: Sharing) -> Result<PrivateLock, StoreError> {
+pub(crate) fn lock_private(path: &Path, patience: Duration, sharing: Sharing) -> Result<PrivateLock, StoreError> {
     let lock = lock_path(path);
     let failed = |source| StoreError::Write { path: lock.clone(), source };
     let entry = own_entry(&lock, sharing)?;
@@ -88,7 +88,7 @@ pub fn lock_private(path: &Path, patience: Duration, sharing: Sharing) -> Result
 /// # Errors
 ///
 /// If the list cannot be read or written.
-pub fn remember(list: &Path, line: &str, sharing: Sharing) -> Result<bool, StoreError> {
+pub(crate) fn remember(list: &Path, line: &str, sharing: Sharing) -> Result<bool, StoreError> {
     let failed = |source| StoreError::Write { path: list.to_owned(), source };
     let mut file = open_private(&own_entry(list, sharing)?, OFlags::RDWR | OFlags::APPEND).map_err(failed)?;
     let known = read_to_limit(Read::by_ref(&mut file), LARGEST).map_err(failed)?;
@@ -108,7 +108,7 @@ pub fn remember(list: &Path, line: &str, sharing: Sharing) -> Result<bool, Store
 /// # Errors
 ///
 /// If it exists and cannot be removed.
-pub fn forget(list: &Path, sharing: Sharing) -> Result<(), StoreError> {
+pub(crate) fn forget(list: &Path, sharing: Sharing) -> Result<(), StoreError> {
     let failed = |source| StoreError::Write { path: list.to_owned(), source };
     own_entry(list, sharing)?.remove().map_err(failed)
 }
@@ -119,7 +119,7 @@ impl PrivateLock {
     /// # Errors
     ///
     /// If it cannot be written; it is then as it was.
-    pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
         debug_assert!(self.file.metadata().is_ok());
         let failed = |source| StoreError::Write { path: path.to_owned(), source };
         let target = own_entry(path, self.sharing)?;

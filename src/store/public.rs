@@ -11,7 +11,7 @@ use super::temporary::{Temporary, remove_dead};
 use super::{LARGEST_FILE, StoreError};
 
 /// How a file is recognised that this program wrote for the same purpose.
-pub type IsOurs = fn(&[u8]) -> bool;
+pub(super) type IsOurs = fn(&[u8]) -> bool;
 
 /// Checks that a public file could be written: it does not exist, or is a regular file that is
 /// recognisably ours.
@@ -19,7 +19,7 @@ pub type IsOurs = fn(&[u8]) -> bool;
 /// # Errors
 ///
 /// If it is something else.
-pub fn check_public(path: &Path, is_ours: IsOurs) -> Result<(), StoreError> {
+pub(crate) fn check_public(path: &Path, is_ours: IsOurs) -> Result<(), StoreError> {
     match reach(path, Guard::Public, Missing::Leave).map_err(|error| unpassed(path, error))? {
         Reached::Name { target, .. } => check(&target, path, is_ours),
         // That the directory does not exist is said when it is written.
@@ -32,7 +32,7 @@ pub fn check_public(path: &Path, is_ours: IsOurs) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// If it cannot be written; it is then as it was.
-pub fn write_public(path: &Path, content: &[u8], is_ours: IsOurs) -> Result<(), StoreError> {
+pub(crate) fn write_public(path: &Path, content: &[u8], is_ours: IsOurs) -> Result<(), StoreError> {
     let failed = |source| StoreError::Write { path: path.to_owned(), source };
     let target = match reach(path, Guard::Public, Missing::Leave).map_err(|error| unpassed(path, error))? {
         Reached::Name { target, .. } => target,

@@ -8,6 +8,7 @@ mod access;
 mod ailing;
 mod alone;
 mod apart;
+mod api;
 mod cli;
 mod clients;
 mod damaged;

@@ -248,7 +248,7 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn exit_codes_are_documented() {
     let page = std::fs::read_to_string(root().join("docs/exit-codes.md")).unwrap();
-    for (code, meaning) in kubemint::exit_code::ExitCode::ALL {
+    for (code, meaning) in kubemint::ExitCode::ALL {
         let row = format!("| {} | {meaning} |", code.code());
         assert!(page.contains(&row), "docs/exit-codes.md lacks: {row}");
     }
@@ -257,9 +257,8 @@ fn exit_codes_are_documented() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it writes a document of the repository when it is asked to")]
 fn the_command_line_reference_is_current() {
-    use clap::CommandFactory;
     let mut text = String::from("# Command line\n\nMade of the program itself; a test keeps it so.\n");
-    let mut command = kubemint::cli::Cli::command().term_width(100);
+    let mut command = kubemint::command().term_width(100);
     command.build();
     let mut all = vec![command.clone()];
     all.extend(command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned());

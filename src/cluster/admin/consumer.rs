@@ -10,7 +10,7 @@ use crate::kubeconfig::Endpoint;
 /// # Errors
 ///
 /// If the CA file cannot be read.
-pub fn consumer_endpoint(cluster: &Cluster, admin: &Endpoint) -> Result<Endpoint, AdminError> {
+pub(crate) fn consumer_endpoint(cluster: &Cluster, admin: &Endpoint) -> Result<Endpoint, AdminError> {
     let consumer = &cluster.consumer;
     let mut endpoint = admin.clone();
     // A proxy with a password is the admin's own.

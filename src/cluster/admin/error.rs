@@ -6,7 +6,7 @@ use crate::failure::{FailureKind, StepFailure};
 
 /// Why admin access cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AdminError {
+pub(crate) enum AdminError {
     /// A file cannot be read.
     #[error("cannot read `{path}`: {cause}")]
     Unreadable {
@@ -72,7 +72,7 @@ pub enum AdminError {
 
 /// What is wrong with a field, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Which field, and what is wrong with it.
     pub what: String,
     /// What to do about it.
@@ -135,7 +135,7 @@ impl From<AdminError> for StepFailure {
 
 impl AdminError {
     /// Returns what to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { unusable: Some(cause), .. } => {
                 Some(format!("it may be in a file that is unusable: {cause}"))

@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use self::consumer::consumer_endpoint;
-pub use self::doctor::{Examined, examine};
-pub use self::error::{AdminError, Problem};
+pub(crate) use self::consumer::consumer_endpoint;
+pub(crate) use self::doctor::{Examined, examine};
+pub(crate) use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;
 use self::source::Source;
-pub use self::source::{kubeconfig_files, kubeconfigs_in};
+pub(crate) use self::source::{kubeconfig_files, kubeconfigs_in};
 use self::usable::Usable;
 use super::transport::{Login, Network, ProxyEnvironment, Target, check_target};
 use crate::inventory::{AdminAccess, Cluster, KubeconfigSource};
@@ -34,7 +34,7 @@ use crate::kubeconfig::Endpoint;
 
 /// Whether a server's certificate may go unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Insecure {
+pub(crate) enum Insecure {
     /// It may, where the kubeconfig or the inventory says so.
     Allowed,
     /// It may not.
@@ -43,14 +43,14 @@ pub enum Insecure {
 
 impl Insecure {
     /// Returns what the inventory says of a cluster.
-    pub fn of(cluster: &Cluster) -> Self {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
         if cluster.allow_insecure { Self::Allowed } else { Self::Refused }
     }
 }
 
 /// What admin access depends on beside the inventory.
 #[derive(Debug, Clone, Default)]
-pub struct AdminEnvironment {
+pub(crate) struct AdminEnvironment {
     /// The proxies that apply where a kubeconfig names none.
     pub proxies: ProxyEnvironment,
     /// Host and port of the API server, as pods are told.
@@ -59,7 +59,7 @@ pub struct AdminEnvironment {
 
 /// The admin credentials of a run.
 #[derive(Debug)]
-pub struct AdminSources {
+pub(crate) struct AdminSources {
     sources: HashMap<KubeconfigSource, Result<Source, AdminError>>,
     plugins: Plugins,
     network: Network,
@@ -69,7 +69,7 @@ pub struct AdminSources {
 
 /// The admin access of one cluster, ready to connect.
 #[derive(Clone)]
-pub struct AdminEntry {
+pub(crate) struct AdminEntry {
     pub(super) target: Target,
     pub(super) login: Login,
     /// How to try it by hand.
@@ -84,7 +84,7 @@ impl std::fmt::Debug for AdminEntry {
 
 impl AdminEntry {
     /// Returns what the admin connects to.
-    pub fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint {
             server: self.target.server.clone(),
             certificate_authority: self.target.authority.clone(),
@@ -95,14 +95,14 @@ impl AdminEntry {
     }
 
     /// Returns whether the server's certificate is not checked.
-    pub fn is_insecure(&self) -> bool {
+    pub(crate) fn is_insecure(&self) -> bool {
         self.target.insecure
     }
 }
 
 /// A context that could be a cluster of an inventory.
 #[derive(Debug, Clone)]
-pub struct ContextFound {
+pub(crate) struct ContextFound {
     /// Its name.
     pub name: String,
     /// The file that has it.
@@ -120,7 +120,7 @@ pub struct ContextFound {
 impl AdminSources {
     /// Reads every file that the clusters name, each once. `plugin_limit` is what an exec plugin may
     /// take.
-    pub fn load<'a>(
+    pub(crate) fn load<'a>(
         accesses: impl IntoIterator<Item = &'a AdminAccess>,
         environment: &AdminEnvironment,
         plugin_limit: Duration,
@@ -148,12 +148,12 @@ impl AdminSources {
     }
 
     /// Returns what all connections share.
-    pub fn network(&self) -> &Network {
+    pub(crate) fn network(&self) -> &Network {
         &self.network
     }
 
     /// Returns what the user should know: files that others can read, and files that were left out.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let sources = || self.sources.values().filter_map(|source| source.as_ref().ok());
         let exposed: BTreeSet<&Path> = sources().flat_map(Source::exposed).collect();
         let mut warnings = vec![];
@@ -179,7 +179,7 @@ impl AdminSources {
     /// # Errors
     ///
     /// If there is no kubeconfig that can be read.
-    pub fn contexts(&self) -> Result<Vec<ContextFound>, AdminError> {
+    pub(crate) fn contexts(&self) -> Result<Vec<ContextFound>, AdminError> {
         let mut found = vec![];
         for source in self.sources.values() {
             let source = source.as_ref().map_err(Clone::clone)?;
@@ -201,7 +201,7 @@ impl AdminSources {
     /// # Errors
     ///
     /// If a file, the context, or what the plugin says cannot be used.
-    pub async fn resolve(
+    pub(crate) async fn resolve(
         &self,
         access: &AdminAccess,
         insecure: Insecure,

@@ -179,7 +179,7 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
 }
 
 /// Returns the files that a source stands for now.
-pub fn kubeconfig_files(source: &KubeconfigSource) -> Vec<PathBuf> {
+pub(crate) fn kubeconfig_files(source: &KubeconfigSource) -> Vec<PathBuf> {
     match source {
         KubeconfigSource::Path(path) if path.is_dir() => kubeconfigs_in(path).unwrap_or_default(),
         KubeconfigSource::Path(path) => vec![path.clone()],
@@ -193,7 +193,7 @@ pub fn kubeconfig_files(source: &KubeconfigSource) -> Vec<PathBuf> {
 /// # Errors
 ///
 /// If the directory cannot be read.
-pub fn kubeconfigs_in(directory: &Path) -> Result<Vec<PathBuf>, AdminError> {
+pub(crate) fn kubeconfigs_in(directory: &Path) -> Result<Vec<PathBuf>, AdminError> {
     let unreadable = |error: &std::io::Error| AdminError::Unreadable {
         path: directory.to_owned(),
         cause: super::file::describe_io(error),

@@ -35,7 +35,7 @@ use crate::object::ObjectRef;
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// One request, connection included.
     pub request: Duration,
     /// When all work on the cluster must be done: nothing is repeated that could not end before it.
@@ -44,7 +44,7 @@ pub struct Limits {
 
 impl Limits {
     /// Limits one request, and all work from now on.
-    pub fn new(request: Duration, all: Duration) -> Self {
+    pub(crate) fn new(request: Duration, all: Duration) -> Self {
         Self { request, deadline: Instant::now() + all }
     }
 
@@ -73,7 +73,7 @@ const LONGEST_UID: usize = 128;
 /// A request. Every one is safe to repeat: sending it twice has the effect of sending it once, or the
 /// caller looks into the refusal of the second.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     method: http::Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -95,30 +95,30 @@ impl Request {
     }
 
     /// Reads an object or a list.
-    pub fn get(path: impl Into<String>) -> Self {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
         Self::new(http::Method::GET, path)
     }
 
     /// Creates an object, or asks for a review. Repeating a create answers `AlreadyExists`, which the
     /// caller has to look into.
-    pub fn post(path: impl Into<String>, body: impl Serialize) -> Self {
+    pub(crate) fn post(path: impl Into<String>, body: impl Serialize) -> Self {
         Self { body: Some(json_of(body)), ..Self::new(http::Method::POST, path) }
     }
 
     /// Applies a manifest server-side.
-    pub fn apply(path: impl Into<String>, body: impl Serialize) -> Self {
+    pub(crate) fn apply(path: impl Into<String>, body: impl Serialize) -> Self {
         let content_type = "application/apply-patch+yaml";
         Self { body: Some(json_of(body)), content_type, ..Self::new(http::Method::PATCH, path) }
     }
 
     /// Deletes an object.
-    pub fn delete(path: impl Into<String>, options: impl Serialize) -> Self {
+    pub(crate) fn delete(path: impl Into<String>, options: impl Serialize) -> Self {
         Self { body: Some(json_of(options)), ..Self::new(http::Method::DELETE, path) }
     }
 
     /// Adds a query parameter.
     #[must_use]
-    pub fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.query.push((key, value.into()));
         self
     }
@@ -128,7 +128,7 @@ impl Request {
     /// A delete that has a body takes its options from there *and from nowhere else*: with `dryRun` in
     /// the query it would really delete (apiserver `pkg/endpoints/handlers/delete.go`).
     #[must_use]
-    pub fn dry_run(mut self) -> Self {
+    pub(crate) fn dry_run(mut self) -> Self {
         if self.method == http::Method::DELETE {
             let options = self.body.get_or_insert_default();
             options["dryRun"] = vec!["All"].into();
@@ -139,14 +139,14 @@ impl Request {
 
     /// Asks for an object's metadata only: the data of a Secret then never leaves the API server.
     #[must_use]
-    pub fn metadata_only(mut self) -> Self {
+    pub(crate) fn metadata_only(mut self) -> Self {
         self.accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
         self
     }
 
     /// Asks for the metadata of the objects of a list only.
     #[must_use]
-    pub fn metadata_list_only(mut self) -> Self {
+    pub(crate) fn metadata_list_only(mut self) -> Self {
         self.accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
         self
     }
@@ -164,7 +164,7 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 /// An answer to a request that succeeded.
 #[derive(Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The object.
     pub value: Value,
     /// The server's clock.
@@ -172,7 +172,7 @@ pub struct Answer {
 }
 
 /// A connection to one API server.
-pub struct Api {
+pub(crate) struct Api {
     client: kube::Client,
     server: String,
     limits: Limits,
@@ -190,7 +190,7 @@ struct Fetched {
 
 impl Api {
     /// Wraps a client; `server` is its URL, for messages.
-    pub fn new(client: kube::Client, server: impl Into<String>, limits: Limits) -> Self {
+    pub(crate) fn new(client: kube::Client, server: impl Into<String>, limits: Limits) -> Self {
         Self {
             client,
             server: server.into(),
@@ -208,7 +208,7 @@ impl Api {
     }
 
     /// Sends a request, again if that may help, and returns the answer.
-    pub async fn send(&self, request: &Request) -> Result<Answer, ApiFailure> {
+    pub(crate) async fn send(&self, request: &Request) -> Result<Answer, ApiFailure> {
         let Fetched { content, date } = self.fetch(request, LARGEST_OBJECT).await?;
         let value = json::object(&content.bytes).map_err(unreadable)?;
         refuse_failure(&value["kind"], &value["status"], &value["code"], &content.bytes)?;
@@ -221,7 +221,7 @@ impl Api {
     /// # Errors
     ///
     /// If the request fails, or the answer is no list: some of its items may have been handed out.
-    pub async fn page(
+    pub(crate) async fn page(
         &self,
         request: &Request,
         take: &mut (dyn FnMut(&Value) + Send),
@@ -254,7 +254,7 @@ impl Api {
     /// # Errors
     ///
     /// If it is more than there may be.
-    pub fn keep(&self, bytes: usize) -> Result<(), ApiFailure> {
+    pub(crate) fn keep(&self, bytes: usize) -> Result<(), ApiFailure> {
         self.budget.keep(bytes)
     }
 
@@ -294,7 +294,7 @@ impl Api {
     /// # Errors
     ///
     /// If the request fails, or the answer is another object, or none: what was asked for was then not done.
-    pub async fn object(&self, request: &Request, object: &ObjectRef) -> Result<Answer, ApiFailure> {
+    pub(crate) async fn object(&self, request: &Request, object: &ObjectRef) -> Result<Answer, ApiFailure> {
         let answer = self.send(request).await?;
         let metadata = &answer.value["metadata"];
         let kind = answer.value["kind"].as_str().unwrap_or_default();

@@ -22,12 +22,12 @@ use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use tower::{BoxError, Service, ServiceExt};
 
-pub use proxy::ProxyEnvironment;
+pub(crate) use proxy::ProxyEnvironment;
 pub(super) use proxy::{Proxy, ProxyScheme};
 
 /// What all connections of a process share.
 #[derive(Debug, Default)]
-pub struct Network {
+pub(crate) struct Network {
     proxies: ProxyEnvironment,
     /// Opening the system's certificates takes milliseconds; all clients share one verifier.
     system: OnceLock<Result<Arc<rustls_platform_verifier::Verifier>, String>>,
@@ -35,7 +35,7 @@ pub struct Network {
 
 impl Network {
     /// Makes connections as the environment says.
-    pub fn new(proxies: ProxyEnvironment) -> Self {
+    pub(crate) fn new(proxies: ProxyEnvironment) -> Self {
         Self { proxies, system: OnceLock::new() }
     }
 }

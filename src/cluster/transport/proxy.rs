@@ -70,7 +70,7 @@ impl Proxy {
 
 /// `HTTPS_PROXY` and `NO_PROXY`, which apply where a kubeconfig names no proxy.
 #[derive(Clone, Default)]
-pub struct ProxyEnvironment {
+pub(crate) struct ProxyEnvironment {
     https_proxy: Option<SecretString>,
     exceptions: Vec<Exception>,
 }
@@ -97,7 +97,7 @@ enum Exception {
 
 impl ProxyEnvironment {
     /// Takes the values of the two variables.
-    pub fn new(https_proxy: Option<String>, no_proxy: &str) -> Self {
+    pub(crate) fn new(https_proxy: Option<String>, no_proxy: &str) -> Self {
         let exceptions = no_proxy.split(',').filter_map(|entry| Exception::parse(entry.trim())).collect();
         Self { https_proxy: https_proxy.filter(|url| !url.is_empty()).map(SecretString::from), exceptions }
     }

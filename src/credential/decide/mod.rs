@@ -21,7 +21,7 @@ use retire::superseded;
 
 /// A credential of ours that an output holds.
 #[derive(Debug, Clone)]
-pub struct StoredCredential {
+pub(crate) struct StoredCredential {
     /// The generation that the entry says it is.
     pub generation: u64,
     /// The token.
@@ -32,7 +32,7 @@ pub struct StoredCredential {
 
 /// Whether the anchor of a generation keeps its tokens alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AnchorState {
+pub(crate) enum AnchorState {
     /// It exists, with this uid.
     Present(String),
     /// It is gone: every token bound to it is refused.
@@ -42,7 +42,7 @@ pub enum AnchorState {
 /// Whether a living credential that no output here holds may be superseded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Reissue {
+pub(crate) enum Reissue {
     /// It may: the user said so.
     Allowed,
     /// It may not: whoever holds it would lose it later without notice.
@@ -51,7 +51,7 @@ pub enum Reissue {
 
 /// When a credential is renewed that would still be current.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Renewal {
+pub(crate) struct Renewal {
     /// Now, whatever its age: the user said so.
     pub forced: bool,
     /// If it falls due within this time: the next run comes later.
@@ -60,7 +60,7 @@ pub struct Renewal {
 
 /// What using a credential showed that its claims do not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distrust {
+pub(crate) enum Distrust {
     /// The API server does not accept it.
     Refused,
     /// The API server takes it for somebody else's.
@@ -69,7 +69,7 @@ pub enum Distrust {
 
 /// Everything that [`decide`] looks at.
 #[derive(Debug)]
-pub struct DecisionInput<'a> {
+pub(crate) struct DecisionInput<'a> {
     /// The chain of this holder, if the index has one.
     pub chain: Option<&'a HolderIndex>,
     /// The anchors of the chain's generations, by number.
@@ -104,7 +104,7 @@ impl<'a> DecisionInput<'a> {
 /// Why a new generation is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum MintReason {
+pub(crate) enum MintReason {
     /// There is none yet.
     First,
     /// The current one has expired.
@@ -129,7 +129,7 @@ pub enum MintReason {
 
 /// What to do about the credential of a grant.
 #[derive(Debug, Clone)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// The grant has no output, so there is nothing to mint for.
     NoOutput,
     /// The outputs hold, or will hold, this credential.
@@ -180,7 +180,7 @@ pub enum Decision {
 }
 
 /// Decides what to do about the credential of one grant.
-pub fn decide(input: &DecisionInput<'_>) -> Decision {
+pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     if input.outputs.is_empty() {
         return Decision::NoOutput;
     }
@@ -312,7 +312,7 @@ const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// A generation that is of no use to anybody any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// Its number.
     pub n: u64,
     /// Since when, by the API server's own clock; the earliest of all times if that does not depend on a clock.
@@ -349,7 +349,7 @@ fn orphan_since(input: &DecisionInput<'_>, claim: &Generation) -> Option<Timesta
 /// life of a token.
 ///
 /// With more than that, generations would be superseded faster than they may be deleted.
-pub fn overlap_of(policy: &TokenPolicy, life: SignedDuration) -> SignedDuration {
+pub(crate) fn overlap_of(policy: &TokenPolicy, life: SignedDuration) -> SignedDuration {
     let overlap = SignedDuration::try_from(policy.overlap).unwrap_or(SignedDuration::MAX);
     overlap.min(life / 2).max(SignedDuration::ZERO)
 }
@@ -358,7 +358,7 @@ pub fn overlap_of(policy: &TokenPolicy, life: SignedDuration) -> SignedDuration 
 /// [`overlap_of`], and up to a twentieth of that earlier.
 ///
 /// The jitter is derived from `seed`, so that a fleet minted in one minute does not renew in one.
-pub fn due_at(issued: Timestamp, expires: Timestamp, policy: &TokenPolicy, seed: &str) -> Timestamp {
+pub(crate) fn due_at(issued: Timestamp, expires: Timestamp, policy: &TokenPolicy, seed: &str) -> Timestamp {
     /// The jitter takes away at most one part in this many.
     const JITTER_SHARE: i64 = 20;
     let life = SignedDuration::from_secs(expires.duration_since(issued).as_secs().max(0));

@@ -86,6 +86,13 @@ pub struct CombineOptions {
     pub directory: Option<PathBuf>,
 }
 
+impl CombineOptions {
+    /// Returns how everything is combined under its own names.
+    pub fn new(on_collision: OnCollision) -> Self {
+        Self { select: vec![], context: None, prefix: None, on_collision, prune: false, directory: None }
+    }
+}
+
 /// What happens to an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChangeKind {

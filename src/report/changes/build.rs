@@ -14,7 +14,7 @@ use crate::diff::{FieldDiff, describe_rules};
 use crate::failure::FailureKind;
 use crate::inventory::Grant;
 use crate::names::{ClusterName, Holder};
-use crate::outcome::{Applied, Planned, Published};
+use crate::outcome::{Applied, NotStarted, Planned, Published};
 use crate::plan::{Assessed, ClusterPlan};
 use crate::step::Step;
 
@@ -23,14 +23,23 @@ pub(in crate::report) const GENERATIONS: &str = "generations";
 
 impl ClusterReport {
     fn empty(name: ClusterName, state: State) -> Self {
-        Self { name, state, changes: vec![], credentials: vec![], blockers: vec![], notes: vec![], error: None }
+        Self {
+            name,
+            state,
+            changes: vec![],
+            credentials: vec![],
+            blockers: vec![],
+            notes: vec![],
+            error: None,
+            not_started: None,
+        }
     }
 
     /// Reports what came of planning a cluster.
-    pub fn planned(name: &ClusterName, planned: &Planned) -> Self {
+    pub(crate) fn planned(name: &ClusterName, planned: &Planned) -> Self {
         match planned {
             Planned::Plan(assessed) => Self::plan(assessed),
-            Planned::NotStarted(_) => Self::empty(name.clone(), State::NotStarted),
+            Planned::NotStarted(why) => Self::empty(name.clone(), State::NotStarted).not_started(*why),
             Planned::Failed { doing, failure } => Self {
                 error: Some(ErrorReport {
                     kind: failure.kind,
@@ -69,7 +78,7 @@ impl ClusterReport {
 
     /// Reports what came of applying a plan that this is the report of.
     #[must_use]
-    pub fn applied(mut self, applied: &Applied, grants: &[Arc<Grant>], holder: &Holder) -> Self {
+    pub(crate) fn applied(mut self, applied: &Applied, grants: &[Arc<Grant>], holder: &Holder) -> Self {
         for change in &mut self.changes {
             change.done = Some(applied.done.contains(&change.id));
         }
@@ -121,7 +130,7 @@ impl ClusterReport {
 
     /// Reports a cluster that apply refused to start, with the reasons.
     #[must_use]
-    pub fn refused(mut self, plan: &ClusterPlan) -> Self {
+    pub(crate) fn refused(mut self, plan: &ClusterPlan) -> Self {
         self.state = State::Blocked;
         self.blockers = plan.refusals();
         self
@@ -129,8 +138,9 @@ impl ClusterReport {
 
     /// Reports a cluster whose plan nobody ran.
     #[must_use]
-    pub fn not_started(mut self) -> Self {
+    pub(crate) fn not_started(mut self, why: NotStarted) -> Self {
         self.state = State::NotStarted;
+        self.not_started = Some(why);
         self
     }
 }

@@ -14,12 +14,13 @@ use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
 use crate::names::{ClusterName, ProfileName};
 use crate::object::{Kind, ObjectRef};
+use crate::outcome::NotStarted;
 use crate::plan::{Blocker, Note};
 use crate::step::{Action, StepId};
 
 /// What changes, or changed: the body of the reports of `plan`, `apply`, `refresh` and `revoke`.
 #[derive(Debug, Clone, Serialize)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// The clusters counted by state.
     pub summary: Summary,
     /// The credentials counted by what came of them; of `refresh` only.
@@ -31,7 +32,7 @@ pub struct Changes {
 
 impl Changes {
     /// Counts what is reported of the clusters.
-    pub fn new(clusters: Vec<ClusterReport>) -> Self {
+    pub(crate) fn new(clusters: Vec<ClusterReport>) -> Self {
         let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
         for cluster in &clusters {
             let counter = match cluster.state {
@@ -51,7 +52,7 @@ impl Changes {
 /// The clusters counted by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Summary {
+pub(crate) struct Summary {
     /// All selected clusters.
     pub clusters: usize,
     /// Clusters that match the inventory.
@@ -71,7 +72,7 @@ pub struct Summary {
 /// The credentials of a refresh, counted by what came of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct CredentialSummary {
+pub(crate) struct CredentialSummary {
     /// They were current already, or another run renews them.
     pub current: usize,
     /// This run renewed them.
@@ -90,7 +91,7 @@ pub struct CredentialSummary {
 /// One cluster.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ClusterReport {
+pub(crate) struct ClusterReport {
     /// Its name.
     pub name: ClusterName,
     /// How it is.
@@ -106,12 +107,15 @@ pub struct ClusterReport {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
+    /// Why it was not started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_started: Option<NotStarted>,
 }
 
 /// How a cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub(crate) enum State {
     /// It matches the inventory.
     Unchanged,
     /// A plan would change it.
@@ -129,7 +133,7 @@ pub enum State {
 /// What is done to one object or credential.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Change {
+pub(crate) struct Change {
     /// Names it among the changes of its cluster.
     pub id: StepId,
     /// What is done.
@@ -172,7 +176,7 @@ pub struct Change {
 /// A credential in the outputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct CredentialReport {
+pub(crate) struct CredentialReport {
     /// The profile.
     pub profile: ProfileName,
     /// The generation.
@@ -189,7 +193,7 @@ pub struct CredentialReport {
 /// Why a cluster failed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ErrorReport {
+pub(crate) struct ErrorReport {
     /// What kind of failure it is.
     pub kind: FailureKind,
     /// The number of the step, from 1; 0 before the first.
@@ -242,7 +246,7 @@ impl ClusterSaid<'_> {
 impl ClusterReport {
     /// Returns what is said about it.
     pub(super) fn said(&self) -> ClusterSaid<'_> {
-        let Self { state, changes, blockers, error, notes, name: _, credentials: _ } = self;
+        let Self { state, changes, blockers, error, notes, name: _, credentials: _, not_started: _ } = self;
         let changes = changes.iter().map(Change::said).collect();
         ClusterSaid { state: *state, changes, blockers, error: error.as_ref(), notes }
     }
@@ -306,7 +310,7 @@ impl Change {
 
 impl MintReason {
     /// Returns the reason as reports show it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::First => "first",
             Self::Expired => "expired",

@@ -58,6 +58,7 @@ fn report(text: &str) -> Report {
         }],
         notes: vec![Note::new(NoteKind::NotChecked, owned())],
         error,
+        not_started: None,
     };
     let error = ErrorReport {
         kind: FailureKind::Other,

@@ -20,6 +20,7 @@ fn cluster(name: &str, state: State) -> ClusterReport {
         blockers: vec![],
         notes: vec![],
         error: None,
+        not_started: None,
     }
 }
 

@@ -118,7 +118,7 @@ fn suffix(change: &ChangeSaid<'_>) -> String {
 }
 
 /// Returns the line that counts, as in `25 clusters: 20 to change, 5 up to date`.
-pub fn summary_line(command: Command, summary: &Summary) -> String {
+pub(crate) fn summary_line(command: Command, summary: &Summary) -> String {
     let Summary { clusters, unchanged, pending, changed, blocked, failed, not_started } = *summary;
     if clusters == unchanged && clusters > 0 {
         let nothing = match command {
@@ -144,7 +144,7 @@ pub fn summary_line(command: Command, summary: &Summary) -> String {
 
 /// Returns the notes about clusters, each once with the clusters that it is about; not those of `seen`, which the reader
 /// has before them.
-pub fn notes_text(clusters: &[ClusterReport], seen: &[ClusterReport]) -> String {
+pub(crate) fn notes_text(clusters: &[ClusterReport], seen: &[ClusterReport]) -> String {
     let of = |clusters: &'_ [ClusterReport]| -> Vec<(String, Note)> {
         let notes = |cluster: &ClusterReport| {
             let named = |note: &Note| (cluster.name.to_string(), note.clone());
@@ -167,7 +167,7 @@ pub fn notes_text(clusters: &[ClusterReport], seen: &[ClusterReport]) -> String 
 /// Returns the line that a refresh ends with, as in `412 current, 38 renewed, 0 failed, next due in 3h12m`.
 ///
 /// `now` is the machine's time.
-pub fn refresh_line(credentials: &CredentialSummary, now: Timestamp) -> String {
+pub(crate) fn refresh_line(credentials: &CredentialSummary, now: Timestamp) -> String {
     let CredentialSummary { current, renewed, due, failed, suspended, next_due } = *credentials;
     let mut parts = vec![format!("{current} current")];
     parts.push(format!("{renewed} renewed"));

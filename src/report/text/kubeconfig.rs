@@ -9,7 +9,7 @@ use crate::report::KubeconfigReport;
 use crate::wording::count;
 
 /// Renders a report: one paragraph for each finding, and what connecting came to.
-pub fn kubeconfig_text(report: &KubeconfigReport) -> String {
+pub(crate) fn kubeconfig_text(report: &KubeconfigReport) -> String {
     let mut out = String::new();
     for finding in &report.findings {
         let word = match finding.severity {

@@ -13,8 +13,8 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-pub use self::changes::{notes_text, refresh_line, summary_line};
-pub use self::kubeconfig::kubeconfig_text;
+pub(crate) use self::changes::{notes_text, refresh_line, summary_line};
+pub(crate) use self::kubeconfig::kubeconfig_text;
 use super::{Body, Report};
 use crate::foreign::shown;
 use crate::names::ClusterName;
@@ -31,7 +31,7 @@ const LISTED: usize = 8;
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy)]
-pub struct TextOptions {
+pub(crate) struct TextOptions {
     /// Whether tables have all columns.
     pub is_wide: bool,
     /// The machine's time: what is left and what is past is told from it.
@@ -39,7 +39,7 @@ pub struct TextOptions {
 }
 
 /// Renders a report.
-pub fn text(report: &Report, options: TextOptions) -> String {
+pub(crate) fn text(report: &Report, options: TextOptions) -> String {
     match &report.body {
         Body::Changes(changes) => changes::text(report.head.command, changes),
         Body::Status(status) => status::text(status, options),

@@ -2,6 +2,7 @@
 //! tested where it is, with values.
 
 use super::*;
+use crate::store::public::IsOurs;
 
 const SOMEBODY: u32 = 12_345;
 const SHARED: Manner = Manner { break_lock: BreakLock::Never, sharing: Sharing::Allowed };

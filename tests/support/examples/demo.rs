@@ -122,7 +122,7 @@ fn kubemint(directory: &Path, arguments: &[&str]) -> Result<(), Failure> {
     directory.clone_into(&mut environment.directory);
     let arguments = std::iter::once("kubemint").chain(arguments.iter().copied()).map(Into::into);
     match kubemint::run(arguments, &environment) {
-        kubemint::exit_code::ExitCode::Done => Ok(()),
+        kubemint::ExitCode::Done => Ok(()),
         code => Err(format!("kubemint exited with {}", code.code()).into()),
     }
 }

@@ -25,7 +25,7 @@ use crate::failure::{clean, holds_secret};
 use crate::kubeconfig::{FileFinding, FileFindingKind as Kind, line_with};
 
 /// A kubeconfig that was examined, before anything was connected to.
-pub struct Examined {
+pub(crate) struct Examined {
     /// What was found.
     pub findings: Vec<FileFinding>,
     /// The names of all contexts, in the order of the file.
@@ -89,7 +89,7 @@ impl<'a> Names<'a> {
 /// # Errors
 ///
 /// If the file cannot be read.
-pub fn examine(path: &Path, network: &Network, now: Timestamp) -> Result<Examined, AdminError> {
+pub(crate) fn examine(path: &Path, network: &Network, now: Timestamp) -> Result<Examined, AdminError> {
     let bytes = read_bounded(path, LARGEST_FILE)?;
     let Ok(text) = String::from_utf8(bytes) else {
         let finding = FileFinding::error(Kind::Malformed, None, "it is not UTF-8 text");
@@ -150,7 +150,7 @@ impl Examined {
     }
 
     /// Returns the line of the first field of an entry that exists, else of its name.
-    pub fn line(&self, list: &str, name: &str, fields: &[&str]) -> Option<usize> {
+    pub(crate) fn line(&self, list: &str, name: &str, fields: &[&str]) -> Option<usize> {
         let key = list.strip_suffix('s').unwrap_or(list);
         let entries = self.entries(list, key);
         let entry = entries.iter().find(|entry| entry.name == name)?;
@@ -158,7 +158,7 @@ impl Examined {
     }
 
     /// Returns the cluster and the user that a context names.
-    pub fn parts(&self, context: &str) -> Option<(String, String)> {
+    pub(crate) fn parts(&self, context: &str) -> Option<(String, String)> {
         let entries = self.entries("contexts", "context");
         let body = entries.iter().find(|entry| entry.name == context)?.body?;
         let text = |key: &str| Some(body.get(key)?.1.text()?.to_owned());
