@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use kubemint::inventory::{Color, SourceFile, render};
-use kubemint::resolution::{Environment, Loading};
+use kubemint::resolution::{Loading, Setting};
 
 /// Returns a line for each grant.
 pub fn grants(path: &Path) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     // Includes would be read here: `Loading::includes` has their patterns.
-    let resolution = Loading::start(SourceFile::new(path, text), Environment::default()).finish();
+    let resolution = Loading::start(SourceFile::new(path, text), Setting::default()).finish();
     let inventory =
         resolution.inventory.ok_or_else(|| render(&resolution.problems, &resolution.sources, Color::Never))?;
     let line = |grant: &kubemint::inventory::Grant| format!("{} on {}", grant.profile.name, grant.cluster.name);

@@ -124,7 +124,7 @@ fn listed(context: &CommandContext<'_>, typed: &str, directory: &Path) -> String
 
 /// What is written must be what was meant; anything else is a bug that the user should not find.
 fn check(context: &CommandContext<'_>, target: &Path, text: &str) -> Result<(), Error> {
-    let environment = resolution::Environment {
+    let environment = resolution::Setting {
         home: context.environment.home.clone(),
         kubeconfig: context.environment.kubeconfig.clone(),
         holder: None,

@@ -109,7 +109,7 @@ pub(super) fn read(
     })?;
     let root = SourceFile::new(&path, text).named(written.display().to_string());
     let meant =
-        resolution::Environment { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
+        resolution::Setting { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
     let mut loading = Loading::start(root, meant);
     let mut patterns = vec![];
     for include in loading.includes() {

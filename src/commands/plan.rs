@@ -10,7 +10,7 @@ use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::exit_code::ExitCode;
 use crate::fleet::{FleetPolicy, Visits};
-use crate::plan::{Adoption, Scope, Suspension};
+use crate::plan::{Adoption, Extent, Suspension};
 use crate::report::{Changes, Command, Report};
 use crate::wording::command;
 
@@ -22,7 +22,7 @@ impl From<&PolicyArgs> for FleetPolicy {
             adoption: Adoption { foreign: args.adopt, inventories: args.adopt_from.clone() },
             reissue: if args.reissue { Reissue::Allowed } else { Reissue::Refused },
             renewal: Renewal::default(),
-            scope: Scope::Access,
+            extent: Extent::Access,
             suspension: Suspension::Lift,
             trial: Trial::Skip,
             probing: Probing::Try,

@@ -22,7 +22,7 @@ use crate::exit_code::ExitCode;
 use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits};
 use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
-use crate::plan::{Adoption, Assessed, CredentialState, Newest, NoteKind, Scope, Suspension};
+use crate::plan::{Adoption, Assessed, CredentialState, Extent, Newest, NoteKind, Suspension};
 use crate::report::{
     Change, Changes, ClusterReport, Command, CredentialSummary, Head, Report, Seen, notes_text, refresh_line,
 };
@@ -169,7 +169,7 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         adoption: Adoption::default(),
         reissue: if args.reissue { Reissue::Allowed } else { Reissue::Refused },
         renewal: Renewal { forced: args.force, horizon: args.next_run.unwrap_or_default() },
-        scope: if args.with_access { Scope::Access } else { Scope::Credentials },
+        extent: if args.with_access { Extent::Access } else { Extent::Credentials },
         suspension: if args.resume { Suspension::Lift } else { Suspension::Keep },
         trial: Trial::Use,
         // What one credential cannot be delivered to keeps no other from being renewed.

@@ -74,7 +74,7 @@ pub(crate) struct ApplyContext {
 
 /// What a task has done so far, also if it is dropped half-way.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct Ledger {
     /// The steps that were done.
     done: Vec<StepId>,
     published: Vec<Published>,
@@ -97,7 +97,7 @@ struct HeldAnchor {
 }
 
 /// Also read when the task that writes it is gone.
-pub(super) type SharedProgress = Arc<Mutex<Progress>>;
+pub(super) type SharedLedger = Arc<Mutex<Ledger>>;
 
 /// Applies clusters.
 pub(crate) async fn apply_clusters(
@@ -109,15 +109,14 @@ pub(crate) async fn apply_clusters(
 ) -> HashMap<ClusterName, Carried> {
     let concurrency = context.inventory.run.concurrency;
     let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), (task, Arc::default())));
-    let tasks: Vec<(ClusterName, (ApplyTask, SharedProgress))> = tasks.collect();
-    let of = |(cluster, (_, progress)): &(ClusterName, (_, SharedProgress))| (cluster.clone(), Arc::clone(progress));
-    let progress: HashMap<ClusterName, SharedProgress> = tasks.iter().map(of).collect();
-    let work = |(task, progress), slot| {
-        apply_task(Arc::clone(&context), task, publisher.clone(), progress, slot, events.clone())
-    };
+    let tasks: Vec<(ClusterName, (ApplyTask, SharedLedger))> = tasks.collect();
+    let of = |(cluster, (_, ledger)): &(ClusterName, (_, SharedLedger))| (cluster.clone(), Arc::clone(ledger));
+    let ledger: HashMap<ClusterName, SharedLedger> = tasks.iter().map(of).collect();
+    let work =
+        |(task, ledger), slot| apply_task(Arc::clone(&context), task, publisher.clone(), ledger, slot, events.clone());
     let ends = each_cluster(tasks, concurrency, cancellation, work);
     let carried = |(cluster, end)| {
-        let carried = carried(progress.get(&cluster).map(|progress| &**progress), end);
+        let carried = carried(ledger.get(&cluster).map(|ledger| &**ledger), end);
         (cluster, carried)
     };
     ends.map(carried).collect().await
@@ -128,21 +127,21 @@ pub(super) async fn apply_task(
     context: Arc<ApplyContext>,
     task: ApplyTask,
     publisher: Publisher,
-    progress: SharedProgress,
+    ledger: SharedLedger,
     slot: Slot,
     events: Events,
 ) -> Result<(), StepFailure> {
-    StepRunner { context, publisher, events, progress, slot, reached: None }.run(task).await
+    StepRunner { context, publisher, events, ledger, slot, reached: None }.run(task).await
 }
 
-fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
     // A panic elsewhere leaves plain data behind.
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns what came of carrying out a plan.
-pub(super) fn carried(progress: Option<&Mutex<Progress>>, end: Ended<Result<(), StepFailure>>) -> Carried {
-    let progress = progress.map(|progress| std::mem::take(&mut *lock(progress))).unwrap_or_default();
+pub(super) fn carried(ledger: Option<&Mutex<Ledger>>, end: Ended<Result<(), StepFailure>>) -> Carried {
+    let ledger = ledger.map(|ledger| std::mem::take(&mut *lock(ledger))).unwrap_or_default();
     let failure = match end {
         Ended::NotStarted(why) => return Carried::NotStarted(why),
         Ended::Done(Ok(())) => None,
@@ -152,15 +151,15 @@ pub(super) fn carried(progress: Option<&Mutex<Progress>>, end: Ended<Result<(), 
     };
     Carried::Out(Applied {
         failure: failure.map(|failure| StepFailed {
-            number: progress.number,
-            of: progress.of,
-            doing: progress.doing,
+            number: ledger.number,
+            of: ledger.of,
+            doing: ledger.doing,
             failure,
         }),
-        done: progress.done,
-        published: progress.published,
-        notes: progress.notes,
-        overtaken: progress.overtaken,
+        done: ledger.done,
+        published: ledger.published,
+        notes: ledger.notes,
+        overtaken: ledger.overtaken,
     })
 }
 
@@ -169,7 +168,7 @@ struct StepRunner {
     context: Arc<ApplyContext>,
     publisher: Publisher,
     events: Events,
-    progress: SharedProgress,
+    ledger: SharedLedger,
     slot: Slot,
     /// How the cluster was reached, once it was.
     reached: Option<Reached>,
@@ -188,7 +187,7 @@ impl StepRunner {
         let cluster = task.plan.cluster.clone();
         self.events.send(Event::Started(cluster.clone()));
         let limit = self.context.inventory.run.cluster_timeout;
-        lock(&self.progress).of = task.plan.steps.len();
+        lock(&self.ledger).of = task.plan.steps.len();
         self.doing(&cluster, "connect".to_owned());
         let late = || StepFailure::late(limit);
         let access = access(&self.context.admin, &task.cluster, self.context.clock);
@@ -217,24 +216,24 @@ impl StepRunner {
         self.reached = Some(reached);
         let mut failed: Vec<FailedStep<'_>> = vec![];
         for (number, step) in (1..).zip(&task.plan.steps) {
-            lock(&self.progress).number = number;
+            lock(&self.ledger).number = number;
             self.doing(&task.plan.cluster, step.to_string());
             match self.step(&api, task, step).await {
                 Ok(Done::Yes) => {
-                    lock(&self.progress).done.push(step.id());
+                    lock(&self.ledger).done.push(step.id());
                     self.settle(step, &mut failed);
                 }
                 Ok(Done::ByAnotherRun) => {}
                 Err(failure) if task.plan.on_failure == OnFailure::Stop => return Err(failure),
                 Err(failure) => {
-                    failed.push(FailedStep { step, number, doing: lock(&self.progress).doing.clone(), failure });
+                    failed.push(FailedStep { step, number, doing: lock(&self.ledger).doing.clone(), failure });
                 }
             }
         }
         let others = failed.len().saturating_sub(1);
         let Some(FailedStep { number, doing, mut failure, .. }) = failed.into_iter().next() else { return Ok(()) };
-        let mut progress = lock(&self.progress);
-        (progress.number, progress.doing) = (number, doing);
+        let mut ledger = lock(&self.ledger);
+        (ledger.number, ledger.doing) = (number, doing);
         if others > 0 {
             failure.cause.push_str(&format!(" (and {} failed)", crate::wording::count(others, "more step")));
         }
@@ -249,15 +248,15 @@ impl StepRunner {
             _ => return,
         };
         let is_settled = |step: &Step| matches!(step, Step::Revoke(revoke) if revoke.service_account == *gone);
-        let mut progress = lock(&self.progress);
+        let mut ledger = lock(&self.ledger);
         failed.retain(|failed| {
             let is_settled = is_settled(failed.step);
             if is_settled {
-                progress.done.push(failed.step.id());
+                ledger.done.push(failed.step.id());
             }
             !is_settled
         });
-        progress.held.retain(|held| held.service_account != *gone);
+        ledger.held.retain(|held| held.service_account != *gone);
     }
 
     async fn step(&mut self, api: &Api, task: &ApplyTask, step: &Step) -> Result<Done, StepFailure> {
@@ -267,7 +266,7 @@ impl StepRunner {
             Step::Delete(delete) => write::delete(api, delete).await,
             Step::Mint(mint) => match self.mint(api, task, mint).await {
                 Err(failure) if failure.is_overtaken && renews(mint) => {
-                    lock(&self.progress).overtaken.push(mint.grant.clone());
+                    lock(&self.ledger).overtaken.push(mint.grant.clone());
                     return Ok(self.left_to_another_run(step, &failure));
                 }
                 result => result,
@@ -278,13 +277,13 @@ impl StepRunner {
             },
             Step::Retire(retire) => match revoke::retire(api, retire, None).await {
                 Err(failure) if failure.is_overtaken => return Ok(self.left_to_another_run(step, &failure)),
-                result => result.map(|notes| lock(&self.progress).notes.extend(notes)),
+                result => result.map(|notes| lock(&self.ledger).notes.extend(notes)),
             },
             Step::ExecAnchor(step) => issue::create_exec_anchor(api, step).await,
             Step::Plugin(plugin) => self.link(api, task, plugin).await,
             Step::Revoke(step) => self.revoke(api, step).await,
             Step::Recreate(recreate) => {
-                revoke::recreate(api, recreate).await.map(|notes| lock(&self.progress).notes.extend(notes))
+                revoke::recreate(api, recreate).await.map(|notes| lock(&self.ledger).notes.extend(notes))
             }
             Step::Resume(resume) => revoke::resume(api, resume).await,
         };
@@ -293,10 +292,10 @@ impl StepRunner {
 
     async fn revoke(&self, api: &Api, step: &Revoke) -> Result<(), StepFailure> {
         let revoked = revoke::revoke(api, step).await;
-        let mut progress = lock(&self.progress);
-        progress.notes.extend(revoked.notes);
+        let mut ledger = lock(&self.ledger);
+        ledger.notes.extend(revoked.notes);
         let held = |(anchor, uid)| HeldAnchor { service_account: step.service_account.clone(), anchor, uid };
-        progress.held.extend(revoked.held.into_iter().map(held));
+        ledger.held.extend(revoked.held.into_iter().map(held));
         let others = revoked.failures.len().saturating_sub(1);
         let Some(mut first) = revoked.failures.into_iter().next() else { return Ok(()) };
         if others > 0 {
@@ -322,7 +321,7 @@ impl StepRunner {
         let ended = Instant::now();
         let mut awaits = false;
         for step in &task.plan.steps {
-            if !lock(&self.progress).done.contains(&step.id()) {
+            if !lock(&self.ledger).done.contains(&step.id()) {
                 continue;
             }
             awaits |= matches!(step, Step::Recreate(step) if step.awaits);
@@ -340,7 +339,7 @@ impl StepRunner {
                         let took = crate::wording::duration(since.elapsed());
                         let message =
                             format!("the token of `{}` is refused, {took} after the revocation began", step.profile);
-                        lock(&self.progress).notes.push(Note::new(NoteKind::Refused, message));
+                        lock(&self.ledger).notes.push(Note::new(NoteKind::Refused, message));
                     }
                     Err(failure) => first_failure = first_failure.or(Some(failure)),
                 }
@@ -355,7 +354,7 @@ impl StepRunner {
 
     /// Waits until the anchors are gone that something still holds: until then their tokens may be accepted.
     async fn await_anchors(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
-        let held = std::mem::take(&mut lock(&self.progress).held);
+        let held = std::mem::take(&mut lock(&self.ledger).held);
         let Some(reached) = self.reached.as_ref().filter(|_| !held.is_empty()) else { return Ok(()) };
         let api = connect_admin(&reached.admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
@@ -371,7 +370,7 @@ impl StepRunner {
 
     fn doing(&self, cluster: &ClusterName, step: String) {
         tracing::info!(%cluster, step, "applying");
-        lock(&self.progress).doing.clone_from(&step);
+        lock(&self.ledger).doing.clone_from(&step);
         self.events.send(Event::Step { cluster: cluster.clone(), step });
     }
 
@@ -400,11 +399,11 @@ impl StepRunner {
         issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation).await?;
         // The new credential is out; that an older one could not be ended is no reason to call it failed.
         let cleared = issue::clear_spent(api, mint, &generation).await;
-        if let Err(failure) = cleared.map(|notes| lock(&self.progress).notes.extend(notes)) {
+        if let Err(failure) = cleared.map(|notes| lock(&self.ledger).notes.extend(notes)) {
             let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             let message =
                 format!("older tokens of `{}` could not be ended: {}{hint}", mint.grant.profile, failure.cause);
-            lock(&self.progress).notes.push(Note::new(NoteKind::NotRetired, message));
+            lock(&self.ledger).notes.push(Note::new(NoteKind::NotRetired, message));
         }
         Ok(())
     }
@@ -432,7 +431,7 @@ impl StepRunner {
             Err(NotWritten { failure, .. }) => return Err(NotPublished::Perhaps(failure)),
         }
         let published = Published { grant: mint.grant.clone(), facts: credential.facts.clone(), minted: true };
-        lock(&self.progress).published.push(published);
+        lock(&self.ledger).published.push(published);
         Ok(Generation { date_ahead, ..claimed.generation.clone().recorded(&credential) })
     }
 
@@ -498,7 +497,7 @@ impl StepRunner {
     /// Another run does what this one was about to do; what is current lives on meanwhile.
     fn left_to_another_run(&self, step: &Step, failure: &StepFailure) -> Done {
         let message = format!("another run was faster to {step}: {}", failure.cause);
-        lock(&self.progress).notes.push(Note::new(NoteKind::Overtaken, message));
+        lock(&self.ledger).notes.push(Note::new(NoteKind::Overtaken, message));
         Done::ByAnotherRun
     }
 
@@ -520,7 +519,7 @@ impl StepRunner {
         let credential = proven?;
         self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.grant.profile));
         self.publish(task, &step.delivery, Some(&credential)).await.map_err(|not_written| not_written.failure)?;
-        lock(&self.progress).published.push(Published {
+        lock(&self.ledger).published.push(Published {
             grant: step.grant.clone(),
             facts: credential.facts.clone(),
             minted: false,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 
-use super::apply::{ApplyContext, ApplyTask, SharedProgress, apply_task, carried};
+use super::apply::{ApplyContext, ApplyTask, SharedLedger, apply_task, carried};
 use super::observe::{PlanContext, PlanTask, end_of, plan_task};
 use super::publish::Publisher;
 use super::{Cancellation, Ended, Events, Slot, each_cluster};
@@ -51,7 +51,7 @@ impl std::fmt::Debug for RenewContext {
 struct Known {
     assessed: Option<Box<Assessed>>,
     /// Of the steps, once they began.
-    progress: Option<SharedProgress>,
+    ledger: Option<SharedLedger>,
 }
 
 /// Also read when the task that writes it is gone.
@@ -114,17 +114,17 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
             Err(_) => return End::NotPlanned(Planned::NotStarted(NotStarted::Interrupted)),
         },
     };
-    let progress = task.is_some().then(SharedProgress::default);
+    let ledger = task.is_some().then(SharedLedger::default);
     {
         let mut known = lock(&known);
         known.assessed = Some(assessed.clone());
-        known.progress.clone_from(&progress);
+        known.ledger.clone_from(&ledger);
     }
-    let (Some(task), Some(progress)) = (task, progress) else {
+    let (Some(task), Some(ledger)) = (task, ledger) else {
         finished(&Planned::Plan(assessed));
         return End::Nothing;
     };
-    End::Applied(apply_task(context.apply, task, context.publisher, progress, slot, events).await)
+    End::Applied(apply_task(context.apply, task, context.publisher, ledger, slot, events).await)
 }
 
 fn conclude(known: Known, end: Ended<End>) -> (Planned, Option<Carried>) {
@@ -146,6 +146,6 @@ fn conclude(known: Known, end: Ended<End>) -> (Planned, Option<Carried>) {
         Ended::Panicked => Ended::Panicked,
         Ended::NotStarted(why) => Ended::NotStarted(why),
     };
-    let carried = known.progress.map(|progress| carried(Some(&progress), end));
+    let carried = known.ledger.map(|ledger| carried(Some(&ledger), end));
     (Planned::Plan(assessed), carried)
 }

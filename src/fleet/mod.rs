@@ -38,7 +38,7 @@ use crate::names::{ClusterName, Holder};
 use crate::outcome::{Carried, Planned};
 use crate::output::{Phase, Printer, ProgressStyle};
 use crate::plan::{
-    Adoption, Blocker, BlockerKind, ClusterPlan, GrantInput, Identities, PlanOptions, Scope, Suspension,
+    Adoption, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Identities, PlanOptions, Suspension,
     block_duplicates,
 };
 use crate::report::{Command, Head};
@@ -53,7 +53,7 @@ pub(crate) struct FleetPolicy {
     pub(crate) adoption: Adoption,
     pub(crate) reissue: Reissue,
     pub(crate) renewal: Renewal,
-    pub(crate) scope: Scope,
+    pub(crate) extent: Extent,
     pub(crate) suspension: Suspension,
     pub(crate) trial: Trial,
     pub(crate) probing: Probing,
@@ -86,7 +86,7 @@ impl FleetPolicy {
             adoption: Adoption::default(),
             reissue: Reissue::Refused,
             renewal: Renewal::default(),
-            scope: Scope::Credentials,
+            extent: Extent::Credentials,
             suspension: Suspension::Keep,
             trial: Trial::Skip,
             probing: Probing::Skip,
@@ -148,7 +148,7 @@ impl Fleet {
             adoption: policy.adoption.clone(),
             reissue: policy.reissue,
             renewal: policy.renewal,
-            scope: policy.scope,
+            extent: policy.extent,
             suspension: policy.suspension,
             orphan_after: orphan_after(inventory.run.cluster_timeout),
         };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{PLANTED, boundary, choice, middle};
 use crate::inventory::{Color, SourceFile, render, summary};
-use crate::resolution::{Environment, Resolution, resolve};
+use crate::resolution::{Resolution, Setting, resolve};
 
 /// What separates the root file from an included one.
 const NEXT_FILE: &str = "#--- included\n";
@@ -49,7 +49,7 @@ fn resolved(text: &str) -> Resolution {
     let included = included.map(|text| SourceFile::new("/inv/clusters.d/a.toml", text).named("clusters.d/a.toml"));
     let root = SourceFile::new("/inv/clusters.toml", root).named("clusters.toml");
     let kubeconfig = vec!["/home/jo/.kube/config".into()];
-    let environment = Environment { home: Some("/home/jo".into()), kubeconfig, holder: None };
+    let environment = Setting { home: Some("/home/jo".into()), kubeconfig, holder: None };
     resolve(root, included.into_iter().collect(), environment)
 }
 

@@ -154,7 +154,7 @@ pub(crate) fn cluster_name_of(context: &str) -> String {
 mod tests {
     use super::*;
     use crate::inventory::SourceFile;
-    use crate::resolution::{Environment, resolve};
+    use crate::resolution::{Setting, resolve};
 
     fn cluster(name: &str, context: &str, kubeconfig: &str) -> StarterCluster {
         StarterCluster {
@@ -173,7 +173,7 @@ mod tests {
             cluster("lab", "lab", "/k/lab.yaml"),
         ];
         let text = starter("acme", &clusters);
-        let resolution = resolve(SourceFile::new("/inv/clusters.toml", text.as_str()), vec![], Environment::default());
+        let resolution = resolve(SourceFile::new("/inv/clusters.toml", text.as_str()), vec![], Setting::default());
         assert!(resolution.problems.is_empty(), "{text}\n{:?}", resolution.problems);
         let inventory = resolution.inventory.unwrap();
         assert_eq!(inventory.grants.len(), 3);

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::delivery::{self, HandingOn, handing_on};
 use super::standing::{Basis, CredentialState, Plugins, Standing, standing};
-use super::{Assessed, Blocker, BlockerKind, GrantInput, KeptCredential, Note, NoteKind, PlanInput, Scope, Suspension};
+use super::{
+    Assessed, Blocker, BlockerKind, Extent, GrantInput, KeptCredential, Note, NoteKind, PlanInput, Suspension,
+};
 use crate::credential::{
     AnchorState, Decision, DecisionInput, Generation, HolderIndex, Index, IndexError, MintReason, Reissue, Spent,
     StoredCredential, decide, jitter_seed, policy_fingerprint,
@@ -34,7 +36,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     let profile = &grant.profile.name;
     let account = service_account(grant);
     let observed = input.observed.objects.get(&account);
-    if input.options.scope == Scope::Credentials
+    if input.options.extent == Extent::Credentials
         && let Some(blocker) = not_provisioned(input, profile, &account, observed)
     {
         draft.assessment.standings.push(Standing::only(

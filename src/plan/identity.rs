@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Assessed, Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput, Scope};
+use super::{Assessed, Blocker, BlockerKind, Extent, GrantInput, Note, NoteKind, PlanInput};
 use crate::desired::service_account;
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
@@ -66,7 +66,7 @@ impl Identities {
             list.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
         };
         // A renewal of what is in use concerns nobody else: each has claims and files of its own.
-        let is_alone = plan.scope == Scope::Credentials || !rivals.iter().any(|(_, evidence)| evidence.is_known);
+        let is_alone = plan.extent == Extent::Credentials || !rivals.iter().any(|(_, evidence)| evidence.is_known);
         let is_ahead = assessment.evidence.is_known && is_alone;
         if rivals.is_empty() || is_ahead {
             let suspicious = [copies, rivals].concat();
@@ -118,20 +118,20 @@ mod tests {
         Evidence { accounts: BTreeMap::from([(account, account_uid.to_owned())]), is_known }
     }
 
-    fn assessed(cluster: &str, evidence: Evidence, scope: Scope) -> Assessed {
-        let plan = ClusterPlan { scope, ..empty_plan(cluster, "the same uid") };
+    fn assessed(cluster: &str, evidence: Evidence, extent: Extent) -> Assessed {
+        let plan = ClusterPlan { extent, ..empty_plan(cluster, "the same uid") };
         Assessed { plan, assessment: Assessment { evidence, ..Assessment::default() } }
     }
 
     /// Two clusters with the same uid: which are blocked, and which get a note.
     #[track_caller]
     fn check(one: Evidence, other: Evidence, blocked: [bool; 2], noted: [bool; 2]) {
-        check_in(Scope::Access, one, other, blocked, noted);
+        check_in(Extent::Access, one, other, blocked, noted);
     }
 
     #[track_caller]
-    fn check_in(scope: Scope, one: Evidence, other: Evidence, blocked: [bool; 2], noted: [bool; 2]) {
-        let mut plans = [("one", one), ("other", other)].map(|(name, evidence)| assessed(name, evidence, scope));
+    fn check_in(extent: Extent, one: Evidence, other: Evidence, blocked: [bool; 2], noted: [bool; 2]) {
+        let mut plans = [("one", one), ("other", other)].map(|(name, evidence)| assessed(name, evidence, extent));
         block_duplicates(&mut plans.iter_mut().collect::<Vec<_>>());
         let is_blocked = |it: &Assessed| it.plan.blockers.iter().any(|found| found.kind == BlockerKind::SameCluster);
         let is_noted = |it: &Assessed| it.plan.notes.iter().any(|note| note.kind == NoteKind::CopiedIdentity);
@@ -148,8 +148,8 @@ mod tests {
         check(evidence("u", true), evidence("u", false), [false, true], [true, false]);
         // Both are in use: which of them is right cannot be told.
         check(evidence("u", true), evidence("u", true), [true, true], [false, false]);
-        check_in(Scope::Credentials, evidence("u", true), evidence("u", true), [false, false], [true, true]);
-        check_in(Scope::Credentials, evidence("u", true), nothing.clone(), [false, true], [true, false]);
+        check_in(Extent::Credentials, evidence("u", true), evidence("u", true), [false, false], [true, true]);
+        check_in(Extent::Credentials, evidence("u", true), nothing.clone(), [false, true], [true, false]);
         // One account has two uids: these are two clusters.
         check(evidence("u", true), evidence("v", true), [false, false], [true, true]);
         check(evidence("u", false), evidence("v", false), [false, false], [true, true]);
@@ -159,14 +159,14 @@ mod tests {
     #[test]
     fn who_answers_later_is_judged_by_who_answered_before() {
         let mut identities = Identities::default();
-        let mut first = assessed("first", evidence("u", false), Scope::Credentials);
+        let mut first = assessed("first", evidence("u", false), Extent::Credentials);
         identities.add(&first);
         identities.judge(&mut first);
-        let mut second = assessed("second", evidence("u", true), Scope::Credentials);
+        let mut second = assessed("second", evidence("u", true), Extent::Credentials);
         identities.add(&second);
         identities.judge(&mut second);
         assert!(first.plan.blockers.is_empty() && second.plan.blockers.is_empty());
-        let mut third = assessed("third", evidence("u", false), Scope::Credentials);
+        let mut third = assessed("third", evidence("u", false), Extent::Credentials);
         identities.add(&third);
         identities.judge(&mut third);
         assert_eq!(third.plan.blockers.len(), 1);

@@ -53,7 +53,7 @@ pub(crate) struct PlanOptions {
     /// When credentials are renewed that would still be current.
     pub renewal: Renewal,
     /// What may change.
-    pub scope: Scope,
+    pub extent: Extent,
     /// What happens to a suspension that a revocation left.
     pub suspension: Suspension,
     /// How long a claim may stay unpublished.
@@ -63,7 +63,7 @@ pub(crate) struct PlanOptions {
 /// What a run may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Scope {
+pub(crate) enum Extent {
     /// ServiceAccounts, RBAC and credentials.
     Access,
     /// Credentials only: that other objects differ is drift, and each grant stands for itself.
@@ -148,7 +148,7 @@ pub(crate) struct ClusterPlan {
     /// The uid of the namespace kube-system, which identifies the cluster.
     pub cluster_uid: String,
     /// What may change.
-    pub scope: Scope,
+    pub extent: Extent,
     /// What happens after a step that failed.
     pub on_failure: OnFailure,
     /// The writes, in their order.
@@ -165,7 +165,7 @@ impl ClusterPlan {
         Self {
             cluster: cluster.clone(),
             cluster_uid: cluster_uid.to_owned(),
-            scope: Scope::Credentials,
+            extent: Extent::Credentials,
             on_failure: OnFailure::GoOn,
             steps: vec![],
             blockers: vec![],
@@ -195,11 +195,11 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     let mut draft = Assessed {
         plan: ClusterPlan {
             notes: finding::general_notes(input),
-            scope: input.options.scope,
-            on_failure: match input.options.scope {
+            extent: input.options.extent,
+            on_failure: match input.options.extent {
                 // Objects refer to each other.
-                Scope::Access => OnFailure::Stop,
-                Scope::Credentials => OnFailure::GoOn,
+                Extent::Access => OnFailure::Stop,
+                Extent::Credentials => OnFailure::GoOn,
             },
             ..ClusterPlan::of_nothing(input.cluster, &input.observed.uid)
         },
@@ -209,9 +209,9 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
             ..Assessment::default()
         },
     };
-    let deletions = match input.options.scope {
-        Scope::Access => objects::plan_objects(input, &mut draft.plan),
-        Scope::Credentials => {
+    let deletions = match input.options.extent {
+        Extent::Access => objects::plan_objects(input, &mut draft.plan),
+        Extent::Credentials => {
             let drift = objects::find_drift(input, draft.plan.clone());
             draft.plan.notes.extend(finding::drift_note(&drift));
             draft.assessment.drift = drift;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind, Scope};
+use super::{Blocker, BlockerKind, ClusterPlan, Extent, Note, NoteKind};
 use crate::diff::describe_rules;
 use crate::failure::ApiFailure;
 use crate::names::ProfileName;
@@ -123,7 +123,7 @@ pub(crate) fn judge_probes(
     for (probe, result) in results {
         if *result == ProbeResult::Allowed {
             // A review is answered to everybody; only a write that would pass proves a right to write.
-            may_write_something |= plan.scope == Scope::Credentials || !matches!(probe, Probe::Right { .. });
+            may_write_something |= plan.extent == Extent::Credentials || !matches!(probe, Probe::Right { .. });
             continue;
         }
         let subject = subject_of(probe, plan);
@@ -256,7 +256,7 @@ impl ClusterPlan {
     /// Leaves out the steps about the credentials of profiles that something blocks, where the others go on: a blocked
     /// grant has no steps.
     pub(crate) fn drop_blocked_steps(&mut self) {
-        if self.scope != Scope::Credentials {
+        if self.extent != Extent::Credentials {
             return;
         }
         let blocked: BTreeSet<&ProfileName> = self.blockers.iter().filter_map(|it| it.profile.as_ref()).collect();
@@ -266,7 +266,7 @@ impl ClusterPlan {
     /// Returns why a run must not start on this cluster: its blockers, or an admin who may not write.
     /// Where only credentials change, what blocks one of them does not block the others.
     pub(crate) fn refusals(&self) -> Vec<Blocker> {
-        let blocks = |blocker: &&Blocker| self.scope == Scope::Access || blocker.profile.is_none();
+        let blocks = |blocker: &&Blocker| self.extent == Extent::Access || blocker.profile.is_none();
         let read_only = self.notes.iter().filter(|note| note.kind == NoteKind::ReadOnly).map(|_| Blocker {
             profile: None,
             kind: BlockerKind::MissingRight,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Context, Environment, Parsed, resolve_all};
+use super::{Context, Parsed, Setting, resolve_all};
 use crate::delivery::Layout;
 use crate::inventory::file::InventoryFile;
 use crate::inventory::masking::looks_like_inventory;
@@ -33,7 +33,7 @@ pub struct Include {
 /// An inventory of which not every file may be known yet.
 #[derive(Debug)]
 pub struct Loading {
-    environment: Environment,
+    environment: Setting,
     sources: Sources,
     known: HashSet<PathBuf>,
     files: Vec<Parsed>,
@@ -62,7 +62,7 @@ pub struct Resolution {
 
 impl Loading {
     /// Parses the root file.
-    pub fn start(root: SourceFile, environment: Environment) -> Self {
+    pub fn start(root: SourceFile, environment: Setting) -> Self {
         let mut loading = Self {
             environment,
             sources: Sources::default(),
@@ -180,7 +180,7 @@ impl Loading {
 }
 
 /// Resolves an inventory whose files are all known.
-pub fn resolve(root: SourceFile, included: Vec<SourceFile>, environment: Environment) -> Resolution {
+pub fn resolve(root: SourceFile, included: Vec<SourceFile>, environment: Setting) -> Resolution {
     let mut loading = Loading::start(root, environment);
     for file in included {
         loading.include(file);

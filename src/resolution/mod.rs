@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use kubemint::inventory::{Color, SourceFile, render};
-//! use kubemint::resolution::{Environment, resolve};
+//! use kubemint::resolution::{Setting, resolve};
 //!
 //! let text = r#"
 //! version = 1
@@ -23,7 +23,7 @@
 //! clusters = ["prod-eu"]
 //! "#;
 //! let root = SourceFile::new("/srv/access/clusters.toml", text).named("clusters.toml");
-//! let resolution = resolve(root, vec![], Environment::default());
+//! let resolution = resolve(root, vec![], Setting::default());
 //! assert!(resolution.inventory.is_none());
 //! let shown = render(&resolution.problems, &resolution.sources, Color::Never);
 //! assert!(shown.contains("did you mean `auditor`?"));
@@ -63,7 +63,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the inventory's meaning depends on beside its text.
 #[derive(Debug, Clone, Default)]
-pub struct Environment {
+pub struct Setting {
     /// The home directory, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
     /// The files that kubectl would read, for `$KUBECONFIG`.
@@ -83,7 +83,7 @@ struct Parsed {
 #[derive(Debug)]
 struct Context<'a> {
     sources: &'a Sources,
-    environment: &'a Environment,
+    environment: &'a Setting,
     problems: &'a mut Problems,
     /// Whether a value had the wrong type, so that what seems to be absent may only be unreadable.
     misread: bool,
@@ -93,7 +93,7 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(sources: &'a Sources, environment: &'a Environment, problems: &'a mut Problems) -> Self {
+    fn new(sources: &'a Sources, environment: &'a Setting, problems: &'a mut Problems) -> Self {
         Self { sources, environment, problems, misread: false, incomplete: false }
     }
 

@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::faults::before;
-use super::place::{Entry, Impassable, Missing, Reached, Stamp, reach};
+use super::reach::{Entry, Impassable, Missing, Reached, Stamp, reach};
 use super::safety::Guard;
 use super::temporary::{Temporary, name_aside};
 use crate::delivery::LOCK_SUFFIX;

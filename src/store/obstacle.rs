@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::Stat;
 
-use super::place::Entry;
+use super::reach::Entry;
 
 /// Why a file cannot be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat};
 
-use super::place::{Entry, Missing, Reached, reach, reach_or_make};
+use super::reach::{Entry, Missing, Reached, reach, reach_or_make};
 use super::safety::{Guard, Sharing};
 use super::temporary::{Temporary, remove_dead};
 use super::{StoreError, read_to_limit};

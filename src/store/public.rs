@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, fchmod};
 
-use super::place::{Entry, Impassable, Missing, Reached, reach};
+use super::reach::{Entry, Impassable, Missing, Reached, reach};
 use super::safety::Guard;
 use super::temporary::{Temporary, remove_dead};
 use super::{LARGEST_FILE, StoreError};

@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{Dir, FlockOperation, Mode, OFlags, fchmod, flock, fstat};
 
 use super::faults::before;
-use super::place::{Entry, Stamp};
+use super::reach::{Entry, Stamp};
 
 /// What the names of all temporary files begin with.
 const PREFIX: &str = ".kubemint-tmp-";

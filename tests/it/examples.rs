@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kubemint::inventory::{AdminAccess, Inventory, KubeconfigSource, SourceFile};
-use kubemint::resolution::{Environment, resolve};
+use kubemint::resolution::{Setting, resolve};
 use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::json;
@@ -16,7 +16,7 @@ fn machine(example: &str) -> (Fleet, Machine, Inventory) {
     let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(example)).unwrap();
     let machine = Machine::new(&[], User::Admin);
     machine.write("clusters.toml", &text);
-    let environment = Environment { home: Some(machine.path("")), ..Environment::default() };
+    let environment = Setting { home: Some(machine.path("")), ..Setting::default() };
     let resolution = resolve(SourceFile::new(machine.path("clusters.toml"), text), vec![], environment);
     assert!(resolution.problems.is_empty(), "{:?}", resolution.problems);
     let inventory = resolution.inventory.unwrap();

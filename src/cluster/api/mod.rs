@@ -164,7 +164,7 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 /// An answer to a request that succeeded.
 #[derive(Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// The object.
     pub value: Value,
     /// The server's clock.
@@ -208,11 +208,11 @@ impl Api {
     }
 
     /// Sends a request, again if that may help, and returns the answer.
-    pub(crate) async fn send(&self, request: &Request) -> Result<Answer, ApiFailure> {
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, ApiFailure> {
         let Fetched { content, date } = self.fetch(request, LARGEST_OBJECT).await?;
         let value = json::object(&content.bytes).map_err(unreadable)?;
         refuse_failure(&value["kind"], &value["status"], &value["code"], &content.bytes)?;
-        Ok(Answer { value, date })
+        Ok(Response { value, date })
     }
 
     /// Asks for a page of a list, and hands out its items one after another; returns where the next page continues, if
@@ -294,7 +294,7 @@ impl Api {
     /// # Errors
     ///
     /// If the request fails, or the answer is another object, or none: what was asked for was then not done.
-    pub(crate) async fn object(&self, request: &Request, object: &ObjectRef) -> Result<Answer, ApiFailure> {
+    pub(crate) async fn object(&self, request: &Request, object: &ObjectRef) -> Result<Response, ApiFailure> {
         let answer = self.send(request).await?;
         let metadata = &answer.value["metadata"];
         let kind = answer.value["kind"].as_str().unwrap_or_default();

@@ -190,12 +190,12 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     // The newest generation that was published: recorded, or found whole in an output.
     let current = generations
         .iter()
-        .filter(|generation| generation.is_recorded() || !holders_of(input, generation).is_empty())
+        .filter(|generation| generation.is_recorded() || !places_of(input, generation).is_empty())
         .max_by_key(|generation| generation.n);
     let Some(current) = current else {
         return mint(why_nothing_is_current(input));
     };
-    let held = holders_of(input, current);
+    let held = places_of(input, current);
     if !is_anchored(input, current) {
         return mint(MintReason::Revoked);
     }
@@ -277,7 +277,7 @@ fn claim_in_flight(input: &DecisionInput<'_>, current: &Generation) -> Option<u6
 }
 
 /// Returns the outputs that hold a living token of a generation, as far as its claims tell.
-fn holders_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(&'a Place, &'a StoredCredential)> {
+fn places_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(&'a Place, &'a StoredCredential)> {
     let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else {
         return vec![];
     };
@@ -342,7 +342,7 @@ fn is_orphan(input: &DecisionInput<'_>, claim: &Generation) -> bool {
 fn orphan_since(input: &DecisionInput<'_>, claim: &Generation) -> Option<Timestamp> {
     let limit = SignedDuration::try_from(input.orphan_after).unwrap_or(SignedDuration::MAX);
     let since = claim.claimed_at.checked_add(limit).ok()?;
-    (holders_of(input, claim).is_empty() && input.now > since).then_some(since)
+    (places_of(input, claim).is_empty() && input.now > since).then_some(since)
 }
 
 /// Returns how long a superseded generation lives on: the policy's `overlap`, and at most half the

@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DecisionInput, Generation, LEEWAY, Spent, holders_of, is_anchored};
+use super::{DecisionInput, Generation, LEEWAY, Spent, is_anchored, places_of};
 
 /// The living generations that are older than the current one.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) fn superseded(
     overlap: SignedDuration,
 ) -> Superseded {
     let is_alive = |generation: &&Generation| {
-        let is_published = generation.is_recorded() || !holders_of(input, generation).is_empty();
+        let is_published = generation.is_recorded() || !places_of(input, generation).is_empty();
         let is_expired = generation.expires.is_some_and(|expires| input.now.duration_since(expires) > LEEWAY);
         generation.n < current.n && is_published && !is_expired && is_anchored(input, generation)
     };

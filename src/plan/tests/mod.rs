@@ -16,7 +16,7 @@ use crate::kubeconfig::{EntryNames, UserForm};
 use crate::names::INDEX_ANNOTATION;
 use crate::object::ObjectRef;
 use crate::observed::{NamespaceState, ObservedObject};
-use crate::resolution::{Environment, resolve};
+use crate::resolution::{Setting, resolve};
 use crate::step::Step;
 
 mod written;
@@ -41,7 +41,7 @@ path = "out"
 "#;
 
 fn inventory(text: &str) -> Inventory {
-    let resolution = resolve(SourceFile::new("/x/clusters.toml", text), vec![], Environment::default());
+    let resolution = resolve(SourceFile::new("/x/clusters.toml", text), vec![], Setting::default());
     resolution.inventory.unwrap_or_else(|| panic!("{:?}", resolution.problems))
 }
 
@@ -84,7 +84,7 @@ fn options(adoption: Adoption, horizon: Duration) -> PlanOptions {
         adoption,
         reissue: Reissue::Refused,
         renewal: Renewal { horizon, ..Renewal::default() },
-        scope: Scope::Access,
+        extent: Extent::Access,
         suspension: Suspension::Lift,
         orphan_after: Duration::from_secs(360),
     }

@@ -7,7 +7,7 @@ mod rendering;
 mod resolving;
 mod typed;
 
-use super::{Environment, Loading, Resolution, resolve};
+use super::{Loading, Resolution, Setting, resolve};
 use crate::inventory::{Severity, SourceFile};
 
 /// A valid inventory without warnings, which the cases change.
@@ -32,8 +32,8 @@ selector = 'env'
 path = 'out/{cluster}-{profile}.yaml'
 ";
 
-fn environment() -> Environment {
-    Environment { home: Some("/home/jo".into()), kubeconfig: vec!["/home/jo/.kube/config".into()], holder: None }
+fn environment() -> Setting {
+    Setting { home: Some("/home/jo".into()), kubeconfig: vec!["/home/jo/.kube/config".into()], holder: None }
 }
 
 fn load(text: &str) -> Resolution {

@@ -7,7 +7,7 @@ use crate::delivery::Layout;
 use crate::inventory::{AdminAccess, KubeconfigSource};
 use crate::inventory::{Inventory, MissingNamespace, SourceFile, VerifyVia, wildcards};
 use crate::names::Holder;
-use crate::resolution::{Environment, Loading, Resolution, parse_holder, resolve};
+use crate::resolution::{Loading, Resolution, Setting, parse_holder, resolve};
 
 fn valid(text: &str) -> (Inventory, Layout) {
     let resolution = load(text);
@@ -160,7 +160,7 @@ fn the_command_lines_holder_overrules_the_inventorys() {
     let text = BASE.replacen("name = 'acme'", "name = 'acme'\nholder = 'laptop'", 1);
     assert_eq!(valid(&text).0.holder.as_str(), "laptop");
     let text = text.replacen("out/", "out/{holder}/", 1);
-    let environment = Environment { holder: Some(parse_holder("ci").unwrap()), ..environment() };
+    let environment = Setting { holder: Some(parse_holder("ci").unwrap()), ..environment() };
     let resolution = resolve(SourceFile::new("/inv/clusters.toml", text), vec![], environment);
     assert_eq!(resolution.inventory.unwrap().holder.as_str(), "ci");
     assert_eq!(resolution.layout.unwrap().files[0].path.to_str(), Some("/inv/out/ci/eu-deployer.yaml"));
@@ -171,7 +171,7 @@ fn the_command_lines_holder_overrules_the_inventorys() {
 fn a_home_is_needed_only_by_paths_that_name_it() {
     let resolve = |text: &str| {
         let source = SourceFile::new("/inv/clusters.toml", text);
-        summarise(&resolve(source, vec![], Environment::default()))
+        summarise(&resolve(source, vec![], Setting::default()))
     };
     assert_eq!(resolve(BASE), Vec::<String>::new());
     assert_eq!(
