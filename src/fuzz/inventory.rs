@@ -57,7 +57,7 @@ fn resolved(text: &str) -> Resolution {
 fn all_shown(read: &Resolution) -> String {
     let mut shown = render(&read.problems, &read.sources, Color::Never);
     for problem in &read.problems {
-        write!(shown, "{}", read.sources.position(problem.place)).expect("a string takes everything");
+        write!(shown, "{}", read.sources.position(problem.location)).expect("a string takes everything");
     }
     shown.push_str(&summary(&read.problems, &read.sources));
     // With colours it is the same; the sequences would split what is looked for.

@@ -76,8 +76,8 @@ pub(crate) fn wildcards(profile: &Profile) -> Vec<String> {
         found.push("everything, through ClusterRole `cluster-admin`".to_owned());
     }
     for access in &profile.namespaces {
-        let place = format!(" in {}", list(access.names.iter().map(String::as_str), 5));
-        found.extend(access.rules.iter().filter_map(Rule::wildcard).map(|what| format!("{what}{place}")));
+        let there = format!(" in {}", list(access.names.iter().map(String::as_str), 5));
+        found.extend(access.rules.iter().filter_map(Rule::wildcard).map(|what| format!("{what}{there}")));
     }
     found
 }

@@ -41,7 +41,7 @@ impl Location {
 #[derive(Debug, Clone)]
 pub(crate) struct At<T> {
     pub(crate) value: T,
-    pub(crate) place: Location,
+    pub(crate) location: Location,
 }
 
 /// Whether a problem makes the inventory unusable.
@@ -61,7 +61,7 @@ pub struct Problem {
     /// What is wrong, lowercase and without a final period.
     pub message: String,
     /// Where.
-    pub place: Location,
+    pub location: Location,
     /// What is said at the place itself; may be empty.
     pub label: String,
     /// What to do about it.
@@ -71,16 +71,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn error(place: Location, message: impl Into<String>) -> Self {
-        Self::new(Severity::Error, place, message.into())
+    pub(crate) fn error(location: Location, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, location, message.into())
     }
 
-    pub(crate) fn warning(place: Location, message: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, place, message.into())
+    pub(crate) fn warning(location: Location, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, location, message.into())
     }
 
-    fn new(severity: Severity, place: Location, message: String) -> Self {
-        Self { severity, message, place, label: String::new(), hint: None, secondary: vec![] }
+    fn new(severity: Severity, location: Location, message: String) -> Self {
+        Self { severity, message, location, label: String::new(), hint: None, secondary: vec![] }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -88,8 +88,8 @@ impl Problem {
         self
     }
 
-    pub(crate) fn also(mut self, place: Location, label: impl Into<String>) -> Self {
-        self.secondary.push((place, label.into()));
+    pub(crate) fn also(mut self, location: Location, label: impl Into<String>) -> Self {
+        self.secondary.push((location, label.into()));
         self
     }
 }
@@ -175,20 +175,20 @@ impl Sources {
     }
 
     /// Returns line and column of a place.
-    pub fn position(&self, place: Location) -> Position<'_> {
-        let (line, text, offset) = self.line(place);
+    pub fn position(&self, location: Location) -> Position<'_> {
+        let (line, text, offset) = self.line(location);
         let column = text.get(..offset).map_or(1, |before| before.chars().count() + 1);
-        Position { file: &self.files[place.file].name, line, column }
+        Position { file: &self.files[location.file].name, line, column }
     }
 
     /// Returns the number and text of a place's first line, and the place's offset in it.
-    pub(crate) fn line(&self, place: Location) -> (usize, &str, usize) {
-        let starts = &self.line_starts[place.file];
-        let line = starts.partition_point(|start| *start <= place.start);
-        let (start, text) = (starts[line - 1], &self.files[place.file].text);
+    pub(crate) fn line(&self, location: Location) -> (usize, &str, usize) {
+        let starts = &self.line_starts[location.file];
+        let line = starts.partition_point(|start| *start <= location.start);
+        let (start, text) = (starts[line - 1], &self.files[location.file].text);
         let end = starts.get(line).map_or(text.len(), |next| next - 1);
         let text = text[start..end].trim_end_matches('\r');
-        (line, text, (place.start - start).min(text.len()))
+        (line, text, (location.start - start).min(text.len()))
     }
 }
 
@@ -247,7 +247,7 @@ impl Problems {
 
     /// Returns the problems in the order of their places, each message with all its places once.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
-        self.list.sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
+        self.list.sort_by(|a, b| (a.location, &a.message).cmp(&(b.location, &b.message)));
         self.list.dedup();
         self.list
     }
@@ -345,11 +345,11 @@ mod tests {
     #[test]
     fn no_problem_repeats_a_token_or_is_endless() {
         let token = format!("eyJhbGciOi.{}.sig", "p".repeat(60));
-        let place = Location::new(0, 0..0);
+        let location = Location::new(0, 0..0);
         let mut problems = Problems::default();
-        let problem = Problem::error(place, format!("label value `{token}` is not valid: it is long"));
-        problems.push(problem.hint(format!("not {token}")).also(place, format!("first `x{token}`")));
-        problems.push(Problem::error(place, format!("no `{}`", "ä".repeat(5000))));
+        let problem = Problem::error(location, format!("label value `{token}` is not valid: it is long"));
+        problems.push(problem.hint(format!("not {token}")).also(location, format!("first `x{token}`")));
+        problems.push(Problem::error(location, format!("no `{}`", "ä".repeat(5000))));
         let problems = problems.into_sorted();
         assert_eq!(problems[0].message, "label value `[REDACTED]` is not valid: it is long");
         assert_eq!(problems[0].hint.as_deref(), Some("not [REDACTED]"));
@@ -375,12 +375,12 @@ mod tests {
     #[test]
     fn problems_beyond_those_that_are_kept_are_counted_and_still_refuse() {
         let mut problems = Problems::default();
-        let place = Location::new(0, 0..0);
+        let location = Location::new(0, 0..0);
         for number in 0..=MOST {
-            problems.push(Problem::warning(place, number.to_string()));
+            problems.push(Problem::warning(location, number.to_string()));
         }
         assert!(!problems.has_errors());
-        problems.push(Problem::error(place, "late"));
+        problems.push(Problem::error(location, "late"));
         assert!(problems.has_errors());
         assert_eq!(problems.omitted(), Omitted { errors: 1, warnings: 1 });
         assert_eq!(problems.into_sorted().len(), MOST);

@@ -23,7 +23,7 @@ pub(crate) trait Read: Sized {
     /// Returns the JSON Schema of the type; tables put theirs into `definitions`.
     fn schema(definitions: &mut Map<String, Value>) -> Value;
     /// Reads a value, or reports why it cannot be read.
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self>;
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 }
 
 /// What a message about a value talks about.
@@ -80,20 +80,26 @@ pub(crate) struct Key {
 }
 
 impl Reader<'_> {
-    pub(crate) fn place<T>(&self, spanned: &Spanned<T>) -> Location {
+    pub(crate) fn location<T>(&self, spanned: &Spanned<T>) -> Location {
         Location::new(self.file, spanned.span())
     }
 
     pub(crate) fn field<T: Read>(&mut self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<At<T>> {
-        let place = self.place(value);
-        let value = T::read(value.get_ref(), place, Subject::Key(key), self)?;
-        Some(At { value, place })
+        let location = self.location(value);
+        let value = T::read(value.get_ref(), location, Subject::Key(key), self)?;
+        Some(At { value, location })
     }
 
     /// Reports an unknown key and returns the known one that was probably meant.
-    fn unknown_key(&mut self, title: &str, key: &str, place: Location, known: &[&'static str]) -> Option<&'static str> {
+    fn unknown_key(
+        &mut self,
+        title: &str,
+        key: &str,
+        location: Location,
+        known: &[&'static str],
+    ) -> Option<&'static str> {
         let nearest = self.problems.nearest(key, known.iter().copied());
-        let mut problem = Problem::error(place, format!("unknown key {} in {title}", quote(key)));
+        let mut problem = Problem::error(location, format!("unknown key {} in {title}", quote(key)));
         problem.hint = Some(match nearest {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => format!("known keys: {}", list(known.iter().copied(), SHOWN)),
@@ -102,17 +108,17 @@ impl Reader<'_> {
         nearest
     }
 
-    fn missing_key(&mut self, title: &str, key: &str, place: Location) {
-        self.problems.push(Problem::error(place, format!("{title} lacks the key `{key}`")));
+    fn missing_key(&mut self, title: &str, key: &str, location: Location) {
+        self.problems.push(Problem::error(location, format!("{title} lacks the key `{key}`")));
     }
 
-    fn wrong_type<T: Read>(&mut self, value: &DeValue<'_>, place: Location, subject: Subject<'_>) -> Problem {
+    fn wrong_type<T: Read>(&mut self, value: &DeValue<'_>, location: Location, subject: Subject<'_>) -> Problem {
         self.misread = true;
-        Problem::error(place, format!("{subject} must be {}, not {}", T::wanted(), found(value)))
+        Problem::error(location, format!("{subject} must be {}, not {}", T::wanted(), found(value)))
     }
 
-    pub(crate) fn refuse<T: Read>(&mut self, value: &DeValue<'_>, place: Location, subject: Subject<'_>) {
-        let problem = self.wrong_type::<T>(value, place, subject);
+    pub(crate) fn refuse<T: Read>(&mut self, value: &DeValue<'_>, location: Location, subject: Subject<'_>) {
+        let problem = self.wrong_type::<T>(value, location, subject);
         self.problems.push(problem);
     }
 }
@@ -138,10 +144,10 @@ impl Read for String {
         json!({ "type": "string" })
     }
 
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let text = value.as_str();
         if text.is_none() {
-            reader.refuse::<Self>(value, place, subject);
+            reader.refuse::<Self>(value, location, subject);
         }
         text.map(str::to_owned)
     }
@@ -156,10 +162,10 @@ impl Read for bool {
         json!({ "type": "boolean" })
     }
 
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let flag = value.as_bool();
         if flag.is_none() {
-            reader.refuse::<Self>(value, place, subject);
+            reader.refuse::<Self>(value, location, subject);
         }
         flag
     }
@@ -174,7 +180,7 @@ impl Read for u64 {
         json!({ "type": "integer", "minimum": 0 })
     }
 
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let number = match value {
             DeValue::Integer(integer) => Self::from_str_radix(integer.as_str(), integer.radix()).ok(),
             _ => None,
@@ -184,9 +190,9 @@ impl Read for u64 {
                 DeValue::Integer(integer) => {
                     reader.misread = true;
                     let message = format!("{subject} must be {}, not `{integer}`", Self::wanted());
-                    reader.problems.push(Problem::error(place, message));
+                    reader.problems.push(Problem::error(location, message));
                 }
-                _ => reader.refuse::<Self>(value, place, subject),
+                _ => reader.refuse::<Self>(value, location, subject),
             }
         }
         number
@@ -202,14 +208,14 @@ impl Read for f64 {
         json!({ "type": "number" })
     }
 
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let number = match value {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
             DeValue::Float(float) => float.as_str().parse().ok(),
             _ => None,
         };
         if number.is_none() {
-            reader.refuse::<Self>(value, place, subject);
+            reader.refuse::<Self>(value, location, subject);
         }
         number
     }
@@ -224,7 +230,7 @@ impl Read for Duration {
         json!({ "type": "string", "pattern": duration::PATTERN, "examples": ["24h", "1h30m", "30d", "90s"] })
     }
 
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let (message, number) = match value {
             DeValue::String(text) => match duration::parse(text) {
                 Ok(duration) => return Some(duration),
@@ -235,11 +241,11 @@ impl Read for Duration {
                 }
             },
             DeValue::Integer(integer) => {
-                (reader.wrong_type::<Self>(value, place, subject).message, Some(integer.as_str().to_owned()))
+                (reader.wrong_type::<Self>(value, location, subject).message, Some(integer.as_str().to_owned()))
             }
-            _ => (reader.wrong_type::<Self>(value, place, subject).message, None),
+            _ => (reader.wrong_type::<Self>(value, location, subject).message, None),
         };
-        let mut problem = Problem::error(place, message);
+        let mut problem = Problem::error(location, message);
         if let Some(number) = number {
             problem = problem.hint(format!("say the unit: `\"{number}s\"`, `\"{number}m\"` or `\"{number}h\"`"));
         }
@@ -259,18 +265,18 @@ impl<T: Read> Read for Vec<At<T>> {
         json!({ "type": "array", "items": T::schema(definitions) })
     }
 
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let (Subject::Key(key) | Subject::Element(key)) = subject;
         if let DeValue::Array(array) = value {
             let mut list = Self::with_capacity(array.len());
             for element in array {
-                let place = reader.place(element);
-                let read = T::read(element.get_ref(), place, Subject::Element(key), reader);
-                list.extend(read.map(|value| At { value, place }));
+                let location = reader.location(element);
+                let read = T::read(element.get_ref(), location, Subject::Element(key), reader);
+                list.extend(read.map(|value| At { value, location }));
             }
             return Some(list);
         }
-        let problem = reader.wrong_type::<Self>(value, place, subject);
+        let problem = reader.wrong_type::<Self>(value, location, subject);
         reader.problems.push(match value {
             DeValue::String(text) => problem.hint(format!("write `{key} = [\"{text}\"]`")),
             DeValue::Table(_) => problem.hint(format!("write `[[{key}]]`, with two brackets")),
@@ -293,9 +299,9 @@ impl<T: Read> Read for Named<T> {
         json!({ "type": "object", "additionalProperties": T::schema(definitions) })
     }
 
-    fn read(value: &DeValue<'_>, place: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let DeValue::Table(table) = value else {
-            let problem = reader.wrong_type::<Self>(value, place, subject);
+            let problem = reader.wrong_type::<Self>(value, location, subject);
             let (Subject::Key(key) | Subject::Element(key)) = subject;
             reader.problems.push(match value {
                 DeValue::Array(_) if T::wanted() == Self::wanted() => problem.hint(format!("write `[{key}.NAME]`")),
@@ -306,7 +312,7 @@ impl<T: Read> Read for Named<T> {
         };
         let mut entries = vec![];
         for (key, value) in table {
-            let name = At { value: key.get_ref().to_string(), place: reader.place(key) };
+            let name = At { value: key.get_ref().to_string(), location: reader.location(key) };
             if let Some(value) = reader.field(&name.value, value) {
                 entries.push((name, value));
             }
@@ -318,7 +324,7 @@ impl<T: Read> Read for Named<T> {
 /// Reads a table with fixed keys: the macro's part that needs no types.
 pub(crate) fn read_table<T: Default>(
     table: &DeTable<'_>,
-    place: Location,
+    location: Location,
     title: &str,
     keys: &[Key],
     reader: &mut Reader<'_>,
@@ -335,7 +341,7 @@ pub(crate) fn read_table<T: Default>(
             continue;
         }
         let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-        let meant = reader.unknown_key(title, name, reader.place(key), &known);
+        let meant = reader.unknown_key(title, name, reader.location(key), &known);
         if let Some(meant) = meant.filter(|meant| !table.contains_key(*meant)) {
             // Reading on as if it were spelled right spares the problems that its lack would cause.
             missing.retain(|known| *known != meant);
@@ -343,7 +349,7 @@ pub(crate) fn read_table<T: Default>(
         }
     }
     for key in missing.into_iter().filter(|_| !partial) {
-        reader.missing_key(title, key, place);
+        reader.missing_key(title, key, location);
     }
     read
 }
@@ -428,7 +434,7 @@ macro_rules! tables {
 
             pub(crate) fn read_table(
                 table: &toml::de::DeTable<'_>,
-                place: $crate::inventory::problem::Location,
+                location: $crate::inventory::problem::Location,
                 reader: &mut $crate::inventory::read::Reader<'_>,
             ) -> Self {
                 let assign = |read: &mut Self,
@@ -441,7 +447,7 @@ macro_rules! tables {
                     }
                     true
                 };
-                $crate::inventory::read::read_table(table, place, $title, Self::KEYS, reader, assign)
+                $crate::inventory::read::read_table(table, location, $title, Self::KEYS, reader, assign)
             }
         }
 
@@ -457,14 +463,14 @@ macro_rules! tables {
 
             fn read(
                 value: &toml::de::DeValue<'_>,
-                place: $crate::inventory::problem::Location,
+                location: $crate::inventory::problem::Location,
                 subject: $crate::inventory::read::Subject<'_>,
                 reader: &mut $crate::inventory::read::Reader<'_>,
             ) -> Option<Self> {
                 if let toml::de::DeValue::Table(table) = value {
-                    return Some(Self::read_table(table, place, reader));
+                    return Some(Self::read_table(table, location, reader));
                 }
-                reader.refuse::<Self>(value, place, subject);
+                reader.refuse::<Self>(value, location, subject);
                 None
             }
         }
@@ -497,18 +503,18 @@ macro_rules! choice {
 
             fn read(
                 value: &toml::de::DeValue<'_>,
-                place: $crate::inventory::problem::Location,
+                location: $crate::inventory::problem::Location,
                 subject: $crate::inventory::read::Subject<'_>,
                 reader: &mut $crate::inventory::read::Reader<'_>,
             ) -> Option<Self> {
                 match value.as_str() {
                     $(Some($text) => Some($variant),)*
                     Some(text) => {
-                        reader.unknown_choice(subject, text, &Self::wanted(), place, &[$($text),*]);
+                        reader.unknown_choice(subject, text, &Self::wanted(), location, &[$($text),*]);
                         None
                     }
                     None => {
-                        reader.refuse::<Self>(value, place, subject);
+                        reader.refuse::<Self>(value, location, subject);
                         None
                     }
                 }
@@ -525,11 +531,11 @@ impl Reader<'_> {
         subject: Subject<'_>,
         text: &str,
         wanted: &str,
-        place: Location,
+        location: Location,
         known: &[&'static str],
     ) {
         self.misread = true;
-        let mut problem = Problem::error(place, format!("{subject} must be {wanted}, not {}", quote(text)));
+        let mut problem = Problem::error(location, format!("{subject} must be {wanted}, not {}", quote(text)));
         let nearest = self.problems.nearest(text, known.iter().copied());
         problem.hint = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
         self.problems.push(problem);

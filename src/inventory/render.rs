@@ -46,9 +46,9 @@ pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
             Severity::Warning => Level::WARNING,
         };
         let report = Group::with_title(level.primary_title(problem.message.as_str()));
-        let mut report = place(report, sources, problem.place, &problem.label, AnnotationKind::Primary);
+        let mut report = location(report, sources, problem.location, &problem.label, AnnotationKind::Primary);
         for (secondary, label) in &problem.secondary {
-            report = place(report, sources, *secondary, label, AnnotationKind::Context);
+            report = location(report, sources, *secondary, label, AnnotationKind::Context);
         }
         let report = footer(report, problem, others, sources);
         text.push_str(&renderer.render(&[report]));
@@ -68,7 +68,7 @@ pub fn render(problems: &[Problem], sources: &Sources, color: Color) -> String {
 fn footer<'a>(mut report: Group<'a>, problem: &'a Problem, others: &[&Problem], sources: &Sources) -> Group<'a> {
     if !others.is_empty() {
         let mut places: Vec<String> =
-            others.iter().take(PLACES).map(|other| sources.position(other.place).to_string()).collect();
+            others.iter().take(PLACES).map(|other| sources.position(other.location).to_string()).collect();
         if others.len() > PLACES {
             places.push(count(others.len() - PLACES, "more place"));
         }
@@ -81,17 +81,17 @@ fn footer<'a>(mut report: Group<'a>, problem: &'a Problem, others: &[&Problem], 
 }
 
 /// Shows a place with its line, or without it where the file may be something else than an inventory.
-fn place<'a>(
+fn location<'a>(
     report: Group<'a>,
     sources: &'a Sources,
-    place: Location,
+    location: Location,
     label: &'a str,
     kind: AnnotationKind,
 ) -> Group<'a> {
-    if sources.is_shown(place.file()) {
-        return report.element(snippet(sources, place, label, kind));
+    if sources.is_shown(location.file()) {
+        return report.element(snippet(sources, location, label, kind));
     }
-    let position = sources.position(place);
+    let position = sources.position(location);
     let origin = Origin::path(position.file).line(position.line).char_column(position.column);
     report
         .element(origin)
@@ -101,12 +101,12 @@ fn place<'a>(
 /// Shows one line of a file: passing only that line keeps the cost independent of the file's size.
 fn snippet<'a>(
     sources: &'a Sources,
-    place: Location,
+    location: Location,
     label: &'a str,
     kind: AnnotationKind,
 ) -> Snippet<'a, Annotation<'a>> {
-    let (number, line, offset) = sources.line(place);
-    let length = place.span().len().min(line.len() - offset);
+    let (number, line, offset) = sources.line(location);
+    let length = location.span().len().min(line.len() - offset);
     let (mut line, mut span) = (hide_secrets(line), offset..offset + length);
     if line.len() > LONGEST_LINE {
         let cut = |at: usize| (0..=at.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
@@ -120,7 +120,7 @@ fn snippet<'a>(
         span = 0..0;
     }
     let annotation = kind.span(span).label((!label.is_empty()).then_some(label));
-    Snippet::source(line).line_start(number).path(sources.files()[place.file()].name.as_str()).annotation(annotation)
+    Snippet::source(line).line_start(number).path(sources.files()[location.file()].name.as_str()).annotation(annotation)
 }
 
 /// Renders problems as in `error: invalid inventory `clusters.toml`: 2 problems`, one line each.
@@ -160,7 +160,7 @@ fn line(kind: &str, problem: &Problem, others: &[&Problem], sources: &Sources) -
         0 => String::new(),
         number => format!(", and at {}", count(number, "more place")),
     };
-    format!("{}: {kind}{}{also}", sources.position(problem.place), problem.message)
+    format!("{}: {kind}{}{also}", sources.position(problem.location), problem.message)
 }
 
 /// Counts things: `1 problem`, `2 problems`.

@@ -41,11 +41,11 @@ impl Admin {
     pub(super) fn resolve(table: Option<&At<AdminTable>>, ctx: &mut Context<'_>) -> Self {
         let Some(table) = table else { return Self::default() };
         let mut admin = Self::default();
-        admin.read(&table.value, table.place, ctx);
+        admin.read(&table.value, table.location, ctx);
         admin
     }
 
-    fn read(&mut self, table: &AdminTable, place: Location, ctx: &mut Context<'_>) {
+    fn read(&mut self, table: &AdminTable, location: Location, ctx: &mut Context<'_>) {
         if let Some(context) = &table.context {
             ctx.check("context", context, syntax::plain_text);
             self.context = Some(context.value.clone());
@@ -56,7 +56,7 @@ impl Admin {
         let url = |ctx: &mut Context<'_>, key: &str, url: &At<String>, rule: fn(&str) -> Verdict| {
             // Not quoted: a URL that is not valid may hold a password.
             if let Err(reason) = rule(&url.value) {
-                ctx.error(url.place, format!("`{key}` is not valid: {reason}"));
+                ctx.error(url.location, format!("`{key}` is not valid: {reason}"));
             }
         };
         if let Some(proxy) = &table.proxy_url {
@@ -70,7 +70,7 @@ impl Admin {
         self.token_file = self.path("token-file", table.token_file.as_ref(), ctx);
         self.client_certificate = self.path("client-certificate", table.client_certificate.as_ref(), ctx);
         self.client_key = self.path("client-key", table.client_key.as_ref(), ctx);
-        let place_of = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
+        let place_of = |at: &Option<At<String>>| at.as_ref().map(|at| at.location);
         let inline = [
             ("certificate-authority", place_of(&table.certificate_authority)),
             ("token-file", place_of(&table.token_file)),
@@ -78,14 +78,14 @@ impl Admin {
             ("client-key", place_of(&table.client_key)),
             ("tls-server-name", place_of(&table.tls_server_name)),
             ("proxy-url", place_of(&table.proxy_url)),
-            ("insecure-skip-tls-verify", table.insecure_skip_tls_verify.as_ref().map(|at| at.place)),
+            ("insecure-skip-tls-verify", table.insecure_skip_tls_verify.as_ref().map(|at| at.location)),
         ];
-        self.inline_key = inline.into_iter().find_map(|(key, place)| Some((key, place?)));
+        self.inline_key = inline.into_iter().find_map(|(key, location)| Some((key, location?)));
 
         let in_cluster = table.in_cluster.as_ref().is_some_and(|at| at.value);
         let forms = usize::from(table.kubeconfig.is_some()) + usize::from(table.server.is_some());
         if forms + usize::from(in_cluster) > 1 {
-            ctx.error(place, "`admin` has more than one of `kubeconfig`, `server` and `in-cluster`");
+            ctx.error(location, "`admin` has more than one of `kubeconfig`, `server` and `in-cluster`");
             self.is_broken = true;
         }
         if let Some(kubeconfig) = &table.kubeconfig {
@@ -130,7 +130,7 @@ impl Admin {
     }
 
     /// Returns what is meant for a cluster, and reports what does not fit together.
-    pub(super) fn access(self, cluster: &str, place: Location, ctx: &mut Context<'_>) -> AdminAccess {
+    pub(super) fn access(self, cluster: &str, location: Location, ctx: &mut Context<'_>) -> AdminAccess {
         if let (Some((key, key_place)), Some(Form::Kubeconfig(_) | Form::InCluster)) = (self.inline_key, &self.form) {
             let problem = Problem::error(key_place, format!("`{key}` is for `admin` with `server` only"));
             ctx.problems.push(problem.hint("a kubeconfig says that itself; remove the key or name the `server`"));
@@ -143,13 +143,13 @@ impl Admin {
             Some(Form::Server(server)) => {
                 let has_certificate = self.client_certificate.is_some();
                 if !self.is_broken && has_certificate != self.client_key.is_some() {
-                    ctx.error(place, "only one of `client-certificate` and `client-key` is set");
+                    ctx.error(location, "only one of `client-certificate` and `client-key` is set");
                 } else if !self.is_broken && has_certificate == self.token_file.is_some() {
-                    let problem = Problem::error(place, "`admin` with `server` needs one credential");
+                    let problem = Problem::error(location, "`admin` with `server` needs one credential");
                     ctx.problems.push(problem.hint("set `token-file`, or `client-certificate` and `client-key`"));
                 }
                 if self.insecure_skip_tls_verify == Some(true) && self.certificate_authority.is_some() {
-                    ctx.error(place, "`insecure-skip-tls-verify` and `certificate-authority` exclude each other");
+                    ctx.error(location, "`insecure-skip-tls-verify` and `certificate-authority` exclude each other");
                 }
                 AdminAccess::Inline(Box::new(InlineAdmin {
                     server,
@@ -164,7 +164,7 @@ impl Admin {
             }
             None => {
                 if !self.is_broken && !ctx.misread {
-                    let problem = Problem::error(place, "the cluster has no admin access");
+                    let problem = Problem::error(location, "the cluster has no admin access");
                     let hint = "set `admin = { kubeconfig = \"…\" }` in `[defaults]` or in the cluster";
                     ctx.problems.push(problem.hint(hint));
                 }
@@ -178,11 +178,11 @@ impl Admin {
 /// Returns where the kubeconfigs are that a value names.
 fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource> {
     if value.value == AMBIENT && ctx.environment.kubeconfig.is_empty() {
-        ctx.error(value.place, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
+        ctx.error(value.location, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
         return None;
     }
     let ctx = std::cell::RefCell::new(ctx);
-    let at = |text: &str| At { value: text.to_owned(), place: value.place };
+    let at = |text: &str| At { value: text.to_owned(), location: value.location };
     let ambient = ctx.borrow().environment.kubeconfig.clone();
     let mut path = |text: &str| ctx.borrow_mut().path("kubeconfig", &at(text));
     let mut pattern = |text: &str| ctx.borrow_mut().pattern("kubeconfig", &at(text));

@@ -19,7 +19,7 @@ impl Context<'_> {
     pub(super) fn path_template(&mut self, path: &At<String>) -> Option<String> {
         let last = path.value.rsplit('/').next().unwrap_or_default();
         if matches!(last, "" | "." | ".." | "~") && !path.value.is_empty() {
-            self.error(path.place, "`path` must name a file, not a directory");
+            self.error(path.location, "`path` must name a file, not a directory");
             return None;
         }
         let (base, rest) = self.base("path", path)?;
@@ -27,7 +27,7 @@ impl Context<'_> {
             return Some(rest.to_owned());
         }
         let Some(base) = base.to_str() else {
-            self.error(path.place, format!("the directory `{}` is not valid UTF-8", base.display()));
+            self.error(path.location, format!("the directory `{}` is not valid UTF-8", base.display()));
             return None;
         };
         Some(format!("{}/{rest}", template::escape(base.trim_end_matches('/'))))
@@ -37,23 +37,23 @@ impl Context<'_> {
     pub(super) fn include(&mut self, pattern: &At<String>) -> Option<Include> {
         let resolved = self.pattern("include", pattern);
         self.incomplete |= resolved.is_none();
-        let (place, written) = (pattern.place, pattern.value.clone());
-        resolved.map(|pattern| Include { pattern, place, written })
+        let (location, written) = (pattern.location, pattern.value.clone());
+        resolved.map(|pattern| Include { pattern, location, written })
     }
 
     /// Resolves a pattern of paths: what precedes it is taken literally.
     pub(super) fn pattern(&mut self, key: &str, pattern: &At<String>) -> Option<String> {
         let (base, rest) = self.base(key, pattern)?;
         if let Err(error) = glob::Pattern::new(rest) {
-            let place = self.inside(pattern, error.pos.min(pattern.value.len()), 0);
-            self.error(place, format!("`{key}` is not a valid pattern: {}", error.msg));
+            let location = self.inside(pattern, error.pos.min(pattern.value.len()), 0);
+            self.error(location, format!("`{key}` is not a valid pattern: {}", error.msg));
             return None;
         }
         if rest.starts_with('/') {
             return Some(rest.to_owned());
         }
         let Some(base) = base.to_str() else {
-            self.error(pattern.place, format!("the directory `{}` is not valid UTF-8", base.display()));
+            self.error(pattern.location, format!("the directory `{}` is not valid UTF-8", base.display()));
             return None;
         };
         Some(format!("{}/{rest}", glob::Pattern::escape(base.trim_end_matches('/'))))
@@ -64,11 +64,11 @@ impl Context<'_> {
         let text = path.value.as_str();
         if text.is_empty() || text.contains(char::is_control) {
             let reason = if text.is_empty() { "be empty" } else { "contain control characters" };
-            self.error(path.place, format!("`{key}` must not {reason}"));
+            self.error(path.location, format!("`{key}` must not {reason}"));
             return None;
         }
         let Some(rest) = text.strip_prefix('~') else {
-            let directory = self.sources.files()[path.place.file()].directory().to_owned();
+            let directory = self.sources.files()[path.location.file()].directory().to_owned();
             return Some((directory, text));
         };
         let rest = match rest.strip_prefix('/') {
@@ -77,13 +77,13 @@ impl Context<'_> {
             None => {
                 let message = format!("`{key}` begins with `~` and a name, which is not supported");
                 let hint = "write the path from `/`, or `./~…` for a file whose name begins with `~`";
-                self.problems.push(Problem::error(path.place, message).hint(hint));
+                self.problems.push(Problem::error(path.location, message).hint(hint));
                 return None;
             }
         };
         let Some(home) = self.environment.home.clone() else {
             let message = format!("`{key}` begins with `~`, and there is no home directory");
-            self.problems.push(Problem::error(path.place, message).hint("set `HOME`, or write the path from `/`"));
+            self.problems.push(Problem::error(path.location, message).hint("set `HOME`, or write the path from `/`"));
             return None;
         };
         Some((home, rest))

@@ -18,7 +18,7 @@ use crate::wording::list;
 #[derive(Debug)]
 pub(super) struct ResolvedCluster {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) place: Location,
+    pub(super) location: Location,
     /// The namespace of ServiceAccounts that the cluster asks for.
     pub(super) namespace: Option<String>,
     /// Whether that namespace is created, if the cluster says so.
@@ -44,8 +44,8 @@ pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Cont
         };
         let name = resolved.cluster.name.as_str().to_owned();
         if let Some(first) = clusters.by_name.get(&name) {
-            let problem = Problem::error(resolved.place, format!("cluster `{name}` is defined twice"));
-            ctx.problems.push(problem.also(clusters.list[*first].place, "it is defined here first"));
+            let problem = Problem::error(resolved.location, format!("cluster `{name}` is defined twice"));
+            ctx.problems.push(problem.also(clusters.list[*first].location, "it is defined here first"));
             continue;
         }
         clusters.by_name.insert(name, clusters.list.len());
@@ -61,19 +61,19 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
     let mut resolved_labels = BTreeMap::new();
     for (key, value) in labels.iter().flat_map(|labels| &labels.value.0) {
         if let Err(message) = selector::validate_label_key(&key.value) {
-            ctx.error(key.place, message);
+            ctx.error(key.location, message);
         }
         if let Err(message) = selector::validate_label_value(&value.value) {
-            ctx.error(value.place, message);
+            ctx.error(value.location, message);
         }
         resolved_labels.insert(key.value.clone(), value.value.clone());
     }
     if let Some(namespace) = namespace {
         ctx.check("namespace", namespace, syntax::dns_label);
     }
-    let place = name.as_ref().map_or(table.place, |name| name.place);
+    let location = name.as_ref().map_or(table.location, |name| name.location);
     let admin = Admin::resolve(admin.as_ref(), ctx).or(defaults);
-    let admin = admin.access(name.as_ref().map_or("", |name| &name.value), place, ctx);
+    let admin = admin.access(name.as_ref().map_or("", |name| &name.value), location, ctx);
     let name = name.as_ref()?;
     ctx.check("cluster name", name, syntax::cluster_name);
     let cluster = Cluster {
@@ -90,7 +90,7 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
     };
     if is_for_pods && cluster.consumer.server.is_none() {
         let problem = Problem::warning(
-            place,
+            location,
             format!("only pods of cluster `{}` reach the server that its consumers are told", name.value),
         );
         ctx.problems.push(
@@ -100,7 +100,7 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
     }
     Some(ResolvedCluster {
         cluster: Arc::new(cluster),
-        place,
+        location,
         namespace: namespace.as_ref().map(|namespace| namespace.value.clone()),
         create_namespaces: create_namespaces.as_ref().map(|create| create.value),
     })
@@ -115,12 +115,12 @@ fn check_consumer(consumer: &ConsumerTable, ctx: &mut Context<'_>) -> Option<Str
     if let Some(proxy) = &consumer.proxy_url
         && let Err(reason) = syntax::proxy_url(&proxy.value)
     {
-        ctx.error(proxy.place, format!("`proxy-url` is not valid: {reason}"));
+        ctx.error(proxy.location, format!("`proxy-url` is not valid: {reason}"));
     }
     let server = consumer.server.as_ref()?;
     let checked = syntax::server_url(&server.value);
     if let Err(reason) = &checked {
-        ctx.error(server.place, format!("`server` is not valid: {reason}"));
+        ctx.error(server.location, format!("`server` is not valid: {reason}"));
     }
     checked.ok()
 }
@@ -167,7 +167,7 @@ fn groups<K: Hash + Eq>(keys: impl Iterator<Item = Option<K>>) -> Vec<Vec<usize>
 fn warn(twins: &[usize], what: &str, clusters: &Clusters, ctx: &mut Context<'_>) {
     let names = twins.iter().map(|index| clusters.list[*index].cluster.name.as_str());
     let message = format!("clusters {} have {what}", list(names, 5));
-    let problem = Problem::warning(clusters.list[twins[1]].place, message);
+    let problem = Problem::warning(clusters.list[twins[1]].location, message);
     let problem = problem.hint("keep one name for each API server; two would fight over the same objects");
-    ctx.problems.push(problem.also(clusters.list[twins[0]].place, "the first of them"));
+    ctx.problems.push(problem.also(clusters.list[twins[0]].location, "the first of them"));
 }

@@ -26,7 +26,7 @@ pub(super) struct Granted {
     /// The index of its profile.
     pub(super) profile: usize,
     /// The table that says so first.
-    pub(super) place: Location,
+    pub(super) location: Location,
 }
 
 /// All grants, ordered by cluster, then by profile name.
@@ -50,7 +50,7 @@ pub(super) fn resolve(
         let selected = select(grant.selector.as_ref(), grant.clusters.as_ref(), clusters, ctx);
         let Some(selected) = selected else {
             if !ctx.misread {
-                let problem = Problem::error(table.place, "the grant names no clusters");
+                let problem = Problem::error(table.location, "the grant names no clusters");
                 let hint = "give it `clusters` or `selector`; `selector = \"\"` means every cluster";
                 ctx.problems.push(problem.hint(hint));
             }
@@ -61,19 +61,19 @@ pub(super) fn resolve(
             used.insert(profile);
             let selected = selected.iter().enumerate().filter(|(_, selected)| **selected);
             for (cluster, _) in selected {
-                pairs.entry((cluster, profile)).or_insert(table.place);
+                pairs.entry((cluster, profile)).or_insert(table.location);
             }
         }
     }
     if !ctx.incomplete {
         for (_, resolved) in profiles.list.iter().enumerate().filter(|(index, _)| !used.contains(index)) {
             let message = format!("no grant uses profile `{}`", resolved.profile.name);
-            ctx.problems.push(Problem::warning(resolved.place, message));
+            ctx.problems.push(Problem::warning(resolved.location, message));
         }
     }
     let default_namespace = defaults.namespace.as_ref().map_or(DEFAULT_NAMESPACE, |at| &at.value);
     let default_create = defaults.create_namespaces.as_ref().is_some_and(|at| at.value);
-    let expand = |((cluster, profile), place): ((usize, usize), Location)| {
+    let expand = |((cluster, profile), location): ((usize, usize), Location)| {
         let (from_cluster, from_profile) = (&clusters.list[cluster], &profiles.list[profile]);
         let namespace = from_cluster.namespace.as_deref().or(from_profile.namespace.as_deref());
         let grant = Arc::new(Grant {
@@ -82,7 +82,7 @@ pub(super) fn resolve(
             namespace: namespace.unwrap_or(default_namespace).to_owned(),
             missing_namespace: missing(from_cluster.create_namespaces.unwrap_or(default_create)),
         });
-        Granted { grant, cluster, profile, place }
+        Granted { grant, cluster, profile, location }
     };
     let grants = Grants { list: pairs.into_iter().map(expand).collect() };
     refuse_shared_accounts(&grants, profiles, ctx);
@@ -94,16 +94,16 @@ fn granted_profiles(table: &At<GrantTable>, profiles: &Profiles, ctx: &mut Conte
     let GrantTable { profile, profiles: several, .. } = &table.value;
     match (profile, several) {
         (Some(_), Some(several)) => {
-            let problem = Problem::error(several.place, "the grant has both `profile` and `profiles`");
+            let problem = Problem::error(several.location, "the grant has both `profile` and `profiles`");
             ctx.problems.push(problem.hint("name all of them in `profiles`"));
         }
         (None, None) if ctx.misread => {}
         (None, None) => {
-            ctx.error(table.place, "the grant names no profile");
+            ctx.error(table.location, "the grant names no profile");
             ctx.incomplete = true;
         }
         (None, Some(several)) if several.value.is_empty() => {
-            ctx.error(several.place, "the grant names no profile");
+            ctx.error(several.location, "the grant names no profile");
             ctx.incomplete = true;
         }
         _ => {}
@@ -138,8 +138,8 @@ fn refuse_shared_accounts(grants: &Grants, profiles: &Profiles, ctx: &mut Contex
             example.namespace,
             example.profile.service_account
         );
-        let problem = Problem::error(profiles.list[second].place, message);
-        let problem = problem.also(profiles.list[first].place, "the other profile");
+        let problem = Problem::error(profiles.list[second].location, message);
+        let problem = problem.also(profiles.list[first].location, "the other profile");
         ctx.problems.push(problem.hint("give each its own `service-account`, or make one profile of both"));
     }
 }

@@ -25,7 +25,7 @@ pub struct Include {
     /// The absolute pattern, in the syntax of the crate `glob`.
     pub pattern: String,
     /// Where it stands.
-    pub place: Location,
+    pub location: Location,
     /// The pattern as it was written.
     pub written: String,
 }
@@ -97,14 +97,14 @@ impl Loading {
     /// Reports that a pattern matches no file.
     pub fn unmatched(&mut self, include: &Include) {
         let message = format!("include pattern `{}` matches no file", include.written);
-        self.problems.push(Problem::error(include.place, message));
+        self.problems.push(Problem::error(include.location, message));
         self.incomplete = true;
     }
 
     /// Reports that a file which a pattern matches cannot be read.
     pub fn unreadable(&mut self, include: &Include, path: &Path, cause: &str) {
         let message = format!("cannot read included file `{}`: {cause}", path.display());
-        self.problems.push(Problem::error(include.place, message));
+        self.problems.push(Problem::error(include.location, message));
         self.incomplete = true;
     }
 
@@ -137,8 +137,8 @@ impl Loading {
         if !errors.is_empty() {
             // What the parser recovered is not read: its gaps would look like further problems.
             for error in errors {
-                let place = Location::new(file, error.span().unwrap_or(0..0));
-                self.problems.push(Problem::error(place, format!("invalid TOML: {}", error.message().trim_end())));
+                let location = Location::new(file, error.span().unwrap_or(0..0));
+                self.problems.push(Problem::error(location, format!("invalid TOML: {}", error.message().trim_end())));
             }
             self.incomplete = true;
             return is_shown;
@@ -162,11 +162,11 @@ impl Loading {
                 _ => true,
             };
             if !known {
-                let place = Location::new(file, version.span());
+                let location = Location::new(file, version.span());
                 let written = &text[version.span()];
                 let message = format!("unknown format version `{written}`");
                 self.problems
-                    .push(Problem::error(place, message).hint(format!("this kubemint reads version {VERSION}")));
+                    .push(Problem::error(location, message).hint(format!("this kubemint reads version {VERSION}")));
                 self.incomplete = true;
                 return is_shown;
             }

@@ -97,29 +97,29 @@ impl<'a> Context<'a> {
         Self { sources, environment, problems, misread: false, incomplete: false }
     }
 
-    fn error(&mut self, place: Location, message: impl Into<String>) {
-        self.problems.push(Problem::error(place, message));
+    fn error(&mut self, location: Location, message: impl Into<String>) {
+        self.problems.push(Problem::error(location, message));
     }
 
     /// Checks a text against a rule and reports `` `key` … is not valid ``.
     fn check(&mut self, what: &str, text: &At<String>, rule: fn(&str) -> Verdict) {
         if text.value.is_empty() {
-            self.error(text.place, format!("{what} must not be empty"));
+            self.error(text.location, format!("{what} must not be empty"));
         } else if let Err(reason) = rule(&text.value) {
-            self.error(text.place, format!("{what} {} is not valid: {reason}", quote(&text.value)));
+            self.error(text.location, format!("{what} {} is not valid: {reason}", quote(&text.value)));
         }
     }
 
     /// Returns the place of a part of a string, or that of the string where escapes shift it.
     fn inside(&self, text: &At<String>, offset: usize, length: usize) -> Location {
-        let span = text.place.span();
-        let raw = self.sources.files()[text.place.file()].text.get(span.clone()).unwrap_or_default();
+        let span = text.location.span();
+        let raw = self.sources.files()[text.location.file()].text.get(span.clone()).unwrap_or_default();
         match raw.find(&text.value).filter(|_| !text.value.is_empty()) {
             Some(at) => {
                 let start = span.start + at + offset;
-                Location::new(text.place.file(), start..start + length)
+                Location::new(text.location.file(), start..start + length)
             }
-            None => text.place,
+            None => text.location,
         }
     }
 }
@@ -183,15 +183,15 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
 /// Refuses what only the file that includes the others may say.
 fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
     let keys = [
-        ("name", included.name.as_ref().map(|at| at.place)),
-        ("holder", included.holder.as_ref().map(|at| at.place)),
-        ("include", included.include.as_ref().map(|at| at.place)),
-        ("defaults", included.defaults.as_ref().map(|at| at.place)),
+        ("name", included.name.as_ref().map(|at| at.location)),
+        ("holder", included.holder.as_ref().map(|at| at.location)),
+        ("include", included.include.as_ref().map(|at| at.location)),
+        ("defaults", included.defaults.as_ref().map(|at| at.location)),
     ];
-    for (key, place) in keys {
-        if let Some(place) = place {
+    for (key, location) in keys {
+        if let Some(location) = location {
             let name = ctx.sources.files()[0].name.clone();
-            let problem = Problem::error(place, format!("`{key}` is not allowed in an included file"));
+            let problem = Problem::error(location, format!("`{key}` is not allowed in an included file"));
             ctx.problems.push(problem.hint(format!("say it in `{name}`")));
         }
     }
@@ -200,7 +200,7 @@ fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
 fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
     let concurrency = defaults.concurrency.as_ref();
     if let Some(at) = concurrency.filter(|at| !(1..=4096).contains(&at.value)) {
-        ctx.error(at.place, format!("`concurrency` must be between 1 and 4096, not {}", at.value));
+        ctx.error(at.location, format!("`concurrency` must be between 1 and 4096, not {}", at.value));
     }
     let run = RunPolicy {
         concurrency: concurrency.map_or(64, |at| usize::try_from(at.value).unwrap_or(usize::MAX)),
@@ -210,16 +210,16 @@ fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
     let timeouts = [("request-timeout", &defaults.request_timeout), ("cluster-timeout", &defaults.cluster_timeout)];
     for (key, at) in timeouts {
         if let Some(at) = at.as_ref().filter(|at| at.value < Duration::from_secs(1)) {
-            ctx.error(at.place, format!("`{key}` must be at least `1s`"));
+            ctx.error(at.location, format!("`{key}` must be at least `1s`"));
         }
         if let Some(at) = at.as_ref().filter(|at| at.value > LONGEST_TIMEOUT) {
-            ctx.error(at.place, format!("`{key}` must be at most `24h`"));
+            ctx.error(at.location, format!("`{key}` must be at most `24h`"));
         }
     }
-    let place = defaults.request_timeout.as_ref().or(defaults.cluster_timeout.as_ref()).map(|at| at.place);
-    if let Some(place) = place.filter(|_| run.request_timeout > run.cluster_timeout) {
+    let location = defaults.request_timeout.as_ref().or(defaults.cluster_timeout.as_ref()).map(|at| at.location);
+    if let Some(location) = location.filter(|_| run.request_timeout > run.cluster_timeout) {
         let (request, cluster) = (duration::show(run.request_timeout), duration::show(run.cluster_timeout));
-        ctx.error(place, format!("`request-timeout` (`{request}`) is longer than `cluster-timeout` (`{cluster}`)"));
+        ctx.error(location, format!("`request-timeout` (`{request}`) is longer than `cluster-timeout` (`{cluster}`)"));
     }
     run
 }

@@ -28,7 +28,7 @@ use crate::wording::list;
 #[derive(Debug)]
 pub(super) struct ResolvedOutput {
     pub(super) output: Arc<Output>,
-    place: Location,
+    location: Location,
     path: Location,
     context: Option<Location>,
     cluster: Option<Location>,
@@ -49,7 +49,7 @@ pub(super) fn resolve(
         numbered.filter_map(|(id, table)| output(id, table, clusters, profiles, grants, ctx)).collect();
     if !ctx.incomplete {
         for resolved in outputs.iter().filter(|resolved| resolved.output.grants.is_empty()) {
-            ctx.problems.push(Problem::warning(resolved.place, "no grant reaches this output"));
+            ctx.problems.push(Problem::warning(resolved.location, "no grant reaches this output"));
         }
         warn_about_tokenless(&outputs, profiles, grants, ctx);
     }
@@ -76,24 +76,24 @@ fn output(
     let wanted: Option<BTreeSet<usize>> =
         output.profiles.as_ref().map(|names| names.value.iter().filter_map(|name| profiles.find(name, ctx)).collect());
     if let Some(names) = output.profiles.as_ref().filter(|names| names.value.is_empty()) {
-        ctx.error(names.place, "the output names no profile");
+        ctx.error(names.location, "the output names no profile");
         ctx.incomplete = true;
     }
     let credential = output.credential.as_ref().map(|form| form.value).unwrap_or_default();
     let plugin_keys = [("command", &output.command), ("credential-directory", &output.credential_directory)];
     for (key, value) in plugin_keys {
         if let Some(value) = value.as_ref().filter(|_| credential != CredentialForm::Exec) {
-            ctx.error(value.place, format!("`{key}` needs `credential = \"exec\"`"));
+            ctx.error(value.location, format!("`{key}` needs `credential = \"exec\"`"));
         }
     }
     if let Some(command) = output.command.as_ref().filter(|command| !command.value.starts_with('/')) {
-        ctx.error(command.place, "`command` must be an absolute path: kubectl runs it from any directory");
+        ctx.error(command.location, "`command` must be an absolute path: kubectl runs it from any directory");
     }
     let path = output.path.as_ref().and_then(|path| {
         let is_good = check_template(path, ctx);
-        ctx.path_template(path).filter(|_| is_good).map(|text| (text, path.place))
+        ctx.path_template(path).filter(|_| is_good).map(|text| (text, path.location))
     });
-    let Some((path, path_place)) = path else {
+    let Some((path, path_location)) = path else {
         ctx.incomplete = true;
         return None;
     };
@@ -104,7 +104,7 @@ fn output(
     let held: Vec<GrantKey> =
         grants.list.iter().filter(|granted| holds(granted)).map(|granted| granted.grant.key()).collect();
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
-    let place = |at: &Option<At<String>>| at.as_ref().map(|at| at.place);
+    let location = |at: &Option<At<String>>| at.as_ref().map(|at| at.location);
     Some(ResolvedOutput {
         output: Arc::new(Output {
             id,
@@ -123,28 +123,28 @@ fn output(
             holds: held.iter().cloned().collect(),
             grants: held,
         }),
-        place: table.place,
-        path: path_place,
-        context: place(&output.context),
-        cluster: place(&output.cluster),
-        user: place(&output.user),
-        current_context: place(&output.current_context),
+        location: table.location,
+        path: path_location,
+        context: location(&output.context),
+        cluster: location(&output.cluster),
+        user: location(&output.user),
+        current_context: location(&output.current_context),
     })
 }
 
 fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
     if let Err(reason) = syntax::plain_text(&text.value) {
-        ctx.error(text.place, format!("the template is not valid: {reason}"));
+        ctx.error(text.location, format!("the template is not valid: {reason}"));
         ctx.incomplete = true;
         return false;
     }
     let Err(error) = Template::parse(&text.value, &VARIABLES) else {
         return true;
     };
-    let place = ctx.inside(text, error.offset, error.length);
+    let location = ctx.inside(text, error.offset, error.length);
     let problem = match &error.kind {
         TemplateErrorKind::UnknownVariable(name) => {
-            let mut problem = Problem::error(place, format!("unknown variable {}", quote(&format!("{{{name}}}"))));
+            let mut problem = Problem::error(location, format!("unknown variable {}", quote(&format!("{{{name}}}"))));
             let nearest = ctx.problems.nearest(name, VARIABLES);
             problem.hint = Some(match nearest {
                 Some(nearest) => format!("did you mean `{{{nearest}}}`?"),
@@ -153,7 +153,7 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
             problem
         }
         TemplateErrorKind::LoneBrace(brace) => {
-            Problem::error(place, error.kind.to_string()).hint(format!("write `{brace}{brace}` for a brace"))
+            Problem::error(location, error.kind.to_string()).hint(format!("write `{brace}{brace}` for a brace"))
         }
     };
     ctx.problems.push(problem);
@@ -176,7 +176,7 @@ fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants:
             count(lacking.len(), "cluster"),
             list(names, 3)
         );
-        let problem = Problem::warning(lacking[0].place, message);
+        let problem = Problem::warning(lacking[0].location, message);
         ctx.problems.push(problem.hint("add an `[[outputs]]` that holds it"));
     }
 }
@@ -213,14 +213,14 @@ fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: 
             message.push_str(&format!(", and {} like this", count(collisions.len() - 1, "more collision")));
         }
         let (Some(output), Some(other)) = (find(outputs, second), find(outputs, first)) else { continue };
-        let place = match kind {
+        let location = match kind {
             CollisionKind::Context => output.context,
             CollisionKind::Cluster => output.cluster.or(output.context),
             CollisionKind::User => output.user.or(output.context),
             CollisionKind::CurrentContext => output.current_context,
             CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles => None,
         };
-        let mut problem = Problem::error(place.unwrap_or(output.path), message);
+        let mut problem = Problem::error(location.unwrap_or(output.path), message);
         problem.hint = collisions[0].hint();
         if first != second {
             problem = problem.also(other.path, "the other output");
@@ -237,7 +237,7 @@ fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut
         let files = layout.files.iter().filter(|file| file.outputs.contains(&id));
         let contexts = files.flat_map(|file| file.entries.iter().map(|entry| entry.context.as_str()));
         let message = format!("no file of this output has the context {}", quote(written));
-        let mut problem = Problem::error(output.current_context.unwrap_or(output.place), message);
+        let mut problem = Problem::error(output.current_context.unwrap_or(output.location), message);
         problem.hint = ctx.problems.suggest("contexts", written, contexts);
         ctx.problems.push(problem);
     }

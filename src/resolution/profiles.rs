@@ -24,7 +24,7 @@ const MAX_TTL: Duration = Duration::from_secs(1 << 32);
 pub(super) struct ResolvedProfile {
     pub(super) profile: Arc<Profile>,
     /// Where its name stands.
-    pub(super) place: Location,
+    pub(super) location: Location,
     /// The namespace of its ServiceAccount, if the profile says so.
     pub(super) namespace: Option<String>,
 }
@@ -42,7 +42,7 @@ impl Profiles {
         let found = self.by_name.get(&name.value).copied();
         if found.is_none() {
             let known = self.by_name.keys().map(String::as_str);
-            let mut problem = Problem::error(name.place, format!("unknown profile {}", quote(&name.value)));
+            let mut problem = Problem::error(name.location, format!("unknown profile {}", quote(&name.value)));
             problem.hint = ctx.problems.suggest("profiles", &name.value, known);
             ctx.problems.push(problem);
             ctx.incomplete = true;
@@ -62,8 +62,8 @@ pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Cont
     for (name, table) in files.iter().filter_map(|parsed| parsed.content.profiles.as_ref()).flat_map(|p| &p.value.0) {
         let resolved = profile(name, table, default_token, ctx);
         if let Some(first) = by_name.get(&name.value) {
-            let problem = Problem::error(name.place, format!("profile `{}` is defined twice", name.value));
-            ctx.problems.push(problem.also(first.place, "it is defined here first"));
+            let problem = Problem::error(name.location, format!("profile `{}` is defined twice", name.value));
+            ctx.problems.push(problem.also(first.location, "it is defined here first"));
             continue;
         }
         by_name.insert(name.value.clone(), resolved);
@@ -98,7 +98,7 @@ fn profile(
     let cluster_roles = unique(texts(profile.cluster_roles.as_ref()));
     let is_empty = cluster_rules.is_empty() && cluster_roles.is_empty() && namespaces.is_empty();
     if is_empty && !ctx.misread {
-        let problem = Problem::error(name.place, format!("profile `{}` is empty: it grants nothing", name.value));
+        let problem = Problem::error(name.location, format!("profile `{}` is empty: it grants nothing", name.value));
         ctx.problems.push(problem.hint("give it `cluster-rules`, `cluster-roles` or `namespaces`"));
     }
     let account = profile.service_account.as_ref().map_or(&name.value, |account| &account.value);
@@ -114,7 +114,7 @@ fn profile(
     };
     ResolvedProfile {
         profile: Arc::new(resolved),
-        place: name.place,
+        location: name.location,
         namespace: profile.namespace.as_ref().map(|namespace| namespace.value.clone()),
     }
 }
@@ -125,7 +125,7 @@ fn namespace_access(table: &At<NamespaceTable>, ctx: &mut Context<'_>) -> Namesp
         ctx.check("namespace", name, syntax::dns_label);
     }
     if let Some(names) = access.names.as_ref().filter(|names| names.value.is_empty()) {
-        ctx.error(names.place, "`names` is empty: the access holds in no namespace");
+        ctx.error(names.location, "`names` is empty: the access holds in no namespace");
     }
     check_roles("ClusterRole name", access.cluster_roles.as_ref(), ctx);
     check_roles("Role name", access.roles.as_ref(), ctx);
@@ -139,7 +139,7 @@ fn namespace_access(table: &At<NamespaceTable>, ctx: &mut Context<'_>) -> Namesp
     };
     let is_empty = resolved.cluster_roles.is_empty() && resolved.roles.is_empty() && resolved.rules.is_empty();
     if is_empty && !ctx.misread {
-        let problem = Problem::error(table.place, "the access to these namespaces is empty: it grants nothing");
+        let problem = Problem::error(table.location, "the access to these namespaces is empty: it grants nothing");
         ctx.problems.push(problem.hint("give it `rules`, `roles` or `cluster-roles`"));
     }
     resolved
@@ -176,10 +176,10 @@ fn check_token(token: &TokenTable, defaults: &TokenTable, ctx: &mut Context<'_>)
     if let Some(ttl) = &token.ttl {
         let written = duration::show(ttl.value);
         if ttl.value < MIN_TTL {
-            ctx.error(ttl.place, format!("`ttl` is `{written}`, and Kubernetes mints no token for less than `10m`"));
+            ctx.error(ttl.location, format!("`ttl` is `{written}`, and Kubernetes mints no token for less than `10m`"));
         } else if ttl.value > MAX_TTL {
             ctx.error(
-                ttl.place,
+                ttl.location,
                 format!("`ttl` is `{written}`, and Kubernetes mints no token for more than 2^32 seconds"),
             );
         }
@@ -187,17 +187,17 @@ fn check_token(token: &TokenTable, defaults: &TokenTable, ctx: &mut Context<'_>)
     if let Some(share) = &token.renew_after
         && !(share.value > 0.0 && share.value < 1.0)
     {
-        ctx.error(share.place, format!("`renew-after` must be between 0 and 1, not {}", share.value));
+        ctx.error(share.location, format!("`renew-after` must be between 0 and 1, not {}", share.value));
     }
     for audience in elements(token.audiences.as_ref()) {
         ctx.check("audience", audience, syntax::plain_text);
     }
     let policy = token_policy(token, defaults);
-    let place = token.overlap.as_ref().or(token.ttl.as_ref()).map(|at| at.place);
+    let location = token.overlap.as_ref().or(token.ttl.as_ref()).map(|at| at.location);
     let is_mintable = (MIN_TTL..=MAX_TTL).contains(&policy.ttl);
-    if let Some(place) = place.filter(|_| is_mintable && policy.overlap >= policy.ttl) {
+    if let Some(location) = location.filter(|_| is_mintable && policy.overlap >= policy.ttl) {
         let (overlap, ttl) = (duration::show(policy.overlap), duration::show(policy.ttl));
-        let problem = Problem::error(place, format!("`overlap` (`{overlap}`) must be shorter than `ttl` (`{ttl}`)"));
+        let problem = Problem::error(location, format!("`overlap` (`{overlap}`) must be shorter than `ttl` (`{ttl}`)"));
         ctx.problems.push(problem.hint("set both in `token`"));
     }
 }

@@ -44,27 +44,27 @@ fn check(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
     let RuleTable { api_groups, resources, verbs, resource_names, non_resource_urls } = &table.value;
     let is_given = |list: &Option<At<Strings>>| elements(list.as_ref()).next().is_some();
     if let Some(verbs) = verbs.as_ref().filter(|verbs| verbs.value.is_empty()) {
-        ctx.error(verbs.place, "the rule has no verbs");
+        ctx.error(verbs.location, "the rule has no verbs");
     }
     match (is_given(resources), is_given(non_resource_urls)) {
         _ if ctx.misread => {}
         (false, false) => {
-            ctx.error(table.place, "the rule has neither `resources` nor `non-resource-urls`");
+            ctx.error(table.location, "the rule has neither `resources` nor `non-resource-urls`");
         }
         (true, true) => {
             let message = "the rule has both `resources` and `non-resource-urls`";
-            ctx.problems.push(Problem::error(table.place, message).hint("make two rules of it"));
+            ctx.problems.push(Problem::error(table.location, message).hint("make two rules of it"));
         }
         (true, false) if !is_given(api_groups) => {
             let hint = "the core group, of pods and the like, is `api-groups = [\"\"]`";
-            ctx.problems.push(Problem::error(table.place, "the rule has no `api-groups`").hint(hint));
+            ctx.problems.push(Problem::error(table.location, "the rule has no `api-groups`").hint(hint));
         }
         (true, false) => {}
         (false, true) => check_urls(table, scope, ctx),
     }
     for (key, list) in [("verbs", verbs), ("resources", resources), ("resource-names", resource_names)] {
         for empty in elements(list.as_ref()).filter(|text| text.value.is_empty()) {
-            ctx.error(empty.place, format!("`{key}` must not hold an empty string"));
+            ctx.error(empty.location, format!("`{key}` must not hold an empty string"));
         }
     }
     // The API server accepts these and they match nothing, which is never what was meant.
@@ -72,7 +72,7 @@ fn check(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
         for text in elements(list.as_ref()).filter(|text| text.value.contains(char::is_uppercase)) {
             let message = format!("{key} `{}` matches nothing: {key}s are lowercase", text.value);
             let hint = format!("write `{}`", text.value.to_lowercase());
-            ctx.problems.push(Problem::warning(text.place, message).hint(hint));
+            ctx.problems.push(Problem::warning(text.location, message).hint(hint));
         }
     }
     for group in elements(api_groups.as_ref()) {
@@ -82,7 +82,7 @@ fn check(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
             None => continue,
         };
         let message = format!("API group `{}` matches nothing", group.value);
-        ctx.problems.push(Problem::warning(group.place, message).hint(hint));
+        ctx.problems.push(Problem::warning(group.location, message).hint(hint));
     }
 }
 
@@ -90,11 +90,11 @@ fn check_urls(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
     let RuleTable { api_groups, resource_names, non_resource_urls, .. } = &table.value;
     for (key, list) in [("api-groups", api_groups), ("resource-names", resource_names)] {
         if let Some(list) = list.as_ref().filter(|list| !list.value.is_empty()) {
-            ctx.error(list.place, format!("a rule with `non-resource-urls` must not have `{key}`"));
+            ctx.error(list.location, format!("a rule with `non-resource-urls` must not have `{key}`"));
         }
     }
     if let Some(urls) = non_resource_urls.as_ref().filter(|_| scope == Scope::Namespace) {
-        let problem = Problem::error(urls.place, "`non-resource-urls` cannot be granted in a namespace");
+        let problem = Problem::error(urls.location, "`non-resource-urls` cannot be granted in a namespace");
         ctx.problems.push(problem.hint("put the rule into `cluster-rules`"));
     }
     for url in elements(non_resource_urls.as_ref()) {
@@ -102,7 +102,7 @@ fn check_urls(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
         let path = url.value.strip_suffix('*').unwrap_or(&url.value);
         if url.value != "*" && (!path.starts_with('/') || path.contains('*')) {
             let message = format!("`{}` is no URL path: it must begin with `/`, and only end with `*`", url.value);
-            ctx.error(url.place, message);
+            ctx.error(url.location, message);
         }
     }
 }

@@ -32,8 +32,8 @@ pub(super) fn select(
                 }
             }
             Err(error) => {
-                let place = ctx.inside(text, error.offset, error.length);
-                ctx.error(place, format!("invalid selector: {}", error.message));
+                let location = ctx.inside(text, error.offset, error.length);
+                ctx.error(location, format!("invalid selector: {}", error.message));
                 ctx.incomplete = true;
             }
         }
@@ -43,7 +43,7 @@ pub(super) fn select(
             Some(index) => selected[*index] = true,
             None => {
                 let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
-                let mut problem = Problem::error(name.place, format!("unknown cluster {}", quote(&name.value)));
+                let mut problem = Problem::error(name.location, format!("unknown cluster {}", quote(&name.value)));
                 problem.hint = ctx.problems.suggest("clusters", &name.value, known);
                 ctx.problems.push(problem);
                 ctx.incomplete = true;
@@ -51,13 +51,13 @@ pub(super) fn select(
         }
     }
     if let Some(names) = names.filter(|names| names.value.is_empty() && selector.is_none() && !ctx.incomplete) {
-        ctx.problems.push(Problem::warning(names.place, "`clusters` names no cluster"));
+        ctx.problems.push(Problem::warning(names.location, "`clusters` names no cluster"));
     }
     Some(selected)
 }
 
 fn warn_unmatched(text: &At<String>, selector: &Selector, clusters: &Clusters, ctx: &mut Context<'_>) {
-    let mut problem = Problem::warning(text.place, format!("selector {} matches no cluster", quote(&text.value)));
+    let mut problem = Problem::warning(text.location, format!("selector {} matches no cluster", quote(&text.value)));
     let known: BTreeSet<&str> =
         clusters.list.iter().flat_map(|resolved| resolved.cluster.labels.keys().map(String::as_str)).collect();
     if let Some(key) = selector.keys().find(|key| !known.contains(key)) {
