@@ -141,6 +141,36 @@ mod tests {
 
     use super::*;
 
+    async fn ask(address: std::net::SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said
+    }
+
+    /// Whoever reaches the port may look, and nothing else.
+    #[tokio::test]
+    async fn nothing_but_reading_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let health =
+            Health { metrics: Metrics::new(), is_ready: AtomicBool::new(false), now: || Timestamp::UNIX_EPOCH };
+        let stop = CancellationToken::new();
+        let serving = serve(listener, Arc::new(health), stop.clone());
+        let asking = async {
+            for path in ["/metrics", "/healthz", "/readyz", "/"] {
+                for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+                    let said = ask(address, &format!("{method} {path}")).await;
+                    assert!(said.starts_with("HTTP/1.1 405"), "{method} {path}: {said}");
+                }
+                assert!(!ask(address, &format!("GET {path}")).await.starts_with("HTTP/1.1 405"));
+            }
+            stop.cancel();
+        };
+        tokio::join!(serving, asking);
+    }
+
     /// Nobody who sits on the port keeps the health check from being answered.
     #[tokio::test]
     async fn slow_clients_keep_nobody_from_being_answered() {
@@ -157,10 +187,7 @@ mod tests {
                 stream.write_all(b"GET /healthz HT").await.unwrap();
                 slow.push(stream);
             }
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-            let mut said = String::new();
-            stream.read_to_string(&mut said).await.unwrap();
+            let said = ask(address, "GET /healthz").await;
             stop.cancel();
             said
         };

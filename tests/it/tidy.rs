@@ -277,6 +277,34 @@ fn the_command_line_reference_is_current() {
     assert_eq!(written, text, "run the tests with KUBEMINT_UPDATE_DOCS=1 to write docs/cli.md");
 }
 
+/// What docs/ARCHITECTURE.md says holds is held by a test.
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let mut files = vec![];
+    for directory in ["src", "tests"] {
+        rust_files(&root().join(directory), &mut files);
+    }
+    let code: String = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let text = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let (_, invariants) = text.split_once("## Invariants").unwrap();
+    let (invariants, _) = invariants.split_once("## Life of an apply").unwrap();
+    let rows: Vec<&str> =
+        invariants.lines().filter(|line| line.starts_with("| ") && !line.contains("| test |")).collect();
+    assert!(rows.len() > 15, "{rows:?}");
+    for row in rows {
+        let named: Vec<&str> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "{row}");
+        for name in named {
+            // A test, or a module of tests.
+            let last = name.rsplit("::").next().unwrap();
+            let path = name.replace("::", "/");
+            let is_module = [format!("src/{path}.rs"), format!("src/{path}/mod.rs"), format!("tests/it/{path}.rs")];
+            let is_module = is_module.iter().any(|path| root().join(path).exists());
+            assert!(is_module || code.contains(&format!("fn {last}(")), "{name}, which {row} names");
+        }
+    }
+}
+
 /// What docs/security.md says is shown by a test, is.
 #[test]
 fn every_test_that_the_threats_name_exists() {
