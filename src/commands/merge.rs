@@ -10,13 +10,12 @@ use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::foreign::shown;
 use crate::kubeconfig::combine::{
-    Change, ChangeKind, Collision, CombineOptions, Combined, Input, OnCollision, combine, context_template,
-    prefix_template,
+    Collision, CombineOptions, Combined, Input, OnCollision, combine, context_template, prefix_template,
 };
 use crate::kubeconfig::edit::{EditError, Unranked, edit};
 use crate::output::Printer;
+use crate::report::{MergeReport, collision_lines, merge_text};
 use crate::store::{self, Manner, StoreError};
-use crate::wording::count;
 
 /// What stands for standard input and standard output.
 const STANDARD: &str = "-";
@@ -137,22 +136,12 @@ fn cannot_edit(path: &str, error: &EditError) -> Error {
 }
 
 fn refuse(collisions: &[Collision]) -> Result<(), Error> {
-    /// More would scroll the first ones away.
-    const SHOWN: usize = 10;
     if collisions.is_empty() {
         return Ok(());
     }
-    let line = |collision: &Collision| {
-        let kind = collision.list.key().trim_end_matches('s');
-        let first = collision.first.as_ref().map_or_else(|| "the file itself".to_owned(), |first| format!("`{first}`"));
-        format!("  {kind} `{}`: in {first} and in `{}`", collision.name, collision.second)
-    };
     let names = if collisions.len() == 1 { "one name means" } else { "names mean" };
     let mut error = Error::new(ExitCode::Blocked, format!("failed to merge kubeconfigs: {names} different things"));
-    error.lines = collisions.iter().take(SHOWN).map(line).collect();
-    if collisions.len() > SHOWN {
-        error.lines.push(format!("  … and {} more", collisions.len() - SHOWN));
-    }
+    error.lines = collision_lines(collisions);
     Err(error.hint("name them apart with `--on-collision prefix-file` or `--context '{file}'`; nothing was written"))
 }
 
@@ -167,11 +156,13 @@ fn report(
         context.printer.remark(&format!("{}: {}\n", shown(&finding.input), shown(&finding.message)));
     }
     let to_stdout = args.output == Path::new(STANDARD);
-    let mut text = String::new();
-    // What is lost is said in any case.
-    let is_shown = |change: &&Change| args.dry_run || !change.dropped.is_empty();
-    text.extend(combined.changes.iter().filter(is_shown).map(line));
-    text.push_str(&summary(args, inputs, combined));
+    let text = merge_text(&MergeReport {
+        file: (!to_stdout).then(|| args.output.display().to_string()),
+        is_dry_run: args.dry_run,
+        inputs: inputs.usable.len(),
+        changes: &combined.changes,
+        unchanged: combined.unchanged,
+    });
     if to_stdout {
         context.printer.remark(&text);
     } else {
@@ -179,45 +170,6 @@ fn report(
     }
     let left_out = combined.findings.iter().any(|finding| finding.left_out);
     Ok(if left_out || !inputs.unusable.is_empty() { ExitCode::Partial } else { ExitCode::Done })
-}
-
-fn line(change: &Change) -> String {
-    let (sign, kind) = match change.kind {
-        ChangeKind::Come => ('+', "comes"),
-        ChangeKind::Change => ('~', "changes"),
-        ChangeKind::Go => ('-', "goes"),
-    };
-    let list = change.list.key().trim_end_matches('s');
-    let from = change.from.as_ref().map(|from| format!(", from `{}`", shown(from))).unwrap_or_default();
-    let fields = |what: &str, fields: &[String]| {
-        let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", shown(field))).collect();
-        (!fields.is_empty()).then(|| format!("{what} {}", fields.join(", ")))
-    };
-    let is_replaced = change.kind == ChangeKind::Change;
-    let changed = fields("other", &change.changed).filter(|_| is_replaced);
-    let details: Vec<String> = fields("without", &change.dropped).into_iter().chain(changed).collect();
-    let details = if details.is_empty() { String::new() } else { format!(": {}", details.join(", ")) };
-    format!("{sign} {list} `{}` {kind}{from}{details}\n", shown(&change.name))
-}
-
-fn summary(args: &MergeArgs, inputs: &Inputs, combined: &Combined) -> String {
-    let changed = |kind| combined.changes.iter().filter(|change| change.kind == kind).count();
-    let (come, change, go) = (changed(ChangeKind::Come), changed(ChangeKind::Change), changed(ChangeKind::Go));
-    let name = match args.output.to_str() {
-        Some(STANDARD) => "standard output".to_owned(),
-        _ => format!("`{}`", shown(&args.output.display().to_string())),
-    };
-    let files = count(inputs.usable.len(), "kubeconfig");
-    if combined.changes.is_empty() {
-        return format!("{name} has everything of {files} already\n");
-    }
-    let would = if args.dry_run { "would come" } else { "came" };
-    let entries = if come == 1 { "entry" } else { "entries" };
-    let others = if args.dry_run { ("would change", "would go") } else { ("changed", "went") };
-    format!(
-        "{files} into {name}: {come} {entries} {would}, {change} {}, {go} {}, {} unchanged\n",
-        others.0, others.1, combined.unchanged
-    )
 }
 
 /// The kubeconfigs that are merged, and why others are not.

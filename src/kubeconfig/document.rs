@@ -71,7 +71,7 @@ impl InList for Contexts {
 impl<'de, L: InList, const UNMARKED: bool> Deserialize<'de> for Parsed<L, UNMARKED> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entry = Value::deserialize(deserializer)?;
-        let body = entry.get(L::LIST.body()).filter(|body| body.is_object());
+        let body = entry.get(L::LIST.singular()).filter(|body| body.is_object());
         let extension = body.and_then(our_extension).cloned();
         let may_be_ours = UNMARKED || extension.is_some();
         let held = body.filter(|_| may_be_ours).and_then(|_| HeldEntry::of(L::LIST, &entry));

@@ -85,15 +85,6 @@ const USER: [Field; 14] = [
 const CONTEXT: [Field; 3] = [ours("cluster"), ours("user"), shared("namespace")];
 
 impl List {
-    /// Returns the key of an entry's body.
-    pub(super) fn body(self) -> &'static str {
-        match self {
-            Self::Clusters => "cluster",
-            Self::Users => "user",
-            Self::Contexts => "context",
-        }
-    }
-
     /// Returns the fields of an entry that are ours.
     pub(super) fn fields(self) -> &'static [Field] {
         match self {
@@ -174,7 +165,7 @@ struct Rest {
 impl HeldEntry {
     /// Takes an entry apart, whether it has our extension or not.
     pub(super) fn of(list: List, entry: &Value) -> Option<Self> {
-        let body = entry.get(list.body())?.as_object()?;
+        let body = entry.get(list.singular())?.as_object()?;
         let is_ours = |extension: &&Value| extension["name"] == EXTENSION;
         let extensions = body.get("extensions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let ours = extensions.iter().find(is_ours).map_or(&Value::Null, |extension| &extension["extension"]);
@@ -185,7 +176,7 @@ impl HeldEntry {
             map.iter().filter(|(key, _)| !is_left_out(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
         };
         let rest = Rest {
-            entry: without(entry.as_object()?, &|key| key == "name" || key == list.body()),
+            entry: without(entry.as_object()?, &|key| key == "name" || key == list.singular()),
             body: without(body, &is_field),
             extensions: extensions.iter().filter(|extension| !is_ours(extension)).cloned().collect(),
             place: extensions.iter().position(|extension| is_ours(&extension)).unwrap_or_default(),
@@ -209,7 +200,7 @@ impl HeldEntry {
     /// Returns the entry that should be there with what is not ours in the one that is.
     pub(super) fn fit(&self, mut wanted: Value) -> Value {
         let list = self.list;
-        if let Some(body) = wanted.get_mut(list.body()).and_then(Value::as_object_mut) {
+        if let Some(body) = wanted.get_mut(list.singular()).and_then(Value::as_object_mut) {
             for field in list.fields().iter().filter(|field| field.whose == Whose::Shared) {
                 let held = self.fields.get(field.name).and_then(|held| held.kept.as_ref());
                 let before = self.given.get(field.name).map(String::as_str);
@@ -250,7 +241,7 @@ impl HeldEntry {
 
     /// Returns whether all fields that are ours alone say the same as in another entry, or are in neither.
     pub(super) fn leads_like(&self, entry: &Value) -> bool {
-        let body = &entry[self.list.body()];
+        let body = &entry[self.list.singular()];
         let ours = self.list.fields().iter().filter(|field| field.whose == Whose::Ours);
         let wanted = |field: &Field| body.get(field.name).map(|value| Digest::of(value.clone()));
         ours.into_iter().all(|field| self.fields.get(field.name).map(|held| held.digest) == wanted(field))
@@ -258,7 +249,7 @@ impl HeldEntry {
 
     /// Returns whether a field that is ours is there, and says the same as in another entry.
     pub(super) fn says_as(&self, entry: &Value, field: &str) -> bool {
-        let wanted = entry[self.list.body()].get(field).map(|value| Digest::of(value.clone()));
+        let wanted = entry[self.list.singular()].get(field).map(|value| Digest::of(value.clone()));
         wanted.is_some() && self.fields.get(field).map(|held| held.digest) == wanted
     }
 
@@ -280,7 +271,7 @@ impl HeldEntry {
         if Digest::of(fitted.clone()) == self.digest {
             return vec![];
         }
-        let body = &fitted[self.list.body()];
+        let body = &fitted[self.list.singular()];
         let differing = self.list.fields().iter().filter_map(|field| {
             let (held, wanted) = (self.fields.get(field.name), body.get(field.name));
             if held.map(|held| held.digest) == wanted.cloned().map(Digest::of) {
@@ -293,20 +284,20 @@ impl HeldEntry {
                     wanted.map(|wanted| field.shown(wanted)).into_iter().collect(),
                 ),
             };
-            Some(FieldDiff { field: format!("{}.{}", self.list.body(), field.name), removed, added })
+            Some(FieldDiff { field: format!("{}.{}", self.list.singular(), field.name), removed, added })
         });
         let differing: Vec<FieldDiff> = differing.collect();
         if !differing.is_empty() {
             return differing;
         }
-        let field = format!("{}.extensions", self.list.body());
+        let field = format!("{}.extensions", self.list.singular());
         vec![FieldDiff { field, removed: vec![format!("{EXTENSION}, as it was")], added: vec![EXTENSION.to_owned()] }]
     }
 }
 
 /// Returns the difference that an entry makes which is not there.
 pub(super) fn missing(list: List, name: &str) -> FieldDiff {
-    FieldDiff { field: list.body().to_owned(), removed: vec![], added: vec![format!("entry `{name}`")] }
+    FieldDiff { field: list.singular().to_owned(), removed: vec![], added: vec![format!("entry `{name}`")] }
 }
 
 impl Field {
@@ -329,7 +320,7 @@ mod tests {
     fn written(list: List, mut body: Value) -> Value {
         body["extensions"] = json!([{ "name": EXTENSION, "extension": { "inventory": "acme" } }]);
         note_given(list, body.as_object_mut().unwrap());
-        json!({ "name": "x", list.body(): body })
+        json!({ "name": "x", list.singular(): body })
     }
 
     fn held(list: List, entry: &Value) -> HeldEntry {
@@ -421,7 +412,7 @@ mod tests {
     fn the_documentation_lists_the_same_fields() {
         let text = include_str!("../../docs/kubeconfig.md");
         for list in [List::Clusters, List::Users, List::Contexts] {
-            let prefix = format!("| {} | ", list.body());
+            let prefix = format!("| {} | ", list.singular());
             let row = |whose: Whose| {
                 let fields = list.fields().iter().filter(|field| field.whose == whose);
                 fields.map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ")

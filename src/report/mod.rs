@@ -8,6 +8,7 @@ mod failures;
 mod group;
 mod head;
 mod kubeconfig;
+mod merge;
 mod status;
 mod text;
 mod verify;
@@ -16,8 +17,11 @@ pub(crate) use changes::{Change, Changes, ClusterReport, CredentialSummary, Stat
 pub(crate) use failures::{Failures, Seen, failures};
 pub(crate) use head::{Body, Command, Head, Report, SCHEMA_VERSION};
 pub(crate) use kubeconfig::KubeconfigReport;
+pub(crate) use merge::MergeReport;
 pub(crate) use status::{Drifted, GrantStatus, Holds, LegacyTokenStatus, OutputStatus, Status};
-pub(crate) use text::{TextOptions, kubeconfig_text, notes_text, refresh_line, summary_line, text};
+pub(crate) use text::{
+    TextOptions, collision_lines, kubeconfig_text, merge_text, notes_text, refresh_line, summary_line, text,
+};
 pub(crate) use verify::{BindingReport, FindingKind, GrantReport, Verification, VerifyState, VerifySummary};
 
 #[cfg(test)]

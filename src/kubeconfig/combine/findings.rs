@@ -41,7 +41,7 @@ impl Finding {
     }
 
     pub(super) fn kept_first(input: &str, (list, name): (List, &str), (other, occupied): (List, &str)) -> Self {
-        let kind = |list: List| list.key().trim_end_matches('s');
+        let kind = |list: List| list.singular();
         let message =
             format!("{} `{name}` is left out: {} `{occupied}` is another one's already", kind(list), kind(other));
         Self { input: input.to_owned(), message, left_out: true }

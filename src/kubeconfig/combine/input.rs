@@ -128,8 +128,8 @@ impl Input {
         for list in List::ALL {
             let mut names = HashSet::new();
             for entry in &self.lists[at(list)] {
-                let is_usable =
-                    entry["name"].is_string() && (entry[list.body()].is_object() || entry[list.body()].is_null());
+                let is_usable = entry["name"].is_string()
+                    && (entry[list.singular()].is_object() || entry[list.singular()].is_null());
                 if !is_usable {
                     return Err(InputError::Malformed(format!(
                         "an entry of `{}` has no name or no content",
@@ -239,7 +239,7 @@ impl Input {
     fn renamed(&self, list: List, entry: &Value, name: &str, options: &CombineOptions) -> Value {
         let mut entry = entry.clone();
         entry["name"] = name.into();
-        let body = &mut entry[list.body()];
+        let body = &mut entry[list.singular()];
         if body.is_null() {
             *body = Value::Object(Map::new());
         }

@@ -347,7 +347,7 @@ impl<'a> Combining<'a> {
 
 /// Returns the fields of an entry that a new one lacks, and those in which they differ.
 fn replaced(list: List, old: &Value, new: &Value) -> (Vec<String>, Vec<String>) {
-    let fields = |entry: &Value| entry[list.body()].as_object().cloned().unwrap_or_default();
+    let fields = |entry: &Value| entry[list.singular()].as_object().cloned().unwrap_or_default();
     let (old, new) = (fields(old), fields(new));
     // A name may be anybody's text as well.
     let shown = |key: &String| if holds_secret(key) { "(not shown)".to_owned() } else { key.clone() };

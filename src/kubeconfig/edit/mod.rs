@@ -41,6 +41,15 @@ impl List {
             Self::Contexts => "contexts",
         }
     }
+
+    /// Returns what one entry is, which is also the key of what it says beside its name.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Clusters => "cluster",
+            Self::Users => "user",
+            Self::Contexts => "context",
+        }
+    }
 }
 
 /// One change.

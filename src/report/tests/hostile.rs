@@ -8,6 +8,8 @@ use crate::access::{AccessNote, AccessNoteKind};
 use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
 use crate::foreign::is_invisible;
+use crate::kubeconfig::combine::{self, ChangeKind};
+use crate::kubeconfig::edit::List;
 use crate::kubeconfig::{FileFinding, FileFindingKind};
 use crate::object::{Kind, ObjectRef};
 use crate::plan::{Blocker, BlockerKind, CredentialState, Note, NoteKind};
@@ -158,6 +160,44 @@ fn examined(text: &str) -> KubeconfigReport {
     report
 }
 
+fn changes_of(text: &str) -> Vec<combine::Change> {
+    let owned = || text.to_owned();
+    let change = |kind| combine::Change {
+        kind,
+        list: List::Users,
+        name: owned(),
+        from: Some(owned()),
+        dropped: vec![owned()],
+        changed: vec![owned()],
+    };
+    [ChangeKind::Come, ChangeKind::Change, ChangeKind::Go].map(change).to_vec()
+}
+
+fn merged<'a>(text: &str, changes: &'a [combine::Change]) -> MergeReport<'a> {
+    MergeReport { file: Some(text.to_owned()), is_dry_run: true, inputs: 2, changes, unchanged: 1 }
+}
+
+/// What a merge says when it was done, when there was nothing to do, and of names that collide.
+#[test]
+fn a_merge_says_what_is_lost_and_counts_the_rest() {
+    let [mut come, change, _] = changes_of("x").try_into().unwrap();
+    come.dropped.clear();
+    let changes = [come, change];
+    let done = MergeReport { file: None, is_dry_run: false, ..merged("x", &changes) };
+    let nothing = MergeReport { unchanged: 2, ..merged("x", &[]) };
+    let collision = |first: Option<&str>| combine::Collision {
+        list: List::Contexts,
+        name: "c".to_owned(),
+        first: first.map(str::to_owned),
+        second: "two".to_owned(),
+    };
+    let collisions: Vec<_> = std::iter::once(collision(None)).chain((0..11).map(|_| collision(Some("one")))).collect();
+    let lines = collision_lines(&collisions);
+    assert_eq!(lines.len(), 11);
+    let ends = format!("{}\n{}\n{}", lines[0], lines[1], lines[10]);
+    insta::assert_snapshot!(format!("{}{}{ends}", merge_text(&done), merge_text(&nothing)));
+}
+
 /// Returns everything that is shown of reports that hold this text.
 fn everything_shown(text: &str) -> Vec<String> {
     let (report, status, verified, examined) = (report(text), status(text), verified(text), examined(text));
@@ -177,6 +217,7 @@ fn everything_shown(text: &str) -> Vec<String> {
         super::super::text(&status, TextOptions { is_wide: true, now: Timestamp::UNIX_EPOCH }),
         shown(&verified),
         kubeconfig_text(&examined),
+        merge_text(&merged(text, &changes_of(text))),
         crate::output::render_error(&error(failed)),
         crate::output::render_error(&error(unverified)),
     ]

@@ -5,6 +5,7 @@
 
 mod changes;
 mod kubeconfig;
+mod merge;
 mod status;
 mod verify;
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 pub(crate) use self::changes::{notes_text, refresh_line, summary_line};
 pub(crate) use self::kubeconfig::kubeconfig_text;
+pub(crate) use self::merge::{collision_lines, merge_text};
 use super::{Body, Report};
 use crate::foreign::shown;
 use crate::names::ClusterName;
@@ -68,4 +70,10 @@ fn heading(clusters: &[&ClusterName]) -> String {
     }
     let names: Vec<&str> = clusters.iter().map(|cluster| cluster.as_str()).collect();
     format!("{}: {}", paint(BOLD, &count(names.len(), "cluster")), listed(&names))
+}
+
+/// Names fields after a word about them; nothing if there are none.
+fn listed_fields(what: &str, fields: &[String]) -> Option<String> {
+    let fields: Vec<String> = fields.iter().map(|field| format!("`{}`", shown(field))).collect();
+    (!fields.is_empty()).then(|| format!("{what} {}", fields.join(", ")))
 }
