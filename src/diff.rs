@@ -6,24 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::desired::{Content, DesiredObject};
+use crate::field_diff::FieldDiff;
 use crate::observed::ObservedObject;
 use crate::rbac::{Right, Rule, summarise, uncovered};
-
-/// One field that differs, as lines that would go and lines that would come.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct FieldDiff {
-    /// The field, as in `rules` or `metadata.labels.env`.
-    pub field: String,
-    /// What is there and would go.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub removed: Vec<String>,
-    /// What is missing and would come.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub added: Vec<String>,
-}
 
 /// Returns the fields of ours that differ; empty if the object is right.
 ///

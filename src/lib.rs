@@ -18,6 +18,7 @@ mod desired;
 mod diff;
 mod event;
 mod failure;
+mod field_diff;
 mod foreign;
 pub mod inventory;
 pub mod kubeconfig;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::credential::{Generation, Index, MintReason, Spent, Suspended};
 use crate::delivery::{Delivery, Source};
 use crate::desired::DesiredObject;
-use crate::diff::FieldDiff;
+use crate::field_diff::FieldDiff;
 use crate::inventory::GrantKey;
 use crate::names::{Holder, InventoryName, ProfileName};
 use crate::object::ObjectRef;

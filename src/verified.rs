@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::access::AccessReview;
-use crate::diff::FieldDiff;
 use crate::failure::StepFailure;
+use crate::field_diff::FieldDiff;
 use crate::inventory::Grant;
 
 /// What came of verifying one cluster.

@@ -13,7 +13,7 @@ const MOST_CAUSES: usize = 100;
 
 /// Reads an error answer; a body that is no `Status` leaves only the code: then something in between answered.
 pub(super) fn status(code: u16, body: &[u8], retry_after: Option<Duration>) -> ApiFailure {
-    let value = super::api::bounded_object(body).unwrap_or_default();
+    let value = super::api::json::object(body).unwrap_or_default();
     if value["kind"] != "Status" {
         let message = "something in between answered, not the API server".to_owned();
         return ApiFailure::Status(StatusFailure { code, message, retry_after, ..StatusFailure::default() });

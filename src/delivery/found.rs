@@ -2,7 +2,7 @@
 
 use super::{Format, Place, Wanted};
 use crate::credential::{Credential, CredentialFacts, StoredCredential};
-use crate::diff::FieldDiff;
+use crate::field_diff::FieldDiff;
 use crate::kubeconfig::{self, EntryState, Mark, OtherHolder, RENAME, foreign_owner};
 use crate::secret::SecretToken;
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{CredentialFacts, Reissue};
-use crate::diff::FieldDiff;
+use crate::field_diff::FieldDiff;
 use crate::kubeconfig::Mark;
 
 pub(crate) use self::format::{Format, Wanted};

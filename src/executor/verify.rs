@@ -20,9 +20,9 @@ use crate::cluster::{
 use crate::credential::{CredentialFacts, StoredCredential};
 use crate::delivery::{Format, Held, Place};
 use crate::desired::service_account;
-use crate::diff::FieldDiff;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure, clean};
+use crate::field_diff::FieldDiff;
 use crate::inventory::{AdminAccess, Cluster, Grant, Intended, Inventory, KubeconfigSource, VerifyVia, intended};
 use crate::kubeconfig::{Endpoint, Mark};
 use crate::names::ClusterName;

@@ -16,10 +16,10 @@ use super::edit::{Edit, List, Ranking};
 use super::endpoint::Endpoint;
 use super::entry::{EntryNames, Mark, OurEntries, UserForm};
 use super::fields::{HeldEntry, missing};
-use super::merge::FileOrder;
+use super::order::FileOrder;
 use super::refusal::refusal;
 use crate::credential::{Claims, Credential, CredentialFacts, KIND_TOKEN, LARGEST_GENERATION, StoredCredential};
-use crate::diff::FieldDiff;
+use crate::field_diff::FieldDiff;
 use crate::names::{ClusterName, EXTENSION, InventoryName, ProfileName, generation_of_anchor};
 use crate::secret::SecretToken;
 

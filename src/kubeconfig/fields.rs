@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::digest::Digest;
 use super::edit::List;
 use super::endpoint::without_user;
-use crate::diff::FieldDiff;
 use crate::failure::holds_secret;
+use crate::field_diff::FieldDiff;
 use crate::names::{EXTENSION, short_hash};
 
 /// A field of an entry of ours.

@@ -2,11 +2,12 @@
 //!
 //! Pure: no I/O, no clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use super::document::foreign_owner;
-use super::edit::{Edit, EditError, List, Ranking, Unranked, edit};
+use super::edit::{Edit, EditError, List, Unranked, edit};
 use super::entry::token_bytes;
+use super::order::FileOrder;
 use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Held, Mark, OtherHolder, OurEntries};
 use crate::credential::{Claims, Credential, Reissue};
 use crate::names::{ClusterName, InventoryName, ProfileName, generation_of_anchor};
@@ -83,34 +84,6 @@ pub(crate) enum MergeError {
         /// The inventory whose it is, if it is another of kubemint's.
         inventory: Option<String>,
     },
-}
-
-/// The order in which entries of ours stand in one file: that of the inventory.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct FileOrder {
-    ranks: HashMap<(List, String), usize>,
-    contexts: BTreeSet<String>,
-}
-
-impl FileOrder {
-    /// Ranks the entries of a file in the given order.
-    pub(crate) fn new<'a>(entries: impl IntoIterator<Item = &'a EntryNames>) -> Self {
-        let mut ranks = HashMap::new();
-        let mut contexts = BTreeSet::new();
-        for (rank, names) in entries.into_iter().enumerate() {
-            contexts.insert(names.context.clone());
-            ranks.insert((List::Clusters, names.cluster.clone()), rank);
-            ranks.insert((List::Users, names.user.clone()), rank);
-            ranks.insert((List::Contexts, names.context.clone()), rank);
-        }
-        Self { ranks, contexts }
-    }
-}
-
-impl Ranking for FileOrder {
-    fn rank(&self, list: List, name: &str) -> Option<usize> {
-        self.ranks.get(&(list, name.to_owned())).copied()
-    }
 }
 
 /// What came of a merge: the new content, and which credentials it did not take.

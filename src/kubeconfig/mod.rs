@@ -13,6 +13,7 @@ pub(crate) mod exec;
 mod fields;
 mod finding;
 mod merge;
+mod order;
 mod refusal;
 
 pub use document::{Document, DocumentError};
@@ -22,7 +23,8 @@ pub(crate) use entry::{EXEC_API_VERSION, Mark, OurEntries};
 pub use entry::{EntryNames, ExecPlugin, UserForm};
 pub(crate) use finding::line_with;
 pub use finding::{FileFinding, FileFindingKind, FindingSeverity};
-pub(crate) use merge::{FileOrder, Incoming, MergeError, may_replace_token, merge, remove, token_file};
+pub(crate) use merge::{Incoming, MergeError, may_replace_token, merge, remove, token_file};
+pub(crate) use order::FileOrder;
 #[cfg(any(test, fuzzing))]
 pub(crate) use refusal::is_refusal;
 pub(crate) use refusal::{NOT_A_BOOLEAN, Refusal, refusal};

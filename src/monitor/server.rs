@@ -141,6 +141,15 @@ mod tests {
 
     use super::*;
 
+    async fn started() -> (std::net::SocketAddr, CancellationToken, impl Future<Output = ()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let health =
+            Health { metrics: Metrics::new(), is_ready: AtomicBool::new(false), now: || Timestamp::UNIX_EPOCH };
+        let stop = CancellationToken::new();
+        (address, stop.clone(), serve(listener, Arc::new(health), stop))
+    }
+
     async fn ask(address: std::net::SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
@@ -152,12 +161,7 @@ mod tests {
     /// Whoever reaches the port may look, and nothing else.
     #[tokio::test]
     async fn nothing_but_reading_is_answered() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let health =
-            Health { metrics: Metrics::new(), is_ready: AtomicBool::new(false), now: || Timestamp::UNIX_EPOCH };
-        let stop = CancellationToken::new();
-        let serving = serve(listener, Arc::new(health), stop.clone());
+        let (address, stop, serving) = started().await;
         let asking = async {
             for path in ["/metrics", "/healthz", "/readyz", "/"] {
                 for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
@@ -174,12 +178,7 @@ mod tests {
     /// Nobody who sits on the port keeps the health check from being answered.
     #[tokio::test]
     async fn slow_clients_keep_nobody_from_being_answered() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let health =
-            Health { metrics: Metrics::new(), is_ready: AtomicBool::new(false), now: || Timestamp::UNIX_EPOCH };
-        let stop = CancellationToken::new();
-        let serving = serve(listener, Arc::new(health), stop.clone());
+        let (address, stop, serving) = started().await;
         let asking = async {
             let mut slow = vec![];
             for _ in 0..200 {

@@ -12,6 +12,7 @@ const CORE: &[&str] = &[
     "diff.rs",
     "event.rs",
     "failure.rs",
+    "field_diff.rs",
     "foreign.rs",
     "inventory",
     "kubeconfig",

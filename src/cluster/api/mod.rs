@@ -8,7 +8,7 @@
 mod budget;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod json;
+pub(super) mod json;
 mod redaction;
 mod supply;
 
@@ -27,7 +27,6 @@ use tokio::time::Instant;
 
 use self::budget::{Budget, Content, LARGEST_ERROR, LARGEST_OBJECT, LARGEST_PAGE};
 use self::json::ItemsAre;
-pub(super) use self::json::object as bounded_object;
 use self::redaction::Redaction;
 use super::classify;
 use crate::failure::ApiFailure;

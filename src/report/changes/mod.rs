@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::credential::MintReason;
-use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
+use crate::field_diff::FieldDiff;
 use crate::names::{ClusterName, ProfileName};
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::NotStarted;

@@ -5,8 +5,8 @@ mod hostile;
 use jiff::Timestamp;
 
 use super::*;
-use crate::diff::FieldDiff;
 use crate::failure::FailureKind;
+use crate::field_diff::FieldDiff;
 use crate::object::Kind;
 use crate::plan::{Blocker, BlockerKind, Note, NoteKind};
 use crate::step::Action;

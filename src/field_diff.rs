@@ -1,0 +1,18 @@
+//! One field that differs, whatever it is a field of: an object in a cluster, or an entry of a kubeconfig.
+//!
+//! Pure: no I/O, no clock.
+
+use serde::{Deserialize, Serialize};
+
+/// One field that differs, as lines that would go and lines that would come.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct FieldDiff {
+    /// The field, as in `rules` or `metadata.labels.env`.
+    pub field: String,
+    /// What is there and would go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// What is missing and would come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+}
