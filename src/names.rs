@@ -35,6 +35,15 @@ pub(crate) const ANCHOR_TYPE: &str = "kubemint.dev/anchor";
 /// Name of the kubeconfig extension that marks our entries.
 pub(crate) const EXTENSION: &str = "kubemint.dev";
 
+/// Refuses what is no name of an inventory's, whatever it is a name of: names end up in paths of objects and of files.
+fn possible<E: serde::de::Error>(name: String) -> Result<String, E> {
+    /// Of an object (Kubernetes, `validation.DNS1123SubdomainMaxLength`).
+    const LONGEST: usize = 253;
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@');
+    let is_possible = !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_plain) && !name.starts_with('.');
+    if is_possible { Ok(name) } else { Err(E::custom(format!("{name:?} cannot be a name"))) }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -42,7 +51,7 @@ macro_rules! name_type {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Wraps a name that was validated where it entered the program.
+            /// Wraps a name that was validated where it entered the program: by the inventory's rules, or by [`possible`].
             pub fn new(name: impl AsRef<str>) -> Self {
                 Self(Arc::from(name.as_ref()))
             }
@@ -79,7 +88,7 @@ macro_rules! name_type {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer).map(Self::new)
+                possible(String::deserialize(deserializer)?).map(Self::new)
             }
         }
     };

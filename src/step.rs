@@ -17,7 +17,7 @@ use crate::object::ObjectRef;
 
 /// One write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "kebab-case")]
+#[serde(tag = "step", rename_all = "kebab-case")]
 pub(crate) enum Step {
     /// Creates an object that does not exist.
     Create(DesiredObject),
@@ -28,10 +28,13 @@ pub(crate) enum Step {
     /// Mints a new generation and publishes it.
     Mint(Box<Mint>),
     /// Writes a living credential to the outputs that lack it.
+    #[serde(rename = "write")]
     Publish(Box<Publish>),
     /// Creates the standing anchor that the tokens of exec plugins are bound to.
+    #[serde(rename = "anchor")]
     ExecAnchor(Box<ExecAnchor>),
     /// Writes the entries of exec plugins.
+    #[serde(rename = "link")]
     Plugin(Box<Plugin>),
     /// Deletes generations that nobody needs any more.
     Retire(Box<Retire>),
@@ -45,7 +48,7 @@ pub(crate) enum Step {
 
 /// Makes an existing object right by server-side apply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Update {
     /// What it should be.
     pub desired: DesiredObject,
@@ -63,7 +66,7 @@ pub(crate) struct Update {
 
 /// Deletes an object of ours, if it still is the one that was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Delete {
     /// The object.
     pub object: ObjectRef,
@@ -78,7 +81,7 @@ pub(crate) struct Delete {
 
 /// Mints a generation: claim, anchor, token, proof, outputs, record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Mint {
     /// The grant.
     pub grant: GrantKey,
@@ -107,7 +110,7 @@ pub(crate) struct Mint {
 
 /// Hands a living credential on to the outputs that lack it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Publish {
     /// The grant.
     pub grant: GrantKey,
@@ -121,7 +124,7 @@ pub(crate) struct Publish {
 
 /// Creates the standing anchor that the tokens of exec plugins are bound to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct ExecAnchor {
     /// The profile.
     pub profile: ProfileName,
@@ -135,7 +138,7 @@ pub(crate) struct ExecAnchor {
 
 /// Writes the entries of exec plugins, which hold no credential.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Plugin {
     /// The grant.
     pub grant: GrantKey,
@@ -149,7 +152,7 @@ pub(crate) struct Plugin {
 
 /// What an exec plugin will ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct TriedToken {
     /// The inventory.
     pub inventory: InventoryName,
@@ -161,7 +164,7 @@ pub(crate) struct TriedToken {
 
 /// Deletes generations that nobody needs any more: their anchors, then their lines in the index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Retire {
     /// The profile.
     pub profile: ProfileName,
@@ -181,7 +184,7 @@ pub(crate) struct Retire {
 
 /// Revokes generations: a fence in the index, their anchors, their lines in the index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Revoke {
     /// The profile.
     pub profile: ProfileName,
@@ -224,7 +227,7 @@ pub(crate) enum Victims {
 
 /// Deletes a ServiceAccount and makes it anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Recreate {
     /// The profile.
     pub profile: ProfileName,
@@ -240,7 +243,7 @@ pub(crate) struct Recreate {
 
 /// Lifts the suspension that a revocation left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Resume {
     /// The profile.
     pub profile: ProfileName,

@@ -34,7 +34,7 @@ pub(crate) struct Place {
 
 /// Where a living credential is, and what is known about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Source {
     /// The place that holds it.
     pub place: Place,
@@ -44,7 +44,7 @@ pub(crate) struct Source {
 
 /// What a step writes for one grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Delivery {
     /// Whose access it is.
     pub mark: Mark,
@@ -58,26 +58,26 @@ pub(crate) struct Delivery {
 
 /// A place that a delivery goes to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Destination {
     /// What names it.
     pub place: Place,
     /// In which form the credential is written there.
     pub format: Format,
-    /// What has to be done there.
-    pub need: Need,
+    /// How it was when it was read.
+    pub before: Before,
 }
 
-/// What has to be done at a place.
+/// How a place was when it was read. Whatever it was, a delivery brings it to what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Need {
-    /// Nothing: it held what is wanted when it was read.
-    Nothing,
-    /// It is written.
-    Write,
-    /// It is written, and entries count as ours there that lost their mark.
-    TakeBack,
+pub(crate) enum Before {
+    /// It held what is wanted.
+    Whole,
+    /// It lacked something.
+    Lacking,
+    /// Its entries had lost their mark, and count as ours.
+    Unmarked,
 }
 
 impl Delivery {
@@ -88,7 +88,7 @@ impl Delivery {
 
     /// Returns the files that are written, as often as they have entries.
     pub(crate) fn written(&self) -> impl Iterator<Item = &Path> {
-        let written = self.destinations.iter().filter(|destination| destination.need != Need::Nothing);
+        let written = self.destinations.iter().filter(|destination| destination.before != Before::Whole);
         written.map(|destination| destination.place.file.as_path())
     }
 

@@ -16,7 +16,7 @@ use crate::cluster::{
     write,
 };
 use crate::credential::{Credential, Generation, MintReason};
-use crate::delivery::{Delivery, Destination, Format, Need, Place, Source};
+use crate::delivery::{Before, Delivery, Destination, Format, Place, Source};
 use crate::event::{End, Event};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
@@ -35,6 +35,8 @@ pub(crate) struct ApplyTask {
     pub cluster: Arc<Cluster>,
     /// Its plan.
     pub plan: ClusterPlan,
+    /// How consumers reach the cluster, as it was planned: what was shown is what is written.
+    pub endpoint: Endpoint,
     /// The outputs that it names.
     pub outputs: NamedOutputs,
 }
@@ -131,7 +133,7 @@ pub(super) async fn apply_task(
     slot: Slot,
     events: Events,
 ) -> Result<(), StepFailure> {
-    StepRunner { context, publisher, events, ledger, slot, reached: None }.run(task).await
+    StepRunner { context, publisher, events, ledger, slot, admin: None }.run(task).await
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
@@ -171,15 +173,7 @@ struct StepRunner {
     ledger: SharedLedger,
     slot: Slot,
     /// How the cluster was reached, once it was.
-    reached: Option<Reached>,
-}
-
-/// How a cluster was reached.
-#[derive(Debug)]
-struct Reached {
-    admin: AdminEntry,
-    /// How its consumers reach it.
-    endpoint: Endpoint,
+    admin: Option<AdminEntry>,
 }
 
 impl StepRunner {
@@ -192,10 +186,9 @@ impl StepRunner {
         let late = || StepFailure::late(limit);
         let access = access(&self.context.admin, &task.cluster, self.context.clock);
         let result = match self.slot.lend(access).await {
-            Ok((admin, endpoint)) => {
+            Ok((admin, _)) => {
                 let since = Instant::now();
-                let endpoint = Endpoint { cluster_uid: Some(task.plan.cluster_uid.clone()), ..endpoint };
-                let done = tokio::time::timeout(limit, self.steps(&task, Reached { admin, endpoint })).await;
+                let done = tokio::time::timeout(limit, self.steps(&task, admin)).await;
                 let done = done.unwrap_or_else(|_| Err(late()));
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
@@ -210,10 +203,10 @@ impl StepRunner {
         result
     }
 
-    async fn steps(&mut self, task: &ApplyTask, reached: Reached) -> Result<(), StepFailure> {
-        let api = connect_admin(&reached.admin, self.context.admin.network(), self.limits());
+    async fn steps(&mut self, task: &ApplyTask, admin: AdminEntry) -> Result<(), StepFailure> {
+        let api = connect_admin(&admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
-        self.reached = Some(reached);
+        self.admin = Some(admin);
         let mut failed: Vec<FailedStep<'_>> = vec![];
         for (number, step) in (1..).zip(&task.plan.steps) {
             lock(&self.ledger).number = number;
@@ -328,7 +321,12 @@ impl StepRunner {
             let Step::Revoke(step) = step else { continue };
             awaits |= step.awaits;
             for source in &step.awaited {
-                let Some(Credential { token, .. }) = task.outputs.credential(source) else { continue };
+                let Some(Credential { token, .. }) = task.outputs.credential(source) else {
+                    let file = source.place.file.display();
+                    let cause = format!("the token in `{file}`, which should be refused by now, is not known any more");
+                    first_failure = first_failure.or(Some(StepFailure::new(cause)));
+                    continue;
+                };
                 self.doing(&task.plan.cluster, format!("wait until the token of `{}` is refused", step.profile));
                 let refused = match self.connect_as(task, &token) {
                     Ok(api) => self.slot.lend(verify::await_refusal(&api)).await,
@@ -355,8 +353,8 @@ impl StepRunner {
     /// Waits until the anchors are gone that something still holds: until then their tokens may be accepted.
     async fn await_anchors(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
         let held = std::mem::take(&mut lock(&self.ledger).held);
-        let Some(reached) = self.reached.as_ref().filter(|_| !held.is_empty()) else { return Ok(()) };
-        let api = connect_admin(&reached.admin, self.context.admin.network(), self.limits());
+        let Some(admin) = self.admin.as_ref().filter(|_| !held.is_empty()) else { return Ok(()) };
+        let api = connect_admin(admin, self.context.admin.network(), self.limits());
         let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         let mut first_failure = None;
         let deadline = Instant::now() + revoke::HELD_ANCHORS_LIVE;
@@ -484,12 +482,9 @@ impl StepRunner {
     /// Connects with a token and nothing else, where the inventory wants tokens proven.
     fn connect_as(&self, task: &ApplyTask, token: &SecretToken) -> Result<Api, StepFailure> {
         let network = self.context.admin.network();
-        let Some(Reached { admin, endpoint }) = &self.reached else {
-            return Err(StepFailure::new("the cluster was not reached"));
-        };
-        let api = match task.cluster.consumer.verify {
-            VerifyVia::Admin => connect_with(admin, token, network, self.limits()),
-            VerifyVia::Endpoint => connect_consumer(endpoint, token, network, self.limits()),
+        let api = match (task.cluster.consumer.verify, &self.admin) {
+            (VerifyVia::Admin, Some(admin)) => connect_with(admin, token, network, self.limits()),
+            _ => connect_consumer(&task.endpoint, token, network, self.limits()),
         };
         api.map_err(|error| StepFailure::new(error.to_string()))
     }
@@ -539,22 +534,24 @@ impl StepRunner {
         credential: Option<&Credential>,
     ) -> Result<(), NotWritten> {
         let unknown = |failure| NotWritten { failure, written: 0 };
-        let Some(Reached { endpoint, .. }) = &self.reached else {
-            return Err(unknown(StepFailure::new("the cluster was not reached")));
-        };
-        let incoming = delivery.destinations.iter().map(|Destination { place, format, need }| {
+        let incoming = delivery.destinations.iter().map(|Destination { place, format, before }| {
             let file = task.outputs.files.get(&place.file).ok_or_else(|| {
                 let file = place.file.display();
                 unknown(StepFailure::new(format!("the plan writes to `{file}`, which is no output of this run")))
             })?;
+            if format.holds_credential() != credential.is_some() {
+                let file = place.file.display();
+                let cause = format!("the plan brings `{file}` what its form does not take; this is a bug in kubemint");
+                return Err(unknown(StepFailure::new(cause)));
+            }
             let Format::Kubeconfig(names) = format;
             let incoming = Incoming {
                 names: names.clone(),
                 mark: delivery.mark.clone(),
-                endpoint: endpoint.clone(),
+                endpoint: task.endpoint.clone(),
                 credential: credential.cloned(),
                 reissue: delivery.reissue,
-                adopts: *need == Need::TakeBack,
+                adopts: *before == Before::Unmarked,
             };
             Ok((Arc::clone(file), incoming))
         });

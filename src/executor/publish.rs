@@ -166,6 +166,10 @@ impl Files {
     fn add(&mut self, target: &Arc<TargetFile>, id: u64, incoming: Incoming) {
         let new = || FileState { target: Arc::clone(target), pending: vec![], busy: false, ready_at: None };
         let state = self.states.entry(target.path.clone()).or_insert_with(new);
+        // Two readings of a file may have seen more or fewer entries of others: none may be lost.
+        if target.others > state.target.others {
+            state.target = Arc::clone(target);
+        }
         state.pending.push((id, incoming));
         self.enqueue(&target.path);
     }

@@ -16,6 +16,7 @@ use crate::desired::service_account;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::{Cluster, Grant, Inventory};
+use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
 use crate::observed::{Anchors, ObservedCluster, Ownership, Search};
@@ -71,8 +72,8 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
     let limit = context.inventory.run.cluster_timeout;
     // Reading is waiting: a cluster that does not answer keeps nobody from being revoked.
     let planned = match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
-        Ok((admin, _)) => {
-            let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin));
+        Ok((admin, endpoint)) => {
+            let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
             let planned = slot.lend(planning).await;
             let late = || StepFailure::late(limit);
             planned.unwrap_or_else(|_| failed("read the ServiceAccounts", late()))
@@ -91,7 +92,7 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
     planned
 }
 
-async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEntry) -> Planned {
+async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEntry, endpoint: Endpoint) -> Planned {
     let limits = Limits::new(context.inventory.run.request_timeout, context.inventory.run.cluster_timeout);
     let api = match connect_admin(admin, context.admin.network(), limits) {
         Ok(api) => api,
@@ -109,7 +110,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
                 roles: &roles,
                 options: &context.options,
             });
-            let assessment = Assessment { clock_ahead: observed.clock_ahead, ..Assessment::default() };
+            let assessment = Assessment { endpoint, clock_ahead: observed.clock_ahead, ..Assessment::default() };
             Planned::Plan(Box::new(Assessed { plan, assessment }))
         }
         Err(failure) => failed("read the ServiceAccounts", failure.into()),

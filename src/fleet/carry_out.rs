@@ -10,15 +10,21 @@ use crate::executor::publish::publisher;
 use crate::inventory::Cluster;
 use crate::outcome::{Carried, NotStarted};
 use crate::output::Phase;
-use crate::plan::ClusterPlan;
+use crate::plan::Assessed;
 use crate::store::Manner;
 
 /// Returns what of a plan will run: all of it, if it has steps and nothing refuses it.
-pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, plan: &ClusterPlan) -> Option<ApplyTask> {
+pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, assessed: &Assessed) -> Option<ApplyTask> {
+    let Assessed { plan, assessment } = assessed;
     if plan.steps.is_empty() || !plan.refusals().is_empty() {
         return None;
     }
-    Some(ApplyTask { cluster: Arc::clone(cluster), plan: plan.clone(), outputs: outputs.named_in(plan) })
+    Some(ApplyTask {
+        cluster: Arc::clone(cluster),
+        plan: plan.clone(),
+        endpoint: assessment.endpoint.clone(),
+        outputs: outputs.named_in(plan),
+    })
 }
 
 impl Fleet {
@@ -52,7 +58,7 @@ impl Fleet {
 impl FleetRun {
     /// Returns what will run of what was planned.
     pub(crate) fn apply_tasks(&self) -> Vec<ApplyTask> {
-        self.clusters.iter().filter_map(|run| task(&run.outputs, &run.cluster, run.plan()?)).collect()
+        self.clusters.iter().filter_map(|run| task(&run.outputs, &run.cluster, run.assessed()?)).collect()
     }
 
     /// Leaves what was planned as it is, because the user declined or an interruption came first.

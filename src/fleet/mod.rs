@@ -137,7 +137,7 @@ impl Fleet {
         let inventory = Arc::new(inventory);
         let (layout, holder) = (Arc::new(layout), inventory.holder.clone());
         let reading = Reading { inventory: Arc::clone(&inventory), layout, holder: holder.clone(), caller };
-        let outputs = reading.clone().read(move |grant| grants.contains(grant)).await;
+        let outputs = reading.clone().read(move |grant| grants.contains(grant)).await?;
         let accesses = selected.iter().map(|selected| &selected.cluster.admin);
         let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
@@ -273,7 +273,9 @@ impl Fleet {
             return None;
         }
         let wanted = doubtful.clone();
-        let outputs = Arc::new(self.reading.clone().read(move |grant| wanted.contains(&grant.cluster)).await);
+        // Without a second look, the first one counts.
+        let outputs = self.reading.clone().read(move |grant| wanted.contains(&grant.cluster)).await.ok()?;
+        let outputs = Arc::new(outputs);
         let has_moved = |grant: &Arc<Grant>| outputs.newest(&grant.key()) != self.outputs.newest(&grant.key());
         let moved = |cluster: &ClusterName| {
             let find = || self.selected.iter().find(|selected| selected.cluster.name == *cluster);
@@ -358,9 +360,8 @@ impl Fleet {
                 identities.judge(&mut assessed);
                 identities.add(&assessed);
             }
-            let plan = &mut assessed.plan;
-            block_unwritable(plan, &outputs, manner, &checked);
-            let task = clusters.get(&plan.cluster).and_then(|cluster| task(&outputs, cluster, plan));
+            block_unwritable(&mut assessed.plan, &outputs, manner, &checked);
+            let task = clusters.get(&assessed.plan.cluster).and_then(|cluster| task(&outputs, cluster, &assessed));
             Prepared { assessed, task }
         })
     }

@@ -17,10 +17,27 @@ pub(crate) struct Endpoint {
     pub cluster_uid: Option<String>,
 }
 
-/// Returns a URL without user and password.
+/// Returns a URL without user and password, also one that lacks its scheme.
 pub(crate) fn without_user(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, host)) => format!("{scheme}://{host}"),
-        None => url.to_owned(),
+    let (scheme, rest) = url.split_once("://").map_or((None, url), |(scheme, rest)| (Some(scheme), rest));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    scheme.map_or_else(|| host.to_owned(), |scheme| format!("{scheme}://{host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_are_left_out() {
+        for (url, shown) in [
+            ("http://u:p@proxy:3128", "http://proxy:3128"),
+            ("http://u:p@x@proxy:3128/a", "http://proxy:3128/a"),
+            ("u:p@proxy:3128", "proxy:3128"),
+            ("socks5://proxy", "socks5://proxy"),
+            ("apps", "apps"),
+        ] {
+            assert_eq!(without_user(url), shown, "{url}");
+        }
     }
 }

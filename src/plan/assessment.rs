@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{ClusterPlan, Evidence, GrantInput, Standing};
 use crate::credential::Credential;
 use crate::inventory::GrantKey;
+use crate::kubeconfig::Endpoint;
 use crate::names::ProfileName;
 use crate::object::ObjectRef;
 use crate::step::Step;
@@ -23,6 +24,9 @@ pub(crate) struct Assessed {
 /// How things stand in one cluster and its outputs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Assessment {
+    /// How consumers reach the cluster: what is written for them, and where their credentials are proven. It may hold the
+    /// password of a proxy, so it is no part of the plan.
+    pub endpoint: Endpoint,
     /// What tells the cluster from one that copies its uid.
     pub evidence: Evidence,
     /// How the credentials stand.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput};
 use crate::credential::{AnchorState, Credential, CredentialFacts, Generation};
-use crate::delivery::{Delivery, Destination, Found, Held, Need, Others, Place, ReadPlace, Source, Wanted};
+use crate::delivery::{Before, Delivery, Destination, Found, Held, Others, Place, ReadPlace, Source, Wanted};
 use crate::inventory::Grant;
 use crate::kubeconfig::Mark;
 use crate::wording::command;
@@ -65,7 +65,8 @@ pub(super) fn take_back<'a>(
     account_uid: Option<&str>,
     anchors: &BTreeMap<u64, AnchorState>,
 ) -> Cow<'a, GrantInput> {
-    if !input.options.adoption.foreign {
+    let is_living = |read: &ReadPlace| living(input, grant_input, read, account_uid, anchors).is_some();
+    if !input.options.adoption.foreign || !grant_input.outputs.iter().any(is_living) {
         return Cow::Borrowed(grant_input);
     }
     let take_back = |read: &ReadPlace| match living(input, grant_input, read, account_uid, anchors) {
@@ -158,15 +159,15 @@ fn deliver<'a>(
     for read in places {
         let (wanted, holds_token) = wanted(read, &delivery.mark);
         let differences = read.held().map(|held| held.differences(&wanted));
-        let need = match (differences.as_ref().is_some_and(Vec::is_empty) && holds_token, &read.found) {
-            (true, _) => Need::Nothing,
-            (false, Found::TakenBack(_)) => Need::TakeBack,
-            (false, _) => Need::Write,
+        let before = match (differences.as_ref().is_some_and(Vec::is_empty) && holds_token, &read.found) {
+            (true, _) => Before::Whole,
+            (false, Found::TakenBack(_)) => Before::Unmarked,
+            (false, _) => Before::Lacking,
         };
-        delivery.destinations.push(Destination { place: read.place.clone(), format: read.format.clone(), need });
+        delivery.destinations.push(Destination { place: read.place.clone(), format: read.format.clone(), before });
         // Where nothing of ours is, everything is new, which the file itself says.
         let is_new = !read.held().is_some_and(Held::says_something);
-        delivery.changes.extend(differences.into_iter().flatten().filter(|_| need != Need::Nothing && !is_new));
+        delivery.changes.extend(differences.into_iter().flatten().filter(|_| before != Before::Whole && !is_new));
     }
     delivery.changes.sort();
     delivery.changes.dedup();

@@ -141,7 +141,7 @@ pub(crate) struct PlanInput<'a> {
 
 /// What to do in one cluster. It holds no secret, and can be written down and read again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct ClusterPlan {
     /// The cluster.
     pub cluster: ClusterName,
@@ -204,6 +204,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
             ..ClusterPlan::of_nothing(input.cluster, &input.observed.uid)
         },
         assessment: Assessment {
+            endpoint: input.endpoint.clone(),
             evidence: Evidence::of(input),
             clock_ahead: input.observed.clock_ahead,
             ..Assessment::default()

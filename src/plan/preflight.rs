@@ -1,6 +1,6 @@
 //! What the API server said to the dry run of a plan, turned into blockers and notes.
 //!
-//! `cluster` runs the probes; [`assess`] judges their results. Pure: no I/O, no clock.
+//! `cluster` runs the probes; [`judge_probes`] judges their results. Pure: no I/O, no clock.
 
 use std::collections::BTreeSet;
 

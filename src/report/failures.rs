@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::collections::HashMap;
+
 use super::{Body, ClusterReport, Command, Report, State, VerifyState};
 use crate::foreign::shown;
 use crate::names::ClusterName;
@@ -85,12 +87,24 @@ pub(crate) fn failures(report: &Report, arguments: &[String], seen: Seen<'_>) ->
 fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
     match &report.body {
         Body::Changes(changes) => {
+            let planned: HashMap<&ClusterName, &ClusterReport> = match seen {
+                Seen::Plan(planned) => planned.iter().map(|cluster| (&cluster.name, cluster)).collect(),
+                Seen::Nothing | Seen::This => HashMap::new(),
+            };
+            // The reader knows already what the plan said, and what the report itself says.
+            let is_seen = |cluster: &ClusterReport| {
+                matches!(seen, Seen::This)
+                    || planned.get(&cluster.name).is_some_and(|planned| {
+                        (planned.state, &planned.error, &planned.blockers)
+                            == (cluster.state, &cluster.error, &cluster.blockers)
+                    })
+            };
             let sick = changes.clusters.iter().filter_map(|cluster| {
                 Some(Sick {
                     cluster: &cluster.name,
                     why: cluster.why_not()?,
                     hint: cluster.hint(),
-                    is_seen: is_seen(cluster, seen),
+                    is_seen: is_seen(cluster),
                     // What is blocked is blocked again until somebody does something about it.
                     may_be_repeated: cluster.state != State::Blocked,
                 })
@@ -136,18 +150,5 @@ fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
         }
         // Each grant says for itself what is the matter with it.
         Body::Status(_) => Sickness { sick: vec![], kinds: vec![], clusters: 0, others: None },
-    }
-}
-
-/// Whether the reader knows already what is said of a cluster.
-fn is_seen(cluster: &ClusterReport, seen: Seen<'_>) -> bool {
-    match seen {
-        Seen::Nothing => false,
-        Seen::This => true,
-        Seen::Plan(planned) => planned.iter().any(|planned| {
-            planned.name == cluster.name
-                && (planned.state, &planned.error, &planned.blockers)
-                    == (cluster.state, &cluster.error, &cluster.blockers)
-        }),
     }
 }

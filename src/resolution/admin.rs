@@ -70,14 +70,14 @@ impl Admin {
         self.token_file = self.path("token-file", table.token_file.as_ref(), ctx);
         self.client_certificate = self.path("client-certificate", table.client_certificate.as_ref(), ctx);
         self.client_key = self.path("client-key", table.client_key.as_ref(), ctx);
-        let place_of = |at: &Option<At<String>>| at.as_ref().map(|at| at.location);
+        let location_of = |at: &Option<At<String>>| at.as_ref().map(|at| at.location);
         let inline = [
-            ("certificate-authority", place_of(&table.certificate_authority)),
-            ("token-file", place_of(&table.token_file)),
-            ("client-certificate", place_of(&table.client_certificate)),
-            ("client-key", place_of(&table.client_key)),
-            ("tls-server-name", place_of(&table.tls_server_name)),
-            ("proxy-url", place_of(&table.proxy_url)),
+            ("certificate-authority", location_of(&table.certificate_authority)),
+            ("token-file", location_of(&table.token_file)),
+            ("client-certificate", location_of(&table.client_certificate)),
+            ("client-key", location_of(&table.client_key)),
+            ("tls-server-name", location_of(&table.tls_server_name)),
+            ("proxy-url", location_of(&table.proxy_url)),
             ("insecure-skip-tls-verify", table.insecure_skip_tls_verify.as_ref().map(|at| at.location)),
         ];
         self.inline_key = inline.into_iter().find_map(|(key, location)| Some((key, location?)));
@@ -177,13 +177,13 @@ impl Admin {
 
 /// Returns where the kubeconfigs are that a value names.
 fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource> {
-    if value.value == AMBIENT && ctx.environment.kubeconfig.is_empty() {
+    if value.value == AMBIENT && ctx.setting.kubeconfig.is_empty() {
         ctx.error(value.location, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
         return None;
     }
     let ctx = std::cell::RefCell::new(ctx);
     let at = |text: &str| At { value: text.to_owned(), location: value.location };
-    let ambient = ctx.borrow().environment.kubeconfig.clone();
+    let ambient = ctx.borrow().setting.kubeconfig.clone();
     let mut path = |text: &str| ctx.borrow_mut().path("kubeconfig", &at(text));
     let mut pattern = |text: &str| ctx.borrow_mut().pattern("kubeconfig", &at(text));
     kubeconfig_source(&value.value, &ambient, &mut path, &mut pattern)

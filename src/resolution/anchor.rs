@@ -81,7 +81,7 @@ impl Context<'_> {
                 return None;
             }
         };
-        let Some(home) = self.environment.home.clone() else {
+        let Some(home) = self.setting.home.clone() else {
             let message = format!("`{key}` begins with `~`, and there is no home directory");
             self.problems.push(Problem::error(path.location, message).hint("set `HOME`, or write the path from `/`"));
             return None;

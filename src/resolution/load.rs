@@ -33,7 +33,7 @@ pub struct Include {
 /// An inventory of which not every file may be known yet.
 #[derive(Debug)]
 pub struct Loading {
-    environment: Setting,
+    setting: Setting,
     sources: Sources,
     known: HashSet<PathBuf>,
     files: Vec<Parsed>,
@@ -62,9 +62,9 @@ pub struct Resolution {
 
 impl Loading {
     /// Parses the root file.
-    pub fn start(root: SourceFile, environment: Setting) -> Self {
+    pub fn start(root: SourceFile, setting: Setting) -> Self {
         let mut loading = Self {
-            environment,
+            setting,
             sources: Sources::default(),
             known: HashSet::from([root.path.clone()]),
             files: vec![],
@@ -75,7 +75,7 @@ impl Loading {
         };
         loading.parse(root);
         if let Some(patterns) = loading.files.first().and_then(|root| root.content.include.clone()) {
-            let mut ctx = Context::new(&loading.sources, &loading.environment, &mut loading.problems);
+            let mut ctx = Context::new(&loading.sources, &loading.setting, &mut loading.problems);
             loading.includes = patterns.value.iter().filter_map(|pattern| ctx.include(pattern)).collect();
             loading.incomplete |= ctx.incomplete;
         }
@@ -110,7 +110,7 @@ impl Loading {
 
     /// Resolves all files together.
     pub fn finish(mut self) -> Resolution {
-        let mut ctx = Context::new(&self.sources, &self.environment, &mut self.problems);
+        let mut ctx = Context::new(&self.sources, &self.setting, &mut self.problems);
         ctx.incomplete = self.incomplete || self.misread;
         ctx.misread = self.misread;
         let resolved = resolve_all(&self.files, &mut ctx);
@@ -180,8 +180,8 @@ impl Loading {
 }
 
 /// Resolves an inventory whose files are all known.
-pub fn resolve(root: SourceFile, included: Vec<SourceFile>, environment: Setting) -> Resolution {
-    let mut loading = Loading::start(root, environment);
+pub fn resolve(root: SourceFile, included: Vec<SourceFile>, setting: Setting) -> Resolution {
+    let mut loading = Loading::start(root, setting);
     for file in included {
         loading.include(file);
     }

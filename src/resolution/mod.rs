@@ -83,7 +83,7 @@ struct Parsed {
 #[derive(Debug)]
 struct Context<'a> {
     sources: &'a Sources,
-    environment: &'a Setting,
+    setting: &'a Setting,
     problems: &'a mut Problems,
     /// Whether a value had the wrong type, so that what seems to be absent may only be unreadable.
     misread: bool,
@@ -93,8 +93,8 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(sources: &'a Sources, environment: &'a Setting, problems: &'a mut Problems) -> Self {
-        Self { sources, environment, problems, misread: false, incomplete: false }
+    fn new(sources: &'a Sources, setting: &'a Setting, problems: &'a mut Problems) -> Self {
+        Self { sources, setting, problems, misread: false, incomplete: false }
     }
 
     fn error(&mut self, location: Location, message: impl Into<String>) {
@@ -153,7 +153,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
     let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);
     let outputs = outputs::resolve(files, &clusters, &profiles, &granted, ctx);
 
-    let holder = match (&ctx.environment.holder, &root_content.holder) {
+    let holder = match (&ctx.setting.holder, &root_content.holder) {
         (Some(holder), _) => holder.clone(),
         (None, Some(holder)) => Holder::new(&holder.value),
         (None, None) => Holder::new(DEFAULT_HOLDER),

@@ -196,8 +196,9 @@ pub(super) fn check_layout(inventory: &Inventory, outputs: &[ResolvedOutput], ct
     }
 }
 
+/// Finds an output. They stand in the order of their ids.
 fn find(outputs: &[ResolvedOutput], id: OutputId) -> Option<&ResolvedOutput> {
-    outputs.iter().find(|resolved| resolved.output.id == id)
+    outputs.binary_search_by_key(&id, |resolved| resolved.output.id).ok().map(|at| &outputs[at])
 }
 
 /// Reports collisions, those of the same kind between the same two outputs together.
@@ -212,7 +213,7 @@ fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: 
         if collisions.len() > 1 {
             message.push_str(&format!(", and {} like this", count(collisions.len() - 1, "more collision")));
         }
-        let (Some(output), Some(other)) = (find(outputs, second), find(outputs, first)) else { continue };
+        let Some(output) = find(outputs, second) else { continue };
         let location = match kind {
             CollisionKind::Context => output.context,
             CollisionKind::Cluster => output.cluster.or(output.context),
@@ -222,7 +223,7 @@ fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: 
         };
         let mut problem = Problem::error(location.unwrap_or(output.path), message);
         problem.hint = collisions[0].hint();
-        if first != second {
+        if let Some(other) = find(outputs, first).filter(|_| first != second) {
             problem = problem.also(other.path, "the other output");
         }
         ctx.problems.push(problem);

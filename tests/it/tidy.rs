@@ -173,7 +173,7 @@ fn the_inventory_and_the_layout_know_nothing_of_each_other() {
     let mut offences = vec![];
     for (file, code) in sources() {
         let banned: &[&str] = match () {
-            () if is_below(&file, &["inventory"]) => &["Layout", "Collision", "crate::resolution"],
+            () if is_below(&file, &["inventory"]) => &["Layout", "Collision", "Held", "ReadPlace", "crate::resolution"],
             () if is_below(&file, &["delivery"]) => &["crate::inventory", "crate::resolution"],
             () => continue,
         };
@@ -276,6 +276,21 @@ fn the_command_line_reference_is_current() {
         return;
     }
     assert_eq!(written, text, "run the tests with KUBEMINT_UPDATE_DOCS=1 to write docs/cli.md");
+}
+
+/// Where there is no table, nothing can be wide: a format that is taken and not obeyed would be a lie.
+#[test]
+fn only_status_is_wide() {
+    let command = kubemint::command();
+    let mut formats = vec![];
+    for sub in command.get_subcommands() {
+        let output = sub.get_arguments().find(|argument| argument.get_short() == Some('o'));
+        let Some(output) = output.filter(|output| !output.get_possible_values().is_empty()) else { continue };
+        let values = output.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect::<Vec<_>>();
+        formats.push((sub.get_name().to_owned(), values.contains(&"wide".to_owned())));
+    }
+    assert!(formats.len() >= 6, "{formats:?}");
+    assert!(formats.iter().all(|(name, is_wide)| *is_wide == (name == "status")), "{formats:?}");
 }
 
 /// What docs/ARCHITECTURE.md says holds is held by a test.

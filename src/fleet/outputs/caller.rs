@@ -61,12 +61,11 @@ impl PluginCaller {
                 }
                 add("--cluster", cluster.to_string());
                 add("--profile", profile.to_string());
-                if let Some(grant) = inventory.grant(&entry.grant) {
-                    let policy = &grant.profile.token;
-                    add("--policy", policy_fingerprint(policy));
-                    // An audience may begin with `-`.
-                    args.extend(policy.audiences.iter().map(|audience| format!("--audience={audience}")));
-                }
+                let grant = inventory.grant(&entry.grant).expect("the outputs of an inventory hold its grants");
+                let policy = &grant.profile.token;
+                add("--policy", policy_fingerprint(policy));
+                // An audience may begin with `-`.
+                args.extend(policy.audiences.iter().map(|audience| format!("--audience={audience}")));
                 let mints = output.credential_directory.is_none();
                 UserForm::Exec(Arc::new(ExecPlugin { command, args, mints }))
             }

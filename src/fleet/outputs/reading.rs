@@ -36,14 +36,17 @@ impl Reading {
     /// Reads every place that a selected grant goes to. What cannot be read or edited makes those grants unusable that
     /// go there; the others go on without them.
     ///
-    /// Files are read in a thread of their own: a slow disk does not stop the watcher from answering.
-    pub(crate) async fn read(self, is_selected: impl Fn(&GrantKey) -> bool + Send + 'static) -> Outputs {
+    /// Files are read in a thread of their own: on a slow disk, an interruption is heard all the same.
+    ///
+    /// # Errors
+    ///
+    /// If the thread was lost: that nothing was read must not look as if nothing were there.
+    pub(crate) async fn read(self, is_selected: impl Fn(&GrantKey) -> bool + Send + 'static) -> Result<Outputs, Error> {
         match tokio::task::spawn_blocking(move || self.files(&is_selected)).await {
-            Ok(outputs) => outputs,
+            Ok(outputs) => Ok(outputs),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The program is ending.
-                Err(_) => Outputs::default(),
+                Err(_) => Err(Error::new(ExitCode::Interrupted, "the outputs were not read: the program is ending")),
             },
         }
     }

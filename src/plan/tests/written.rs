@@ -1,13 +1,19 @@
 //! A plan can be written down and read again, and holds no secret, whatever the outputs and the endpoint hold.
 
 use crate::credential::tests_support::{generation, token};
-use crate::credential::{Credential, CredentialFacts, Generation, HolderIndex, policy_fingerprint};
-use crate::delivery::{Format, Found, Place, ReadPlace, Source};
+use crate::credential::{
+    Credential, CredentialFacts, Generation, HolderIndex, MintReason, Spent, Suspended, policy_fingerprint,
+};
+use crate::delivery::{Before, Delivery, Destination, Format, Found, Place, ReadPlace, Source};
+use crate::field_diff::FieldDiff;
 use crate::kubeconfig::{Document, EntryNames, ExecPlugin, FileOrder, Incoming, Mark, UserForm, merge};
 use crate::names::{Holder, anchor_name};
 use crate::observed::Anchors;
 use crate::plan::revoke::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished};
 use crate::secret::SecretToken;
+use crate::step::{
+    Delete, ExecAnchor, Mint, Plugin, Publish, Recreate, Resume, Retire, Revoke, TriedToken, Update, Victims,
+};
 
 use super::*;
 
@@ -42,10 +48,11 @@ impl Planted {
         Credential { facts, token: SecretToken::new(format!("{unsigned}.{}", self.signature)) }
     }
 
-    fn endpoint(&self, server: &str) -> Endpoint {
+    /// How consumers reach the cluster: by another server and another proxy than before.
+    fn endpoint(&self, when: &str) -> Endpoint {
         Endpoint {
-            server: server.to_owned(),
-            proxy_url: Some(format!("http://robot:{}@proxy.example.com:3128", self.password)),
+            server: format!("https://{when}.example.com"),
+            proxy_url: Some(format!("http://robot:{}@proxy-{when}.example.com:3128", self.password)),
             cluster_uid: Some("cluster".to_owned()),
             ..Endpoint::default()
         }
@@ -56,7 +63,7 @@ impl Planted {
         let incoming = Incoming {
             names: names.clone(),
             mark: mark.clone(),
-            endpoint: self.endpoint("https://before.example.com"),
+            endpoint: self.endpoint("before"),
             credential: Some(credential),
             reissue: Reissue::Refused,
             adopts: false,
@@ -152,7 +159,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
             cluster: &"a".into(),
             grants: &[input],
             observed,
-            endpoint: &planted.endpoint("https://after.example.com"),
+            endpoint: &planted.endpoint("after"),
             is_insecure: false,
             options: &options,
             now: Timestamp::from_second(60).unwrap(),
@@ -229,4 +236,178 @@ proptest! {
         let planted = Planted { password, signature };
         plans(&planted, |_, plan| planted.check(plan));
     }
+}
+
+/// What differs of a proxy with a password is said without the password.
+#[test]
+fn a_proxy_that_changes_is_in_the_plan_and_its_password_is_not() {
+    let planted = Planted { password: "s3cretpassword".into(), signature: "c2VjcmV0c2lnbmF0dXJl".into() };
+    plans(&planted, |expected, plan| {
+        if expected.starts_with("write") {
+            let changes = plan.steps.iter().filter_map(|step| match step {
+                Step::Publish(publish) => Some(&publish.delivery.changes),
+                _ => None,
+            });
+            let proxies = changes.flatten().filter(|change| change.field == "cluster.proxy-url");
+            let shown: Vec<_> = proxies.map(|change| (change.removed.join(""), change.added.join(""))).collect();
+            let url = |when: &str| format!("http://proxy-{when}.example.com:3128");
+            assert_eq!(shown, [(url("before"), url("after"))]);
+        }
+    });
+}
+
+/// A delivery with a destination of each kind.
+fn delivery(mark: Mark, place: &Place, change: FieldDiff) -> Delivery {
+    let destination = |before| Destination {
+        place: place.clone(),
+        format: Format::Kubeconfig(names("x", UserForm::TokenFile("x.tokens/t".into()))),
+        before,
+    };
+    let destinations = [Before::Whole, Before::Lacking, Before::Unmarked].map(destination).to_vec();
+    Delivery { mark, destinations, changes: vec![change], reissue: Reissue::Allowed }
+}
+
+/// A step of each kind, with everything in it that a step can have.
+fn one_of_each() -> Vec<Step> {
+    let inventory = inventory(INVENTORY);
+    let grant = &inventory.grants[0];
+    let (key, holder, account) = (grant.key(), Holder::new("ci"), crate::desired::service_account(grant));
+    let role = desired_objects(&inventory.name, grant).into_iter().find(|desired| desired.object.name.contains("acme"));
+    let role = role.unwrap();
+    let field = FieldDiff { field: "rules".into(), removed: vec!["get on pods".into()], added: vec![] };
+    let place = Place { file: "/x/out".into(), context: "x".into() };
+    let delivery = delivery(Mark::of(&inventory.name, &holder, &key), &place, field.clone());
+    let planted = Planted { password: String::new(), signature: "c2ln".into() };
+    let source = Source { place, facts: planted.credential("anchor").facts };
+    let spent = || vec![Spent { n: 3, since: Timestamp::MIN }];
+    let mut claim = Generation { jti: Some("j".into()), date_ahead: Some(-3), ..generation(4, "run") };
+    claim.other.insert("later".into(), json!({"a": [1]}));
+    let (profile, name) = (key.profile.clone(), inventory.name.clone());
+    let revoke = |victims| Revoke {
+        profile: profile.clone(),
+        inventory: name.clone(),
+        service_account: account.clone(),
+        holder: holder.clone(),
+        victims,
+        held: vec![1],
+        suspends: Some(Suspended::Holder(holder.clone())),
+        shown: vec!["generation 1".into()],
+        awaits: true,
+        awaited: vec![source.clone()],
+    };
+    let numbers = Victims::Generations { holder: holder.clone(), numbers: vec![1, 2] };
+    let mut steps = vec![
+        Step::Create(role.clone()),
+        Step::Update(Box::new(Update {
+            desired: role.clone(),
+            uid: "u".into(),
+            resource_version: "7".into(),
+            changes: vec![field],
+            overrules: vec!["kubectl-edit".into()],
+            adopts: Some("nobody".into()),
+        })),
+        Step::Delete(Delete {
+            object: role.object.clone(),
+            uid: "u".into(),
+            resource_version: Some("7".into()),
+            removed: vec!["get on pods".into()],
+        }),
+        Step::Mint(Box::new(Mint {
+            grant: key.clone(),
+            inventory: name.clone(),
+            holder: holder.clone(),
+            service_account: account.clone(),
+            generation: 4,
+            reason: MintReason::AccountRecreated,
+            ttl_seconds: 60,
+            audiences: vec!["a".into()],
+            policy: "p".into(),
+            spent: spent(),
+            delivery: delivery.clone(),
+        })),
+        Step::Publish(Box::new(Publish {
+            grant: key.clone(),
+            from: vec![source.clone()],
+            delivery: delivery.clone(),
+            record: Some((account.clone(), claim)),
+        })),
+        Step::ExecAnchor(Box::new(ExecAnchor {
+            profile: profile.clone(),
+            inventory: name.clone(),
+            holder: holder.clone(),
+            service_account: account.clone(),
+        })),
+        Step::Plugin(Box::new(Plugin {
+            grant: key.clone(),
+            service_account: account.clone(),
+            tried: Some(TriedToken { inventory: name.clone(), holder: holder.clone(), audiences: vec!["a".into()] }),
+            delivery,
+        })),
+        Step::Retire(Box::new(Retire {
+            profile: profile.clone(),
+            inventory: name.clone(),
+            holder: holder.clone(),
+            service_account: account.clone(),
+            generations: spent(),
+            asks_for_time: true,
+            keep: 4,
+        })),
+        Step::Recreate(Box::new(Recreate {
+            profile: profile.clone(),
+            account: desired_objects(&name, grant)[0].clone(),
+            uid: Some("u".into()),
+            suspends: Suspended::Everybody,
+            awaits: true,
+        })),
+        Step::Resume(Box::new(Resume {
+            profile: profile.clone(),
+            inventory: name.clone(),
+            holder: holder.clone(),
+            service_account: account.clone(),
+        })),
+    ];
+    let victims = [numbers, Victims::Holder(holder.clone()), Victims::Everybody];
+    steps.extend(victims.map(|victims| Step::Revoke(Box::new(revoke(victims)))));
+    steps
+}
+
+#[test]
+fn a_step_of_every_kind_is_written_and_read_again() {
+    let steps = one_of_each();
+    // Whoever adds a kind of step adds one above.
+    let kind = |step: &Step| match step {
+        Step::Create(_) => 0,
+        Step::Update(_) => 1,
+        Step::Delete(_) => 2,
+        Step::Mint(_) => 3,
+        Step::Publish(_) => 4,
+        Step::ExecAnchor(_) => 5,
+        Step::Plugin(_) => 6,
+        Step::Retire(_) => 7,
+        Step::Revoke(_) => 8,
+        Step::Recreate(_) => 9,
+        Step::Resume(_) => 10,
+    };
+    let kinds: BTreeSet<usize> = steps.iter().map(kind).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
+    let blocker = Blocker {
+        kind: BlockerKind::Refused,
+        profile: Some("deployer".into()),
+        message: "no".into(),
+        hint: Some("do".into()),
+    };
+    let notes = vec![Note::new(NoteKind::Drift, "it differs")];
+    let plan = ClusterPlan { steps, blockers: vec![blocker], notes, ..tests_support::empty_plan("a", "uid") };
+    let written = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<ClusterPlan>(&written).unwrap(), plan, "{written}");
+    // The same words as in reports, and nothing that is not understood.
+    let value: Value = serde_json::from_str(&written).unwrap();
+    for (step, value) in plan.steps.iter().zip(value["steps"].as_array().unwrap()) {
+        let action = serde_json::to_value(step.action()).unwrap();
+        assert!(value["step"] == action || action == "adopt" && value["step"] == "update", "{value}");
+    }
+    let unknown = written.replacen("\"on-failure\"", "\"new\":1,\"on-failure\"", 1);
+    assert!(serde_json::from_str::<ClusterPlan>(&unknown).is_err());
+    let elsewhere = written.replacen("\"cluster\":\"a\"", "\"cluster\":\"../a\"", 1);
+    assert!(serde_json::from_str::<ClusterPlan>(&elsewhere).unwrap_err().to_string().contains("cannot be a name"));
 }

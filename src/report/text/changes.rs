@@ -145,16 +145,9 @@ pub(crate) fn summary_line(command: Command, summary: &Summary) -> String {
 /// Returns the notes about clusters, each once with the clusters that it is about; not those of `seen`, which the reader
 /// has before them.
 pub(crate) fn notes_text(clusters: &[ClusterReport], seen: &[ClusterReport]) -> String {
-    let of = |clusters: &'_ [ClusterReport]| -> Vec<(String, Note)> {
-        let notes = |cluster: &ClusterReport| {
-            let named = |note: &Note| (cluster.name.to_string(), note.clone());
-            cluster.notes.iter().map(named).collect::<Vec<_>>()
-        };
-        clusters.iter().flat_map(notes).collect()
-    };
-    let seen: BTreeSet<(String, Note)> = of(seen).into_iter().collect();
-    let mut clusters_by_note: BTreeMap<Note, Vec<String>> = BTreeMap::new();
-    for (cluster, note) in of(clusters).into_iter().filter(|it| !seen.contains(it)) {
+    let seen: BTreeSet<(&str, &Note)> = named_notes(seen).collect();
+    let mut clusters_by_note: BTreeMap<&Note, Vec<&str>> = BTreeMap::new();
+    for (cluster, note) in named_notes(clusters).filter(|it| !seen.contains(it)) {
         clusters_by_note.entry(note).or_default().push(cluster);
     }
     let mut out = String::new();
@@ -162,6 +155,10 @@ pub(crate) fn notes_text(clusters: &[ClusterReport], seen: &[ClusterReport]) -> 
         let _ = writeln!(out, "{} {}: {}", paint(DIM, "note:"), listed(&clusters), shown(&note.message));
     }
     out
+}
+
+fn named_notes(clusters: &[ClusterReport]) -> impl Iterator<Item = (&str, &Note)> {
+    clusters.iter().flat_map(|cluster| cluster.notes.iter().map(|note| (cluster.name.as_str(), note)))
 }
 
 /// Returns the line that a refresh ends with, as in `412 current, 38 renewed, 0 failed, next due in 3h12m`.

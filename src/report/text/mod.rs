@@ -1,4 +1,5 @@
-//! Reports as text for people. It decides nothing: what is said, and of whom together, stands in the model.
+//! Reports as text for people: the order, the words around it and the colours. What is said of a cluster, and of which
+//! clusters together, stands in the model (`said`, `group`).
 //!
 //! Colours are written as ANSI sequences; the printer strips them where they are not wanted. Pure:
 //! no I/O, no clock.
