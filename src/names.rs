@@ -51,7 +51,7 @@ macro_rules! name_type {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Wraps a name that was validated where it entered the program: by the inventory's rules, or by [`possible`].
+            /// Wraps a name that was validated where it entered the program: by the inventory's rules, or by what reads a plan.
             pub fn new(name: impl AsRef<str>) -> Self {
                 Self(Arc::from(name.as_ref()))
             }

@@ -1,6 +1,7 @@
-//! The API server's own list of rules, against what the bindings say.
+//! Compares the API server's own list of rules with the bindings.
 //!
-//! Other authorizers, a webhook among them, allow and deny without any binding. Pure: no I/O, no clock.
+//! They may differ, because other authorizers, such as a webhook, allow and deny without any binding. Pure: no I/O, no
+//! clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +9,10 @@ use super::policy::Granted;
 use super::{AccessNote, AccessNoteKind};
 use crate::rbac::{Right, Rule, Scope, summarise};
 
-/// What a SelfSubjectRulesReview of one namespace said.
+/// The result of a SelfSubjectRulesReview in one namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RulesReview {
-    /// The rules, those of the whole cluster among them.
+    /// The rules, including those for the whole cluster.
     pub rules: Vec<Rule>,
     /// Whether an authorizer could not list its rules.
     pub incomplete: bool,
@@ -19,7 +20,7 @@ pub(crate) struct RulesReview {
     pub cause: Option<String>,
 }
 
-/// Rights that a note lists before the rest is counted.
+/// How many rights a note lists; the rest is only counted.
 const LISTED: usize = 6;
 
 /// Lists rights in a sentence.
@@ -39,9 +40,9 @@ fn namespaces(names: &[&str]) -> String {
     format!("namespace{} {}{more}", if names.len() == 1 { "" } else { "s" }, shown.join(", "))
 }
 
-/// Returns the notes about where the server's list and the bindings differ.
+/// Returns notes about differences between the server's list and the bindings.
 ///
-/// `known` are the rules that are no surprise where the bindings cannot be read.
+/// `known` are the rules that are expected even if the bindings cannot be read.
 pub(super) fn crosscheck(
     granted: Option<&[Granted<'_>]>,
     known: &dyn Fn(&Scope, &Right) -> bool,
@@ -56,7 +57,7 @@ pub(super) fn crosscheck(
         if review.incomplete {
             incomplete.entry(review.cause.as_deref().unwrap_or_default()).or_default().push(namespace);
         }
-        // Unlike the authorizer, the review also lists the URLs of roles that are bound in the namespace.
+        // Unlike the authorizer, the review also lists URLs from roles that are bound in the namespace.
         let here = || granted.into_iter().flatten().filter(|granted| granted.scope.reaches(&scope));
         let local = || here().filter_map(|granted| granted.rules).flatten();
         let mut surplus = Right::all_of(&review.rules);

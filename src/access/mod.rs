@@ -1,4 +1,4 @@
-//! What an account may do, against what its profile intends.
+//! What an account may do, compared with what its profile intends.
 //!
 //! [`crate::inventory::intended`] says what a grant should allow, [`Policy`] holds the roles and bindings that were
 //! read, [`Questions`] what the API server is asked with the issued credential, and

@@ -1,4 +1,4 @@
-//! The roles and bindings of a cluster, as far as they concern some accounts.
+//! The roles and bindings of a cluster that concern some accounts.
 //!
 //! Pure: no I/O, no clock.
 
@@ -14,7 +14,7 @@ use crate::rbac::{Right, Rule, Scope};
 /// The label that the API server puts on the roles and bindings that it makes itself.
 const BOOTSTRAPPING_LABEL: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
 
-/// A ServiceAccount as the API server knows its requests.
+/// A ServiceAccount, from which its user name follows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Account {
     /// Its namespace.
@@ -34,8 +34,8 @@ impl Account {
         service_account_user(&self.namespace, &self.name)
     }
 
-    /// Returns how a subject of a binding in `namespace` means this account, if it does
-    /// (`appliesToUser` in Kubernetes' rule.go).
+    /// Returns how a subject of a binding in `namespace` includes this account, if it does (`appliesToUser` in
+    /// Kubernetes' rule.go).
     fn meant_by(&self, subject: &Subject, namespace: Option<&str>) -> Option<Through> {
         match subject.kind.as_str() {
             "ServiceAccount" => {
@@ -58,7 +58,7 @@ impl Account {
     }
 }
 
-/// Whom a binding names to mean an account. Ordered from the narrowest.
+/// How a subject of a binding includes an account, the narrowest way first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Through {
     /// The account itself.
@@ -70,7 +70,7 @@ pub(crate) enum Through {
 }
 
 impl Through {
-    /// Returns the group, if it is not the account itself that is named.
+    /// Returns the group, if the subject is not the account itself.
     pub(crate) fn group(&self) -> Option<&str> {
         match self {
             Self::Account => None,
@@ -95,23 +95,23 @@ impl fmt::Display for Through {
 pub(crate) struct Binding {
     /// Where it is.
     pub object: ObjectRef,
-    /// What it grants.
+    /// The role that it grants.
     pub role: RoleRef,
-    /// To whom.
+    /// Its subjects.
     pub subjects: Vec<Subject>,
-    /// Whether the API server says that it made it itself.
+    /// Whether its label says that the API server made it.
     pub is_bootstrapped: bool,
 }
 
 impl Binding {
-    /// Takes what counts of a binding that was read; nothing if it names no role.
+    /// Takes the relevant parts of an observed binding; nothing if it names no role.
     pub(crate) fn new(object: ObjectRef, observed: ObservedObject) -> Option<Self> {
         let (label, value) = BOOTSTRAPPING_LABEL;
         let is_bootstrapped = observed.labels.get(label).is_some_and(|found| found == value);
         Some(Self { object, role: observed.role?, subjects: observed.subjects, is_bootstrapped })
     }
 
-    /// Returns where what it grants holds.
+    /// Returns the scope in which its role holds.
     pub(crate) fn scope(&self) -> Scope {
         self.object.namespace.clone().map_or(Scope::Cluster, Scope::Namespace)
     }
@@ -121,17 +121,17 @@ impl Binding {
         role_object(&self.role, &self.scope())
     }
 
-    /// Returns how the binding means an account: the narrowest way, if there are several.
+    /// Returns how the binding includes an account; the narrowest way, if there are several.
     pub(crate) fn means(&self, account: &Account) -> Option<Through> {
         let namespace = self.object.namespace.as_deref();
         self.subjects.iter().filter_map(|subject| account.meant_by(subject, namespace)).min()
     }
 
-    /// Whether it is one that every cluster has from the start: made by the API server, and called as
-    /// Kubernetes calls it.
+    /// Whether it is one of the bindings that every cluster has: made by the API server, with a name that Kubernetes
+    /// uses.
     ///
-    /// The label alone says little: whoever adds a subject to the binding `cluster-admin` leaves the
-    /// label on it, and the API server does not take the subject away.
+    /// The label alone proves little: if somebody adds a subject to the binding `cluster-admin`, the label stays, and
+    /// the API server does not remove the subject.
     pub(super) fn is_default(&self) -> bool {
         const DEFAULTS: [&str; 5] = [
             "system:basic-user",
@@ -157,13 +157,13 @@ pub(super) fn role_object(role: &RoleRef, scope: &Scope) -> ObjectRef {
 pub(crate) enum RoleRules {
     /// Its rules.
     Known(Vec<Rule>),
-    /// It does not exist: what refers to it grants nothing.
+    /// It does not exist, so bindings to it grant nothing.
     Absent,
     /// It may not be read.
     Unreadable,
 }
 
-/// The bindings that mean some accounts, and the roles that these and the profiles refer to.
+/// The bindings that include some accounts, and the roles that these and the profiles refer to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Policy {
     /// The bindings.
@@ -177,7 +177,7 @@ pub(super) struct Granted<'a> {
     pub(super) binding: &'a Binding,
     pub(super) scope: Scope,
     pub(super) through: Through,
-    /// Nothing if the role may not be read.
+    /// The rules; nothing if the role may not be read.
     pub(super) rules: Option<&'a [Rule]>,
 }
 
@@ -204,7 +204,7 @@ impl Policy {
     }
 }
 
-/// Returns whether bindings grant a right: nothing where a role that may not be read decides.
+/// Returns whether bindings grant a right; nothing if this depends on a role that may not be read.
 pub(super) fn is_granted(granted: &[Granted<'_>], scope: &Scope, right: &Right) -> Option<bool> {
     let mut reaching = granted.iter().filter(|granted| granted.scope.reaches(scope) && !is_idle(&granted.scope, right));
     let known = reaching.clone().filter_map(|granted| granted.rules).flatten();
@@ -214,7 +214,7 @@ pub(super) fn is_granted(granted: &[Granted<'_>], scope: &Scope, right: &Right) 
     if reaching.any(|granted| granted.rules.is_none()) { None } else { Some(false) }
 }
 
-/// Whether a right means nothing in a scope.
+/// Whether a right has no meaning in a scope.
 pub(super) fn is_idle(scope: &Scope, right: &Right) -> bool {
     right.is_url() && *scope != Scope::Cluster
 }

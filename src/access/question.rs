@@ -1,8 +1,8 @@
-//! What the API server is asked with the issued credential.
+//! The questions that are sent to the API server with the issued credential.
 //!
-//! Every right of the profile's own rules is. The rights of existing roles are evaluated here, and
-//! only what the bindings do not seem to grant is asked: `edit` alone would be 500 requests. Pure: no
-//! I/O, no clock.
+//! Every right of the profile's own rules is asked for. The rights of existing roles are evaluated here, and only those
+//! that the bindings do not seem to grant are asked for, because `edit` alone would be 400 requests. Pure: no I/O, no
+//! clock.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use super::policy::{Account, Policy, RoleRules, is_granted};
 use crate::inventory::{Intended, IntendedSource};
 use crate::rbac::{Right, Rule, Scope};
 
-/// Whether one right holds.
+/// The question whether one right holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Question {
-    /// Where.
+    /// The scope.
     pub scope: Scope,
-    /// What.
+    /// The right.
     pub right: Right,
 }
 
-/// What the API server says.
+/// The API server's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It is allowed.
@@ -31,17 +31,17 @@ pub(crate) enum Answer {
 /// The questions about one grant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Questions {
-    /// What to ask.
+    /// The questions that are asked.
     pub ask: BTreeSet<Question>,
-    /// How many more there would be.
+    /// How many questions were left out.
     pub left_out: usize,
 }
 
-/// Requests about one grant: each is a round trip, and a cluster has a minute.
+/// The most questions about one grant: each is a round trip, and a cluster has a minute.
 const MOST: usize = 200;
 
 impl Questions {
-    /// Returns what to ask about a grant; without a policy, only the profile's own rules are known.
+    /// Returns the questions about a grant; without a policy, only about the profile's own rules.
     pub(crate) fn new(account: &Account, intended: &[Intended], policy: Option<&Policy>) -> Self {
         let granted = policy.map(|policy| policy.granted(account));
         let mut wanted: Vec<Question> = vec![];

@@ -13,7 +13,7 @@ use crate::inventory::{Intended, IntendedSource};
 use crate::object::{ObjectRef, RoleRef};
 use crate::rbac::{Right, Rule, Scope};
 
-/// What came of comparing intended with effective access.
+/// The result of comparing intended with effective access.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AccessReview {
     /// What the profile intends, part by part.
@@ -26,22 +26,22 @@ pub(crate) struct AccessReview {
     pub notes: Vec<AccessNote>,
 }
 
-/// One part of what a profile intends, and whether it is so.
+/// One part of what a profile intends, and whether it is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IntendedReview {
-    /// Where.
+    /// The scope.
     pub scope: Scope,
-    /// Where its rules stand.
+    /// The location of its rules.
     pub source: IntendedSource,
-    /// What is allowed.
+    /// The allowed rights.
     pub allowed: BTreeSet<Right>,
-    /// How much of it there is, also after [`AccessReview::condense`].
+    /// The number of allowed rights, also after [`AccessReview::condense`].
     pub allowed_count: usize,
-    /// What is not.
+    /// The denied rights.
     pub denied: BTreeSet<Right>,
-    /// What could not be found out.
+    /// The rights for which no answer is known.
     pub unknown: BTreeSet<Right>,
-    /// Whether its role may not be read, so that its rights are not even known.
+    /// Whether its role may not be read; then not even its rights are known.
     pub is_unreadable: bool,
 }
 
@@ -54,9 +54,9 @@ pub(crate) struct Excess {
     pub role: RoleRef,
     /// Whom it names.
     pub through: Through,
-    /// Where it holds.
+    /// The scope in which it holds.
     pub scope: Scope,
-    /// What it grants and nobody asked for.
+    /// The rights that it grants and the profile does not intend.
     pub rights: BTreeSet<Right>,
 }
 
@@ -69,9 +69,9 @@ pub(crate) struct Everyone {
     pub role: RoleRef,
     /// The group that it names.
     pub group: String,
-    /// Where it holds.
+    /// The scope in which it holds.
     pub scope: Scope,
-    /// Whether every cluster is like that. What is not was added by somebody, and counts as excess.
+    /// Whether Kubernetes itself makes it. Any other was added by somebody, and counts as excess.
     pub is_default: bool,
     /// What it grants.
     pub rights: BTreeSet<Right>,
@@ -115,7 +115,7 @@ pub(crate) enum AccessNoteKind {
     NotAsked,
     /// The credential was used at the admin endpoint, not at the consumer's.
     VerifiedAtAdmin,
-    /// No output takes the credential.
+    /// No output holds the credential.
     NoOutput,
 }
 
@@ -160,7 +160,7 @@ impl AccessReview {
                 notes.insert(AccessNote::new(AccessNoteKind::ExcessUnknown, message));
             }
         }
-        // Where the profile binds a role that may not be read, anything may be meant.
+        // If the profile binds a role that may not be read, any right may be intended.
         let is_open = |scope: &Scope| parts.iter().any(|part| part.is_unreadable && part.scope.reaches(scope));
         let is_known = |scope: &Scope, right: &Right| is_meant(scope, right) || is_harmless(right) || is_open(scope);
         notes.extend(crosscheck(granted, &is_known, reviews));
@@ -178,7 +178,7 @@ impl AccessReview {
         }
     }
 
-    /// Forgets which rights existing roles allow, but for their number: `edit` has 400, and a fleet may
+    /// Drops the lists of rights that existing roles allow, and keeps their number: `edit` has 400, and a fleet may
     /// have ten thousand clusters.
     pub(crate) fn condense(&mut self) {
         for part in self.intended.iter_mut().filter(|part| matches!(part.source, IntendedSource::Role(_))) {
@@ -203,10 +203,10 @@ impl AccessReview {
     }
 }
 
-/// A right on which the API server and the bindings disagree, and what the API server says.
+/// A right on which the API server and the bindings disagree, and the API server's answer.
 type Dispute = (Scope, Right, bool);
 
-/// Judges one part: what the API server says counts, and where it was not asked, the bindings.
+/// Judges one part by the API server's answers; for rights that were not asked for, by the bindings.
 fn review_part(
     part: &Intended,
     policy: Option<&Policy>,
@@ -258,7 +258,7 @@ fn review_part(
     review
 }
 
-/// Returns notes about the roles that a profile binds and that give nothing, or nothing that is known.
+/// Returns notes about roles that a profile binds and that do not exist or may not be read.
 fn role_notes(intended: &[Intended], policy: Option<&Policy>) -> Vec<AccessNote> {
     let note = |part: &Intended| {
         let IntendedSource::Role(role) = &part.source else { return None };
@@ -297,7 +297,7 @@ fn disputes(disputed: BTreeSet<Dispute>) -> Vec<AccessNote> {
     grouped.into_iter().map(note).collect()
 }
 
-/// Returns the rules that a profile means, as far as they are known.
+/// Returns the rules that a profile intends, as far as they are known.
 fn intended_rules<'a>(intended: &'a [Intended], policy: Option<&'a Policy>) -> Vec<(&'a Scope, &'a [Rule])> {
     intended
         .iter()
@@ -318,7 +318,7 @@ struct Beyond {
     notes: Vec<AccessNote>,
 }
 
-/// Finds what is granted and not meant, and what everyone may do.
+/// Finds the rights that are granted but not intended, and those that every account has.
 fn beyond(granted: &[Granted<'_>], intended: &[Intended], is_meant: &dyn Fn(&Scope, &Right) -> bool) -> Beyond {
     let mut found = Beyond::default();
     let is_everyones = |granted: &&Granted<'_>| matches!(granted.through, Through::Everyone(_));
@@ -371,8 +371,8 @@ fn beyond(granted: &[Granted<'_>], intended: &[Intended], is_meant: &dyn Fn(&Sco
     found
 }
 
-/// Whether a right is one that Kubernetes itself gives everybody: to read what the API is like and which
-/// CAs count, and to ask about oneself. A default role that was given more is no longer one.
+/// Whether Kubernetes itself gives everybody a right: to read the API's description and which CAs are trusted, and to
+/// ask about oneself. A default role that was given more rights no longer counts as default.
 fn is_harmless(right: &Right) -> bool {
     const URLS: [&str; 10] = [
         "/api",

@@ -31,7 +31,7 @@ fn subject(kind: &str, namespace: Option<&str>, name: &str) -> Subject {
     Subject { kind: kind.into(), namespace: namespace.map(str::to_owned), name: name.into() }
 }
 
-/// Collects a policy: each call adds a binding of a role of its own.
+/// Collects a policy: each call adds a role and a binding of it.
 #[derive(Default)]
 struct Cluster(Policy);
 
@@ -69,7 +69,7 @@ fn in_apps() -> Scope {
     Scope::Namespace("apps".into())
 }
 
-/// Reviews without asking the server, and says the outcome in lines.
+/// Reviews without asking the server, and returns the result as lines.
 fn review(intended: &[Intended], cluster: &Cluster) -> Vec<String> {
     lines(&AccessReview::new(&account(), intended, Some(&cluster.0), &BTreeMap::new(), &BTreeMap::new()))
 }
@@ -149,7 +149,7 @@ fn what_was_taken_away_is_denied() {
     );
 }
 
-/// The ways to name a ServiceAccount, and those that name somebody else.
+/// Subjects that include a ServiceAccount, and subjects that do not.
 #[test]
 fn subjects_are_understood_as_kubernetes_does() {
     let check = |namespace: Option<&str>, subject: Subject, expected: Option<Through>| {
@@ -159,7 +159,7 @@ fn subjects_are_understood_as_kubernetes_does() {
     };
     check(None, me(), Some(Through::Account));
     check(None, subject("User", None, "system:serviceaccount:ci:deployer"), Some(Through::Account));
-    // Without a namespace it is the binding's; a ClusterRoleBinding has none.
+    // Without a namespace, the subject is in the binding's; a ClusterRoleBinding has none.
     check(Some("ci"), subject("ServiceAccount", None, "deployer"), Some(Through::Account));
     check(Some("apps"), subject("ServiceAccount", None, "deployer"), None);
     check(None, subject("ServiceAccount", None, "deployer"), None);
@@ -174,7 +174,7 @@ fn subjects_are_understood_as_kubernetes_does() {
     check(None, group("system:masters"), None);
 }
 
-/// What every cluster allows is the baseline; what somebody added to it is not, whatever its label.
+/// The default bindings of every cluster are the baseline; anything added to them is not, whatever its label.
 #[test]
 fn the_baseline_is_told_from_what_somebody_added() {
     let reviews = Rule {
@@ -184,7 +184,7 @@ fn the_baseline_is_told_from_what_somebody_added() {
     let cluster = Cluster::default()
         .bind(None, "system:basic-user", group("system:authenticated"), Some(vec![reviews.clone()]))
         .bootstrapped()
-        // The role of a default binding that was given more.
+        // The role of a default binding has more rules than by default.
         .bind(
             None,
             "system:discovery",
@@ -192,7 +192,7 @@ fn the_baseline_is_told_from_what_somebody_added() {
             Some(vec![urls(&["/api", "/healthz", "/logs/*"]), rule(&["secrets"], &["list"])]),
         )
         .bootstrapped()
-        // A default binding that was given another subject keeps its label.
+        // A default binding with an added subject keeps its label.
         .bind(None, "cluster-admin", group("system:serviceaccounts"), Some(vec![rule(&["*"], &["*"])]))
         .bootstrapped()
         .bind(None, "mine", me(), Some(vec![reviews]));
@@ -236,7 +236,7 @@ fn existing_roles_are_meant_with_all_their_rules() {
             "note: ClusterRole `veiw` does not exist: nothing is allowed through it in namespace `apps`",
         ]
     );
-    // The binding is gone: each right that the role would give is missing.
+    // Without the binding, each right of the role is missing.
     let unbound = Cluster(Policy { bindings: vec![], ..cluster.0 });
     assert_eq!(review(&[role("view")], &unbound).len(), 2);
     let questions = Questions::new(&account(), &[role("view")], Some(&unbound.0));
@@ -260,7 +260,7 @@ fn what_may_not_be_read_is_unknown() {
     assert_eq!(review.notes[0].kind, AccessNoteKind::ExcessUnknown);
 }
 
-/// What the API server says counts, and a difference is said.
+/// The API server's answer counts, and a note tells how the bindings differ.
 #[test]
 fn the_api_server_has_the_last_word() {
     let intended = [own(in_apps(), vec![rule(&["pods"], &["get", "list"])])];
@@ -314,7 +314,7 @@ fn the_servers_own_list_is_compared() {
             "the API server allows what no role or binding grants, in namespace `apps`: * on *",
         ],
     );
-    // Without the bindings, the server's list still tells what is beyond the profile.
+    // Without the bindings, the server's list still shows rights beyond the profile.
     check(
         vec![rule(&["pods", "secrets"], &["get"]), urls(&["/version"])],
         false,
@@ -350,7 +350,7 @@ enum Request {
     Url { verb: &'static str, url: &'static str },
 }
 
-/// All requests over the alphabets; `never` stands for whatever no rule names.
+/// All requests over the alphabets; `never` stands for names that no rule has.
 fn requests() -> Vec<Request> {
     let plain = |list: &'static [&'static str]| list.iter().copied().filter(|entry| !entry.contains('*'));
     let mut requests = vec![];
@@ -365,7 +365,7 @@ fn requests() -> Vec<Request> {
     requests
 }
 
-/// Kubernetes' evaluation, word by word (`RuleAllows` in `plugin/pkg/auth/authorizer/rbac/rbac.go`).
+/// Kubernetes' evaluation, copied literally (`RuleAllows` in `plugin/pkg/auth/authorizer/rbac/rbac.go`).
 fn kubernetes_allows(rule: &Rule, request: &Request) -> bool {
     let has = |list: &[String], value: &str| list.iter().any(|entry| entry == "*" || entry == value);
     match request {
@@ -427,7 +427,7 @@ proptest! {
         prop_assert_eq!(covered, each);
     }
 
-    /// Nothing is lost: what a binding grants is meant, a default, or excess; and what is excess is granted.
+    /// Every right that a binding grants is intended, a default, or excess; and every excess is granted.
     #[test]
     fn every_request_beyond_the_profile_is_in_the_excess(
         meant in proptest::collection::vec(any_rule(), 0..4),

@@ -1,8 +1,8 @@
-//! Anchors: finding them, and deleting them, which kills the tokens that are bound to them.
+//! Anchors: finding them, and deleting them, which invalidates the tokens that are bound to them.
 //!
-//! What a ServiceAccount or a Secret *says* can be edited by whoever administers their namespace. What cannot be
-//! edited is a Secret's name, which is computed from the account's uid, and its type. So anchors are listed by
-//! type where the caller may list Secrets, and otherwise asked for under every name that can be computed.
+//! Whoever administers a namespace can edit the annotations and labels of its ServiceAccounts and Secrets. Nobody can
+//! edit a Secret's type, or its name, which is computed from the account's uid. So anchors are listed by type where the
+//! caller may list Secrets, and otherwise every name that can be computed is asked for.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::names::{
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{Anchor, Anchors, ObservedObject, Ownership, Search};
 
-/// The ServiceAccount whose anchors are meant.
+/// The ServiceAccount whose anchors are looked for, and what their names are computed from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnchorOwner<'a> {
     /// The ServiceAccount.
@@ -33,8 +33,8 @@ pub(super) struct AnchorOwner<'a> {
     pub(super) profile: &'a ProfileName,
 }
 
-/// At most this many names are asked for one after another: at 20 ms each that is a third of the usual
-/// `cluster-timeout`, and who keeps more generations than this has the right to list them.
+/// At most this many names are asked for one after another. At 20 ms each, that is a third of the usual
+/// `cluster-timeout`; a user with more generations than this should have the right to list them.
 const MOST_NAMES: usize = 1000;
 
 impl AnchorOwner<'_> {
@@ -54,12 +54,12 @@ impl AnchorOwner<'_> {
     }
 }
 
-/// An anchor, by its type, as a list shows it.
+/// An anchor from a list by type.
 #[derive(Debug, Clone)]
 pub(super) struct Listed {
     name: String,
     uid: String,
-    /// The uids of the objects that it says it belongs to.
+    /// The uids of the objects in its ownerReferences.
     owners: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn list_anchors(api: &Api, namespace: Option<&str>) -> Result<V
         let weight = anchor.name.len() + anchor.uid.len() + anchor.owners.iter().map(String::len).sum::<usize>();
         within = within.clone().and_then(|()| api.keep(weight + size_of::<Listed>()));
         if within.is_ok() {
-            // A list that starts again names some twice.
+            // A list that starts again contains some objects twice.
             listed.insert(anchor.name.clone(), anchor);
         }
     })
@@ -92,12 +92,12 @@ pub(super) async fn list_anchors(api: &Api, namespace: Option<&str>) -> Result<V
     within.map(|()| listed.into_values().collect())
 }
 
-/// Finds the anchors of a ServiceAccount. `listed` are those of its namespace, if they could be listed; otherwise every
-/// name is asked for that can be computed.
+/// Finds the anchors of a ServiceAccount. `listed` are those of its namespace, if they could be listed; otherwise each
+/// name that can be computed is asked for.
 ///
 /// # Errors
 ///
-/// If there is no answer to a name.
+/// If a request gets no response.
 pub(super) async fn find(
     api: &Api,
     owner: AnchorOwner<'_>,
@@ -127,8 +127,8 @@ async fn find_listed(
             None => {}
         }
     }
-    // A Secret of another type under the name of an anchor may have been there before the anchor: then tokens are bound
-    // to it. Those are asked for that something tells of.
+    // Somebody may have made a Secret of another type under an anchor's name before the anchor: then tokens are bound
+    // to that one, and no list shows it. So the names that the index mentions are asked for too.
     let named = hints.named.iter().copied().map(AnchorOf::Generation);
     for of in std::iter::once(AnchorOf::Plugins).chain(named).take(MOST_NAMES) {
         for holder in hints.own_first() {
@@ -147,7 +147,8 @@ async fn find_by_name(api: &Api, owner: AnchorOwner<'_>, hints: &AnchorHints) ->
     let unnamed = (1..=hints.highest).rev().filter(|n| !hints.named.contains(n));
     let numbers = named.chain(unnamed).map(AnchorOf::Generation);
     let all: Vec<AnchorOf> = std::iter::once(AnchorOf::Plugins).chain(numbers).take(MOST_NAMES + 1).collect();
-    // Who runs this comes first: a thousand holders that somebody made up keep none of its tokens alive.
+    // The caller's own holder comes first, so that a thousand invented holders in the index cannot push its anchors out
+    // of the limit.
     let wanted: Vec<(&Holder, AnchorOf)> =
         hints.own_first().flat_map(|holder| all.iter().map(move |of| (holder, *of))).take(MOST_NAMES + 1).collect();
     let mut found = vec![];
@@ -164,7 +165,7 @@ async fn find_by_name(api: &Api, owner: AnchorOwner<'_>, hints: &AnchorHints) ->
 ///
 /// # Errors
 ///
-/// If there is no answer.
+/// If there is no response.
 pub(super) async fn find_one(
     api: &Api,
     owner: AnchorOwner<'_>,
@@ -185,11 +186,11 @@ pub(super) async fn find_one(
     Ok(Some(Anchor { name: anchor.name, uid: observed.uid, holder: holder.clone(), of, is_certain }))
 }
 
-/// Deletes an anchor that was found, and says what has become of it.
+/// Deletes an anchor that was found, and returns whether it is gone.
 ///
 /// # Errors
 ///
-/// If it cannot be deleted, or may be somebody else's Secret: then its tokens live on.
+/// If it cannot be deleted, or may be somebody else's Secret; its tokens then still work.
 pub(super) async fn delete_found(api: &Api, owner: AnchorOwner<'_>, anchor: &Anchor) -> Result<Fate, StepFailure> {
     let secret = owner.secret(anchor.name.clone());
     if !anchor.is_certain {

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::failure::{ApiFailure, Cause, StatusFailure, clean};
 
-/// Causes that are read: an answer of the API server has one for each field.
+/// The most causes that are read. A response of the API server has one for each field.
 const MOST_CAUSES: usize = 100;
 
-/// Reads an error answer; a body that is no `Status` leaves only the code: then something in between answered.
+/// Reads an error response. A body that is no `Status` did not come from an API server; of it only the code is kept.
 pub(super) fn status(code: u16, body: &[u8], retry_after: Option<Duration>) -> ApiFailure {
     let value = super::api::json::object(body).unwrap_or_default();
     if value["kind"] != "Status" {
@@ -36,7 +36,7 @@ pub(super) fn status(code: u16, body: &[u8], retry_after: Option<Duration>) -> A
     })
 }
 
-/// Finds out why no answer came.
+/// Finds out why no response came.
 ///
 /// A rustls error hides inside `io::Error::get_ref`, which `source()` does not follow.
 pub(super) fn transport(server: &str, error: &kube::Error) -> ApiFailure {
@@ -74,7 +74,7 @@ fn find_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
 fn describe_tls(error: &rustls::Error) -> String {
     use rustls::CertificateError as Certificate;
     match error {
-        // A wrong CA with the right subject gives a bad signature: kubeadm names every CA `kubernetes`.
+        // kubeadm names every CA `kubernetes`, so a wrong CA can have the right subject: then the signature is bad.
         rustls::Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
             "it is signed by an unknown authority".to_owned()
         }

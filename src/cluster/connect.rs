@@ -1,4 +1,4 @@
-//! Makes connections: as the admin, and as a consumer with nothing but what the consumer gets.
+//! Makes connections: as the admin, and as a consumer with only what the consumer gets.
 
 use secrecy::SecretString;
 
@@ -25,7 +25,7 @@ pub(crate) fn connect_admin(admin: &AdminEntry, network: &Network, limits: Limit
     client(&admin.target, &admin.login, network, limits, "the admin access")
 }
 
-/// Connects as a consumer would: a fresh connection to an endpoint, with a token and nothing else.
+/// Connects as a consumer would: a new connection to an endpoint, with a token and nothing else.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub(crate) fn connect_consumer(
     client(&target, &token_login(token), network, limits, "the consumer endpoint")
 }
 
-/// Connects where the admin does, with a token and nothing else of the admin's.
+/// Connects to the admin's endpoint, with a token instead of the admin's credential.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ fn client(
 ) -> Result<Api, ConnectError> {
     let mut server = target.server.clone();
     if let Some(proxy) = &target.proxy_url {
-        // Who refuses a connection may be the one or the other.
+        // A refused connection may be the server's or the proxy's.
         server = format!("{server} through {}", without_user(proxy));
     }
     let client = transport::client(target, login, network).map_err(|cause| ConnectError { what, cause })?;

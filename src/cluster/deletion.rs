@@ -1,8 +1,7 @@
-//! Deleting an object, and seeing that it is gone.
+//! Deleting an object, and checking that it is gone.
 //!
-//! That a request to delete was answered with 200 says little: a finalizer keeps an object for any time, and
-//! something in between may answer in the API server's place. An object is gone after a 404, or when another
-//! uid has its name.
+//! The status 200 for a delete proves little: a finalizer may keep the object for any time, and a gateway may respond
+//! in place of the API server. An object is gone after a 404, or when an object of its name has another uid.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
@@ -12,16 +11,16 @@ use super::api::{Api, Request};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::object::{Kind, ObjectRef};
 
-/// Which version of an object is deleted: a successor of the same name is not.
+/// The version of an object that is deleted, so that a later object of the same name is not.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Version<'a> {
     /// Its uid.
     pub(super) uid: &'a str,
-    /// Its resourceVersion, if only the very object that was read may go.
+    /// Its resourceVersion, if the object must not have changed since it was read.
     pub(super) resource_version: Option<&'a str>,
 }
 
-/// What has become of an object.
+/// The state of an object after its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It does not exist any more.
@@ -33,7 +32,7 @@ pub(super) enum Fate {
         /// Since when, by the cluster's clock.
         since: Option<Timestamp>,
     },
-    /// It is there as if nobody had asked to delete it.
+    /// It exists, and is not being deleted.
     Untouched,
 }
 
@@ -52,11 +51,11 @@ pub(super) fn request(object: &ObjectRef, version: Version<'_>) -> Request {
     Request::delete(object.path(), options)
 }
 
-/// Deletes an object, and looks what has become of it. One that is gone already is as wanted.
+/// Deletes an object, and checks what has become of it. An object that does not exist is no error.
 ///
 /// # Errors
 ///
-/// If the API server refuses, for example because the object is another one by now, or gives no answer.
+/// If the API server refuses, for example because the object is another one by now, or does not respond.
 pub(super) async fn delete(api: &Api, object: &ObjectRef, version: Version<'_>) -> Result<Fate, ApiFailure> {
     match api.send(&request(object, version)).await {
         Ok(_) => fate(api, object, version.uid).await,
@@ -69,7 +68,7 @@ pub(super) async fn delete(api: &Api, object: &ObjectRef, version: Version<'_>) 
 ///
 /// # Errors
 ///
-/// If it cannot be read: then nothing is known.
+/// If it cannot be read; its state is then unknown.
 pub(super) async fn fate(api: &Api, object: &ObjectRef, uid: &str) -> Result<Fate, ApiFailure> {
     let metadata = match api.object(&Request::get(object.path()).metadata_only(), object).await {
         Ok(answer) => answer.value["metadata"].clone(),
@@ -85,7 +84,7 @@ pub(super) async fn fate(api: &Api, object: &ObjectRef, uid: &str) -> Result<Fat
 }
 
 impl Fate {
-    /// Returns nothing for an object that is gone, and otherwise why it is still there.
+    /// Returns an error that says why, if the object is not gone.
     pub(super) fn gone(self, object: &ObjectRef) -> Result<(), StepFailure> {
         match self {
             Self::Gone => Ok(()),

@@ -1,4 +1,4 @@
-//! Connects with one context of a kubeconfig of any origin, and says what it comes to.
+//! Connects with one context of a kubeconfig of any origin, and returns what it finds.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::failure::{ApiFailure, clean};
 use crate::inventory::{AdminAccess, KubeconfigSource};
 use crate::kubeconfig::{FileFinding, FileFindingKind as Kind, FindingSeverity};
 
-/// What connecting came to.
+/// The result of connecting with a context.
 #[derive(Debug, Default)]
 pub(crate) struct Connected {
     /// What was found.
@@ -25,7 +25,7 @@ pub(crate) struct Connected {
     pub may_list_namespaces: Option<bool>,
 }
 
-/// Returns how a context is looked up.
+/// Returns the admin access that means this context.
 pub(crate) fn access(path: &Path, context: &str) -> AdminAccess {
     AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path.to_owned()), context: context.to_owned() }
 }
@@ -40,7 +40,7 @@ pub(crate) async fn try_context(
 ) -> Connected {
     let lines = Lines { examined, parts: examined.parts(context) };
     let mut connected = Connected::default();
-    // What kubectl would do without a check is done, because the file says so.
+    // As in kubectl, the server's certificate goes unchecked if the file says so.
     let entry = match sources.resolve(&access(path, context), Insecure::Allowed, now).await {
         Ok(entry) => entry,
         Err(error) => {
@@ -59,7 +59,7 @@ pub(crate) async fn try_context(
     connected
 }
 
-/// Finds the lines of what a context refers to.
+/// Finds the lines of the entries that a context refers to.
 struct Lines<'a> {
     examined: &'a Examined,
     parts: Option<(String, String)>,
@@ -83,11 +83,11 @@ impl Lines<'_> {
         self.user(&fields)
     }
 
-    /// Says why a context cannot be used, unless that was found before.
+    /// Returns why a context cannot be used, unless that is reported already.
     fn unusable(&self, error: &AdminError) -> Option<FileFinding> {
         let problem = match error {
             AdminError::Unusable { problem, .. } => problem,
-            // Names and lists were examined with their lines.
+            // Names and lists are already reported, with their lines.
             _ if self.has_errors() => return None,
             error => return Some(FileFinding::error(Kind::NotConnected, None, error.to_string())),
         };
@@ -155,7 +155,7 @@ impl Lines<'_> {
                 FileFinding::error(Kind::Authority, line.or_else(|| self.server()), message).hint(hint)
             }
             ApiFailure::Status(status) if status.code == 401 => {
-                // What has expired is refused: it was said in which line.
+                // An expired credential is already reported, with its line.
                 let is_said = self.examined.findings.iter().any(|finding| {
                     matches!(finding.kind, Kind::TokenExpired | Kind::CertificateExpired)
                         && finding.line == self.credential()

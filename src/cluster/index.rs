@@ -15,15 +15,15 @@ use crate::names::{INDEX_ANNOTATION, INDEX_FIELD_MANAGER, InventoryName};
 use crate::object::ObjectRef;
 use crate::observed::{ObservedObject, Ownership};
 
-/// The index is read and written again this often when somebody else wrote it in between: holders
-/// share it, and a generation that is published and not recorded would look abandoned.
+/// How often the index is read and written again when another run wrote it in between. Holders share it, and a
+/// generation that is published but not recorded would look abandoned.
 const INDEX_TRIES: usize = 12;
-/// The first wait between two tries; it doubles up to [`LONGEST_INDEX_WAIT`], with jitter, so that
-/// those who collide do not collide again.
+/// The first wait between two tries; it doubles up to [`LONGEST_INDEX_WAIT`], with jitter, so that runs that collide do
+/// not collide again.
 const FIRST_INDEX_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_INDEX_WAIT: Duration = Duration::from_millis(500);
 
-/// A ServiceAccount as it is.
+/// A ServiceAccount as it was read.
 pub(super) struct Account {
     /// The object.
     pub(super) observed: ObservedObject,
@@ -33,7 +33,7 @@ pub(super) struct Account {
     pub(super) index: Result<Index, IndexError>,
 }
 
-/// Reads a ServiceAccount, whoever's it is.
+/// Reads a ServiceAccount, whether it is ours or not.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ pub(super) async fn read_index(
     Ok((observed, date, index))
 }
 
-/// Reads the index, changes it and writes it back, again if somebody else wrote in between.
+/// Reads the index, changes it and writes it back; repeats this if another run wrote in between.
 ///
 /// `change` gets the uid of the ServiceAccount, the cluster's time and the index; if it returns
 /// `None`, nothing is written. The write names uid and resourceVersion: without them an apply would recreate a
@@ -96,7 +96,7 @@ pub(super) async fn edit_index(
     }
 }
 
-/// Checks that the API server stored the index, and in the ServiceAccount with this uid.
+/// Checks that the API server stored the index, in the ServiceAccount with this uid.
 pub(super) fn check_stored(
     account: &ObjectRef,
     uid: Option<&str>,
@@ -114,7 +114,7 @@ pub(super) fn check_stored(
     .hint("see which admission webhook changes ServiceAccounts, and exempt this one from it"))
 }
 
-/// Gives a ServiceAccount that was taken over from somebody else the index that our own are made with.
+/// Gives an adopted ServiceAccount the empty index that our own ones are made with.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Mints one generation: claim → anchor → token. Proof, outputs and record follow in the executor.
 //!
-//! Every function may be repeated by the next run after a kill at any point; see
-//! [`crate::credential::decide`] for what that run makes of what it finds.
+//! A kill may end any of these functions at any point; [`crate::credential::decide`] says how the next run continues
+//! from what it finds.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(crate) async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> 
             n: mint.generation,
             kind: KIND_TOKEN.to_owned(),
             run: run.to_owned(),
-            // By the cluster's clock where it tells: other machines compare with that too.
+            // The cluster's clock if it is known, because other machines compare this time with it too.
             claimed_at: date.unwrap_or(now),
             policy: mint.policy.clone(),
             anchor: owner(mint, account_uid).anchor(&mint.holder, AnchorOf::Generation(mint.generation)).name,
@@ -75,10 +75,9 @@ pub(crate) async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> 
     claimed.ok_or_else(|| StepFailure::new("the index was not written"))
 }
 
-/// Removes the generations that a mint leaves spent: their anchors, then their lines in the index.
+/// Removes the generations that are spent after a mint: their anchors, then their lines in the index.
 ///
-/// It comes after everything else, because what cannot be removed must not keep a credential from being
-/// renewed.
+/// It comes last, because a spent generation that cannot be removed must not keep a credential from being renewed.
 ///
 /// # Errors
 ///
@@ -96,12 +95,12 @@ pub(crate) async fn clear_spent(api: &Api, mint: &Mint, fresh: &Generation) -> R
         asks_for_time: false,
         keep: mint.generation,
     };
-    // The new token tells the API server's own time. What is over by another clock only still works.
+    // The new token tells the API server's own time, so a wrong `Date` cannot end a token that is still needed.
     retire(api, &step, fresh.issued).await
 }
 
-/// Asks an API server for its own time: a token says when it was issued. The token is bound to the anchor of a living
-/// generation, and nobody keeps it.
+/// Asks an API server for its own time, which is when it issued a token. The token is bound to the anchor of a living
+/// generation, and is thrown away.
 ///
 /// # Errors
 ///
@@ -111,7 +110,7 @@ pub(super) async fn own_time(
     account: &ObjectRef,
     (anchor, anchor_uid): (&str, &str),
 ) -> Result<Timestamp, StepFailure> {
-    /// The shortest that an API server grants.
+    /// The shortest lifetime that an API server grants.
     const SECONDS: u64 = 600;
     let issued = request_bound_token(api, account, SECONDS, &[], (anchor, anchor_uid)).await?;
     let claims = Claims::of(&issued.token);
@@ -125,8 +124,8 @@ fn suspended(profile: &ProfileName) -> StepFailure {
 
 /// Checks, before a token goes to any output, that no revocation came in between.
 ///
-/// A revocation first writes its fence and then deletes every anchor it finds. This comes after the
-/// anchor was made: either the fence is seen here, or the revocation sees the anchor.
+/// A revocation first writes its fence and then deletes every anchor that it finds. This check comes after the anchor
+/// was made. So either this check sees the fence, or the revocation sees the anchor.
 ///
 /// # Errors
 ///
@@ -143,7 +142,7 @@ pub(crate) async fn confirm_claim(api: &Api, mint: &Mint, claimed: &Claimed) -> 
         .hint("run it again to mint a new one"))
 }
 
-/// How long a quota may take to notice that something is gone: its controller works off a queue.
+/// How often a creation is tried until a quota notices a deletion: its controller works off a queue.
 const RECOUNT_TRIES: usize = 20;
 const RECOUNT_WAIT: Duration = Duration::from_millis(500);
 
@@ -151,7 +150,8 @@ const RECOUNT_WAIT: Duration = Duration::from_millis(500);
 const OVER_QUOTA: &str =
     "raise the quota of Secrets in that namespace: each credential needs one, and a renewal one more";
 
-/// Creates the anchor of a claim and returns its uid; where a quota leaves no place for it, spent anchors go first.
+/// Creates the anchor of a claim and returns its uid. If a quota leaves no room for it, spent anchors are deleted
+/// first.
 ///
 /// # Errors
 ///
@@ -162,20 +162,20 @@ pub(crate) async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> 
     manifest.metadata.annotations = Some([(RUN_ANNOTATION.to_owned(), claimed.generation.run.clone())].into());
     let request = create_request(&anchor, &manifest);
     let created = match api.object(&request, &anchor).await {
-        // What is spent takes places that are needed now.
+        // Spent anchors take up the room that this one needs.
         Err(failure) if failure.is_over_quota() => {
             let freed = free(api, owner(mint, &claimed.account_uid), &mint.holder, &mint.spent).await?;
             if freed == 0 {
                 return Err(StepFailure::from(failure).hint(OVER_QUOTA));
             }
-            // The quota's controller counts again a little later.
+            // The quota's controller counts a little later.
             let waits = ConstantBuilder::default().with_delay(RECOUNT_WAIT).with_max_times(RECOUNT_TRIES);
             let created = || api.object(&request, &anchor);
             created.retry(waits).when(ApiFailure::is_over_quota).await?.value
         }
         Err(failure) if failure.is_already_exists() => {
             let existing = api.object(&Request::get(anchor.path()).metadata_only(), &anchor).await?.value;
-            // Our own run's name on it means that the answer to an earlier try was lost.
+            // With the name of this run on it, it was made by an earlier try whose response was lost.
             if existing["metadata"]["annotations"][RUN_ANNOTATION] != claimed.generation.run.as_str() {
                 return Err(StepFailure::new(format!("{anchor} exists and is not this run's"))
                     .hint("see whose it is; the next run takes another number, and with it another name"));
@@ -187,8 +187,8 @@ pub(crate) async fn create_anchor(api: &Api, mint: &Mint, claimed: &Claimed) -> 
     Ok(created["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Creates the standing anchor that the tokens of exec plugins are bound to. The index says first that
-/// there is one, so that a revocation finds it.
+/// Creates the standing anchor that the tokens of exec plugins are bound to. Its existence is written to the index
+/// first, so that a revocation finds it.
 ///
 /// # Errors
 ///
@@ -257,7 +257,7 @@ pub(crate) async fn request_exec_token(
     Ok((issued.token, claims))
 }
 
-/// What an exec plugin asks for.
+/// The request for the token of an exec plugin.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExecToken<'a> {
     /// The ServiceAccount.
@@ -290,7 +290,7 @@ fn anchor_manifest(anchor: &ObjectRef, owner: AnchorOwner<'_>, holder: &Holder) 
         kind: "ServiceAccount".to_owned(),
         name: owner.account.name.clone(),
         uid: owner.account_uid.to_owned(),
-        // Without blockOwnerDeletion, which would need a right on finalizers.
+        // `blockOwnerDeletion` is not set, because it would need a right on finalizers.
         ..OwnerReference::default()
     };
     Secret {
@@ -312,8 +312,8 @@ fn create_request(anchor: &ObjectRef, manifest: &Secret) -> Request {
 
 /// Requests the token of a claim, bound to its anchor.
 ///
-/// The lifetime is what the answer says: the API server shortens it without an error. With the credential comes how
-/// far the clock of what answers is ahead of the API server's own, if that matters.
+/// The lifetime is taken from the response, because the API server shortens it without an error. The number is how many
+/// seconds the response's `Date` is ahead of the API server's own time, if that matters.
 ///
 /// # Errors
 ///
@@ -337,7 +337,7 @@ pub(crate) async fn request_token(
         anchor_uid: anchor_uid.to_owned(),
         issued: claims.issued,
         requested_seconds: mint.ttl_seconds,
-        // Where the two differ, the token is of use until the earlier.
+        // If the token and the response differ, the earlier time counts.
         expires: issued.expires.min(claims.expires),
     };
     let date_ahead = issued.date.map(|date| date.duration_since(claims.issued).as_secs());
@@ -347,14 +347,13 @@ pub(crate) async fn request_token(
 /// A token as the API server issued it.
 struct Issued {
     token: SecretToken,
-    /// When it really expires, as the answer says.
+    /// When it expires, as the response says.
     expires: Timestamp,
-    /// The time of the answer, by whoever sent it.
+    /// The `Date` of the response, whoever set it.
     date: Option<Timestamp>,
 }
 
-/// Requests a token that is bound to a Secret, by name and uid.
-/// Says what of the profile a refused request for a token depends on.
+/// Turns a refused request for a token into a failure that names what of the profile it depends on.
 fn not_issued(failure: ApiFailure) -> StepFailure {
     let is_about_life = failure.status().is_some_and(|status| status.message.contains("expirationSeconds"));
     let hint = match failure.gate() {
@@ -368,6 +367,7 @@ fn not_issued(failure: ApiFailure) -> StepFailure {
     StepFailure { hint: hint.or(failure.hint.clone()), ..failure }
 }
 
+/// Requests a token that is bound to a Secret, by name and uid.
 async fn request_bound_token(
     api: &Api,
     account: &ObjectRef,
@@ -377,7 +377,7 @@ async fn request_bound_token(
 ) -> Result<Issued, StepFailure> {
     let spec = TokenRequestSpec {
         expiration_seconds: Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
-        // Without audiences the API server takes its own.
+        // Without audiences the API server uses its own.
         audiences: (!audiences.is_empty()).then(|| audiences.to_vec()),
         bound_object_ref: Some(BoundObjectReference {
             api_version: Some("v1".to_owned()),
@@ -397,8 +397,8 @@ async fn request_bound_token(
     Ok(Issued { token, expires, date: answer.date })
 }
 
-/// Checks that a token is bound to its anchor, for the ServiceAccount that was read, and of use; `now` is by this
-/// machine's clock.
+/// Checks that a token is bound to its anchor, is for the ServiceAccount that was read, and has not expired; `now` is
+/// by this machine's clock.
 fn check_token(
     issued: &Issued,
     account: &ObjectRef,
@@ -415,7 +415,7 @@ fn check_token(
         return Err(StepFailure::new(format!("{account} was recreated meanwhile")));
     }
     let expires = issued.expires.min(claims.expires);
-    // Of two clocks one may be wrong: the API server's own may be behind that of what stands before it.
+    // A token counts as expired only if it is by both clocks: the API server's own may be behind that of a gateway.
     let is_over = expires <= now && issued.date.is_none_or(|date| expires <= date);
     if is_over || expires <= claims.issued {
         let apart = now.duration_since(claims.issued).as_secs();
@@ -434,8 +434,7 @@ fn check_token(
 ///
 /// # Errors
 ///
-/// If the index cannot be written. The outputs hold the credential all the same; a later run
-/// completes the record.
+/// If the index cannot be written. The outputs hold the credential nevertheless, and a later run records it.
 pub(crate) async fn record(
     api: &Api,
     account: &ObjectRef,
@@ -459,12 +458,12 @@ pub(crate) async fn record(
     .await
 }
 
-/// Takes back a claim that will not be published: deletes its anchor, because a token that nobody holds
-/// must not live, and then its line in the index.
+/// Takes back a claim that will not be published: deletes its anchor, so that its token, which nobody holds, no longer
+/// works, and then its line in the index.
 ///
 /// # Errors
 ///
-/// If either fails; as an orphan it is removed by a later run.
+/// If either fails; a later run then removes it as an orphan.
 pub(crate) async fn abandon(api: &Api, mint: &Mint, claimed: &Claimed, anchor_uid: &str) -> Result<(), StepFailure> {
     anchor::delete(api, &anchor_ref(mint, claimed), anchor_uid).await?;
     edit_index(api, &mint.service_account, &mint.inventory, |_, _, index| {
@@ -503,7 +502,7 @@ mod tests {
     use crate::names::INDEX_ANNOTATION;
     use crate::object::Kind;
 
-    /// A generation that another run dropped was revoked: to call it done would be untrue.
+    /// If another run dropped a generation, it was revoked, so recording it must fail.
     #[tokio::test]
     async fn a_generation_that_left_the_index_is_not_recorded_as_done() {
         let (service, mut server) = mock::pair::<http::Request<Body>, Response<Body>>();
@@ -541,12 +540,13 @@ mod tests {
         assert!(result.unwrap_err().cause.contains("generation 4 is written, but another run"));
     }
 
-    /// A token that has expired already would be published, found expired and minted again, run after run.
+    /// An expired token would be published, found expired and minted again in every run.
     #[test]
     fn a_token_that_has_expired_already_is_not_published() {
         let account = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "deployer");
         let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
-        // The times of the answer, of this machine, and of the token: issued, expires, expires as the answer says.
+        // The `Date` of the response, this machine's time, and three times of the token: issued, expires, expires as
+        // the response says.
         let check = |date: Option<i64>, now: i64, [issued, expires, said]: [i64; 3]| {
             let token = crate::credential::tests_support::token(&json!({
                 "sub": "system:serviceaccount:ci:deployer", "iat": issued, "exp": expires,

@@ -1,9 +1,9 @@
 //! The only code that talks to Kubernetes.
 //!
-//! [`AdminSources`] finds the admin credential, [`connect_admin`] makes a connection of it, [`Api`]
-//! sends requests with deadlines and retries. On top of that, one file per thing that is done:
-//! [`observe`], [`probe`], [`mod@write`], [`issue`], [`revoke`], [`verify`], [`rbac`], [`review`], [`doctor`].
-//! Requests to one cluster go one after another over one connection.
+//! [`AdminSources`] finds the admin credential, [`connect_admin`] connects with it, and [`Api`] sends requests with
+//! deadlines and retries. On top of these there is one file for each task: [`observe`], [`probe`], [`mod@write`],
+//! [`issue`], [`revoke`], [`verify`], [`rbac`], [`review`], [`doctor`]. Requests to one cluster go one after another
+//! over one connection.
 
 mod admin;
 mod anchor;
@@ -23,7 +23,7 @@ mod transport;
 pub(crate) mod verify;
 pub(crate) mod write;
 
-/// What reads answers, kubeconfigs and the output of plugins, to be fed with anything.
+/// The readers of responses, kubeconfigs and the output of plugins, for fuzzing.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz {
     pub(crate) use super::admin::fuzz::{admin_kubeconfig, doctor, exec_credential};

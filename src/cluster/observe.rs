@@ -1,8 +1,8 @@
 //! Reads what a plan needs from one cluster, one request after another.
 //!
-//! A cluster in the desired state costs one read of kube-system, five lists by our label, and one
-//! metadata read for each credential. Only where something of ours is missing is it looked for by
-//! name, because there somebody else's object may be.
+//! A cluster in the desired state costs one read of kube-system, five lists by our label, and one metadata read for
+//! each credential. An object of ours that the lists lack is looked for by name, because somebody else's object may
+//! have that name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,27 +24,27 @@ use crate::rbac::Rule;
 
 /// Objects on one page of a list: kubectl's own choice.
 const PAGE: usize = 500;
-/// A page that is too large is asked for again with so many times fewer objects.
+/// A page that is too large is requested again with this many times fewer objects.
 const SMALLER: usize = 8;
-/// The most pages of a list: more than any cluster's objects need, and an end to a list that has none.
+/// The most pages of a list: more than any cluster's objects need, and an end for a server that never ends a list.
 const MOST_PAGES: usize = 400;
-/// A list that starts again because its snapshot expired (410) is given up after this many starts.
+/// How often a list is started again because its snapshot expired (410).
 const STARTS: usize = 3;
 
-/// Which cluster answers, and what time it says that it is.
+/// Which cluster responds, and how its clock differs.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     /// The uid of the namespace kube-system.
     pub uid: String,
-    /// Seconds that the answer's `Date` is ahead of this machine's clock.
+    /// How many seconds the response's `Date` is ahead of this machine's clock.
     pub date_ahead: i64,
 }
 
-/// Asks a cluster who it is: the first request to it, which also shows whether it answers at all.
+/// Asks a cluster which one it is. This is the first request, so it also shows whether the cluster responds at all.
 ///
 /// # Errors
 ///
-/// If it does not answer, or not as an API server.
+/// If it does not respond, or not as an API server.
 pub(crate) async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<Identity, ApiFailure> {
     let system = ObjectRef::cluster_scoped(Kind::Namespace, "kube-system");
     let answer = api.object(&Request::get(system.path()).metadata_only(), &system).await?;
@@ -91,7 +91,7 @@ pub(crate) async fn observe(
                 None => namespaces.extend(desired.object.namespace),
             }
         }
-        // Namespaces that are named and hold nothing of ours are of no concern.
+        // A namespace does not matter if no object of ours is needed in it.
         let needed: BTreeSet<String> = needed_namespaces(grant).into_iter().map(|needed| needed.name).collect();
         for namespace in namespaces.iter().filter(|namespace| needed.contains(*namespace)) {
             if !observed.namespaces.contains_key(namespace) {
@@ -122,7 +122,8 @@ pub(crate) async fn observe_accounts(
     now: Timestamp,
 ) -> Result<ObservedCluster, ApiFailure> {
     let mut observed = ObservedCluster::default();
-    // One list shows also the accounts that no grant explains any more; who may not list gets what is named.
+    // One list also shows accounts that no grant needs any more; a caller who may not list reads only those of the
+    // grants.
     match list_ours(api, Kind::ServiceAccount, &inventory.name, &mut observed.objects).await {
         Err(failure) if !failure.is_forbidden() => return Err(failure),
         listed => observed.lists_accounts = listed.is_ok(),
@@ -132,7 +133,7 @@ pub(crate) async fn observe_accounts(
         match api.object(&Request::get(account.path()), &account).await {
             Ok(answer) => {
                 observed.clock_ahead = answer.date.map_or(0, |date| date.duration_since(now).as_secs());
-                // The newest, whatever the list said.
+                // The single read is newer than the list.
                 observed.objects.insert(account, ObservedObject::from_json(&answer.value));
             }
             Err(failure) if failure.is_not_found() => {}
@@ -146,7 +147,7 @@ pub(crate) async fn observe_accounts(
 ///
 /// # Errors
 ///
-/// If there is no answer.
+/// If there is no response.
 pub(crate) async fn role_rules(api: &Api, role: &ObjectRef) -> Result<Option<Vec<Rule>>, ApiFailure> {
     match api.object(&Request::get(role.path()), role).await {
         Ok(answer) => Ok(Some(ObservedObject::from_json(&answer.value).rules)),
@@ -155,8 +156,8 @@ pub(crate) async fn role_rules(api: &Api, role: &ObjectRef) -> Result<Option<Vec
     }
 }
 
-/// Lists the Secrets that hold tokens without an end for the ServiceAccounts of some grants, all of them in one namespace.
-/// Their data is not asked for.
+/// Lists the Secrets with tokens that never expire, for the ServiceAccounts of some grants in one namespace. Only
+/// metadata is requested.
 ///
 /// # Errors
 ///
@@ -219,7 +220,7 @@ async fn list_ours(
         let mut observed = ObservedObject::from_json(item);
         observed.shorten();
         kept = kept.clone().and_then(|()| api.keep(observed.weight() + object.name.len()));
-        // The list is read to its end, which is near, and nothing more is kept.
+        // Over the limit, nothing more is kept, but the list is read to its end, which is near.
         if kept.is_ok() {
             objects.insert(object, observed);
         }
@@ -228,7 +229,7 @@ async fn list_ours(
     kept
 }
 
-/// Hands out every object of a kind, page by page; after a new start, some twice.
+/// Hands out every object of a kind, page by page. If the list starts again, some come twice.
 pub(super) async fn pages(
     api: &Api,
     kind: Kind,
@@ -291,7 +292,7 @@ pub(super) async fn list(
         }
         match api.page(&request, &mut take).await {
             Ok(next) => page_token = next,
-            // Somebody's large objects are no reason to see none.
+            // Large objects of others must not make the list fail.
             Err(ApiFailure::TooLarge { .. }) if limit > 1 => {
                 limit = (limit / SMALLER).max(1);
                 continue;
@@ -328,7 +329,7 @@ fn generation_anchors(
     let index = object.index().ok();
     let chain = index.as_ref().and_then(|index| index.holder(holder));
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
-    // The names that stand there are anybody's text.
+    // The names in the index could be edited by anybody, so they are computed.
     let name = |n| anchor_name(&account.name, &object.uid, &inventory.name, holder, n);
     generations.iter().map(|generation| name(generation.n)).collect()
 }
@@ -344,7 +345,7 @@ async fn anchors(
         let anchor = ObjectRef::anchor_of(account, name);
         if let Some(value) = get(api, &Request::get(anchor.path()).metadata_only(), &anchor).await? {
             let uid = value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-            // What is being deleted with a finalizer on it is as good as gone.
+            // An anchor that is being deleted and held by a finalizer counts as gone.
             if !value["metadata"]["deletionTimestamp"].is_string() {
                 anchors.insert(anchor, uid);
             }

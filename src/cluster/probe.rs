@@ -1,4 +1,4 @@
-//! Tries a plan's writes without effect: `dryRun=All`, and a review of the right to mint.
+//! Tries a plan's writes without effect, with `dryRun=All`, and checks the rights that minting needs.
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,11 +15,11 @@ use crate::observed::{NamespaceState, ObservedCluster};
 use crate::plan::{ClusterPlan, Probe, ProbeResult, mint_probes};
 use crate::step::Step;
 
-/// Tries every write of a plan and everything that minting needs.
+/// Tries every write of a plan, and everything that minting needs.
 ///
 /// # Errors
 ///
-/// If a probe got no answer: then nothing is known about the cluster.
+/// If a probe got no response; nothing is then known about the cluster.
 pub(crate) async fn probe(
     api: &Api,
     plan: &ClusterPlan,
@@ -30,7 +30,7 @@ pub(crate) async fn probe(
     for step in &plan.steps {
         let (object, request) = match step {
             Step::Create(desired) if observed.objects.contains_key(&desired.object) => {
-                // The step before deletes it; until then a dry run could only say that it exists.
+                // An earlier step deletes the object. Until then a dry run of its name would get `AlreadyExists`.
                 let mut stand_in = desired.clone();
                 stand_in.object.name.push_str(":dry-run");
                 (&desired.object, create_request(&stand_in))
@@ -38,7 +38,8 @@ pub(crate) async fn probe(
             Step::Create(desired) => (&desired.object, create_request(desired)),
             Step::Update(update) => (&update.desired.object, update_request(update)),
             Step::Delete(delete) => (&delete.object, delete_request(delete)),
-            // What these need is asked for below; a revocation must not wait for more answers than it needs.
+            // What these need is checked below, and only that much, so that a revocation does not wait for more
+            // responses.
             Step::Mint(_)
             | Step::Publish(_)
             | Step::ExecAnchor(_)
@@ -54,7 +55,7 @@ pub(crate) async fn probe(
         };
         let is_about_role = match &result {
             ProbeResult::Allowed | ProbeResult::NamespaceAbsent(_) => true,
-            // Who may not bind everything is told of the role that is not there.
+            // A caller who may not bind every role is told that the role does not exist.
             ProbeResult::Failed(failure) => failure.is_not_found(),
             ProbeResult::Denied | ProbeResult::RoleAbsent { .. } => false,
         };
@@ -80,7 +81,7 @@ pub(crate) async fn probe(
 
 /// Returns the role that a new binding refers to, if it neither exists nor is part of the plan.
 ///
-/// Who may bind anything is told nothing about it by the dry run: a misspelled role would pass.
+/// A caller who may bind every role is told nothing by the dry run, so a misspelled role would pass.
 async fn missing_role(api: &Api, plan: &ClusterPlan, step: &Step) -> Result<Option<RoleRef>, ApiFailure> {
     let Step::Create(DesiredObject { object, content: Content::Binding { role, .. }, .. }) = step else {
         return Ok(None);
@@ -92,13 +93,13 @@ async fn missing_role(api: &Api, plan: &ClusterPlan, step: &Step) -> Result<Opti
     }
     match api.object(&Request::get(referred.path()).metadata_only(), &referred).await {
         Err(failure) if failure.is_not_found() => Ok(Some(role.clone())),
-        // Who may not read roles learns nothing here, and the API server checks the binding anyway.
+        // Without the right to read roles nothing is known here, but then the API server checks the binding anyway.
         Err(failure) if failure.is_forbidden() => Ok(None),
         result => result.map(|_| None),
     }
 }
 
-/// What the API server says counts as a result; that it says nothing does not.
+/// A refusal of the API server counts as a result; a missing response does not.
 async fn attempt(api: &Api, request: &Request) -> Result<ProbeResult, ApiFailure> {
     match api.send(request).await {
         Ok(_) => Ok(ProbeResult::Allowed),

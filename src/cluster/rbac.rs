@@ -1,7 +1,7 @@
 //! Reads the roles and bindings that concern some accounts.
 //!
-//! All bindings of the cluster are listed, page by page, and only those that mean one of the accounts
-//! are kept. Of roles, only those that matter are read, by name: clusters have hundreds.
+//! All bindings of the cluster are listed, page by page, and only those whose subjects include one of the accounts are
+//! kept. Of roles, only those that matter are read, by name, because clusters have hundreds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use crate::inventory::{Intended, IntendedSource};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::ObservedObject;
 
-/// Reads what concerns some accounts and the roles that their profiles refer to; nothing if the caller
-/// may not list bindings.
+/// Reads the policy that concerns some accounts, and the roles that their profiles refer to. Returns nothing if the
+/// caller may not list bindings.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub(crate) async fn read_policy(
     accounts: &BTreeSet<Account>,
     intended: &[Intended],
 ) -> Result<Option<Policy>, ApiFailure> {
-    // By address: a list that starts again hands out some twice.
+    // Keyed by address, because a list that starts again hands out some objects twice.
     let mut bindings = BTreeMap::new();
     for kind in [Kind::ClusterRoleBinding, Kind::RoleBinding] {
         let mut within = Ok(());

@@ -1,4 +1,4 @@
-//! What a credential may do, as the API server tells the credential itself.
+//! What a credential may do, as the API server tells it.
 
 use k8s_openapi::Resource;
 use k8s_openapi::api::authorization::v1::{
@@ -14,11 +14,11 @@ use crate::failure::{ApiFailure, clean};
 use crate::object::ObjectRef;
 use crate::rbac::{Right, Rule};
 
-/// Asks whether one right holds. A `*` is asked as `*`, which only a `*` allows.
+/// Asks whether one right holds. A `*` is sent as `*`, which only a `*` in a rule allows.
 ///
 /// # Errors
 ///
-/// If there is no answer.
+/// If there is no response.
 pub(crate) async fn may(api: &Api, question: &Question) -> Result<Answer, ApiFailure> {
     let spec = match &question.right {
         Right::Resource { group, resource, name, verb } => {
@@ -45,7 +45,7 @@ pub(crate) async fn may(api: &Api, question: &Question) -> Result<Answer, ApiFai
 ///
 /// # Errors
 ///
-/// If there is no answer.
+/// If there is no response.
 pub(super) async fn may_on_object(
     api: &Api,
     verb: &str,
@@ -70,7 +70,7 @@ pub(super) async fn may_on_object(
 ///
 /// # Errors
 ///
-/// If there is no answer.
+/// If there is no response.
 pub(super) async fn may_on_url(api: &Api, verb: &str, url: &str) -> Result<Answer, ApiFailure> {
     is_allowed(api, on_url(verb, url)).await
 }
@@ -85,11 +85,11 @@ async fn is_allowed(api: &Api, spec: SelfSubjectAccessReviewSpec) -> Result<Answ
     read_answer(&ask(api, &review).await?)
 }
 
-/// Asks for a review, which an API server answers and does not keep.
+/// Creates a review. The API server answers it and stores nothing.
 ///
 /// # Errors
 ///
-/// If there is no answer.
+/// If there is no response.
 pub(super) async fn ask<R: Resource + Serialize>(api: &Api, review: &R) -> Result<Value, ApiFailure> {
     let path = format!("/apis/{}/{}", R::API_VERSION, R::URL_PATH_SEGMENT);
     Ok(api.send(&Request::post(path, review)).await?.value)
@@ -107,7 +107,7 @@ pub(super) fn read_answer(review: &Value) -> Result<Answer, ApiFailure> {
 ///
 /// # Errors
 ///
-/// If there is no answer.
+/// If there is no response.
 pub(crate) async fn rules(api: &Api, namespace: &str) -> Result<RulesReview, ApiFailure> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };

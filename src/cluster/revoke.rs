@@ -1,9 +1,9 @@
 //! Ends generations: retires superseded ones, revokes living ones, and lifts a suspension again.
 //!
-//! The order of a revocation is what makes it hold: first the index says that issuing is suspended,
-//! with a fence that a claim in flight runs into, then the anchors go, then their lines in the index.
-//! Killed anywhere, the next run of the same finds the rest. What the index says decides nothing about
-//! what lives: anchors are looked for, and each is gone only when the API server says so.
+//! The order makes a revocation safe: first the index says that issuing is suspended, with a fence that stops a claim
+//! in flight; then the anchors are deleted, and then their lines in the index. After a kill at any point, the next
+//! revocation continues with the rest. The index does not decide what lives: anchors are searched for, and each counts
+//! as gone only when the API server says so.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -36,7 +36,7 @@ impl ListedAnchors {
     ///
     /// # Errors
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub(crate) async fn find(
         &mut self,
         api: &Api,
@@ -57,7 +57,7 @@ impl ListedAnchors {
     }
 }
 
-/// Deletes the anchors of generations that nobody needs any more, then their lines in the index. `now` is the API
+/// Deletes the anchors of generations that are not needed any more, then their lines in the index. `now` is the API
 /// server's own time, if it is known.
 ///
 /// # Errors
@@ -88,7 +88,7 @@ pub(crate) async fn retire(api: &Api, step: &Retire, now: Option<Timestamp>) -> 
         let was_published = known.is_some_and(crate::credential::Generation::is_recorded);
         match retire_one(api, owner, &step.holder, n, was_published).await {
             Ok(()) => gone.push(n),
-            // What cannot be deleted keeps nothing else alive, and stays in the index.
+            // It stays in the index, and the others are deleted all the same.
             Err(failure) => first_failure = first_failure.or(Some(failure)),
         }
     }
@@ -115,12 +115,12 @@ pub(crate) async fn retire(api: &Api, step: &Retire, now: Option<Timestamp>) -> 
         .collect())
 }
 
-/// Deletes anchors of generations that nobody needs any more, and leaves their lines in the index; returns how many. By
-/// the API server's own time: a token that is bound to one of them, and that nobody keeps, tells it.
+/// Deletes the anchors of generations that are not needed any more, leaves their lines in the index, and returns how
+/// many it deleted. It asks for the API server's own time with a token that is bound to one of them and thrown away.
 ///
 /// # Errors
 ///
-/// If the time cannot be asked for, or an anchor cannot be deleted.
+/// If the time is not known, or an anchor cannot be deleted.
 pub(super) async fn free(
     api: &Api,
     owner: AnchorOwner<'_>,
@@ -155,41 +155,41 @@ async fn retire_one(
     let Some(anchor) = anchor::find_one(api, owner, holder, AnchorOf::Generation(number)).await? else {
         return Ok(());
     };
-    // Nobody holds the token of a claim that was never published; what has the name of its anchor may be the very
-    // Secret that kept it from being made.
+    // Nobody holds the token of a claim that was never published. The Secret of its name may be somebody else's, and
+    // the reason why its anchor could not be made.
     if !anchor.is_certain && !was_published {
         return Ok(());
     }
     anchor::delete_found(api, owner, &anchor).await?.gone(&owner.secret(anchor.name))
 }
 
-/// What came of a revocation. What is neither held nor a failure is gone.
+/// The result of a revocation. What is neither held nor a failure is gone.
 #[derive(Debug, Default)]
 pub(crate) struct Revoked {
     /// What the user should know.
     pub notes: Vec<Note>,
-    /// The anchors, with their uids, that are being deleted and that something holds.
+    /// The anchors, with their uids, that are being deleted and that a finalizer holds.
     pub held: Vec<(ObjectRef, String)>,
-    /// What was not done, the worst first.
+    /// What failed, the worst first.
     pub failures: Vec<StepFailure>,
 }
 
-/// Revokes generations: fence, anchors, index. What fails keeps nothing else from being revoked.
+/// Revokes generations: fence, anchors, index. A failure does not stop the rest.
 pub(crate) async fn revoke(api: &Api, step: &Revoke) -> Revoked {
     let mut revoked = Revoked::default();
     let (account, inventory) = (&step.service_account, &step.inventory);
     let mut known = None;
     let fence = edit_index(api, account, inventory, |uid, _, index| {
-        // What is claimed up to this write is seen here, and what comes later runs into the fence.
+        // This index has every claim up to the write; later claims run into the fence.
         known = Some((uid.to_owned(), Some(index.clone())));
         Ok(step.suspends.as_ref().map(|whose| index.suspend(whose)))
     })
     .await;
     if known.is_none() {
-        // It is no longer ours, say, or its index cannot be read: that keeps no anchor.
+        // For example, it is no longer ours, or its index cannot be read. Its anchors are deleted all the same.
         match read_account(api, account).await {
             Ok(read) => known = Some((read.observed.uid, read.index.ok())),
-            // Without its ServiceAccount no token lives.
+            // Without its ServiceAccount, no token works.
             Err(failure) if failure.is_not_found() => return revoked,
             Err(failure) => {
                 revoked.failures.push(failure.into());
@@ -238,7 +238,7 @@ pub(crate) async fn revoke(api: &Api, step: &Revoke) -> Revoked {
     revoked
 }
 
-/// Whether a revocation is about an anchor, or about the generation of a line in the index.
+/// Whether a revocation includes an anchor, or the generation of a line in the index.
 fn is_victim(victims: &Victims, holder: &Holder, of: AnchorOf) -> bool {
     match victims {
         Victims::Generations { holder: one, numbers } => {
@@ -249,13 +249,13 @@ fn is_victim(victims: &Victims, holder: &Holder, of: AnchorOf) -> bool {
     }
 }
 
-/// What a revocation has seen of what it is about.
+/// What a revocation has found of the anchors that it includes.
 struct Seen {
-    /// What is gone for certain: it was found and deleted.
+    /// The anchors that were found and deleted.
     deleted: Vec<(Holder, AnchorOf)>,
-    /// What is still there.
+    /// The anchors that still exist.
     left: Vec<(Holder, AnchorOf)>,
-    /// Whether everything else does not exist; otherwise it was not asked for.
+    /// Whether every other anchor is known not to exist; otherwise some were not asked for.
     is_all: bool,
 }
 
@@ -266,7 +266,7 @@ impl Seen {
     }
 }
 
-/// Deletes the anchors that the revocation is about. One that cannot be deleted protects no other.
+/// Deletes the anchors that the revocation includes. If one cannot be deleted, it goes on with the others.
 async fn delete_victims(
     api: &Api,
     step: &Revoke,
@@ -299,7 +299,7 @@ async fn delete_victims(
     seen
 }
 
-/// Returns why a revocation is not complete although it deleted what it found: there may be more.
+/// Returns why a revocation may be incomplete although it deleted what it found.
 fn unfinished(step: &Revoke, account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> Vec<StepFailure> {
     const HARD: &str = "pass `--hard`: without its ServiceAccount no token lives";
     if matches!(step.victims, Victims::Generations { .. }) {
@@ -331,7 +331,7 @@ fn unfinished(step: &Revoke, account: &ObjectRef, index: Option<&Index>, anchors
     failures
 }
 
-/// Takes the lines of what is gone out of the index, with the word of plugins whose anchor is gone.
+/// Removes the lines of deleted anchors from the index, and the mark for plugins if their anchor is gone.
 async fn forget(api: &Api, step: &Revoke, seen: &Seen, nothing_lives: bool) -> Result<(), StepFailure> {
     edit_index(api, &step.service_account, &step.inventory, |_, _, index| {
         let mut forgotten = index.clone();
@@ -345,15 +345,15 @@ async fn forget(api: &Api, step: &Revoke, seen: &Seen, nothing_lives: bool) -> R
                 forgotten = forgotten.without_exec_anchor(&holder);
             }
         }
-        // What was missing from it is known now: nothing.
+        // Nothing lives, so nothing is missing from the index any more.
         forgotten.incomplete &= !nothing_lives;
         Ok((forgotten != index).then_some(forgotten))
     })
     .await
 }
 
-/// The time for which an API server accepts tokens whose anchor is being deleted and held by a finalizer is a
-/// minute (`pkg/serviceaccount/claims.go`, `Validate`); another 15 s are for clocks.
+/// An API server accepts a token for one minute after the deletion of its anchor began, if a finalizer holds the anchor
+/// (`pkg/serviceaccount/claims.go`, `Validate`); another 15 s are for differences of clocks.
 pub(crate) const HELD_ANCHORS_LIVE: Duration = Duration::from_secs(75);
 const HELD_ANCHOR_WAIT: Duration = Duration::from_secs(1);
 
@@ -361,7 +361,7 @@ const HELD_ANCHOR_WAIT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// If it is still there when no token that is bound to it is accepted any more, or cannot be read.
+/// If it is still there when tokens that are bound to it are no longer accepted, or cannot be read.
 pub(crate) async fn await_gone(api: &Api, anchor: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), StepFailure> {
     let waits = ConstantBuilder::default().with_delay(HELD_ANCHOR_WAIT).without_max_times();
     let gone = || async {
@@ -392,8 +392,8 @@ pub(crate) async fn resume(api: &Api, step: &Resume) -> Result<(), StepFailure> 
     .await
 }
 
-/// Deletes a ServiceAccount and makes it anew with another uid: every token for it dies, whoever
-/// minted it. What others put on it, the numbers of its generations and the suspension go on.
+/// Deletes a ServiceAccount and makes it anew with another uid, which ends every token for it, whoever minted it. The
+/// new one keeps what others added to it, the numbers of its generations, and the suspension.
 ///
 /// # Errors
 ///
@@ -410,8 +410,8 @@ pub(crate) async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, St
         return Err(StepFailure::overtaken(format!("{account} was recreated meanwhile"))
             .hint("run it again if it was not another revocation"));
     }
-    // An index that cannot be read is no reason to leave tokens alive; numbers then start again, below
-    // a uid that no older token carries.
+    // If the index cannot be read, the account is recreated all the same. Numbers then start again, which is safe
+    // because no older token carries the new uid.
     let index = match observed.index().ok().filter(|_| observed.has_index()) {
         Some(index) if index.suspended => emptied(index),
         Some(index) => emptied(index).suspend(&step.suspends),
@@ -425,7 +425,7 @@ pub(crate) async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, St
         deletion::delete(api, account, version).await?.gone(account)?;
     }
     match create(api, account, &index, whole.clone()).await {
-        // What others put on it may be what the API server does not take: too much, for example.
+        // The API server may refuse what others added to it, for example because it is too large.
         Err(Uncreated::Refused(failure)) if whole != bare => match create(api, account, &index, bare).await {
             Ok(()) => {
                 let message = format!("{account} was made anew without what others had put on it: {failure}");
@@ -434,15 +434,15 @@ pub(crate) async fn recreate(api: &Api, step: &Recreate) -> Result<Vec<Note>, St
             Err(_) => Err(failure.into()),
         },
         Ok(()) => Ok(vec![]),
-        // The answer to an earlier try was lost, or an apply was faster: it has another uid either
-        // way, and is suspended like the one before.
+        // An earlier try succeeded and its response was lost, or an apply was faster. Either way the uid is new, and
+        // the account has to be suspended.
         Err(Uncreated::Exists) => edit_index(api, account, &step.account.inventory, |_, _, index| {
             let suspended = step.suspends == Suspended::Everybody && index.suspended;
             Ok((!suspended).then(|| index.suspend(&step.suspends)))
         })
         .await
         .map(|()| vec![]),
-        // Without its namespace there is nothing to issue for, and nothing to suspend.
+        // Without its namespace, nothing can be issued, so nothing has to be suspended.
         Err(Uncreated::NoNamespace) if existing.is_none() => Ok(vec![]),
         Err(Uncreated::NoNamespace) => Err(StepFailure::new(format!("the namespace of {account} is gone"))),
         Err(Uncreated::Refused(failure)) => Err(failure.into()),
@@ -456,7 +456,7 @@ enum Uncreated {
     Exists,
     /// Its namespace does not exist.
     NoNamespace,
-    /// The API server does not take it as it is.
+    /// The API server refuses its content.
     Refused(ApiFailure),
     /// Something else.
     Failed(StepFailure),
@@ -475,7 +475,7 @@ async fn create(api: &Api, account: &ObjectRef, index: &Index, manifest: Value) 
     }
 }
 
-/// Takes over what others put on a ServiceAccount; the tokens in its `secrets` die with it.
+/// Carries over what others added to a ServiceAccount, except `secrets`, whose tokens end with it.
 fn carry_over(existing: &Value, manifest: &mut Value) {
     for map in ["labels", "annotations"] {
         for (key, value) in existing["metadata"][map].as_object().into_iter().flatten() {
@@ -492,7 +492,7 @@ fn carry_over(existing: &Value, manifest: &mut Value) {
     }
 }
 
-/// Returns the index of the next account: nothing that was minted for this one lives.
+/// Returns the index for the recreated account, without the generations of the old one.
 fn emptied(mut index: Index) -> Index {
     index.incomplete = false;
     for chain in index.holders.values_mut() {
@@ -515,7 +515,7 @@ mod tests {
     use crate::names::{INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
     use crate::object::Kind;
 
-    /// Answers requests in their order; each is checked.
+    /// Responds to requests in their order, and checks each.
     async fn serve(
         answers: Vec<(Method, &str, u16, Value)>,
         mut server: mock::Handle<http::Request<Body>, Response<Body>>,
@@ -549,8 +549,8 @@ mod tests {
     const ACCOUNT: &str = "/api/v1/namespaces/ci/serviceaccounts/reader";
     const CREATE: &str = "/api/v1/namespaces/ci/serviceaccounts?fieldManager=kubemint&fieldValidation=Strict";
 
-    /// What others put on a ServiceAccount may be what the API server does not take again; the account, and the
-    /// suspension in its index, matter more.
+    /// The API server may refuse what others added to the old ServiceAccount; making the account with its suspension
+    /// matters more.
     #[tokio::test]
     async fn an_account_is_made_anew_without_what_is_not_taken_again() {
         let (api, server) = mocked();
@@ -594,7 +594,7 @@ mod tests {
         }
     }
 
-    /// A server, or something before it, says "Success" and does nothing.
+    /// A server or a gateway says "Success" and does nothing.
     #[tokio::test]
     async fn an_anchor_is_gone_when_it_is_seen_to_be_gone() {
         let (api, server) = mocked();
@@ -628,7 +628,7 @@ mod tests {
         assert!(revoked.failures[0].cause.contains("which still exists"), "{revoked:?}");
     }
 
-    /// A patch that is answered with 200 and stores something else suspends nobody.
+    /// A patch that is answered with 200 but stores something else has not suspended anything.
     #[tokio::test]
     async fn a_fence_that_is_not_stored_is_a_failure() {
         let (api, server) = mocked();

@@ -1,5 +1,5 @@
-//! What is asked of an API server, and what is made of its answers: method, URI, body and answer of each request, on a
-//! mock of the HTTP service.
+//! The requests to an API server and how its responses are read: method, URI and body of each request, on a mock of the
+//! HTTP service.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use crate::step::{Delete, Step, Update};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
-/// A request that is expected, and its answer.
+/// An expected request, and its response.
 struct Exchange {
     method: &'static str,
     uri: String,
@@ -50,7 +50,7 @@ impl Exchange {
     }
 }
 
-/// Runs some work against an API server that expects these requests, in this order, and no others.
+/// Runs some work against an API server that expects exactly these requests, in this order.
 async fn against<T>(exchanges: Vec<Exchange>, work: impl AsyncFnOnce(&Api) -> T) -> T {
     let (service, mut server): (_, Handle<http::Request<Body>, Response<Body>>) = mock::pair();
     let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
@@ -241,7 +241,7 @@ async fn an_index_is_changed_again_where_somebody_else_wrote_in_between() {
     let reader = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "reader");
     let change = |_: &str, _, index: Index| Ok(Some(index.with_exec_anchor(&"default".into())));
     against(exchanges, async |api| edit_index(api, &reader, &"acme".into(), change).await.unwrap()).await;
-    // One that lost its index says so, and one that cannot be read is not written over.
+    // A lost index is marked as incomplete, and one that cannot be read is not overwritten.
     let lost = vec![exchange("GET", get, 200, account(None, "7"))];
     let is_lost = |_: &str, _, index: Index| {
         assert!(index.incomplete);
@@ -271,7 +271,7 @@ async fn who_somebody_is_is_asked_for_and_older_servers_say_it_in_a_refusal() {
     assert_eq!(against(old, async |api| who_am_i(api).await.unwrap()).await.as_deref(), Some("me"));
 }
 
-/// An answer that does not say whether something is allowed is neither a yes nor a no.
+/// A response that does not say whether something is allowed is no answer at all.
 #[tokio::test]
 async fn whether_something_is_allowed_is_asked_in_one_way() {
     let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";

@@ -1,4 +1,4 @@
-//! Uses a token to find out whether it works: a fresh connection, and the question who it is.
+//! Uses a token to find out whether it works: a new connection, and a request for the caller's name.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::credential::{Claims, Distrust};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::secret::SecretToken;
 
-/// Several API servers learn of a new ServiceAccount one after another; 15 s covers their caches.
+/// If there are several API servers, each learns of a new ServiceAccount at another time; 15 s cover their caches.
 const TRIES: usize = 15;
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Proves that a token works and is whom it should be; `api` is a connection that has it alone.
+/// Proves that a token works and belongs to its ServiceAccount; `api` is a connection that has only this token.
 ///
 /// # Errors
 ///
-/// If the endpoint cannot be reached with what consumers get, or the token is somebody else's.
+/// If the endpoint cannot be reached with what consumers get, or the token belongs to somebody else.
 pub(crate) async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFailure> {
     let claims = Claims::of(token).map_err(|error| StepFailure::new(format!("the token is unusable: {error}")))?;
-    // What is no Status is of something in between, which will not learn of it.
+    // A response that is no Status comes from a gateway, and waiting does not help.
     let is_new = |failure: &ApiFailure| {
         failure.status().is_some_and(|status| matches!(status.code, 401 | 403) && !status.reason.is_empty())
     };
@@ -39,15 +39,15 @@ pub(crate) async fn verify(api: &Api, token: &SecretToken) -> Result<(), StepFai
     }
 }
 
-/// How often a refused credential is tried again before it counts as dead: an API server that has just
-/// started knows nobody yet.
+/// How often a refused credential is tried again before it counts as dead: an API server that has just started does not
+/// know any account yet.
 const SECOND_TRIES: usize = 2;
 
-/// Tries a credential that was published earlier; `api` is a connection that has it alone.
+/// Tries a credential that was published earlier; `api` is a connection that has only this one.
 ///
 /// # Errors
 ///
-/// If the endpoint gives no answer: then nothing is known about the credential.
+/// If the endpoint does not respond; nothing is then known about the credential.
 pub(crate) async fn distrust(api: &Api, subject: &str) -> Result<Option<Distrust>, ApiFailure> {
     let waits = ConstantBuilder::default().with_delay(WAIT).with_max_times(SECOND_TRIES);
     let is_refused = |failure: &ApiFailure| failure.code() == Some(401);
@@ -64,11 +64,11 @@ pub(crate) async fn distrust(api: &Api, subject: &str) -> Result<Option<Distrust
 const REFUSAL_TRIES: usize = 120;
 const REFUSAL_WAIT: Duration = Duration::from_millis(500);
 
-/// Returns once the API server refuses a revoked token; `api` is a connection that has it alone.
+/// Returns once the API server refuses a revoked token; `api` is a connection that has only this one.
 ///
 /// # Errors
 ///
-/// If it is still accepted after a minute, or the endpoint gives no answer.
+/// If it is still accepted after a minute, or the endpoint does not respond.
 pub(crate) async fn await_refusal(api: &Api) -> Result<(), StepFailure> {
     let waits = ConstantBuilder::default().with_delay(REFUSAL_WAIT).with_max_times(REFUSAL_TRIES);
     let refused = || async {
@@ -85,27 +85,27 @@ pub(crate) async fn await_refusal(api: &Api) -> Result<(), StepFailure> {
     })
 }
 
-/// What no role allows by its name: who asks for it is told who they are, and that they may not.
+/// A URL that no role names. The refusal tells the caller's name.
 const NOBODY_MAY: &str = "/kubemint-who-am-i";
 
-/// Asks who the caller is. Servers before 1.28 do not serve the review for that; they say it when they refuse something.
-/// Nothing is told of a caller who may do everything on such a server.
+/// Asks who the caller is. Servers before 1.28 do not serve the review for that; on these, the name is taken from a
+/// refusal. If the caller may do everything on such a server, no name is known.
 ///
 /// # Errors
 ///
-/// If there is no answer, the credential is not accepted, or something else than the API server answered: a refusal
-/// that names no user is no proof of anything.
+/// If there is no response, the credential is not accepted, or something else than the API server responded: a refusal
+/// that names no user proves nothing.
 pub(crate) async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     match ask(api, &SelfSubjectReview::default()).await {
         Ok(review) => username(&review).map(Some),
-        // What is not served at all is answered without a Status.
+        // An API that is not served gets a 404 without a Status.
         Err(failure) if failure.code() == Some(404) => {
             match api.send(&Request::get(NOBODY_MAY)).await {
                 Err(failure) if failure.code() == Some(403) => return named(failure).map(Some),
                 Err(failure) if failure.code() != Some(404) => return Err(failure),
                 _ => {}
             }
-            // Whatever it says, an API server said it.
+            // Either answer proves that this is an API server.
             may_on_url(api, "get", "/version").await.map(|_| None)
         }
         Err(failure) if failure.code() == Some(403) => named(failure).map(Some),
@@ -113,13 +113,13 @@ pub(crate) async fn who_am_i(api: &Api) -> Result<Option<String>, ApiFailure> {
     }
 }
 
-/// Returns whom an API server's refusal names, as in `User "system:serviceaccount:…" cannot create resource …`
+/// Returns the user that an API server's refusal names, as in `User "system:serviceaccount:…" cannot create resource …`
 /// (apiserver, `pkg/endpoints/handlers/responsewriters/errors.go`).
 ///
 /// # Errors
 ///
-/// The refusal itself, if it names nobody, because something in between made it, or somebody whom the server does not
-/// know: it did not look at the credential.
+/// The refusal itself, if it names nobody, because a gateway made it, or if it names the anonymous user, because the
+/// server did not look at the credential.
 fn named(failure: ApiFailure) -> Result<String, ApiFailure> {
     let message = failure.status().filter(|_| failure.is_forbidden()).map_or("", |status| status.message.as_str());
     let name = message.split_once("User \"").and_then(|(_, rest)| rest.split_once("\" cannot ")).map(|(name, _)| name);
@@ -129,10 +129,10 @@ fn named(failure: ApiFailure) -> Result<String, ApiFailure> {
     }
 }
 
-/// Who sends no credential, or one that nobody looked at.
+/// The user of a request without a credential, or whose credential the server did not look at.
 const ANONYMOUS: &str = "system:anonymous";
 
-/// Whether a refusal is of somebody whom the server does not know: it did not look at the credential.
+/// Whether a refusal is for the anonymous user: the server did not look at the credential.
 pub(crate) fn is_of_nobody(failure: &ApiFailure) -> bool {
     failure.status().is_some_and(|status| status.message.contains(ANONYMOUS))
 }

@@ -14,16 +14,16 @@ use crate::step::{Delete, Update};
 
 /// Returns the request that creates an object.
 ///
-/// It is a create and no apply: an apply would merge into an object of somebody else's that
-/// appeared after the plan, a create answers `AlreadyExists`.
+/// It is a create and no apply: an apply would merge into an object that somebody else made after the plan, a create
+/// gets `AlreadyExists`.
 pub(super) fn create_request(desired: &DesiredObject) -> Request {
     Request::post(desired.object.collection_path(), desired.initial_manifest())
         .query("fieldManager", FIELD_MANAGER)
         .query("fieldValidation", "Strict")
 }
 
-/// Returns the request that makes an object right: a forced server-side apply that holds only for
-/// the object and the version that the plan saw.
+/// Returns the request that corrects an object: a forced server-side apply that succeeds only for the object and the
+/// version that the plan saw.
 pub(super) fn update_request(update: &Update) -> Request {
     let manifest = update.desired.manifest_of(&update.uid, &update.resource_version);
     Request::apply(update.desired.object.path(), manifest)
@@ -32,7 +32,7 @@ pub(super) fn update_request(update: &Update) -> Request {
         .query("fieldValidation", "Strict")
 }
 
-/// Returns the request that deletes the object that the plan saw, and no successor of it.
+/// Returns the request that deletes the object that the plan saw, and no later one of its name.
 pub(super) fn delete_request(delete: &Delete) -> Request {
     deletion::request(&delete.object, version(delete))
 }
@@ -50,7 +50,7 @@ pub(crate) async fn create(api: &Api, desired: &DesiredObject) -> Result<(), Ste
     match api.object(&create_request(desired), &desired.object).await {
         Ok(answer) => check(desired, &answer.value),
         Err(failure) if failure.is_already_exists() => {
-            // The answer to an earlier try may have been lost, or another run was faster.
+            // The response to an earlier try may have been lost, or another run was faster.
             let existing = api.object(&Request::get(desired.object.path()), &desired.object).await?.value;
             if desired.object.kind == Kind::Namespace {
                 return Ok(());
@@ -74,7 +74,7 @@ fn is_as_wanted(desired: &DesiredObject, observed: &ObservedObject, inventory: &
     observed.ownership(inventory) == Ownership::Ours && role_matches && diff_object(desired, observed).is_empty()
 }
 
-/// Makes an existing object right.
+/// Corrects an existing object.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ pub(crate) async fn update(api: &Api, update: &Update) -> Result<(), StepFailure
     match api.object(&update_request(update), &update.desired.object).await {
         Ok(answer) => check(&update.desired, &answer.value),
         Err(failure) if failure.is_stale() => {
-            // The answer to an earlier try may have been lost; then the object is right already.
+            // The response to an earlier try may have been lost; the object is then right already.
             let object = &update.desired.object;
             let existing = api.object(&Request::get(object.path()), object).await?.value;
             if is_as_wanted(&update.desired, &ObservedObject::from_json(&existing), &update.desired.inventory) {
@@ -96,11 +96,11 @@ pub(crate) async fn update(api: &Api, update: &Update) -> Result<(), StepFailure
     }
 }
 
-/// Deletes an object; one that is gone already is as wanted.
+/// Deletes an object. An object that does not exist is no error.
 ///
 /// # Errors
 ///
-/// If the API server refuses, another object took its place, or it is not gone.
+/// If the API server refuses, another object has its name, or it is not gone.
 pub(crate) async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure> {
     match deletion::delete(api, &delete.object, version(delete)).await {
         Ok(fate) => fate.gone(&delete.object),
@@ -112,7 +112,7 @@ pub(crate) async fn delete(api: &Api, delete: &Delete) -> Result<(), StepFailure
     }
 }
 
-/// Compares what the API server stored with what was asked for: a webhook may have changed it.
+/// Compares the stored object with the requested one: a webhook may have changed it.
 fn check(desired: &DesiredObject, stored: &Value) -> Result<(), StepFailure> {
     let observed = ObservedObject::from_json(stored);
     let Some(difference) = diff_object(desired, &observed).into_iter().next() else {

@@ -32,10 +32,10 @@ async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCod
     finish(context, args, &fleet, came_of_it, &cancellation)
 }
 
-/// What came of an apply.
+/// The result of an apply.
 struct CameOfIt {
     changes: Changes,
-    /// What of it was shown before.
+    /// The reports that were already shown.
     seen: Vec<ClusterReport>,
     /// Whether the user declined.
     is_declined: bool,
@@ -99,7 +99,7 @@ async fn plan_and_apply(
     Ok(CameOfIt { changes: Changes::new(run.reports(fleet.holder())), seen, is_declined })
 }
 
-/// Shows the plan; where the result goes to stdout as JSON, the plan goes to stderr.
+/// Shows the plan. If the result goes to stdout as JSON, the plan goes to stderr.
 fn show(context: &CommandContext<'_>, args: &ApplyArgs, fleet: &Fleet, reports: &[ClusterReport]) -> Result<(), Error> {
     let report = Report::new(fleet.head(Command::Plan), Changes::new(reports.to_vec()));
     let text = rendered(context, &report, OutputFormat::Text)?;

@@ -1,6 +1,6 @@
 //! Completions: of the command line itself, and of the names in the inventory.
 //!
-//! The shell's script asks this program, with `COMPLETE` set, each time: only it knows the clusters.
+//! The shell's script calls this program each time, with `COMPLETE` set, because only the program knows the clusters.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::exit_code::ExitCode;
 use crate::inventory::Inventory;
 use crate::output::Printer;
 
-/// What the scripts set.
+/// The variable that the scripts set.
 const VARIABLE: &str = "COMPLETE";
 
 /// Prints the completions of a shell.
@@ -34,7 +34,7 @@ pub(super) fn script(shell: clap_complete::Shell) -> Result<ExitCode, Error> {
     Ok(ExitCode::Done)
 }
 
-/// Answers a shell that asks for completions; tells whether one did.
+/// Responds to a shell that asks for completions; returns whether one did.
 pub(crate) fn complete(arguments: Vec<OsString>, environment: &Environment) -> bool {
     let inventory = inventory_of(&arguments).or_else(|| environment.inventory.clone());
     let names =
@@ -42,7 +42,7 @@ pub(crate) fn complete(arguments: Vec<OsString>, environment: &Environment) -> b
     let names = Arc::new(names);
     let directory = environment.directory.clone();
     let asked = CompleteEnv::with_factory(|| command(&names)).var(VARIABLE).try_complete(arguments, Some(&directory));
-    // Half a command line is often wrong; a shell has no use for the reason.
+    // An unfinished command line is often invalid, and the shell cannot show why.
     asked.unwrap_or(true)
 }
 
@@ -54,7 +54,7 @@ struct Names {
 }
 
 impl Names {
-    /// Returns the names that begin as the word does; none of an inventory that is not valid.
+    /// Returns the names with the given beginning; none if the inventory is not valid.
     fn beginning_with(&self, start: &OsStr, of: fn(&Inventory) -> Vec<String>) -> Vec<CompletionCandidate> {
         let start = start.to_string_lossy();
         let resolution = load::read(&self.inventory, &self.environment, None);
@@ -64,7 +64,7 @@ impl Names {
     }
 }
 
-/// Returns the command with completers at the arguments that name something of the inventory.
+/// Returns the command, with completers for the arguments that name something in the inventory.
 fn command(names: &Arc<Names>) -> clap::Command {
     let clusters: fn(&Inventory) -> Vec<String> =
         |inventory| inventory.clusters.iter().map(|cluster| cluster.name.as_str().to_owned()).collect();
@@ -89,7 +89,7 @@ fn command(names: &Arc<Names>) -> clap::Command {
     command
 }
 
-/// Returns the inventory that the words name which are there already.
+/// Returns the inventory that is named in the words typed so far.
 fn inventory_of(arguments: &[OsString]) -> Option<PathBuf> {
     let words: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     let after = words.windows(2).find(|pair| matches!(pair[0], "-f" | "--inventory")).map(|pair| pair[1]);

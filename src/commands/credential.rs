@@ -1,8 +1,8 @@
 //! `kubemint credential`: the client-go exec plugin. It prints one `ExecCredential` or nothing.
 //!
-//! kubectl runs it in every process, so a token is kept in a private cache: a hit opens no inventory.
-//! What is minted lives for an hour at most and is bound to the grant's standing anchor, which
-//! `revoke` deletes.
+//! kubectl runs it in every process, so a token is kept in a private cache, and a cached token is found without opening
+//! the inventory. A token lives for an hour at most and is bound to the grant's standing anchor, which `revoke`
+//! deletes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use crate::wording::{command, duration};
 
 /// A token for a plugin lives for at most this long, in seconds.
 const LONGEST_LIFE: u64 = 3600;
-/// Everything that minting does must end within this: kubectl waits for it, and others for the lock.
+/// The limit for all of minting: kubectl waits for it, and other processes wait for the lock.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Prints a credential for the grant that the arguments name.
@@ -64,7 +64,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &CredentialArgs) -> Result
 }
 
 impl CredentialArgs {
-    /// Whether a token that expires then lasts as long as it is asked to.
+    /// Whether a token that expires at `expires` lasts as long as the arguments ask for.
     fn lasts(&self, expires: Timestamp, now: Timestamp) -> bool {
         let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
         self.min_left.is_none_or(|least| left >= least)
@@ -72,7 +72,7 @@ impl CredentialArgs {
 
     /// Returns how many seconds a new token should live.
     fn wanted_life(&self) -> u64 {
-        // Who asks again later, for as long, is to be served from the cache for a while.
+        // A margin, so that a later call for the same lifetime can still be served from the cache.
         let margin = |least: u64| (least / 4).max(60);
         let asked = self.min_left.map(|least| least.as_secs());
         asked.map_or(LONGEST_LIFE, |least| LONGEST_LIFE.max(least.saturating_add(margin(least))))
@@ -84,7 +84,7 @@ fn failed(args: &CredentialArgs) -> Error {
     Error::new(ExitCode::AllFailed, format!("no valid credential for `{profile}` in cluster `{cluster}`"))
 }
 
-/// Reads what a refresher keeps in a directory.
+/// Reads a token from a directory that a refresher writes.
 fn from_directory(
     context: &CommandContext<'_>,
     args: &CredentialArgs,
@@ -137,8 +137,8 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
     let caller = process_identity(context.environment.parent);
     let mut is_asked_again = false;
     if let Some(cached) = cached {
-        // client-go asks again, in the same process, when it was refused with what it was given. Where
-        // that cannot be remembered, nobody is known to have asked.
+        // client-go asks again in the same process when the token it got was refused. If the list of callers cannot be
+        // written, this counts as the first call.
         if let Some(caller) = &caller {
             is_asked_again = remember(&callers, caller, sharing).unwrap_or_default();
         }
@@ -150,7 +150,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         Ok(lock) => lock,
         Err(error) => return without_cache(&describe(&error)),
     };
-    // Whoever held the lock may have minted or tried it meanwhile, or have found that it cannot be had.
+    // The process that held the lock may meanwhile have minted or tried a token, or have failed to get one.
     let suspect = match read() {
         Ok(Some(cached)) if !is_asked_again || cached.is_just_proven(now()) => {
             return Ok((cached.token, cached.expires));
@@ -167,7 +167,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
     let obtained = match mint(context, args, suspect.as_ref())? {
         Ok(obtained) => obtained,
         Err(failure) => {
-            // A token that still lives is better than none, as long as nobody was refused with it.
+            // A cached token that still works is better than none, unless the caller was refused with it.
             let old = read_private(&path, sharing).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes, &key));
             let is_of_use =
                 |old: &CachedToken| told_expiry(old.expires, now()).is_some() && args.lasts(old.expires, now());
@@ -177,7 +177,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
                 (failure, _) => {
                     if let Obtaining::Failed(failure) = &failure {
                         let shared = SharedFailure { at: now(), cause: failure.cause.clone() };
-                        // Who waits learns it from the cluster, and a little later.
+                        // If this cannot be written, waiting processes learn it from the cluster a little later.
                         drop(lock.write(&failures, &shared.render()));
                     }
                     Err(failure.into_error(args))
@@ -192,7 +192,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
     if let Err(error) = kept {
         context.printer.problem(&format!("warning: the token is not cached: {}\n", shown(&describe(&error))));
     } else if let Some(caller) = caller.filter(|_| is_new) {
-        // As above: what is not remembered was not asked.
+        // As above: if it cannot be written, the next call counts as the first.
         remember(&callers, &caller, sharing).unwrap_or_default();
     }
     Ok((obtained.token, obtained.expires))
@@ -211,7 +211,7 @@ fn mint(
     })
 }
 
-/// Why a token could not be had, for those who wait for the same one.
+/// Why a token could not be obtained, for processes that wait for the same one.
 #[derive(Serialize, Deserialize)]
 struct SharedFailure {
     at: Timestamp,
@@ -228,7 +228,7 @@ impl SharedFailure {
     }
 }
 
-/// Returns what a token is asked for with: everything in the arguments tells one from another.
+/// Returns the key of the cache: every argument that distinguishes tokens is part of it.
 fn cache_key(context: &CommandContext<'_>, args: &CredentialArgs) -> String {
     let inventory = context.environment.directory.join(&context.global.inventory);
     let mut key = vec![inventory.display().to_string(), args.cluster.clone(), args.profile.clone()];
@@ -239,7 +239,7 @@ fn cache_key(context: &CommandContext<'_>, args: &CredentialArgs) -> String {
     cache_name(&key)
 }
 
-/// Returns the place of the cache, if there is one.
+/// Returns the path of the cache, if there is one.
 fn cache_path(context: &CommandContext<'_>, key: &str) -> Option<PathBuf> {
     let directory = context.environment.cache.as_ref()?;
     Some(directory.join("credentials").join(format!("{key}.json")))
@@ -268,8 +268,8 @@ impl Obtaining {
     }
 }
 
-/// Mints a token with the caller's own admin access; `refused` is one that the caller may have been
-/// refused with, and that is given again if it works.
+/// Mints a token with the caller's own admin access. `refused` is a token that the caller may have been refused with;
+/// if it still works, it is returned again.
 async fn obtain(
     context: &CommandContext<'_>,
     args: &CredentialArgs,
@@ -330,14 +330,14 @@ async fn obtain(
         now: clock.now(),
     };
     let (token, claims) = request_exec_token(&api, &wanted).await?;
-    // The lifetime is exact, whatever the two clocks say.
+    // The expiry is computed from the lifetime, which is exact even if the two clocks differ.
     let now = clock.now();
     let expires = now.checked_add(claims.expires.duration_since(claims.issued)).unwrap_or(claims.expires);
     Ok(CachedToken { token, proven: now, expires })
 }
 
-/// Checks that the inventory still means the API server that the kubeconfig was written for. A token goes to the one in
-/// the kubeconfig, so another one's must not be given.
+/// Checks that the inventory still means the API server that the kubeconfig was written for. The client sends the token
+/// to the one in the kubeconfig, so it must not be for another one.
 fn check_server(endpoint: &Endpoint, args: &CredentialArgs) -> Result<(), StepFailure> {
     match &args.server {
         Some(server) if *server != endpoint.server => {
@@ -358,7 +358,7 @@ async fn check_cluster(api: &Api, args: &CredentialArgs, now: impl Fn() -> Times
             Err(of_another(args, cause))
         }
         Ok(_) => Ok(()),
-        // Who may not look at the namespace may still mint.
+        // A caller without the right to read the namespace may still mint.
         Err(failure) if failure.is_forbidden() => Ok(()),
         Err(failure) => Err(failure.into()),
     }

@@ -26,7 +26,7 @@ pub struct Environment {
     pub inventory: Option<PathBuf>,
     /// Where caches go: `XDG_CACHE_HOME`, else `.cache` in the home directory, and `kubemint` below.
     pub cache: Option<PathBuf>,
-    /// What a client tells its exec plugin: `KUBERNETES_EXEC_INFO`.
+    /// What a client passes to its exec plugin: `KUBERNETES_EXEC_INFO`.
     pub exec_info: Option<String>,
     /// The process that started this one.
     pub parent: u32,
@@ -38,17 +38,17 @@ pub struct Environment {
     pub(super) clock: Clock,
     /// An identifier of this run that no other run has.
     pub run: String,
-    /// Whether somebody can answer a question.
+    /// Whether there is somebody to answer a question.
     pub can_ask: bool,
-    /// Whether stderr is a terminal that somebody watches.
+    /// Whether stderr is a terminal.
     pub shows_progress: bool,
-    /// Whether what goes to stdout and to stderr is read on one terminal.
+    /// Whether stdout and stderr are the same terminal.
     pub shows_both: bool,
 }
 
 impl Environment {
-    /// Returns the same for another run: with an identifier and a clock of its own, because the
-    /// machine's may have been set, or have stood still with it, since the process began.
+    /// Returns a copy for another run, with its own identifier and clock. The clock starts anew, because the machine's
+    /// may have been set, or have stood still with the machine, since the process began.
     pub(super) fn another_run(&self) -> Self {
         Self { run: random_identifier(), clock: Clock::start(wall_clock()), ..self.clone() }
     }
@@ -56,7 +56,7 @@ impl Environment {
     /// Reads the process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads environment and clock")]
     pub fn from_process() -> Self {
-        // Go reads a variable in capitals first, then in small letters; one that is empty is not set.
+        // Like Go, this reads a variable in capitals first, then in small letters; an empty one counts as not set.
         let either = |name: &str| {
             let value = |name: String| std::env::var(name).ok().filter(|value| !value.is_empty());
             value(name.to_owned()).or_else(|| value(name.to_ascii_lowercase()))
@@ -109,7 +109,7 @@ impl Environment {
     }
 }
 
-/// Returns the machine's time; of one whose clock is beyond the calendar, the end of that.
+/// Returns the machine's time. If it is beyond the calendar, returns the end of the calendar.
 #[expect(clippy::disallowed_methods, reason = "what runs for weeks cannot count from its start")]
 pub(super) fn wall_clock() -> Timestamp {
     let now = SystemTime::now();

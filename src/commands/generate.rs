@@ -1,4 +1,4 @@
-//! `kubemint schema` and `man`: documents that are made of the code.
+//! `kubemint schema` and `man`: documents that are generated from the code.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub(super) fn man(context: &CommandContext<'_>, directory: &Path) -> Result<Exit
         let error = Error::new(ExitCode::Blocked, format!("cannot write man pages to `{}`", directory.display()));
         Error { hint: failure.hint, ..error.because(failure.cause) }
     };
-    // All of them are looked at before the first is written.
+    // All files are checked before the first is written.
     pages.iter().try_for_each(|(path, _)| check_public(path, is_man_page)).map_err(refused)?;
     pages.iter().try_for_each(|(path, text)| write_public(path, text, is_man_page)).map_err(refused)?;
     context.printer.remark(&format!("man pages are in `{}`\n", directory.display()));

@@ -42,11 +42,11 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
             context.printer.remark(&format!("warning: {}\n", crate::foreign::shown(&warning)));
         }
         let mut contexts: Vec<ContextFound> = contexts.into_iter().filter(|found| is_wanted(&found.name)).collect();
-        // Of several for one API server the first is taken.
+        // If several contexts lead to one API server, the first is taken.
         contexts.sort_by_cached_key(preference);
         let before = starting.clusters.len();
         for found in contexts {
-            // A list is one kubeconfig; of a directory or a pattern, each file is.
+            // A list is one kubeconfig; in a directory or a pattern, each file is one.
             let written = match &source {
                 KubeconfigSource::List(_) => listed(context, typed, directory),
                 _ => written(context, &found.file, directory),
@@ -78,7 +78,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
     Ok(if remarks.is_empty() { ExitCode::Done } else { ExitCode::Partial })
 }
 
-/// Returns what comes first of several contexts for one API server: the current one, then the one with the cleanest name.
+/// Returns the sort key of contexts for one API server: the current one comes first, then the one with the cleanest
+/// name.
 fn preference(found: &ContextFound) -> (bool, bool, bool, usize, String) {
     let name = &found.name;
     let has_invisible = name.contains(crate::foreign::is_invisible);
@@ -122,7 +123,8 @@ fn listed(context: &CommandContext<'_>, typed: &str, directory: &Path) -> String
     parts.join(":")
 }
 
-/// What is written must be what was meant; anything else is a bug that the user should not find.
+/// Checks that the written text means the same as its source; a difference is a bug that the user should not have to
+/// find.
 fn check(context: &CommandContext<'_>, target: &Path, text: &str) -> Result<(), Error> {
     let environment = resolution::Setting {
         home: context.environment.home.clone(),
@@ -138,12 +140,12 @@ fn check(context: &CommandContext<'_>, target: &Path, text: &str) -> Result<(), 
     }
 }
 
-/// The clusters of the new inventory so far, and what was left out.
+/// The clusters of the new inventory so far, and the remarks about what was left out.
 struct Starting {
     labels: Labels,
     clusters: Vec<StarterCluster>,
     names: HashSet<String>,
-    /// By endpoint, the context that was taken.
+    /// The chosen context of each endpoint.
     reached: HashMap<String, String>,
     remarks: Vec<String>,
 }
@@ -190,7 +192,7 @@ impl Starting {
     }
 }
 
-/// How labels are made of names.
+/// How labels are derived from names.
 struct Labels(Option<Regex>);
 
 impl Labels {

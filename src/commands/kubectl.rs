@@ -1,6 +1,6 @@
-//! What kubectl on this machine would make of the outputs: entries that another file hides, plugins that it would not run.
+//! How kubectl on this machine would read the outputs: entries that another file hides, plugins that it would not run.
 //!
-//! Only warnings come of it: who uses the outputs may be on another machine.
+//! These are only warnings, because the consumers may be on another machine.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ use crate::fleet::Fleet;
 use crate::kubeconfig::{Document, EntryNames, UserForm};
 use crate::store;
 
-/// What of kubectl's own configuration counts here.
+/// The parts of kubectl's own configuration that matter here.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KubectlEnvironment {
     /// The files of `KUBECONFIG`, if it is set.
     pub(super) list: Vec<PathBuf>,
     /// Its preferences, unless they are turned off.
     pub(super) preferences: Option<PathBuf>,
-    /// Where programs are looked for.
+    /// The search path for programs.
     pub(super) path: Vec<PathBuf>,
 }
 
-/// Returns what kubectl here would make of the outputs of the selected grants that their writer did not mean.
+/// Returns what kubectl here would do with the outputs of the selected grants that their writer did not mean.
 pub(super) fn warnings(context: &CommandContext<'_>, fleet: &Fleet) -> Vec<String> {
     let kubectl = &context.environment.kubectl;
     let has_plugins = fleet.inventory.outputs.iter().any(|output| output.credential == CredentialForm::Exec);
@@ -52,13 +52,13 @@ pub(super) fn warnings(context: &CommandContext<'_>, fleet: &Fleet) -> Vec<Strin
     warnings
 }
 
-/// Names the entries of a file that kubectl takes from a file before it in `KUBECONFIG`: the first that has a name wins
-/// (client-go, `tools/clientcmd/loader.go`).
+/// Returns the entries of a file that are hidden by an earlier file in `KUBECONFIG`, because the first file that has a
+/// name wins (client-go, `tools/clientcmd/loader.go`).
 fn hidden(list: &[PathBuf], file: &Path, names: &[EntryNames], is_output: impl Fn(&Path) -> bool) -> Vec<String> {
     let Some(position) = list.iter().position(|path| path == file || same_file(path, file)) else { return vec![] };
-    // What another output has under these names, kubemint keeps current there too.
+    // If the other file is an output too, kubemint keeps the entries in it current.
     let hidden = list[..position].iter().filter(|earlier| !is_output(earlier)).filter_map(|earlier| {
-        // What cannot be read, kubectl will say itself.
+        // kubectl itself will report a file that cannot be read.
         let document = read(earlier)?;
         let (kind, name) = names.iter().flat_map(|names| document.taken(names)).next()?;
         Some(format!(
@@ -108,8 +108,8 @@ impl Preferences {
         documents.into_iter().flatten().next()
     }
 
-    /// Whether kubectl runs a plugin, by an absolute path: an entry counts by what it stands for on the search path
-    /// (client-go, `plugin/pkg/client/auth/exec/exec.go`).
+    /// Whether kubectl runs a plugin, given by its absolute path. An entry counts with the path that it resolves to on
+    /// the search path (client-go, `plugin/pkg/client/auth/exec/exec.go`).
     fn allows(&self, plugin: &str, search: &[PathBuf]) -> bool {
         let stands_for = |entry: &Allowed| {
             let found = search.iter().map(|directory| directory.join(&entry.command)).find(|path| path.is_file());

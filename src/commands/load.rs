@@ -25,7 +25,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Returns what a file is to a run on this inventory, if it is anything.
+    /// Returns what a run on this inventory uses a file for, if it does.
     pub(super) fn use_of(&self, path: &Path) -> Option<&'static str> {
         let is = |other: &Path| store::is_same_file(path, other);
         if self.files.iter().any(|file| is(file)) {
@@ -37,7 +37,7 @@ impl Loaded {
         if parts.any(|part| is(part)) {
             return Some("a certificate, key or token that the inventory names");
         }
-        // Many clusters have one kubeconfig, or one directory of them.
+        // Many clusters share one kubeconfig, or one directory of them.
         let sources: HashSet<&KubeconfigSource> = clusters().filter_map(|cluster| cluster.admin.source()).collect();
         if sources.into_iter().any(|source| kubeconfig_files(source).iter().any(|file| is(file))) {
             return Some("an admin kubeconfig");
@@ -55,7 +55,7 @@ impl Loaded {
     }
 }
 
-/// Loads the inventory; its warnings go to stderr.
+/// Loads the inventory; prints its warnings to stderr.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `kubemint merge`: any kubeconfigs into one file, which keeps everything else that it has.
+//! `kubemint merge`: merges any kubeconfigs into one file, whose other content is kept.
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +17,9 @@ use crate::output::Printer;
 use crate::report::{MergeReport, collision_lines, merge_text};
 use crate::store::{self, Manner, StoreError};
 
-/// What stands for standard input and standard output.
+/// The argument for standard input or standard output.
 const STANDARD: &str = "-";
-/// Lists of files are read whole, and have a line for each; standard input is one or a kubeconfig.
+/// The largest list of files, with one per line. Standard input is such a list or a kubeconfig.
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
 
 /// Merges kubeconfigs.
@@ -63,7 +63,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
     report(context, args, &inputs, &combined)
 }
 
-/// Writes the file under its lock, on the basis of what it then holds.
+/// Writes the file under its lock, starting from what it holds then.
 fn write(path: &Path, manner: Manner, merged: &dyn Fn(Option<&Input>) -> Combined) -> Result<Combined, Error> {
     let mut result = Combined::default();
     let written = store::update(path, manner, |before| {
@@ -145,7 +145,7 @@ fn refuse(collisions: &[Collision]) -> Result<(), Error> {
     Err(error.hint("name them apart with `--on-collision prefix-file` or `--context '{file}'`; nothing was written"))
 }
 
-/// Says what came of it: data if the file is not that already.
+/// Prints the result; to stdout, unless the merged file itself goes there.
 fn report(
     context: &CommandContext<'_>,
     args: &MergeArgs,
@@ -197,7 +197,7 @@ impl Inputs {
                 }
                 Origin::File(path) => {
                     let identity = store::identity(&path).ok();
-                    // A pattern may match the file that is written, and several patterns one file.
+                    // A pattern may match the output file, and several patterns may match one file.
                     if identity.is_some() && identity == own || !seen.insert(identity.unwrap_or_else(|| path.clone())) {
                         continue;
                     }

@@ -14,7 +14,7 @@ use crate::plan::{Adoption, Extent, Suspension};
 use crate::report::{Changes, Command, Report};
 use crate::wording::command;
 
-/// What `plan` and `apply` may do.
+/// The policy for `plan` and `apply`.
 impl From<&PolicyArgs> for FleetPolicy {
     fn from(args: &PolicyArgs) -> Self {
         Self {
@@ -49,7 +49,7 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
     Ok(if code == ExitCode::Done && args.check && summary.pending > 0 { ExitCode::Pending } else { code })
 }
 
-/// Returns what a plan or apply was given beside the selection of clusters, to repeat it.
+/// Returns the arguments of a plan or apply besides its selection of clusters, for repeating it.
 pub(super) fn repeated(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Vec<String> {
     let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue")];
     let mut arguments = arguments(context, selection, policy.holder.as_deref(), &flags);

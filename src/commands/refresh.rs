@@ -1,7 +1,7 @@
 //! `kubemint refresh`: renews what is due, and ends superseded generations after their overlap.
 //!
-//! It is a plan that is run, like `apply`'s, with another policy: only credentials change, and each
-//! stands for itself. Renewal uses the admin access, never the credential that expires.
+//! It runs a plan, like `apply`, with another policy: only credentials change, and a failure of one does not stop the
+//! others. Renewal uses the admin access, never the expiring credential.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -43,22 +43,22 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
     })
 }
 
-/// What came of going through the fleet once.
+/// The result of going through the fleet once.
 #[derive(Debug)]
 pub(super) struct Pass {
-    /// What every report of it says.
+    /// The head of all its reports.
     head: Head,
     /// The result.
     pub(super) changes: Changes,
-    /// When each cluster wants to be looked at again, by this machine's clock.
+    /// When each cluster has to be looked at again, by this machine's clock.
     pub(super) wake: HashMap<ClusterName, Timestamp>,
-    /// When the first credential of each cluster expires that was not renewed, by this machine's clock.
+    /// When the first credential of each cluster that was not renewed expires, by this machine's clock.
     pub(super) expiry: HashMap<ClusterName, Timestamp>,
     /// Whether it was interrupted before superseded credentials could be ended.
     is_cut_short: bool,
 }
 
-/// Goes through the fleet, again after the overlap if that is wanted.
+/// Goes through the fleet; if wanted, again after the overlap.
 async fn until_done(
     context: &CommandContext<'_>,
     args: &RefreshArgs,
@@ -69,15 +69,15 @@ async fn until_done(
     let loaded = load()?;
     check_metrics_file(context, args, &loaded)?;
     let mut pass = refresh(context, args, loaded, &args.selection, &HashSet::new(), metrics, cancellation).await?;
-    // What was renewed is not renewed again.
+    // Credentials that were just renewed are not renewed again.
     let rest = RefreshArgs { force: false, next_run: None, ..args.clone() };
     if !args.wait_overlap {
         return Ok(pass);
     }
-    // What falls due meanwhile is renewed with the rest, and its overlap is a later run's.
+    // Credentials that fall due meanwhile are renewed too, but their overlap is left to a later run.
     let mut deadline = None;
     loop {
-        // What was superseded a moment ago is known to a plan only when it is read again.
+        // Newly superseded generations show only in a new plan.
         let run = look(context, &rest, load()?, &args.selection, cancellation).await?;
         let now = context.environment.clock.now();
         let times = retirements(&run);
@@ -85,7 +85,7 @@ async fn until_done(
         if times.iter().all(|time| *time > deadline) {
             break;
         }
-        // The cluster's clock decides, in whole seconds.
+        // The cluster's clock decides, and it has whole seconds.
         let wait = Duration::try_from(deadline.duration_since(now)).unwrap_or_default() + Duration::from_secs(1);
         context.printer.remark(&format!("superseded credentials end in {}\n", crate::wording::compact(wait)));
         tokio::select! {
@@ -99,7 +99,7 @@ async fn until_done(
         let after = refresh(context, &rest, load()?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
         let is_over = after.changes.summary.changed == 0;
         pass = merged(&pass, after);
-        // What cannot be retired now is a later run's; asking again every second would not help.
+        // If nothing changed, the rest is left to a later run; trying again every second would not help.
         if is_over {
             break;
         }
@@ -117,7 +117,7 @@ fn merged(first: &Pass, mut later: Pass) -> Pass {
     later
 }
 
-/// Goes through the selected clusters once; those that `last` names come after the others.
+/// Goes through the selected clusters once. The clusters in `last` come after the others.
 ///
 /// # Errors
 ///
@@ -172,14 +172,14 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         extent: if args.with_access { Extent::Access } else { Extent::Credentials },
         suspension: if args.resume { Suspension::Lift } else { Suspension::Keep },
         trial: Trial::Use,
-        // What one credential cannot be delivered to keeps no other from being renewed.
+        // A check writes nothing, so there is nothing to try.
         probing: if args.check { Probing::Skip } else { Probing::Try },
         legacy: Legacy::Leave,
         visits: Visits::Granted,
     }
 }
 
-/// Returns when each cluster wants to be looked at again: when something is due or can be retired.
+/// Returns when each cluster has to be looked at again: when something is due or can be retired.
 fn wake_times(reported: &[(&ClusterRun, ClusterReport)], now: Timestamp) -> HashMap<ClusterName, Timestamp> {
     let mut wake = HashMap::new();
     for (run, report) in reported {
@@ -187,7 +187,7 @@ fn wake_times(reported: &[(&ClusterRun, ClusterReport)], now: Timestamp) -> Hash
         let due = report.credentials.iter().filter_map(|credential| credential.due);
         let retire = assessment.kept.iter().filter_map(|kept| kept.retire_at);
         let times = due.chain(retire).map(|time| by_this_clock(time, assessment.clock_ahead));
-        // What was superseded a moment ago can go when the overlap is over.
+        // Generations that were just superseded can go when the overlap is over.
         let published = run.applied().into_iter().flat_map(|applied| &applied.published);
         let over = published.filter(|published| published.minted).filter_map(|published| {
             let grant = run.grants.iter().find(|grant| grant.is(&published.grant))?;
@@ -211,8 +211,7 @@ fn next_due(reported: &[(&ClusterRun, ClusterReport)]) -> Option<Timestamp> {
     due.min()
 }
 
-/// Returns when superseded generations can go, by this machine's clock; the earliest of all times where
-/// they can now.
+/// Returns when superseded generations can go, by this machine's clock; the minimum for those that can go now.
 fn retirements(run: &FleetRun) -> Vec<Timestamp> {
     let assessed = run.clusters.iter().filter_map(ClusterRun::assessed);
     assessed
@@ -275,12 +274,12 @@ fn first_expiry(grants: &[GrantState], now: Timestamp) -> HashMap<ClusterName, T
     first
 }
 
-/// Checks, before anything is contacted, that the file for metrics is absent or one, and is nothing else
-/// that the run needs.
+/// Checks, before any request, that the file for metrics is absent or holds metrics, and that the run needs it for
+/// nothing else.
 ///
 /// # Errors
 ///
-/// If not: it would be overwritten.
+/// If not, because it would be overwritten.
 pub(super) fn check_metrics_file(
     context: &CommandContext<'_>,
     args: &RefreshArgs,
@@ -313,7 +312,7 @@ pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, me
     })
 }
 
-/// Counts the credentials by what came of them.
+/// Counts the credentials by their result.
 fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, ClusterReport)]) -> CredentialSummary {
     let mut summary = CredentialSummary { next_due: next_due(reported), ..CredentialSummary::default() };
     for (run, report) in reported {
@@ -322,9 +321,9 @@ fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, Cluste
         let left_to_others = run.applied().map_or(0, |applied| applied.overtaken.len());
         let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);
         let is_due = |change: &&Change| change.action == Action::Mint && change.done.is_none();
-        // Without `--check`, what was not done has failed.
+        // Without `--check`, a credential that is still due has failed.
         let due = if args.check { report.changes.iter().filter(is_due).count() } else { 0 };
-        // A living credential that still has to reach an output is current all the same.
+        // A working credential that still has to be written to an output counts as current.
         let is_written = |change: &&Change| change.action == Action::Write && change.done.is_none();
         let written = report.changes.iter().filter(is_written).count();
         let current = report.credentials.len() - renewed + left_to_others + written;
@@ -337,8 +336,7 @@ fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, Cluste
     summary
 }
 
-/// Whether `--check` has something to say: something to do, or credentials that do not last until
-/// the next run.
+/// Whether `--check` has findings: something to do, or credentials that do not last until the next run.
 fn has_findings(changes: &Changes) -> bool {
     let is_short = |cluster: &ClusterReport| cluster.notes.iter().any(|note| note.kind == NoteKind::ShortLife);
     changes.summary.pending > 0 || changes.clusters.iter().any(is_short)
@@ -362,7 +360,7 @@ pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, pass: &Pass
     printed(context.printer.data(&format!("{line}\n")))
 }
 
-/// Returns what the command was given beside the selection of clusters, to repeat it.
+/// Returns the arguments besides the selection of clusters, for repeating the command.
 fn repeated(context: &CommandContext<'_>, args: &RefreshArgs) -> Vec<String> {
     let flags = [
         (args.force, "--force"),

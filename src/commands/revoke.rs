@@ -1,4 +1,4 @@
-//! `kubemint revoke`: kills credentials, or removes the grants' access altogether.
+//! `kubemint revoke`: ends credentials, or removes the grants' access altogether.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, &cancellation) })
 }
 
-/// Returns what came of it, what of that was shown before, and whether the user declined.
+/// Returns the result, the reports that were already shown, and whether the user declined.
 async fn plan_and_revoke(
     context: &CommandContext<'_>,
     args: &RevokeArgs,
@@ -76,7 +76,7 @@ async fn plan_and_revoke(
         let text = rendered(context, &report, OutputFormat::Text)?;
         match args.output {
             OutputFormat::Text | OutputFormat::Wide => printed(context.printer.data(&text))?,
-            // What goes to stdout is one document.
+            // stdout is kept for the one JSON document.
             OutputFormat::Json => context.printer.problem(&text),
         }
     }
@@ -98,7 +98,7 @@ async fn plan_and_revoke(
     Ok((Changes::new(run.reports(fleet.holder())), seen, is_declined))
 }
 
-/// Takes the entries of grants whose access is gone out of the output files: now, or in an earlier run
+/// Removes the entries of grants without access from the output files. The access was removed now, or by an earlier run
 /// that got no further.
 fn remove_entries(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, run: &mut FleetRun) {
     let is_gone = |run: &&ClusterRun| match (&run.carried, run.plan()) {
@@ -164,13 +164,13 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
     }
 }
 
-/// Returns what happens to grants that left the inventory: they are meant, unless something was chosen.
+/// Returns what happens to grants that left the inventory: they are included, unless clusters or profiles were chosen.
 fn vanished(args: &RevokeArgs) -> Vanished {
     let is_about_some = args.superseded || args.generation.is_some() || !args.selection.profile.is_empty();
     if is_about_some { Vanished::Name } else { Vanished::Revoke }
 }
 
-/// Returns what the command was given beside the selection of clusters, to repeat it.
+/// Returns the arguments besides the selection of clusters, for repeating the command.
 fn repeated(context: &CommandContext<'_>, args: &RevokeArgs) -> Vec<String> {
     let flags = [
         (args.superseded, "--superseded"),

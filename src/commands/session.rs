@@ -1,4 +1,4 @@
-//! What runs a command with a user at the other end: a runtime, interruptions, questions.
+//! What commands share that a user is waiting for: a runtime, interruptions, questions.
 
 use std::convert::Infallible;
 use std::io::BufRead;
@@ -10,20 +10,20 @@ use super::CommandContext;
 use crate::error::Error;
 use crate::executor::Cancellation;
 
-/// Returns what comes of some work. The first interruption lets running clusters finish, the second stops them.
+/// Returns the result of some work. The first interruption lets running clusters finish, the second stops them.
 pub(super) async fn interruptible<T>(
     context: &CommandContext<'_>,
     cancellation: &Cancellation,
     work: impl Future<Output = T>,
 ) -> T {
-    // Signals are listened for before the work begins.
+    // In this order, signals are listened for before the work begins.
     match select(pin!(interruptions(context, cancellation)), pin!(work)).await {
         Either::Left((never, _)) => match never {},
         Either::Right((result, _)) => result,
     }
 }
 
-/// Listens for interruptions, and never ends: it is dropped with the run.
+/// Listens for interruptions. It never ends by itself, but is dropped with the run.
 async fn interruptions(context: &CommandContext<'_>, cancellation: &Cancellation) -> Infallible {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -52,7 +52,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = runtime
         .map_err(|error| Error::new(crate::exit_code::ExitCode::Internal, "cannot start").because(error.to_string()))?;
     let result = runtime.block_on(work);
-    // A question that nobody answered still waits for a line in a thread of its own.
+    // A thread may still be waiting for the answer to a question.
     runtime.shutdown_background();
     Ok(result)
 }
@@ -67,7 +67,7 @@ pub(super) async fn ask(context: &CommandContext<'_>, question: &str, cancellati
     tokio::select! {
         answer = answer => match answer {
             Ok(Ok(line)) => matches!(line.trim(), "y" | "Y" | "yes" | "Yes"),
-            // Who cannot be asked has not agreed.
+            // A failed read counts as no.
             Ok(Err(_)) | Err(_) => false,
         },
         () = cancellation.no_new.cancelled() => false,

@@ -1,4 +1,4 @@
-//! How commands show their reports: the result on stdout, what went wrong on stderr.
+//! How commands show their reports: the result on stdout, failures on stderr.
 
 use super::{CommandContext, printed};
 use crate::cli::{OutputFormat, SelectionArgs};
@@ -9,7 +9,7 @@ use crate::output::render_error;
 use crate::report::{Body, Failures, Report, Seen, Summary, TextOptions, VerifySummary, failures, text};
 use crate::wording::command;
 
-/// Prints a report to stdout and what went wrong to stderr.
+/// Prints a report to stdout and its failures to stderr.
 pub(super) fn print(
     context: &CommandContext<'_>,
     report: &Report,
@@ -30,8 +30,8 @@ pub(super) fn rendered(context: &CommandContext<'_>, report: &Report, format: Ou
     }
 }
 
-/// Prints which clusters did not make it, to stderr. What was `seen` went to stdout: on one terminal it is not said
-/// again.
+/// Prints the failed clusters to stderr. Those in `seen` went to stdout already; if both are one terminal, they are not
+/// printed again.
 pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, arguments: &[String], seen: Seen<'_>) {
     let seen = if context.environment.shows_both { seen } else { Seen::Nothing };
     let code = match &report.body {
@@ -44,8 +44,8 @@ pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, argu
     }
 }
 
-/// Returns what a command that repeats this one needs, beside the selection of clusters: the inventory,
-/// profiles and holder, and the flags that were set.
+/// Returns the arguments for repeating this command, besides the selection of clusters: the inventory, profiles and
+/// holder, and the flags that were set.
 pub(super) fn arguments(
     context: &CommandContext<'_>,
     selection: &SelectionArgs,
@@ -63,7 +63,7 @@ pub(super) fn arguments(
     arguments
 }
 
-/// Returns the exit code that counts of clusters amount to.
+/// Returns the exit code for counts of clusters.
 pub(super) fn exit_code(summary: &Summary, cancellation: &Cancellation) -> ExitCode {
     let Summary { clusters, blocked, failed, not_started, .. } = *summary;
     let is_cut_short = cancellation.stop.is_cancelled() && failed > 0;
@@ -80,7 +80,7 @@ pub(super) fn exit_code(summary: &Summary, cancellation: &Cancellation) -> ExitC
     }
 }
 
-/// Returns the exit code that counts of verified clusters amount to.
+/// Returns the exit code for counts of verified clusters.
 pub(super) fn verify_exit_code(summary: &VerifySummary, cancellation: &Cancellation) -> ExitCode {
     let VerifySummary { clusters, findings, failed, not_started, .. } = *summary;
     if not_started > 0 && cancellation.no_new.is_cancelled() {

@@ -1,15 +1,15 @@
-//! Signals that must not end the process, from its first moment on.
+//! Signals that must never end the process.
 
 use std::ffi::OsString;
 
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Keeps signals from ending the process that mean something else here; it is the first thing that the
-/// process does. The handlers stay for as long as the process lives.
+/// Installs handlers for signals that mean something else here, so that they do not end the process. It is the first
+/// thing that the process does, and the handlers stay until it ends.
 ///
-/// SIGXFSZ comes when a file would grow beyond the limit of the process: the write fails as well, and that is
-/// said, with the file. SIGHUP has a watcher read its inventory again, also one that is still starting.
+/// SIGXFSZ comes when a file would exceed the process's size limit; the write then fails too, and that error names the
+/// file. SIGHUP makes a watcher read its inventory again, even one that is still starting.
 pub(crate) fn hold_signals(arguments: &[OsString]) {
     let is_watcher = arguments.iter().any(|argument| argument == "--watch");
     let held = tokio::runtime::Builder::new_current_thread().enable_io().build().and_then(|runtime| {
@@ -20,7 +20,7 @@ pub(crate) fn hold_signals(arguments: &[OsString]) {
         signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
     });
     if let Err(error) = held {
-        // The watcher tries it again, and says so; without a limit there is no other signal.
+        // The watcher tries this again and reports the error. SIGXFSZ comes only if there is a limit.
         tracing::debug!(%error, "signals cannot be handled yet");
     }
 }
@@ -29,7 +29,7 @@ pub(crate) fn hold_signals(arguments: &[OsString]) {
 mod tests {
     use super::*;
 
-    /// Without the handlers, the signals end the process of the tests.
+    /// Without the handlers, the signals would end the process that runs the tests.
     #[test]
     fn a_watcher_that_is_starting_is_not_ended_by_signals() {
         hold_signals(&["kubemint".into(), "refresh".into(), "--watch".into()]);

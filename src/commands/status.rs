@@ -74,7 +74,7 @@ async fn online(
             }
         }
     }
-    // The exit code counts clusters as every command does; what is blocked is a state here.
+    // The exit code counts clusters as in every command, but a blocked cluster is only a state here.
     let mut summary = Changes::new(run.planned_reports()).summary;
     summary.unchanged += std::mem::take(&mut summary.blocked);
     let legacy = args.legacy.then_some(legacy);
@@ -95,7 +95,7 @@ fn is_shown(note: &crate::plan::Note) -> bool {
     )
 }
 
-/// Judges by the output files alone, by this machine's clock.
+/// Reads only the output files, and judges by this machine's clock.
 fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> Status {
     let now = context.environment.clock.now();
     let selected = fleet.selected.iter().flat_map(|selected| &selected.grants);

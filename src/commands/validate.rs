@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::wording::count;
 
-/// Validates the inventory and says what it holds.
+/// Validates the inventory and prints what it contains.
 pub(super) fn run(context: &CommandContext<'_>) -> Result<ExitCode, Error> {
     let inventory = load::load(context, None)?.inventory;
     let text = format!(

@@ -1,7 +1,7 @@
-//! `kubemint refresh --watch`: sleeps until something is due, renews it, and so on until it is stopped.
+//! `kubemint refresh --watch`: sleeps until something is due, renews it, and repeats this until it is stopped.
 //!
-//! Each cluster has a time at which it is looked at again: when a credential is due or a superseded one
-//! can be retired, after a backoff where something failed, and at least once an hour.
+//! Each cluster has a time for the next look: when a credential is due or a superseded one can be retired, after a
+//! backoff if something failed, and at least once an hour.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -33,19 +33,19 @@ use crate::report::{ClusterReport, State};
 
 /// A cluster is looked at this often even if nothing is due: somebody may have deleted an anchor.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
-/// The shortest wait, so that what is never satisfied is no busy loop.
+/// The shortest wait, so that a cluster that always needs something does not cause a busy loop.
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_secs(5);
 /// The wait after a failure, which doubles up to [`LONGEST_BACKOFF`].
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(15);
-/// What falls due within this time is done in one go: each run reads the output files.
+/// Work that falls due within this time is done in one run, because each run reads the output files.
 const TOGETHER: SignedDuration = SignedDuration::from_secs(5);
-/// How often the inventory's files are looked at.
+/// How often the inventory's files are checked for changes.
 const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
 /// Refreshes until it is stopped.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
-    // A line for each cluster of each run would drown what matters.
+    // The steps of each cluster are not shown: one line for each in every run would hide what matters.
     let context = CommandContext {
         global: context.global,
         environment: context.environment,
@@ -55,7 +55,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
     block_on(async {
         let cannot =
             |error: std::io::Error| Error::new(ExitCode::Internal, "cannot handle SIGHUP").because(error.to_string());
-        // Before the inventory is read: whoever changed it after that has it read again.
+        // This comes before reading the inventory, so that a signal after a later change is not missed.
         let hangup = signal(SignalKind::hangup()).map_err(cannot)?;
         let loaded = load::load(&context, args.holder.as_deref())?;
         check_metrics_file(&context, args, &loaded)?;
@@ -91,7 +91,7 @@ async fn watch(
             Some(serve(listener, Arc::clone(&health), stop.clone()))
         }
     };
-    // In a task of its own: it answers while files are read or waited for here.
+    // It is a separate task, so that it responds while files are read or waited for here.
     let mut serving = JoinSet::new();
     if let Some(server) = server {
         serving.spawn(server);
@@ -108,7 +108,7 @@ async fn watch(
     };
     let result = watch.run(hangup, cancellation).await;
     stop.cancel();
-    // What it is answering is answered.
+    // Requests that are being answered are finished.
     while serving.join_next().await.is_some() {}
     result
 }
@@ -119,11 +119,11 @@ struct Watch<'a> {
     health: &'a Health,
     loaded: Loaded,
     files: Files,
-    /// When each selected cluster is looked at again, by this machine's clock.
+    /// When each selected cluster is next looked at, by this machine's clock.
     wake: BTreeMap<ClusterName, Timestamp>,
     /// How often in a row each cluster failed.
     failures: HashMap<ClusterName, u32>,
-    /// The next run comes no earlier, however often somebody asks for one.
+    /// The next run starts no earlier than this, however often a signal asks for one.
     not_before: Timestamp,
 }
 
@@ -139,8 +139,8 @@ impl Watch<'_> {
                 if next <= now || is_beyond(next, now) {
                     break;
                 }
-                // A timer stands still while the machine is suspended; each look at the files, every
-                // few seconds, is a look at the time as well.
+                // Timers stand still while the machine is suspended. So the time is read again at each check of the
+                // files, every few seconds.
                 let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
@@ -153,7 +153,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Finds the clusters of the inventory; all are looked at at once.
+    /// Finds the clusters of the inventory; all are due at once.
     fn select(&mut self) -> Result<(), Error> {
         let now = wall_clock();
         let selected = select(&self.loaded.inventory, &(&self.args.selection).into(), Visits::Granted)?;
@@ -166,7 +166,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Loads the inventory anew; one that is broken is reported, and the one before stays.
+    /// Loads the inventory again. If it is broken, this is reported, and the previous one stays in use.
     fn reload(&mut self) {
         let before = self.loaded.clone();
         let loaded = load::load(self.context, self.args.holder.as_deref());
@@ -183,7 +183,7 @@ impl Watch<'_> {
                 self.context.printer.problem("the inventory that was loaded before stays in use\n");
             }
         }
-        // Of a broken one too: it is reported once, and again when it changes.
+        // This is done for a broken inventory too, so that it is reported once, and again only when it changes.
         self.files = Files::of(&self.loaded);
     }
 
@@ -205,7 +205,7 @@ impl Watch<'_> {
         let environment = self.context.environment.another_run();
         let context = CommandContext { environment: &environment, ..*self.context };
         let metrics = &self.health.metrics;
-        // What failed the last time is likely to fail again.
+        // Clusters that failed last time come last, because they are likely to fail again.
         let last: HashSet<ClusterName> = self.failures.keys().cloned().collect();
         match refresh(&context, self.args, self.loaded.clone(), &selection, &last, metrics, cancellation).await {
             Ok(pass) => {
@@ -214,7 +214,7 @@ impl Watch<'_> {
                     self.health.is_ready.store(true, Ordering::Release);
                 }
                 if has_news(&pass) {
-                    // Nobody reads its output but a log: that it cannot be written stops nothing.
+                    // The output is only a log, so a failure to write it does not stop the watcher.
                     if let Err(error) = show(&context, self.args, &pass) {
                         context.printer.problem(&render_error(&error));
                     }
@@ -249,8 +249,8 @@ impl Watch<'_> {
         }
     }
 
-    /// Tries a cluster again after a while: sooner if something else there is due, and more often the
-    /// less life is left in what could not be renewed.
+    /// Tries a cluster again after a while: earlier if something else is due there, and more often the less life is
+    /// left in a credential that could not be renewed.
     fn back_off(&mut self, cluster: &ClusterName, pass: Option<&Pass>) {
         let now = wall_clock();
         let failures = self.failures.entry(cluster.clone()).or_default();
@@ -264,7 +264,7 @@ impl Watch<'_> {
     }
 }
 
-/// Whether a time is further ahead than anything is ever planned: the machine's clock was set back.
+/// Whether a time is further ahead than anything is ever planned, because the machine's clock was set back.
 fn is_beyond(time: Timestamp, now: Timestamp) -> bool {
     time.duration_since(now) > LONGEST_WAIT + TOGETHER
 }
@@ -288,7 +288,7 @@ fn backoff(failures: u32, cluster: &ClusterName) -> SignedDuration {
 #[derive(Debug)]
 struct Files {
     stamps: Vec<(PathBuf, Option<(SystemTime, u64)>)>,
-    /// Of `include`, and what they match.
+    /// The patterns in `include`, and the files that they match.
     patterns: Vec<(String, Vec<PathBuf>)>,
 }
 

@@ -1,4 +1,4 @@
-//! What a ServiceAccount token says about itself.
+//! The claims of ServiceAccount tokens.
 //!
 //! The signature is not checked here: only the API server can do that, and it is asked before a
 //! token is published. Pure: no I/O, no clock.
@@ -62,7 +62,7 @@ struct Object {
     uid: Option<String>,
 }
 
-/// Tokens are below 2 KiB; what is far longer is none, and is not decoded.
+/// Tokens are below 2 KiB; a text that is far longer is not decoded.
 const MAX_TOKEN_LENGTH: usize = 64 * 1024;
 
 impl Claims {

@@ -11,7 +11,7 @@ use crate::secret::SecretToken;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct CredentialFacts {
-    /// What it is; `token` today.
+    /// Its kind; `token` today.
     pub kind: String,
     /// Its generation.
     pub generation: u64,

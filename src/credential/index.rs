@@ -1,7 +1,7 @@
 //! The index: the annotation on a ServiceAccount that lists the live generations.
 //!
-//! A generation is claimed here before anything else, and recorded once its outputs are written.
-//! What a newer kubemint added is kept. Pure: no I/O, no clock.
+//! A generation is claimed here before anything else, and recorded once its outputs are written. Fields that a newer
+//! kubemint added are kept. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +30,8 @@ pub(crate) struct Index {
     /// Whether a revocation suspended issuing for every holder.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
-    /// Whether somebody removed an earlier index: there may be live generations that this one does not
-    /// list. Every ServiceAccount is made with an index, so one without any has lost it.
+    /// Whether an earlier index was removed, so that there may be live generations which this one does not list. Every
+    /// ServiceAccount is made with an index, so one without any has lost it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
     /// What a newer version added.
@@ -58,17 +58,17 @@ pub(crate) struct HolderIndex {
     pub other: Map<String, Value>,
 }
 
-/// One minted, or claimed, credential.
+/// One credential that was minted, or is only claimed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Generation {
     /// The number.
     pub n: u64,
-    /// What it is; `token` today.
+    /// Its kind; `token` today.
     pub kind: String,
     /// The run that claimed it.
     pub run: String,
-    /// When it was claimed, by the clock of the machine that claimed it.
+    /// When it was claimed, by the cluster's clock if that was known, otherwise by the clock of the claiming machine.
     pub claimed_at: Timestamp,
     /// The fingerprint of the token policy.
     pub policy: String,
@@ -88,7 +88,7 @@ pub(crate) struct Generation {
     /// The token's identifier in audit logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-    /// Seconds that the `Date` of the answer with the token was ahead of the token's own time: something that stands
+    /// How many seconds the `Date` of the response with the token was ahead of the token's own time, because a gateway
     /// before the API server has a clock of its own. Known when the generation is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date_ahead: Option<i64>,
@@ -100,7 +100,7 @@ pub(crate) struct Generation {
     pub other: Map<String, Value>,
 }
 
-/// Whom a revocation suspends.
+/// Whose issuing a revocation suspends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Suspended {
@@ -113,9 +113,9 @@ pub(crate) enum Suspended {
 /// Why a generation cannot be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClaimRefused {
-    /// Its number is taken.
+    /// Its number was used already.
     Taken {
-        /// The last number that is.
+        /// The last number that was used.
         last: u64,
     },
     /// A revocation suspended issuing.
@@ -149,8 +149,7 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// If it is malformed or of an unknown version: then nothing may be minted, because numbers
-    /// could be reused.
+    /// If it is malformed or of an unknown version. Nothing may be minted then, because numbers could be reused.
     pub(crate) fn parse(annotation: &str) -> Result<Self, IndexError> {
         let value: Value =
             serde_json::from_str(annotation).map_err(|error| IndexError::Malformed(error.to_string()))?;
@@ -161,13 +160,13 @@ impl Index {
         }
         let mut index: Self =
             serde_json::from_value(value).map_err(|error| IndexError::Malformed(error.to_string()))?;
-        // Names are computed, never taken from here; but what names nothing that could exist was not written by
-        // any kubemint.
+        // Anchor names are computed and never taken from here. But a holder that cannot exist shows that no kubemint
+        // wrote this index.
         if let Some(holder) = index.holders.keys().find(|holder| syntax::dns_label(holder).is_err()) {
             return Err(IndexError::Malformed(format!("{holder:?} is no name that a holder can have")));
         }
         for chain in index.holders.values_mut() {
-            // Somebody may have set the next number back: those that are listed are taken all the same.
+            // Somebody may have set the next number back; the listed numbers still count as used.
             let after = chain.generations.iter().map(|generation| generation.n.saturating_add(1)).max();
             chain.next = chain.next.max(after.unwrap_or_default());
         }
@@ -205,7 +204,7 @@ impl Index {
             return Err(ClaimRefused::Suspended);
         }
         let chain = self.holders.entry(holder.as_str().to_owned()).or_default();
-        // The same run may repeat its claim: the reply to the first attempt was lost.
+        // A run may repeat its claim, if the response to its first try was lost.
         let repeated = chain.generations.iter().any(|known| known.n == generation.n && known.run == generation.run);
         if repeated {
             return Ok(self);
@@ -240,8 +239,8 @@ impl Index {
         self
     }
 
-    /// Returns the index with issuing suspended, and a fence: a number that was planned before the
-    /// revocation can no longer be claimed after it.
+    /// Returns the index with issuing suspended, and with a fence: the next number is skipped, so that a number planned
+    /// before the revocation can no longer be claimed.
     #[must_use]
     pub(crate) fn suspend(mut self, whose: &Suspended) -> Self {
         match whose {
@@ -259,7 +258,7 @@ impl Index {
         self
     }
 
-    /// Returns the index with issuing resumed for a holder, and for everybody if all were suspended.
+    /// Returns the index with issuing resumed for a holder, and for everybody if everybody was suspended.
     #[must_use]
     pub(crate) fn resume(mut self, holder: &Holder) -> Self {
         self.suspended = false;
@@ -269,8 +268,8 @@ impl Index {
         self
     }
 
-    /// Returns the index without some generations of a holder. Their anchors are deleted before: a
-    /// run that dies in between leaves the lines to be found again.
+    /// Returns the index without some generations of a holder. Their anchors are deleted before this, so that after a
+    /// kill in between the lines are still found.
     #[must_use]
     pub(crate) fn without(mut self, holder: &Holder, numbers: &[u64]) -> Self {
         if let Some(chain) = self.holders.get_mut(holder.as_str()) {
@@ -298,23 +297,23 @@ impl Index {
     }
 }
 
-/// Where to look for the anchors of a ServiceAccount, by all that is known. What somebody may have edited is one
-/// reason more to look somewhere, and never a reason not to.
+/// Where to look for the anchors of a ServiceAccount, from all that is known. Text that somebody may have edited can
+/// only add to the search, never limit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AnchorHints {
-    /// Who looks.
+    /// The holder who runs the search.
     pub holder: Holder,
-    /// The holders that there may be.
+    /// All holders that may exist.
     pub holders: BTreeSet<Holder>,
-    /// The generations that something names.
+    /// The generations that the index, an output or the user names.
     pub named: BTreeSet<u64>,
-    /// The highest number that was ever seen; all below it may exist.
+    /// The highest number that was ever seen; all numbers below it may exist.
     pub highest: u64,
 }
 
 impl AnchorHints {
-    /// Collects what an index says, if there is one that can be read, and which generations the outputs of
-    /// `holder` hold, or the user names.
+    /// Collects the holders and numbers of an index, if it can be read, and the generations that the outputs of
+    /// `holder` hold or the user names.
     pub(crate) fn new(index: Option<&Index>, holder: &Holder, held: &[u64]) -> Self {
         let chains = index.into_iter().flat_map(|index| &index.holders);
         let mut hints = Self {
@@ -333,14 +332,14 @@ impl AnchorHints {
         hints
     }
 
-    /// Returns the holders, the one who looks first.
+    /// Returns the holders, starting with the one who runs the search.
     pub(crate) fn own_first(&self) -> impl Iterator<Item = &Holder> {
         std::iter::once(&self.holder).chain(self.holders.iter().filter(|holder| **holder != self.holder))
     }
 }
 
 impl HolderIndex {
-    /// Returns how many credentials of it may be used; those that exec plugins mint count as one.
+    /// Returns how many of its credentials may still work; those that exec plugins mint count as one.
     pub(crate) fn living(&self, now: Timestamp) -> usize {
         self.generations.iter().filter(|generation| generation.may_live(now)).count() + usize::from(self.exec)
     }
@@ -352,8 +351,8 @@ impl HolderIndex {
 }
 
 impl Generation {
-    /// Returns whether it may be used: until it expires, and as long as it is only claimed, because the run that claimed
-    /// it may be about to publish it.
+    /// Returns whether it may work: until it expires, and also while it is only claimed, because the claiming run may
+    /// be about to publish it.
     pub(crate) fn may_live(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|expires| expires > now)
     }
@@ -363,8 +362,8 @@ impl Generation {
         self.expires.is_some()
     }
 
-    /// Returns the generation as it stands in the index once its outputs are written; since when
-    /// they are is filled in when it is recorded.
+    /// Returns the generation as the index lists it once its outputs are written. The time of publication is set when
+    /// it is recorded.
     #[must_use]
     pub(crate) fn recorded(self, credential: &Credential) -> Self {
         let facts = &credential.facts;

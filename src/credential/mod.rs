@@ -1,4 +1,4 @@
-//! Credentials: the index of generations, what a token says about itself, and what to do next.
+//! Credentials: the index of generations, the claims of a token, and what to do next.
 //!
 //! Pure: no I/O, no clock. Start with [`decide`].
 
@@ -23,9 +23,9 @@ use crate::names::{ClusterName, Holder, ProfileName, short_hash};
 /// Kind of credential that kubemint mints today; certificates may follow.
 pub(crate) const KIND_TOKEN: &str = "token";
 
-/// Returns a fingerprint of what a policy asks of a token: another one leads to a new generation.
+/// Returns a fingerprint of the token properties that a policy asks for; another one leads to a new generation.
 ///
-/// `renew-after` and `overlap` do not take part: they change when a token is renewed, not the token.
+/// `renew-after` and `overlap` are not part of it: they change when a token is renewed, not the token.
 pub(crate) fn policy_fingerprint(policy: &TokenPolicy) -> String {
     let ttl = policy.ttl.as_secs().to_string();
     let mut parts = vec![KIND_TOKEN, ttl.as_str()];
@@ -33,7 +33,7 @@ pub(crate) fn policy_fingerprint(policy: &TokenPolicy) -> String {
     short_hash(&parts)
 }
 
-/// Returns what the jitter of a grant's due times is derived from.
+/// Returns the seed for the jitter of a grant's due times.
 pub(crate) fn jitter_seed(cluster: &ClusterName, profile: &ProfileName, holder: &Holder) -> String {
     format!("{cluster}/{profile}/{holder}")
 }

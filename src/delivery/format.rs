@@ -13,7 +13,7 @@ pub(crate) enum Format {
     Kubeconfig(EntryNames),
 }
 
-/// What a place should say.
+/// What a place should hold.
 #[derive(Debug, Clone)]
 pub(crate) enum Wanted {
     /// Entries of a kubeconfig.
@@ -21,13 +21,13 @@ pub(crate) enum Wanted {
 }
 
 impl Format {
-    /// Whether the place holds the credential, rather than a plugin that is asked for one.
+    /// Whether the place holds the credential itself, rather than the entries of a plugin.
     pub(crate) fn holds_credential(&self) -> bool {
         let Self::Kubeconfig(names) = self;
         !matches!(names.form, UserForm::Exec(_))
     }
 
-    /// Returns what a place should say.
+    /// Returns what a place should hold.
     pub(crate) fn wanted(&self, mark: &Mark, endpoint: &Endpoint, credential: Option<&Credential>) -> Wanted {
         let Self::Kubeconfig(names) = self;
         Wanted::Kubeconfig(OurEntries::render(names, mark, endpoint, credential))

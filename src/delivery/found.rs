@@ -1,4 +1,4 @@
-//! What is at a place: nothing, ours with its facts, or somebody else's.
+//! What is at a place: nothing, entries of ours with their facts, or entries that are not ours.
 
 use super::{Format, Place, Wanted};
 use crate::credential::{Credential, CredentialFacts, StoredCredential};
@@ -13,37 +13,37 @@ pub(crate) struct ReadPlace {
     pub place: Place,
     /// In which form the credential is written there.
     pub format: Format,
-    /// What is there.
+    /// What was found there.
     pub found: Found,
 }
 
 /// What is at a place.
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
-    /// Nothing of anybody.
+    /// Nothing.
     Nothing,
-    /// Ours.
+    /// Entries of ours.
     Ours(Held),
-    /// Ours that lost its mark, and is taken back.
+    /// Entries of ours that lost their mark, and are taken back.
     TakenBack(Held),
-    /// Somebody else's.
+    /// Entries that are not ours.
     Others(Others),
 }
 
-/// Something at a place that is somebody else's.
+/// Something at a place that is not ours.
 #[derive(Debug, Clone)]
 pub(crate) struct Others {
     /// What it is, as in ``cluster `x` ``.
     pub what: String,
-    /// Whose it is, as the end of a sentence about it.
+    /// Its owner, as the end of a sentence about it.
     pub owner: String,
     /// What to do about it.
     pub hint: &'static str,
-    /// What is there, if it may be ours and lost its mark.
+    /// The entries, if they may be ours without their mark.
     pub unmarked: Option<Held>,
 }
 
-/// What of ours is at a place.
+/// Our content of a place.
 #[derive(Debug, Clone)]
 pub(crate) enum Held {
     /// Entries of a kubeconfig.
@@ -51,7 +51,7 @@ pub(crate) enum Held {
 }
 
 impl ReadPlace {
-    /// Returns what of ours is there.
+    /// Returns our content, if it is ours or taken back.
     pub(crate) fn held(&self) -> Option<&Held> {
         match &self.found {
             Found::Ours(held) | Found::TakenBack(held) => Some(held),
@@ -59,7 +59,7 @@ impl ReadPlace {
         }
     }
 
-    /// Returns the credential that is there, also where it lost its mark.
+    /// Returns the credential that is there, even if it lost its mark.
     pub(crate) fn credential(&self) -> Option<Credential> {
         let held = match &self.found {
             Found::Others(others) => others.unmarked.as_ref(),
@@ -95,17 +95,17 @@ impl Held {
         self.entries().credential.as_ref().map(|(stored, _)| stored)
     }
 
-    /// Returns what is known about that token.
+    /// Returns the facts about that token.
     pub(crate) fn facts(&self) -> Option<&CredentialFacts> {
         self.entries().credential.as_ref().map(|(_, facts)| facts)
     }
 
-    /// Returns both, in a form that can be delivered elsewhere.
+    /// Returns token and facts, in a form that can be delivered elsewhere.
     pub(crate) fn credential(&self) -> Option<Credential> {
         self.entries().publishable()
     }
 
-    /// Returns whose credential it is, if it is another holder's.
+    /// Returns the holder and validity of the credential, if it belongs to another holder.
     pub(crate) fn other_holder(&self) -> Option<&OtherHolder> {
         self.entries().other_holder.as_ref()
     }
@@ -115,34 +115,34 @@ impl Held {
         self.entries().holds(token)
     }
 
-    /// Returns the uid of the cluster's namespace kube-system when it was written.
+    /// Returns the uid that the cluster's namespace kube-system had when it was written.
     pub(crate) fn cluster_uid(&self) -> Option<&str> {
         self.entries().cluster_uid()
     }
 
-    /// Returns whether everything is there that should be, whatever it says.
+    /// Returns whether all wanted entries exist, whatever their fields.
     pub(crate) fn is_complete(&self) -> bool {
         self.entries().is_complete()
     }
 
-    /// Returns whether anything is there beside a token.
+    /// Returns whether there is anything beside a token.
     pub(crate) fn says_something(&self) -> bool {
         self.entries().has_entries()
     }
 
-    /// Returns how it differs from what should be there, by field; nothing if it is exactly that.
+    /// Returns the fields in which it differs from what is wanted; nothing if it is exactly that.
     pub(crate) fn differences(&self, wanted: &Wanted) -> Vec<FieldDiff> {
         let Wanted::Kubeconfig(wanted) = wanted;
         self.entries().differences(wanted)
     }
 
-    /// Returns whether it differs from what should be there, as far as that does not depend on how the cluster is reached.
+    /// Returns whether it differs from what is wanted in a field that does not depend on how the cluster is reached.
     pub(crate) fn is_altered_wherever_it_leads(&self, format: &Format, mark: &Mark) -> bool {
         let Format::Kubeconfig(names) = format;
         self.entries().is_altered_wherever_it_leads(names, mark)
     }
 
-    /// Returns whether nothing of anybody else's is lost by taking it for ours: see [`kubeconfig::Held::gives_ours`].
+    /// Returns whether it can be taken for ours without a loss to anybody: see [`kubeconfig::Held::gives_ours`].
     pub(crate) fn gives_ours(&self, format: &Format, wanted: &Wanted, account_uid: &str) -> bool {
         let (Format::Kubeconfig(names), Wanted::Kubeconfig(wanted)) = (format, wanted);
         self.entries().gives_ours(names, wanted, account_uid)

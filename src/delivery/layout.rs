@@ -1,8 +1,7 @@
 //! Which output file holds which entries, under which names.
 //!
-//! Outputs that expand to the same path share a file. Two grants that would produce the same name
-//! in one file are a [`Collision`], found before anything is contacted. Pure: no I/O, no clock.
-//! Start with [`Layout::compute`].
+//! Outputs whose templates give the same path share a file. Two grants that give the same name in one file are a
+//! [`Collision`], which is found before any request. Pure: no I/O, no clock. Start with [`Layout::compute`].
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,16 +12,16 @@ use crate::names::{GrantKey, Holder, InventoryName, token_directory_name, token_
 use crate::paths::normalise;
 use crate::template::Template;
 
-/// What the name of a file's lock ends with, after the file's own.
+/// The ending of the name of a file's lock.
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
-/// What the names of temporary files begin with.
+/// The beginning of the names of temporary files.
 pub(crate) const OWN_PREFIX: &str = ".kubemint-";
 
-/// The template of context names that cannot collide.
+/// The default template of context names, which cannot collide.
 pub(crate) const DEFAULT_CONTEXT: &str = "{profile}@{cluster}";
 
-/// The variables that templates of outputs know.
+/// The variables in templates of outputs.
 pub(crate) const VARIABLES: [&str; 4] = ["cluster", "profile", "inventory", "holder"];
 
 /// All output files, in the order in which the outputs and grants name them first.
@@ -30,7 +29,7 @@ pub(crate) const VARIABLES: [&str; 4] = ["cluster", "profile", "inventory", "hol
 pub struct Layout {
     /// The files.
     pub files: Vec<OutputFile>,
-    /// The outputs whose `current-context` is a context of none of their files.
+    /// The outputs whose `current-context` is in none of their files.
     pub dangling: Vec<OutputId>,
 }
 
@@ -43,7 +42,7 @@ pub struct OutputFile {
     pub entries: Vec<OutputEntry>,
     /// The context that an output names as current, if this file has it.
     ///
-    /// Without one, whoever writes the file decides: the only context of a file is current.
+    /// Without one, the only context of a file becomes current when it is written.
     pub current_context: Option<String>,
     /// The outputs that this file comes from.
     pub outputs: Vec<OutputId>,
@@ -60,16 +59,16 @@ pub struct OutputEntry {
     pub cluster: String,
     /// The name of the user entry.
     pub user: String,
-    /// Whether the cluster entry is another profile's or holder's as well.
+    /// Whether other profiles or holders use the cluster entry too.
     pub shares_cluster: bool,
     /// The namespace of the context.
     pub namespace: Option<String>,
-    /// The output, which says how the user entry gives its credential.
+    /// The output, which decides how the user entry gives its credential.
     pub output: Arc<Output>,
 }
 
 impl OutputFile {
-    /// Returns its token files.
+    /// Returns the paths of its token files.
     pub fn token_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
         let directory = self.token_directory();
         let with_token_files = self.entries.iter().filter(|entry| entry.has_token_file());
@@ -79,7 +78,7 @@ impl OutputFile {
         })
     }
 
-    /// Returns the file that exists while this one is written, as kubectl has it.
+    /// Returns the lock, which exists while this file is written; kubectl uses the same one.
     pub fn lock(&self) -> PathBuf {
         let mut lock = self.path.as_os_str().to_owned();
         lock.push(LOCK_SUFFIX);
@@ -100,7 +99,7 @@ impl OutputEntry {
         self.output.credential == CredentialForm::TokenFile
     }
 
-    /// Returns whether two entries say the same, whichever outputs they come from.
+    /// Returns whether two entries have the same content, even if they come from different outputs.
     fn says_the_same(&self, other: &Self) -> bool {
         let said = |entry: &Self| {
             let Self { grant, context, cluster, user, namespace, output: _, shares_cluster: _ } = entry.clone();
@@ -119,18 +118,18 @@ impl OutputEntry {
     }
 }
 
-/// Two things that cannot both be in one file.
+/// Two names or files that exclude each other.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Collision {
     /// What collides.
     pub kind: CollisionKind,
     /// The file.
     pub path: PathBuf,
-    /// The name that is produced twice.
+    /// The name that occurs twice.
     pub name: String,
-    /// What produces it first.
+    /// Where it occurs first.
     pub first: Origin,
-    /// What produces it again.
+    /// Where it occurs again.
     pub second: Origin,
 }
 
@@ -149,11 +148,11 @@ pub(crate) enum CollisionKind {
     Directory,
     /// A file where the lock of another must be.
     Lock,
-    /// A file among the token files of another.
+    /// A file inside another file's directory of token files.
     TokenFiles,
 }
 
-/// Where an entry comes from.
+/// The grant and output that an entry comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Origin {
     /// The grant.
@@ -229,7 +228,7 @@ impl Layout {
 }
 
 impl Collision {
-    /// Says what collides.
+    /// Describes the collision.
     pub(crate) fn describe(&self) -> String {
         let (name, path) = (&self.name, self.path.display());
         let what = match self.kind {
@@ -265,7 +264,7 @@ impl Collision {
         format!("{who} both produce {what} in `{path}`")
     }
 
-    /// Says how to avoid it.
+    /// Returns how to avoid it.
     pub(crate) fn hint(&self) -> Option<String> {
         let output = &self.second.output;
         let is_same_grant = self.first.grant == self.second.grant;
@@ -328,12 +327,12 @@ impl Templates {
     }
 }
 
-/// A file that is being put together.
+/// A file under construction.
 #[derive(Debug)]
 struct Building {
     file: OutputFile,
     origins: Vec<Origin>,
-    /// The entry that has each name.
+    /// The index of the entry with each name.
     contexts: HashMap<String, usize>,
     clusters: HashMap<String, usize>,
     users: HashMap<String, usize>,
@@ -353,9 +352,9 @@ impl Building {
         }
     }
 
-    /// Adds an entry, unless it is there already; returns what it collides with.
+    /// Adds an entry, unless it exists already; returns what it collides with.
     fn add(&mut self, entry: OutputEntry, origin: Origin) -> Option<Collision> {
-        // Outputs are added one after the other, so the last one tells.
+        // Outputs are added one after the other, so only the last one has to be compared.
         if self.file.outputs.last() != Some(&origin.output.id) {
             self.file.outputs.push(origin.output.id);
         }
@@ -363,8 +362,8 @@ impl Building {
             let is_same = self.file.entries[*known].says_the_same(&entry);
             return (!is_same).then(|| self.collision(CollisionKind::Context, &entry.context, *known, origin));
         }
-        // A name of the same grant has the same content, whatever the contexts are called, and so has a cluster entry of
-        // the same cluster.
+        // Entries with the same name have the same content if they are for the same grant, whatever the contexts are
+        // called; for cluster entries the same cluster is enough.
         let names =
             [(CollisionKind::Cluster, &self.clusters, &entry.cluster), (CollisionKind::User, &self.users, &entry.user)];
         for (kind, entries, name) in names {
@@ -407,7 +406,7 @@ impl Building {
         }
     }
 
-    /// Takes as current what the outputs want, if the file has it and they agree.
+    /// Chooses the current context, if the outputs agree on one and the file has it.
     fn choose_current(&mut self, effective: &mut HashSet<OutputId>) -> Option<Collision> {
         let mut chosen: Option<&(String, Origin)> = None;
         for wanted in self.wanted.iter().filter(|(name, _)| self.contexts.contains_key(name)) {
@@ -431,7 +430,7 @@ impl Building {
     }
 }
 
-/// Finds files that stand where the directory of another must be.
+/// Finds files that are in the place of another file's directory.
 fn blocked_directories<'a>(
     files: &'a [Building],
     by_path: &'a HashMap<PathBuf, usize>,
@@ -449,7 +448,7 @@ fn blocked_directories<'a>(
     })
 }
 
-/// Finds files that stand where another has its lock or its token files.
+/// Finds files that are in the place of another file's lock or token files.
 fn taken_places(files: &[Building]) -> Vec<Collision> {
     let mut taken: HashMap<PathBuf, (usize, CollisionKind)> = HashMap::new();
     for (index, building) in files.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Deliveries: where the credential of a grant goes, in which form, and what is there already.
 //!
-//! A delivery names places and says nothing secret: what runs it looks up tokens in the places that it names. Pure: no
-//! I/O, no clock.
+//! A delivery names places and holds no secret; the executor looks up the tokens at these places. Pure: no I/O, no
+//! clock.
 
 mod format;
 mod found;
@@ -23,7 +23,8 @@ pub(crate) use self::layout::{Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SU
 pub use self::layout::{Layout, OutputEntry, OutputFile};
 pub use self::output::{CredentialForm, Output, OutputId};
 
-/// Names a place that can hold a credential: one context of one output file. No two of an inventory are the same.
+/// Identifies a place, which can hold a credential: one context of one output file. Each place of an inventory is
+/// unique.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// The file.
@@ -32,7 +33,7 @@ pub(crate) struct Place {
     pub context: String,
 }
 
-/// Where a living credential is, and what is known about it.
+/// Where a living credential is, and the facts about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Source {
@@ -46,11 +47,11 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Delivery {
-    /// Whose access it is.
+    /// The mark of its entries.
     pub mark: Mark,
     /// Every place that holds the credential when the step is done.
     pub destinations: Vec<Destination>,
-    /// What changes in entries that are there, beside the token.
+    /// The fields of existing entries that change, besides the token.
     pub changes: Vec<FieldDiff>,
     /// Whether another holder's living credential may be replaced.
     pub reissue: Reissue,
@@ -86,13 +87,13 @@ impl Delivery {
         Self { mark, destinations: vec![], changes: vec![], reissue }
     }
 
-    /// Returns the files that are written, as often as they have entries.
+    /// Returns the files that are written, once for each entry.
     pub(crate) fn written(&self) -> impl Iterator<Item = &Path> {
         let written = self.destinations.iter().filter(|destination| destination.before != Before::Whole);
         written.map(|destination| destination.place.file.as_path())
     }
 
-    /// Returns whether every place held what is wanted when it was read.
+    /// Returns whether every place already held what is wanted.
     pub(crate) fn is_there(&self) -> bool {
         self.written().next().is_none()
     }

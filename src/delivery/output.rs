@@ -1,16 +1,16 @@
-//! An output of an inventory: templates that decide which grants share a file, and what its entries are called.
+//! An output of an inventory: its templates decide which grants share a file, and the names of its entries.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::names::GrantKey;
 
-/// Names an output among those of its inventory.
+/// Identifies an output in its inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutputId(usize);
 
 impl OutputId {
-    /// Returns the id of the output that is written as the `number`th, from 0.
+    /// Returns the id of the `number`th output in the inventory, from 0.
     pub(crate) fn new(number: usize) -> Self {
         Self(number)
     }
@@ -28,20 +28,20 @@ pub enum CredentialForm {
     Exec,
 }
 
-/// A kubeconfig output: templates that decide which grants share a file, and its entry names.
+/// A kubeconfig output: its templates decide which grants share a file, and the names of its entries.
 ///
 /// Templates know `{cluster}`, `{profile}`, `{inventory}` and `{holder}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// Names it.
+    /// Its id.
     pub id: OutputId,
     /// The template of the file's path; absolute after resolution.
     pub path: String,
     /// How user entries give their credential.
     pub credential: CredentialForm,
-    /// The program that entries of form [`CredentialForm::Exec`] run; the one that writes them if absent.
+    /// The program that entries of form [`CredentialForm::Exec`] run; by default, the program that writes them.
     pub command: Option<PathBuf>,
-    /// The directory of token files that such entries read.
+    /// The directory of the token files that entries of form [`CredentialForm::TokenFile`] name.
     pub credential_directory: Option<PathBuf>,
     /// The template of the context names.
     pub context: String,
@@ -55,12 +55,12 @@ pub struct Output {
     pub current_context: Option<String>,
     /// The grants that go here, in their order.
     pub grants: Vec<GrantKey>,
-    /// The same, to look them up.
+    /// The same grants, for looking them up.
     pub holds: HashSet<GrantKey>,
 }
 
 impl Output {
-    /// Whether several holders write into one file, and name their contexts apart, but not their cluster entries.
+    /// Whether several holders share a file, with different context names but the same cluster entries.
     pub(crate) fn shares_clusters_among_holders(&self) -> bool {
         const HOLDER: &str = "{holder}";
         let cluster = self.cluster.as_ref().unwrap_or(&self.context);

@@ -1,4 +1,4 @@
-//! Runs the steps of plans: the same values that were shown.
+//! Runs the steps of plans: the same plan values that were shown.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub(crate) struct ApplyTask {
 }
 
 /// What the steps of a plan need of the outputs: the files that they write, and the credentials at the places that they
-/// name. A plan holds neither.
+/// name. A plan itself holds neither.
 #[derive(Debug, Default)]
 pub(crate) struct NamedOutputs {
     /// The files, by path.
@@ -74,7 +74,7 @@ pub(crate) struct ApplyContext {
     pub clock: Clock,
 }
 
-/// What a task has done so far, also if it is dropped half-way.
+/// What a task has done so far. It survives if the task is dropped half-way.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// The steps that were done.
@@ -83,14 +83,14 @@ pub(super) struct Ledger {
     notes: Vec<Note>,
     /// The grants whose renewal was left to another run.
     overtaken: Vec<GrantKey>,
-    /// The anchors that are being deleted and that something holds.
+    /// The anchors that are being deleted and that a finalizer holds.
     held: Vec<HeldAnchor>,
     number: usize,
     of: usize,
     doing: String,
 }
 
-/// An anchor of a ServiceAccount that is being deleted and that something holds.
+/// An anchor of a ServiceAccount that is being deleted and that a finalizer holds.
 #[derive(Debug, Clone)]
 struct HeldAnchor {
     service_account: ObjectRef,
@@ -98,7 +98,7 @@ struct HeldAnchor {
     uid: String,
 }
 
-/// Also read when the task that writes it is gone.
+/// Shared, so that it can be read after the task that writes it is gone.
 pub(super) type SharedLedger = Arc<Mutex<Ledger>>;
 
 /// Applies clusters.
@@ -124,7 +124,7 @@ pub(crate) async fn apply_clusters(
     ends.map(carried).collect().await
 }
 
-/// Carries out the plan of one cluster in a place of the pool.
+/// Carries out the plan of one cluster in a slot of the pool.
 pub(super) async fn apply_task(
     context: Arc<ApplyContext>,
     task: ApplyTask,
@@ -137,11 +137,11 @@ pub(super) async fn apply_task(
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    // A panic elsewhere leaves plain data behind.
+    // The ledger is plain data, so it is usable even after a panic.
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns what came of carrying out a plan.
+/// Returns the result of carrying out a plan.
 pub(super) fn carried(ledger: Option<&Mutex<Ledger>>, end: Ended<Result<(), StepFailure>>) -> Carried {
     let ledger = ledger.map(|ledger| std::mem::take(&mut *lock(ledger))).unwrap_or_default();
     let failure = match end {
@@ -233,7 +233,7 @@ impl StepRunner {
         Err(failure)
     }
 
-    /// Forgets what failed in revoking the tokens of a ServiceAccount that is gone by now: none of them lives.
+    /// Drops the failures in revoking tokens of a ServiceAccount that is gone now: none of its tokens works.
     fn settle(&self, step: &Step, failed: &mut Vec<FailedStep<'_>>) {
         let gone = match step {
             Step::Recreate(recreate) => &recreate.account.object,
@@ -306,9 +306,9 @@ impl StepRunner {
         Ok(())
     }
 
-    /// Waits until API servers really refuse what was revoked. It comes when everything is revoked, and
-    /// does not count as work on the cluster. The tokens that are at hand are tried; as there may be others,
-    /// the caches are given their time in any case.
+    /// Waits until API servers really refuse the revoked tokens. It runs after all revocations, and does not count as
+    /// work on the cluster. The tokens that are known here are tried; because there may be others, it also waits for
+    /// the caches.
     async fn await_refusals(&mut self, task: &ApplyTask, since: Instant) -> Result<(), StepFailure> {
         let mut first_failure = self.await_anchors(task).await.err();
         let ended = Instant::now();
@@ -350,7 +350,7 @@ impl StepRunner {
         first_failure.map_or(Ok(()), Err)
     }
 
-    /// Waits until the anchors are gone that something still holds: until then their tokens may be accepted.
+    /// Waits until the anchors are gone that a finalizer still holds: until then their tokens may be accepted.
     async fn await_anchors(&mut self, task: &ApplyTask) -> Result<(), StepFailure> {
         let held = std::mem::take(&mut lock(&self.ledger).held);
         let Some(admin) = self.admin.as_ref().filter(|_| !held.is_empty()) else { return Ok(()) };
@@ -384,8 +384,8 @@ impl StepRunner {
         let generation = match result {
             Ok(generation) => generation,
             Err(NotPublished::Safe(failure)) => {
-                // Nobody holds the token: its anchor must not outlive it. If that fails too, the
-                // orphan is found by a later run, and the first failure is the one to report.
+                // Nobody holds the token, so its anchor must not outlive it. If the deletion fails too, a later run
+                // finds the orphan, and the first failure is the one to report.
                 if let Err(error) = issue::abandon(api, mint, &claimed, &anchor_uid).await {
                     tracing::warn!(%cluster, cause = error.cause, "an anchor was left behind");
                 }
@@ -395,7 +395,7 @@ impl StepRunner {
         };
         say(self, "record the generation");
         issue::record(api, &mint.service_account, &mint.inventory, &mint.holder, &generation).await?;
-        // The new credential is out; that an older one could not be ended is no reason to call it failed.
+        // The new credential is published, so the step succeeds even if an older one could not be ended.
         let cleared = issue::clear_spent(api, mint, &generation).await;
         if let Err(failure) = cleared.map(|notes| lock(&self.ledger).notes.extend(notes)) {
             let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -425,7 +425,7 @@ impl StepRunner {
         match self.publish(task, &mint.delivery, Some(&credential)).await {
             Ok(()) => {}
             Err(NotWritten { failure, written: 0 }) => return Err(NotPublished::Safe(failure)),
-            // What is not everywhere is not published: some output still holds the older one.
+            // As long as some output holds the older one, the new one does not count as published.
             Err(NotWritten { failure, .. }) => return Err(NotPublished::Perhaps(failure)),
         }
         let published = Published { grant: mint.grant.clone(), facts: credential.facts.clone(), minted: true };
@@ -433,10 +433,10 @@ impl StepRunner {
         Ok(Generation { date_ahead, ..claimed.generation.clone().recorded(&credential) })
     }
 
-    /// Writes the entries of exec plugins. A token like theirs is proven first, like one that is kept in a file; nobody
-    /// keeps it.
+    /// Writes the entries of exec plugins. First it proves a token like theirs, as for a token that is kept in a file,
+    /// and then throws it away.
     async fn link(&mut self, api: &Api, task: &ApplyTask, plugin: &Plugin) -> Result<(), StepFailure> {
-        /// The shortest that an API server grants.
+        /// The shortest lifetime that an API server grants.
         const SECONDS: u64 = 600;
         if let Some(tried) = &plugin.tried {
             let profile = &plugin.grant.profile;
@@ -458,7 +458,7 @@ impl StepRunner {
         self.publish(task, &plugin.delivery, None).await.map_err(|not_written| not_written.failure)
     }
 
-    /// Proves a token where its consumers, or the inventory, want it proven.
+    /// Proves a token at the consumer endpoint, or where the inventory says instead.
     async fn verify(&self, task: &ApplyTask, profile: &str, token: &SecretToken) -> Result<(), StepFailure> {
         self.doing(&task.plan.cluster, format!("verify the token for `{profile}`"));
         let verified = verify::verify(&self.connect_as(task, token)?, token).await;
@@ -470,7 +470,7 @@ impl StepRunner {
                 "set `consumer.server` to what consumers reach, or `consumer.verify = \"admin\"` if it cannot be reached \
                  from here",
             ),
-            // What is new may be unknown for some seconds, which are over by now.
+            // An API server may need some seconds to know a new token; they have passed by now.
             (FailureKind::Unauthorized | FailureKind::NotAnApiServer, None) => failure.hint(
                 "see whether an authenticating proxy answers there, which does not know ServiceAccount tokens; set \
                  `consumer.server` to the API server's own address, and `consumer.certificate-authority` to its CA",
@@ -479,7 +479,7 @@ impl StepRunner {
         })
     }
 
-    /// Connects with a token and nothing else, where the inventory wants tokens proven.
+    /// Connects with a token and nothing else, to the endpoint at which the inventory wants tokens proven.
     fn connect_as(&self, task: &ApplyTask, token: &SecretToken) -> Result<Api, StepFailure> {
         let network = self.context.admin.network();
         let api = match (task.cluster.consumer.verify, &self.admin) {
@@ -489,7 +489,7 @@ impl StepRunner {
         api.map_err(|error| StepFailure::new(error.to_string()))
     }
 
-    /// Another run does what this one was about to do; what is current lives on meanwhile.
+    /// Notes that another run does what this one was about to do. The current credential still works meanwhile.
     fn left_to_another_run(&self, step: &Step, failure: &StepFailure) -> Done {
         let message = format!("another run was faster to {step}: {}", failure.cause);
         lock(&self.ledger).notes.push(Note::new(NoteKind::Overtaken, message));
@@ -501,8 +501,8 @@ impl StepRunner {
         Limits::new(run.request_timeout, run.cluster_timeout)
     }
 
-    /// Hands a living credential on. It is proven first, like a new one: the endpoint may be another
-    /// than before, and a token may have been damaged where it was kept.
+    /// Hands a living credential on. It is proven first, like a new one: the endpoint may have changed, and the token
+    /// may have been damaged where it was kept.
     async fn hand_on(&mut self, api: &Api, task: &ApplyTask, step: &Publish) -> Result<(), StepFailure> {
         let mut proven = Err(StepFailure::new("no output holds the credential any more"));
         for credential in step.from.iter().filter_map(|source| task.outputs.credential(source)) {
@@ -560,7 +560,7 @@ impl StepRunner {
     }
 }
 
-/// A step that failed where the others are run all the same.
+/// A failed step, after which the other steps were run.
 struct FailedStep<'a> {
     step: &'a Step,
     number: usize,
@@ -578,7 +578,7 @@ enum Done {
 /// another cache; this one is `tokencache` in apiserver's `pkg/authentication`), and clocks tick.
 const CACHES_FORGET: Duration = Duration::from_secs(12);
 
-/// Whether a credential that still works is replaced, so that somebody else may as well do it.
+/// Whether a mint replaces a credential that still works, so that it may be left to another run.
 fn renews(mint: &Mint) -> bool {
     matches!(mint.reason, MintReason::Due | MintReason::Forced)
 }
@@ -593,7 +593,7 @@ enum NotPublished {
 
 /// The time after which an unpublished claim is an orphan: no run can still be working on it.
 pub(crate) fn orphan_after(cluster_timeout: Duration) -> Duration {
-    /// For clocks that differ and for the last write after the deadline.
+    /// For differences of clocks, and for the last write after the deadline.
     const MARGIN: Duration = Duration::from_secs(5 * 60);
     cluster_timeout.saturating_add(MARGIN)
 }

@@ -1,8 +1,8 @@
 //! Runs work on many clusters at once: bounded, cancellable, each cluster on its own.
 //!
-//! [`each_cluster`] is the driver, [`apply`] runs the steps of plans in it, [`renew`] those of each plan at once, and
-//! [`publish`] collects what they mint into files. Steps go in, outcomes and events come out; nothing here prints, and no
-//! failure of one cluster reaches another.
+//! [`each_cluster`] is the driver. In it, [`apply`] runs the steps of plans, and [`renew`] plans each cluster and runs
+//! its steps at once; [`publish`] collects the minted credentials into files. Steps go in, outcomes and events come
+//! out. Nothing here prints, and a failure of one cluster does not affect another.
 
 pub(crate) mod apply;
 pub(crate) mod observe;
@@ -21,7 +21,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::Event;
 
-/// Tells the time during a run: a run over ten thousand clusters takes minutes.
+/// Tells the time during a run, because a run over ten thousand clusters takes minutes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     began: Timestamp,
@@ -46,7 +46,7 @@ impl Clock {
     }
 }
 
-/// Where events go. A display that is gone does not stop a run.
+/// Where events go. A run goes on even if its display is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Events(UnboundedSender<Event>);
 
@@ -58,7 +58,7 @@ impl Events {
 
     /// Sends an event.
     pub(crate) fn send(&self, event: Event) {
-        // Nobody listens any more: there is nothing to do about it.
+        // Without a receiver, nothing can be done.
         drop(self.0.send(event));
     }
 }

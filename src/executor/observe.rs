@@ -50,12 +50,12 @@ pub(crate) struct PlanContext {
     pub clock: Clock,
 }
 
-/// Whether writes are tried without effect, so that what would be refused is found.
+/// Whether writes are tried without effect, to find refusals before the first real write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Probing {
     /// They are.
     Try,
-    /// Nothing will be written.
+    /// They are not: nothing will be written.
     Skip,
 }
 
@@ -73,7 +73,7 @@ pub(crate) enum Legacy {
 pub(crate) enum Trial {
     /// They are.
     Use,
-    /// They are judged by what they say.
+    /// They are judged by their claims only.
     Skip,
 }
 
@@ -91,7 +91,7 @@ pub(crate) async fn plan_clusters(
     ends.map(|(cluster, end)| (cluster, planned(end))).collect().await
 }
 
-/// Returns what a cluster was planned to be.
+/// Returns the result of planning a cluster.
 pub(super) fn planned(end: Ended<Planned>) -> Planned {
     match end {
         Ended::Done(planned) => planned,
@@ -101,12 +101,12 @@ pub(super) fn planned(end: Ended<Planned>) -> Planned {
     }
 }
 
-/// Returns the time by a cluster's clock; one that is beyond the calendar does not count.
+/// Returns the time by a cluster's clock; a difference that leads out of the calendar is ignored.
 pub(super) fn by_the_cluster(now: Timestamp, ahead: i64) -> Timestamp {
     now.checked_add(SignedDuration::from_secs(ahead)).unwrap_or(now)
 }
 
-/// Finds the admin access of a cluster and what its consumers are told.
+/// Finds the admin access of a cluster, and the endpoint that its consumers are given.
 pub(super) async fn access(
     admin: &AdminSources,
     cluster: &Cluster,
@@ -119,8 +119,7 @@ pub(super) async fn access(
     found.map_err(StepFailure::from)
 }
 
-/// Describes why a cluster could not be read; where the admin access may be the reason, with how to
-/// try that by hand.
+/// Describes why a cluster could not be read. If the admin access may be the reason, it adds how to try that by hand.
 pub(super) fn unreadable(failure: ApiFailure, admin: &AdminEntry) -> StepFailure {
     let may_be_the_access = failure.code().is_none_or(|code| code == 401);
     let failure = StepFailure::from(failure);
@@ -152,14 +151,14 @@ pub(super) fn end_of(planned: &Planned) -> End {
     }
 }
 
-/// Plans one cluster. Its place in the pool is lent out meanwhile: those that do not answer keep nobody waiting.
+/// Plans one cluster. Its slot is lent out meanwhile, so that clusters that do not respond do not hold up the others.
 pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut Slot) -> Planned {
     tracing::info!(cluster = %task.cluster.name, "planning");
     let limit = context.inventory.run.cluster_timeout;
-    // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
+    // An exec plugin has its own limit, and waiting for its turn does not count against the cluster.
     match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
         Ok(access) => {
-            // Planning is waiting. The time until a place is free again counts for nobody's deadline.
+            // Planning is mostly waiting. The time until a slot is free again does not count against the deadline.
             let planned = slot.lend(tokio::time::timeout(limit, plan_within(context, task, access))).await;
             planned.unwrap_or_else(|_| Planned::Failed {
                 doing: "read the current access objects",
@@ -170,8 +169,8 @@ pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut 
     }
 }
 
-/// Uses the credentials that a plan would keep, as their consumers do. What is found goes into the
-/// grants; what could not be tried is a note.
+/// Uses the credentials that a plan would keep, as their consumers do. The results go into the grants; a credential
+/// that could not be tried becomes a note.
 async fn try_credentials(
     context: &PlanContext,
     assessed: &Assessed,
@@ -260,7 +259,7 @@ async fn plan_within(
             endpoint: &endpoint,
             is_insecure: admin.is_insecure(),
             options: &context.options,
-            // The API server decides what has expired, so its clock counts.
+            // The API server decides when a token has expired, so its clock counts.
             now: by_the_cluster(context.clock.now(), observed.clock_ahead),
         })
     };

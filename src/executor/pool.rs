@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::names::ClusterName;
 use crate::outcome::NotStarted;
 
-/// The two stages in which a run is interrupted.
+/// How a run is interrupted, in two stages.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cancellation {
     /// No new cluster starts; those that run finish.
@@ -24,7 +24,7 @@ pub(crate) struct Cancellation {
 /// How the work on one cluster ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ended<T> {
-    /// It came to an end.
+    /// The work ended by itself.
     Done(T),
     /// It was not started.
     NotStarted(NotStarted),
@@ -34,34 +34,34 @@ pub(crate) enum Ended<T> {
     Panicked,
 }
 
-/// A place in the pool, which may be lent out during a long wait.
+/// A slot in the pool, which may be lent out during a long wait.
 #[derive(Debug)]
 pub(crate) struct Slot {
     semaphore: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
-    /// Held until the item ends: who waits keeps a connection, so there is a bound to that too.
+    /// Held until the item ends. It bounds the waiting items too, because each keeps a connection.
     _in_flight: Option<OwnedSemaphorePermit>,
 }
 
-/// Items that are in flight, as a multiple of those that work: the others wait in lent-out slots.
+/// How many items are in flight for each that works; the others wait and have lent out their slots.
 const IN_FLIGHT_FACTOR: usize = 8;
 
 impl Slot {
-    /// Waits for something that needs no work, and lets another item work meanwhile.
+    /// Waits for something that needs no work here, and lets another item work meanwhile.
     pub(crate) async fn lend<T>(&mut self, wait: impl Future<Output = T>) -> T {
         drop(self.permit.take());
         let result = wait.await;
-        // The semaphore is never closed; without a permit work would go on unbounded, not stop.
+        // The semaphore is never closed. If it were, work would go on without a bound rather than stop.
         self.permit = Arc::clone(&self.semaphore).acquire_owned().await.ok();
         result
     }
 }
 
-/// Runs `work` on every cluster, at most `limit` at a time, and gives the ends in the order in which they come.
+/// Runs `work` on every cluster, at most `limit` at a time, and returns the results in the order in which they come.
 ///
-/// A cluster starts only while somebody takes from the stream, so who takes decides whether more start. A panic ends its
-/// own cluster only. After `cancellation.no_new` no further one starts; after `cancellation.stop` the running ones are
-/// dropped where they wait.
+/// A cluster starts only while the caller polls the stream, so the caller decides whether more start. A panic ends only
+/// its own cluster. After `cancellation.no_new` no further cluster starts; after `cancellation.stop` the running ones
+/// are dropped where they wait.
 pub(crate) fn each_cluster<'a, I, T, F, W>(
     tasks: Vec<(ClusterName, I)>,
     limit: usize,
@@ -86,7 +86,7 @@ where
     futures::stream::unfold(driver, |mut driver| async move { Some((driver.next().await?, driver)) })
 }
 
-/// What is left to do, and what runs.
+/// The waiting and the running tasks.
 struct Driver<'a, I, T, W> {
     waiting: VecDeque<(ClusterName, I)>,
     semaphore: Arc<Semaphore>,
@@ -103,7 +103,7 @@ where
     F: Future<Output = T> + Send + 'static,
     W: FnMut(I, Slot) -> F,
 {
-    /// Starts what may start, until something ends.
+    /// Starts tasks as slots become free, until one ends.
     async fn next(&mut self) -> Option<(ClusterName, Ended<T>)> {
         while !self.waiting.is_empty() && !self.cancellation.no_new.is_cancelled() {
             let (semaphore, in_flight) = (Arc::clone(&self.semaphore), Arc::clone(&self.in_flight));
@@ -111,7 +111,7 @@ where
             tokio::select! {
                 biased;
                 () = self.cancellation.no_new.cancelled() => break,
-                // Who takes the end decides whether its place is filled.
+                // An ended task is returned before its slot is filled, so that the caller can stop the run.
                 Some(joined) = self.running.join_next_with_id() => return self.ended(joined),
                 (in_flight, permit) = permits => self.start(in_flight, permit),
             }
@@ -242,7 +242,7 @@ mod tests {
         );
     }
 
-    /// Who takes nothing more starts nothing more: budgets of failures will sit there.
+    /// If the caller stops polling, nothing more starts; a limit on failures could rely on that.
     #[tokio::test(start_paused = true)]
     async fn ends_come_as_they_end_and_what_nobody_asks_for_does_not_start() {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -266,7 +266,7 @@ mod tests {
     async fn who_waits_lends_its_slot() {
         let (sender, receiver) = tokio::sync::watch::channel(0_u64);
         let sender = Arc::new(sender);
-        // Each of the first two waits for a third, which can only run in a slot that was lent.
+        // Each of the first two waits for the third, which can run only in a slot that was lent.
         let ends = ends([0, 1, 2], 2, &Cancellation::default(), |item, mut slot| {
             let (sender, mut receiver) = (Arc::clone(&sender), receiver.clone());
             async move {

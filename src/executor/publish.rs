@@ -1,8 +1,8 @@
 //! Collects issued credentials into files: per-cluster files at once, combined ones in batches.
 //!
-//! An actor that ends when the last sender is gone and everything is written. Each file is written
-//! by one task at a time; what arrives meanwhile goes into the next write, and a write that took
-//! long makes the next one wait longer, so that a file of 10,000 contexts is not written 10,000 times.
+//! It is an actor, which ends when the last sender is gone and everything is written. One task at a time writes a file;
+//! credentials that arrive meanwhile go into the next write. After a long write the next one waits longer, so that a
+//! file of 10,000 contexts is not written 10,000 times.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ use crate::failure::{FailureKind, StepFailure};
 use crate::kubeconfig::{FileOrder, Incoming, MergeError, UserForm, merge, token_file};
 use crate::store::{self, Manner, StoreError};
 
-/// The shortest pause after a write, as a multiple of what the write took.
+/// The shortest pause after a write, as a multiple of the time that the write took.
 const PAUSE_FACTOR: u32 = 2;
-/// Files that are written at the same time: more wait for the same disk, each in a thread of its own.
+/// The most files that are written at the same time: they share one disk, and each write takes a thread.
 const MOST_WRITES: usize = 8;
-/// The longest pause: combined files are current within a few seconds.
+/// The longest pause, so that combined files are current within a few seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A file that credentials go to.
@@ -42,17 +42,17 @@ pub(crate) struct TargetFile {
 pub(crate) struct NotWritten {
     /// The first reason.
     pub failure: StepFailure,
-    /// How many of the files hold it all the same.
+    /// How many of the files hold it nevertheless.
     pub written: usize,
 }
 
-/// A credential for some files, and where to say that they are written.
+/// A credential for some files, and the channel that reports when they are written.
 struct Publication {
     incoming: Vec<(Arc<TargetFile>, Incoming)>,
     reply: oneshot::Sender<Result<(), NotWritten>>,
 }
 
-/// Where credentials are handed in.
+/// The handle for handing credentials to the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct Publisher(mpsc::UnboundedSender<Publication>);
 
@@ -70,7 +70,7 @@ impl Publisher {
     /// If a file could not take it.
     pub(crate) async fn publish(&self, incoming: Vec<(Arc<TargetFile>, Incoming)>) -> Result<(), NotWritten> {
         let (reply, written) = oneshot::channel();
-        // What the writer did before it ended is not known: some may be written.
+        // Some files may have been written before the writer ended.
         let gone = || NotWritten {
             failure: StepFailure::new("the files are no longer written; this is a bug in kubemint"),
             written: 1,
@@ -89,7 +89,7 @@ struct FileState {
     ready_at: Option<Instant>,
 }
 
-/// The files, by their paths, and which of them are to be written when.
+/// The files by their paths, and the queues of those to be written.
 struct Files {
     states: HashMap<PathBuf, FileState>,
     manner: Manner,
@@ -109,7 +109,7 @@ struct Waiting {
 struct FileWritten {
     file: PathBuf,
     took: Duration,
-    /// Per publication: nothing, or why it was not taken.
+    /// For each publication, why its credential was refused, if it was.
     results: Vec<(u64, Option<StepFailure>)>,
 }
 
@@ -134,7 +134,7 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
             publication = receiver.recv(), if open => match publication {
                 None => open = false,
                 Some(publication) if publication.incoming.is_empty() => {
-                    // Whoever asked may be gone; there is nothing to write either way.
+                    // The caller may be gone; without files there is nothing to do anyway.
                     drop(publication.reply.send(Ok(())));
                 }
                 Some(publication) => {
@@ -148,7 +148,7 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
             },
             Some(written) = files.writes.join_next() => match written {
                 Ok(written) => files.finish(written, &mut waiting),
-                // A write panicked: everybody who waits, now or later, learns that files are not written.
+                // A write panicked. Ending the actor tells all callers, now and later, that files are not written.
                 Err(_) => return,
             },
             () = tokio::time::sleep_until(next_ready.unwrap_or_else(Instant::now)), if next_ready.is_some() => {}
@@ -178,7 +178,7 @@ impl Files {
         self.writes.is_empty() && self.ready.is_empty() && self.delayed.is_empty()
     }
 
-    /// Puts a file with something to write into the queue that it belongs to.
+    /// Puts a file that has to be written into the right queue.
     fn enqueue(&mut self, file: &Path) {
         let Some(state) = self.states.get_mut(file).filter(|state| !state.busy && !state.pending.is_empty()) else {
             return;
@@ -225,7 +225,7 @@ impl Files {
             if entry.files_left == 0
                 && let Some(done) = waiting.remove(&id)
             {
-                // Whoever waited may have run out of time; the file is written all the same.
+                // The caller may have run out of time; the file is written all the same.
                 let written = done.written;
                 let result = done.failure.map_or(Ok(()), |failure| Err(NotWritten { failure, written }));
                 drop(done.reply.send(result));
@@ -248,8 +248,8 @@ fn write_file(target: &TargetFile, batch: &[(u64, Incoming)], manner: Manner) ->
         Ok::<_, MergeError>(merged.content)
     });
     let whole = result.err().map(|error| describe(&error));
-    // The kubeconfig comes first: a token file is complete only with somebody who names it, and it is
-    // what is replaced at each renewal.
+    // The kubeconfig is written before the token file, because a token file is complete only if a kubeconfig names it,
+    // and it is the token file that is replaced at each renewal.
     for (position, incoming) in incoming.iter().enumerate() {
         if whole.is_none()
             && !refused.contains_key(&position)
@@ -279,7 +279,7 @@ fn write_token_file(target: &TargetFile, incoming: &Incoming, manner: Manner) ->
     }))
 }
 
-/// Returns where the token file of an entry is: beside its kubeconfig.
+/// Returns the path of an entry's token file, which is relative to its kubeconfig.
 pub(crate) fn token_file_path(kubeconfig: &Path, relative: &str) -> PathBuf {
     kubeconfig.parent().unwrap_or(Path::new("/")).join(relative)
 }

@@ -1,4 +1,5 @@
-//! Plans each cluster and carries it out at once: a renewal needs nobody's consent, and waits for no other cluster.
+//! Plans each cluster and carries its plan out at once, because a renewal needs no consent and depends on no other
+//! cluster.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +16,16 @@ use crate::names::ClusterName;
 use crate::outcome::{Carried, NotStarted, Planned};
 use crate::plan::Assessed;
 
-/// A plan as it is reported, and what of it is carried out.
+/// A plan for the report, and the part of it that is carried out.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// The plan, with what else stands in its way.
+    /// The plan, with everything that blocks it.
     pub assessed: Box<Assessed>,
-    /// What is carried out, if anything is.
+    /// The part that is carried out, if any.
     pub task: Option<ApplyTask>,
 }
 
-/// Decides what of a plan is carried out. It may read files and wait for their locks.
+/// Decides which part of a plan is carried out. It may read files and wait for their locks.
 pub(crate) type Prepare = Arc<dyn Fn(Box<Assessed>) -> Prepared + Send + Sync>;
 
 /// What all clusters of a renewal share.
@@ -34,7 +35,7 @@ pub(crate) struct RenewContext {
     pub plan: Arc<PlanContext>,
     /// For carrying out.
     pub apply: Arc<ApplyContext>,
-    /// Between the two.
+    /// Decides what is carried out.
     pub prepare: Prepare,
     /// Where credentials go.
     pub publisher: Publisher,
@@ -46,18 +47,18 @@ impl std::fmt::Debug for RenewContext {
     }
 }
 
-/// What is known of one cluster, also if the work on it is dropped half-way.
+/// What is known of one cluster. It survives if the work on the cluster is dropped half-way.
 #[derive(Debug, Default)]
 struct Known {
     assessed: Option<Box<Assessed>>,
-    /// Of the steps, once they began.
+    /// The ledger of its steps, once they began.
     ledger: Option<SharedLedger>,
 }
 
-/// Also read when the task that writes it is gone.
+/// Shared, so that it can be read after the task that writes it is gone.
 type SharedKnown = Arc<Mutex<Known>>;
 
-/// How one cluster ended: its plan failed, or nothing had to be carried out, or it was.
+/// How one cluster ended: planning failed, nothing had to be done, or its plan was carried out.
 enum End {
     NotPlanned(Planned),
     Nothing,
@@ -86,7 +87,7 @@ pub(crate) async fn renew_clusters(
 }
 
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    // A panic elsewhere leaves plain data behind.
+    // This is plain data, so it is usable even after a panic.
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,7 +103,7 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
             return End::NotPlanned(planned);
         }
     };
-    // Whether files can be written is found out by trying, and their locks are waited for.
+    // This blocks a thread: it tries whether files can be written, and waits for their locks.
     let prepare = Arc::clone(&context.prepare);
     let prepared = slot.lend(tokio::task::spawn_blocking(move || prepare(assessed))).await;
     let Prepared { assessed, task } = match prepared {

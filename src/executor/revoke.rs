@@ -1,4 +1,4 @@
-//! Plans the revocations of a run: connect, read what is needed and no more, plan.
+//! Plans the revocations of a run: connect, read only what is needed, plan.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -70,7 +70,7 @@ fn failed(doing: &'static str, failure: StepFailure) -> Planned {
 async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot, events: Events) -> Planned {
     events.send(Event::Started(task.cluster.name.clone()));
     let limit = context.inventory.run.cluster_timeout;
-    // Reading is waiting: a cluster that does not answer keeps nobody from being revoked.
+    // The slot is lent while reading, so that a cluster that does not respond does not delay the others.
     let planned = match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
         Ok((admin, endpoint)) => {
             let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
@@ -119,7 +119,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
 
 type Roles = BTreeMap<ObjectRef, Option<Vec<Rule>>>;
 
-/// What planning a revocation needs to know of a cluster.
+/// What was read of a cluster for planning its revocation.
 struct Read {
     observed: ObservedCluster,
     roles: Roles,
@@ -135,14 +135,14 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
             let identity = identify(api, || now).await?;
             observe(api, inventory, &grants, &context.options.holder, identity).await?
         }
-        // In an emergency every request that is not needed costs time.
+        // A revocation is urgent, so it sends no request that is not needed.
         RevokeDepth::Tokens | RevokeDepth::Account => observe_accounts(api, inventory, &grants, now).await?,
     };
     let anchors = anchors(context, task, api, &observed).await;
     if context.options.depth == RevokeDepth::Tokens {
         for role in grants.iter().flat_map(|grant| existing_roles(grant)) {
             if let Entry::Vacant(entry) = roles.entry(role) {
-                // It is for a note: that there is no answer keeps nothing from being revoked.
+                // This is only for a note, so without a response the revocation goes on.
                 let rules = role_rules(api, entry.key()).await.unwrap_or_default();
                 entry.insert(rules);
             }
@@ -151,7 +151,7 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
     Ok(Read { observed, roles, anchors })
 }
 
-/// Looks for the anchors of every ServiceAccount of ours that the revocation is about.
+/// Looks for the anchors of every ServiceAccount of ours that the revocation includes.
 async fn anchors(
     context: &RevokeContext,
     task: &RevokeTask,
@@ -182,7 +182,8 @@ async fn anchors(
         }
         let hints = AnchorHints::new(object.index().ok().as_ref(), holder, &held);
         let found = listed.find(api, &account, &object.uid, (&inventory.name, &profile), &hints).await;
-        // That nothing is known of one keeps no other from being revoked, and this one is tried again.
+        // If the anchors of one account could not be found, the others are revoked all the same, and this one is tried
+        // again later.
         let unknown = Anchors { found: vec![], strange: vec![], search: Search::ByName { unasked: 1 } };
         anchors.insert(account, found.unwrap_or(unknown));
     }

@@ -1,4 +1,4 @@
-//! Verifies clusters: reads the bindings as the admin, and uses the issued credentials for the rest.
+//! Verifies clusters: reads the bindings as the admin, and checks everything else with the issued credentials.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(crate) struct VerifyTask {
     pub grants: Vec<VerifyGrant>,
 }
 
-/// One grant, and what its outputs hold.
+/// One grant, and the contents of its outputs.
 #[derive(Debug)]
 pub(crate) struct VerifyGrant {
     /// The grant.
@@ -48,14 +48,14 @@ pub(crate) struct VerifyGrant {
     pub places: Vec<UsedPlace>,
 }
 
-/// A place that a grant's credential goes to, as whoever uses it finds it.
+/// A place that a grant's credential goes to, with what its consumers find there.
 #[derive(Debug)]
 pub(crate) struct UsedPlace {
     /// What names it.
     pub place: Place,
     /// In which form the credential is written there.
     pub format: Format,
-    /// Whose access it is.
+    /// The grant and holder that it belongs to.
     pub mark: Mark,
     /// What it holds, or why it has neither a credential of this grant nor an exec plugin.
     pub held: Result<Held, StepFailure>,
@@ -66,7 +66,7 @@ impl UsedPlace {
         self.place.file.display().to_string()
     }
 
-    /// Returns the credential that it holds, with what is known about it; none if an exec plugin is asked instead.
+    /// Returns the credential that it holds, with what is known about it; nothing for an exec plugin.
     fn credential(&self) -> Option<(&Held, &StoredCredential, &CredentialFacts)> {
         let held = self.held.as_ref().ok().filter(|_| self.format.holds_credential())?;
         Some((held, held.stored()?, held.facts()?))
@@ -76,10 +76,10 @@ impl UsedPlace {
         !self.format.holds_credential()
     }
 
-    /// Returns how it differs from what kubemint writes for this endpoint.
+    /// Returns the fields that differ from what kubemint writes for this endpoint.
     fn differences(&self, endpoint: &Endpoint) -> Vec<FieldDiff> {
         let Ok(held) = &self.held else { return vec![] };
-        // Whether it is the same cluster, using the credential shows.
+        // The uid is not compared: using the credential shows whether it is the same cluster.
         let endpoint = &Endpoint { cluster_uid: held.cluster_uid().map(str::to_owned), ..endpoint.clone() };
         held.differences(&self.format.wanted(&self.mark, endpoint, held.credential().as_ref()))
     }
@@ -92,17 +92,17 @@ pub(crate) struct VerifyContext {
     pub inventory: Arc<Inventory>,
     /// The admin credentials.
     pub admin: Arc<AdminSources>,
-    /// The output files, as whoever uses them reads them.
+    /// The output files, as their consumers read them.
     pub issued: AdminSources,
     /// Tells the time.
     pub clock: Clock,
 }
 
-/// Namespaces whose rules are asked for, for one grant: each is a round trip.
+/// The most namespaces of one grant whose rules are asked for, because each is a round trip.
 const MOST_NAMESPACES: usize = 50;
 
-/// Where the API server and the bindings disagree, it is asked again: its caches lag behind what was just
-/// written, and another API server's behind those of the one that was written to.
+/// If the API server and the bindings disagree, it is asked again after these waits: its caches lag behind recent
+/// writes, and another API server's behind those of the one that was written to.
 const CACHES_LAG: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
 
 /// Returns how the context of an output is used: as kubectl would use it.
@@ -139,7 +139,7 @@ async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, mut slot: Slo
     events.send(Event::Started(cluster.clone()));
     tracing::info!(%cluster, "verifying");
     let limit = context.inventory.run.cluster_timeout;
-    // An exec plugin has a limit of its own, and its queue is not the cluster's fault.
+    // An exec plugin has its own limit, and waiting for its turn does not count against the cluster.
     let verified = match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
         Ok((admin, _)) => {
             let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin, &mut slot)).await;
@@ -176,7 +176,7 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
     let grants = || task.grants.iter().map(|grant| &*grant.grant);
     let accounts: BTreeSet<Account> = grants().map(Account::of).collect();
     let meant: Vec<Intended> = grants().flat_map(|grant| intended(&grant.profile)).collect();
-    // Those that never answer keep nobody waiting.
+    // The slot is lent, so that clusters that never respond do not hold up the others.
     let policy = match slot.lend(read_policy(&api, &accounts, &meant)).await {
         Ok(policy) => policy,
         Err(failure) => return failed("read the roles and bindings", unreadable(failure, admin)),
@@ -201,7 +201,7 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
 
 type Failure = Option<(&'static str, StepFailure)>;
 
-/// A credential that is used once, and the files that hold it and reach the cluster in the same way.
+/// A credential, which is used once, and the files that hold it and reach the cluster in the same way.
 struct Used<'a> {
     place: &'a UsedPlace,
     held: &'a Held,
@@ -309,7 +309,7 @@ impl OneCluster<'_> {
             });
         }
         for place in task.places.iter().filter(|place| place.held.is_ok() && place.has_plugin()) {
-            // Where the consumer endpoint cannot be reached from here, a plugin cannot be tried.
+            // If the consumer endpoint cannot be reached from here, a plugin cannot be tried.
             if grant.cluster.consumer.verify == VerifyVia::Admin {
                 continue;
             }
@@ -328,7 +328,7 @@ impl OneCluster<'_> {
         (verified, working)
     }
 
-    /// Connects with nothing but what the file holds.
+    /// Connects with only what the file holds.
     async fn connect(&self, grant: &Grant, used: &Used<'_>) -> Result<Api, String> {
         if grant.cluster.consumer.verify == VerifyVia::Admin {
             let connected = connect_with(self.admin, &used.stored.token, self.context.admin.network(), self.limits);
@@ -351,7 +351,7 @@ impl OneCluster<'_> {
         match who_am_i(api).await {
             Ok(Some(username)) if username != account.username() => CredentialState::OtherIdentity(clean(&username)),
             Ok(_) => CredentialState::Works,
-            // A refusal that names nobody is of something in between: nothing is known of the credential.
+            // A refusal that names no user comes from a gateway, so nothing is known of the credential.
             Err(failure) if failure.code() == Some(401) || is_of_nobody(&failure) => match used {
                 Some(used) => self.dead(grant, used, &failure).await,
                 None => CredentialState::Dead { word: "refused", cause: failure.to_string() },
@@ -382,7 +382,7 @@ impl OneCluster<'_> {
     }
 }
 
-/// The namespaces that a grant is about, its own among them.
+/// Returns the namespaces that a grant concerns, its own included.
 fn namespaces(grant: &Grant) -> BTreeSet<String> {
     let named = grant.profile.namespaces.iter().flat_map(|access| access.names.iter().cloned());
     named.chain([grant.namespace.clone()]).collect()
@@ -417,7 +417,7 @@ impl Told {
         Ok(())
     }
 
-    /// Who may not ask about itself is not told anything; then the bindings alone count.
+    /// A credential that may not ask about itself learns nothing; then only the bindings count.
     fn unanswered(&mut self, failure: ApiFailure) -> Result<(), ApiFailure> {
         if !failure.is_forbidden() {
             return Err(failure);

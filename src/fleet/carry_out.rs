@@ -61,7 +61,7 @@ impl FleetRun {
         self.clusters.iter().filter_map(|run| task(&run.outputs, &run.cluster, run.assessed()?)).collect()
     }
 
-    /// Leaves what was planned as it is, because the user declined or an interruption came first.
+    /// Marks planned clusters as not carried out, because the user declined or an interruption came first.
     pub(crate) fn leave(&mut self, tasks: Vec<ApplyTask>, why: NotStarted) {
         self.carried(tasks.into_iter().map(|task| (task.plan.cluster, Carried::NotStarted(why))).collect());
     }

@@ -45,7 +45,7 @@ use crate::report::{Command, Head};
 use crate::step::Step;
 use crate::store::Manner;
 
-/// What a run is told beside its selection of grants.
+/// Options of a run besides its selection of grants.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetPolicy {
     /// Who keeps the credentials, instead of the inventory's `holder`.
@@ -61,7 +61,7 @@ pub(crate) struct FleetPolicy {
     pub(crate) visits: Visits,
 }
 
-/// What a run gets from the process beside its inventory.
+/// What a run gets from the process besides its inventory.
 #[derive(Debug)]
 pub(crate) struct Surroundings<'a> {
     /// Tells the time.
@@ -74,12 +74,12 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) printer: Printer,
     /// What admin access depends on.
     pub(crate) admin: &'a AdminEnvironment,
-    /// What the entries of exec plugins say.
+    /// The program and arguments for the entries of exec plugins.
     pub(crate) caller: PluginCaller,
 }
 
 impl FleetPolicy {
-    /// Returns what a run may do that only looks at the credentials of a holder.
+    /// Returns the policy of a run that only reads the credentials of a holder.
     pub(crate) fn looking(holder: Option<&String>) -> Self {
         Self {
             holder: holder.cloned(),
@@ -200,7 +200,7 @@ impl Fleet {
         let (events, shown) = events(self.progress, Phase::Planning, self.selected.len());
         let everything = self.tasks(&self.outputs, &|_| true);
         let plan_context = self.plan_context();
-        // The display ends with the last sender, which goes with this block.
+        // The display ends with the last sender, which is dropped at the end of this block.
         let run = async move { plan_clusters(plan_context, everything, cancellation, &events).await };
         let (mut planned, ()) = tokio::join!(run, shown);
         let again = self.look_again(cancellation, &mut planned).await;
@@ -239,7 +239,7 @@ impl Fleet {
         wanted.map(task).collect()
     }
 
-    /// Plans those clusters again whose living credential seemed to be held elsewhere; returns which these are, and what
+    /// Plans the clusters again whose living credential seemed to be held elsewhere. Returns which these are, and what
     /// the outputs held then.
     async fn look_again(
         &self,
@@ -255,8 +255,8 @@ impl Fleet {
         Some((outputs, clusters))
     }
 
-    /// Returns the clusters whose living credential seemed to be held elsewhere, with what the outputs hold now:
-    /// another run may have renewed it after they were read here.
+    /// Returns the clusters whose living credential seemed to be held elsewhere, with what the outputs hold now.
+    /// Another run may have renewed it after this one read the outputs.
     async fn moved<'a>(
         &self,
         clusters: impl Iterator<Item = (&'a ClusterName, &'a Planned)>,
@@ -285,8 +285,8 @@ impl Fleet {
         (!tasks.is_empty()).then_some((outputs, tasks))
     }
 
-    /// Plans every selected cluster and carries each out as soon as it is planned: who does not answer keeps nobody
-    /// waiting. Those that `last` names come after the others.
+    /// Plans every selected cluster and carries out each plan at once, so that a cluster that does not respond does not
+    /// delay the others. The clusters in `last` come after the others.
     pub(crate) async fn renew(
         &self,
         manner: Manner,
@@ -300,7 +300,7 @@ impl Fleet {
             self.renew_tasks(outputs, tasks, manner, &identities, cancellation).await
         };
         let mut results: HashMap<ClusterName, (Planned, Option<Carried>)> = renew(&self.outputs, tasks).await;
-        // Where something was carried out already, the next run looks again.
+        // Clusters that were partly carried out are left to the next run.
         let untouched = results.iter().filter(|(_, (_, applied))| applied.is_none());
         let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned))).await;
         let mut looked_again = None;
@@ -345,7 +345,7 @@ impl Fleet {
         results
     }
 
-    /// Returns what decides, for each plan as it is made, what of it is carried out.
+    /// Returns the function that decides, for each plan as it is made, which part of it is carried out.
     fn prepare(&self, outputs: &Arc<Outputs>, manner: Manner, identities: &Arc<Mutex<Identities>>) -> Prepare {
         let clusters: HashMap<ClusterName, Arc<Cluster>> = self
             .selected
@@ -368,7 +368,7 @@ impl Fleet {
 }
 
 impl FleetRun {
-    /// Blocks what goes to files that could not be replaced, before anything is minted for them.
+    /// Blocks credentials for files that could not be replaced, before anything is minted for them.
     pub(crate) fn block_unwritable(&mut self, manner: Manner) {
         let checked = Mutex::new(HashMap::new());
         self.planned_mut().for_each(|(assessed, outputs)| {
@@ -377,8 +377,8 @@ impl FleetRun {
     }
 }
 
-/// Takes from a plan what goes to files that could not be replaced, before anything is minted for them. The other
-/// credentials of the cluster are renewed all the same.
+/// Removes from a plan the credentials for files that could not be replaced, before anything is minted for them. The
+/// cluster's other credentials are renewed nevertheless.
 fn block_unwritable(
     plan: &mut ClusterPlan,
     outputs: &Outputs,

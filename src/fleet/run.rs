@@ -1,4 +1,4 @@
-//! One run over a fleet: each cluster from planned to reported.
+//! One run over a fleet: each cluster from its plan to its report.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,12 +26,12 @@ pub(crate) struct ClusterRun {
     pub(crate) planned: Planned,
     /// What the outputs held when it was planned.
     pub(crate) outputs: Arc<Outputs>,
-    /// What came of its plan; nothing if it had nothing to do, or nobody carried it out.
+    /// The result of carrying out its plan; nothing if there was nothing to do, or it was not carried out.
     pub(crate) carried: Option<Carried>,
 }
 
 impl FleetRun {
-    /// Puts together what was selected and what came of planning it.
+    /// Combines the selected grants with the results of planning.
     pub(crate) fn planned(
         selected: &[Selected],
         mut planned: HashMap<ClusterName, Planned>,
@@ -47,21 +47,21 @@ impl FleetRun {
         Self { clusters: selected.iter().map(cluster).collect() }
     }
 
-    /// Says that some clusters were planned with what the outputs held later.
+    /// Sets the outputs that some clusters were planned with, if these were read again.
     pub(super) fn looked_again(&mut self, outputs: &Arc<Outputs>, clusters: &BTreeSet<ClusterName>) {
         for run in self.clusters.iter_mut().filter(|run| clusters.contains(&run.cluster.name)) {
             run.outputs = Arc::clone(outputs);
         }
     }
 
-    /// Takes in what came of the plans.
+    /// Adds the results of carrying out the plans.
     pub(crate) fn carried(&mut self, mut carried: HashMap<ClusterName, Carried>) {
         for run in &mut self.clusters {
             run.carried = carried.remove(&run.cluster.name);
         }
     }
 
-    /// Returns what was planned, each with what the outputs held.
+    /// Returns each plan, with the outputs that it was made from.
     pub(crate) fn planned_mut(&mut self) -> impl Iterator<Item = (&mut Assessed, &Outputs)> {
         self.clusters.iter_mut().filter_map(|run| match &mut run.planned {
             Planned::Plan(assessed) => Some((assessed.as_mut(), &*run.outputs)),
@@ -74,7 +74,7 @@ impl FleetRun {
         self.clusters.iter().map(ClusterRun::planned_report).collect()
     }
 
-    /// Reports what came of carrying it out.
+    /// Reports the results of carrying out the plans.
     pub(crate) fn reports(&self, holder: &Holder) -> Vec<ClusterReport> {
         self.clusters.iter().map(|run| run.report(holder)).collect()
     }
@@ -86,12 +86,12 @@ impl ClusterRun {
         self.assessed().map(|assessed| &assessed.plan)
     }
 
-    /// Returns how things stand in it, if it could be planned.
+    /// Returns its assessment, if it could be planned.
     pub(crate) fn assessment(&self) -> Option<&Assessment> {
         self.assessed().map(|assessed| &assessed.assessment)
     }
 
-    /// Returns what came of planning it, if it could be planned.
+    /// Returns the result of planning it, if it could be planned.
     pub(crate) fn assessed(&self) -> Option<&Assessed> {
         match &self.planned {
             Planned::Plan(assessed) => Some(assessed),
@@ -112,7 +112,7 @@ impl ClusterRun {
         ClusterReport::planned(&self.cluster.name, &self.planned)
     }
 
-    /// Reports what came of carrying out what was planned.
+    /// Reports the result of carrying out its plan.
     pub(crate) fn report(&self, holder: &Holder) -> ClusterReport {
         let report = self.planned_report();
         let Some(plan) = self.plan() else { return report };

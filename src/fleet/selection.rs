@@ -11,7 +11,7 @@ use crate::selector::Selector;
 pub(crate) enum Visits {
     /// Those with a selected grant.
     Granted,
-    /// All that are selected, also those whose last grant left the inventory.
+    /// All that are selected, even if no grant of theirs is left in the inventory.
     All,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Selection {
 pub(crate) struct Selected {
     /// The cluster.
     pub(crate) cluster: Arc<Cluster>,
-    /// The grants; none if the last left the inventory.
+    /// The grants; none if no grant is left in the inventory.
     pub(crate) grants: Vec<Arc<Grant>>,
 }
 

@@ -1,11 +1,11 @@
 //! Durations as the inventory writes them: `24h`, `90s`, `1h30m`, `30d`.
 //!
-//! A day is 24 hours. A number without a unit is refused: whether `90` means seconds or minutes is
-//! nothing to guess at for the lifetime of a credential. Pure: no I/O, no clock.
+//! A day is 24 hours. A number without a unit is refused: for the lifetime of a credential, the unit of `90` must not
+//! be guessed. Pure: no I/O, no clock.
 
 use std::time::Duration;
 
-/// The units, longest first: the order in which they may follow each other.
+/// The units, longest first; they must follow each other in this order.
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
 /// The JSON Schema pattern of a duration.
@@ -15,7 +15,7 @@ pub(crate) const PATTERN: &str = "^([0-9]+[dhms])+$";
 ///
 /// # Errors
 ///
-/// Says what is wrong with the text.
+/// If the text is no duration; the error says why.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
@@ -54,7 +54,7 @@ pub(crate) fn show(duration: Duration) -> String {
         return "0s".to_owned();
     }
     let mut text = String::new();
-    // Days are not used here: `24h` is what people write and what they are shown.
+    // Days are not used here, because people write `24h` and expect to read it.
     for (unit, factor) in &UNITS[1..] {
         if seconds >= *factor {
             text.push_str(&format!("{}{unit}", seconds / factor));

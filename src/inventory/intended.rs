@@ -1,7 +1,7 @@
-//! What a profile allows: expanded into rules and roles with the place where each holds.
+//! What a profile allows: its rules and roles, each with the scope in which it holds.
 //!
-//! [`intended`] is the only expansion; the objects to write, the access review and revocations use it. Pure: no
-//! I/O, no clock.
+//! Only [`intended`] expands a profile. The objects to write, the access review and revocations use it. Pure: no I/O,
+//! no clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::wording::list;
 /// Something that a profile allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Intended {
-    /// Where.
+    /// The scope.
     pub scope: Scope,
-    /// What.
+    /// Its rules.
     pub source: IntendedSource,
 }
 
-/// Where the intended rules stand.
+/// Where intended rules come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IntendedSource {
     /// In the profile.
@@ -67,7 +67,7 @@ pub(crate) fn intended(profile: &Profile) -> Vec<Intended> {
     intended
 }
 
-/// Returns what a profile allows by wildcard, each to be put after `profile … allows `.
+/// Returns what a profile allows by wildcard, as texts that complete `profile … allows `.
 ///
 /// ClusterRole `cluster-admin`, bound in the whole cluster, counts as one.
 pub(crate) fn wildcards(profile: &Profile) -> Vec<String> {

@@ -1,7 +1,7 @@
-//! Source lines without what is nobody's business: a terminal log and a CI job's output are no places for
-//! secrets that ended up in an inventory, or for a file that was taken for one. Pure: no I/O, no clock.
+//! Hides secrets in source lines. A secret may have ended up in an inventory, or another file may have been taken for
+//! one, and logs of terminals and CI jobs must not show it. Pure: no I/O, no clock.
 //!
-//! What is masked keeps its length, so that the place of a problem is still shown below it.
+//! Masked text keeps its length, so that the location of a problem can still be marked below it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,12 +10,12 @@ use toml::de::{DeTable, DeValue};
 
 use crate::failure::looks_like_token;
 
-/// Whether a file is plausibly an inventory, so that its lines may be shown: it has one of the tables of
-/// one, or a `version`. A token, a kubeconfig or a list of passwords has none of them.
+/// Whether a file is plausibly an inventory, so that its lines may be shown: it has one of an inventory's tables, or a
+/// `version`. A token, a kubeconfig or a list of passwords has none of these.
 pub(crate) fn looks_like_inventory(table: &DeTable<'_>) -> bool {
     table.iter().any(|(key, value)| match (key.get_ref().as_ref(), value.get_ref()) {
         ("version", DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)) => true,
-        // A version of another type is a usual mistake.
+        // A version of the wrong type is a usual mistake.
         ("version", DeValue::String(text)) => text.chars().all(|c| c.is_ascii_digit() || c == '.'),
         ("defaults" | "profiles", DeValue::Table(_)) => true,
         ("clusters" | "grants" | "outputs", DeValue::Array(tables)) => {
@@ -35,7 +35,7 @@ pub(crate) fn hide_secrets(line: &str) -> Cow<'_, str> {
     masked
 }
 
-/// Finds `user:password` of URLs.
+/// Finds the part `user:password` of URLs.
 fn credentials_of_urls(line: &str) -> impl Iterator<Item = Range<usize>> {
     line.match_indices("://").filter_map(|(scheme, mark)| {
         let start = scheme + mark.len();
@@ -44,13 +44,13 @@ fn credentials_of_urls(line: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Finds what follows `password =`, `token:` and the like, up to the end of the value.
+/// Finds the values after `password =`, `token:` and the like.
 fn values_of_secret_keys(line: &str) -> impl Iterator<Item = Range<usize>> {
     line.match_indices(['=', ':']).filter_map(|(at, mark)| {
         let key = line[..at].trim_end().trim_end_matches(['"', '\'']);
         let start =
             key.rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'))).map_or(0, |before| before + 1);
-        // A character before the key may have several bytes.
+        // The character before the key may have several bytes.
         let key = key.get(start..).unwrap_or(key);
         if !is_secret(key) {
             return None;
@@ -59,7 +59,7 @@ fn values_of_secret_keys(line: &str) -> impl Iterator<Item = Range<usize>> {
         let value = rest.trim_start();
         let start = line.len() - value.len();
         let end = match value.chars().next()? {
-            // What is inside has keys of its own; a form of credential is a table.
+            // A table or list has keys of its own, and each of them is checked; a form of credential is a table.
             '{' | '[' => return None,
             quote @ ('"' | '\'') => {
                 let end = value[1..].find(quote).map_or(line.len(), |end| start + 1 + end);
@@ -90,9 +90,9 @@ fn tokens(line: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Returns a message without the tokens that it quotes, and cut where nobody reads on.
+/// Returns a message without the tokens in it, and cut to a length that can be read.
 pub(crate) fn without_tokens(message: String) -> String {
-    /// Long enough for every list of names that a message has.
+    /// Long enough for every list of names in a message.
     const LONGEST: usize = 1000;
     let is_end = |c: char| c.is_whitespace() || matches!(c, '`' | '"' | '\'' | ',');
     let mut message = if message.split(is_end).any(looks_like_token) {

@@ -1,7 +1,7 @@
 //! The inventory: which clusters exist, which access each gets, and where the credentials go.
 //!
-//! `file` is what was typed, `model` what was meant; [`crate::resolution`] is the way from one to the other. `problem` and
-//! `render` show everything that is wrong at once, with its places. Pure: no I/O, no clock.
+//! `file` has the tables as typed, `model` the resolved inventory; [`crate::resolution`] leads from one to the other.
+//! `problem` and `render` show all problems at once, with their locations. Pure: no I/O, no clock.
 
 pub(crate) mod duration;
 pub(crate) mod file;

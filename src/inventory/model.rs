@@ -1,4 +1,4 @@
-//! The resolved inventory: what was meant, after includes, defaults and selectors.
+//! The resolved inventory, after includes, defaults and selectors.
 //!
 //! Every value here is valid; [`crate::resolution`] is the only way to make one. Pure: no I/O, no
 //! clock. Profiles and clusters are shared (`Arc`), because a grant is one profile on one cluster
@@ -16,9 +16,9 @@ use crate::rbac::Rule;
 /// A resolved and validated inventory.
 #[derive(Debug, Clone)]
 pub struct Inventory {
-    /// The ownership mark on every object.
+    /// The name in the ownership mark of every object.
     pub name: InventoryName,
-    /// The holder named by the inventory; the command line may overrule it.
+    /// The holder named by the inventory; the command line may override it.
     pub holder: Holder,
     /// The clusters, in the order of the inventory.
     pub clusters: Vec<Arc<Cluster>>,
@@ -26,9 +26,9 @@ pub struct Inventory {
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
     /// One profile on one cluster each, ordered by cluster, then by profile name; no pair twice.
     pub grants: Vec<Arc<Grant>>,
-    /// The same by cluster.
+    /// The same grants, by cluster.
     pub(crate) by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>>,
-    /// Where credentials go, in the order of the inventory.
+    /// The outputs, in the order of the inventory.
     pub outputs: Vec<Arc<Output>>,
     /// How a run behaves.
     pub run: RunPolicy,
@@ -37,7 +37,7 @@ pub struct Inventory {
 /// How a run behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunPolicy {
-    /// Clusters that are worked on at the same time.
+    /// How many clusters are worked on at the same time.
     pub concurrency: usize,
     /// The time that one request may take, connection included.
     pub request_timeout: Duration,
@@ -52,20 +52,20 @@ pub struct Cluster {
     pub name: ClusterName,
     /// Labels that selectors match.
     pub labels: BTreeMap<String, String>,
-    /// The existing credential that provisions.
+    /// The existing credential that kubemint provisions with.
     pub admin: AdminAccess,
     /// Whether the admin may connect without checking the server certificate.
     pub allow_insecure: bool,
-    /// What consumers are told, where it differs from the admin endpoint.
+    /// The endpoint that consumers are given, where it differs from the admin's.
     pub consumer: Consumer,
 }
 
-/// The existing credential that provisions a cluster.
+/// The existing credential that kubemint provisions a cluster with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AdminAccess {
     /// One context of existing kubeconfigs.
     Kubeconfig {
-        /// Where they are.
+        /// The source of the kubeconfigs.
         source: KubeconfigSource,
         /// The context.
         context: String,
@@ -77,7 +77,7 @@ pub enum AdminAccess {
 }
 
 impl AdminAccess {
-    /// Returns where the kubeconfigs are, if it is one of theirs.
+    /// Returns the source of the kubeconfigs, if it is a context of one.
     pub fn source(&self) -> Option<&KubeconfigSource> {
         match self {
             Self::Kubeconfig { source, .. } => Some(source),
@@ -85,7 +85,7 @@ impl AdminAccess {
         }
     }
 
-    /// Returns the kubeconfigs, as far as the inventory names single ones.
+    /// Returns the kubeconfigs that the inventory names one by one.
     pub fn kubeconfigs(&self) -> &[PathBuf] {
         match self {
             Self::Kubeconfig { source: KubeconfigSource::Path(path), .. } => std::slice::from_ref(path),
@@ -152,11 +152,11 @@ pub struct Consumer {
     pub tls_server_name: Option<String>,
     /// The proxy that consumers use.
     pub proxy_url: Option<String>,
-    /// Where a new credential is proven.
+    /// The endpoint at which a new credential is proven.
     pub verify: VerifyVia,
 }
 
-/// Where a new credential is proven before it is published.
+/// The endpoint at which a new credential is proven before it is published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum VerifyVia {
     /// At the consumer endpoint, with what the consumer gets.
@@ -183,7 +183,7 @@ pub struct Profile {
     pub cluster_roles: Vec<String>,
     /// Whether roles may be bound that do not exist yet.
     pub allow_missing_roles: bool,
-    /// What holds in single namespaces.
+    /// The access to single namespaces.
     pub namespaces: Vec<NamespaceAccess>,
 }
 
@@ -239,12 +239,12 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Returns what names it.
+    /// Returns the key that identifies it.
     pub fn key(&self) -> GrantKey {
         GrantKey { cluster: self.cluster.name.clone(), profile: self.profile.name.clone() }
     }
 
-    /// Returns whether it is the one that a key names.
+    /// Returns whether a key identifies it.
     pub fn is(&self, key: &GrantKey) -> bool {
         self.cluster.name == key.cluster && self.profile.name == key.profile
     }
@@ -256,12 +256,12 @@ impl Inventory {
         self.by_cluster.get(cluster).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the grant that a key names.
+    /// Returns the grant that a key identifies.
     pub fn grant(&self, key: &GrantKey) -> Option<&Arc<Grant>> {
         self.grants_on(&key.cluster).iter().find(|grant| grant.profile.name == key.profile)
     }
 
-    /// Returns whether some output has a grant's access in the form of an exec plugin that mints.
+    /// Returns whether some output gives a grant's access through an exec plugin that mints.
     pub fn has_minting_plugin(&self, grant: &GrantKey) -> bool {
         let mints =
             |output: &&Arc<Output>| output.credential == CredentialForm::Exec && output.credential_directory.is_none();

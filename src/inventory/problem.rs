@@ -1,8 +1,7 @@
-//! What is wrong with an inventory, and where: values that the renderers show.
+//! Problems of an inventory and their locations, as values for the renderers.
 //!
-//! Problems are collected, never returned early, so that one run reports all of them. A [`Location`]
-//! is a span in one of the [`Sources`]; line and column are computed when they are shown. Pure: no
-//! I/O, no clock.
+//! Problems are collected and never returned early, so that one run reports all of them. A [`Location`] is a span in
+//! one of the [`Sources`]; line and column are computed when it is shown. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -37,7 +36,7 @@ impl Location {
     }
 }
 
-/// A value and where it stands.
+/// A value and its location.
 #[derive(Debug, Clone)]
 pub(crate) struct At<T> {
     pub(crate) value: T,
@@ -49,7 +48,7 @@ pub(crate) struct At<T> {
 pub enum Severity {
     /// The inventory is refused.
     Error,
-    /// The inventory is used, and probably does not say what was meant.
+    /// The inventory is used, but probably does not mean what it should.
     Warning,
 }
 
@@ -60,13 +59,13 @@ pub struct Problem {
     pub severity: Severity,
     /// What is wrong, lowercase and without a final period.
     pub message: String,
-    /// Where.
+    /// Where it is.
     pub location: Location,
-    /// What is said at the place itself; may be empty.
+    /// A text at the location itself; may be empty.
     pub label: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Other places that take part, and what is said there.
+    /// Other locations that take part, each with a text.
     pub secondary: Vec<(Location, String)>,
 }
 
@@ -94,7 +93,7 @@ impl Problem {
     }
 }
 
-/// Line and column of a place, both counted from 1; columns count characters.
+/// Line and column of a location, both counted from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position<'a> {
     /// The file, as the user named it.
@@ -116,20 +115,20 @@ impl fmt::Display for Position<'_> {
 pub struct SourceFile {
     /// The absolute path; relative paths in the file resolve against its directory.
     pub path: PathBuf,
-    /// How diagnostics call the file.
+    /// The name of the file in diagnostics.
     pub name: String,
     /// The content.
     pub text: String,
 }
 
 impl SourceFile {
-    /// Makes a source that diagnostics call by its path.
+    /// Makes a source whose name in diagnostics is its path.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         let path = path.into();
         Self { name: path.display().to_string(), path, text: text.into() }
     }
 
-    /// Makes diagnostics call the file by another name, such as the relative path that was typed.
+    /// Gives it another name in diagnostics, such as the relative path that was typed.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -142,7 +141,7 @@ impl SourceFile {
     }
 }
 
-/// All files of an inventory; the first is the one that includes the others.
+/// All files of an inventory; the root file is the first.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     files: Vec<SourceFile>,
@@ -160,7 +159,7 @@ impl Sources {
         self.files.len() - 1
     }
 
-    /// Lets the lines of a file be shown: it is plausibly an inventory.
+    /// Allows the lines of a file to be shown, because it is plausibly an inventory.
     pub(crate) fn show(&mut self, file: usize) {
         self.shown[file] = true;
     }
@@ -174,14 +173,14 @@ impl Sources {
         &self.files
     }
 
-    /// Returns line and column of a place.
+    /// Returns line and column of a location.
     pub fn position(&self, location: Location) -> Position<'_> {
         let (line, text, offset) = self.line(location);
         let column = text.get(..offset).map_or(1, |before| before.chars().count() + 1);
         Position { file: &self.files[location.file].name, line, column }
     }
 
-    /// Returns the number and text of a place's first line, and the place's offset in it.
+    /// Returns the number and text of a location's first line, and the location's offset in it.
     pub(crate) fn line(&self, location: Location) -> (usize, &str, usize) {
         let starts = &self.line_starts[location.file];
         let line = starts.partition_point(|start| *start <= location.start);
@@ -196,14 +195,14 @@ impl Sources {
 #[derive(Debug)]
 pub(crate) struct Problems {
     list: Vec<Problem>,
-    /// Names that may still be compared. An inventory of 10,000 clusters whose grants name 10,000
-    /// unknown ones would otherwise cost 10^8 edit distances; this allows about a tenth of a second.
+    /// How many names may still be compared. If the grants of 10,000 clusters named 10,000 unknown ones, suggestions
+    /// would cost 10^8 edit distances; this allows about a tenth of a second.
     comparisons: usize,
-    /// Errors that are only counted, and warnings.
+    /// The errors and warnings that are only counted.
     omitted: Omitted,
 }
 
-/// Problems beyond those that are kept: nobody reads more, and a million of them would fill the memory.
+/// Problems that are not kept: nobody reads more, and a million of them would fill the memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Omitted {
     /// How many errors.
@@ -212,7 +211,7 @@ pub struct Omitted {
     pub warnings: usize,
 }
 
-/// How many problems are kept.
+/// The most problems that are kept.
 const MOST: usize = 10_000;
 
 impl Default for Problems {
@@ -222,7 +221,7 @@ impl Default for Problems {
 }
 
 impl Problems {
-    /// Keeps a problem. Whatever it quotes, it repeats no token, and nothing endless.
+    /// Keeps a problem. Tokens in its texts are hidden, and long texts are cut.
     pub(crate) fn push(&mut self, mut problem: Problem) {
         let of_secondary = problem.secondary.iter_mut().map(|(_, label)| label);
         for text in [&mut problem.message, &mut problem.label].into_iter().chain(&mut problem.hint).chain(of_secondary)
@@ -236,7 +235,7 @@ impl Problems {
         }
     }
 
-    /// Returns how many problems are not kept.
+    /// Returns how many problems were not kept.
     pub(crate) fn omitted(&self) -> Omitted {
         self.omitted
     }
@@ -245,7 +244,7 @@ impl Problems {
         self.omitted.errors > 0 || self.list.iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// Returns the problems in the order of their places, each message with all its places once.
+    /// Returns the problems in the order of their locations, without repetitions.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.list.sort_by(|a, b| (a.location, &a.message).cmp(&(b.location, &b.message)));
         self.list.dedup();
@@ -255,8 +254,8 @@ impl Problems {
     /// Returns the known name that is nearest to a wrong one, if one is near enough.
     pub(crate) fn nearest<'a>(&mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
         let wrong = plain(name);
-        // A third of the letters may be wrong, as in rustc's suggestions; one at least, so that a
-        // short name with swapped letters is still found.
+        // A third of the letters may be wrong, as in rustc's suggestions, and at least one, so that a short name with
+        // swapped letters is still found.
         let limit = (wrong.chars().count() / 3).max(1);
         let mut best: Option<(usize, &str)> = None;
         for candidate in known {
@@ -266,7 +265,7 @@ impl Problems {
             self.comparisons -= 1;
             let candidate_plain = plain(candidate);
             let distance = strsim::damerau_levenshtein(&wrong, &candidate_plain);
-            // A word cut short is near, however much is missing: `view` for `viewer`.
+            // A name that was cut short counts as near, however much is missing: `view` for `viewer`.
             let limit = if wrong.len() > 2 && candidate_plain.starts_with(&wrong) { distance } else { limit };
             if distance <= limit && best.is_none_or(|(least, _)| distance < least) {
                 best = Some((distance, candidate));
@@ -275,7 +274,7 @@ impl Problems {
         best.map(|(_, candidate)| candidate)
     }
 
-    /// Returns `did you mean …?`, or else the known names unless they are too many to help.
+    /// Returns `did you mean …?`, or else lists the known names if they are few.
     pub(crate) fn suggest<'a>(
         &mut self,
         what: &str,
@@ -290,7 +289,7 @@ impl Problems {
     }
 }
 
-/// How many names a message lists at most.
+/// The most names that a message lists.
 pub(crate) const SHOWN: usize = 12;
 
 /// Spells camel case, snake case and kebab case alike: `apiGroups`, `api_groups`, `api-groups`.
@@ -311,7 +310,7 @@ fn plain(name: &str) -> String {
     plain
 }
 
-/// Puts a literal in backticks; control characters and excess length are not shown.
+/// Puts a text in backticks; control characters are not shown, and a long text is cut.
 pub(crate) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
     if looks_like_token(text) {
@@ -321,7 +320,7 @@ pub(crate) fn quote(text: &str) -> String {
     format!("`{shown}{}`", if text.chars().nth(SHOWN).is_some() { "…" } else { "" })
 }
 
-/// Problems that say the same thing at several places: shown once, with the places counted.
+/// Groups problems with the same message at several locations, so that each group is shown once.
 pub(crate) fn grouped(problems: &[Problem]) -> Vec<(&Problem, Vec<&Problem>)> {
     let mut groups: BTreeMap<usize, (&Problem, Vec<&Problem>)> = BTreeMap::new();
     let mut seen: HashMap<(Severity, &str, Option<&str>), usize> = HashMap::new();

@@ -1,9 +1,8 @@
 //! Reads TOML into typed tables and collects every problem on the way.
 //!
-//! serde stops at the first error, so this is a small reader of its own: unknown keys, wrong types
-//! and missing keys each become a [`Problem`], and what can be read is read all the same. The
-//! [`tables!`](super::file) macro declares a table once; the struct, its reader and its JSON Schema
-//! come from that declaration and cannot drift apart. Pure: no I/O, no clock.
+//! serde stops at the first error, so this is a small reader of its own: unknown keys, wrong types and missing keys
+//! each become a [`Problem`], and the rest is read nevertheless. The [`tables!`](super::file) macro declares a table
+//! once; struct, reader and JSON Schema come from that declaration, so they always agree. Pure: no I/O, no clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,7 +25,7 @@ pub(crate) trait Read: Sized {
     fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 }
 
-/// What a message about a value talks about.
+/// The subject of a message about a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Subject<'a> {
     /// The value of a key.
@@ -51,24 +50,24 @@ pub(crate) struct Reader<'a> {
     pub(crate) file: usize,
     /// Where problems go.
     pub(crate) problems: &'a mut Problems,
-    /// Whether the table that is read first may lack keys: the top level of an included file.
+    /// Whether the first table may lack keys, because it is the top level of an included file.
     pub(crate) partial: bool,
-    /// Whether a value had the wrong type, so that what it would have said is unknown.
+    /// Whether a value had the wrong type, so that its meaning is unknown.
     pub(crate) misread: bool,
 }
 
-/// Whether a key must be there, and what holds if it is not.
+/// Whether a key is required, and its value if it is absent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Presence {
     /// The key must be there.
     Required,
     /// The key may be absent.
     Optional,
-    /// The value, as JSON, that holds if the key is absent.
+    /// The value, as JSON, if the key is absent.
     Default(&'static str),
 }
 
-/// One key of a table, as the schema needs it.
+/// One key of a table, for the schema.
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
@@ -90,7 +89,7 @@ impl Reader<'_> {
         Some(At { value, location })
     }
 
-    /// Reports an unknown key and returns the known one that was probably meant.
+    /// Reports an unknown key, and returns the known key that was probably meant.
     fn unknown_key(
         &mut self,
         title: &str,
@@ -321,7 +320,7 @@ impl<T: Read> Read for Named<T> {
     }
 }
 
-/// Reads a table with fixed keys: the macro's part that needs no types.
+/// Reads a table with fixed keys: the part of the macro that does not depend on types.
 pub(crate) fn read_table<T: Default>(
     table: &DeTable<'_>,
     location: Location,
@@ -343,7 +342,7 @@ pub(crate) fn read_table<T: Default>(
         let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
         let meant = reader.unknown_key(title, name, reader.location(key), &known);
         if let Some(meant) = meant.filter(|meant| !table.contains_key(*meant)) {
-            // Reading on as if it were spelled right spares the problems that its lack would cause.
+            // The value is read as if its key were spelled right, so that its absence causes no further problems.
             missing.retain(|known| *known != meant);
             assign(&mut read, meant, value, reader);
         }
@@ -357,7 +356,7 @@ pub(crate) fn read_table<T: Default>(
 /// Returns the JSON Schema of a table with fixed keys, as a reference into `definitions`.
 pub(crate) fn table_schema(name: &str, doc: &str, keys: &[Key], definitions: &mut Map<String, Value>) -> Value {
     if !definitions.contains_key(name) {
-        // Put in first, so that the definitions stand in the order of their first use.
+        // Inserted first, so that definitions are in the order of their first use.
         definitions.insert(name.to_owned(), Value::Null);
         let properties = keys.iter().map(|key| (key.name.to_owned(), key_schema(key, definitions)));
         let properties: Map<String, Value> = properties.collect();
@@ -399,7 +398,7 @@ fn paragraph(doc: &str) -> String {
     doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Declares the tables of the file format: struct, reader and schema in one.
+/// Declares the tables of the file format: struct, reader and schema together.
 ///
 /// `key field: Type [presence] {constraints}`; every field is an `Option<At<Type>>`.
 macro_rules! tables {

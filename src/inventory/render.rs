@@ -1,7 +1,7 @@
-//! Shows problems: with source lines for a terminal, and one line each for summaries.
+//! Renders problems: with source lines for a terminal, and one line each for summaries.
 //!
-//! Messages that repeat are shown once, with the other places counted: a wrong key in each of 10,000
-//! clusters is one problem to a reader. Pure: returns text, prints nothing.
+//! A repeated message is shown once, and its other locations are counted: to a reader, a wrong key in each of 10,000
+//! clusters is one problem. Pure: returns text, prints nothing.
 
 use std::borrow::Cow;
 
@@ -20,15 +20,14 @@ pub enum Color {
     Never,
 }
 
-/// How many further places of one message are named.
+/// How many further locations of one message are named.
 const PLACES: usize = 3;
 /// The width that long source lines are cut to.
 const WIDTH: usize = 120;
-/// The longest source line that is shown; minified files would otherwise be scanned for each problem.
+/// The longest part of a source line that is shown; a minified file would otherwise be scanned for each problem.
 const LONGEST_LINE: usize = 4096;
 
-/// How many problems are shown with their source lines; nobody reads more, and each costs a scan of
-/// its line.
+/// How many problems are shown with their source lines: nobody reads more, and each costs a scan of its line.
 const DETAILED: usize = 100;
 
 /// Renders problems with their source lines, in the given order; after the first 100, one line each.
@@ -80,7 +79,7 @@ fn footer<'a>(mut report: Group<'a>, problem: &'a Problem, others: &[&Problem], 
     }
 }
 
-/// Shows a place with its line, or without it where the file may be something else than an inventory.
+/// Shows a location with its line; without the line if the file may be no inventory.
 fn location<'a>(
     report: Group<'a>,
     sources: &'a Sources,
@@ -98,7 +97,7 @@ fn location<'a>(
         .element(Level::NOTE.message("the lines of what does not look like an inventory are not shown"))
 }
 
-/// Shows one line of a file: passing only that line keeps the cost independent of the file's size.
+/// Shows one line of a file. Passing only that line makes the cost independent of the file's size.
 fn snippet<'a>(
     sources: &'a Sources,
     location: Location,
@@ -110,12 +109,12 @@ fn snippet<'a>(
     let (mut line, mut span) = (hide_secrets(line), offset..offset + length);
     if line.len() > LONGEST_LINE {
         let cut = |at: usize| (0..=at.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-        // What stands before the place counts for the column that is shown; only the rest may go.
+        // The text before the location is kept, because the shown column depends on it; only the rest is cut.
         let end = cut(span.start + LONGEST_LINE);
         line = Cow::Owned(line[..end].to_owned());
         span.end = span.end.min(end);
     }
-    // Indices stay within the line and on its character boundaries, as the renderer demands.
+    // The renderer needs indices within the line and at character boundaries.
     if !line.is_char_boundary(span.start) || !line.is_char_boundary(span.end) {
         span = 0..0;
     }
@@ -125,8 +124,8 @@ fn snippet<'a>(
 
 /// Renders problems as in `error: invalid inventory `clusters.toml`: 2 problems`, one line each.
 ///
-/// A hint that only one problem has, or all share, follows at the end; otherwise each stands with its
-/// problem. Without problems the text is empty.
+/// A hint that only one problem has, or that all share, comes at the end; otherwise each comes with its problem.
+/// Without problems the text is empty.
 pub fn summary(problems: &[Problem], sources: &Sources) -> String {
     let name = sources.files().first().map_or("", |file| file.name.as_str());
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();

@@ -1,4 +1,4 @@
-//! The inventory that `kubemint init` writes: clusters as they were found, and a profile to start from.
+//! The inventory that `kubemint init` writes: the clusters that it found, and a first profile.
 //!
 //! Pure: no I/O, no clock.
 
@@ -13,9 +13,9 @@ use super::syntax;
 pub(crate) struct StarterCluster {
     /// The name in the inventory.
     pub name: String,
-    /// The context that provisions it.
+    /// The context with admin access to it.
     pub context: String,
-    /// Where its kubeconfigs are, as the inventory writes it.
+    /// The source of its kubeconfigs, as the inventory writes it.
     pub kubeconfig: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -109,7 +109,7 @@ pub(crate) fn starter(name: &str, clusters: &[StarterCluster]) -> String {
     for cluster in clusters {
         *counts.entry(&cluster.kubeconfig).or_default() += 1;
     }
-    // The one that most clusters have; among equals the first, so that the text is always the same.
+    // The kubeconfig that most clusters have; among equals the first, so that the text is always the same.
     let most = counts.values().copied().max();
     let default =
         clusters.iter().map(|cluster| cluster.kubeconfig.as_str()).find(|path| counts.get(path) == most.as_ref());
@@ -137,13 +137,13 @@ pub(crate) fn starter(name: &str, clusters: &[StarterCluster]) -> String {
     format!("{HEAD}{text}")
 }
 
-/// Returns a cluster name that a context's name suggests: what cannot be part of a file's name becomes `-`.
+/// Returns the cluster name that a context's name suggests; characters that a file's name cannot have become `-`.
 pub(crate) fn cluster_name_of(context: &str) -> String {
     let replaced: String =
         context.trim().chars().map(|c| if c == '/' || c == '\\' || c.is_control() { '-' } else { c }).collect();
     let mut name = replaced.trim_start_matches(['.', '-']).replace("..", ".-");
     while syntax::cluster_name(&name).is_err() && !name.is_empty() {
-        // Too long, or with blanks at its end.
+        // It is too long, or ends with blanks.
         name.pop();
         name.truncate(name.trim_end().len());
     }

@@ -1,6 +1,6 @@
-//! The rules that names and URLs follow: Kubernetes' own, and ours for what becomes a file name.
+//! The rules for names and URLs: Kubernetes' own, and ours for those that become file names.
 //!
-//! Every function returns what is wrong, to be put after `… is not valid: `. Pure: no I/O, no clock.
+//! Every function returns what is wrong, as a text that completes `… is not valid: `. Pure: no I/O, no clock.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -41,7 +41,7 @@ pub(crate) fn path_segment(name: &str) -> Verdict {
     }
 }
 
-/// The name of a cluster: it becomes part of the names of files, so it must stay in its place.
+/// The name of a cluster. It becomes a part of file names, so it must not lead to another directory.
 pub(crate) fn cluster_name(name: &str) -> Verdict {
     let wrong = match name {
         "" => "it is empty",
@@ -56,7 +56,7 @@ pub(crate) fn cluster_name(name: &str) -> Verdict {
     Err(wrong.to_owned())
 }
 
-/// A text that is shown and written: not empty and without control characters.
+/// A text that is shown and written: not empty, and without control characters.
 pub(crate) fn plain_text(text: &str) -> Verdict {
     match text {
         "" => Err("it is empty".to_owned()),
@@ -73,9 +73,9 @@ pub(crate) fn server_name(name: &str) -> Verdict {
     Err("it must be a DNS name or an IP address".to_owned())
 }
 
-/// The URL of an API server, in the form in which two spellings of the same server are equal.
+/// The URL of an API server, in a form that is equal for two spellings of the same server.
 ///
-/// The messages do not repeat the URL: it may hold a password where none belongs.
+/// The messages do not repeat the URL, because it may hold a password by mistake.
 pub(crate) fn server_url(url: &str) -> Result<String, String> {
     let uri = parse_url(url, &["https"])?;
     let authority = uri.authority().ok_or("it has no host")?;
@@ -90,7 +90,7 @@ pub(crate) fn server_url(url: &str) -> Result<String, String> {
     Ok(format!("{host}:{port}{}", uri.path().trim_end_matches('/')))
 }
 
-/// Whether the host of a URL is a Service's name, which only pods of its own cluster resolve.
+/// Whether the host of a URL is the name of a Service, which only pods of its own cluster can resolve.
 pub(crate) fn is_for_pods_only(url: &str) -> bool {
     let host =
         url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase)).unwrap_or_default();
@@ -106,7 +106,7 @@ pub(crate) fn proxy_url(url: &str) -> Verdict {
     parse_url(url, &["http", "https", "socks5"]).map(|_| ())
 }
 
-/// Whether the host of a URL is an IPv6 address without the brackets that tell it from a port.
+/// Whether the host of a URL is an IPv6 address without the brackets that separate it from a port.
 pub(crate) fn lacks_brackets(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
@@ -114,7 +114,7 @@ pub(crate) fn lacks_brackets(url: &str) -> bool {
     [authority, without_port].iter().any(|host| host.parse::<Ipv6Addr>().is_ok())
 }
 
-/// What to say about an address that [`lacks_brackets`].
+/// The message about an address that [`lacks_brackets`].
 pub(crate) const BRACKETS: &str = "an IPv6 address must be in brackets, as in `https://[fd00::1]:6443`";
 
 fn parse_url(url: &str, schemes: &[&str]) -> Result<http::Uri, String> {
@@ -122,7 +122,7 @@ fn parse_url(url: &str, schemes: &[&str]) -> Result<http::Uri, String> {
         let schemes: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
         format!("it must begin with {}", schemes.join(" or "))
     };
-    // The parser drops fragments silently.
+    // The parser drops fragments without an error.
     if url.contains('#') {
         return Err("it must not have a fragment".to_owned());
     }

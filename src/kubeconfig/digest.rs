@@ -1,4 +1,4 @@
-//! Digests of entries: a fleet's files have too many entries to keep, or to compare, whole.
+//! Digests of entries, because a fleet's files have too many entries to keep or compare whole.
 //!
 //! Pure: no I/O, no clock.
 
@@ -6,7 +6,7 @@ use ring::digest;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A digest that only equal values have, whatever the order of their keys.
+/// A digest of a value. Only equal values have the same one; the order of keys does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Digest([u8; 32]);
 

@@ -1,7 +1,6 @@
 //! Reading a kubeconfig that may hold entries of ours.
 //!
-//! Only names, marks and our own credentials are looked at; what belongs to others is never kept
-//! beyond the comparison. Pure: no I/O, no clock.
+//! Only names, marks and our own credentials are kept. Other content is only compared. Pure: no I/O, no clock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -31,23 +30,23 @@ pub struct Document {
     current_context: Option<String>,
 }
 
-/// What is kept of an entry: of others only names, unless it may be one of ours that lost its mark.
+/// What is kept of an entry. Of other people's entries this is only the name, unless one may be ours without its mark.
 struct Entry {
     name: Option<String>,
     /// The cluster and the user entry that it names, if it is a context.
     leads_to: Option<(String, String)>,
     /// Our extension, if it has one.
     extension: Option<Value>,
-    /// What it says by field, if that is kept.
+    /// Its fields, if they are kept.
     held: Option<HeldEntry>,
-    /// The token, if the entry is a user that says it is ours, or whose token is bound to an anchor of kubemint.
+    /// The token of a user entry, if it is marked as ours, or bound to an anchor of kubemint.
     token: Option<SecretToken>,
 }
 
-/// An entry as it is read in a list; `UNMARKED` says whether what has no mark may be ours.
+/// An entry while a list is read; `UNMARKED` says whether an entry without a mark may be ours.
 struct Parsed<L, const UNMARKED: bool>(Entry, PhantomData<L>);
 
-/// The list that an entry is read in: what else has the form of a body in it is none.
+/// The list that an entry is in. The body of another list's entry does not count in it.
 trait InList {
     const LIST: List;
 }
@@ -102,7 +101,7 @@ pub enum DocumentError {
     },
 }
 
-/// What a file holds under the names of one grant.
+/// The entries in a file under the names of one grant.
 #[derive(Debug, Clone)]
 pub(crate) enum EntryState {
     /// Nothing.
@@ -113,19 +112,19 @@ pub(crate) enum EntryState {
         list: &'static str,
         /// Its name.
         name: String,
-        /// The inventory whose it is, if it is another of kubemint's.
+        /// The inventory that it belongs to, if it is another one of kubemint's.
         inventory: Option<String>,
-        /// What is there, if it may be ours and lost its mark; only [`Document::parse_with_unmarked`] finds out.
+        /// The entries, if they may be ours without their mark; only [`Document::parse_with_unmarked`] keeps them.
         unmarked: Option<Box<Held>>,
     },
     /// Entries of our inventory.
     Ours(Box<Held>),
 }
 
-/// What to do about an entry of somebody else's.
+/// The hint for an entry that is not ours.
 pub(crate) const RENAME: &str = "rename the entry in the file, or set another `context` in that `[[outputs]]`";
 
-/// Says whose an entry is that is not this inventory's.
+/// Describes the owner of an entry that is not this inventory's.
 pub(crate) fn foreign_owner(inventory: Option<&str>) -> String {
     match inventory {
         Some(inventory) => format!("belongs to another inventory of kubemint, `{inventory}`"),
@@ -133,20 +132,20 @@ pub(crate) fn foreign_owner(inventory: Option<&str>) -> String {
     }
 }
 
-/// Entries of ours, as a file holds them.
+/// Our entries in a file.
 #[derive(Clone)]
 pub(crate) struct Held {
     /// The credential, if the entry belongs to the grant and holder in question and is readable.
     pub credential: Option<(StoredCredential, CredentialFacts)>,
-    /// Whose living credential it is, if it is another holder's.
+    /// The holder and validity of the credential, if it belongs to another holder.
     pub other_holder: Option<OtherHolder>,
-    /// Who holds the entry, as the user entry says.
+    /// The holder that the user entry names.
     holder: Option<String>,
-    /// The entries as they are.
+    /// The entries themselves.
     entries: HeldEntries,
 }
 
-/// The cluster, user and context entry of a grant as they are; nothing where there is none.
+/// The cluster, user and context entry of a grant, as far as they exist.
 #[derive(Clone, Default)]
 struct HeldEntries {
     cluster: Option<HeldEntry>,
@@ -164,17 +163,17 @@ impl HeldEntries {
     }
 }
 
-/// A credential of another holder that stands where ours would go.
+/// A credential of another holder at a place where ours would go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OtherHolder {
     /// The holder.
     pub holder: String,
-    /// Its generation and when it expires; nothing if a plugin is asked for it.
+    /// Its generation and expiry; nothing for an exec plugin.
     pub token: Option<(u64, Timestamp)>,
 }
 
 impl OtherHolder {
-    /// Returns whether it may be used at a time.
+    /// Returns whether it may still work at a time.
     pub(crate) fn may_live(&self, now: Timestamp) -> bool {
         self.token.is_none_or(|(_, expires)| expires > now)
     }
@@ -225,8 +224,8 @@ impl Document {
         Self::read::<false>(text)
     }
 
-    /// Reads a kubeconfig, and keeps what is needed to tell which entries are ours and lost their mark, as converters
-    /// and other tools that write kubeconfigs strip it.
+    /// Reads a kubeconfig, and keeps what is needed to recognise entries of ours that lost their mark, because
+    /// converters and other tools that write kubeconfigs drop it.
     ///
     /// # Errors
     ///
@@ -262,15 +261,15 @@ impl Document {
         self.contexts.keys().map(String::as_str)
     }
 
-    /// Returns how many entries do not belong to an inventory and have none of its names: a file that lost some of
-    /// them between two reads is being written by somebody else.
+    /// Returns how many entries do not belong to an inventory and have none of its names. If a file loses some of them
+    /// between two reads, somebody else is writing it.
     pub(crate) fn entries_of_others(&self, inventory: &InventoryName, names: &FileOrder) -> usize {
         let lists = [(List::Clusters, &self.clusters), (List::Users, &self.users), (List::Contexts, &self.contexts)];
         let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().map(move |entry| (list, entry)));
         all.filter(|(list, (name, entry))| !entry.belongs_to(inventory) && names.rank(*list, name).is_none()).count()
     }
 
-    /// Returns which of the names of one grant are taken, whoever's they are, with what they name.
+    /// Returns the names of one grant that are taken, whoever has them, and in which list.
     pub fn taken(&self, names: &EntryNames) -> Vec<(&'static str, String)> {
         let lists = [
             ("cluster", &names.cluster, &self.clusters),
@@ -281,8 +280,8 @@ impl Document {
         taken.map(|(list, name, _)| (list, name.clone())).collect()
     }
 
-    /// Returns the entries under the names of one grant that are that grant's, whoever holds them. A cluster entry that
-    /// grants share is nobody's own, and not among them.
+    /// Returns the entries under the names of one grant that belong to it, whichever holder they name. A cluster entry
+    /// that grants share belongs to none of them, and is not included.
     pub(crate) fn entries_of<'a>(
         &self,
         names: &'a EntryNames,
@@ -303,21 +302,21 @@ impl Document {
         theirs.map(|(list, name, _)| (list, name.as_str())).collect()
     }
 
-    /// Returns whether a cluster entry of an inventory is one that grants share: it is nobody's own.
+    /// Returns whether a cluster entry of an inventory is shared by grants, so that it belongs to none of them.
     pub fn is_shared(&self, name: &str, inventory: &InventoryName) -> bool {
         self.clusters.get(name).is_some_and(|entry| {
             entry.belongs_to(inventory) && entry.extension.as_ref().is_some_and(|says| says.get("profile").is_none())
         })
     }
 
-    /// Returns the cluster and user entries that contexts lead to which are not among those that go.
+    /// Returns the cluster and user entries that contexts still refer to after those in `going` are removed.
     pub fn needed(&self, going: &BTreeSet<&str>) -> HashSet<(List, &str)> {
         let staying = self.contexts.iter().filter(|(context, _)| !going.contains(context.as_str()));
         let led_to = staying.filter_map(|(_, entry)| entry.leads_to.as_ref());
         led_to.flat_map(|(cluster, user)| [(List::Clusters, cluster.as_str()), (List::Users, user.as_str())]).collect()
     }
 
-    /// Returns what the file holds under the names of one grant.
+    /// Returns the state of the entries under the names of one grant.
     pub(crate) fn state(&self, names: &EntryNames, mark: &Mark) -> EntryState {
         let cluster = self.clusters.get(&names.cluster);
         let user = self.users.get(&names.user);
@@ -343,7 +342,7 @@ impl Document {
             entries.iter().find_map(|(list, name, entry)| Some((list, name, entry.filter(|it| !it.is_ours(mark))?)));
         let Some((list, name, entry)) = foreign else { return EntryState::Ours(held()) };
         let inventory = entry.extension.as_ref().and_then(|extension| extension["inventory"].as_str());
-        // What somebody else marked is theirs, whatever stands beside it.
+        // If one of the entries has another mark, none of them is taken for ours.
         let may_be_ours = |entry: &Entry| entry.is_ours(mark) || (entry.extension.is_none() && entry.held.is_some());
         let unmarked = entries.iter().filter_map(|(.., entry)| *entry).all(may_be_ours);
         EntryState::Foreign {
@@ -356,9 +355,9 @@ impl Document {
 }
 
 impl Held {
-    /// Returns how what the file holds differs from these entries, by field; nothing if it holds exactly them.
+    /// Returns the fields in which the file differs from these entries; nothing if it holds exactly them.
     ///
-    /// This, and only this, judges whether an entry is whole and current: plans, `status`, `refresh` and `verify` use it.
+    /// Only this function judges whether an entry is whole and current; plans, `status`, `refresh` and `verify` use it.
     pub(crate) fn differences(&self, wanted: &OurEntries) -> Vec<FieldDiff> {
         let of = |(list, entry): (List, Value)| match self.entries.of(list) {
             Some(held) => held.differences(entry),
@@ -367,19 +366,19 @@ impl Held {
         wanted.clone().into_lists().into_iter().flat_map(of).collect()
     }
 
-    /// Returns whether the user or the context entry differs from what should be there, as far as that does not depend on
-    /// how the cluster is reached: without the cluster, nothing is known of that.
+    /// Returns whether the user or the context entry differs from what should be there. Fields that depend on how the
+    /// cluster is reached are left out, because they are not known without the cluster.
     pub(crate) fn is_altered_wherever_it_leads(&self, names: &EntryNames, mark: &Mark) -> bool {
         let credential = self.publishable();
         let wanted = OurEntries::render(names, mark, &Endpoint::default(), credential.as_ref());
-        // The arguments of a plugin name the server; what token belongs there is judged by its generation.
+        // The arguments of a plugin name the server, and a token is judged by its generation.
         self.differences(&wanted).iter().any(|difference| {
             !difference.field.starts_with("cluster.")
                 && !matches!(difference.field.as_str(), "user.exec" | "user.token" | "user.extensions")
         })
     }
 
-    /// Returns the edits that make the file hold these entries, and keep what is not ours in them.
+    /// Returns the edits that write these entries into the file and keep their fields that are not ours.
     pub(super) fn edits(&self, wanted: OurEntries) -> impl Iterator<Item = Edit> {
         wanted.into_lists().into_iter().filter_map(|(list, entry)| match self.entries.of(list) {
             Some(held) if held.is_exactly(entry.clone()) => None,
@@ -388,24 +387,24 @@ impl Held {
         })
     }
 
-    /// Returns the uid of the cluster's namespace kube-system when the entries were written.
+    /// Returns the uid that the cluster's namespace kube-system had when the entries were written.
     pub(crate) fn cluster_uid(&self) -> Option<&str> {
         self.entries.cluster.as_ref()?.cluster_uid.as_deref()
     }
 
-    /// Returns whether all three entries are there; a token file alone has none.
+    /// Returns whether all three entries exist; a token file without a kubeconfig has none.
     pub(crate) fn is_complete(&self) -> bool {
         List::ALL.into_iter().all(|list| self.entries.of(list).is_some())
     }
 
-    /// Returns whether any of the three entries is there.
+    /// Returns whether any of the three entries exists.
     pub(crate) fn has_entries(&self) -> bool {
         List::ALL.into_iter().any(|list| self.entries.of(list).is_some())
     }
 
-    /// Returns whether nothing of anybody else's is lost by taking the entries for ours: those without a mark lead where
+    /// Returns whether the entries can be taken for ours without a loss to anybody: those without a mark lead where
     /// ours would, and the user entry gives the credential that ours would, or another one of the same ServiceAccount.
-    /// What a token says is not proven here.
+    /// The claims of the token are not proven here.
     pub(crate) fn gives_ours(&self, names: &EntryNames, wanted: &OurEntries, account_uid: &str) -> bool {
         let leads_there = |(list, entry): &(List, Value)| {
             *list == List::Users || self.entries.of(*list).is_none_or(|held| held.may_be(entry))
@@ -426,7 +425,7 @@ impl Held {
         }
     }
 
-    /// Returns whether another place has the same cluster entry, so that the same server is reached in the same way.
+    /// Returns whether another place has the same cluster entry, and so reaches the same server in the same way.
     pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
         match (&self.entries.cluster, &other.entries.cluster) {
             (Some(one), Some(other)) => one.has_fields_of(other),
@@ -435,14 +434,14 @@ impl Held {
         }
     }
 
-    /// Returns whether the credential is this one.
+    /// Returns whether the credential has this token.
     pub(crate) fn holds(&self, token: &SecretToken) -> bool {
         self.credential.as_ref().is_some_and(|(stored, _)| stored.token.is_same_as(token))
     }
 
-    /// Returns entries that name a token file, with what that file holds.
+    /// Returns entries that name a token file, with the token in that file.
     ///
-    /// Without entries, the file alone counts: who deleted the kubeconfig still has the token.
+    /// Without entries, the token file alone counts, because it still holds the token if the kubeconfig was deleted.
     pub(crate) fn with_token_file(state: EntryState, mark: &Mark, token: &SecretToken) -> EntryState {
         let mut held = match state {
             EntryState::Ours(held) => held,
@@ -464,7 +463,7 @@ impl Held {
         EntryState::Ours(held)
     }
 
-    /// Takes what a token file holds for what the entries give.
+    /// Takes the token of a token file for the credential of the entries.
     fn take_token(&mut self, mark: &Mark, token: &SecretToken) {
         let held = self;
         let Ok(claims) = Claims::of(token) else { return };
@@ -488,7 +487,7 @@ impl Held {
     }
 }
 
-/// Returns what a token of ours says about itself; what was requested is not among it.
+/// Returns the facts in the claims of a token of ours; the requested lifetime is not among them.
 fn facts_of(claims: &Claims) -> Option<CredentialFacts> {
     let anchor = claims.anchor_name.clone()?;
     let generation = generation_of_anchor(&anchor).filter(|number| *number <= LARGEST_GENERATION)?;
@@ -509,7 +508,7 @@ fn by_name<L, const UNMARKED: bool>(
 ) -> Result<HashMap<String, Entry>, DocumentError> {
     let mut named = HashMap::new();
     for Parsed(entry, _) in entries.into_iter().flatten() {
-        // Entries without a name are not addressable, by us or by kubectl.
+        // Neither we nor kubectl can refer to an entry without a name.
         let Some(name) = entry.name.clone() else { continue };
         if named.insert(name.clone(), entry).is_some() {
             return Err(DocumentError::Duplicate { list, name });
@@ -532,7 +531,7 @@ impl Entry {
         self.extension.as_ref().is_some_and(|extension| extension["inventory"] == inventory.as_str())
     }
 
-    /// Tells whose credential this is, if it is the same grant's and another holder's.
+    /// Returns the holder and validity of a credential of the same grant and another holder.
     fn other_holder(&self, mark: &Mark) -> Option<OtherHolder> {
         let extension = self.extension.as_ref()?;
         let holder = extension["holder"].as_str().filter(|holder| *holder != mark.holder.as_str())?;
@@ -547,7 +546,7 @@ impl Entry {
         is_same_grant.then(|| OtherHolder { holder: holder.to_owned(), token })
     }
 
-    /// Reads the credential, if the entry belongs to this grant and holder, or has no mark and may.
+    /// Reads the credential, if the entry belongs to this grant and holder, or has no mark and may belong to them.
     fn credential(&self, mark: &Mark) -> Option<(StoredCredential, CredentialFacts)> {
         let Some(extension) = self.extension.as_ref() else {
             let token = self.token.clone()?;
@@ -637,7 +636,7 @@ mod tests {
         );
     }
 
-    /// An indentation that slipped makes a body of what belongs into one: then the entry has none, and is nobody's.
+    /// With a wrong indentation, our mark may end up in the body of another list; then the entry is not ours.
     #[test]
     fn a_mark_in_the_body_of_another_list_marks_nothing() {
         let (text, _) = written();
@@ -649,7 +648,7 @@ mod tests {
         };
         check("cluster", "cluster", "user");
         check("context", "context", "user");
-        // Two bodies: that of the other list would be found first.
+        // With two bodies, the other list's one would be found first.
         let twice = text.replacen("- name: c\n  user:\n", "- name: c\n  cluster: {server: x}\n  user:\n", 1);
         assert_ne!(twice, text);
         let state = Document::parse(&twice).unwrap().state(&names(), &mark("acme", "prod"));

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
-/// How consumers reach a cluster: the only part of the admin's knowledge that is handed on.
+/// How consumers reach a cluster. Nothing else that the admin knows is handed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// The server URL.
@@ -13,7 +13,7 @@ pub(crate) struct Endpoint {
     pub tls_server_name: Option<String>,
     /// The proxy.
     pub proxy_url: Option<String>,
-    /// The uid of the namespace kube-system, which tells one cluster from another; nothing if nobody has asked.
+    /// The uid of the namespace kube-system, which identifies the cluster; nothing if it was not asked for.
     pub cluster_uid: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! The three entries that give a consumer access: cluster, user and context, each with our mark.
 //!
-//! The place where a token leaves its type to be written. Pure: no I/O, no clock.
+//! Here a token leaves its type to be written. Pure: no I/O, no clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct EntryNames {
     pub namespace: Option<String>,
     /// How the user entry gives its credential.
     pub form: UserForm,
-    /// Whether other profiles or holders use the cluster entry too: then it is nobody's own.
+    /// Whether other profiles or holders use the cluster entry too, so that it belongs to none of them.
     pub shares_cluster: bool,
 }
 
@@ -57,15 +57,15 @@ pub enum UserForm {
 pub struct ExecPlugin {
     /// The absolute path of the program.
     pub command: String,
-    /// Its arguments, but for those that say which API server its tokens are for.
+    /// Its arguments, without those that name the API server of its tokens.
     pub args: Vec<String>,
-    /// Whether it mints tokens, so that it must know for which API server.
+    /// Whether it mints tokens, and so has to know for which API server.
     pub mints: bool,
 }
 
 impl ExecPlugin {
-    /// Returns all arguments. Another API server, or another CA, makes others, so that a token that is kept for one
-    /// server is never found for another.
+    /// Returns all arguments. They differ for another API server or CA, so that a cached token of one server is never
+    /// found for another.
     fn args_for(&self, endpoint: &Endpoint) -> Vec<String> {
         let mut args = self.args.clone();
         if self.mints {
@@ -82,7 +82,7 @@ impl ExecPlugin {
 /// (client-go, `tools/clientcmd/validation.go`).
 pub(crate) const EXEC_API_VERSION: &str = "client.authentication.k8s.io/v1";
 
-/// What marks an entry as ours, and whose access it is.
+/// The mark of our entries, which names the grant and the holder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Mark {
@@ -126,8 +126,8 @@ pub(super) fn token_bytes(token: &SecretToken) -> Vec<u8> {
 impl OurEntries {
     /// Renders the entries of one grant.
     ///
-    /// A user entry that holds no token does not depend on the credential, so that a renewal leaves it
-    /// as it is; one that should hold a token and has none to hold is left without.
+    /// A user entry without a token does not depend on the credential, so that a renewal does not change it. One that
+    /// should hold a token gets none if there is no credential.
     pub(crate) fn render(
         names: &EntryNames,
         mark: &Mark,

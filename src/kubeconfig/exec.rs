@@ -1,7 +1,7 @@
-//! What the exec plugin says and remembers: the reply to client-go, and the cache between processes.
+//! The data of the exec plugin: the reply to client-go, and the cache that processes share.
 //!
-//! A place where a token leaves its type: on its way to the standard output of `kubemint credential`
-//! and to its private cache. Pure: no I/O, no clock.
+//! Here a token leaves its type: for the standard output of `kubemint credential`, and for its private cache. Pure: no
+//! I/O, no clock.
 
 use std::fmt;
 
@@ -12,16 +12,16 @@ use serde_json::json;
 use super::EXEC_API_VERSION;
 use crate::secret::SecretToken;
 
-/// client-go runs the plugin again at the very instant at which a token expires, kube-rs a minute
-/// before, and a request takes time: tokens are told to expire this much earlier than they do.
+/// Tokens are reported to expire this much earlier than they do: client-go runs the plugin again only when a token
+/// expires, kube-rs a minute before, and a request takes time.
 pub(crate) const MARGIN: SignedDuration = SignedDuration::from_secs(120);
-/// No reply is nearer to its end than this: kube-rs would run the plugin for each request.
+/// The shortest lifetime in a reply: with less, kube-rs would run the plugin for each request.
 pub(crate) const LEAST_LIFE: SignedDuration = SignedDuration::from_secs(120);
 
-/// The versions of the protocol whose reply is the same.
+/// The versions of the protocol that have the same reply.
 const API_VERSIONS: [&str; 2] = [EXEC_API_VERSION, "client.authentication.k8s.io/v1beta1"];
 
-/// A token that the plugin has, and may give again.
+/// A token in the plugin's cache.
 #[derive(Clone)]
 pub(crate) struct CachedToken {
     /// The token.
@@ -41,58 +41,58 @@ impl fmt::Debug for CachedToken {
 #[derive(Serialize, Deserialize)]
 struct Stored<T> {
     v: u64,
-    /// What the token was asked for with: a file that was copied to another's place is no hit there.
+    /// The key that the token was cached under, so that a file copied to another path is not used there.
     key: T,
     token: T,
     proven: Timestamp,
     expires: Timestamp,
 }
 
-/// The version of the cache's format; another one is no hit.
+/// The version of the cache's format; a file of another version is ignored.
 const VERSION: u64 = 2;
 
 impl CachedToken {
-    /// Reads the cache of what was asked for with `key`; what is damaged, of another version, or was asked for with
-    /// another key is no hit.
+    /// Reads the cached token for `key`. Returns nothing if the content is damaged, or has another version or another
+    /// key.
     pub(crate) fn parse(bytes: &[u8], key: &str) -> Option<Self> {
         let stored: Stored<String> = serde_json::from_slice(bytes).ok()?;
         let Stored { v, key: stored_key, token, proven, expires } = stored;
-        // What is no token would be taken for none at all: the client would go on as nobody.
+        // A client would ignore a text that cannot be a token, and go on without a credential.
         let is_token = !token.is_empty() && token.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
         (v == VERSION && stored_key == key && is_token).then_some(())?;
         Some(Self { token: SecretToken::new(token), proven, expires })
     }
 
-    /// Returns the content of the cache of what was asked for with `key`.
+    /// Returns the content of the cache file for `key`.
     pub(crate) fn render(&self, key: &str) -> Vec<u8> {
         let (proven, expires) = (self.proven, self.expires);
         let stored = Stored { v: VERSION, key, token: self.token.expose(), proven, expires };
         serde_json::to_vec(&stored).expect("a cache consists of text, numbers and times")
     }
 
-    /// Whether it was minted or seen to work so recently that who asks again has not been refused with
-    /// it, but runs the plugin several times, as kube-rs does when it starts.
+    /// Whether it was minted or seen to work a moment ago. Then a second call does not mean that the token was refused,
+    /// but that the client runs the plugin several times, as kube-rs does when it starts.
     pub(crate) fn is_just_proven(&self, now: Timestamp) -> bool {
         const SAME_START: SignedDuration = SignedDuration::from_secs(10);
         (SignedDuration::ZERO..=SAME_START).contains(&now.duration_since(self.proven))
     }
 
-    /// Whether it is far enough from its end that nothing has to be minted. What was proven in the future
-    /// was so by a clock that was wrong.
+    /// Whether it lasts long enough to be returned without minting. If it was proven in the future, the clock was wrong
+    /// then, and it does not count.
     pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
         self.proven <= now && self.expires.duration_since(now) >= MARGIN + LEAST_LIFE
     }
 }
 
-/// Returns when a token is said to expire; nothing if that is too near to be of use.
+/// Returns the expiry to report for a token; nothing if it is too near to be useful.
 ///
-/// The margin is given up before the token is: without a new one it is better than none.
+/// If too little time is left for the whole margin, a part of it is given up, because there is no better token.
 pub(crate) fn told_expiry(expires: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let early = expires.checked_sub(MARGIN).unwrap_or(expires);
     [early, expires].into_iter().find(|told| told.duration_since(now) >= LEAST_LIFE)
 }
 
-/// Returns the version of the reply that a client asks for.
+/// Returns the version of the reply that a client wants.
 ///
 /// `info` is what it sets `KUBERNETES_EXEC_INFO` to; client-go refuses a reply of another version
 /// (`plugin/pkg/client/auth/exec/exec.go`).

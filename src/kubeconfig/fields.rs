@@ -1,8 +1,8 @@
-//! Which fields of an entry are ours, and how an entry in a file differs from the one that should be there.
+//! Which fields of an entry are ours, and how an entry in a file differs from the wanted one.
 //!
-//! Everything else in an entry belongs to its user and stays: other fields, extensions of other tools. A *shared* field
-//! is ours until somebody changes it; our extension remembers what we gave, as `kubectl apply` does with its annotation
-//! of what was applied last. `docs/kubeconfig.md` lists the same fields. Pure: no I/O, no clock.
+//! All other fields in an entry belong to its user and stay, and so do the extensions of other tools. A *shared* field
+//! is ours until somebody changes it; our extension records what we wrote, as `kubectl apply` does in its last-applied
+//! annotation. `docs/kubeconfig.md` lists the same fields. Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
 
@@ -23,21 +23,21 @@ pub(super) struct Field {
     shows: Shows,
 }
 
-/// Whose a field is.
+/// Who decides about a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// It says what the inventory says, or is not there.
+    /// It has the inventory's value, or is absent.
     Ours,
-    /// It says what the inventory says until somebody changes it.
+    /// It has the inventory's value until somebody changes it.
     Shared,
 }
 
 /// How much of a value is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shows {
-    /// All of it, but no user and password of a URL.
+    /// The value, without user and password of a URL.
     Value,
-    /// Only that it is there: it is long, or secret.
+    /// Only whether it is there, because it is long or secret.
     Presence,
 }
 
@@ -63,7 +63,8 @@ const CLUSTER: [Field; 6] = [
     shared("proxy-url"),
 ];
 
-/// The fields of a user entry that say who somebody is: a second way beside ours would count more, or change it.
+/// The fields of a user entry that authenticate: a second one beside ours could take precedence, or change the
+/// identity.
 const USER: [Field; 14] = [
     hidden("token"),
     ours("tokenFile"),
@@ -98,10 +99,10 @@ impl List {
 /// The key in a cluster entry's extension for the uid of its namespace kube-system.
 pub(super) const CLUSTER_UID: &str = "cluster-uid";
 
-/// The key in our extension under which is noted what we gave the shared fields.
+/// The key in our extension for what we wrote into the shared fields.
 const GIVEN: &str = "given";
 
-/// Returns what our extension notes of the shared fields of a body; nothing if it gives none.
+/// Returns what our extension records of the shared fields of a body; nothing if there are none.
 pub(super) fn given(list: List, body: &Map<String, Value>) -> Option<Value> {
     let shared = list.fields().iter().filter(|field| field.whose == Whose::Shared);
     let noted = shared.filter_map(|field| Some((field.name.to_owned(), noted(body.get(field.name)?).into())));
@@ -109,12 +110,12 @@ pub(super) fn given(list: List, body: &Map<String, Value>) -> Option<Value> {
     (!noted.is_empty()).then_some(Value::Object(noted))
 }
 
-/// Returns by what a value is known again. It does not tell the value, which may hold a password.
+/// Returns a fingerprint of a value, which does not reveal it, because it may hold a password.
 fn noted(value: &Value) -> String {
     short_hash(&[&value.to_string()])
 }
 
-/// Puts what we note into our extension.
+/// Adds the record of the shared fields to our extension.
 pub(super) fn note_given(list: List, body: &mut Map<String, Value>) {
     let Some(given) = given(list, body) else { return };
     if let Some(extension) = our_extension_mut(body) {
@@ -131,12 +132,12 @@ fn our_extension_mut(body: &mut Map<String, Value>) -> Option<&mut Map<String, V
 #[derive(Clone)]
 pub(super) struct HeldEntry {
     list: List,
-    /// Of the whole entry.
+    /// The digest of the whole entry.
     digest: Digest,
     fields: BTreeMap<&'static str, HeldValue>,
-    /// What was noted of the shared fields when they were written.
+    /// The recorded values of the shared fields, from when they were written.
     given: BTreeMap<String, String>,
-    /// The cluster that it was written for, if it says that.
+    /// The uid of the cluster that it was written for, if it names one.
     pub(super) cluster_uid: Option<String>,
     /// Whether it has our extension.
     is_marked: bool,
@@ -151,19 +152,19 @@ struct HeldValue {
     kept: Option<Value>,
 }
 
-/// What is not ours in an entry.
+/// The parts of an entry that are not ours.
 #[derive(Clone, Default, PartialEq)]
 struct Rest {
-    /// Beside the name and the body.
+    /// Keys beside the name and the body.
     entry: Map<String, Value>,
     body: Map<String, Value>,
     extensions: Vec<Value>,
-    /// Our extension's place among them.
+    /// The index of our extension in the list.
     place: usize,
 }
 
 impl HeldEntry {
-    /// Takes an entry apart, whether it has our extension or not.
+    /// Splits an entry into its parts, whether it has our extension or not.
     pub(super) fn of(list: List, entry: &Value) -> Option<Self> {
         let body = entry.get(list.singular())?.as_object()?;
         let is_ours = |extension: &&Value| extension["name"] == EXTENSION;
@@ -197,7 +198,7 @@ impl HeldEntry {
         })
     }
 
-    /// Returns the entry that should be there with what is not ours in the one that is.
+    /// Returns the wanted entry, with the parts of this one that are not ours.
     pub(super) fn fit(&self, mut wanted: Value) -> Value {
         let list = self.list;
         if let Some(body) = wanted.get_mut(list.singular()).and_then(Value::as_object_mut) {
@@ -234,12 +235,12 @@ impl HeldEntry {
         self.is_marked || self.leads_like(wanted)
     }
 
-    /// Returns whether it has a field that is ours.
+    /// Returns whether a field of ours is there.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
     }
 
-    /// Returns whether all fields that are ours alone say the same as in another entry, or are in neither.
+    /// Returns whether all fields that only we decide about have the same values as in another entry.
     pub(super) fn leads_like(&self, entry: &Value) -> bool {
         let body = &entry[self.list.singular()];
         let ours = self.list.fields().iter().filter(|field| field.whose == Whose::Ours);
@@ -247,25 +248,25 @@ impl HeldEntry {
         ours.into_iter().all(|field| self.fields.get(field.name).map(|held| held.digest) == wanted(field))
     }
 
-    /// Returns whether a field that is ours is there, and says the same as in another entry.
+    /// Returns whether a field of ours is there, and has the same value as in another entry.
     pub(super) fn says_as(&self, entry: &Value, field: &str) -> bool {
         let wanted = entry[self.list.singular()].get(field).map(|value| Digest::of(value.clone()));
         wanted.is_some() && self.fields.get(field).map(|held| held.digest) == wanted
     }
 
-    /// Returns whether all fields that are ours say the same as those of another entry.
+    /// Returns whether all fields of ours have the same values as in another entry.
     pub(super) fn has_fields_of(&self, other: &Self) -> bool {
         let digests =
             |entry: &Self| -> Vec<_> { entry.fields.iter().map(|(name, value)| (*name, value.digest)).collect() };
         digests(self) == digests(other)
     }
 
-    /// Returns whether this is exactly the entry that should be there.
+    /// Returns whether this entry is exactly the wanted one.
     pub(super) fn is_exactly(&self, wanted: Value) -> bool {
         Digest::of(self.fit(wanted)) == self.digest
     }
 
-    /// Returns what differs in the entry that should be there, by field.
+    /// Returns the fields in which this entry differs from the wanted one.
     pub(super) fn differences(&self, wanted: Value) -> Vec<FieldDiff> {
         let fitted = self.fit(wanted);
         if Digest::of(fitted.clone()) == self.digest {
@@ -295,7 +296,7 @@ impl HeldEntry {
     }
 }
 
-/// Returns the difference that an entry makes which is not there.
+/// Returns the difference for an entry that is missing.
 pub(super) fn missing(list: List, name: &str) -> FieldDiff {
     FieldDiff { field: list.singular().to_owned(), removed: vec![], added: vec![format!("entry `{name}`")] }
 }
@@ -369,7 +370,7 @@ mod tests {
             assert!(again.is_exactly(wanted(inventory)), "it settles at once");
             fitted["context"]["namespace"].as_str().map(str::to_owned)
         };
-        // Written, edited, what the inventory says now.
+        // The arguments: the recorded value, the value in the file, the inventory's value now.
         assert_eq!(namespace(None, Some("team-x"), None).as_deref(), Some("team-x"));
         assert_eq!(namespace(Some("apps"), Some("team-x"), Some("apps")).as_deref(), Some("team-x"));
         assert_eq!(namespace(Some("apps"), None, Some("apps")), None);

@@ -1,4 +1,4 @@
-//! What is wrong with a kubeconfig, with the line to change. Never quotes a secret.
+//! What is wrong with a kubeconfig, and which line to change. Never quotes a secret.
 //!
 //! Pure: no I/O, no clock.
 
@@ -11,15 +11,15 @@ pub struct FileFinding {
     pub severity: FindingSeverity,
     /// What it is, for programs.
     pub kind: FileFindingKind,
-    /// The line to change, from 1; absent where no single line is.
+    /// The line to change, from 1; absent if it is no single line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     /// What it is, in words.
     pub message: String,
-    /// The line to write instead, where it is known.
+    /// The line to write instead, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead: Option<String>,
-    /// What to do about it, where no line says it.
+    /// What to do about it, if no new line says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -30,7 +30,7 @@ pub struct FileFinding {
 pub enum FindingSeverity {
     /// The file, or a context of it, does not work.
     Error,
-    /// It works, and should be known.
+    /// It works, but the user should know this.
     Warning,
 }
 
@@ -50,7 +50,7 @@ pub enum FileFindingKind {
     UnknownContext,
     /// No context is current.
     NoCurrentContext,
-    /// A context's namespace cannot be one.
+    /// The namespace of a context has an invalid name.
     InvalidNamespace,
     /// A field of a cluster cannot be used.
     UnusableCluster,
@@ -76,26 +76,26 @@ pub enum FileFindingKind {
     NotConnected,
     /// The server does not answer.
     Unreachable,
-    /// The server's certificate is not accepted with the CA.
+    /// The CA does not verify the server's certificate.
     Authority,
     /// The server does not accept the credential.
     Refused,
-    /// The server takes requests for nobody's.
+    /// The server treats the requests as anonymous.
     Anonymous,
-    /// The server does not tell whose the credential is.
+    /// The server does not tell the user of the credential.
     UnknownIdentity,
     /// The credential may not list namespaces.
     NoNamespaces,
 }
 
 impl FileFinding {
-    /// Makes a finding that keeps something from working.
+    /// Makes a finding of something that does not work.
     pub fn error(kind: FileFindingKind, line: Option<usize>, message: impl Into<String>) -> Self {
         let (severity, message) = (FindingSeverity::Error, message.into());
         Self { severity, kind, line, message, instead: None, hint: None }
     }
 
-    /// Makes a finding that should be known.
+    /// Makes a finding of something that works, but that the user should know.
     pub fn warning(kind: FileFindingKind, line: Option<usize>, message: impl Into<String>) -> Self {
         Self { severity: FindingSeverity::Warning, ..Self::error(kind, line, message) }
     }
@@ -108,7 +108,7 @@ impl FileFinding {
     }
 }
 
-/// Returns a line of the file with another value after its key, as it is to be written.
+/// Returns a line of the file with another value after its key.
 pub(crate) fn line_with(text: &str, line: usize, key: &str, value: &str) -> String {
     let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let indented = written.trim_start_matches([' ', '-']);
@@ -117,7 +117,7 @@ pub(crate) fn line_with(text: &str, line: usize, key: &str, value: &str) -> Stri
     format!("{head}{key}: {}", scalar(value))
 }
 
-/// Returns a value as YAML: plain where nobody could take it for something else.
+/// Returns a value as YAML: plain if no reader could take it for anything but text.
 fn scalar(value: &str) -> String {
     let is_word = |value: &str| {
         matches!(

@@ -1,4 +1,4 @@
-//! Which edits bring issued credentials into one file.
+//! Computes the edits that bring issued credentials into one file.
 //!
 //! Pure: no I/O, no clock.
 
@@ -18,7 +18,7 @@ use crate::secret::SecretToken;
 pub(crate) struct Incoming {
     /// The names of its entries.
     pub names: EntryNames,
-    /// Whose access it is.
+    /// The mark of its entries.
     pub mark: Mark,
     /// How consumers reach the cluster.
     pub endpoint: Endpoint,
@@ -31,7 +31,8 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Returns what a file holds under its names; what lost its mark and gives ours counts as ours, if that is allowed.
+    /// Returns the state of the entries under its names. Entries that lost their mark count as ours if `adopts` allows
+    /// it.
     fn state(&self, document: &Document, entries: &OurEntries) -> EntryState {
         match document.state(&self.names, &self.mark) {
             EntryState::Foreign { unmarked: Some(held), .. } if self.adopts && self.takes_back(&held, entries) => {
@@ -41,8 +42,8 @@ impl Incoming {
         }
     }
 
-    /// Whether what lost its mark gives what this one replaces. The plan saw that it lives; a token file is read by
-    /// whoever writes it.
+    /// Whether entries that lost their mark give the credential that this one replaces. The plan has checked that it
+    /// works; the caller reads a token file.
     fn takes_back(&self, held: &Held, entries: &OurEntries) -> bool {
         let claims = self.credential.as_ref().and_then(|credential| Claims::of(&credential.token).ok());
         let account = claims.and_then(|claims| claims.service_account_uid).unwrap_or_default();
@@ -62,7 +63,7 @@ pub(crate) enum MergeError {
     /// The file is not UTF-8.
     #[error("it is not UTF-8")]
     NotText,
-    /// Entries of others were there a moment ago.
+    /// Entries of others disappeared since the first read.
     #[error("it lost entries of others since it was read first: somebody else is writing it")]
     Shrunk,
     /// Another run was faster.
@@ -71,7 +72,7 @@ pub(crate) enum MergeError {
     /// Another holder was faster.
     #[error("holder `{0}` has written a credential of its own there meanwhile")]
     OtherHolder(String),
-    /// What stands in the place of a token file is none.
+    /// The file in place of a token file holds something else.
     #[error("it holds something else than a token")]
     NotToken,
     /// An entry of the same name belongs to somebody else.
@@ -81,7 +82,7 @@ pub(crate) enum MergeError {
         list: &'static str,
         /// The name.
         name: String,
-        /// The inventory whose it is, if it is another of kubemint's.
+        /// The inventory that it belongs to, if it is another one of kubemint's.
         inventory: Option<String>,
     },
 }
@@ -95,12 +96,11 @@ pub(crate) struct Merged {
     pub refused: Vec<(usize, MergeError)>,
 }
 
-/// Brings credentials into a file.
+/// Adds credentials to a file.
 ///
-/// An entry that holds a newer generation of the same grant is left as it is, and the incoming one
-/// refused: another run was faster. `others` is how many entries of others the file had when it was
-/// read first. `current` names the context that becomes current; without it, the only context of a
-/// file that has no current one does.
+/// If an entry holds a newer generation of the same grant, another run was faster: the entry stays, and the incoming
+/// credential is refused. `others` is how many entries of others the file had when it was first read. `current` names
+/// the context that becomes current. Without it, a file's only context becomes current if no other is.
 ///
 /// # Errors
 ///
@@ -133,7 +133,8 @@ pub(crate) fn merge(
             }
             EntryState::Ours(held) => {
                 let facts = incoming.credential.as_ref().map(|credential| &credential.facts);
-                // The plan has looked at the clock; what is written for a plugin has none.
+                // The plan has compared the other's expiry with the clock; entries of a plugin have no time to compare
+                // with.
                 let is_living = |other: &&OtherHolder| match facts {
                     Some(facts) => other.may_live(facts.issued),
                     None => other.token.is_none(),
@@ -157,8 +158,8 @@ pub(crate) fn merge(
         }
         contexts.insert(&incoming.names.context);
     }
-    // Counting all that will ever be there, not only what has arrived: else the first to arrive would
-    // become current in a file of many.
+    // It counts all contexts that will be there, not only those written so far; otherwise the first one in a file of
+    // many would become current.
     let all = contexts.iter().copied().chain(order.contexts.iter().map(String::as_str)).collect::<BTreeSet<_>>();
     let only = contexts.first().copied().filter(|_| all.len() == 1 && document.current_context().is_none());
     if let Some(current) = current.filter(|name| contexts.contains(name)).or(only)
@@ -170,11 +171,11 @@ pub(crate) fn merge(
     Ok(Merged { content, refused })
 }
 
-/// Returns the content of a token file: the token and nothing else, because not every client trims it.
+/// Returns the content of a token file: only the token, because not every client trims the file.
 ///
 /// # Errors
 ///
-/// If it holds a newer generation of ours, because another run was faster; or something that never was a token.
+/// If it holds a newer generation of ours, because another run was faster, or something that was never a token.
 pub(crate) fn token_file(before: Option<&[u8]>, credential: &Credential) -> Result<Vec<u8>, MergeError> {
     let held = before.map(|bytes| std::str::from_utf8(bytes).map(str::trim)).transpose();
     let held = held.map_err(|_| MergeError::NotToken)?;
@@ -189,15 +190,15 @@ pub(crate) fn token_file(before: Option<&[u8]>, credential: &Credential) -> Resu
     }
 }
 
-/// Whether a token may replace what a file holds: a JSON Web Token, or what is left of one that was cut or
-/// damaged. Another file stays.
+/// Whether a token may replace the content of a file: a JSON Web Token, or one that was cut off or damaged. Any other
+/// content stays.
 pub(crate) fn may_replace_token(text: &str) -> bool {
     text.is_empty() || (text.starts_with("eyJ") && !text.contains(char::is_whitespace))
 }
 
-/// Removes the entries of some grants from a file; what is another grant's or not ours stays.
+/// Removes the entries of some grants from a file; entries of other grants or that are not ours stay.
 ///
-/// A current context that goes leaves none current.
+/// If the current context is removed, none is current.
 ///
 /// # Errors
 ///
@@ -220,7 +221,7 @@ pub(crate) fn remove(
     let needed = document.needed(&contexts);
     let mut edits = vec![];
     for (list, name) in theirs.iter().copied().chain(shared).collect::<BTreeSet<_>>() {
-        // What another context still leads to is somebody's access.
+        // Another context still refers to this entry, so removing it could take away somebody's access.
         if needed.contains(&(list, name)) {
             continue;
         }
@@ -277,7 +278,7 @@ mod tests {
         merge(before, &[incoming(generation)], &FileOrder::default(), others, None)
     }
 
-    /// What another context leads to stays when a grant's entries go.
+    /// Entries that another context refers to stay when a grant's entries are removed.
     #[test]
     fn an_entry_that_a_context_needs_stays() {
         let before = merged(None, 1, 0).unwrap().content;

@@ -1,7 +1,7 @@
 //! Kubeconfigs: our entries, reading what is there, and editing it without touching the rest.
 //!
-//! Pure: no I/O, no clock. `entry` renders what we write, [`Document`] reads what an
-//! output holds, [`edit`] splices the one into the other.
+//! Pure: no I/O, no clock. `entry` renders our entries, [`Document`] reads those of an output, and [`edit`] splices the
+//! former into the latter.
 
 pub mod combine;
 mod digest;
@@ -29,17 +29,17 @@ pub(crate) use order::FileOrder;
 pub(crate) use refusal::is_refusal;
 pub(crate) use refusal::{NOT_A_BOOLEAN, Refusal, refusal};
 
-/// The most keys and values of one file: 100,000 clusters have that many. Each takes some hundred bytes
-/// of memory while it is read, however short it is.
+/// The most keys and values of one file: 100,000 clusters have that many. While a file is read, each takes some hundred
+/// bytes of memory, however short it is.
 const MOST_NODES: usize = 4_000_000;
 
-/// Returns how YAML of `length` bytes is read: with limits that grow with the file, and without
-/// quoting it in errors, because neighbouring lines hold tokens.
+/// Returns the options for reading YAML of `length` bytes: the limits grow with the file, and errors do not quote it,
+/// because neighbouring lines hold tokens.
 pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
     let events = (length / 4).clamp(100_000, 2 * MOST_NODES);
     serde_saphyr::options! {
         with_snippet: false,
-        // What aliases stand for counts like what is written: a few lines can refer to each other a million times.
+        // Values that aliases stand for count like written ones: a few lines can refer to each other a million times.
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: events },
         budget: serde_saphyr::budget! {
             max_events: events,
@@ -54,8 +54,8 @@ pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
     }
 }
 
-/// Says why a file that is a mapping is no kubeconfig, by its `kind` and by whether it has any key of one:
-/// what is another program's is neither read as one nor written into.
+/// Says why a mapping is no kubeconfig, judged by its `kind` and by whether it has any key of one. Other programs'
+/// files are neither read as a kubeconfig nor written.
 pub(crate) fn refuse_other_kinds(kind: Option<&str>, has_keys: bool) -> Result<(), String> {
     match kind {
         Some(kind) if !matches!(kind, "" | "Config") => Err("its `kind` is not `Config`".to_owned()),
@@ -68,7 +68,7 @@ pub(crate) fn refuse_other_kinds(kind: Option<&str>, has_keys: bool) -> Result<(
 mod tests {
     use super::*;
 
-    /// Some hundred bytes that refer to each other many thousand times are refused, not read for seconds.
+    /// A few hundred bytes that refer to each other many thousand times are refused at once.
     #[test]
     fn what_aliases_stand_for_counts_like_what_is_written() {
         let twice = |level: usize| format!("k{level}: &k{level} {{<<: [*k{0}, *k{0}]}}\n", level - 1);

@@ -1,4 +1,4 @@
-//! Why a file that should be a kubeconfig is refused: the place, the field and the reason, and nothing that it holds.
+//! Why a file is refused as a kubeconfig: location, field and reason, without any of its content.
 //!
 //! Pure: no I/O, no clock.
 
@@ -8,7 +8,7 @@ use serde_saphyr::{Error, Options};
 
 use super::MOST_NODES;
 
-/// The keys that are shown. Others may be anybody's text, and a file that is no kubeconfig may hold secrets as keys.
+/// The keys that may be shown. Other keys may be arbitrary text, or secrets in a file that is no kubeconfig.
 const SHOWN: [&str; 43] = [
     "apiVersion",
     "kind",
@@ -58,20 +58,20 @@ const SHOWN: [&str; 43] = [
 /// Why a text cannot be read.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// In which field, for what reason, at which line and column. Nothing of the text is quoted.
+    /// The field, the reason, and the line and column. It does not quote the text.
     pub(crate) text: String,
     /// The line, from 1.
     pub(crate) line: Option<usize>,
 }
 
-/// Says why a text cannot be read as a `T`, which failed with `error`.
+/// Returns why a text cannot be read as a `T`; `error` is the first reader's error.
 pub(crate) fn refusal<T: DeserializeOwned>(text: &str, options: Options, error: &Error) -> Refusal {
     if matches!(error.without_snippet(), Error::Budget { .. }) {
         let text = format!("its values are too many or too deep; at most {MOST_NODES} keys and values are read");
         return Refusal { text, line: None };
     }
     let mut field = String::new();
-    // Read once more, because only this reader knows in which field it is. Why it fails is known already.
+    // The text is read once more, only because this reader knows in which field it fails.
     drop(serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
         serde_path_to_error::deserialize::<_, T>(deserializer).map(drop).map_err(|error| {
             field = shown(error.path());
@@ -89,7 +89,8 @@ pub(crate) fn refusal<T: DeserializeOwned>(text: &str, options: Options, error: 
     }
 }
 
-/// Returns a path up to the first key that is not shown, as `users[3].user.token`; lists begin at 0, as in `JSONPath`.
+/// Returns a path up to the first key that may not be shown, as `users[3].user.token`; lists begin at 0, as in
+/// `JSONPath`.
 fn shown(path: &Path) -> String {
     let mut text = String::new();
     for segment in path {
@@ -117,7 +118,7 @@ const DANGLING: &str = "it refers to an anchor that is not there";
 const TYPE: &str = "it is of another type than it must be";
 const SYNTAX: &str = "it is not valid YAML";
 
-/// Whether a text is one that [`refusal`] may return: then it quotes nothing.
+/// Whether [`refusal`] may return a text, which then quotes nothing.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn is_refusal(text: &str) -> bool {
     const REASONS: [&str; 9] = [LIST, MAPPING, TEXT, FLAG, QUOTED, TWICE, DANGLING, TYPE, SYNTAX];
@@ -130,7 +131,7 @@ pub(crate) fn is_refusal(text: &str) -> bool {
     REASONS.contains(&reason) && keys.all(|key| SHOWN.contains(&key))
 }
 
-/// What a reader of ours says of a value that should be a boolean.
+/// The error of our own reader for a value that should be a boolean.
 pub(crate) const NOT_A_BOOLEAN: &str = "not a boolean";
 
 fn reason(error: &Error) -> &'static str {
@@ -149,7 +150,7 @@ fn reason(error: &Error) -> &'static str {
     }
 }
 
-/// Says what is wanted in the words of this project; the reader's are those of Rust.
+/// Names the expected type in the words of this project instead of Rust's.
 fn wanted(expected: &str) -> &'static str {
     let says = |word: &str| expected.contains(word);
     if says("seq") {

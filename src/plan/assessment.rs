@@ -12,7 +12,7 @@ use crate::names::ProfileName;
 use crate::object::ObjectRef;
 use crate::step::Step;
 
-/// What came of planning one cluster: what to do, and how things stand.
+/// The result of planning one cluster: what to do, and how things stand.
 #[derive(Debug, Clone)]
 pub(crate) struct Assessed {
     /// What to do.
@@ -33,15 +33,15 @@ pub(crate) struct Assessment {
     pub standings: Vec<Standing>,
     /// The credentials that stay as they are.
     pub kept: Vec<KeptCredential>,
-    /// What differs from the inventory and is left, where only credentials may change.
+    /// Differences from the inventory that this run leaves, because it changes credentials only.
     pub drift: Vec<Drift>,
     /// Tokens that never expire, if they were asked for.
     pub legacy: Vec<LegacyToken>,
-    /// Seconds that the cluster's clock, which all times here are by, is ahead of this machine's.
+    /// How many seconds the cluster's clock is ahead of this machine's. All times here are by the cluster's clock.
     pub clock_ahead: i64,
 }
 
-/// A Secret with a token for a ServiceAccount of ours that never expires, made by whomever.
+/// A Secret, whoever made it, with a token for a ServiceAccount of ours that never expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LegacyToken {
     /// The grant.
@@ -50,16 +50,16 @@ pub(crate) struct LegacyToken {
     pub secret: ObjectRef,
     /// When it was created.
     pub created: Option<String>,
-    /// The day on which it was last used, as the API server notes it.
+    /// The day of its last use, as the API server recorded it.
     pub last_used: Option<String>,
-    /// Since when the API server refuses it, because nobody used it for long.
+    /// Since when the API server refuses it, because it was not used for long.
     pub invalid_since: Option<String>,
 }
 
-/// An object that differs from the inventory and is left.
+/// An object that differs from the inventory, which this run leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Drift {
-    /// The profile that it serves, if it serves one.
+    /// The profile that it belongs to, if any.
     pub profile: Option<ProfileName>,
     /// What an apply would do about it.
     pub what: String,
@@ -78,12 +78,12 @@ pub(crate) struct KeptCredential {
     pub due: Timestamp,
     /// Older generations that still live.
     pub superseded: Vec<u64>,
-    /// When they can be retired, if nothing but time is missing.
+    /// When they can be retired, if all outputs hold the current one.
     pub retire_at: Option<Timestamp>,
 }
 
 impl Assessed {
-    /// Returns the credential of a grant that the plan relies on, from the places that hold it.
+    /// Returns the credential of a grant that the plan keeps, from the places that hold it.
     pub(crate) fn credential_to_try(&self, grant: &GrantInput) -> Option<Credential> {
         let key = grant.grant.key();
         let handed_on = self.plan.steps.iter().find_map(|step| match step {

@@ -124,8 +124,8 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, handing_on, draft);
 }
 
-/// Whether anything is done for a grant: not if another holder's credential is in the way, or a revocation suspended it
-/// and that is kept. A suspension that is not kept is lifted.
+/// Whether the planning of a grant goes on. It ends if another holder's credential is in an output, or if a revocation
+/// suspended issuing and this run keeps that. Otherwise it lifts a suspension.
 fn may_go_on(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
@@ -158,8 +158,8 @@ fn may_go_on(
     true
 }
 
-/// Says that an output holds a generation that the index has not reached yet: somebody changed the index, or restored
-/// an older one, and it may lack what lives.
+/// Notes that an output holds a generation that the index has not reached yet. Then somebody changed the index, or
+/// restored an older one, and it may lack living generations.
 fn went_back(
     account: &ObjectRef,
     observed: Option<&ObservedObject>,
@@ -169,7 +169,7 @@ fn went_back(
 ) -> Option<Note> {
     let uid = observed.map(|observed| observed.uid.as_str());
     let next = chain.map_or(1, |chain| chain.next.max(1));
-    // What was issued for an account that is gone has numbers of its own.
+    // Credentials for an account that is gone have their own numbers.
     let is_of_it = |stored: &&StoredCredential| stored.claims.service_account_uid.as_deref() == uid;
     let held = outputs
         .iter()
@@ -187,7 +187,7 @@ fn went_back(
     })
 }
 
-/// Says that an output of a grant cannot be read: then nothing is minted for it.
+/// Returns the blocker for an output of a grant that cannot be read: nothing is minted for it.
 fn unusable_output(profile: &ProfileName, failure: &StepFailure) -> Blocker {
     Blocker {
         profile: Some(profile.clone()),
@@ -197,7 +197,7 @@ fn unusable_output(profile: &ProfileName, failure: &StepFailure) -> Blocker {
     }
 }
 
-/// Says that the index of a grant cannot be read: then no number is known to be free.
+/// Returns the blocker for an index that cannot be read: no number is then known to be free.
 fn unusable_index(grant: &Grant, account: &ObjectRef, error: &IndexError) -> Blocker {
     let (profile, cluster) = (&grant.profile.name, &grant.cluster.name);
     Blocker {
@@ -211,7 +211,7 @@ fn unusable_index(grant: &Grant, account: &ObjectRef, error: &IndexError) -> Blo
     }
 }
 
-/// What a decision about a grant was made on.
+/// The facts that a decision about a grant was based on.
 struct Grounds<'a> {
     input: &'a PlanInput<'a>,
     grant_input: &'a GrantInput,
@@ -336,7 +336,7 @@ fn plan_plugins(
     }
 }
 
-/// Says why the credentials of a grant cannot be renewed on their own: the account is not there.
+/// Returns the blocker for a ServiceAccount that is not there, which a run that changes only credentials cannot make.
 fn not_provisioned(
     input: &PlanInput<'_>,
     profile: &ProfileName,
@@ -360,24 +360,24 @@ fn not_provisioned(
     })
 }
 
-/// A living credential that outputs hold, and what the index knows of it.
+/// A living credential in the outputs, and what the index knows of it.
 struct Publishing<'a> {
     account: &'a ObjectRef,
     /// Whether the index knows that it is published.
     recorded: bool,
     claim: Option<Generation>,
-    /// What to say about it if it is everywhere.
+    /// How it is reported if all outputs hold it.
     kept: KeptCredential,
 }
 
-/// Plans to hand a living credential on, or notes that it is everywhere already.
+/// Plans to hand a living credential on, or reports that all outputs hold it already.
 fn publish(grant_input: &GrantInput, draft: &mut Assessed, handing_on: HandingOn, publishing: &Publishing<'_>) {
     let HandingOn { from, delivery } = handing_on;
     let Some(first) = from.first() else { return };
     if delivery.is_there() && publishing.recorded {
         return draft.assessment.kept.push(KeptCredential { expires: first.facts.expires, ..publishing.kept.clone() });
     }
-    // Where an output still held an older generation, its overlap begins only now.
+    // If an output still held an older generation, the overlap of that one begins only now.
     let is_behind = !publishing.recorded || !publishing.kept.superseded.is_empty();
     let record = publishing.claim.clone().filter(|_| is_behind).map(|claim| (publishing.account.clone(), claim));
     draft.plan.steps.push(Step::Publish(Box::new(Publish { grant: grant_input.grant.key(), from, delivery, record })));
@@ -407,16 +407,16 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
     blockers
 }
 
-/// Reads the index. A ServiceAccount that does not exist yet, or is somebody else's, has none; one of ours
-/// without has lost it.
+/// Reads the index. A ServiceAccount that does not exist yet, or is not ours, has none; one of ours without an index
+/// has lost it.
 fn read_index(input: &PlanInput<'_>, observed: Option<&ObservedObject>) -> Result<Index, IndexError> {
     let Some(observed) = observed else { return Ok(Index::default()) };
     let is_ours = observed.ownership(&input.inventory.name) == Ownership::Ours;
     if is_ours || observed.has_index() { observed.index() } else { Ok(Index::default()) }
 }
 
-/// Returns whether the anchors of a chain exist, by names that are computed: those that stand in the index are
-/// anybody's text.
+/// Returns whether the anchors of a chain exist. Their names are computed, because anybody may have edited those in the
+/// index.
 fn anchor_states(
     input: &PlanInput<'_>,
     (account, observed): (&ObjectRef, Option<&ObservedObject>),
@@ -458,7 +458,7 @@ fn mint(
     }))
 }
 
-/// Remembers from the index that the API server shortens what is asked for, and says what follows.
+/// Notes, if the index shows it, that the API server shortens lifetimes, and what follows from that.
 fn note_life(input: &PlanInput<'_>, grant: &Grant, chain: Option<&HolderIndex>, draft: &mut Assessed) {
     let newest = chain.and_then(|chain| chain.generations.iter().rev().find(|generation| generation.is_recorded()));
     let Some(generation) = newest else { return };
@@ -479,9 +479,9 @@ fn life(generation: &Generation) -> Option<u64> {
     u64::try_from(generation.expires?.duration_since(generation.issued?).as_secs()).ok()
 }
 
-/// Says that tokens live for `actual` seconds if these are fewer than `requested`, and what follows.
+/// Returns a note if tokens live for `actual` seconds and that is less than `requested`, and what follows from it.
 pub(crate) fn shortened_lifetime(grant: &Grant, requested: u64, actual: u64) -> Option<Note> {
-    // Issue and expiry are rounded to seconds by the API server.
+    // The API server rounds issue and expiry to seconds.
     const ROUNDING: u64 = 2;
     if actual + ROUNDING >= requested {
         return None;
@@ -502,7 +502,7 @@ fn shortens(profile: &ProfileName) -> String {
 }
 
 impl Note {
-    /// Whether it says how long the tokens of a profile live.
+    /// Whether the note is about the lifetime of a profile's tokens.
     pub(crate) fn is_about_life_of(&self, profile: &ProfileName) -> bool {
         self.kind == NoteKind::ShortenedLifetime && self.message.starts_with(&shortens(profile))
     }

@@ -1,4 +1,4 @@
-//! What is written to the outputs of a grant, file by file and field by field.
+//! What has to be written to the outputs of a grant, for each file and each field.
 //!
 //! Pure: no I/O, no clock.
 
@@ -16,14 +16,15 @@ pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
     Mark::of(&input.inventory.name, &input.options.holder, &grant.key())
 }
 
-/// A living credential, and the outputs that lack it or say something else.
+/// A living credential, and the outputs that lack it or differ in another field.
 pub(super) struct HandingOn {
     /// The places that hold it, each different token once; there is at least one.
     pub(super) from: Vec<Source>,
     pub(super) delivery: Delivery,
 }
 
-/// Finds out which outputs lack a living credential that those at `from` hold; `claim` is what the index knows of it.
+/// Finds the outputs that lack the living credential that the places `from` hold; `claim` is its generation in the
+/// index.
 pub(super) fn handing_on(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
@@ -34,7 +35,7 @@ pub(super) fn handing_on(
     for place in from {
         let read = grant_input.holding().find(|read| read.place == *place);
         let Some(mut credential) = read.and_then(ReadPlace::credential) else { continue };
-        // A token file does not tell what was asked for.
+        // A token file does not contain the requested lifetime.
         if let Some(claim) = claim {
             credential.facts.requested_seconds = claim.requested_seconds;
         }
@@ -52,13 +53,13 @@ pub(super) fn handing_on(
     Some(HandingOn { from: candidates.into_iter().map(source).collect(), delivery })
 }
 
-/// Finds out which outputs lack the entries of an exec plugin.
+/// Finds the outputs that lack the entries of an exec plugin.
 pub(super) fn plugins(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
     let with_plugins = grant_input.outputs.iter().filter(|read| !read.format.holds_credential());
     deliver(input, grant_input, with_plugins, |read, mark| (read.format.wanted(mark, input.endpoint, None), true))
 }
 
-/// Takes entries for ours that lost their mark and give a living generation of ours, if that is allowed.
+/// Treats an entry that lost its mark as ours, if adoption is allowed and it holds a living generation of ours.
 pub(super) fn take_back<'a>(
     input: &PlanInput<'_>,
     grant_input: &'a GrantInput,
@@ -76,7 +77,7 @@ pub(super) fn take_back<'a>(
     Cow::Owned(GrantInput { outputs: grant_input.outputs.iter().map(take_back).collect(), ..grant_input.clone() })
 }
 
-/// Returns what lost its mark in a place and gives a living generation of ours.
+/// Returns the content of a place that lost its mark, if it holds a living generation of ours.
 fn living<'a>(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
@@ -123,7 +124,7 @@ pub(super) fn foreign_entries(
     grant_input.outputs.iter().filter_map(blocker).collect()
 }
 
-/// Tells where a credential goes that is not minted yet, and what changes there beside it.
+/// Returns where a credential that is not minted yet goes, and which other fields change there.
 pub(super) fn minted(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delivery {
     let mut delivery = deliver(input, grant_input, grant_input.holding(), |read, mark| {
         (read.format.wanted(mark, input.endpoint, None), false)
@@ -132,8 +133,8 @@ pub(super) fn minted(input: &PlanInput<'_>, grant_input: &GrantInput) -> Deliver
     delivery
 }
 
-/// Says that outputs were written for another API server, by the uid of its namespace kube-system: what they hold is not
-/// for this one.
+/// Notes that outputs were written for another API server, judged by the uid of its namespace kube-system: their
+/// credentials are not for this one.
 pub(super) fn another_server(input: &PlanInput<'_>, grant_input: &GrantInput) -> Option<Note> {
     let now = input.endpoint.cluster_uid.as_deref()?;
     let is_another = |read: &&ReadPlace| read.held().and_then(Held::cluster_uid).is_some_and(|before| before != now);
@@ -147,8 +148,8 @@ pub(super) fn another_server(input: &PlanInput<'_>, grant_input: &GrantInput) ->
     Some(Note::new(NoteKind::AnotherServer, message))
 }
 
-/// Says what has to be done at each of some places to make it hold what is wanted, and what differs in those that hold
-/// something.
+/// Returns what has to be done at each of some places until it holds what is wanted, and which fields differ in those
+/// that hold something of ours.
 fn deliver<'a>(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,

@@ -14,8 +14,7 @@ use crate::observed::TOLERATED_SECONDS;
 pub(crate) struct Blocker {
     /// What it is, for programs.
     pub kind: BlockerKind,
-    /// The profile whose credential it is about; the other credentials of a cluster can be renewed
-    /// all the same.
+    /// The profile whose credential it is about. The cluster's other credentials can be renewed nevertheless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
     /// What it is, in words; the cluster is named by the context.
@@ -31,7 +30,7 @@ pub(crate) struct Blocker {
 pub(crate) enum BlockerKind {
     /// Another name in the inventory reaches the same API server.
     SameCluster,
-    /// An object of that name is somebody else's.
+    /// An object of that name is not ours.
     ForeignObject,
     /// An object, or its namespace, is being deleted.
     BeingDeleted,
@@ -55,7 +54,7 @@ pub(crate) enum BlockerKind {
     NoSuchGeneration,
     /// A file that a credential goes to cannot be read or written.
     OutputUnusable,
-    /// An entry of that name in an output is somebody else's.
+    /// An entry of that name in an output is not ours.
     ForeignEntry,
 }
 
@@ -78,17 +77,17 @@ pub(crate) enum NoteKind {
     SystemNamespace,
     /// Objects of grants that are no longer in the inventory.
     VanishedGrants,
-    /// An object that is left alone because it says so.
+    /// An object that is not changed because an annotation of it says so.
     LeftAlone,
     /// The dry run of a write was not possible.
     NotChecked,
-    /// The admin may read, and not write.
+    /// The admin may read, but not write.
     ReadOnly,
     /// The API server shortens lifetimes.
     ShortenedLifetime,
     /// The admin's connection does not check the server's certificate.
     Insecure,
-    /// Only pods reach the server that consumers are told.
+    /// Only pods can reach the server that consumers are given.
     PodsOnly,
     /// Credentials are not proven at the consumer endpoint.
     VerifiedAtAdmin,
@@ -98,9 +97,9 @@ pub(crate) enum NoteKind {
     ClaimInFlight,
     /// No output holds the credential of a grant.
     NoOutput,
-    /// Objects differ from the inventory, and this run leaves them.
+    /// Objects differ from the inventory, and this run does not change them.
     Drift,
-    /// A revocation suspended issuing, and this run leaves it so.
+    /// A revocation suspended issuing, and this run does not lift that.
     Suspended,
     /// A revocation does not reach tokens that the holder may have made for itself.
     SelfMade,
@@ -108,7 +107,7 @@ pub(crate) enum NoteKind {
     NothingToRevoke,
     /// A credential lives shorter than the time until the next run.
     ShortLife,
-    /// Another run does what this one would have done.
+    /// Another run did what this one was about to do.
     Overtaken,
     /// A revoked token is refused.
     Refused,
@@ -118,13 +117,13 @@ pub(crate) enum NoteKind {
     LostIndex,
     /// A credential could not be tried where its consumers use it.
     NotTried,
-    /// The index contradicts what else is known, or what it does not list could not be looked for.
+    /// The index contradicts other facts, or generations that it does not list could not be looked for.
     IndexInDoubt,
-    /// Another cluster answers with the identity of this one.
+    /// Another cluster has the same kube-system uid as this one.
     CopiedIdentity,
-    /// Outputs were written for another API server than the one that answers now.
+    /// Outputs were written for another API server than the one that responds now.
     AnotherServer,
-    /// A ServiceAccount was made anew without what others had put on it.
+    /// A ServiceAccount was made anew without what others had added to it.
     NotKept,
 }
 
@@ -135,7 +134,7 @@ impl Note {
     }
 }
 
-/// Says that objects differ, if any do.
+/// Returns a note if objects differ.
 pub(super) fn drift_note(drift: &[Drift]) -> Option<Note> {
     let (first, others) = drift.split_first()?;
     let more = if others.is_empty() { String::new() } else { format!(" and do {} more", others.len()) };
@@ -143,7 +142,7 @@ pub(super) fn drift_note(drift: &[Drift]) -> Option<Note> {
     Some(Note::new(NoteKind::Drift, message))
 }
 
-/// Notes that follow from the inventory and the connection alone.
+/// Returns the notes that follow from the inventory and the connection alone.
 pub(super) fn general_notes(input: &PlanInput<'_>) -> Vec<Note> {
     let mut notes = vec![];
     for grant in input.grants.iter().map(|input_grant| &input_grant.grant) {

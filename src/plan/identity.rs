@@ -1,9 +1,9 @@
-//! Which clusters of an inventory are one and the same API server.
+//! Finds clusters of an inventory that are the same API server.
 //!
-//! The uid of the namespace kube-system identifies a cluster, and anybody can copy it: a compromised API server, or
-//! an etcd that was cloned. So it only raises the question. Two that have the same ServiceAccount under different
-//! uids are two. Otherwise the one goes on that is known: the outputs hold a credential for it that was issued for
-//! the very ServiceAccount that it has. Pure: no I/O.
+//! The uid of the namespace kube-system identifies a cluster, but it can be copied: by a compromised API server, or by
+//! cloning etcd. So an equal uid is only a suspicion. If both have the same ServiceAccount with different uids, they
+//! are two clusters. Otherwise the known one goes on: the one for which the outputs hold a credential that was issued
+//! for its ServiceAccount. Pure: no I/O.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::desired::service_account;
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
 
-/// What tells a cluster from one that copies its uid.
+/// Tells a cluster from another one with a copy of its uid.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
     /// The uids of the ServiceAccounts of its grants.
@@ -22,7 +22,7 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// Collects what was read of a cluster, and what the outputs hold for it.
+    /// Collects the evidence from what was read of a cluster, and from its outputs.
     pub(super) fn of(input: &PlanInput<'_>) -> Self {
         let mut evidence = Self::default();
         for grant in input.grants {
@@ -34,7 +34,7 @@ impl Evidence {
         evidence
     }
 
-    /// Whether two clusters certainly are two.
+    /// Whether these certainly are two clusters.
     fn contradicts(&self, other: &Self) -> bool {
         self.accounts.iter().any(|(account, uid)| other.accounts.get(account).is_some_and(|other| other != uid))
     }
@@ -45,7 +45,7 @@ fn holds_credential_for(grant: &GrantInput, uid: &str) -> bool {
     stored.into_iter().any(|stored| stored.claims.service_account_uid.as_deref() == Some(uid))
 }
 
-/// The clusters that have answered so far, by the uid that they say they have.
+/// The clusters that have responded so far, by the uid that they claim to have.
 #[derive(Debug, Default)]
 pub(crate) struct Identities(BTreeMap<String, Vec<(ClusterName, Evidence)>>);
 
@@ -56,8 +56,8 @@ impl Identities {
         same.push((plan.cluster.clone(), assessment.evidence.clone()));
     }
 
-    /// Blocks a plan if another cluster that was added may be the same API server and has the better claim to go on,
-    /// or as good a one.
+    /// Blocks a plan if another cluster that was added may be the same API server and is known, or as little known as
+    /// this one.
     pub(crate) fn judge(&self, Assessed { plan, assessment }: &mut Assessed) {
         let others = self.0.get(&plan.cluster_uid).into_iter().flatten().filter(|(name, _)| *name != plan.cluster);
         let (copies, rivals): (Vec<_>, Vec<_>) =
@@ -65,7 +65,7 @@ impl Identities {
         let names = |list: &[&(ClusterName, Evidence)]| {
             list.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
         };
-        // A renewal of what is in use concerns nobody else: each has claims and files of its own.
+        // Two renewals of credentials in use do not disturb each other: each has its own claims and files.
         let is_alone = plan.extent == Extent::Credentials || !rivals.iter().any(|(_, evidence)| evidence.is_known);
         let is_ahead = assessment.evidence.is_known && is_alone;
         if rivals.is_empty() || is_ahead {
@@ -80,7 +80,7 @@ impl Identities {
             }
             return;
         }
-        // Whatever else was found there is a consequence of it, and its hints would mislead.
+        // Its other blockers are only consequences, and their hints would mislead.
         plan.blockers = vec![Blocker {
             profile: None,
             kind: BlockerKind::SameCluster,
@@ -94,8 +94,8 @@ impl Identities {
     }
 }
 
-/// Blocks every cluster that another name in the inventory reaches as well: two names for one API server would fight
-/// over the same objects.
+/// Blocks every cluster that has a second name in the inventory: two names for one API server would fight over the same
+/// objects.
 pub(crate) fn block_duplicates(plans: &mut [&mut Assessed]) {
     let mut identities = Identities::default();
     for plan in plans.iter() {
@@ -143,19 +143,20 @@ mod tests {
         let nothing = Evidence::default();
         check(nothing.clone(), nothing.clone(), [true, true], [false, false]);
         check(evidence("u", false), evidence("u", false), [true, true], [false, false]);
-        // One was in use before: the newcomer is blocked.
+        // One is in use already, so the other is blocked.
         check(evidence("u", true), nothing.clone(), [false, true], [true, false]);
         check(evidence("u", true), evidence("u", false), [false, true], [true, false]);
-        // Both are in use: which of them is right cannot be told.
+        // Both are in use, so it cannot be told which one is right.
         check(evidence("u", true), evidence("u", true), [true, true], [false, false]);
         check_in(Extent::Credentials, evidence("u", true), evidence("u", true), [false, false], [true, true]);
         check_in(Extent::Credentials, evidence("u", true), nothing.clone(), [false, true], [true, false]);
-        // One account has two uids: these are two clusters.
+        // The same account has two uids, so these are two clusters.
         check(evidence("u", true), evidence("v", true), [false, false], [true, true]);
         check(evidence("u", false), evidence("v", false), [false, false], [true, true]);
     }
 
-    /// Clusters are judged as they answer: who comes later does not take away from who came first, unless it is known.
+    /// Clusters are judged in the order in which they respond: a later one does not replace an earlier one, unless it
+    /// is known.
     #[test]
     fn who_answers_later_is_judged_by_who_answered_before() {
         let mut identities = Identities::default();

@@ -1,8 +1,8 @@
-//! The plan: what makes a cluster match the inventory, and what stands in the way.
+//! The plan: what makes a cluster match the inventory, and what prevents that.
 //!
-//! Start here. [`plan_cluster`] turns the inventory's grants, what was observed in the cluster and
-//! what the outputs hold into a [`ClusterPlan`]; `plan` shows that value and `apply` runs it. A plan holds no secret and
-//! can be written down. Pure: no I/O, `now` is an argument.
+//! Start here. [`plan_cluster`] turns the inventory's grants, what was observed in the cluster and what the outputs
+//! hold into a [`ClusterPlan`]; `plan` shows that value and `apply` runs it. A plan holds no secret and can be written
+//! down. Pure: no I/O, `now` is an argument.
 
 mod assessment;
 mod credentials;
@@ -50,7 +50,7 @@ pub(crate) struct PlanOptions {
     pub adoption: Adoption,
     /// Whether a living credential that no output here holds may be superseded.
     pub reissue: Reissue,
-    /// When credentials are renewed that would still be current.
+    /// When a credential is renewed that is otherwise still current.
     pub renewal: Renewal,
     /// What may change.
     pub extent: Extent,
@@ -66,7 +66,8 @@ pub(crate) struct PlanOptions {
 pub(crate) enum Extent {
     /// ServiceAccounts, RBAC and credentials.
     Access,
-    /// Credentials only: that other objects differ is drift, and each grant stands for itself.
+    /// Credentials only. Differences of other objects are reported as drift, and a failure of one grant does not stop
+    /// the others.
     Credentials,
 }
 
@@ -74,9 +75,9 @@ pub(crate) enum Extent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum OnFailure {
-    /// No other step of the cluster is run: it may need what failed.
+    /// No other step of the cluster is run, because it may need the failed one.
     Stop,
-    /// The others are run: each takes access away.
+    /// The others are run, because each takes access away.
     GoOn,
 }
 
@@ -112,7 +113,7 @@ pub(crate) struct GrantInput {
     pub grant: Arc<Grant>,
     /// The places that its credential goes to.
     pub outputs: Vec<ReadPlace>,
-    /// What using its current credential showed, if it was used.
+    /// The result of using its current credential, if there was a problem.
     pub distrust: Option<Distrust>,
     /// Why a place of it cannot be used: then nothing is minted for it.
     pub unusable: Option<StepFailure>,
@@ -173,7 +174,7 @@ impl ClusterPlan {
         }
     }
 
-    /// Checks, in builds for tests, that each step has an id of its own.
+    /// Checks, in debug builds, that each step has a distinct id.
     fn check_ids(&self) {
         let ids: BTreeSet<StepId> = self.steps.iter().map(Step::id).collect();
         debug_assert_eq!(ids.len(), self.steps.len(), "two steps have one id");
@@ -184,7 +185,7 @@ impl ClusterPlan {
         self.steps.iter().find(|step| step.id() == *id)
     }
 
-    /// Returns whether the cluster and its outputs match the inventory.
+    /// Returns whether there is nothing to do: the cluster and its outputs match the inventory.
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.blockers.is_empty()
     }
@@ -197,7 +198,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
             notes: finding::general_notes(input),
             extent: input.options.extent,
             on_failure: match input.options.extent {
-                // Objects refer to each other.
+                // A failed object may be one that the next ones refer to.
                 Extent::Access => OnFailure::Stop,
                 Extent::Credentials => OnFailure::GoOn,
             },
@@ -222,9 +223,9 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     credentials::plan_credentials(input, &mut draft);
     let plan = &mut draft.plan;
     plan.drop_blocked_steps();
-    // What cannot be ended keeps nothing from being renewed.
+    // Retiring comes last, so that a generation that cannot be ended does not keep others from being renewed.
     plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
-    // A ServiceAccount is deleted after its successor's credential is published.
+    // A ServiceAccount is deleted only after the credential of its successor is published.
     plan.steps.extend(deletions);
     plan.check_ids();
     draft

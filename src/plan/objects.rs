@@ -1,4 +1,4 @@
-//! Planning namespaces, ServiceAccounts and RBAC: what to create, make right, adopt or delete.
+//! Planning namespaces, ServiceAccounts and RBAC: which to create, correct, adopt or delete.
 //!
 //! Pure: no I/O, no clock.
 
@@ -54,7 +54,7 @@ pub(super) fn find_drift(input: &PlanInput<'_>, empty: ClusterPlan) -> Vec<Drift
 
 /// Creates the namespaces that may be created and blocks on those that may not.
 ///
-/// A namespace is looked at only where an object will be created in it.
+/// A namespace matters only if an object will be created in it.
 fn plan_namespaces(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &BTreeMap<ObjectRef, DesiredObject>) {
     let mut needed: BTreeMap<String, MissingNamespace> = BTreeMap::new();
     for grant in input.grants {
@@ -154,7 +154,7 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
     })));
 }
 
-/// Returns whose the object is if it may be taken over, nothing if it is ours.
+/// Returns the present owner of an object that may be taken over; nothing if the object is ours.
 fn adoption(input: &PlanInput<'_>, object: &ObjectRef, observed: &ObservedObject) -> Result<Option<String>, Blocker> {
     let adoption = &input.options.adoption;
     let foreign = |message: String, hint: String| {
@@ -196,7 +196,7 @@ fn overruled(changes: &[FieldDiff], observed: &ObservedObject) -> Vec<String> {
     managers.into_iter().collect()
 }
 
-/// Plans the deletion of what live grants no longer explain; returns the deletions that come last.
+/// Plans the deletion of objects that no live grant needs any more; returns the deletions that must come last.
 fn plan_deletions(
     input: &PlanInput<'_>,
     plan: &mut ClusterPlan,
@@ -251,7 +251,7 @@ fn delete(object: &ObjectRef, observed: &ObservedObject, removed: Vec<String>) -
     })
 }
 
-/// Returns a blocker if deleting a ServiceAccount would kill credentials that somebody may be using.
+/// Returns a blocker if deleting a ServiceAccount would invalidate credentials that may be in use.
 fn living_credentials(input: &PlanInput<'_>, object: &ObjectRef, observed: &ObservedObject) -> Option<Blocker> {
     if input.options.reissue == Reissue::Allowed {
         return None;
@@ -268,7 +268,7 @@ fn living_credentials(input: &PlanInput<'_>, object: &ObjectRef, observed: &Obse
     })
 }
 
-/// Describes the credentials that an index lists and that may be used by somebody.
+/// Describes the credentials in an index that may be in use.
 fn living(index: &Index, now: Timestamp) -> Vec<String> {
     let mut living = vec![];
     for (holder, chain) in &index.holders {

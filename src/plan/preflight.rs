@@ -1,4 +1,4 @@
-//! What the API server said to the dry run of a plan, turned into blockers and notes.
+//! Turns the API server's responses to the dry run of a plan into blockers and notes.
 //!
 //! `cluster` runs the probes; [`judge_probes`] judges their results. Pure: no I/O, no clock.
 
@@ -12,12 +12,12 @@ use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::rbac::Rule;
 use crate::step::{Step, StepId};
 
-/// Something that is tried without effect before the first write.
+/// A check without effect before the first write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Probe {
     /// The write of this step, with `dryRun=All`.
     Write(StepId),
-    /// Whether something may be done to an object; asked for, not tried.
+    /// Whether the caller may do something to an object; asked for, not tried.
     Right {
         /// The profile.
         profile: ProfileName,
@@ -37,27 +37,27 @@ pub(crate) enum Probe {
     },
 }
 
-/// What came of a probe.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProbeResult {
     /// The API server would do it.
     Allowed,
     /// The API server would not do it.
     Failed(ApiFailure),
-    /// It says that the caller may not.
+    /// The caller does not have the right.
     Denied,
     /// This role, which the binding refers to, does not exist.
     RoleAbsent {
         /// The role.
         role: RoleRef,
-        /// What came of trying the binding.
+        /// The result of trying the binding.
         tried: Box<ProbeResult>,
     },
     /// It was not tried, because this namespace is not there yet.
     NamespaceAbsent(String),
 }
 
-/// Returns the probes of everything that credentials need; the writes are probed one by one.
+/// Returns the probes of everything that credentials need. The other writes are probed by their own dry run.
 pub(crate) fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
     plan.steps
         .iter()
@@ -110,7 +110,7 @@ fn right(profile: &ProfileName, verb: &'static str, subresource: Option<&'static
     Probe::Right { profile: profile.clone(), verb, subresource, object }
 }
 
-/// Adds what the probes found to a plan. `allows_missing_roles` tells of a profile whether it may bind roles that do not
+/// Adds the results of the probes to a plan. `allows_missing_roles` tells whether a profile may bind roles that do not
 /// exist.
 pub(crate) fn judge_probes(
     plan: &mut ClusterPlan,
@@ -122,7 +122,7 @@ pub(crate) fn judge_probes(
     let mut unchecked: BTreeSet<String> = BTreeSet::new();
     for (probe, result) in results {
         if *result == ProbeResult::Allowed {
-            // A review is answered to everybody; only a write that would pass proves a right to write.
+            // Every caller may ask for a review, so only an accepted write proves a right to write.
             may_write_something |= plan.extent == Extent::Credentials || !matches!(probe, Probe::Right { .. });
             continue;
         }
@@ -131,7 +131,7 @@ pub(crate) fn judge_probes(
         match result {
             ProbeResult::Allowed => {}
             ProbeResult::RoleAbsent { role, tried } => {
-                // Only what was tried proves a right; that the role is not there is said after the right was seen.
+                // An attempt proves a right whatever its result: the right is checked before the role is looked up.
                 may_write_something |= !matches!(**tried, ProbeResult::NamespaceAbsent(_));
                 if let ProbeResult::NamespaceAbsent(namespace) = &**tried {
                     unchecked.insert(absent(namespace));
@@ -154,11 +154,11 @@ pub(crate) fn judge_probes(
                 unchecked.insert(absent(namespace));
             }
             ProbeResult::Denied => missing_rights.push((profile, format!("the admin may not {subject}"))),
-            // It is gone, as was wanted.
+            // The object is gone already, as wanted.
             ProbeResult::Failed(failure) if failure.is_not_found() && is_deletion(probe, plan) => {
                 may_write_something = true;
             }
-            // What is spent is deleted before the place that it takes is needed.
+            // The step deletes spent anchors before it needs their room in the quota.
             ProbeResult::Failed(failure) if failure.is_over_quota() && frees(probe, plan) => {
                 may_write_something = true;
                 unchecked.insert(format!(
@@ -218,7 +218,7 @@ fn absent(namespace: &str) -> String {
     format!("what goes into namespace `{namespace}` is checked by the API server only once it exists")
 }
 
-/// Says that a role does not exist that is bound.
+/// Returns the blocker for a bound role that does not exist.
 fn missing_role(role: &RoleRef, profile: Option<ProfileName>) -> Blocker {
     let name = "see whether its name is right";
     Blocker {
@@ -244,7 +244,7 @@ fn is_deletion(probe: &Probe, plan: &ClusterPlan) -> bool {
     matches!(probe, Probe::Write(id) if matches!(plan.step(id), Some(Step::Delete(_))))
 }
 
-/// Whether the step that needs an anchor deletes others before.
+/// Whether the step that needs the anchor first deletes spent ones.
 fn frees(probe: &Probe, plan: &ClusterPlan) -> bool {
     let Probe::CreateAnchor { profile, .. } = probe else { return false };
     let is_freeing =
@@ -253,8 +253,7 @@ fn frees(probe: &Probe, plan: &ClusterPlan) -> bool {
 }
 
 impl ClusterPlan {
-    /// Leaves out the steps about the credentials of profiles that something blocks, where the others go on: a blocked
-    /// grant has no steps.
+    /// Removes the steps of blocked profiles from a plan that changes credentials only; the other profiles go on.
     pub(crate) fn drop_blocked_steps(&mut self) {
         if self.extent != Extent::Credentials {
             return;
@@ -263,8 +262,8 @@ impl ClusterPlan {
         self.steps.retain(|step| !step.is_about_credentials() || step.profile().is_none_or(|it| !blocked.contains(it)));
     }
 
-    /// Returns why a run must not start on this cluster: its blockers, or an admin who may not write.
-    /// Where only credentials change, what blocks one of them does not block the others.
+    /// Returns why a run must not start on this cluster: its blockers, or that the admin may not write. If only
+    /// credentials change, the blockers of single profiles do not count.
     pub(crate) fn refusals(&self) -> Vec<Blocker> {
         let blocks = |blocker: &&Blocker| self.extent == Extent::Access || blocker.profile.is_none();
         let read_only = self.notes.iter().filter(|note| note.kind == NoteKind::ReadOnly).map(|_| Blocker {
@@ -307,11 +306,11 @@ fn terminating(failure: &ApiFailure) -> bool {
     failure.status().is_some_and(|status| status.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
 }
 
-/// Whether a 403 comes from the authorizer and not from admission, which names itself otherwise.
+/// Whether a 403 comes from the authorizer and not from admission, whose messages differ.
 fn is_plain(failure: &ApiFailure) -> bool {
     failure.status().is_some_and(|status| {
-        // `… is forbidden: User "x" cannot create resource "roles" in API group "…"`; a webhook's own
-        // words may say anything after its name.
+        // `… is forbidden: User "x" cannot create resource "roles" in API group "…"`. A webhook's message may contain
+        // any text after the webhook's name.
         !status.message.contains("admission webhook")
             && status.message.contains("User \"")
             && status.message.contains(" cannot ")
@@ -373,7 +372,7 @@ mod tests {
         ProbeResult::Failed(ApiFailure::Status(StatusFailure { code, reason, message, ..StatusFailure::default() }))
     }
 
-    /// What the API server refuses for one profile blocks that one, and leaves it no steps.
+    /// If the API server refuses something for one profile, only that profile is blocked and loses its steps.
     #[test]
     fn a_refusal_is_the_profiles_own() {
         let resume = |profile: &str| {
@@ -406,7 +405,7 @@ mod tests {
         }
     }
 
-    /// An object that is gone when its deletion is tried is as it was wanted.
+    /// If an object is gone when its deletion is tried, that is as wanted.
     #[test]
     fn what_is_gone_already_blocks_nothing() {
         let object = ObjectRef::cluster_scoped(Kind::ClusterRole, "old");

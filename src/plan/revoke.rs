@@ -1,8 +1,8 @@
-//! Planning a revocation: what dies, whom it suspends, and which objects go with it.
+//! Planning a revocation: which tokens end, whose issuing is suspended, and which objects are deleted too.
 //!
-//! A plan like any other, with nothing desired: it is shown, confirmed and run as the same value. What lives is
-//! what the API server says of anchors; the index, which can be edited, only adds to it. Pure: no I/O, `now` is an
-//! argument.
+//! It is a plan like any other, with nothing desired: the same value is shown, confirmed and run. The anchors, as the
+//! API server shows them, decide which tokens live; the index, which anybody may have edited, only adds to them. Pure:
+//! no I/O, `now` is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,23 +28,23 @@ pub(crate) struct RevokeOptions {
     pub holder: Holder,
     /// Which generations.
     pub target: RevokeTarget,
-    /// What goes with them.
+    /// What is deleted in addition.
     pub depth: RevokeDepth,
     /// Whether the run waits until API servers refuse what was revoked.
     pub awaits: bool,
-    /// What happens to ServiceAccounts of this inventory that no grant explains any more.
+    /// What happens to ServiceAccounts of this inventory that no grant needs any more.
     pub vanished: Vanished,
     /// How long a claim may stay unpublished.
     pub orphan_after: Duration,
 }
 
-/// What happens to ServiceAccounts of this inventory that no grant explains any more: a profile was renamed, for
-/// example.
+/// What happens to ServiceAccounts of this inventory that no grant needs any more, for example because a profile was
+/// renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vanished {
     /// Their tokens are revoked too: the user chose no profile.
     Revoke,
-    /// They are named.
+    /// A note names them.
     Name,
 }
 
@@ -55,18 +55,18 @@ pub(crate) enum RevokeTarget {
     Holder,
     /// Every living one of every holder.
     Everybody,
-    /// Those of the holder that a newer one supersedes.
+    /// Those of the holder that a newer one has superseded.
     Superseded,
     /// One of the holder.
     Generation(u64),
 }
 
-/// What goes with the generations.
+/// What is deleted in addition to the generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RevokeDepth {
     /// Nothing.
     Tokens,
-    /// The ServiceAccount, which is made anew: every token for it dies, whoever minted it.
+    /// The ServiceAccount, which is made anew: every token for it stops working, whoever minted it.
     Account,
     /// The ServiceAccount and its RBAC.
     Access,
@@ -104,7 +104,7 @@ pub(crate) struct RevokeInput<'a> {
 
 /// Plans the revocation of one cluster's grants.
 pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
-    // What cannot be revoked of one grant keeps no other from being revoked.
+    // If one grant cannot be revoked, the others are revoked all the same.
     let mut plan = ClusterPlan::of_nothing(input.cluster, &input.observed.uid);
     for grant in input.grants {
         plan_grant(input, grant, &mut plan);
@@ -120,11 +120,11 @@ pub(crate) struct OurAccount<'a> {
     pub object: &'a ObjectRef,
     /// What was read.
     pub observed: &'a ObservedObject,
-    /// The profile that it serves, as its label says.
+    /// The profile that its label names.
     pub profile: ProfileName,
 }
 
-/// Returns the ServiceAccounts of this inventory in a cluster that no grant explains any more.
+/// Returns the ServiceAccounts of this inventory in a cluster that no grant needs any more.
 pub(crate) fn vanished_accounts<'a>(
     inventory: &Inventory,
     cluster: &ClusterName,
@@ -139,14 +139,14 @@ pub(crate) fn vanished_accounts<'a>(
     let accounts = observed.objects.iter().filter(is_vanished);
     accounts
         .map(|(object, observed)| {
-            // A label is anybody's text.
+            // Anybody may have edited the label.
             let profile = observed.profile().filter(|profile| syntax::dns_label(profile).is_ok());
             OurAccount { object, observed, profile: ProfileName::new(profile.unwrap_or("unknown")) }
         })
         .collect()
 }
 
-/// Plans what happens to the ServiceAccounts that no grant explains any more.
+/// Plans what happens to the ServiceAccounts that no grant needs any more.
 fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
     if !input.observed.lists_accounts && input.options.vanished == Vanished::Revoke {
         let message = "ServiceAccounts may not be listed: whether grants that left the inventory still have tokens is \
@@ -155,7 +155,8 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
     }
     for account in vanished_accounts(input.inventory, input.cluster, input.observed) {
         let object = account.object;
-        // With its access goes also an account that the profile had before.
+        // Removing the access of a profile also deletes an account that it had before, so the plan may have this step
+        // already.
         if plan.steps.iter().any(|step| matches!(step, Step::Delete(delete) if delete.object == *object)) {
             continue;
         }
@@ -171,7 +172,7 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
         let steps = plan.steps.len();
         revoke_tokens(input, &subject, index.as_ref(), plan);
         if input.options.depth != RevokeDepth::Tokens {
-            // Nobody wants it any more, so it is not made anew.
+            // No grant needs it any more, so it is deleted rather than made anew.
             plan.steps.push(delete(object, account.observed));
         }
         if plan.steps.len() > steps {
@@ -188,8 +189,7 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
         None => {
             let message = format!("{account} does not exist: `{profile}` has no tokens");
             plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
-            // An earlier run may have been killed before it made the account anew: the suspension would
-            // be lost.
+            // An earlier run may have been killed before it made the account anew; then the suspension has to be kept.
             if input.options.depth == RevokeDepth::Account {
                 plan.steps.push(recreate(input, grant, &account, None));
             }
@@ -221,7 +221,7 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
     }
 }
 
-/// Whose tokens are revoked.
+/// The ServiceAccount whose tokens are revoked.
 struct Subject<'a> {
     account: &'a ObjectRef,
     profile: &'a ProfileName,
@@ -253,7 +253,8 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
         (Some(Suspended::Everybody), Some(index)) => index.suspended,
         (Some(Suspended::Holder(holder)), Some(index)) => index.is_suspended(holder),
     };
-    // What cannot be known now is looked into again, and said, until it is known.
+    // As long as something is unknown, the revocation is planned, because it searches again and reports what it could
+    // not find.
     let is_known = index.is_some_and(|index| !index.incomplete || anchors.search == Search::Listed)
         && (anchors.strange.is_empty() || victims != Victims::Everybody)
         && !matches!(anchors.search, Search::ByName { unasked: 1.. });
@@ -280,8 +281,8 @@ fn revoke_tokens(input: &RevokeInput<'_>, subject: &Subject<'_>, index: Option<&
     })));
 }
 
-/// Says how anchors were looked for, if there may be others, and how an index contradicts what was found: somebody
-/// edited it, or restored an older one.
+/// Notes how anchors were searched for, if there may be others, and how the index contradicts what was found, because
+/// somebody edited it or restored an older one.
 pub(crate) fn doubts(account: &ObjectRef, index: Option<&Index>, anchors: &Anchors) -> Option<Note> {
     let mut doubts = vec![];
     if let Some(index) = index {
@@ -323,7 +324,8 @@ pub(crate) fn doubts(account: &ObjectRef, index: Option<&Index>, anchors: &Ancho
     Some(Note::new(NoteKind::IndexInDoubt, message))
 }
 
-/// Chooses what dies and whom that suspends: whoever loses what is current.
+/// Chooses the generations that are revoked, and whose issuing is suspended: that of a holder who loses the current
+/// one.
 fn victims(
     input: &RevokeInput<'_>,
     index: Option<&Index>,
@@ -341,11 +343,12 @@ fn victims(
             AnchorOf::Plugins => None,
         })
         .collect();
-    // What is current is what lives: an index may say anything. What the outputs hold and lives counts as well.
+    // The current generation is one with an anchor, because the index may have been edited. Those in the outputs count
+    // too.
     let recorded = generations.iter().filter(|generation| generation.is_recorded()).map(|generation| generation.n);
     let current = recorded.chain(held.iter().copied()).filter(|n| found.contains(n)).max();
     let alive: BTreeSet<u64> = generations.iter().map(|generation| generation.n).chain(found).collect();
-    // What was claimed and never published supersedes nothing, and nobody holds its token.
+    // A claim that was never published supersedes nothing, and nobody holds its token.
     let is_claim = |generation: &Generation| !generation.is_recorded() && !held.contains(&generation.n);
     let limit = SignedDuration::try_from(options.orphan_after).unwrap_or(SignedDuration::MAX);
     let is_orphan =
@@ -372,7 +375,7 @@ fn victims(
     })
 }
 
-/// Says what dies, a line each: what the index lists, and what was found beyond that.
+/// Describes what is revoked, one line each: what the index lists, and what was found beyond that.
 fn shown(victims: &Victims, index: Option<&Index>, anchors: &Anchors) -> Vec<String> {
     let is_victim = |holder: &str, n: u64| match victims {
         Victims::Generations { holder: one, numbers } => one.as_str() == holder && numbers.contains(&n),
@@ -430,8 +433,8 @@ fn recreate(input: &RevokeInput<'_>, grant: &Grant, account: &ObjectRef, uid: Op
     }))
 }
 
-/// Deletes what gives access, from the bindings to the ServiceAccount: no order in between allows more
-/// than was allowed before.
+/// Deletes the objects that give access, from the bindings to the ServiceAccount. In this order, access never grows in
+/// between.
 fn delete_access(input: &RevokeInput<'_>, grant: &Grant, plan: &mut ClusterPlan) {
     let is_ours = |object: &ObjectRef, observed: &ObservedObject| {
         observed.ownership(&input.inventory.name) == Ownership::Ours
@@ -456,7 +459,7 @@ fn delete_access(input: &RevokeInput<'_>, grant: &Grant, plan: &mut ClusterPlan)
             });
         }
     }
-    // Kinds sort as they refer to each other, so the reverse deletes what refers first.
+    // Kinds are sorted so that each refers only to earlier ones; the reverse order deletes referring objects first.
     let objects = input.observed.objects.iter().rev().filter(|(object, observed)| is_ours(object, observed));
     plan.steps.extend(objects.map(|(object, observed)| delete(object, observed)));
 }
@@ -465,13 +468,13 @@ fn delete(object: &ObjectRef, observed: &ObservedObject) -> Step {
     Step::Delete(Delete {
         object: object.clone(),
         uid: observed.uid.clone(),
-        // The index, an annotation, has just been changed.
+        // The revocation has just changed its index, which is an annotation, so its resourceVersion is another one now.
         resource_version: (object.kind != Kind::ServiceAccount).then(|| observed.resource_version.clone()),
         removed: super::objects::describe(observed),
     })
 }
 
-/// Says where the holder may have made tokens that no anchor of ours revokes.
+/// Notes where the holder may have made tokens that deleting our anchors does not revoke.
 fn self_made(input: &RevokeInput<'_>, grant: &Grant) -> Option<Note> {
     let mut ways: Vec<&str> = vec![];
     let mut unknown = vec![];
@@ -513,7 +516,7 @@ pub(crate) fn existing_roles(grant: &Grant) -> BTreeSet<ObjectRef> {
     existing.collect()
 }
 
-/// Returns how a rule lets its holder come by further tokens.
+/// Returns how a rule lets its holder obtain further tokens.
 fn way_to_tokens(rule: &Rule) -> Option<&'static str> {
     const WAYS: [(&str, &str, &str); 3] = [
         ("create", "serviceaccounts/token", "create `serviceaccounts/token`"),
@@ -521,7 +524,7 @@ fn way_to_tokens(rule: &Rule) -> Option<&'static str> {
         ("impersonate", "serviceaccounts", "impersonate ServiceAccounts"),
     ];
     let allows = |verb: &str, resource: &str| {
-        // With names, it may still be the one that counts.
+        // A rule with resource names is treated as one without, because it may name the one that matters.
         let rule = Rule { resource_names: vec![], ..rule.clone() };
         rule.allows(&Right::Resource { group: "", resource, name: None, verb })
     };

@@ -1,4 +1,4 @@
-//! How the credential of a grant stands, as planning found it: what `status` shows.
+//! The standing of a grant's credential, which `status` shows.
 //!
 //! Pure: no I/O, `now` comes with the input.
 
@@ -15,14 +15,14 @@ use crate::delivery::{Delivery, Place};
 use crate::inventory::GrantKey;
 use crate::names::Holder;
 
-/// How the credential of a grant stands.
+/// The standing of a grant's credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// The grant.
     pub grant: GrantKey,
     /// Its state.
     pub state: CredentialState,
-    /// What the state does not say.
+    /// Details beyond the state.
     pub detail: Option<String>,
     /// What is known about the newest generation that was published.
     pub newest: Option<Newest>,
@@ -63,7 +63,7 @@ impl From<&CredentialFacts> for Newest {
 impl Newest {
     /// Returns the lifetime in seconds, if the API server made it shorter than was requested.
     pub(crate) fn clamped_seconds(&self) -> Option<u64> {
-        /// Issue and expiry are rounded to seconds by the API server.
+        /// The API server rounds issue and expiry to seconds.
         const ROUNDING: u64 = 2;
         let life = u64::try_from(self.expires.duration_since(self.issued).as_secs()).ok()?;
         (life + ROUNDING < self.requested_seconds).then_some(life)
@@ -82,7 +82,7 @@ pub(crate) enum CredentialState {
     Revoked,
     /// There is none, or its ServiceAccount does not exist.
     Missing,
-    /// It is alive, and no output here holds it.
+    /// It works, and no output here holds it.
     HeldElsewhere,
     /// A revocation suspended it.
     Suspended,
@@ -90,7 +90,7 @@ pub(crate) enum CredentialState {
     Due,
     /// An output lacks it, or holds an older one.
     NotEverywhere,
-    /// It is current.
+    /// It is current, and nothing has to be done.
     Current,
     /// Exec plugins mint it on demand.
     Plugin,
@@ -138,7 +138,7 @@ impl CredentialState {
 }
 
 impl Standing {
-    /// Returns how a grant stands of which only the state is known.
+    /// Returns the standing of a grant of which only the state is known.
     pub(crate) fn only(grant: GrantKey, state: CredentialState, detail: Option<String>) -> Self {
         Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![], lacking: vec![] }
     }
@@ -149,11 +149,11 @@ impl Standing {
 pub(super) struct Plugins {
     /// Whether there are any.
     pub(super) is_any: bool,
-    /// Whether tokens are bound to a standing anchor, and it exists; nothing if they are not minted.
+    /// Whether the standing anchor of their tokens exists; nothing if they mint no tokens.
     pub(super) is_anchored: Option<bool>,
 }
 
-/// What a standing is derived from.
+/// The facts that a standing is derived from.
 pub(super) struct Basis<'a> {
     pub(super) grant: GrantKey,
     pub(super) index: &'a Index,
@@ -169,7 +169,7 @@ pub(super) struct Basis<'a> {
     pub(super) now: Timestamp,
 }
 
-/// Derives how a grant stands from what was decided about it.
+/// Derives the standing of a grant from the decision about it.
 pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
     let chain = basis.index.holder(basis.holder);
     let newest = newest(chain, basis.outputs);
@@ -251,7 +251,7 @@ fn plugin_state(basis: &Basis<'_>) -> CredentialState {
     }
 }
 
-/// Says what a revocation that did not get to its end left alive.
+/// Describes what an incomplete revocation left working.
 fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String> {
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     let is_present = |generation: &&Generation| {
@@ -266,7 +266,7 @@ fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String>
     (!alive.is_empty()).then(|| format!("STILL ALIVE: {}; run `kubemint revoke` again", alive.join(", ")))
 }
 
-/// Returns the newest generation that was published, by the index and by what the outputs hold.
+/// Returns the newest published generation, from the index and from the outputs.
 fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<StoredCredential>)]) -> Option<Newest> {
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     let recorded = generations.iter().filter_map(|generation| {
@@ -284,7 +284,7 @@ fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<StoredCredentia
         requested_seconds: u64::try_from(stored.claims.expires.duration_since(stored.claims.issued).as_secs())
             .unwrap_or(0),
     });
-    // What the index knows comes first: it knows what was requested.
+    // The index comes first, because it knows the requested lifetime.
     recorded.chain(stored).fold(None, |newest: Option<Newest>, next| match newest {
         Some(newest) if newest.generation >= next.generation => Some(newest),
         _ => Some(next),

@@ -1,4 +1,4 @@
-//! The clusters that did not make it: which, why, and what to run.
+//! The clusters that failed or were not done: which, why, and what to run.
 //!
 //! Pure: no I/O, no clock.
 
@@ -9,21 +9,21 @@ use crate::foreign::shown;
 use crate::names::ClusterName;
 use crate::wording::{count, kubemint};
 
-/// Clusters that are listed; a report has them all.
+/// The most clusters that are listed; a report has them all.
 const MOST: usize = 20;
 
-/// What to print as an error about the clusters that did not make it.
+/// The error message about the clusters that failed or were not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failures {
     /// What failed.
     pub message: String,
     /// One line for each cluster, with its hints below, and one about the others.
     pub lines: Vec<String>,
-    /// The command that runs just the clusters for which that may help.
+    /// The command that repeats the run for those clusters for which this may help.
     pub hint: Option<String>,
 }
 
-/// What the reader has before them: it is not said again.
+/// What the reader has seen already, so that it is not repeated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Seen<'a> {
     /// Nothing.
@@ -34,31 +34,31 @@ pub(crate) enum Seen<'a> {
     Plan(&'a [ClusterReport]),
 }
 
-/// A cluster that did not make it.
+/// A cluster that failed or was not done.
 struct Sick<'a> {
     cluster: &'a ClusterName,
     why: String,
     hint: Option<&'a str>,
-    /// Whether the reader knows that already.
+    /// Whether the reader has seen that already.
     is_seen: bool,
     /// Whether running it again may help.
     may_be_repeated: bool,
 }
 
-/// What to say of the clusters of a report.
+/// What is said of the clusters of a report.
 struct Sickness<'a> {
     sick: Vec<Sick<'a>>,
     /// How many there are of each kind.
     kinds: Vec<(usize, &'static str)>,
     clusters: usize,
-    /// What came of the others.
+    /// The result of the others.
     others: Option<String>,
 }
 
-/// Returns what to print about the clusters that did not make it; nothing if all did.
+/// Returns the message about the clusters that failed or were not done; nothing if there are none.
 ///
-/// `arguments` are what the command was given beside the selection of clusters, so that it can be
-/// repeated as it was meant: without the holder, it would act as another.
+/// `arguments` are those of the command besides the selection of clusters. Repeating it needs them: without the holder,
+/// for example, it would act for another one.
 pub(crate) fn failures(report: &Report, arguments: &[String], seen: Seen<'_>) -> Option<Failures> {
     let Sickness { sick, kinds, clusters, others } = sickness(report, seen);
     if sick.is_empty() {
@@ -148,7 +148,7 @@ fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
                 others: (looked_at > 0).then(|| format!("{} could be verified", count(looked_at, "cluster"))),
             }
         }
-        // Each grant says for itself what is the matter with it.
+        // Each grant in the report already says what is wrong with it.
         Body::Status(_) => Sickness { sick: vec![], kinds: vec![], clusters: 0, others: None },
     }
 }

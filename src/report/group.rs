@@ -1,4 +1,4 @@
-//! Clusters about which the same is said, so that a renderer says it once.
+//! Groups clusters with equal content, so that a renderer shows it once.
 //!
 //! Pure: no I/O, no clock.
 
@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 
 use crate::names::ClusterName;
 
-/// Clusters about which the same is said.
+/// Clusters with equal content.
 #[derive(Debug)]
 pub(super) struct Group<'a, T> {
-    /// What is said.
+    /// The content.
     pub(super) said: T,
     /// The clusters, in the order of the inventory.
     pub(super) clusters: Vec<&'a ClusterName>,
 }
 
-/// Groups clusters by what is said about each, in the order of the first of each group.
+/// Groups clusters by their content, in the order of the first cluster of each group.
 pub(super) fn grouped<'a, T: Ord + Clone>(said: impl IntoIterator<Item = (&'a ClusterName, T)>) -> Vec<Group<'a, T>> {
     let mut groups: Vec<Group<'a, T>> = vec![];
     let mut known: BTreeMap<T, usize> = BTreeMap::new();

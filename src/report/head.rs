@@ -1,4 +1,4 @@
-//! What every report begins with.
+//! The head of every report.
 //!
 //! Pure: no I/O, no clock.
 
@@ -14,15 +14,15 @@ pub(crate) const SCHEMA_VERSION: u32 = 1;
 /// What a command found or did.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
-    /// What every report says.
+    /// The fields of every report.
     #[serde(flatten)]
     pub head: Head,
-    /// What this one says.
+    /// The fields of this kind of report.
     #[serde(flatten)]
     pub body: Body,
 }
 
-/// What every report says.
+/// The fields of every report.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Head {
     /// The version of this model.
@@ -33,7 +33,7 @@ pub(crate) struct Head {
     pub command: Command,
     /// When the run began.
     pub started: Timestamp,
-    /// The run's identifier, as it stands in indices and on anchors; absent where nothing is written.
+    /// The run's identifier, as in indices and on anchors; absent if the command writes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// The inventory.
@@ -46,15 +46,15 @@ pub(crate) struct Head {
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Body {
-    /// Of `plan`, `apply`, `refresh` and `revoke`.
+    /// The body for `plan`, `apply`, `refresh` and `revoke`.
     Changes(Changes),
-    /// Of `status`.
+    /// The body for `status`.
     Status(Status),
-    /// Of `verify`.
+    /// The body for `verify`.
     Verification(Verification),
 }
 
-/// The command that a report is of.
+/// The command that made a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Command {

@@ -1,4 +1,4 @@
-//! What examining one kubeconfig found. It is about a file and no inventory, so it has a head of its own.
+//! The findings about one kubeconfig. They concern a file and no inventory, so this report has its own head.
 //!
 //! It has no field that could hold a token. Pure: no I/O, no clock.
 
@@ -16,7 +16,7 @@ pub(crate) struct KubeconfigReport {
     pub kubemint: &'static str,
     /// The command.
     pub command: &'static str,
-    /// The file, as it was named.
+    /// The file, as the user named it.
     pub file: String,
     /// The context that was connected with, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,22 +24,22 @@ pub(crate) struct KubeconfigReport {
     /// The server, if it answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// Whom the server takes the credential for.
+    /// The user that the server takes the credential for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// Whether that may list namespaces.
+    /// Whether that user may list namespaces.
     #[serde(rename = "may-list-namespaces", skip_serializing_if = "Option::is_none")]
     pub may_list_namespaces: Option<bool>,
-    /// Findings that keep something from working.
+    /// The number of findings of something that does not work.
     pub errors: usize,
-    /// Findings that should be known.
+    /// The number of other findings.
     pub warnings: usize,
     /// The findings, by line.
     pub findings: Vec<FileFinding>,
 }
 
 impl KubeconfigReport {
-    /// Puts a report together, before anything was connected to.
+    /// Makes a report of the findings before any connection.
     pub(crate) fn new(file: String, context: Option<String>, mut findings: Vec<FileFinding>) -> Self {
         findings.sort_by_key(|finding| (finding.line.is_none(), finding.line, finding.severity));
         let errors = findings.iter().filter(|finding| finding.severity == FindingSeverity::Error).count();

@@ -1,7 +1,7 @@
 //! One result model for every command, and the renderers over it.
 //!
-//! The model is what `-o json` prints; `docs/json.md` describes it, and `schema_version` changes
-//! when a field changes its meaning. Pure: no I/O, no clock.
+//! `-o json` prints the model; `docs/json.md` describes it, and `schema_version` changes when a field changes its
+//! meaning. Pure: no I/O, no clock.
 
 mod changes;
 mod failures;

@@ -33,7 +33,7 @@ pub(crate) struct GrantStatus {
     pub profile: ProfileName,
     /// The state.
     pub state: CredentialState,
-    /// What the state does not say.
+    /// Details beyond the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The newest generation that was published.
@@ -60,7 +60,7 @@ pub(crate) struct GrantStatus {
     pub other_holders: Vec<(String, usize)>,
     /// Whether objects in the cluster differ from the inventory.
     pub drift: Drifted,
-    /// What an apply would do about that.
+    /// What an apply would do about these objects.
     pub drifted: Vec<String>,
     /// What the outputs hold.
     pub outputs: Vec<OutputStatus>,
@@ -84,7 +84,7 @@ pub(crate) enum Drifted {
     Yes,
     /// They do not.
     No,
-    /// Nobody looked, or nobody could.
+    /// It was not or could not be checked.
     Unknown,
 }
 
@@ -111,13 +111,13 @@ pub(crate) enum Holds {
     Another,
     /// Another holder's credential.
     AnotherHolders,
-    /// Entries that are not as kubemint writes them.
+    /// Entries of ours that somebody altered.
     Altered,
     /// No credential of the grant.
     Nothing,
     /// The entries of an exec plugin.
     Plugin,
-    /// Something that is not kubemint's.
+    /// Entries that are not kubemint's.
     Foreign,
 }
 
@@ -136,7 +136,7 @@ pub(crate) struct LegacyTokenStatus {
     /// When it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// The day on which it was last used; absent where the API server has noted none.
+    /// The day of its last use; absent if the API server has recorded none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
     /// Since when it is refused, because it was not used for long.
@@ -145,14 +145,14 @@ pub(crate) struct LegacyTokenStatus {
 }
 
 impl Status {
-    /// Puts the most urgent grants first.
+    /// Sorts the grants by urgency.
     pub(crate) fn new(
         offline: bool,
         mut grants: Vec<GrantStatus>,
         legacy_tokens: Option<Vec<LegacyTokenStatus>>,
         notes: Vec<String>,
     ) -> Self {
-        // The order of the inventory among those that are equally urgent.
+        // Equally urgent grants stay in the order of the inventory.
         grants.sort_by_key(|grant| {
             let is_worse = grant.drift != Drifted::Yes || !grant.state.is_fine();
             (grant.state.is_fine() && is_worse, grant.state, grant.expires.unwrap_or(Timestamp::MAX))
@@ -160,7 +160,7 @@ impl Status {
         Self { offline, grants, legacy_tokens, notes }
     }
 
-    /// Whether something has to be done: a credential that is not current everywhere, or drift.
+    /// Whether something has to be done: a credential is not current everywhere, or there is drift.
     pub(crate) fn has_findings(&self) -> bool {
         self.grants.iter().any(|grant| !grant.state.is_fine() || grant.drift == Drifted::Yes)
     }

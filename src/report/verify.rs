@@ -1,4 +1,4 @@
-//! What a verification found: what is allowed, what is not, and what is allowed beyond the profile.
+//! The result of a verification: allowed rights, denied rights, and rights beyond the profile.
 //!
 //! It has no field that could hold a token. Pure: no I/O, no clock.
 
@@ -15,7 +15,7 @@ use crate::object::{ObjectRef, RoleRef};
 use crate::rbac::{Right, RightGroup, summarise};
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
 
-/// What a verification found: the body of the report of `verify`.
+/// The result of a verification: the body of the report of `verify`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verification {
     /// Whether excess is a finding.
@@ -38,13 +38,13 @@ pub(crate) struct VerifySummary {
     pub excess: usize,
     /// Clusters with findings.
     pub findings: usize,
-    /// Clusters that could not be looked at.
+    /// Clusters that could not be verified.
     pub failed: usize,
     /// Clusters that were not started.
     pub not_started: usize,
 }
 
-/// How a cluster or a grant is. Ordered by how bad it is.
+/// The state of a cluster or a grant, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum VerifyState {
@@ -52,9 +52,9 @@ pub(crate) enum VerifyState {
     Fine,
     /// More is allowed than intended.
     Excess,
-    /// Something intended is not so.
+    /// Something is not as intended.
     Findings,
-    /// It could not be found out.
+    /// It could not be verified.
     Failed,
     /// It was not started.
     NotStarted,
@@ -66,7 +66,7 @@ pub(crate) enum VerifyState {
 pub(crate) struct VerifiedClusterReport {
     /// Its name.
     pub name: ClusterName,
-    /// How it is.
+    /// Its state.
     pub state: VerifyState,
     /// Its grants.
     pub grants: Vec<GrantReport>,
@@ -75,7 +75,7 @@ pub(crate) struct VerifiedClusterReport {
     pub error: Option<VerifyError>,
 }
 
-/// Why a cluster could not be looked at.
+/// Why a cluster could not be verified.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct VerifyError {
     /// What kind of failure it is.
@@ -97,24 +97,24 @@ pub(crate) struct GrantReport {
     pub profile: ProfileName,
     /// The ServiceAccount, as `namespace/name`.
     pub service_account: String,
-    /// How it is.
+    /// Its state.
     pub state: VerifyState,
     /// What its outputs hold.
     pub credentials: Vec<VerifiedCredentialReport>,
     /// The rights of the profile, counted.
     pub rights: RightCounts,
-    /// What is allowed as intended.
+    /// The rights that are allowed as intended.
     pub allowed: Vec<RightsReport>,
-    /// What is intended and denied.
+    /// The rights that are intended and denied.
     pub denied: Vec<RightsReport>,
-    /// What is intended, and could not be found out.
+    /// The rights that are intended, and for which no answer is known.
     pub unknown: Vec<RightsReport>,
-    /// What is allowed beyond the profile; absent if that is not known.
+    /// The rights beyond the profile; absent if they are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excess: Option<Vec<BindingReport>>,
-    /// What every ServiceAccount may do, this one among them.
+    /// What every ServiceAccount may do, this one included.
     pub everyone: Vec<BindingReport>,
-    /// What should not be so.
+    /// What is wrong.
     pub findings: Vec<Finding>,
     /// What is good to know.
     pub notes: Vec<AccessNote>,
@@ -124,7 +124,7 @@ pub(crate) struct GrantReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct VerifiedCredentialReport {
-    /// Its generation; absent of what an exec plugin gives.
+    /// Its generation; absent for the token of an exec plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// When it expires.
@@ -132,7 +132,7 @@ pub(crate) struct VerifiedCredentialReport {
     pub expires: Option<Timestamp>,
     /// The files that hold it.
     pub files: Vec<String>,
-    /// How it is: `works`, `expired`, `revoked`, `refused`, `other-identity`, `unusable`, `unreachable`.
+    /// Its state: `works`, `expired`, `revoked`, `refused`, `other-identity`, `unusable`, `unreachable`.
     pub state: &'static str,
 }
 
@@ -143,7 +143,7 @@ pub(crate) struct RightCounts {
     pub allowed: usize,
     /// Those that are denied.
     pub denied: usize,
-    /// Those that are not known; the rights of a role that may not be read are not counted.
+    /// Those that are not known; if a role may not be read, its rights are not counted.
     pub unknown: usize,
 }
 
@@ -153,11 +153,11 @@ pub(crate) struct RightsReport {
     /// The namespace; absent for the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Where the rules stand: `the profile`, or a role.
+    /// Where the rules are: `the profile`, or a role.
     pub via: String,
     /// How many.
     pub count: usize,
-    /// Which; those of existing roles are only counted where they are allowed.
+    /// The rights; allowed rights of existing roles are only counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rights: Vec<RightGroup>,
 }
@@ -175,17 +175,17 @@ pub(crate) struct BindingReport {
     /// The group that the binding names, if it does not name the account itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Whether every cluster is like that; only where it is about every ServiceAccount.
+    /// Whether every cluster has this binding; only for bindings of every ServiceAccount.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<bool>,
     /// The namespace where it holds; absent for the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// What it grants, without what the profile means.
+    /// The rights that it grants, without those that the profile intends.
     pub rights: Vec<RightGroup>,
 }
 
-/// Something that should not be so.
+/// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Finding {
     /// What it is, for programs.
@@ -203,13 +203,13 @@ pub(crate) struct Finding {
 pub(crate) enum FindingKind {
     /// An output does not hold the credential.
     NoCredential,
-    /// The entries of an output are not as kubemint writes them.
+    /// Somebody altered kubemint's entries in an output.
     AlteredEntry,
     /// The API server refuses the credential.
     DeadCredential,
-    /// The credential is somebody else's.
+    /// The credential belongs to somebody else.
     OtherIdentity,
-    /// The credential cannot be used with what stands beside it in the file.
+    /// The credential cannot be used with the other fields in its file.
     Unusable,
     /// Something intended is denied.
     Denied,
@@ -218,7 +218,7 @@ pub(crate) enum FindingKind {
 }
 
 impl Verification {
-    /// Reports what was found; where `strict`, excess is a finding.
+    /// Reports the results; if `strict`, excess is a finding.
     pub(crate) fn new(strict: bool, clusters: &[(ClusterName, Verified)]) -> Self {
         let clusters: Vec<_> = clusters.iter().map(|(name, verified)| cluster(name, verified, strict)).collect();
         let mut summary = VerifySummary { clusters: clusters.len(), ..VerifySummary::default() };
@@ -236,36 +236,36 @@ impl Verification {
     }
 }
 
-/// What is said about a cluster beside its name and the table.
+/// What is shown of a cluster besides its name and the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClusterSaid<'a> {
-    /// Its grants of which something is said.
+    /// The grants of which something is shown.
     pub(super) grants: Vec<GrantSaid<'a>>,
     pub(super) error: Option<&'a VerifyError>,
 }
 
-/// What is said about a grant.
+/// What is shown of a grant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct GrantSaid<'a> {
     pub(super) profile: &'a ProfileName,
     pub(super) service_account: &'a str,
     pub(super) findings: &'a [Finding],
-    /// What is allowed beyond the profile.
+    /// The rights beyond the profile.
     pub(super) excess: &'a [BindingReport],
-    /// What every ServiceAccount may do, and not by Kubernetes' defaults.
+    /// What every ServiceAccount may do beyond Kubernetes' defaults.
     pub(super) added: Vec<&'a BindingReport>,
     pub(super) notes: &'a [AccessNote],
 }
 
 impl ClusterSaid<'_> {
-    /// Whether all is as intended.
+    /// Whether there is nothing to show.
     pub(super) fn is_nothing(&self) -> bool {
         self.grants.is_empty() && self.error.is_none()
     }
 }
 
 impl VerifiedClusterReport {
-    /// Returns what is said about it.
+    /// Returns what is shown of it.
     pub(super) fn said(&self) -> ClusterSaid<'_> {
         ClusterSaid { grants: self.grants.iter().filter_map(GrantReport::said).collect(), error: self.error.as_ref() }
     }

@@ -1,4 +1,4 @@
-//! Admin access: which of its three forms is meant, and whether its keys fit together. Pure.
+//! Admin access: which of its three forms is used, and whether its keys fit together. Pure.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use crate::inventory::model::{AdminAccess, InlineAdmin, KubeconfigSource};
 use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::syntax::{self, Verdict};
 
-/// What stands for the files that kubectl would read.
+/// The value that stands for the files that kubectl would read.
 const AMBIENT: &str = "$KUBECONFIG";
 
-/// The keys of an `admin` table with their paths resolved, because those of the defaults start elsewhere.
+/// The keys of an `admin` table. Their paths are resolved already, because those of the defaults start elsewhere.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Admin {
     form: Option<Form>,
@@ -23,9 +23,9 @@ pub(super) struct Admin {
     tls_server_name: Option<String>,
     proxy_url: Option<String>,
     insecure_skip_tls_verify: Option<bool>,
-    /// The first key that makes sense with `server` only, and where it stands.
+    /// The first key that makes sense only with `server`, and its location.
     inline_key: Option<(&'static str, Location)>,
-    /// Whether a value cannot be resolved, which was reported.
+    /// Whether a value could not be resolved; this was reported.
     is_broken: bool,
 }
 
@@ -37,7 +37,7 @@ enum Form {
 }
 
 impl Admin {
-    /// Reads a table; one that is absent says nothing.
+    /// Reads a table; an absent one is empty.
     pub(super) fn resolve(table: Option<&At<AdminTable>>, ctx: &mut Context<'_>) -> Self {
         let Some(table) = table else { return Self::default() };
         let mut admin = Self::default();
@@ -54,7 +54,7 @@ impl Admin {
             ctx.check("tls-server-name", name, syntax::server_name);
         }
         let url = |ctx: &mut Context<'_>, key: &str, url: &At<String>, rule: fn(&str) -> Verdict| {
-            // Not quoted: a URL that is not valid may hold a password.
+            // The value is not quoted: an invalid URL may hold a password.
             if let Err(reason) = rule(&url.value) {
                 ctx.error(url.location, format!("`{key}` is not valid: {reason}"));
             }
@@ -108,10 +108,10 @@ impl Admin {
         resolved
     }
 
-    /// Adds what the defaults say where this says nothing.
+    /// Adds the defaults for keys that are absent here.
     pub(super) fn or(self, defaults: &Self) -> Self {
         let other = defaults.clone();
-        // A cluster that names a form is not asked to fit the defaults of another.
+        // If a cluster names another form than the defaults, their keys for `server` do not have to fit it.
         let is_inline = matches!(self.form.as_ref().or(other.form.as_ref()), Some(Form::Server(_)) | None);
         let other = if is_inline { other } else { Self { inline_key: None, ..other } };
         Self {
@@ -129,7 +129,7 @@ impl Admin {
         }
     }
 
-    /// Returns what is meant for a cluster, and reports what does not fit together.
+    /// Returns the admin access of a cluster, and reports keys that do not fit together.
     pub(super) fn access(self, cluster: &str, location: Location, ctx: &mut Context<'_>) -> AdminAccess {
         if let (Some((key, key_place)), Some(Form::Kubeconfig(_) | Form::InCluster)) = (self.inline_key, &self.form) {
             let problem = Problem::error(key_place, format!("`{key}` is for `admin` with `server` only"));
@@ -168,14 +168,14 @@ impl Admin {
                     let hint = "set `admin = { kubeconfig = \"…\" }` in `[defaults]` or in the cluster";
                     ctx.problems.push(problem.hint(hint));
                 }
-                // Stands for what could not be resolved; nobody sees it, because that is an error.
+                // A placeholder for an access that could not be resolved. It is never used, because that is an error.
                 AdminAccess::Kubeconfig { source: KubeconfigSource::List(vec![]), context: String::new() }
             }
         }
     }
 }
 
-/// Returns where the kubeconfigs are that a value names.
+/// Returns the source of kubeconfigs that a value means.
 fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource> {
     if value.value == AMBIENT && ctx.setting.kubeconfig.is_empty() {
         ctx.error(value.location, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
@@ -189,10 +189,10 @@ fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource>
     kubeconfig_source(&value.value, &ambient, &mut path, &mut pattern)
 }
 
-/// Reads what names kubeconfigs: `$KUBECONFIG`, a list separated by `:`, a pattern, or one path.
+/// Reads a source of kubeconfigs: `$KUBECONFIG`, a list separated by `:`, a pattern, or one path.
 ///
-/// `ambient` is what the first stands for; `path` and `pattern` make the others absolute, and return
-/// nothing for what they cannot.
+/// `ambient` replaces `$KUBECONFIG`; `path` and `pattern` make the other forms absolute, and return nothing for invalid
+/// ones.
 pub(crate) fn kubeconfig_source(
     text: &str,
     ambient: &[PathBuf],
@@ -212,7 +212,7 @@ pub(crate) fn kubeconfig_source(
     path(text).map(KubeconfigSource::Path)
 }
 
-/// Returns what tells one admin access from another; nothing for one that was not resolved.
+/// Returns a key that is equal for equal admin accesses; nothing for one that was not resolved.
 pub(super) fn identity(admin: &AdminAccess) -> Option<AdminAccess> {
     let is_resolved =
         !matches!(admin, AdminAccess::Kubeconfig { source: KubeconfigSource::List(files), .. } if files.is_empty());

@@ -1,5 +1,5 @@
-//! What paths in an inventory mean: `~/` is the home directory, and a relative path starts at the
-//! directory of the file that it stands in. Pure: no I/O.
+//! Resolves paths in an inventory: `~/` is the home directory, and a relative path starts at the directory of the file
+//! that it is in. Pure: no I/O.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use crate::paths::normalise;
 use crate::template;
 
 impl Context<'_> {
-    /// Resolves the path that is the value of a key.
+    /// Resolves the path in the value of a key.
     pub(super) fn path(&mut self, key: &str, path: &At<String>) -> Option<PathBuf> {
         let (base, rest) = self.base(key, path)?;
         Some(normalise(&base.join(rest)))
     }
 
-    /// Resolves a template of a path: what precedes it is put in literally.
+    /// Resolves a template of a path. The directory before it is added literally.
     pub(super) fn path_template(&mut self, path: &At<String>) -> Option<String> {
         let last = path.value.rsplit('/').next().unwrap_or_default();
         if matches!(last, "" | "." | ".." | "~") && !path.value.is_empty() {
@@ -41,7 +41,7 @@ impl Context<'_> {
         resolved.map(|pattern| Include { pattern, location, written })
     }
 
-    /// Resolves a pattern of paths: what precedes it is taken literally.
+    /// Resolves a pattern of paths. The directory before it is taken literally.
     pub(super) fn pattern(&mut self, key: &str, pattern: &At<String>) -> Option<String> {
         let (base, rest) = self.base(key, pattern)?;
         if let Err(error) = glob::Pattern::new(rest) {
@@ -59,7 +59,7 @@ impl Context<'_> {
         Some(format!("{}/{rest}", glob::Pattern::escape(base.trim_end_matches('/'))))
     }
 
-    /// Splits a path into the directory that it starts at and the rest.
+    /// Splits a path into its start directory and the rest.
     fn base<'p>(&mut self, key: &str, path: &'p At<String>) -> Option<(PathBuf, &'p str)> {
         let text = path.value.as_str();
         if text.is_empty() || text.contains(char::is_control) {

@@ -14,14 +14,14 @@ use crate::names::ClusterName;
 use crate::selector;
 use crate::wording::list;
 
-/// A cluster, and what its grants need of its table.
+/// A cluster, and the keys of its table that its grants need.
 #[derive(Debug)]
 pub(super) struct ResolvedCluster {
     pub(super) cluster: Arc<Cluster>,
     pub(super) location: Location,
-    /// The namespace of ServiceAccounts that the cluster asks for.
+    /// The namespace of ServiceAccounts that the cluster's table names.
     pub(super) namespace: Option<String>,
-    /// Whether that namespace is created, if the cluster says so.
+    /// Whether that namespace is created, if the cluster's table says so.
     pub(super) create_namespaces: Option<bool>,
 }
 
@@ -106,8 +106,8 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
     })
 }
 
-/// Checks the endpoint and returns its server in comparable form. The URLs are not quoted: one that
-/// is not valid may hold a password.
+/// Checks the endpoint and returns its server in comparable form. URLs are not quoted: an invalid one may hold a
+/// password.
 fn check_consumer(consumer: &ConsumerTable, ctx: &mut Context<'_>) -> Option<String> {
     if let Some(name) = &consumer.tls_server_name {
         ctx.check("tls-server-name", name, syntax::server_name);
@@ -137,7 +137,7 @@ fn resolve_consumer(consumer: &ConsumerTable, ctx: &mut Context<'_>) -> Consumer
     }
 }
 
-/// Warns about names that seem to mean the same API server.
+/// Warns about clusters that seem to be the same API server.
 fn warn_about_twins(clusters: &Clusters, servers: &[Option<String>], ctx: &mut Context<'_>) {
     for twins in groups(clusters.list.iter().map(|cluster| admin::identity(&cluster.cluster.admin))) {
         warn(&twins, "the same admin access", clusters, ctx);

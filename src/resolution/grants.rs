@@ -1,4 +1,4 @@
-//! Grants: profiles × clusters, expanded, ordered, each pair once. Pure.
+//! Grants: pairs of a profile and a cluster, ordered, each once. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::inventory::model::Grant;
 use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::render::count;
 
-/// The namespace of ServiceAccounts where nobody says another.
+/// The namespace of ServiceAccounts if no table names one.
 const DEFAULT_NAMESPACE: &str = "kubemint";
 
-/// A grant, and where it comes from.
+/// A grant, and the table it comes from.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) grant: Arc<Grant>,
@@ -25,7 +25,7 @@ pub(super) struct Granted {
     pub(super) cluster: usize,
     /// The index of its profile.
     pub(super) profile: usize,
-    /// The table that says so first.
+    /// The first table that grants it.
     pub(super) location: Location,
 }
 
@@ -111,8 +111,8 @@ fn granted_profiles(table: &At<GrantTable>, profiles: &Profiles, ctx: &mut Conte
     profile.iter().chain(elements(several.as_ref())).filter_map(|name| profiles.find(name, ctx)).collect()
 }
 
-/// Refuses two profiles whose ServiceAccounts are the same object in some cluster: each would have
-/// the rights of both.
+/// Refuses two profiles whose ServiceAccounts would be the same object in some cluster: each would have the rights of
+/// both.
 fn refuse_shared_accounts(grants: &Grants, profiles: &Profiles, ctx: &mut Context<'_>) {
     let mut shared: BTreeMap<(usize, usize), Vec<&Granted>> = BTreeMap::new();
     for of_cluster in grants.list.chunk_by(|a, b| a.cluster == b.cluster) {

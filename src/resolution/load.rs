@@ -1,4 +1,4 @@
-//! Loading in steps, because the core reads no file: root text → includes → further texts → result.
+//! Loads an inventory in steps, because the core reads no file: root text → includes → further texts → result.
 //!
 //! The shell expands the [`Include`] patterns and hands the texts back. Pure: no I/O, no clock.
 
@@ -30,7 +30,7 @@ pub struct Include {
     pub written: String,
 }
 
-/// An inventory of which not every file may be known yet.
+/// An inventory of which some files may still be missing.
 #[derive(Debug)]
 pub struct Loading {
     setting: Setting,
@@ -39,22 +39,22 @@ pub struct Loading {
     files: Vec<Parsed>,
     includes: Vec<Include>,
     problems: Problems,
-    /// Whether a file could not be read to its end, so that what it lacks says nothing.
+    /// Whether a file could not be read completely, so that a missing key proves nothing.
     incomplete: bool,
     /// Whether a value had the wrong type.
     misread: bool,
 }
 
-/// What loading leads to.
+/// The result of loading.
 #[derive(Debug)]
 pub struct Resolution {
     /// The inventory, if no problem is an error.
     pub inventory: Option<Inventory>,
     /// Which file holds which entries, if the inventory is valid.
     pub layout: Option<Layout>,
-    /// The problems, in the order of their places.
+    /// The problems, in the order of their locations.
     pub problems: Vec<Problem>,
-    /// How many more there are.
+    /// How many further problems there are.
     pub omitted: Omitted,
     /// The files, for showing the problems.
     pub sources: Sources,
@@ -87,7 +87,7 @@ impl Loading {
         self.includes.clone()
     }
 
-    /// Adds an included file. One that is known already, the root among them, is ignored.
+    /// Adds an included file. A file that is known already is ignored; this includes the root.
     pub fn include(&mut self, file: SourceFile) {
         if self.known.insert(file.path.clone()) {
             self.parse(file);
@@ -135,7 +135,7 @@ impl Loading {
         let (table, errors) = DeTable::parse_recoverable(text);
         let is_shown = looks_like_inventory(table.get_ref());
         if !errors.is_empty() {
-            // What the parser recovered is not read: its gaps would look like further problems.
+            // After a syntax error the table is not used: its gaps would look like further problems.
             for error in errors {
                 let location = Location::new(file, error.span().unwrap_or(0..0));
                 self.problems.push(Problem::error(location, format!("invalid TOML: {}", error.message().trim_end())));
@@ -146,7 +146,7 @@ impl Loading {
         if let Some((key, _)) = table.get_ref().iter().min_by_key(|(key, _)| key.span().start)
             && !is_shown
         {
-            // What is wrong with its values would be said with them.
+            // The file may be something else, so its keys and values are not reported.
             let message = "this does not look like an inventory: it has no `version` and none of the tables of one";
             let problem = Problem::error(Location::new(file, key.span()), message);
             self.problems.push(
@@ -157,7 +157,7 @@ impl Loading {
         }
         if let Some(version) = table.get_ref().get("version") {
             let known = match version.get_ref() {
-                // Another type is reported by the reader.
+                // A wrong type is reported by the reader.
                 DeValue::Integer(integer) => integer.to_string() == VERSION,
                 _ => true,
             };

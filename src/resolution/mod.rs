@@ -1,10 +1,9 @@
 //! From the tables as typed to the inventory as meant: includes joined, defaults applied, selectors
 //! expanded, every rule checked.
 //!
-//! The shell reads the files and hands over their texts; [`Loading`] parses them, says what they
-//! include, and resolves everything to an [`Inventory`] or to all its
-//! [`Problem`]s at once. One file per topic; all of them report to one `Context` and go on.
-//! Pure: no I/O, no clock. Start with [`Loading`].
+//! The shell reads the files and hands over their texts; [`Loading`] parses them, returns their includes, and resolves
+//! everything to an [`Inventory`] or to all its [`Problem`]s at once. There is one file per topic; each reports to one
+//! `Context` and goes on. Pure: no I/O, no clock. Start with [`Loading`].
 //!
 //! ```
 //! use kubemint::inventory::{Color, SourceFile, render};
@@ -55,20 +54,20 @@ use crate::inventory::syntax::{self, Verdict};
 use crate::inventory::{Grant, Inventory, MissingNamespace, RunPolicy};
 use crate::names::{ClusterName, DEFAULT_HOLDER, Holder, InventoryName};
 
-/// The time that all work on one cluster may take where the inventory says nothing.
+/// The time for all work on one cluster if the inventory does not set one.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// No run over one cluster takes a day; far longer ones would overflow deadlines.
+/// No run over one cluster takes a day, and much longer limits would overflow deadlines.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the inventory's meaning depends on beside its text.
+/// What the meaning of an inventory depends on besides its text.
 #[derive(Debug, Clone, Default)]
 pub struct Setting {
     /// The home directory, for paths that begin with `~/`.
     pub home: Option<PathBuf>,
     /// The files that kubectl would read, for `$KUBECONFIG`.
     pub kubeconfig: Vec<PathBuf>,
-    /// The holder that overrules the inventory's.
+    /// The holder that overrides the inventory's.
     pub holder: Option<Holder>,
 }
 
@@ -79,7 +78,7 @@ struct Parsed {
     content: InventoryFile,
 }
 
-/// What every topic needs.
+/// The state that every topic needs.
 #[derive(Debug)]
 struct Context<'a> {
     sources: &'a Sources,
@@ -87,8 +86,8 @@ struct Context<'a> {
     problems: &'a mut Problems,
     /// Whether a value had the wrong type, so that what seems to be absent may only be unreadable.
     misread: bool,
-    /// Whether something that others refer to is missing or broken, so that what nobody refers to,
-    /// or what finds nothing, is no news.
+    /// Whether something that others refer to is missing or broken. Then nothing is reported of names that nobody
+    /// refers to, or that are not found.
     incomplete: bool,
 }
 
@@ -110,7 +109,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the place of a part of a string, or that of the string where escapes shift it.
+    /// Returns the location of a part of a string, or of the whole string if escapes shift its parts.
     fn inside(&self, text: &At<String>, offset: usize, length: usize) -> Location {
         let span = text.location.span();
         let raw = self.sources.files()[text.location.file()].text.get(span.clone()).unwrap_or_default();
@@ -124,7 +123,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Returns whether a missing namespace is created.
+/// Returns what happens to a missing namespace.
 fn missing(create: bool) -> MissingNamespace {
     if create { MissingNamespace::Create } else { MissingNamespace::Block }
 }
@@ -180,7 +179,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
     Some((inventory, layout))
 }
 
-/// Refuses what only the file that includes the others may say.
+/// Refuses keys that only the root file may have.
 fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
     let keys = [
         ("name", included.name.as_ref().map(|at| at.location)),

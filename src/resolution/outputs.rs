@@ -1,5 +1,4 @@
-//! Outputs: templates, which grants they hold, and what the files that come of them collide with.
-//! Pure.
+//! Outputs: their templates and grants, and what their files collide with. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ use crate::paths;
 use crate::template::{Template, TemplateErrorKind};
 use crate::wording::list;
 
-/// An output, and where its keys stand.
+/// An output, and the locations of its keys.
 #[derive(Debug)]
 pub(super) struct ResolvedOutput {
     pub(super) output: Arc<Output>,
@@ -161,7 +160,7 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
     false
 }
 
-/// Warns about grants that get objects and no token, once for each profile.
+/// Warns about profiles whose grants get objects but no token.
 fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants: &Grants, ctx: &mut Context<'_>) {
     let is_held: HashSet<&GrantKey> = outputs.iter().flat_map(|resolved| &resolved.output.grants).collect();
     let mut lacking: BTreeMap<usize, Vec<&Granted>> = BTreeMap::new();
@@ -181,7 +180,7 @@ fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants:
     }
 }
 
-/// Computes which file holds which entries, and reports what cannot be written.
+/// Computes which file holds which entries, and reports files that cannot be written.
 pub(super) fn check_layout(inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) -> Option<Layout> {
     match Layout::compute(&inventory.outputs, &inventory.name, &inventory.holder) {
         Ok(layout) => {
@@ -201,7 +200,7 @@ fn find(outputs: &[ResolvedOutput], id: OutputId) -> Option<&ResolvedOutput> {
     outputs.binary_search_by_key(&id, |resolved| resolved.output.id).ok().map(|at| &outputs[at])
 }
 
-/// Reports collisions, those of the same kind between the same two outputs together.
+/// Reports collisions; those of the same kind between the same two outputs are one problem.
 fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
     let mut together: BTreeMap<(OutputId, OutputId, CollisionKind), Vec<&Collision>> = BTreeMap::new();
     for collision in collisions {
@@ -230,7 +229,7 @@ fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: 
     }
 }
 
-/// Refuses a `current-context` that none of the output's files has.
+/// Refuses a `current-context` that no file of the output has.
 fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
     for id in layout.dangling.iter().copied() {
         let Some(output) = find(outputs, id) else { continue };
@@ -244,9 +243,9 @@ fn check_current_contexts(layout: &Layout, outputs: &[ResolvedOutput], ctx: &mut
     }
 }
 
-/// Says why no file of that name can be written.
+/// Returns why no file of that name can be written.
 fn unusable_name(file: &OutputFile) -> Option<String> {
-    /// Of every file system that matters (`NAME_MAX`).
+    /// The limit of all usual file systems (`NAME_MAX`).
     const LONGEST: usize = 255;
     let fits = |name: &std::ffi::OsStr, more: usize| name.len() + more <= LONGEST;
     let shown = |name: &std::ffi::OsStr| quote(&name.to_string_lossy());
@@ -269,7 +268,7 @@ fn unusable_name(file: &OutputFile) -> Option<String> {
     ))
 }
 
-/// Refuses files that are input, and warns about those that provision.
+/// Refuses output files that are also input, and warns about those that hold admin access.
 fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
     let files: Vec<PathBuf> = ctx.sources.files().iter().map(|file| paths::normalise(&file.path)).collect();
     let mut sources: HashMap<&Path, String> =
@@ -281,7 +280,7 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
     sources.extend(parts.map(|(key, path)| (path.as_path(), format!("a `{key}`"))));
     let admins: HashSet<&Path> =
         clusters().flat_map(|cluster| cluster.admin.kubeconfigs()).map(PathBuf::as_path).collect();
-    // One problem of each output is enough; it may have thousands of files.
+    // An output may have thousands of files, so only one problem is reported for each.
     let mut refused = HashSet::new();
     for file in &layout.files {
         let first = file.outputs.first().copied();

@@ -16,16 +16,16 @@ use crate::names::ProfileName;
 
 /// The shortest lifetime that the API server mints (`pkg/apis/authentication/validation`).
 const MIN_TTL: Duration = Duration::from_secs(600);
-/// The longest lifetime that the API server accepts, from the same place.
+/// The longest lifetime that the API server accepts, from the same source.
 const MAX_TTL: Duration = Duration::from_secs(1 << 32);
 
-/// A profile, and what its grants need of its table.
+/// A profile, and the keys of its table that its grants need.
 #[derive(Debug)]
 pub(super) struct ResolvedProfile {
     pub(super) profile: Arc<Profile>,
-    /// Where its name stands.
+    /// The location of its name.
     pub(super) location: Location,
-    /// The namespace of its ServiceAccount, if the profile says so.
+    /// The namespace of its ServiceAccount, if the profile's table names one.
     pub(super) namespace: Option<String>,
 }
 
@@ -171,7 +171,7 @@ fn first<T: Copy>(own: Option<&At<T>>, default: Option<&At<T>>) -> Option<T> {
     own.or(default).map(|at| at.value)
 }
 
-/// Checks the keys of a table, and what they mean together with those it leaves to the defaults.
+/// Checks the keys of a table, also together with those that the defaults give.
 fn check_token(token: &TokenTable, defaults: &TokenTable, ctx: &mut Context<'_>) {
     if let Some(ttl) = &token.ttl {
         let written = duration::show(ttl.value);

@@ -1,18 +1,18 @@
-//! RBAC rules: what Kubernetes would refuse, and what would never match. Pure.
+//! RBAC rules: checks for what Kubernetes would refuse, and for what would never match. Pure.
 
 use super::Context;
 use crate::inventory::file::{RuleTable, Strings};
 use crate::inventory::problem::{At, Problem};
 use crate::rbac::Rule;
 
-/// Where a rule holds.
+/// Where a rule holds: in a namespace or in the whole cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Cluster,
     Namespace,
 }
 
-/// Resolves rules as `pkg/apis/rbac/validation` of Kubernetes would accept them.
+/// Resolves rules, and checks them as `pkg/apis/rbac/validation` of Kubernetes does.
 pub(super) fn resolve(rules: Option<&At<Vec<At<RuleTable>>>>, scope: Scope, ctx: &mut Context<'_>) -> Vec<Rule> {
     let rules = rules.into_iter().flat_map(|rules| &rules.value);
     rules
@@ -67,7 +67,7 @@ fn check(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
             ctx.error(empty.location, format!("`{key}` must not hold an empty string"));
         }
     }
-    // The API server accepts these and they match nothing, which is never what was meant.
+    // The API server accepts these, but they match nothing, which is never intended.
     for (key, list) in [("verb", verbs), ("resource", resources)] {
         for text in elements(list.as_ref()).filter(|text| text.value.contains(char::is_uppercase)) {
             let message = format!("{key} `{}` matches nothing: {key}s are lowercase", text.value);
@@ -98,7 +98,7 @@ fn check_urls(table: &At<RuleTable>, scope: Scope, ctx: &mut Context<'_>) {
         ctx.problems.push(problem.hint("put the rule into `cluster-rules`"));
     }
     for url in elements(non_resource_urls.as_ref()) {
-        // `*` stands for everything, or at the end of a path for everything below it.
+        // `*` means everything; at the end of a path, it means everything below the path.
         let path = url.value.strip_suffix('*').unwrap_or(&url.value);
         if url.value != "*" && (!path.starts_with('/') || path.contains('*')) {
             let message = format!("`{}` is no URL path: it must begin with `/`, and only end with `*`", url.value);

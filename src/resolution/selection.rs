@@ -1,4 +1,4 @@
-//! Which clusters a grant or an output means: a selector, names, or both. Pure.
+//! Which clusters a grant or an output selects: by a selector, by names, or both. Pure.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use crate::inventory::file::Strings;
 use crate::inventory::problem::{At, Problem, quote};
 use crate::selector::Selector;
 
-/// Returns for each cluster whether it is meant: the union of the selector's and the named ones.
+/// Returns for each cluster whether it is selected, by the selector or by name.
 ///
-/// `None` if neither key is there; what that means depends on the table.
+/// Returns `None` if neither key is there; the meaning of that depends on the table.
 pub(super) fn select(
     selector: Option<&At<String>>,
     names: Option<&At<Strings>>,

@@ -1,34 +1,34 @@
-//! Reading no more than was meant to be read: every limit ends in an error that names it.
+//! Reading with an upper limit; each limit ends in an error that names it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Reads to the end of what is at most `largest` bytes long.
+/// Reads everything from a reader, which may give at most `largest` bytes.
 ///
 /// # Errors
 ///
 /// If it is longer, or cannot be read.
 pub(crate) fn read_to_limit(reader: impl Read, largest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    // The byte beyond the limit tells that there is more.
+    // One byte more than the limit is read, to see whether there is more.
     reader.take(largest.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > largest { Err(too_long(largest)) } else { Ok(bytes) }
 }
 
-/// Reads a regular file of at most `largest` bytes: a pipe or a device would never end.
+/// Reads a regular file of at most `largest` bytes. A pipe or a device is refused, because it may never end.
 ///
 /// # Errors
 ///
 /// If it is something else or longer, or cannot be read.
 pub(crate) fn read_regular(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for somebody who writes.
+    // Without this flag, opening a pipe would wait for a writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     read_opened(OpenOptions::new().read(true).custom_flags(flags).open(path)?, largest)
 }
 
-/// Reads an open file if it is a regular one: what is checked is what is read.
+/// Reads an open file if it is a regular one. The open file is checked, so it cannot be exchanged before it is read.
 pub(super) fn read_opened(file: File, largest: u64) -> io::Result<Vec<u8>> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -70,7 +70,7 @@ mod tests {
             let error = read_regular(path, 1024).unwrap_err();
             assert_eq!(error.to_string(), "it is not a regular file", "{}", path.display());
         }
-        // It says that it is empty, and is not.
+        // Its metadata give its length as 0, although it has content.
         assert!(read_regular(Path::new("/proc/self/status"), 10).unwrap_err().to_string().contains("10 bytes"));
     }
 }

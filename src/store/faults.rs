@@ -1,9 +1,9 @@
-//! Where the tests let a system call fail, or the process die before it. In the program it is nothing.
+//! Lets a test make a system call fail, or the process die before it. Outside of tests it does nothing.
 
 #[cfg(test)]
 pub(super) use testing::before;
 
-/// Is called before each system call that writes, or that finds out where.
+/// Is called before each system call that writes or that looks where to write.
 #[cfg(not(test))]
 #[expect(clippy::unnecessary_wraps, reason = "in the tests it fails")]
 #[inline]
@@ -16,7 +16,7 @@ pub(super) mod testing {
     use std::cell::Cell;
     use std::io;
 
-    /// What happens, and how many calls are let through before.
+    /// What happens to a system call, and how many calls are let through before it.
     #[derive(Debug, Clone, Copy)]
     pub(in crate::store) enum Fault {
         /// One call fails.

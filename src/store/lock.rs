@@ -19,7 +19,7 @@ use super::safety::Guard;
 use super::temporary::{Temporary, name_aside};
 use crate::delivery::LOCK_SUFFIX;
 
-/// An owner has some hundred bytes; what is larger is not ours.
+/// An owner takes some hundred bytes; a larger file is not our lock.
 const LARGEST_OWNER: u64 = 64 * 1024;
 /// How long a lock is waited for: kubectl holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ struct Owner {
 pub(crate) struct Lock {
     entry: Entry,
     stamp: Stamp,
-    /// Open, so that its inode is not given to the next lock while this one lives.
+    /// Kept open, so that its inode is not reused for the next lock while this one lives.
     candidate: Temporary,
 }
 
@@ -103,12 +103,12 @@ impl Lock {
         }
         let stat = rustix::fs::fstat(&candidate.file).map_err(|error| create_error(error.into()))?;
         let lock = Self { entry, stamp: Stamp::of(&stat), candidate };
-        // Under its own name it is no longer needed, and what cannot be removed now is removed when it is dropped.
+        // The lock has its own name now. If this removal fails, `drop` of the candidate tries again.
         lock.candidate.entry.remove().map_err(create_error)?;
         Ok(lock)
     }
 
-    /// Waits until nobody holds the lock of a file, as long as taking it would since `since`.
+    /// Waits until nobody holds the lock of a file, up to the usual patience, counted from `since`.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Lock {
         Ok(())
     }
 
-    /// Waits until nobody writes a file, as long as taking its lock would; one that is left behind is not broken.
+    /// Waits until nobody writes a file, up to the usual patience. A lock that is left behind is not broken.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Patience {
         if is_over {
             return Err(held(file, lock, found.owner));
         }
-        // A lock file cannot be waited for otherwise: kubectl's has no owner to ask.
+        // There is nothing to wait on but time: kubectl's lock names no owner.
         std::thread::sleep(self.waits.next().unwrap_or(PATIENCE));
         Ok(())
     }
@@ -195,7 +195,7 @@ impl Patience {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Somebody may have broken it, and a third may hold the lock of that name now.
+        // If somebody broke this lock, the lock file of that name may be another process's.
         if !self.is_held() {
             return;
         }
@@ -210,7 +210,7 @@ impl Drop for Lock {
 struct FoundLock {
     stamp: Stamp,
     owner: Option<Owner>,
-    /// Open, so that its inode is not given to the next lock. kubectl's has mode 0: who is not root cannot open it.
+    /// Kept open, so that its inode is not reused for the next lock. Only root can open kubectl's, which has mode 0.
     file: Option<File>,
 }
 
@@ -232,8 +232,8 @@ impl FoundLock {
     fn is_abandoned(&self) -> bool {
         let Some(owner) = &self.owner else { return false };
         let is_here = || owner.is_of_this_boot() && !owner.boot.is_empty();
-        // While its process lives, the kernel holds a lock on the file as well. On another machine, whose
-        // file this one sees, that would say nothing.
+        // While its process lives, the kernel holds a lock on the file as well. This says nothing of a lock that
+        // another machine took on a shared file system.
         let has_kernels_lock = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
         owner.is_dead() || (is_here() && self.file.as_ref().is_some_and(has_kernels_lock))
     }
@@ -243,7 +243,8 @@ impl FoundLock {
     /// It is renamed first: two processes that break the same dead lock at once must not remove the
     /// lock that one of them took in between.
     fn remove(&self, lock: &Entry) -> io::Result<()> {
-        // Aside, it is a temporary file: of a process that dies now, somebody else cleans it up, but not before.
+        // Under its new name it counts as a temporary file: the kernel's lock keeps others from cleaning it up while
+        // this process lives.
         if let Some(file) = &self.file {
             flock(file, FlockOperation::NonBlockingLockExclusive).unwrap_or_default();
         }
@@ -301,7 +302,7 @@ impl Owner {
             return false;
         }
         if self.boot != this.boot {
-            // After a reboot no process of before is left; but two machines may have one host name.
+            // A reboot ends all processes; but two machines may have the same host name.
             return !self.machine.is_empty() && self.machine == this.machine;
         }
         // A pid means nothing in another namespace, such as another container's.
@@ -319,7 +320,7 @@ fn read_line(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-/// Returns what tells a process from every other on this machine, if it still runs.
+/// Returns a text that identifies a process among all that ever ran on this machine; nothing if it no longer runs.
 pub(crate) fn process_identity(pid: u32) -> Option<String> {
     Some(format!("{}:{pid}:{}", read_line("/proc/sys/kernel/random/boot_id"), start_time(pid)?))
 }

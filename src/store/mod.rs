@@ -1,9 +1,8 @@
 //! The only code that writes files.
 //!
-//! [`update`] replaces a file atomically under kubectl's lock: at any kill it is the old one or the
-//! new one. Symlinks are followed, so that what they point at is replaced and they stay; what cannot
-//! be replaced like that ([`Obstacle`]) is refused rather than written in place, and so is what somebody
-//! else could replace ([`Danger`]).
+//! [`update`] replaces a file atomically under kubectl's lock: whenever it is killed, the file is the old one or the
+//! new one. Symlinks are followed: their target is replaced and they stay. A file that cannot be replaced like that
+//! ([`Obstacle`]) is refused rather than written in place, and so is one that somebody else could replace ([`Danger`]).
 
 mod bounded;
 mod faults;
@@ -34,7 +33,7 @@ use safety::Guard;
 pub use safety::{Danger, Sharing};
 use temporary::{Temporary, remove_dead};
 
-/// What a run may do to write files.
+/// How a run may write files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
     /// Whether locks may be broken.
@@ -89,7 +88,7 @@ pub enum StoreError {
         /// What is wrong with it.
         danger: Danger,
     },
-    /// What stands there is not this program's to overwrite.
+    /// The existing file was not made by this program.
     #[error("`{path}` is not overwritten: {cause}")]
     Foreign {
         /// The file.
@@ -189,16 +188,16 @@ where
     let guard = Guard::Secret(manner.sharing);
     let write_error = |source| StoreError::Write { path: path.to_owned(), source };
     let (target, link) = reach_or_make(path, guard).map_err(|error| error.of(path, write_error))?;
-    // Before anything is written: what dead processes left may be what fills the disk.
+    // This comes before any write: the files that dead processes left may be what fills the disk.
     remove_dead(&target).map_err(write_error)?;
     let locks = take_locks(&target, link.as_ref(), manner.break_lock)?;
     refuse_obstacle(path, &target)?;
-    // The stamp comes first: a writer without the lock, who is done after it was taken, is noticed.
+    // The stamp is taken before the file is read, so that a writer without the lock is noticed.
     let replaced = target.stat().map_err(write_error)?;
     let stamp = replaced.as_ref().map(Stamp::of);
     let read_error = |source| StoreError::Read { path: path.to_owned(), source };
     let before = target.read(guard, LARGEST_FILE).map_err(|error| error.of(path, read_error))?;
-    // What was there a moment ago and could not be judged is not what its owner is taken from.
+    // The file disappeared after its owner was read, so that owner must not be given to a new one.
     if before.is_none() && replaced.is_some() {
         return Err(StoreError::Changed { path: path.to_owned() });
     }
@@ -207,20 +206,20 @@ where
     if before.as_deref() == Some(after.as_slice()) {
         return Ok(Written::Unchanged);
     }
-    // Opened before anything is replaced: what cannot be synced must not be found out afterwards.
+    // Opened early: that the directory cannot be synced has to be known before the file is replaced.
     let opened = File::from(target.open_directory().map_err(write_error)?);
     let mut temporary = Temporary::beside(&target).map_err(write_error)?;
     temporary.fill(&after).map_err(write_error)?;
     if target.stamp().map_err(write_error)? != stamp || !locks.iter().all(Lock::is_held) {
         return Err(StoreError::Changed { path: path.to_owned() });
     }
-    // It is given away last: until here nobody else could open it.
+    // The owner is changed last: until here nobody else could open the file.
     if let Some(replaced) = replaced {
         keep_read_only(&temporary.file, &replaced).map_err(write_error)?;
         give_owner(&temporary.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
     }
     temporary.replace(&target).map_err(|error| match error.kind() {
-        // Not every kernel tells that a file is a mount point before it is replaced.
+        // Some kernels tell only here that a file is a mount point.
         io::ErrorKind::ResourceBusy => irreplaceable(path, Obstacle::MountPoint),
         _ => write_error(error),
     })?;
@@ -231,15 +230,15 @@ where
     Ok(Written::Changed)
 }
 
-/// Takes the locks of a file. Who writes through a symlink locks its name, who writes the file itself
-/// locks that one's. They are taken in sorted order, as client-go does with several files.
+/// Takes the locks of a file: its own, and that of the symlink it was named by, because other writers may use either.
+/// They are taken in sorted order, as client-go does with several files.
 fn take_locks(target: &Entry, link: Option<&Entry>, break_lock: BreakLock) -> Result<Vec<Lock>, LockError> {
     let mut names: Vec<&Entry> = link.into_iter().chain([target]).collect();
     names.sort_by_key(|name| &name.path);
     names.into_iter().map(|name| Lock::take(name, break_lock)).collect()
 }
 
-/// Removes a file of ours; one that is gone already is as wanted.
+/// Removes a file of ours. A file that does not exist is no error.
 ///
 /// # Errors
 ///
@@ -248,7 +247,7 @@ pub(crate) fn remove(path: &Path, manner: Manner) -> Result<(), StoreError> {
     let failed = |source| StoreError::Write { path: path.to_owned(), source };
     let reached = reach(path, Guard::Secret(manner.sharing), Missing::Leave);
     let Reached::Name { target, link } = reached.map_err(|error| error.of(path, failed))? else { return Ok(()) };
-    // A link goes, not what it leads to.
+    // A link itself is removed, not its target.
     let named = link.as_ref().unwrap_or(&target);
     if named.stat().map_err(failed)?.is_none() {
         return Ok(());
@@ -266,8 +265,8 @@ fn refuse_obstacle(path: &Path, target: &Entry) -> Result<(), StoreError> {
     found.map_or(Ok(()), |obstacle| Err(irreplaceable(path, obstacle)))
 }
 
-/// Takes the right to write a file from its owner, if the file that it replaces was like that: editors and `kubectl
-/// config` are meant to leave it alone.
+/// Makes a file read-only for its owner if the replaced file was: editors and `kubectl config` are meant to leave it
+/// alone.
 fn keep_read_only(file: &File, replaced: &Stat) -> io::Result<()> {
     if Mode::from_raw_mode(replaced.st_mode).contains(Mode::WUSR) {
         return Ok(());
@@ -288,7 +287,7 @@ fn give_owner(file: &File, replaced: &Stat) -> io::Result<()> {
 /// there, nothing stands in the way, nobody else could replace it, and a file with its owner can be made
 /// beside it.
 ///
-/// A lock is waited for as long as taking it would, counted from `since`.
+/// It waits for a lock as long as `update` would, counted from `since`.
 ///
 /// # Errors
 ///
@@ -313,7 +312,7 @@ pub(crate) fn check_replaceable(path: &Path, manner: Manner, since: Instant) -> 
     if let Reached::Name { target, .. } = &reached
         && let Some(replaced) = target.stat().map_err(write_error)?
     {
-        // Only an attempt tells who may give files away.
+        // Whether this process may give files away shows only when it tries.
         let attempt = Temporary::beside(target).map_err(write_error)?;
         give_owner(&attempt.file, &replaced).map_err(|_| irreplaceable(path, Obstacle::owner(&replaced)))?;
     }
@@ -335,13 +334,13 @@ pub(crate) fn identity(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Returns paths without those that lead to a file that an earlier one leads to, through a link for example.
+/// Drops each path that leads to the same file as an earlier one, through a link for example.
 pub(crate) fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let mut seen = HashSet::new();
     let is_new = |path: &PathBuf| match std::fs::metadata(path) {
         Ok(metadata) => seen.insert((metadata.dev(), metadata.ino())),
-        // What cannot be looked at is said when it is read.
+        // A path that cannot be followed is kept; reading it will report the error.
         Err(_) => true,
     };
     let mut paths = paths;
@@ -349,8 +348,8 @@ pub(crate) fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths
 }
 
-/// Returns whether two paths lead to one file, by whatever names; a file that does not exist is another
-/// than every one that does.
+/// Returns whether two paths lead to one file, under whatever names. Two files of which one does not exist are
+/// different.
 pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
     let place = |path: &Path| match reach(path, Guard::Nothing, Missing::Leave) {
         Ok(Reached::Name { target, .. }) => (target.stamp().ok().flatten(), target.path),

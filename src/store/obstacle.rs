@@ -1,6 +1,6 @@
-//! What makes replacing a file do harm, or fail: found before anything is minted for it.
+//! Reasons why replacing a file would do harm or fail, found before anything is minted for it.
 //!
-//! Writing such a file in place would work, and would leave half of it after a kill; so it is refused.
+//! Such a file could be written in place, but a kill would leave half of it; so it is refused.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use super::reach::Entry;
 pub enum Obstacle {
     /// It has other names, which would keep the old content.
     HardLinks(u64),
-    /// It is mounted there by itself, as containers do; the kernel replaces no mount point.
+    /// It is mounted there by itself, as in containers; the kernel does not replace a mount point.
     MountPoint,
     /// It has the attribute `i` or `a` of `chattr`.
     Frozen,
@@ -64,7 +64,7 @@ impl Obstacle {
     /// Finds what the file itself tells; a file that does not exist has no obstacle.
     pub(super) fn find(target: &Entry) -> io::Result<Option<Self>> {
         let Some(stat) = target.stat()? else { return Ok(None) };
-        // Their type is not the same everywhere.
+        // The type of the field differs between platforms.
         let links = u64::try_from(i128::from(stat.st_nlink)).unwrap_or(u64::MAX);
         let is_directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
         let by_attributes = Self::by_attributes(target)?;
@@ -76,7 +76,8 @@ impl Obstacle {
         use rustix::fs::{AtFlags, StatxFlags, statx};
         match statx(&target.directory, &target.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
             Ok(found) => Ok(Self::of_attributes(found.stx_attributes)),
-            // Sandboxes that do not know the call say one of these; a rename tells later.
+            // A sandbox that does not know the call returns one of these. A mount point then shows when the file is
+            // renamed.
             Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -104,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// Setting them takes a capability that few containers have.
+    /// Setting these attributes takes a capability that few containers have.
     #[test]
     fn what_chattr_froze_is_an_obstacle() {
         let of = Obstacle::of_attributes;

@@ -1,7 +1,7 @@
 //! Private files that only processes of ours share: the cache of the exec plugin.
 //!
-//! They are locked with flock, which the kernel releases when a process dies: nobody else's locks have
-//! to be understood here, and a hundred who wait are woken one after the other.
+//! They are locked with flock, which the kernel releases when a process dies. No other program's locks matter here, and
+//! a hundred waiting processes are woken one after the other.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,11 +16,11 @@ use super::safety::{Guard, Sharing};
 use super::temporary::{Temporary, remove_dead};
 use super::{StoreError, read_to_limit};
 
-/// Tokens and times; what is larger is not ours.
+/// The file holds tokens and times; a larger one is not ours.
 const LARGEST: u64 = 1024 * 1024;
-/// A lock is tried this often: it is held while a token is minted, which takes longer.
+/// The pause between two tries to take a lock, which is held while a token is minted.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// A list that is longer starts anew.
+/// A longer list is emptied first.
 const LONGEST_LIST: usize = 64 * 1024;
 
 /// The exclusive right to write a private file, until it is dropped.
@@ -83,7 +83,7 @@ pub(crate) fn lock_private(path: &Path, patience: Duration, sharing: Sharing) ->
 
 /// Adds a line to a private list, and returns whether it was there already.
 ///
-/// Lines that are added at the same time are all kept: what is this short is appended whole.
+/// Lines that are added at the same time are all kept, because a short line is appended in one write.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ impl PrivateLock {
     }
 }
 
-/// Follows the path of a private file, which is no link.
+/// Follows the path of a private file; a link is refused.
 fn own_entry(path: &Path, sharing: Sharing) -> Result<Entry, StoreError> {
     let failed = |source| StoreError::Write { path: path.to_owned(), source };
     match reach_or_make(path, Guard::Secret(sharing)).map_err(|error| error.of(path, failed))? {
@@ -145,14 +145,14 @@ fn open_private(entry: &Entry, flags: OFlags) -> io::Result<File> {
     if !file.metadata()?.is_file() {
         return Err(super::bounded::not_regular());
     }
-    // Whatever the umask was when it was made.
+    // The umask may have been different when the file was made.
     if file.metadata()?.mode() & 0o777 != 0o600 {
         fchmod(&file, Mode::RUSR | Mode::WUSR)?;
     }
     Ok(file)
 }
 
-/// A link in a private file's place may lead anywhere.
+/// A link where a private file should be may lead anywhere.
 fn is_link() -> io::Error {
     io::Error::other("it is a symbolic link")
 }

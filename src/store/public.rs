@@ -1,4 +1,4 @@
-//! Files that everybody may read: metrics and man pages. What is not recognisably one of them stays.
+//! Files that everybody may read: metrics and man pages. An existing file is replaced only if it is recognisably ours.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::safety::Guard;
 use super::temporary::{Temporary, remove_dead};
 use super::{LARGEST_FILE, StoreError};
 
-/// How a file is recognised that this program wrote for the same purpose.
+/// Recognises a file that this program wrote for the same purpose.
 pub(super) type IsOurs = fn(&[u8]) -> bool;
 
 /// Checks that a public file could be written: it does not exist, or is a regular file that is
@@ -22,7 +22,7 @@ pub(super) type IsOurs = fn(&[u8]) -> bool;
 pub(crate) fn check_public(path: &Path, is_ours: IsOurs) -> Result<(), StoreError> {
     match reach(path, Guard::Public, Missing::Leave).map_err(|error| unpassed(path, error))? {
         Reached::Name { target, .. } => check(&target, path, is_ours),
-        // That the directory does not exist is said when it is written.
+        // Writing reports that the directory does not exist.
         Reached::Short { .. } => Ok(()),
     }
 }
@@ -41,7 +41,7 @@ pub(crate) fn write_public(path: &Path, content: &[u8], is_ours: IsOurs) -> Resu
     check(&target, path, is_ours)?;
     remove_dead(&target).map_err(failed)?;
     let mut temporary = Temporary::beside(&target).map_err(failed)?;
-    // Whatever the umask is: node_exporter runs as somebody else.
+    // Set explicitly, because of the umask: node_exporter runs as another user.
     let readable = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
     fchmod(&temporary.file, readable).map_err(|error| failed(error.into()))?;
     temporary.fill(content).map_err(failed)?;

@@ -1,8 +1,8 @@
 //! A name in an opened directory: what a path led to, resolved once.
 //!
-//! The path is walked one component at a time, and each is opened relative to the one before and judged
-//! as it was opened. Everything after that is relative to the last one, so that what was checked is what
-//! is used, whatever happens to the names meanwhile.
+//! The path is walked one component at a time; each is opened relative to the one before, and judged once it is open.
+//! Everything after that is relative to the last directory, so that what was checked is what is used, even if names
+//! change meanwhile.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,9 +21,9 @@ use super::StoreError;
 use super::faults::before;
 use super::safety::{Danger, Found, Guard, Kind, Trusted, is_group_private, judge};
 
-/// As many links as Linux follows.
+/// Linux follows as many links.
 const MOST_LINKS: usize = 40;
-/// `/etc/passwd` and `/etc/group` of the largest machines.
+/// Large enough for `/etc/passwd` and `/etc/group` of the largest machines.
 const LARGEST_LIST: u64 = 16 * 1024 * 1024;
 
 /// What happens if a directory on the way does not exist.
@@ -31,7 +31,7 @@ const LARGEST_LIST: u64 = 16 * 1024 * 1024;
 pub(super) enum Missing {
     /// It is made, with mode 0700.
     Make,
-    /// It is left at that.
+    /// The path ends there.
     Leave,
 }
 
@@ -53,7 +53,7 @@ pub(super) enum Reached {
         /// The symbolic link that was named, if one was.
         link: Option<Entry>,
     },
-    /// Directories on the way do not exist; this is the last that does, and the path that there would be.
+    /// A directory on the way does not exist: the last one that does, and the path that the file would have.
     Short { directory: OwnedFd, path: PathBuf },
 }
 
@@ -129,7 +129,7 @@ pub(super) fn reach(path: &Path, guard: Guard, missing: Missing) -> Result<Reach
     Err(Errno::ISDIR.into())
 }
 
-/// Follows a path to a name, whose directories are made.
+/// Follows a path to a name, and makes the directories on the way.
 pub(super) fn reach_or_make(path: &Path, guard: Guard) -> Result<(Entry, Option<Entry>), Impassable> {
     match reach(path, guard, Missing::Make)? {
         Reached::Name { target, link } => Ok((target, link)),
@@ -159,7 +159,7 @@ struct Walk {
     trusted: Trusted,
     directory: OwnedFd,
     path: PathBuf,
-    /// What is left of the path, the next at the end.
+    /// The remaining steps of the path; the next one is the last of the list.
     pending: Vec<Step>,
     link: Option<Entry>,
     links: usize,
@@ -169,7 +169,7 @@ impl Walk {
     fn start(path: &Path, guard: Guard) -> Result<Self, Impassable> {
         let system = statat(CWD, "/", AtFlags::empty())?.st_uid;
         let trusted = Trusted { user: rustix::process::geteuid().as_raw(), system };
-        // Of an absolute path, the current directory is no part: it may be gone, or not this user's to enter.
+        // An absolute path does not need the current directory, which may be gone or closed to this user.
         let start = if path.is_absolute() { "/" } else { "." };
         let directory = open_directory(CWD, OsStr::new(start))?;
         let pending = steps(path).collect();
@@ -180,7 +180,7 @@ impl Walk {
         Reached::Name { target: Entry { directory: self.directory, name, path }, link: self.link }
     }
 
-    /// Ends where nothing exists any more, so that the rest of the path is mere text.
+    /// Ends at the last directory that exists; the rest of the path is only appended as text.
     fn stop_short(self, mut path: PathBuf) -> Reached {
         for step in self.pending.into_iter().rev() {
             match step {
@@ -207,7 +207,7 @@ impl Walk {
     fn make_directory(&mut self, name: &OsStr, path: PathBuf) -> Result<(), Impassable> {
         before().map_err(Impassable::Io)?;
         match mkdirat(&self.directory, name, Mode::RWXU) {
-            // Whatever the umask is.
+            // Set explicitly, because of the umask.
             Ok(()) => rustix::fs::chmodat(&self.directory, name, Mode::RWXU, AtFlags::empty())?,
             Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
@@ -232,11 +232,11 @@ impl Walk {
     }
 }
 
-/// Judges what was found, with the directory that it is in or that it is.
+/// Judges a file, link or directory that was found; `directory` is the one it is in, or itself.
 fn judge_found(kind: Kind, stat: &Stat, trusted: Trusted, guard: Guard, directory: &impl AsFd) -> Option<Danger> {
     let found = Found { kind, owner: stat.st_uid, mode: Mode::from_raw_mode(stat.st_mode), is_group_private: false };
     match judge(found, trusted, guard) {
-        // Only then it matters whose group that is.
+        // The group matters only if it can write.
         Some(Danger::Group) if is_private(stat.st_gid, trusted) && !has_access_list(directory) => None,
         verdict => verdict,
     }
@@ -252,7 +252,7 @@ fn is_private(group: u32, trusted: Trusted) -> bool {
     is_group_private(group, trusted, users, groups)
 }
 
-/// Whether an access control list names more who may write; the bits for the group are then its mask.
+/// Whether an access control list gives others the right to write. With one, the group's bits are only its mask.
 fn has_access_list(directory: &impl AsFd) -> bool {
     let Ok(opened) = openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
         return true;
@@ -306,7 +306,7 @@ impl Entry {
         Ok(Self { path: self.path.with_file_name(&name), directory, name })
     }
 
-    /// Returns what stands there; a link is a link.
+    /// Returns what stands there, without following a link.
     pub(super) fn stat(&self) -> io::Result<Option<Stat>> {
         before()?;
         match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -323,7 +323,7 @@ impl Entry {
     /// Opens what stands there, unless it is a link.
     pub(super) fn open(&self, flags: OFlags) -> io::Result<File> {
         before()?;
-        // A pipe would be waited for.
+        // Without this flag, opening a pipe would wait.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(openat(&self.directory, &self.name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
@@ -344,7 +344,7 @@ impl Entry {
         super::bounded::read_opened(file, largest).map(Some).map_err(Impassable::Io)
     }
 
-    /// Opens its directory for what a mere reference to it does not allow: listing and syncing.
+    /// Opens its directory for listing and syncing, which the descriptor of a mere path does not allow.
     pub(super) fn open_directory(&self) -> io::Result<OwnedFd> {
         before()?;
         Ok(openat(&self.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
@@ -360,7 +360,7 @@ impl Entry {
         Ok(rustix::fs::linkat(&self.directory, &self.name, &other.directory, &other.name, AtFlags::empty())?)
     }
 
-    /// Removes it; one that is gone already is as wanted.
+    /// Removes it. A file that does not exist is no error.
     pub(super) fn remove(&self) -> io::Result<()> {
         before()?;
         match unlinkat(&self.directory, &self.name, AtFlags::empty()) {

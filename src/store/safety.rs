@@ -1,20 +1,19 @@
 //! Whether a secret may go through a directory or a link, or into a file: who owns it, and who could
 //! put something else in its place.
 //!
-//! The rule is that of OpenSSH for the files that it trusts, and it reads nothing: what was found
-//! comes in, a verdict goes out.
+//! The rule is that of OpenSSH for the files that it trusts. This module does no I/O: it judges what the caller found.
 
 use std::fmt;
 use std::path::Path;
 
 use rustix::fs::Mode;
 
-/// Whether others may have a hand in where secrets are written.
+/// Whether others may own or change the directories and files that secrets go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     /// They may not.
     Refused,
-    /// They may own or change directories and files: the user said so. Their links are refused all the same.
+    /// They may: the user said so. Their links are refused all the same.
     Allowed,
 }
 
@@ -41,7 +40,7 @@ pub(super) struct Found {
 pub(super) struct Trusted {
     /// The user that this process runs as.
     pub(super) user: u32,
-    /// The owner of `/`, who can replace everything. It is root, but for user namespaces without root.
+    /// The owner of `/`, who can replace everything: root, except in user namespaces without root.
     pub(super) system: u32,
 }
 
@@ -51,18 +50,18 @@ impl Trusted {
     }
 }
 
-/// For what a path is followed.
+/// What a path is followed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// To read what is no secret of ours, or to compare paths.
+    /// To read a file that holds no secret of ours, or to compare paths.
     Nothing,
-    /// To write what everybody may read.
+    /// To write a file that everybody may read.
     Public,
     /// To write or to read secrets.
     Secret(Sharing),
 }
 
-/// Why nothing is written there.
+/// Why a path is not safe to write to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Danger {
     /// A directory or file belongs to somebody else.
@@ -115,8 +114,8 @@ pub(super) fn judge(found: Found, trusted: Trusted, guard: Guard) -> Option<Dang
     if is_foreign {
         return Some(Danger::Owner(found.owner));
     }
-    // In a sticky directory, everybody's files are only their own to replace. A file that others can write
-    // is replaced by one that they cannot.
+    // In a sticky directory, everybody can replace only their own files. A file that others can write is replaced by
+    // one that they cannot write.
     if found.kind == Kind::File || found.mode.contains(Mode::SVTX) {
         return None;
     }
@@ -129,7 +128,7 @@ pub(super) fn judge(found: Found, trusted: Trusted, guard: Guard) -> Option<Dang
 /// Whether a group is a trusted user's own, by `/etc/passwd` and `/etc/group`: many systems give each user
 /// such a group, with the user's name, and let it write what the user makes.
 ///
-/// Other groups may have users that these files do not tell of, from a directory service for example.
+/// Other groups may have members that these files do not list, from a directory service for example.
 pub(super) fn is_group_private(group: u32, trusted: Trusted, users: &str, groups: &str) -> bool {
     let user = |line: &str| -> Option<(String, u32, u32)> {
         let mut fields = line.split(':');

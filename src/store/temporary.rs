@@ -1,8 +1,8 @@
-//! Files that become others by a rename or a link, and what is left of them after a kill.
+//! Temporary files, which get their final name by a rename or a link, and the cleanup of those that a kill left.
 //!
-//! Each is locked (flock) as long as its process lives, which the kernel ends with the process: who gets
-//! the lock knows that the owner is dead, on whichever machine or in whichever container it lived. All
-//! have one length of name, so that any name that fits a directory can be written there.
+//! Each is locked (flock) while its process lives; the kernel releases the lock with the process. So a process that
+//! gets the lock knows that the owner is dead, on whichever machine or in whichever container it lived. All names are
+//! equally long, so that they fit every directory, however long the name of the target is.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -40,13 +40,13 @@ impl Temporary {
             };
             let temporary = Self { entry, file, is_kept: false };
             before()?;
-            // Whatever the umask is.
+            // Set explicitly, because of the umask.
             fchmod(&temporary.file, Mode::RUSR | Mode::WUSR)?;
-            // A file system without such locks has nobody who could take it either.
+            // On a file system without such locks, nobody else can take one to clean up either.
             if let Err(error) = flock(&temporary.file, FlockOperation::LockExclusive) {
                 tracing::debug!(%error, "a temporary file cannot be locked");
             }
-            // Somebody who cleans up may have found it before it was locked.
+            // A cleanup may have removed the file before it was locked.
             let stands = temporary.entry.stamp()?;
             let own = Stamp::of(&fstat(&temporary.file)?);
             if stands.is_some_and(|stands| stands.is_same_file(&own)) {
@@ -55,7 +55,7 @@ impl Temporary {
         }
     }
 
-    /// Writes its content, down to the disk.
+    /// Writes the content and syncs it to the disk.
     pub(super) fn fill(&mut self, content: &[u8]) -> io::Result<()> {
         let half = content.len() / 2;
         for part in [&content[..half], &content[half..]] {
@@ -66,7 +66,7 @@ impl Temporary {
         self.file.sync_all()
     }
 
-    /// Lets it replace another.
+    /// Renames it to its target, which is replaced.
     pub(super) fn replace(mut self, target: &Entry) -> io::Result<()> {
         self.entry.rename_to(target)?;
         self.is_kept = true;
@@ -91,7 +91,7 @@ fn random_name() -> String {
     bytes.iter().fold(PREFIX.to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// Returns a name that is removed like a temporary file's if this process dies now.
+/// Returns a name for renaming a file aside: if this process dies then, the file is removed like a temporary one.
 pub(super) fn name_aside() -> String {
     random_name()
 }
@@ -103,7 +103,7 @@ fn is_temporary(name: &[u8]) -> bool {
 
 /// Removes the temporary files of dead processes from a directory: they may hold tokens.
 ///
-/// Those of living ones stay, and those of other users, whatever they are for.
+/// Those of living processes and of other users stay.
 pub(super) fn remove_dead(beside: &Entry) -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
     for found in Dir::new(beside.open_directory()?)? {
@@ -114,13 +114,13 @@ pub(super) fn remove_dead(beside: &Entry) -> io::Result<()> {
             continue;
         }
         let entry = beside.beside(OsStr::from_bytes(name))?;
-        // What cannot be opened is somebody else's, or gone.
+        // A file that cannot be opened belongs to somebody else, or is gone.
         let Ok(file) = entry.open(OFlags::RDONLY) else { continue };
         let stat = fstat(&file)?;
         if stat.st_uid != user || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
-        // Renamed meanwhile, it is what it became; the name may be another's, though names are random.
+        // If it was renamed meanwhile, it is no longer temporary, and its old name may belong to another file.
         if entry.stamp()?.is_some_and(|stands| stands.is_same_file(&Stamp::of(&stat))) {
             entry.remove()?;
         }

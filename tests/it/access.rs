@@ -1,4 +1,4 @@
-//! The forms of admin access, all the way to an API server.
+//! The forms of admin access, each tested up to an API server.
 
 use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{TestCluster, User};

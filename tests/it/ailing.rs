@@ -1,5 +1,5 @@
-//! What goes wrong in the life of a credential, on the simulated fleet: each has a message that says what
-//! happened and what to do.
+//! Failures in the life of a credential, on the simulated fleet: each has a message that says what happened and what to
+//! do.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -103,7 +103,7 @@ fn a_foreign_secret_with_an_anchors_name_is_left_alone() {
     assert!(admin.get(&format!("/api/v1/namespaces/squatter/secrets/{next}")).is_ok(), "the Secret is not");
 }
 
-/// Runs a shell script where it may mount what it likes.
+/// Runs a shell script in a mount namespace of its own, in which it may mount anything.
 fn in_own_mounts(machine: &Machine, script: &str) -> std::process::Output {
     let is_root = rustix::process::geteuid().is_root();
     let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
@@ -117,7 +117,7 @@ fn in_own_mounts(machine: &Machine, script: &str) -> std::process::Output {
         .expect("`unshare` of util-linux is needed")
 }
 
-/// The new token is dead again, the old file whole, and the next run with room does it.
+/// The new token is ended again, the old file is whole, and the next run, which has room, renews.
 #[test]
 fn a_full_disk_leaves_the_working_credential() {
     let (_fleet, _cluster, machine) = fleet("full", &profile("0s"));
@@ -143,7 +143,7 @@ fn a_full_disk_leaves_the_working_credential() {
     assert_eq!(anchors(&admin, "full").len(), generations(&admin, "full").len(), "no token outlives its failure");
 }
 
-/// What reached one output only is not renewed; the next run finds it there and hands it on.
+/// A credential that reached only one output is not minted again; the next run finds it there and hands it on.
 #[test]
 fn what_is_not_everywhere_is_not_called_renewed() {
     let outputs = "[[outputs]]\npath = \"other/{cluster}.kubeconfig\"\n";
@@ -204,8 +204,7 @@ fn a_clock_that_is_a_day_off_changes_nothing() {
     }
 }
 
-/// A lock that somebody left keeps its own credential from being renewed, before anything is minted, and
-/// no other.
+/// If somebody left a lock, only the credential in that file is not renewed, and nothing is minted for it.
 #[test]
 fn a_locked_file_blocks_what_goes_there_and_nothing_else() {
     let fleet = simulated(["a", "b"]);
@@ -224,7 +223,7 @@ fn a_locked_file_blocks_what_goes_there_and_nothing_else() {
     assert_ne!(machine.read("out/b.kubeconfig"), b);
 }
 
-/// One of many that wait for a token finds that there is none; the others are told, each within its time.
+/// Of many processes that wait for a token, one finds that there is none; the others are told, each within its time.
 #[test]
 fn plugins_that_wait_for_a_failure_share_it() {
     let outputs = "[[outputs]]\npath = \"exec.kubeconfig\"\ncredential = \"exec\"\n";
@@ -251,7 +250,7 @@ fn plugins_that_wait_for_a_failure_share_it() {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// Two refreshes that meet: the later one sees what the earlier one wrote, and takes it for its own.
+/// If two refreshes meet, the later one sees what the earlier one wrote, and takes it for its own.
 #[test]
 fn a_refresh_that_comes_second_is_not_told_that_others_hold_the_token() {
     let (_fleet, cluster, machine) = fleet("second", &profile("15m"));
@@ -272,7 +271,8 @@ fn a_refresh_that_comes_second_is_not_told_that_others_hold_the_token() {
     assert!(can_i(&machine.admin(0), &machine.token(FILE), "list", "pods", "default"));
 }
 
-/// What falls due while an overlap is waited for is renewed, and its own overlap is a later run's: the run ends.
+/// A credential that falls due while the run waits for an overlap is renewed, but its own overlap is left to a later
+/// run.
 #[test]
 fn waiting_for_the_overlap_waits_for_one() {
     let (_fleet, cluster, machine) = fleet("one-overlap", &profile("3s"));
@@ -293,7 +293,7 @@ fn waiting_for_the_overlap_waits_for_one() {
     assert_eq!(machine.facts(FILE)["generation"], 3, "{said}");
 }
 
-/// Who interrupts the wait is told that the older tokens still live.
+/// If the wait is interrupted, the user is told that the older tokens still work.
 #[test]
 fn an_interrupted_wait_for_the_overlap_is_no_success() {
     let (_fleet, _cluster, machine) = fleet("cut-short", &profile("15m"));
@@ -309,7 +309,7 @@ fn an_interrupted_wait_for_the_overlap_is_no_success() {
     assert_eq!(generations(&machine.admin(0), "cut-short"), [1, 2]);
 }
 
-/// Metrics that cannot be written hide nothing of what was done.
+/// If the metrics cannot be written, the result of the run is reported all the same.
 #[test]
 fn metrics_that_cannot_be_written_are_said_after_the_result() {
     let (_fleet, _cluster, machine) = fleet("metrics", &profile("15m"));

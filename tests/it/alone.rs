@@ -1,4 +1,4 @@
-//! What is wrong with one grant, or was done by one holder, concerns nobody else; on any cluster, simulated or real.
+//! A fault of one grant, or a change by one holder, does not affect others; on any cluster, simulated or real.
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
@@ -10,7 +10,7 @@ use crate::plugin::{plugin, run, token_of};
 use crate::scenarios::is_refused_soon;
 use crate::support::{Machine, can_i, simulated};
 
-/// Hands every scenario to a macro: none can be left out on one fleet.
+/// Passes every scenario to a macro, so that none can be left out on one fleet.
 macro_rules! every_limit {
     ($run:ident) => {
         $run!(a_blocked_grant_has_no_steps, an_orphan_is_ended_and_suspends_nothing,);
@@ -18,7 +18,7 @@ macro_rules! every_limit {
 }
 pub(crate) use every_limit;
 
-/// Another holder's outputs, of either form, are neither written nor is anything minted for them.
+/// Another holder's outputs, of either form, are not written, and nothing is minted for them.
 pub(crate) fn a_blocked_grant_has_no_steps(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let plugin = "[[outputs]]\npath = \"plugin.kubeconfig\"\ncredential = \"exec\"\n";
@@ -54,7 +54,7 @@ pub(crate) fn a_blocked_grant_has_no_steps(cluster: &TestCluster) {
     }
 }
 
-/// Puts a claim into the index that was made long ago and never published, with its anchor.
+/// Adds an old claim to the index that was never published, with its anchor.
 fn orphan(machine: &Machine, admin: &Admin, inventory: &str, number: u64) {
     let account = format!("/api/v1/namespaces/{inventory}/serviceaccounts/reader");
     let mut index: Value = index(admin, inventory);
@@ -71,8 +71,8 @@ fn orphan(machine: &Machine, admin: &Admin, inventory: &str, number: u64) {
     drop(machine.kubemint(&["plan"]).exits(0));
 }
 
-/// What was claimed and never published is no credential of anybody: it goes with what is superseded, and whoever ends
-/// it by its number does not suspend the one that is current.
+/// Nobody holds the credential of a claim that was never published. So it ends with the superseded ones, and ending it
+/// by its number does not suspend the current one.
 pub(crate) fn an_orphan_is_ended_and_suspends_nothing(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("orphans", &profile("15m"));
@@ -94,8 +94,8 @@ pub(crate) fn an_orphan_is_ended_and_suspends_nothing(cluster: &TestCluster) {
     machine.expect(4, &["status", "--check"]);
 }
 
-/// Whoever swaps two API servers behind their names gets no token of the one for the other: not from the cache, and not
-/// freshly minted. And the plan says that another API server answers.
+/// If two API servers are swapped behind their names, no token of one is given for the other, neither from the cache
+/// nor freshly minted. The plan says that another API server responds.
 #[test]
 fn a_token_never_goes_to_a_server_that_it_was_not_minted_for() {
     let fleet = simulated(["one", "two"]);

@@ -1,5 +1,5 @@
-//! One cluster must not hurt another: those that hang, copy or lie about the time change nothing for the others.
-//! Memory has its tests in `hostile`.
+//! One cluster must not hurt another: clusters that hang, copy an identity or have a wrong clock change nothing for the
+//! others. `hostile` tests the use of memory.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ fn cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
     clusters.iter().find(|cluster| cluster["name"] == name).unwrap_or_else(|| panic!("{report:#}"))
 }
 
-/// Most of a fleet accepts connections and never answers. At the default settings, those that do answer are written
-/// within five seconds, though they come last in the inventory.
+/// Most of a fleet accepts connections and never responds. At the default settings, the clusters that do respond are
+/// written within five seconds, although they come last in the inventory.
 #[test]
 fn those_that_hang_keep_nobody_waiting() {
     const SICK: usize = 130;
@@ -56,8 +56,8 @@ fn those_that_hang_keep_nobody_waiting() {
     }
 }
 
-/// A cluster that answers with the identity of another, because it is compromised or a copy of its etcd, stops neither
-/// a renewal nor an apply of the other.
+/// A cluster that has the identity of another, because it is compromised or a copy of its etcd, stops neither a renewal
+/// nor an apply of the other.
 #[test]
 fn who_copies_an_identity_is_blocked_and_named() {
     let fleet = simulated(["known", "newcomer"]);
@@ -86,8 +86,8 @@ fn who_copies_an_identity_is_blocked_and_named() {
     assert!(report.to_string().contains("copied-identity"), "{report:#}");
 }
 
-/// Something stands before the API server, with a clock of its own that is 12 minutes ahead: no working token dies of
-/// it, and one renewal is enough to know.
+/// The clock of a gateway before the API server is 12 minutes ahead: no working token ends because of that, and after
+/// one renewal kubemint knows it.
 #[test]
 fn a_clock_that_is_ahead_kills_nothing_and_is_learned() {
     let fleet = simulated(["front"]);
@@ -115,7 +115,7 @@ fn a_clock_that_is_ahead_kills_nothing_and_is_learned() {
     assert!(is_refused_soon(&admin, &consumer));
 }
 
-/// What is answered with "Success" and not done is no success: no command calls it done.
+/// If a response says "Success" and nothing was done, no command reports success.
 #[test]
 fn a_write_is_believed_when_its_effect_is_seen() {
     let fleet = simulated(["liar"]);
@@ -135,7 +135,7 @@ fn a_write_is_believed_when_its_effect_is_seen() {
     assert_eq!(index["holders"]["default"]["suspended"], true);
 }
 
-/// Those that answer at first and hang later hold no place in the pool either.
+/// A cluster that responds at first and hangs later does not keep a slot of the pool either.
 #[test]
 fn those_that_hang_later_keep_nobody_waiting() {
     let mut names: Vec<String> = (0..70).map(|number| format!("a-sick-{number:03}")).collect();

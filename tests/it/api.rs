@@ -1,4 +1,4 @@
-//! What the examples show of the library is so.
+//! The examples use the library as they say.
 #![expect(clippy::disallowed_methods, reason = "the files are the test's own")]
 
 use std::path::PathBuf;

@@ -222,7 +222,7 @@ fn included_files_are_read_and_their_problems_have_their_names() {
     assert!(run.stderr.contains("clusters.d/c.toml:2:8"), "{}", run.stderr);
 }
 
-/// Asks for completions as the scripts of zsh and fish do; bash itself is run below.
+/// Asks for completions like the scripts of zsh and fish; the test below runs bash itself.
 fn completed(machine: &Machine, shell: &str, words: &[&str]) -> String {
     let mut command = machine.command(&["--", "kubemint"]);
     let index = words.len().to_string();
@@ -269,7 +269,7 @@ fn bash_completes_with_the_script_that_is_printed() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "prod-eu\n", "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What hits every holder cannot be asked for one of them.
+/// An option that affects every holder cannot be combined with one holder.
 #[test]
 fn a_revocation_of_one_holder_is_not_one_of_everybody() {
     let machine = offline();
@@ -280,7 +280,7 @@ fn a_revocation_of_one_holder_is_not_one_of_everybody() {
     }
 }
 
-/// What kubectl on this machine would make of the outputs that was not meant is a warning, and changes nothing else.
+/// Effects of the outputs on this machine's kubectl that were not meant are warnings, and change nothing else.
 #[test]
 fn what_kubectl_here_would_not_use_is_a_warning() {
     let fleet = simulated(["a"]);
@@ -309,7 +309,7 @@ fn what_kubectl_here_would_not_use_is_a_warning() {
     assert!(!quiet.contains("warning"), "{quiet}");
 }
 
-/// Two contexts of one grant in a file share what leads there: it is written once, and renewed.
+/// Two contexts of one grant in a file share a cluster and a user entry, which are written once and renewed.
 #[test]
 fn two_contexts_of_one_grant_share_their_entries() {
     let fleet = simulated(["a"]);
@@ -332,7 +332,7 @@ fn two_contexts_of_one_grant_share_their_entries() {
     assert!(!machine.read("one.yaml").contains("name:"), "{}", machine.read("one.yaml"));
 }
 
-/// Two holders write their contexts into one file, for one cluster entry: neither undoes what the other did.
+/// Two holders write their contexts into one file, with one cluster entry; neither undoes the other's changes.
 #[test]
 fn holders_share_the_entry_of_a_cluster() {
     let fleet = simulated(["a"]);
@@ -353,7 +353,7 @@ fn holders_share_the_entry_of_a_cluster() {
     }
 }
 
-/// A file that cannot be read is named, also where no cluster is asked.
+/// The message names a file that cannot be read, also if no cluster is asked.
 #[test]
 fn a_status_names_a_file_that_cannot_be_read() {
     let fleet = simulated(["a"]);

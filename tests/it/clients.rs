@@ -1,5 +1,5 @@
-//! What kubemint writes is read by the clients that people use: all agree on server, CA, token and
-//! namespace, and each makes a request on a real API server.
+//! The usual clients read the kubeconfigs that kubemint writes: all agree on server, CA, token and namespace, and each
+//! makes a request to a real API server.
 //!
 //! kubectl and kube-rs always take part. `KUBEMINT_PEERS` names a directory with the Python, Node and
 //! Go programs of `tests/peers`; `.ci/run` installs and sets it.
@@ -39,7 +39,7 @@ context = '{profile}'
 profiles = ['two']
 ";
 
-/// The files, and a context of each.
+/// The files, each with one of its contexts.
 const FILES: [(&str, &str); 5] = [
     ("out/one.kubeconfig", "one@real"),
     ("out/all.kubeconfig", "one@real"),

@@ -1,5 +1,4 @@
-//! Clusters and files that somebody damaged, on any cluster, simulated or real: what is damaged is said,
-//! and takes nothing else with it.
+//! Damaged clusters and files, on any cluster, simulated or real: the damage is reported, and affects nothing else.
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
@@ -10,7 +9,7 @@ use crate::life::{anchors, generations, index, output, profile};
 use crate::scenarios::is_refused_soon;
 use crate::support::{Machine, can_i, changes};
 
-/// Hands every scenario to a macro: none can be left out on one fleet.
+/// Passes every scenario to a macro, so that none can be left out on one fleet.
 macro_rules! every_damage {
     ($run:ident) => {
         $run!(
@@ -66,8 +65,8 @@ fn lose_labels(admin: &Admin, namespace: &str, anchor: &str) -> String {
     path
 }
 
-/// An anchor whose labels somebody removed still keeps a token alive. Its name and its type, which nobody can edit,
-/// say that it is one.
+/// An anchor without its labels still keeps a token alive. It is recognised by its name and its type, which nobody can
+/// edit.
 pub(crate) fn an_anchor_that_lost_its_labels_is_not_forgotten(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-labels", &profile("15m"));
@@ -82,7 +81,7 @@ pub(crate) fn an_anchor_that_lost_its_labels_is_not_forgotten(cluster: &TestClus
     assert!(generations(&admin, "dm-labels").is_empty());
 }
 
-/// What cannot be revoked is the failure of the run; every other token of the cluster dies all the same.
+/// If an anchor cannot be deleted, the revocation fails, but every other token of the cluster ends.
 pub(crate) fn a_failed_revocation_does_not_keep_the_next_alive(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     // Profiles are revoked in the order of their names: the failure comes first.
@@ -102,7 +101,7 @@ pub(crate) fn a_failed_revocation_does_not_keep_the_next_alive(cluster: &TestClu
     assert!(is_refused_soon(&admin, &other));
 }
 
-/// An anchor that no ServiceAccount owns any more is found by its claim.
+/// An anchor without an owner reference to a ServiceAccount is found through its claim.
 pub(crate) fn an_anchor_that_lost_its_owner_is_revoked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-owner", &profile("15m"));
@@ -116,7 +115,7 @@ pub(crate) fn an_anchor_that_lost_its_owner_is_revoked(cluster: &TestCluster) {
     assert!(is_refused_soon(&admin, &token));
 }
 
-/// Without its annotation a ServiceAccount lists no token; the anchors that exist tell all the same.
+/// A ServiceAccount without its annotation lists no token; the existing anchors are found all the same.
 pub(crate) fn a_lost_index_hides_nothing(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-lost", &profile("15m"));
@@ -139,7 +138,7 @@ pub(crate) fn a_lost_index_hides_nothing(cluster: &TestCluster) {
     assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
 }
 
-/// `--hard` was killed between the old ServiceAccount and the new one; what suspends issuing must not be lost.
+/// `--hard` was killed after it deleted the old ServiceAccount; the suspension must not be lost.
 pub(crate) fn a_service_account_that_was_not_made_anew_is(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-half", &profile("15m"));
@@ -158,7 +157,7 @@ pub(crate) fn a_service_account_that_was_not_made_anew_is(cluster: &TestCluster)
     assert!(admin.get("/api/v1/namespaces/dm-never").is_err());
 }
 
-/// A token that is not accepted is the failure of its own profile.
+/// A token that is not accepted makes only its own profile fail.
 pub(crate) fn one_credential_that_fails_lets_the_next_be_renewed(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-one", &two_profiles());
@@ -173,7 +172,7 @@ pub(crate) fn one_credential_that_fails_lets_the_next_be_renewed(cluster: &TestC
     assert_ne!(machine.token(&output(cluster)), before, "it comes after the one that failed");
 }
 
-/// An anchor that cannot be deleted is told in every run, and no run waits for it.
+/// An anchor that cannot be deleted is reported in every run, and no run waits for it.
 pub(crate) fn an_anchor_that_cannot_be_retired_does_not_stop_renewals(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-retire", &profile("1s"));
@@ -192,7 +191,7 @@ pub(crate) fn an_anchor_that_cannot_be_retired_does_not_stop_renewals(cluster: &
     assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
 }
 
-/// One unreadable file is an error of what is written to it, and of nothing else.
+/// A file that cannot be read blocks only the credentials that go to it.
 pub(crate) fn a_damaged_output_blocks_its_own_grant_only(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-file", &two_profiles());
@@ -213,8 +212,8 @@ pub(crate) fn a_damaged_output_blocks_its_own_grant_only(cluster: &TestCluster) 
     assert!(anchors(&admin, "dm-file").is_empty(), "{}{}", run.stdout, run.stderr);
 }
 
-/// A binding of ours whose labels somebody changed is left and told; everything else goes, and the next run
-/// does not stop where this one did.
+/// If somebody changed the labels of a binding of ours, it is left and reported. Everything else is deleted, and the
+/// next run goes on from there.
 pub(crate) fn a_binding_that_lost_its_marks_keeps_no_entry(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-marks", &profile("15m"));
@@ -238,7 +237,7 @@ pub(crate) fn a_binding_that_lost_its_marks_keeps_no_entry(cluster: &TestCluster
     machine.expect(0, &["revoke", "--access", "--yes"]);
 }
 
-/// `--hard` makes the ServiceAccount anew; labels, annotations and pull secrets of others come along.
+/// `--hard` makes the ServiceAccount anew; labels, annotations and pull secrets of others are kept.
 pub(crate) fn a_new_service_account_keeps_what_others_wrote(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-keep", &profile("15m"));
@@ -263,7 +262,7 @@ pub(crate) fn a_new_service_account_keeps_what_others_wrote(cluster: &TestCluste
     machine.expect(0, &["plan", "--check"]);
 }
 
-/// A revocation that was killed behind its fence left a token alive: a status says so in capitals.
+/// A revocation was killed after it wrote its fence, so a token still works: `status` says so in capitals.
 pub(crate) fn a_status_tells_what_still_lives_after_a_revocation(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-alive", &profile("15m"));
@@ -282,8 +281,8 @@ pub(crate) fn a_status_tells_what_still_lives_after_a_revocation(cluster: &TestC
     assert!(!run.stdout.contains("STILL ALIVE"), "{}", run.stdout);
 }
 
-/// A profile was renamed, or a grant removed: nothing in the inventory tells of its ServiceAccount any more. Who
-/// revokes everything revokes its tokens too; who chooses a profile is told.
+/// After a profile was renamed or a grant removed, the inventory does not mention its ServiceAccount any more. Revoking
+/// everything ends its tokens too; a revocation of one profile only mentions it.
 pub(crate) fn a_grant_that_left_the_inventory_is_revoked_too(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-gone", &two_profiles());
@@ -304,7 +303,7 @@ pub(crate) fn a_grant_that_left_the_inventory_is_revoked_too(cluster: &TestClust
     assert_eq!(gone.code, 404, "nobody wants it, so it is not made anew");
 }
 
-/// Two paths to one file cannot be written; what the file holds is revoked all the same.
+/// Two paths to one file cannot be written, but its credential can be revoked all the same.
 pub(crate) fn two_outputs_in_one_file_keep_nothing_from_being_revoked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-link", &two_profiles());
@@ -320,7 +319,8 @@ pub(crate) fn two_outputs_in_one_file_keep_nothing_from_being_revoked(cluster: &
     assert!(is_refused_soon(&admin, &token));
 }
 
-/// A profile got another ServiceAccount, and the one before still has a living token: both go, each once.
+/// A profile got another ServiceAccount, and the previous one still has a living token: both accounts are deleted, each
+/// once.
 pub(crate) fn an_account_that_the_profile_had_before_goes_with_its_access(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dm-moved", &profile("15m"));

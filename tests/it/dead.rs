@@ -1,6 +1,6 @@
-//! "Revoked" means dead, on any cluster, simulated or real: whatever somebody edited in the cluster.
+//! A revoked token is really refused, on any cluster, simulated or real, whatever somebody edited in the cluster.
 //!
-//! Who may patch a ServiceAccount or a Secret can make them say anything. Like `scenarios`: each has an inventory
+//! Whoever may patch a ServiceAccount or a Secret can put anything into it. Like `scenarios`: each has an inventory
 //! name and a namespace of its own.
 
 use kubemint_testkit::{Admin, TestCluster, User};
@@ -10,7 +10,7 @@ use crate::life::{anchors, index, output, profile};
 use crate::scenarios::is_refused_soon;
 use crate::support::{Machine, can_i};
 
-/// Hands every scenario to a macro: none can be left out on one fleet.
+/// Passes every scenario to a macro, so that none can be left out on one fleet.
 macro_rules! every_death {
     ($run:ident) => {
         $run!(
@@ -41,10 +41,10 @@ fn write_index(admin: &Admin, namespace: &str, index: &Value) {
     admin.merge_patch(&account(namespace), &annotations).unwrap();
 }
 
-/// An edit of an index, by name.
+/// The name of an edit of an index, and the edit.
 type Edit = (&'static str, fn(&Value) -> Value);
 
-/// What somebody may make of an index, so that it does not tell of the token that lives.
+/// Edits after which the index does not list the living token.
 const EDITS: [Edit; 5] = [
     ("the holder is renamed", |index| json!({"v": 1, "holders": {"nobody": index["holders"]["default"]}})),
     ("the line is removed", |index| {
@@ -60,7 +60,7 @@ const EDITS: [Edit; 5] = [
     }),
 ];
 
-/// Whatever the index says, and although no output holds the token any more: it dies, and the run says that the
+/// Whatever the index says, and although no output holds the token any more, the token ends, and the run says that the
 /// index was changed.
 pub(crate) fn an_edited_index_hides_no_token(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
@@ -81,7 +81,7 @@ pub(crate) fn an_edited_index_hides_no_token(cluster: &TestCluster) {
     }
 }
 
-/// Writes an admin kubeconfig of an identity that may revoke, and may not list Secrets.
+/// Writes an admin kubeconfig for a user that may revoke, but may not list Secrets.
 fn revoker(machine: &Machine, cluster: &TestCluster, namespace: &str) {
     let admin = machine.admin(0);
     let name = format!("{namespace}-revoker");
@@ -107,7 +107,7 @@ fn revoker(machine: &Machine, cluster: &TestCluster, namespace: &str) {
     machine.write("revoker.yaml", &text);
 }
 
-/// Lets the machine's inventory use another admin kubeconfig.
+/// Makes the machine's inventory use another admin kubeconfig.
 fn use_admin(machine: &Machine, file: &str) {
     let text = machine.read("clusters.toml");
     let (before, rest) = text.split_once("kubeconfig = \"").unwrap();
@@ -115,8 +115,8 @@ fn use_admin(machine: &Machine, file: &str) {
     machine.write("clusters.toml", &format!("{before}kubeconfig = \"{file}\"{after}"));
 }
 
-/// Without the right to list Secrets the anchors are asked for under every name from 1 to the highest number that
-/// anything tells of. That this is less than a list is said; what is not known for certain is a failure.
+/// Without the right to list Secrets, the anchors are asked for under every name from 1 to the highest known number.
+/// The run says that this is less than a list; what remains uncertain is a failure.
 pub(crate) fn who_may_not_list_secrets_looks_under_every_name(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-names", &profile("15m"));
@@ -148,8 +148,8 @@ pub(crate) fn who_may_not_list_secrets_looks_under_every_name(cluster: &TestClus
     assert!(is_refused_soon(&admin, &token), "what the output holds is dead");
 }
 
-/// A Secret at the name of an anchor that does not say that it is one may well be one: who may not list Secrets
-/// cannot see its type. It is named, and the run fails.
+/// A Secret with the name of an anchor and without our marks may still be one. A caller who may not list Secrets cannot
+/// see its type, so it is named, and the run fails.
 pub(crate) fn what_has_the_name_of_an_anchor_is_not_overlooked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-marks", &profile("15m"));
@@ -170,8 +170,8 @@ pub(crate) fn what_has_the_name_of_an_anchor_is_not_overlooked(cluster: &TestClu
     assert!(is_refused_soon(&admin, &token));
 }
 
-/// A ServiceAccount that takes no annotation any more keeps no token alive: the fence is tried, the anchors go, and
-/// the run says what was not done. `--hard` then needs nothing of it.
+/// The ServiceAccount can take no annotation any more. Its tokens end all the same: the fence fails, the anchors are
+/// deleted, and the run says what was not done. `--hard` then works without it.
 pub(crate) fn tokens_die_although_the_service_account_cannot_be_written(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-full", &profile("15m"));
@@ -192,7 +192,7 @@ pub(crate) fn tokens_die_although_the_service_account_cannot_be_written(cluster:
     assert_eq!(index(&admin, "dead-full")["suspended"], true);
 }
 
-/// A ServiceAccount was taken over from another inventory, whose anchors have names that this one does not compute.
+/// A ServiceAccount was adopted from another inventory, whose anchors have names that this one does not compute.
 pub(crate) fn an_anchor_of_another_inventory_is_not_overlooked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-old", &profile("15m"));
@@ -209,7 +209,7 @@ pub(crate) fn an_anchor_of_another_inventory_is_not_overlooked(cluster: &TestClu
     assert!(is_refused_soon(&admin, &token));
 }
 
-/// Somebody restored an older index: the outputs tell that its numbers went back.
+/// Somebody restored an older index: the outputs show that its numbers went back.
 pub(crate) fn an_index_that_went_back_is_noticed_by_a_plan(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-back", &profile("15m"));
@@ -224,7 +224,7 @@ pub(crate) fn an_index_that_went_back_is_noticed_by_a_plan(cluster: &TestCluster
     assert!(said["message"].as_str().unwrap().contains("an output holds generation 2"), "{said:#}");
 }
 
-/// The names in an index are anybody's text: no request goes where they point.
+/// Anybody may have edited the names in an index, so no request is made for them.
 pub(crate) fn a_forged_index_leads_nowhere(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-path", &profile("15m"));
@@ -243,8 +243,8 @@ pub(crate) fn a_forged_index_leads_nowhere(cluster: &TestCluster) {
     assert!(run.stderr.contains("is no name that a holder can have"), "{}{}", run.stdout, run.stderr);
 }
 
-/// Whoever may write Secrets in the namespace can have one under the computed name of the plugins' anchor before there
-/// is an anchor: a list by type does not show it, and tokens may be bound to it.
+/// Whoever may write Secrets in the namespace can make one under the computed name of the plugins' anchor before that
+/// exists. A list by type does not show it, and tokens may be bound to it.
 pub(crate) fn a_secret_that_was_there_before_the_anchor_is_not_overlooked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-squat", &profile("15m"));
@@ -263,8 +263,8 @@ pub(crate) fn a_secret_that_was_there_before_the_anchor_is_not_overlooked(cluste
     machine.expect(0, &["revoke", "--hard", "--yes"]);
 }
 
-/// Somebody fills the annotations of many ServiceAccounts with our marks, in a namespace of their own: a page of the
-/// list is then too large, and is asked for again with fewer objects.
+/// Somebody makes many ServiceAccounts with our marks and large annotations, in another namespace. A page of the list
+/// is then too large, and is requested again with fewer objects.
 pub(crate) fn large_objects_of_others_keep_nothing_from_being_revoked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-large", &profile("15m"));
@@ -290,7 +290,7 @@ pub(crate) fn large_objects_of_others_keep_nothing_from_being_revoked(cluster: &
     }
 }
 
-/// The last grant of a cluster left the inventory, and the cluster did not: it is visited all the same.
+/// The last grant of a cluster left the inventory, but the cluster did not: it is visited all the same.
 pub(crate) fn a_cluster_without_a_grant_is_visited(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-bare", &profile("15m"));
@@ -304,7 +304,7 @@ pub(crate) fn a_cluster_without_a_grant_is_visited(cluster: &TestCluster) {
     assert!(is_refused_soon(&admin, &token), "{}{}", run.stdout, run.stderr);
 }
 
-/// What is current is what lives, whatever an edited index says is recorded.
+/// The current generation is one that has an anchor, whatever an edited index says is recorded.
 pub(crate) fn superseded_is_judged_by_what_lives(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("dead-older", &profile("15m"));

@@ -63,7 +63,7 @@ fn certificate(from: i32, until: i32) -> (String, KeyPair) {
     (parameters.self_signed(&key).unwrap().pem(), key)
 }
 
-/// Examines a text and returns the report; what it prints never holds a part of a secret.
+/// Examines a text and returns the report; checks that the output holds no part of a secret.
 fn examine(machine: &Machine, text: &str, code: i32, arguments: &[&str]) -> Value {
     machine.write("hand.yaml", text);
     let command = ["verify", "--kubeconfig", "hand.yaml"];
@@ -79,7 +79,7 @@ fn examine(machine: &Machine, text: &str, code: i32, arguments: &[&str]) -> Valu
     run.report()
 }
 
-/// Checks that there is a finding of a kind, which line it points at, and what to write instead.
+/// Checks that there is a finding of a kind, the line it points at, and the line to write instead.
 #[track_caller]
 fn check(machine: &Machine, text: &str, code: i32, kind: &str, at: &str, instead: Option<&str>) {
     let report = examine(machine, text, code, &[]);
@@ -276,7 +276,7 @@ fn cluster_requests(fleet: &Fleet) -> u64 {
     fleet.requests()
 }
 
-/// What kubemint itself wrote has nothing to mend, on a real API server too.
+/// There are no findings in a file that kubemint itself wrote, also with a real API server.
 #[test]
 fn an_issued_file_on_a_real_cluster() {
     let Some(cluster) = crate::real::shared(0) else { return };

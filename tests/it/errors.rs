@@ -1,4 +1,4 @@
-//! What users read when things go wrong: what failed, why, and what to do, as snapshots.
+//! The messages that users read after a failure: what failed, why, and what to do, as snapshots.
 
 use http::Method;
 use kubemint_testkit::sim::{Fault, Fleet};

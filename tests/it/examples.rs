@@ -1,4 +1,4 @@
-//! The example inventories are planned and applied as they stand, on clusters in place of theirs.
+//! The example inventories are planned and applied unchanged, on test clusters.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::{Machine, can_i, simulated};
 
-/// Sets up a machine on which an example's admin kubeconfigs and CA files exist and lead to a fleet.
+/// Sets up a machine on which an example's admin kubeconfigs and CA files exist and are those of a fleet.
 fn machine(example: &str) -> (Fleet, Machine, Inventory) {
     let text = std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(example)).unwrap();
     let machine = Machine::new(&[], User::Admin);
@@ -42,7 +42,7 @@ fn machine(example: &str) -> (Fleet, Machine, Inventory) {
     (fleet, machine, inventory)
 }
 
-/// Applies an example twice and returns what can be looked into.
+/// Applies an example twice; returns the fleet and the machine.
 fn apply(example: &str) -> (Fleet, Machine) {
     let (fleet, machine, inventory) = machine(example);
     machine.expect(0, &["validate"]);

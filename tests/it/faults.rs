@@ -30,7 +30,7 @@ fn machine(fleet: &Fleet, name: &str) -> Machine {
     machine
 }
 
-/// Every kind of sickness at once: each is named, and the healthy ones are done.
+/// Every kind of fault at once: each is named, and the healthy clusters are done.
 #[test]
 fn sick_clusters_are_named_and_change_nothing_for_the_others() {
     let names = ["ok-1", "refuse", "hang", "garbage", "html", "reset", "tls", "e500", "e429", "ok-2"];
@@ -109,7 +109,7 @@ fn a_cluster_that_fails_keeps_its_last_good_entry() {
     assert_eq!(generations, [2, 1]);
 }
 
-/// The verification fails: nothing is published, the old credential stays, the new token is dead.
+/// If the verification fails, nothing is published, the old credential stays, and the new token is ended.
 #[test]
 fn what_cannot_be_proven_is_not_published() {
     let fleet = simulated(["a"]);
@@ -188,7 +188,7 @@ fn the_consumer_endpoint_is_what_is_written_and_proven() {
     );
 }
 
-/// A webhook that changes an object back fails the cluster, by field and manager.
+/// If a webhook changes an object back, the cluster fails, and the message names the field and the manager.
 #[test]
 fn what_a_webhook_changes_back_is_named() {
     let fleet = simulated(["a"]);
@@ -200,7 +200,7 @@ fn what_a_webhook_changes_back_is_named() {
     assert!(!machine.path("out/a.kubeconfig").exists());
 }
 
-/// An answer that is lost after the write is no conflict and leaves nothing twice.
+/// If the response is lost after a write, that is no conflict, and nothing is made twice.
 #[test]
 fn a_lost_reply_is_repeated_without_harm() {
     let fleet = simulated(["a"]);
@@ -237,7 +237,7 @@ fn a_lost_reply_is_repeated_without_harm() {
     }
 }
 
-/// The right requests, in the right order, one after another over one connection.
+/// The requests are right, in the right order, one after another over one connection.
 #[test]
 fn a_fleet_in_the_desired_state_costs_a_handful_of_reads() {
     let fleet = simulated(["a"]);
@@ -268,7 +268,7 @@ fn a_fleet_in_the_desired_state_costs_a_handful_of_reads() {
     assert_eq!(cluster.connections(), 1);
 }
 
-/// Killed at any instant, files are old or new, and the next run converges.
+/// If it is killed at any instant, each file is the old or the new one, and the next run converges.
 #[test]
 fn killed_at_any_instant_the_next_run_converges() {
     let fleet = simulated(["a", "b", "c"]);

@@ -1,9 +1,9 @@
 //! Hostile API servers among healthy ones: every attack against every command, on the simulated fleet.
 //!
-//! What must hold whatever a server says: the healthy clusters get what they would get without it,
-//! nothing that it says reaches a terminal as it came, no secret is shown, memory and time are
-//! bounded, nothing is called done that was not, and when the attack is over the next run converges.
-//! All attacks are in one inventory, one cluster for each. Start with [`Case`] and [`attack`].
+//! Whatever a server says: the healthy clusters get the same as without it, none of its text reaches a terminal
+//! unfiltered, no secret is shown, memory and time are bounded, nothing is reported as done that was not, and after the
+//! attack the next run converges. All attacks are in one inventory, one cluster for each. Start with [`Case`] and
+//! [`attack`].
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -36,18 +36,18 @@ path = "all.kubeconfig"
 /// The most memory that a run may ever use, in kB.
 const LARGEST_PEAK: u64 = 512 * 1024;
 
-/// How long a run may take: a cluster is given up after 5 s, and all are worked on at once; the rest is for a
-/// busy machine.
+/// The longest time for a run: a cluster is given up after 5 s, and all are worked on at once; the rest is for a busy
+/// machine.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 
-/// The tests of this file run one after another: each keeps the machine busy enough.
+/// The tests of this file run one after another, because each one keeps the machine busy.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// How often memory is looked at. The kernel remembers the peak, so that only what is allocated just before
-/// the end can be missed.
+/// How often the memory is read. The kernel records the peak, so only memory that is allocated just before the end can
+/// be missed.
 const SAMPLE: Duration = Duration::from_millis(2);
 
-/// Attacks that leave no answer to work with: nobody may call such a cluster done.
+/// Attacks that leave no usable response, so that no command may report success for the cluster.
 const UNUSABLE: [&str; 12] = [
     "accept-and-hang",
     "tls-hang",
@@ -63,7 +63,7 @@ const UNUSABLE: [&str; 12] = [
     "echo-credentials-html",
 ];
 
-/// Attacks that leave no answer to a read.
+/// Attacks that leave no response to a read.
 const UNREADABLE: [&str; 2] = ["deep-json", "gzip-bomb"];
 
 /// Attacks that keep a write from being carried out.
@@ -76,12 +76,12 @@ const BAD_TOKENS: [&str; 7] =
 /// Attacks under which a DELETE leaves the object.
 const UNDELETED: [&str; 2] = ["ok-lie-delete", "delete-without-end"];
 
-/// What the fleet is like when the attacks begin.
+/// The state of the fleet when the attacks begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
     Applied,
-    /// Applied, and then the inventory changed, so that there is something to write.
+    /// Applied; then the inventory was changed, so that there is something to write.
     Changed,
 }
 
@@ -91,11 +91,11 @@ struct Case {
     name: &'static str,
     before: Before,
     command: &'static [&'static str],
-    /// Attacks under which the command cannot have done its work.
+    /// Attacks under which the command cannot succeed.
     cannot_be_done: &'static [&'static [&'static str]],
-    /// What is run, twice, when the attacks are over.
+    /// The commands that are run, twice, after the attacks.
     settle: &'static [&'static str],
-    /// What the second time says.
+    /// The output of the second time.
     settled: &'static str,
 }
 
@@ -186,7 +186,7 @@ fn a_verification_stands_every_attack() {
     });
 }
 
-/// Runs a command while every attack is in force, each on its own cluster, and then without them.
+/// Runs a command while every attack is active, each on its own cluster, and then without attacks.
 fn attack(case: &Case) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let witness = Witness::start().unwrap();
@@ -243,7 +243,7 @@ fn attack(case: &Case) {
     }
 }
 
-/// Sets up a machine for all clusters of a fleet, with what a case has before it.
+/// Sets up a machine for all clusters of a fleet, in the state that a case begins with.
 fn prepared(case: &Case, fleet: &Fleet) -> Machine {
     let machine = Machine::of(fleet, case.name, PROFILE);
     let patient = machine.read("clusters.toml");
@@ -263,7 +263,7 @@ fn prepared(case: &Case, fleet: &Fleet) -> Machine {
     machine
 }
 
-/// Ends all attacks: one run does what is left, and the next finds nothing.
+/// Ends all attacks: one run completes the rest, and the next finds nothing to do.
 #[track_caller]
 fn settle(case: &Case, fleet: &Fleet, machine: &Machine) {
     for cluster in fleet.clusters() {
@@ -308,14 +308,14 @@ fn outcome(report: &Value, name: &str) -> Value {
     })
 }
 
-/// Returns whether a report says that a command did, or could do, its work on a cluster.
+/// Returns whether a report says that a command succeeded, or could succeed, on a cluster.
 fn claims_success(cluster: &Value) -> bool {
     let is_fine = |state: &Value| ["unchanged", "pending", "changed", "fine"].iter().any(|fine| state == fine);
     is_fine(&cluster["state"])
         || cluster["grants"].as_array().into_iter().flatten().any(|grant| is_fine(&grant["state"]))
 }
 
-/// Runs the program and checks what must hold for every run: time, memory, no secret, nothing unprintable.
+/// Runs the program and checks the rules for every run: time, memory, no secret, nothing unprintable.
 #[track_caller]
 #[expect(clippy::print_stdout, reason = "the figures of each run are shown where it fails, or with --nocapture")]
 fn watched(machine: &Machine, arguments: &[&str]) -> Run {
@@ -366,8 +366,7 @@ fn measured(machine: &Machine, arguments: &[&str]) -> (Run, u64, Duration) {
     (run, peak, start.elapsed())
 }
 
-/// Returns the largest memory of a process so far in kB, once it is the program: before that it shares the
-/// memory of this process.
+/// Returns a process's peak memory in kB, once it runs the program; before that it shares this process's memory.
 fn peak_memory(process: &Path, program: &Path) -> Option<u64> {
     if std::fs::read_link(process.join("exe")).ok()? != program {
         return None;
@@ -382,14 +381,14 @@ fn secrets(machine: &Machine) -> Vec<String> {
     machine.clusters.iter().map(|cluster| cluster.admin_token.clone()).chain(files).collect()
 }
 
-/// Returns what looks like a JSON Web Token.
+/// Returns the texts that look like a JSON Web Token.
 fn tokens(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let words = text.split(|c| !is_part(c));
     words.filter(|word| word.starts_with("eyJ") && word.matches('.').count() == 2).map(str::to_owned).collect()
 }
 
-/// Checks that text cannot do anything to a terminal but fill lines, nor look like another text.
+/// Checks that text does nothing to a terminal but fill lines, and cannot look like another text.
 #[track_caller]
 fn assert_printable(what: &str, text: &str) {
     let is_deceptive = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
@@ -397,7 +396,7 @@ fn assert_printable(what: &str, text: &str) {
     assert!(bad.is_none(), "{what} holds {:?}", bad.unwrap_or_default());
 }
 
-/// What takes the most memory of each server, on 64 of them at once.
+/// The attacks that take the most memory, on 64 servers at once.
 #[test]
 fn sixty_four_greedy_servers_take_neither_the_memory_nor_the_others_with_them() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -437,7 +436,7 @@ fn sixty_four_greedy_servers_take_neither_the_memory_nor_the_others_with_them() 
     settle(&case, &fleet, &machine);
 }
 
-/// Nobody can tell which of two that give the same uid lies, so both are left alone, and nobody else is.
+/// If two clusters give the same uid, nobody can tell which one lies: both are left alone, and no other.
 #[test]
 fn a_server_that_claims_to_be_another_is_blocked_with_it_and_nothing_is_written_to_either() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);

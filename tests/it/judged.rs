@@ -1,5 +1,5 @@
-//! One judgement of what an output holds, on any cluster, simulated or real: `plan`, `status`, `refresh` and `verify`
-//! agree on whether an entry is whole and current, field by field, and what is the user's own in it stays.
+//! `plan`, `status`, `refresh` and `verify` agree, on any cluster, simulated or real, on whether an entry of an output
+//! is whole and current, field by field; and the user's own fields in it stay.
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::life::{index, output, profile};
 use crate::support::{Machine, simulated};
 
-/// Hands every scenario to a macro: none can be left out on one fleet.
+/// Passes every scenario to a macro, so that none can be left out on one fleet.
 macro_rules! every_judgement {
     ($run:ident) => {
         $run!(
@@ -97,7 +97,7 @@ pub(crate) fn all_commands_agree_on_what_is_whole(cluster: &TestCluster) {
     machine.expect(0, &["verify"]);
 }
 
-/// The namespace that `kubens` sets, a proxy, another tool's extension and fields that nobody here knows.
+/// A namespace set by `kubens`, a proxy, another tool's extension, and fields that kubemint does not know.
 pub(crate) fn what_is_the_users_own_in_an_entry_stays(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("kept", &profile("0s"));
@@ -132,7 +132,7 @@ pub(crate) fn what_is_the_users_own_in_an_entry_stays(cluster: &TestCluster) {
     machine.expect(0, &["plan", "--check"]);
 }
 
-/// As people write kubeconfigs by hand: one entry for the cluster, several users. It goes with the last of them.
+/// As in handwritten kubeconfigs, several users share one cluster entry. It is removed with the last of them.
 pub(crate) fn profiles_share_the_entry_of_their_cluster(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let alone = format!("{}cluster = \"{{cluster}}\"\n", profile("15m"));
@@ -163,7 +163,7 @@ pub(crate) fn profiles_share_the_entry_of_their_cluster(cluster: &TestCluster) {
     assert_eq!((names("clusters").len(), names("users").len(), names("contexts").len()), (0, 0, 0));
 }
 
-/// Converters and tools that write kubeconfigs anew leave out what they do not know.
+/// Converters, and tools that rewrite kubeconfigs, drop fields that they do not know.
 pub(crate) fn an_entry_that_lost_its_marks_is_taken_back(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let file = output(cluster);
@@ -219,7 +219,7 @@ pub(crate) fn an_entry_that_lost_its_marks_is_taken_back(cluster: &TestCluster) 
     machine.expect(5, &["apply", "--yes", "--adopt"]);
 }
 
-/// Who deleted the kubeconfig of a token file has a token that nothing names.
+/// After the kubeconfig of a token file was deleted, nothing names the token.
 pub(crate) fn a_token_without_its_kubeconfig_is_not_everywhere(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("nameless", &format!("{}credential = \"token-file\"\n", profile("15m")));
@@ -236,7 +236,7 @@ pub(crate) fn a_token_without_its_kubeconfig_is_not_everywhere(cluster: &TestClu
     machine.expect(0, &["status", "--check"]);
 }
 
-/// Of three outputs only one lacks something: one file is written, and the plan says which.
+/// Only one of three outputs has to be written; the plan says which.
 pub(crate) fn only_the_files_that_are_written_are_counted(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let outputs = "[[outputs]]\npath = \"two.kubeconfig\"\n[[outputs]]\npath = \"three.kubeconfig\"\n";
@@ -258,7 +258,7 @@ pub(crate) fn only_the_files_that_are_written_are_counted(cluster: &TestCluster)
     assert!(plan.stdout.contains("- context.user: somebody"), "{}", plan.stdout);
 }
 
-/// What kubemint writes it can read as the admin access of another inventory, marks and all.
+/// kubemint can read a kubeconfig that it issued as the admin access of another inventory, marks included.
 pub(crate) fn an_issued_kubeconfig_is_somebodys_admin_kubeconfig(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let admin = "[profiles.reader]\ncluster-roles = [\"cluster-admin\"]\n[[grants]]\nprofile = \"reader\"\n\
@@ -271,8 +271,8 @@ pub(crate) fn an_issued_kubeconfig_is_somebodys_admin_kubeconfig(cluster: &TestC
     machine.expect(0, &["verify"]);
 }
 
-/// An endpoint that answers nobody, a CA that is not the server's, an audience that the API server does not take: nothing
-/// is written, and the run says so.
+/// If the endpoint does not respond, the CA is not the server's, or the API server does not accept the audience,
+/// nothing is written, and the run says so.
 pub(crate) fn an_exec_plugin_is_proven_before_its_entries_are_written(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     // Of a fleet that signed nothing here.
@@ -305,8 +305,8 @@ pub(crate) fn an_exec_plugin_is_proven_before_its_entries_are_written(cluster: &
     machine.expect(0, &["verify"]);
 }
 
-/// A gateway that refuses everything proves nothing, whatever its answer looks like; a refusal by the API server names
-/// whom it refuses. Servers before 1.28 are asked in another way.
+/// A gateway that refuses everything proves nothing, whatever its response looks like; a refusal by the API server
+/// names the user. Servers before 1.28 are asked in another way.
 #[test]
 fn only_an_api_server_that_says_who_asked_has_proven_a_credential() {
     let fleet = simulated(["sim"]);

@@ -1,9 +1,9 @@
-//! A search for secrets in everything that any command shows or leaves, at the most talkative log level.
+//! Searches for secrets in everything that any command shows or leaves behind, at the most verbose log level.
 //!
-//! Secrets are planted in every form of admin access; tokens are minted on the way. Then every command runs, where it
-//! succeeds and where it fails, and a [`Spy`] collects what it prints, logs, serves and writes, and what `/proc` tells
-//! of it and of the plugins that it starts. A secret may stand in outputs, token files, the cache of the exec plugin and
-//! what `credential` prints, and nowhere else. Start with [`no_command_shows_a_secret`].
+//! Secrets are planted in every form of admin access, and tokens are minted. Then every command runs, once where it
+//! succeeds and once where it fails, and a [`Spy`] collects what it prints, logs, serves and writes, and what `/proc`
+//! shows of it and of its plugins. Secrets may be in outputs, in token files, in the cache of the exec plugin and in
+//! the output of `credential`, and nowhere else. Start with [`no_command_shows_a_secret`].
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -50,24 +50,24 @@ path = "out/exec.kubeconfig"
 credential = "exec"
 "#;
 
-/// How often the process and its files are looked at while it runs.
+/// How often the process and its files are examined while it runs.
 const SAMPLE: Duration = Duration::from_millis(3);
 
 /// Runs commands, and keeps what they show.
 struct Spy {
     machine: Machine,
-    /// What may not be seen, with what it is.
+    /// The secrets, each with its description.
     secrets: BTreeSet<(String, String)>,
-    /// What was seen, with where.
+    /// Everything that was seen, with its source.
     seen: Vec<(String, Vec<u8>)>,
-    /// Whether `/proc` told of a plugin.
+    /// Whether `/proc` showed a plugin.
     saw_plugin: bool,
     /// The format of the last run's logs.
     logs_json: bool,
 }
 
 impl Spy {
-    /// Runs a command, whose logs are now text and now JSON.
+    /// Runs a command; the logs alternate between text and JSON.
     #[track_caller]
     fn run(&mut self, arguments: &[&str], codes: &[i32]) {
         self.logs_json = !self.logs_json;
@@ -87,7 +87,7 @@ impl Spy {
         self.collect(&what);
     }
 
-    /// Runs the plugin that a kubeconfig names; what it prints is for its client alone.
+    /// Runs the plugin that a kubeconfig names; its standard output is for its client alone, and not checked.
     fn run_plugin(&mut self, machine_file: &str, codes: &[i32]) {
         let file: Value = serde_saphyr::from_str(&self.machine.read(machine_file)).unwrap();
         for user in file["users"].as_array().unwrap() {
@@ -111,7 +111,7 @@ impl Spy {
         }
     }
 
-    /// Waits for a process, and looks at it, at what it starts and at its files meanwhile.
+    /// Waits for a process, and meanwhile examines it, its children and its files.
     fn watch(&mut self, what: &str, child: Child) -> (i32, Vec<u8>, Vec<u8>) {
         let id = child.id();
         let directory = self.machine.path("");
@@ -134,7 +134,7 @@ impl Spy {
         (output.status.code().unwrap_or(-1), output.stdout, output.stderr)
     }
 
-    /// Looks at every file, and learns which tokens there are.
+    /// Examines every file, and collects the tokens that exist.
     fn collect(&mut self, what: &str) {
         for (path, content) in self.machine.files() {
             let name = path.strip_prefix(self.machine.path("")).unwrap().to_owned();
@@ -166,7 +166,7 @@ impl Spy {
     }
 }
 
-/// Looks once at a process, at its children, and at the files that are not meant to hold secrets.
+/// Examines a process, its children, and the files that must not hold secrets, once.
 fn sample(id: u32, directory: &Path, sampled: &mut BTreeSet<(String, Vec<u8>)>) {
     let mut keep = |place: &str, content: std::io::Result<Vec<u8>>| {
         // What ended meanwhile cannot be read, and what was seen before says nothing new.
@@ -211,7 +211,7 @@ fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a file is one that secrets were put into, or belong into.
+/// Whether secrets were put into a file, or belong into it.
 fn may_hold_secrets(name: &Path) -> bool {
     let text = name.to_string_lossy();
     let is_output = text.starts_with("out/") && (text.ends_with(".kubeconfig") || text.ends_with(".token"));
@@ -232,7 +232,7 @@ fn around(content: &[u8], at: usize) -> String {
     String::from_utf8_lossy(&content[range]).into_owned()
 }
 
-/// Returns what looks like a JSON Web Token.
+/// Returns the texts that look like a JSON Web Token.
 fn tokens(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let words = text.split(|c| !is_part(c));
@@ -308,7 +308,7 @@ fn pem(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What a command comes to where some clusters work and others do not.
+/// The exit code of a command if some clusters work and others do not.
 const SOME: &[i32] = &[6];
 const ALL_FAILED: &[i32] = &[4, 5, 6, 7];
 
@@ -393,7 +393,7 @@ fn no_command_shows_a_secret() {
     spy.check();
 }
 
-/// Runs the watcher until it has renewed once, and looks at all that it serves.
+/// Runs the watcher until it has renewed once, and examines all that it serves.
 fn watcher(spy: &mut Spy) {
     let arguments = ["refresh", "--watch", "--listen", "127.0.0.1:0", "--metrics-file", "metrics.prom", "-vv"];
     let mut child = spy.machine.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -432,7 +432,7 @@ fn watcher(spy: &mut Spy) {
     spy.collect("refresh --watch");
 }
 
-/// The search finds what it looks for: in a half, and in each kind of place.
+/// The search finds a planted secret: half of it, and in each kind of source.
 #[test]
 fn the_search_finds_half_a_secret() {
     let fleet = simulated(["tok", "wrongca"]);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::scenarios::is_refused_soon;
 use crate::support::{Machine, can_i, changes};
 
-/// Hands every scenario to a macro: none can be left out on one fleet.
+/// Passes every scenario to a macro, so that none can be left out on one fleet.
 macro_rules! every_life {
     ($run:ident) => {
         $run!(
@@ -30,10 +30,10 @@ macro_rules! every_life {
 }
 pub(crate) use every_life;
 
-/// How long something may take that the tests wait for.
+/// The longest time that the tests wait for something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One profile whose superseded tokens live on for `overlap`.
+/// One profile whose superseded tokens stay valid for `overlap`.
 pub(crate) fn profile(overlap: &str) -> String {
     format!(
         r#"
@@ -75,7 +75,7 @@ pub(crate) fn generations(admin: &Admin, inventory: &str) -> Vec<u64> {
     chain.iter().map(|generation| generation["n"].as_u64().unwrap()).collect()
 }
 
-/// Runs something until it is true.
+/// Repeats a check until it is true.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -84,8 +84,8 @@ pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
-/// A renewal leaves the older token alive; a later run deletes it, when the outputs have held the
-/// newer one for the overlap. The run after that does nothing.
+/// A renewal leaves the older token alive. A later run deletes it, after the outputs have held the newer one for the
+/// overlap. The run after that does nothing.
 pub(crate) fn a_renewal_supersedes_and_a_later_run_retires(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("life", &profile("2s"));
@@ -120,7 +120,7 @@ pub(crate) fn a_renewal_supersedes_and_a_later_run_retires(cluster: &TestCluster
     assert_eq!(machine.files(), files);
 }
 
-/// With `--wait-overlap` the run that renews also ends what it supersedes.
+/// With `--wait-overlap`, the run that renews also ends the superseded tokens.
 pub(crate) fn waiting_for_the_overlap_ends_it_in_the_same_run(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("wait", &profile("1s"));
@@ -161,7 +161,8 @@ pub(crate) fn what_lost_its_anchor_is_renewed(cluster: &TestCluster) {
     assert_eq!(generations(&admin, "anchor"), [2], "the line of the dead one is gone");
 }
 
-/// Another uid means that every token is dead: noticed, and minted anew with a new number.
+/// With another uid of the ServiceAccount, every token is invalid: this is noticed, and a token with a new number is
+/// minted.
 pub(crate) fn a_recreated_service_account_is_noticed(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("recreated", &profile("15m"));
@@ -178,7 +179,7 @@ pub(crate) fn a_recreated_service_account_is_noticed(cluster: &TestCluster) {
     assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
 }
 
-/// A refresh makes no ServiceAccount: it says what to run.
+/// A refresh does not make a missing ServiceAccount, but says what to run.
 pub(crate) fn a_missing_service_account_is_not_made_by_a_refresh(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("absent", &profile("15m"));
@@ -195,7 +196,7 @@ pub(crate) fn a_missing_service_account_is_not_made_by_a_refresh(cluster: &TestC
     machine.expect(0, &["refresh"]);
 }
 
-/// RBAC that differs is reported, left alone, and repaired only when that is asked for.
+/// RBAC that differs is reported, left alone, and repaired only if that is requested.
 pub(crate) fn a_refresh_reports_drift_and_leaves_it(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("drifted", &profile("15m"));
@@ -212,7 +213,7 @@ pub(crate) fn a_refresh_reports_drift_and_leaves_it(cluster: &TestCluster) {
     assert_eq!(admin.get(role).unwrap()["rules"][0]["verbs"], json!(["get", "list"]));
 }
 
-/// A token policy that changed is a reason to renew.
+/// A changed token policy leads to a renewal.
 pub(crate) fn a_new_token_policy_is_renewed(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("life-policy", &profile("15m"));
@@ -228,7 +229,7 @@ fn status(machine: &Machine, code: i32, arguments: &[&str]) -> Value {
     machine.kubemint(&[&["status", "-o", "json"], arguments].concat()).exits(code).report()
 }
 
-/// Every state that a credential goes through is shown, the most urgent first, and `--check` tells.
+/// Every state of a credential is shown, the most urgent first, and `--check` reports it.
 pub(crate) fn a_status_says_how_each_credential_stands(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("st-life", &profile("15m"));
@@ -268,7 +269,7 @@ pub(crate) fn a_status_says_how_each_credential_stands(cluster: &TestCluster) {
     assert_eq!(status(&machine, 4, &["--check"])["grants"][0]["state"], "suspended");
 }
 
-/// The output files alone tell what they hold and until when.
+/// The output files alone show what they hold and until when.
 pub(crate) fn a_status_of_the_files_needs_no_cluster(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("st-offline", &profile("15m"));

@@ -1,4 +1,4 @@
-//! The integration tests, in one binary: linking costs more than compiling.
+//! The integration tests, in one binary, because linking costs more than compiling.
 //!
 //! `scenarios` holds what must hold on any cluster; `simulated` runs it on the simulated fleet and
 //! `real` on a real control plane. Start with `scenarios`.

@@ -1,4 +1,4 @@
-//! `kubemint merge` and `kubemint init` as users run them, with kubectl as the judge.
+//! `kubemint merge` and `kubemint init` as users run them; kubectl reads the results.
 
 use kubemint_testkit::control_plane;
 use kubemint_testkit::{User, kubeconfig_yaml};
@@ -145,7 +145,7 @@ fn a_selection_of_nothing_is_a_mistake() {
     assert!(!machine.path("out.yaml").exists());
 }
 
-/// What a replacement drops is said, also when it is really made; values are not shown.
+/// The output names what a replacement drops, in a dry run and in a real one, without values.
 #[test]
 fn a_replacement_shows_what_it_drops() {
     let machine = Machine::new(&[], User::Admin);
@@ -169,8 +169,8 @@ fn a_replacement_shows_what_it_drops() {
     }
 }
 
-/// Of several contexts for one API server the current one is taken, then the one with the cleanest name; one that cannot
-/// be used ends nothing.
+/// Of several contexts for one API server, the current one is taken, or else the one with the cleanest name. A context
+/// that cannot be used does not stop `init`.
 #[test]
 fn init_takes_the_current_context_then_the_cleanest_name() {
     let machine = Machine::new(&[], User::Admin);

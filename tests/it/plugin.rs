@@ -12,7 +12,7 @@ use crate::life::{anchors, generations, index};
 use crate::scenarios::is_refused_soon;
 use crate::support::{Machine, Run, can_i, changes};
 
-/// Hands every scenario to a macro: none can be left out on one fleet.
+/// Passes every scenario to a macro, so that none can be left out on one fleet.
 macro_rules! every_delivery {
     ($run:ident) => {
         $run!(
@@ -81,7 +81,7 @@ pub(crate) fn run(mut command: Command) -> Run {
     }
 }
 
-/// Runs a plugin as a new process of a new parent, as each kubectl is one.
+/// Runs a plugin as a child of a new process, like a new kubectl.
 fn run_for_a_stranger(command: &Command) -> Run {
     let mut shell = Command::new("/bin/sh");
     // Without `exec`: the shell is the parent, and another one each time.
@@ -159,7 +159,7 @@ pub(crate) fn a_cached_token_is_given_without_the_inventory(cluster: &TestCluste
     assert_eq!(std::fs::metadata(&cached[0]).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
-/// A failure is shared with those who wait for it, and not with a later one whose clock was set back.
+/// Waiting processes share a failure; a later process does not, even if its clock was set back.
 pub(crate) fn a_failure_from_the_future_is_not_believed(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("ex-future", &profile(EXEC));
@@ -194,7 +194,8 @@ pub(crate) fn a_hundred_at_once_mint_once(cluster: &TestCluster) {
     assert_eq!(tokens.len(), 1, "one mints, and ninety-nine read");
 }
 
-/// A client that was refused asks again in the same process: what it has is tried, and replaced if it is dead.
+/// A client asks again in the same process after it was refused: the cached token is tried, and replaced if it no
+/// longer works.
 pub(crate) fn who_asks_again_was_refused(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("ex-again", &profile(EXEC));
@@ -299,7 +300,7 @@ pub(crate) fn a_plugin_reads_what_a_refresher_keeps(cluster: &TestCluster) {
     assert!(missing.stderr.contains("kubemint refresh"), "{}", missing.stderr);
 }
 
-/// A token that is in one form is handed on to the others, and nothing is minted for it.
+/// A token that exists in one form is handed on to the other forms, and nothing is minted.
 pub(crate) fn every_form_of_one_grant_side_by_side(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("forms", &profile(FILES));
@@ -327,7 +328,7 @@ pub(crate) fn every_form_of_one_grant_side_by_side(cluster: &TestCluster) {
     );
 }
 
-/// A job that takes long asks for what outlives it, and is told if there is no such token.
+/// A long job asks for a token that outlives it, and gets an error if there is none.
 pub(crate) fn a_job_asks_for_a_token_that_lasts(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("ex-job", &profile(EXEC));
@@ -349,7 +350,7 @@ pub(crate) fn a_job_asks_for_a_token_that_lasts(cluster: &TestCluster) {
     assert!(refused.stderr.contains("`--min-left 3h`") && refused.stderr.contains("`ttl`"), "{}", refused.stderr);
 }
 
-/// `apply` makes an anchor for plugins only where an output has one: that it is up to date is no answer.
+/// `apply` makes an anchor for plugins only if an output has one, so "up to date" would be no help in the message.
 pub(crate) fn without_an_exec_output_it_is_said_what_is_missing(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("ex-none", &profile(TOKENS));
@@ -388,7 +389,7 @@ pub(crate) fn a_plugin_says_what_is_wrong_and_prints_nothing_else(cluster: &Test
     token_of(&minted);
 }
 
-/// A cache that cannot be used costs time, and keeps nobody out.
+/// A cache that cannot be used costs time, but the plugin still works.
 pub(crate) fn a_plugin_without_a_cache_mints_all_the_same(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("ex-bare", &profile(EXEC));
@@ -419,7 +420,7 @@ pub(crate) fn a_plugin_without_a_cache_mints_all_the_same(cluster: &TestCluster)
     assert_eq!(std::fs::read_dir(foreign.join("kubemint/credentials")).unwrap().count(), 0, "anybody could read it");
 }
 
-/// A grant of which no file holds a token is no credential to renew; what plugins need is shown.
+/// A grant without a token in any file has no credential to renew; what its plugins need is shown.
 pub(crate) fn what_only_plugins_hold_is_counted_and_shown(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("ex-count", &profile(EXEC));

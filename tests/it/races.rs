@@ -1,5 +1,5 @@
-//! Several machines at once, and kills at any instant, on the simulated fleet: no working credential dies
-//! early, nothing is left behind, and the next run converges.
+//! Several machines at once, and kills at any instant, on the simulated fleet: no working credential ends early,
+//! nothing is left behind, and the next run converges.
 
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn fleet(name: &str) -> (Fleet, SimCluster, Machine) {
 
 const FILES: [&str; 2] = ["out/a.kubeconfig", "all.kubeconfig"];
 
-/// Whatever the files hold works.
+/// Checks that the credential in every file works.
 #[track_caller]
 fn every_file_works(machine: &Machine, admin: &Admin, when: &str) {
     for file in FILES {
@@ -58,7 +58,7 @@ fn end(child: Child) -> (ExitStatus, String) {
     (output.status, format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Lets enough time pass on the cluster that the credential is due, or a claim is an orphan.
+/// Moves the cluster's clock, so that the credential is due, or a claim is an orphan.
 struct Passing<'a> {
     cluster: &'a SimCluster,
     minutes: i64,
@@ -71,8 +71,8 @@ impl Passing<'_> {
     }
 }
 
-/// Two machines renew the same inventory and holder at once, again and again: one claims, the other
-/// leaves it to that one, and each round mints one token.
+/// Two machines renew the same inventory and holder at once, again and again: one claims, the other leaves the renewal
+/// to it, and each round mints one token.
 #[test]
 fn two_refreshers_race_for_two_hundred_rounds() {
     const ROUNDS: u64 = 200;
@@ -100,7 +100,7 @@ fn two_refreshers_race_for_two_hundred_rounds() {
     assert_eq!(machine.facts(FILES[0])["generation"], ROUNDS + 1, "no number is lost");
 }
 
-/// The same, and one of the two is killed at some instant of each round.
+/// As above, but one of the two is killed at some instant of each round.
 #[test]
 fn two_refreshers_race_and_one_is_killed() {
     const ROUNDS: u64 = 120;
@@ -142,8 +142,8 @@ fn two_refreshers_race_and_one_is_killed() {
     assert!(killed > 10, "{killed}");
 }
 
-/// Killed when a request is on its way, at each of them in turn: the credential in the files works at
-/// once, and the next run completes what was begun.
+/// A run is killed during each of its requests in turn: the credential in the files works at once, and the next run
+/// completes the work.
 #[test]
 fn killed_at_every_arrow_a_rotation_converges() {
     let (_fleet, cluster, machine) = fleet("arrow");
@@ -183,7 +183,7 @@ fn killed_at_every_arrow_a_rotation_converges() {
     println!("killed at each of {} requests", requests.len());
 }
 
-/// Two holders renew at once, hard and often: neither ever touches the other's.
+/// Two holders renew at once, in many rounds: neither changes the other's credential.
 #[test]
 fn two_holders_never_touch_each_other() {
     let fleet = simulated(["a"]);
@@ -214,8 +214,7 @@ fn two_holders_never_touch_each_other() {
     }
 }
 
-/// A revocation while a renewal is on its way: the claim runs into the fence, and its token is dead
-/// whatever the order was.
+/// A revocation during a renewal: the claim runs into the fence, and its token does not work, whatever the order was.
 #[test]
 fn a_revocation_overtakes_a_renewal_on_its_way() {
     let (_fleet, cluster, machine) = fleet("fence");

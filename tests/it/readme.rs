@@ -1,4 +1,4 @@
-//! What the README shows is run.
+//! Runs the commands that the README shows.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ fn its_links_lead_somewhere() {
     }
 }
 
-/// The plan at its top is what kubemint prints for that profile of the demo.
+/// kubemint prints the plan at the top of the README for that profile of the demo.
 #[test]
 fn its_output_is_real() {
     let fleet = simulated(["prod-eu", "prod-us"]);
@@ -55,7 +55,7 @@ fn its_output_is_real() {
     assert!(readme().contains(&format!("$ kubemint apply\n{}", again.stdout)), "{}", again.stdout);
 }
 
-/// The tour's inventory and commands work as they stand, on a cluster in place of the reader's.
+/// The tour's inventory and commands work unchanged, on a test cluster.
 #[test]
 fn its_tour_works() {
     let fleet = simulated(["my-cluster"]);
@@ -80,7 +80,7 @@ fn its_tour_works() {
     assert!(machine.path(issued).exists(), "{issued}");
 }
 
-/// Every command line of the operations pages and examples is one that kubemint understands.
+/// kubemint understands every command line in the operations pages and examples.
 #[test]
 fn the_command_lines_of_the_operations_pages_parse() {
     let check = root().join("tests/operations/check");

@@ -1,4 +1,4 @@
-//! The scenarios on real API servers, and what only they can show.
+//! The scenarios on real API servers, and tests that need real ones.
 
 use std::process::Stdio;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -12,8 +12,7 @@ use crate::life::{anchors, eventually, output, profile};
 use crate::scenarios;
 use crate::support::{Machine, can_i};
 
-/// One control plane for all scenarios: each has an inventory and namespaces of its own. Its
-/// processes end with this one.
+/// One control plane for all scenarios: each has its own inventory and namespaces. Its processes end with this one.
 static SHARED: LazyLock<Option<Mutex<ControlPlane>>> = LazyLock::new(|| {
     let hour = Some(Duration::from_secs(3600));
     let plane = ControlPlane::start(vec![
@@ -23,7 +22,7 @@ static SHARED: LazyLock<Option<Mutex<ControlPlane>>> = LazyLock::new(|| {
     plane.map(Mutex::new)
 });
 
-/// Returns a cluster of the shared plane; nothing if the environment skips it, loudly.
+/// Returns a cluster of the shared plane; nothing, with a message, if the environment skips it.
 pub(crate) fn shared(cluster: usize) -> Option<TestCluster> {
     let plane = SHARED.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
     Some(plane.test_cluster(cluster).clone())
@@ -92,7 +91,7 @@ fn the_right_to_write_the_index_is_checked() {
     }
 }
 
-/// Calico's page "Writing kubeconfig files", without the hands.
+/// Calico's page "Writing kubeconfig files", automated.
 #[test]
 fn the_calico_example_gives_what_calicos_page_does_by_hand() {
     let Some(cluster) = shared(0) else { return };
@@ -127,7 +126,7 @@ fn the_calico_example_gives_what_calicos_page_does_by_hand() {
     assert!(rights("secrets").is_empty(), "{listed}");
 }
 
-/// Takes an example's inventory to a test's cluster and admin kubeconfig.
+/// Adapts an example's inventory to a test's cluster and admin kubeconfig.
 fn localized(example: &str, cluster: &str) -> String {
     let mut document: toml::Table = example.parse().unwrap();
     let mut entry = document["clusters"].as_array().unwrap()[0].as_table().unwrap().clone();
@@ -185,8 +184,8 @@ path = "out/{cluster}.kubeconfig"
     assert_eq!(viewed.unwrap().stdout, token, "kubectl reads what was written");
 }
 
-/// Of three clusters in one run one is stopped half-way: the other two are done, the report says
-/// which, where and what to run, and the next run converges.
+/// One of three clusters in a run is stopped half-way: the other two are done, the report says which one, where and
+/// what to run, and the next run converges.
 #[test]
 fn one_of_three_clusters_is_stopped_half_way() {
     let names = ["one", "two", "three"].map(ClusterOptions::named);
@@ -241,8 +240,8 @@ fn one_of_three_clusters_is_stopped_half_way() {
     machine.expect(0, &["plan", "--check"]);
 }
 
-/// A finalizer keeps an anchor for any time, and its tokens for a minute more. `--wait` waits for that, though no
-/// copy of the token is at hand.
+/// A finalizer keeps an anchor for any time, and its tokens for one more minute. `--wait` waits for that, even without
+/// a copy of the token.
 #[test]
 fn an_anchor_that_a_finalizer_holds_is_waited_for() {
     let Some(cluster) = shared(0) else { return };
@@ -265,8 +264,8 @@ fn an_anchor_that_a_finalizer_holds_is_waited_for() {
     machine.expect(0, &["revoke", "--wait", "--yes"]);
 }
 
-/// Where a quota leaves no place for one more Secret, spent anchors are deleted before their place is needed; where none
-/// is spent, the profile is blocked, and the refusal is the quota's.
+/// If a quota leaves no room for another Secret, spent anchors are deleted before the room is needed. If none is spent,
+/// the profile is blocked, and the message is the quota's.
 #[test]
 fn a_quota_is_freed_before_it_is_needed() {
     let options = ClusterOptions { controller_manager: ControllerManager::On, ..ClusterOptions::named("counted") };
@@ -299,7 +298,7 @@ fn a_quota_is_freed_before_it_is_needed() {
     assert!(can_i(&admin, &machine.token(&output(&cluster)), "list", "pods", "default"));
 }
 
-/// A policy that limits the life of tokens is named, with what of the profile depends on it.
+/// A policy that limits the lifetime of tokens is named, with the keys of the profile that depend on it.
 #[test]
 fn a_policy_that_refuses_tokens_is_named() {
     let Some(plane) = ControlPlane::start(vec![ClusterOptions::named("limited")]) else { return };
@@ -332,7 +331,7 @@ fn a_policy_that_refuses_tokens_is_named() {
     assert!(hint.contains("`ttl`") && hint.contains("validatingadmissionpolicy short.example.com"), "{error}");
 }
 
-/// What `kubectl config` changes in an entry stays if it is the user's, and is repaired if it is kubemint's.
+/// A change by `kubectl config` in an entry stays if the field is the user's, and is repaired if it is kubemint's.
 #[test]
 fn what_kubectl_changes_in_an_entry_is_told_apart() {
     let Some(cluster) = shared(0) else { return };

@@ -1,5 +1,5 @@
-//! The requests that each command sends to a cluster, in their order: a change to the program that should not change what
-//! it does to clusters does not change these.
+//! The requests that each command sends to a cluster, in their order. They show if a change to the program unexpectedly
+//! changes what it does to clusters.
 
 use kubemint_testkit::User;
 use kubemint_testkit::sim::Fleet;
@@ -27,7 +27,7 @@ credential = "exec"
 profiles = ["reader"]
 "#;
 
-/// Returns the requests since the last call. Reads that follow each other are sorted: they are sent at the same time.
+/// Returns the requests since the last call. Consecutive reads are sorted, because they are sent at the same time.
 fn sent(fleet: &Fleet) -> String {
     let cluster = fleet.cluster("sim");
     let mut lines: Vec<String> = vec![];
@@ -49,7 +49,7 @@ fn sent(fleet: &Fleet) -> String {
     lines.concat()
 }
 
-/// Leaves out what is another for each run: hashes of uids in names.
+/// Removes the parts of names that differ in each run: hashes of uids.
 fn hashes_left_out(path: &str) -> String {
     let is_hash = |part: &str| part.len() == 10 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let segments = path.split('/').map(|segment| match segment.rsplit_once('-') {

@@ -9,7 +9,7 @@ use crate::life::{anchors, generations, index, output, profile};
 use crate::scenarios::is_refused_soon;
 use crate::support::{Machine, can_i, changes};
 
-/// Hands every scenario to a macro: none can be left out on one fleet.
+/// Passes every scenario to a macro, so that none can be left out on one fleet.
 macro_rules! every_revocation {
     ($run:ident) => {
         $run!(
@@ -28,7 +28,7 @@ macro_rules! every_revocation {
 }
 pub(crate) use every_revocation;
 
-/// After a revocation nothing is minted until somebody lifts it; numbers go on after the fence.
+/// After a revocation nothing is minted until the suspension is lifted; numbers go on after the fence.
 pub(crate) fn a_revocation_kills_and_suspends_until_it_is_lifted(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("rv-plain", &profile("15m"));
@@ -61,7 +61,7 @@ pub(crate) fn a_revocation_kills_and_suspends_until_it_is_lifted(cluster: &TestC
     assert!(can_i(&admin, &machine.token(&output(cluster)), "list", "pods", "default"));
 }
 
-/// An older generation dies alone; the current one suspends its holder.
+/// Revoking an older generation affects only that one; revoking the current one suspends its holder.
 pub(crate) fn one_generation_is_revoked_and_the_others_live(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("rv-one", &profile("15m"));
@@ -120,7 +120,7 @@ pub(crate) fn a_holder_is_revoked_and_another_lives(cluster: &TestCluster) {
     assert!(left.stdout.contains("1 suspended"), "{}", left.stdout);
 }
 
-/// `--all` leaves nobody a token, and nobody new gets one.
+/// After `--all` no token works, and no new one is issued.
 pub(crate) fn everybody_is_revoked(cluster: &TestCluster) {
     let (machine, laptop, ci) = two_holders(cluster, "rv-all");
     let admin = machine.admin(0);
@@ -131,8 +131,8 @@ pub(crate) fn everybody_is_revoked(cluster: &TestCluster) {
     assert!(other.stdout.contains("1 suspended"), "{}", other.stdout);
 }
 
-/// A token that a holder minted for itself outlives its anchor, which the revocation says; with a new
-/// ServiceAccount it dies.
+/// A token that a holder minted for itself still works after its anchor is deleted, and the revocation says so. With a
+/// new ServiceAccount it ends.
 pub(crate) fn only_a_new_service_account_ends_tokens_that_a_holder_made(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let rules = "[[profiles.reader.cluster-rules]]\napi-groups = [\"\"]\nresources = [\"serviceaccounts/token\"]\n\
@@ -181,7 +181,7 @@ fn marked(admin: &Admin, inventory: &str) -> Vec<Value> {
     kinds.into_iter().flat_map(list).collect()
 }
 
-/// `--access` leaves nothing with our marks but namespaces, and takes the entries out of the files.
+/// `--access` deletes everything with our marks except namespaces, and removes the entries from the files.
 pub(crate) fn access_goes_with_everything_that_belongs_to_it(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let more = "[[profiles.reader.namespaces]]\nnames = [\"rv-access\"]\ncluster-roles = [\"view\"]\n\
@@ -238,7 +238,7 @@ pub(crate) fn a_waiting_revocation_returns_when_the_token_is_refused(cluster: &T
     assert_eq!(answer.unwrap_err().code, 401);
 }
 
-/// A ServiceAccount of somebody else's is left alone, and so are its Secrets.
+/// Another owner's ServiceAccount and its Secrets are left alone.
 pub(crate) fn what_is_not_ours_is_not_revoked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("rv-foreign", &profile("15m"));
@@ -253,7 +253,7 @@ pub(crate) fn what_is_not_ours_is_not_revoked(cluster: &TestCluster) {
     assert!(admin.get("/api/v1/namespaces/rv-foreign/serviceaccounts/reader").is_ok());
 }
 
-/// An index that cannot be read keeps no token alive. Issuing cannot be suspended in it, which is a failure; with a
+/// An index that cannot be read does not keep tokens alive. Issuing cannot be suspended in it, so the run fails; with a
 /// new ServiceAccount it can.
 pub(crate) fn an_unusable_index_needs_the_hard_way(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);

@@ -1,7 +1,6 @@
-//! Real clients on a real API server go through a rotation without an error, in every form of a credential.
+//! Real clients use a real API server during a rotation without an error, with every form of a credential.
 //!
-//! kubectl and kube-rs always take part; `KUBEMINT_PEERS` names the programs of other languages, as for
-//! `clients`.
+//! kubectl and kube-rs always take part; `KUBEMINT_PEERS` names the programs of other languages, as in `clients`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -38,7 +37,7 @@ fn machine(cluster: &TestCluster, name: &str, overlap: &str) -> Machine {
     machine
 }
 
-/// kubectl asks without a pause while credentials are rotated and older ones deleted: no request fails.
+/// kubectl sends requests without a pause while credentials are rotated and older ones deleted: none fails.
 #[test]
 fn kubectl_never_notices_a_rotation() {
     let Some(plane) = ControlPlane::start(vec![ClusterOptions::named("real")]) else { return };
@@ -75,7 +74,7 @@ fn kubectl_never_notices_a_rotation() {
     assert_eq!(anchors(&machine.admin(0), "rotation").len(), 2, "the current generation's, and the exec plugin's");
 }
 
-/// A program that asks when it is told to.
+/// A program that sends a request when it is told to.
 struct Peer {
     name: String,
     child: Child,
@@ -128,8 +127,8 @@ impl Peer {
     }
 }
 
-/// Long-running programs: those that read a file again, or ask a plugin, outlive the older token; the
-/// others work for as long as it lives.
+/// Long-running programs: those that read a file again, or ask a plugin, still work after the older token ended; the
+/// others work only as long as it does.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the environment says where the programs of other languages are")]
 fn long_running_clients_outlive_a_rotation() {

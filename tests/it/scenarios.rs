@@ -1,4 +1,4 @@
-//! What must hold on any cluster, simulated or real.
+//! Scenarios for any cluster, simulated or real.
 //!
 //! Each scenario has an inventory name and namespaces of its own, so that all can share clusters.
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Machine, can_i, changes};
 
-/// Hands every scenario that needs no special cluster to a macro: none can be left out on one fleet.
+/// Passes every scenario that needs no special cluster to a macro, so that none can be left out on one fleet.
 macro_rules! every_scenario {
     ($run:ident) => {
         $run!(
@@ -138,7 +138,7 @@ pub(crate) fn creates_and_then_does_nothing(cluster: &TestCluster) {
     assert_eq!(check.stdout, "1 cluster is up to date, nothing to do\n");
 }
 
-/// What somebody changed by hand is shown by field, with who did it, and made right.
+/// A manual change is shown by field, with its author, and corrected.
 pub(crate) fn repairs_drift_and_names_who_is_overruled(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("drift", &simple("\"get\", \"list\""));
@@ -169,7 +169,7 @@ pub(crate) fn repairs_drift_and_names_who_is_overruled(cluster: &TestCluster) {
     machine.expect(0, &["plan", "--check"]);
 }
 
-/// A plan writes nothing, whatever it plans: not the creates, not the updates, not the deletes.
+/// A plan writes nothing, whether it plans creates, updates or deletes.
 pub(crate) fn a_plan_writes_nothing(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("plan", &full("\"plan-a\", \"plan-b\""));
@@ -238,7 +238,7 @@ pub(crate) fn vanished_grants_are_a_note(cluster: &TestCluster) {
     assert!(notes.contains("2 objects belong to grants that are no longer in the inventory"), "{notes}");
 }
 
-/// An object of somebody else's blocks its cluster before any write, and `--adopt` takes it over.
+/// An object that is not ours blocks its cluster before any write, and `--adopt` takes it over.
 pub(crate) fn foreign_objects_block_until_they_are_adopted(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let admin = machine.admin(0);
@@ -277,7 +277,7 @@ pub(crate) fn foreign_objects_block_until_they_are_adopted(cluster: &TestCluster
     assert_eq!(planned["clusters"][0]["state"], "pending");
 }
 
-/// Another role is a new binding, and the old one is deleted after it.
+/// Another role leads to a new binding; the old one is deleted after that.
 pub(crate) fn another_role_leaves_no_gap(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let profile = |role: &str| {
@@ -319,7 +319,7 @@ pub(crate) fn two_holders_live_side_by_side(cluster: &TestCluster) {
     }
 }
 
-/// An admin who may write roles, but lacks the rights in them, is stopped by the plan, by rule.
+/// If an admin may write roles but lacks the rights in them, the plan stops the cluster and names the rules.
 pub(crate) fn escalation_is_refused_before_the_first_write(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::LimitedAdmin);
     let admin = machine.admin(0);
@@ -446,7 +446,7 @@ pub(crate) fn deleting_the_anchor_revokes(cluster: &TestCluster) {
     assert!(can_i(&admin, &machine.token(&output(cluster)), "get", "pods", "default"));
 }
 
-/// Whether a token is refused within the time that API servers remember its acceptance.
+/// Returns whether a token is refused within the time that API servers remember its acceptance.
 pub(crate) fn is_refused_soon(admin: &Admin, token: &str) -> bool {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
@@ -500,7 +500,7 @@ pub(crate) fn a_changed_token_policy_mints(cluster: &TestCluster) {
     machine.expect(0, &["plan", "--check"]);
 }
 
-/// Aggregated roles and roles that ask to be left alone are left alone.
+/// Aggregated roles, and roles with an annotation that says so, are left alone.
 pub(crate) fn what_asks_to_be_left_alone_is_left_alone(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("alone", &simple("\"get\""));
@@ -516,8 +516,7 @@ pub(crate) fn what_asks_to_be_left_alone_is_left_alone(cluster: &TestCluster) {
     assert!(report["clusters"][0]["notes"].to_string().contains("is left alone"), "{report:#}");
 }
 
-/// An object that appears between plan and write is not touched. The create would merge into it if
-/// it were an apply.
+/// An object that appears between plan and write is not changed. An apply instead of a create would merge into it.
 pub(crate) fn the_server_answers_a_create_of_something_that_exists(cluster: &TestCluster) {
     let admin = Admin::new(cluster);
     let role =
@@ -529,7 +528,7 @@ pub(crate) fn the_server_answers_a_create_of_something_that_exists(cluster: &Tes
     assert!(applied.is_ok(), "an apply merges into it unasked");
 }
 
-/// An endpoint that does not work is not written over one that does, and the plan shows the change.
+/// An endpoint that does not work is not written in place of one that does, and the plan shows the change.
 pub(crate) fn a_changed_endpoint_is_proven_first(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("endpoint", &simple("\"get\""));
@@ -549,7 +548,7 @@ pub(crate) fn a_changed_endpoint_is_proven_first(cluster: &TestCluster) {
     assert_eq!(machine.read(&output(cluster)), before);
 }
 
-/// A token that was damaged where it was kept never replaces a whole one.
+/// A token that was damaged in its file never replaces a whole one.
 pub(crate) fn a_damaged_token_never_replaces_a_whole_one(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let two = format!("{}[[outputs]]\npath = \"second.kubeconfig\"\n", simple("\"get\""));
@@ -578,7 +577,7 @@ pub(crate) fn another_holders_credential_is_not_overwritten(cluster: &TestCluste
     assert_eq!(machine.read(&output(cluster)), before);
 }
 
-/// A ServiceAccount that leaves a profile is not deleted under those who use its credentials.
+/// A ServiceAccount that leaves a profile is not deleted while its credentials may be in use.
 pub(crate) fn a_renamed_service_account_needs_consent(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("rename", &simple("\"get\""));
@@ -596,7 +595,7 @@ pub(crate) fn a_renamed_service_account_needs_consent(cluster: &TestCluster) {
     assert!(can_i(&machine.admin(0), &machine.token(&output(cluster)), "get", "pods", "default"));
 }
 
-/// The index is an annotation: nothing is deleted on its word.
+/// The index is an annotation that can be edited, so nothing is deleted because of it.
 pub(crate) fn a_forged_index_deletes_nothing(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("forged", &simple("\"get\""));
@@ -635,8 +634,8 @@ pub(crate) fn a_forged_index_deletes_nothing(cluster: &TestCluster) {
     assert_eq!(changes(&report, 0), ["resume reader"], "an apply lifts it");
 }
 
-/// An admin who may do everything but write the index is stopped before the first write. On a cluster
-/// of its own: other scenarios give the same identity more.
+/// An admin who may do everything but write the index is stopped before the first write. It has its own cluster,
+/// because other scenarios give the same user more rights.
 pub(crate) fn the_right_to_write_the_index_is_checked(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::LimitedAdmin);
     let admin = machine.admin(0);
@@ -668,7 +667,7 @@ pub(crate) fn the_right_to_write_the_index_is_checked(cluster: &TestCluster) {
     assert!(versions(&admin, "indexless").is_empty(), "nothing was written");
 }
 
-/// A role that does not exist blocks, also for an admin whom the API server would let bind it, unless it is expected.
+/// A role that does not exist blocks, even if the API server would let the admin bind it, unless it is expected.
 pub(crate) fn a_misspelled_role_blocks(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let profile = "[profiles.reader]\ncluster-roles = [\"veiw\"]\n[[grants]]\nprofile = \"reader\"\nselector = \"env=test\"\n\
@@ -685,7 +684,7 @@ pub(crate) fn a_misspelled_role_blocks(cluster: &TestCluster) {
     machine.expect(0, &["plan", "--check"]);
 }
 
-/// A binding that a finalizer holds still grants what it granted: that is no "done".
+/// A binding that a finalizer holds still grants its rights, so it is not reported as done.
 pub(crate) fn a_delete_that_is_held_is_not_done(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     machine.inventory("held", &full("\"held-a\", \"held-b\""));

@@ -1,4 +1,4 @@
-//! The scenarios on the simulated fleet, which answers at once and can be looked into.
+//! The scenarios on the simulated fleet, which responds at once and can be inspected.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is written where, and what is never overwritten: each attack on the files of others that was tried once.
+//! Which files are written, and which are never overwritten: each attack on other people's files that was tried once.
 
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 
@@ -98,7 +98,7 @@ fn a_merge_and_an_output_go_into_nothing_but_kubeconfigs() {
     machine.expect(0, &["merge", "admin.yaml", "-o", "target"]);
 }
 
-/// Whoever owns the directory of tokens puts a link where the next one goes.
+/// The owner of the token directory puts a link where the next token file goes.
 #[test]
 fn a_planted_link_leads_no_token_anywhere() {
     let (_fleet, machine) = fleet("planted", &with_token_files());
@@ -181,7 +181,7 @@ fn what_is_too_long_or_endless_is_refused_and_never_cut() {
     assert!(!machine.path("out").exists() && !machine.path("new.toml").exists());
 }
 
-/// Of a limit on the size of files, the first sign is a signal.
+/// The first sign of a limit on the size of files is a signal.
 #[test]
 fn a_write_that_is_refused_names_the_file_and_ends_nothing_else() {
     let (_fleet, machine) = fleet("limited", &profile("15m"));
@@ -198,7 +198,7 @@ fn a_write_that_is_refused_names_the_file_and_ends_nothing_else() {
     machine.expect(0, &["refresh", "--force"]);
 }
 
-/// Each context took a copy of the cluster that they share, before the first was compared: 600 MB.
+/// Before this was fixed, each context got a copy of the cluster that they share before the comparison: 600 MB.
 #[test]
 fn a_merge_of_contexts_that_share_a_cluster_takes_the_memory_of_one() {
     let machine = Machine::new(&[], User::Admin);

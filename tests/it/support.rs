@@ -1,4 +1,4 @@
-//! What every integration test needs: a directory, an inventory, and the program run as users run it.
+//! Common tools of the integration tests: a directory, an inventory, and runs of the program as a user would start it.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -10,13 +10,13 @@ use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A user's machine: a home of its own, an admin kubeconfig, an inventory, and nothing inherited.
+/// A user's machine: its own home, an admin kubeconfig, an inventory, and no inherited environment.
 pub(crate) struct Machine {
     directory: TempDir,
     pub(crate) clusters: Vec<TestCluster>,
 }
 
-/// What a run of the program came to.
+/// The result of a run of the program.
 #[must_use]
 pub(crate) struct Run {
     pub(crate) code: i32,
@@ -25,7 +25,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Checks the exit code, and shows everything if it is another.
+    /// Checks the exit code, and shows the whole output if it is another.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
@@ -51,7 +51,7 @@ impl Machine {
         machine
     }
 
-    /// Sets up a machine of an administrator of all clusters of a fleet, with an inventory of them.
+    /// Sets up a machine for an administrator of all clusters of a fleet, with an inventory of them.
     pub(crate) fn of(fleet: &Fleet, name: &str, rest: &str) -> Self {
         let machine = Self::new(&fleet.test_clusters(), User::Admin);
         machine.inventory(name, rest);
@@ -88,13 +88,13 @@ impl Machine {
         self.write("clusters.toml", &format!("{head}{clusters}{rest}"));
     }
 
-    /// Makes the inventory give up on an answer after one second and on a cluster after four.
+    /// Sets short limits in the inventory: one second for a response, four for a cluster.
     pub(crate) fn impatient(&self) {
         let text = self.read("clusters.toml");
         self.write("clusters.toml", &text.replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"4s\""));
     }
 
-    /// Runs the program as a user would, without anything of this process's environment.
+    /// Runs the program as a user would, without this process's environment.
     pub(crate) fn kubemint(&self, arguments: &[&str]) -> Run {
         let output = self.command(arguments).output().unwrap();
         Run {
@@ -115,7 +115,7 @@ impl Machine {
         Run { code: output.status.code().unwrap_or(-1), stdout, stderr }
     }
 
-    /// Runs the program and checks its exit code; what it printed does not matter.
+    /// Runs the program and checks its exit code; its output does not matter.
     #[track_caller]
     pub(crate) fn expect(&self, code: i32, arguments: &[&str]) {
         drop(self.kubemint(arguments).exits(code));
@@ -154,7 +154,7 @@ impl Machine {
         users[0]["user"]["token"].as_str().unwrap().to_owned()
     }
 
-    /// Returns what the extension of the only user of a kubeconfig says.
+    /// Returns the content of our extension in the only user of a kubeconfig.
     pub(crate) fn facts(&self, kubeconfig: &str) -> Value {
         let value: Value = serde_saphyr::from_str(&self.read(kubeconfig)).unwrap();
         value["users"][0]["user"]["extensions"][0]["extension"].clone()

@@ -114,7 +114,8 @@ fn core_is_pure() {
     assert!(offences.is_empty(), "core is pure and synchronous:\n{}", offences.join("\n"));
 }
 
-/// `main → commands → fleet → {executor, cluster, store, output} → core`: a part of the shell knows those after it only.
+/// `main → commands → fleet → {executor, cluster, store, output} → core`: each part of the shell knows only those after
+/// it.
 #[test]
 fn the_shell_points_one_way() {
     let after: &[(&str, &[&str])] = &[
@@ -154,7 +155,7 @@ fn names_are_derived_in_one_place() {
     only(&["object.rs"], &["role.kind == Kind::Role)"], "roles are addressed with `RoleRef::object`");
 }
 
-/// A second expansion of a profile, or a second reading of a rule, would sooner or later allow something else.
+/// A second place that expands a profile, or evaluates a rule, would sooner or later allow something else.
 #[test]
 fn what_a_profile_allows_is_expanded_in_one_place() {
     only(
@@ -167,7 +168,7 @@ fn what_a_profile_allows_is_expanded_in_one_place() {
     only(&allowed, &[".non_resource_urls", ".api_groups"], "what a rule allows is asked of `rbac::Rule`");
 }
 
-/// What was meant and where it goes are put together by `resolution`, and by nobody else.
+/// Only `resolution` combines the inventory with the layout.
 #[test]
 fn the_inventory_and_the_layout_know_nothing_of_each_other() {
     let mut offences = vec![];
@@ -182,7 +183,7 @@ fn the_inventory_and_the_layout_know_nothing_of_each_other() {
     assert!(offences.is_empty(), "`resolution` puts inventory and layout together:\n{}", offences.join("\n"));
 }
 
-/// What a missing, an unreadable and a newer index mean is decided in one place.
+/// One function decides what a missing, an unreadable and a newer index mean.
 #[test]
 fn only_one_function_reads_the_index_of_an_account() {
     let allowed = ["observed.rs", "credential/index.rs", "fuzz", "cluster/api/fuzz.rs"];
@@ -321,7 +322,7 @@ fn every_invariant_names_a_test_that_exists() {
     }
 }
 
-/// What docs/security.md says is shown by a test, is.
+/// Every test that docs/security.md names exists.
 #[test]
 fn every_test_that_the_threats_name_exists() {
     let mut files = vec![];

@@ -1,4 +1,4 @@
-//! `verify`: what must hold on any cluster, and what only a simulated fleet can show.
+//! `verify`: scenarios for any cluster, and tests that need a simulated fleet.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::{Machine, Run, simulated};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
-/// Hands every scenario that needs no special cluster to a macro: none can be left out on one fleet.
+/// Passes every scenario that needs no special cluster to a macro, so that none can be left out on one fleet.
 macro_rules! every_scenario {
     ($run:ident) => {
         $run!(
@@ -112,7 +112,7 @@ fn account(namespace: &str) -> Value {
     json!({ "kind": "ServiceAccount", "namespace": namespace, "name": "deployer" })
 }
 
-/// Everything is as intended: every right of the profile is allowed, and nothing but the baseline is more.
+/// Everything is as intended: every right of the profile is allowed, and beyond that only the baseline.
 pub(crate) fn what_was_applied_is_fine(cluster: &TestCluster) {
     let machine = applied(&[cluster], "fine");
     let before = machine.files();
@@ -145,7 +145,7 @@ pub(crate) fn what_was_applied_is_fine(cluster: &TestCluster) {
     assert_eq!(machine.files(), before, "nothing is written");
 }
 
-/// The finding that security teams pay for.
+/// Somebody made a binding to `cluster-admin` by hand.
 pub(crate) fn a_hand_made_cluster_admin_is_found(cluster: &TestCluster) {
     let machine = applied(&[cluster], "overprivileged");
     bind(&machine.admin(0), None, "temporary-debugging", "cluster-admin", &account("overprivileged"));
@@ -174,7 +174,8 @@ pub(crate) fn a_hand_made_cluster_admin_is_found(cluster: &TestCluster) {
     machine.expect(0, &["verify", "--strict"]);
 }
 
-/// Excess in one namespace is named with it; a group of the account's namespace means it too.
+/// Excess in one namespace is reported with the namespace; a binding for the group of the account's namespace counts
+/// too.
 pub(crate) fn a_hand_made_role_binding_is_found_with_its_namespace(cluster: &TestCluster) {
     let machine = applied(&[cluster], "namespaced");
     let admin = machine.admin(0);
@@ -198,7 +199,7 @@ pub(crate) fn a_hand_made_role_binding_is_found_with_its_namespace(cluster: &Tes
     machine.expect(4, &["verify", "--strict"]);
 }
 
-/// A rule that somebody took away, and a binding to an existing role that is gone.
+/// Somebody removed a rule and a binding to an existing role.
 pub(crate) fn what_was_taken_away_is_denied(cluster: &TestCluster) {
     let machine = applied(&[cluster], "taken");
     let admin = machine.admin(0);
@@ -231,7 +232,7 @@ pub(crate) fn what_was_taken_away_is_denied(cluster: &TestCluster) {
     machine.expect(0, &["verify", "--strict"]);
 }
 
-/// The anchor is gone: the credential in the file is dead, and the report says why.
+/// Without its anchor, the credential in the file no longer works, and the report says why.
 pub(crate) fn a_revoked_credential_is_a_finding(cluster: &TestCluster) {
     let machine = applied(&[cluster], "revoked");
     let file = format!("out/{}.kubeconfig", cluster.name);
@@ -252,7 +253,7 @@ pub(crate) fn a_revoked_credential_is_a_finding(cluster: &TestCluster) {
     assert_eq!((&found["rights"]["denied"], &found["excess"]), (&0.into(), &json!([])));
 }
 
-/// Who may not read bindings is told what is allowed, and that the rest is unknown: no failure.
+/// An admin who may not read bindings learns what is allowed, and that the rest is unknown; this is no failure.
 pub(crate) fn an_admin_who_may_not_read_bindings_leaves_excess_unknown(cluster: &TestCluster) {
     let machine = applied(&[cluster], "unread");
     bind(&machine.admin(0), Some("unread-apps"), "hidden", "edit", &account("unread"));
@@ -275,7 +276,7 @@ pub(crate) fn an_admin_who_may_not_read_bindings_leaves_excess_unknown(cluster: 
     assert!(text.contains("unknown"), "{text}");
 }
 
-/// A file that is gone, and one that holds somebody else's entry.
+/// A file that does not exist, and one with an entry that is not ours.
 pub(crate) fn a_missing_credential_is_a_finding(cluster: &TestCluster) {
     let machine = applied(&[cluster], "missing");
     let file = format!("out/{}.kubeconfig", cluster.name);
@@ -302,7 +303,7 @@ pub(crate) fn a_missing_credential_is_a_finding(cluster: &TestCluster) {
     assert!(run.stdout.contains("it has the credential of holder `default`"), "{}", run.stdout);
 }
 
-/// One of three clusters does not answer: the others are verified, and 6 beats 4.
+/// One of three clusters does not respond: the others are verified, and exit code 6 takes precedence over 4.
 #[test]
 fn an_unreachable_cluster_changes_nothing_for_the_others() {
     let fleet = simulated(["one", "two", "three"]);
@@ -323,7 +324,7 @@ fn an_unreachable_cluster_changes_nothing_for_the_others() {
     machine.expect(7, &["verify"]);
 }
 
-/// A binding that gives every ServiceAccount something is told apart, and counts as excess.
+/// A binding for every ServiceAccount is reported separately, and counts as excess.
 #[test]
 fn what_every_service_account_was_given_is_clearly_visible() {
     let fleet = simulated(["a"]);
@@ -351,7 +352,7 @@ fn what_every_service_account_was_given_is_clearly_visible() {
     );
 }
 
-/// What people read: the same on many clusters once, excess with its binding, denials with a hint.
+/// The text: equal findings of many clusters once, excess with its binding, denials with a hint.
 #[test]
 fn the_report_as_text() {
     let fleet = simulated(["prod-eu", "prod-us", "prod-asia", "edge"]);
@@ -370,7 +371,7 @@ fn the_report_as_text() {
     insta::assert_snapshot!(text.replace(&machine.path("").display().to_string(), "/"));
 }
 
-/// The API server denies what the bindings grant, as a webhook may: it is asked again, and its word counts.
+/// The API server denies rights that the bindings grant, as a webhook may: it is asked again, and its answer counts.
 #[test]
 fn what_the_api_server_denies_for_reasons_of_its_own_is_denied() {
     let fleet = simulated(["a"]);
@@ -394,7 +395,7 @@ fn what_the_api_server_denies_for_reasons_of_its_own_is_denied() {
     );
 }
 
-/// The credential is used with what stands in the file: its server, its CA.
+/// The credential is used with the server and the CA in its file.
 #[test]
 fn what_the_file_says_is_what_is_used() {
     use base64::Engine;

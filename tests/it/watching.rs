@@ -93,7 +93,7 @@ fn fleet(names: &[&str]) -> (Fleet, Machine) {
     (fleet, machine)
 }
 
-/// Returns an inventory without cluster `b`, and what was taken out.
+/// Returns an inventory without cluster `b`, and the text that was removed.
 fn without_second(whole: &str) -> (String, String) {
     let second = whole.find("[[clusters]]\nname = \"b\"").unwrap();
     let end = whole.find("\n[profiles").unwrap();
@@ -102,7 +102,7 @@ fn without_second(whole: &str) -> (String, String) {
 
 const CURRENT: &str = "kubemint_credentials{state=\"current\"}";
 
-/// What falls due is renewed, the superseded one retired, and SIGTERM ends it with 0.
+/// A due credential is renewed, the superseded one retired, and after SIGTERM the exit code is 0.
 #[test]
 fn what_falls_due_is_renewed_and_the_rest_is_left() {
     let (fleet, machine) = fleet(&["a", "b"]);
@@ -133,10 +133,10 @@ fn what_falls_due_is_renewed_and_the_rest_is_left() {
     assert_eq!(watcher.stop(), Some(0));
 }
 
-/// `.ci/run` names a promtool; its opinion counts as a test.
+/// `.ci/run` names a promtool; its errors fail the test.
 ///
-/// It reads the older text format, in which the help of a counter is said of its name with `_total`, and in
-/// `OpenMetrics` of the name without: that alone it may complain about.
+/// It reads the older text format, in which the help of a counter is for its name with `_total`; in `OpenMetrics` it is
+/// for the name without. Only this complaint is allowed.
 #[expect(clippy::disallowed_methods, reason = "the environment says where promtool is")]
 fn check_with_promtool(text: &str) {
     let Some(promtool) = std::env::var_os("KUBEMINT_PROMTOOL") else { return };
@@ -150,7 +150,7 @@ fn check_with_promtool(text: &str) {
     assert!(matches!(output.status.code(), Some(0 | 3)) && is_known, "promtool: {said}\n{text}");
 }
 
-/// A broken inventory is reported once and changes nothing; a mended one is taken up.
+/// A broken inventory is reported once and changes nothing; after it is repaired, it is used.
 #[test]
 fn a_broken_inventory_is_reported_and_the_one_before_stays() {
     let (_fleet, machine) = fleet(&["a", "b"]);
@@ -171,7 +171,7 @@ fn a_broken_inventory_is_reported_and_the_one_before_stays() {
     assert_eq!(watcher.stop(), Some(0));
 }
 
-/// A cluster that is down is counted and tried again; what is known of its credential stays.
+/// A cluster that is down is counted and tried again; the last known state of its credential stays.
 #[test]
 fn a_cluster_that_is_down_changes_nothing_for_the_others() {
     let (fleet, machine) = fleet(&["a", "b"]);
@@ -192,7 +192,7 @@ fn a_cluster_that_is_down_changes_nothing_for_the_others() {
     assert_eq!(watcher.stop(), Some(0));
 }
 
-/// SIGTERM during a renewal lets it finish: the file holds what the cluster was told.
+/// After SIGTERM, a renewal is completed, and the file holds the token that the cluster issued.
 #[test]
 fn a_running_renewal_is_finished() {
     let (fleet, machine) = fleet(&["a"]);
@@ -212,7 +212,7 @@ fn a_running_renewal_is_finished() {
     assert_eq!(crate::life::generations(&machine.admin(0), "watch"), [1, 2], "it is recorded");
 }
 
-/// Who keeps a connection open keeps nobody else out.
+/// A client that keeps a connection open does not block others.
 #[test]
 fn clients_that_stay_do_not_keep_others_out() {
     let (_fleet, machine) = fleet(&["a"]);
@@ -230,7 +230,7 @@ fn clients_that_stay_do_not_keep_others_out() {
     drop(stays);
 }
 
-/// A new file that `include` matches is a change of the inventory, like one of a file that is known.
+/// A new file that `include` matches changes the inventory, like a change of a known file.
 #[test]
 fn a_new_included_file_is_taken_up() {
     let (_fleet, machine) = fleet(&["a", "b"]);
@@ -243,7 +243,7 @@ fn a_new_included_file_is_taken_up() {
     watcher.await_metric(CURRENT, 2.0);
 }
 
-/// Returns how often some secrets stand in the memory of a process; nothing if its memory cannot be read.
+/// Returns how often some secrets occur in a process's memory; nothing if it cannot be read.
 fn found_in_memory(pid: u32, secrets: &[String]) -> Option<usize> {
     use std::io::{Seek, SeekFrom};
     let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
@@ -263,8 +263,7 @@ fn found_in_memory(pid: u32, secrets: &[String]) -> Option<usize> {
     Some(found)
 }
 
-/// Between its runs a watcher holds no token: what it had in memory is overwritten when it is freed, in whatever
-/// library that was.
+/// Between its runs a watcher holds no token: memory is overwritten when it is freed, in every library.
 #[test]
 fn an_idle_watcher_holds_no_token() {
     let (_fleet, machine) = fleet(&["a", "b", "c"]);

@@ -1,11 +1,11 @@
-//! What consumers are told: the admin's endpoint, and what the inventory says otherwise.
+//! The endpoint that consumers are given: the admin's, except where the inventory says otherwise.
 
 use super::error::AdminError;
 use super::file::read_part;
 use crate::inventory::Cluster;
 use crate::kubeconfig::Endpoint;
 
-/// Returns what consumers are told: the admin's endpoint, and what the inventory says otherwise.
+/// Returns the endpoint that consumers are given: the admin's, except where the inventory says otherwise.
 ///
 /// # Errors
 ///
@@ -13,10 +13,10 @@ use crate::kubeconfig::Endpoint;
 pub(crate) fn consumer_endpoint(cluster: &Cluster, admin: &Endpoint) -> Result<Endpoint, AdminError> {
     let consumer = &cluster.consumer;
     let mut endpoint = admin.clone();
-    // A proxy with a password is the admin's own.
+    // A proxy URL with a password is the admin's secret.
     endpoint.proxy_url = endpoint.proxy_url.filter(|proxy| !proxy.contains('@'));
     if let Some(server) = &consumer.server {
-        // How the admin gets to another address says nothing about this one.
+        // The admin's proxy and server name are for the admin's address, not for this one.
         endpoint = Endpoint {
             server: server.clone(),
             certificate_authority: endpoint.certificate_authority,

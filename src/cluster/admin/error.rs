@@ -1,4 +1,4 @@
-//! Why admin access cannot be used. Names file, context and field, never a value.
+//! Why admin access cannot be used. The errors name file, context and field, never a value.
 
 use std::path::{Path, PathBuf};
 
@@ -20,12 +20,12 @@ pub(crate) enum AdminError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The field, the reason and the place.
+        /// The field, the reason and the location.
         cause: String,
         /// The line, if one is known.
         line: Option<usize>,
     },
-    /// There is nothing where kubeconfigs should be.
+    /// No kubeconfig was found.
     #[error("no kubeconfig at {source_name}")]
     Nothing {
         /// The files, the directory or the pattern.
@@ -65,7 +65,7 @@ pub(crate) enum AdminError {
         /// What is wrong with which field.
         problem: Problem,
     },
-    /// What the inventory or the pod names cannot be used.
+    /// What the inventory says of the admin access, or the pod provides, cannot be used.
     #[error("the admin access: {0}")]
     Access(Problem),
 }
@@ -77,12 +77,12 @@ pub(crate) struct Problem {
     pub what: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Whether it is an exec plugin's.
+    /// Whether the field belongs to an exec plugin.
     pub is_of_plugin: bool,
 }
 
 impl AdminError {
-    /// Makes an error of a file as a whole.
+    /// Makes an error about a whole file.
     pub(super) fn malformed(path: &Path, cause: String) -> Self {
         Self::Malformed { path: path.to_owned(), cause, line: None }
     }
@@ -99,7 +99,7 @@ impl Problem {
         Self { what: what.into(), hint: None, is_of_plugin: false }
     }
 
-    /// Makes a problem of an exec plugin.
+    /// Makes a problem of a field of an exec plugin.
     pub(super) fn of_plugin(what: impl Into<String>) -> Self {
         Self { is_of_plugin: true, ..Self::new(what) }
     }

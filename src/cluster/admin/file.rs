@@ -1,4 +1,4 @@
-//! Reads one kubeconfig as client-go does: its types, its names, and nothing else of it.
+//! Reads one kubeconfig as client-go does: only the fields that client-go knows, found by name.
 //!
 //! The types are those of client-go's `tools/clientcmd/api/v1`; kube's would run exec plugins, lose
 //! half of an impersonation and accept names that are defined twice.
@@ -110,7 +110,7 @@ pub(super) struct UserFields {
     pub(super) username: Option<String>,
     #[serde(deserialize_with = "secret")]
     pub(super) password: Option<SecretString>,
-    /// Only whether it is there: client-go dropped them.
+    /// Only its presence matters: client-go removed auth providers.
     pub(super) auth_provider: Option<Value>,
     pub(super) exec: Option<ExecFields>,
 }
@@ -160,7 +160,7 @@ fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
     Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A boolean; text that looks like one is none, as in Go.
+/// A boolean. As in Go, a string that looks like one is refused.
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),
@@ -214,8 +214,8 @@ struct NamedContext {
 impl AdminFile {
     /// Reads a kubeconfig.
     ///
-    /// kubectl truncates a file before it writes it: one that is empty or broken while its lock is held
-    /// is being written, and is read again when that is over.
+    /// kubectl truncates a file before it writes it. So a file that is empty or broken while its lock is held is being
+    /// written, and is read again when the lock is free.
     pub(super) fn read(path: &Path) -> Result<Self, AdminError> {
         let read = Self::read_once(path);
         let is_whole = read.as_ref().is_ok_and(|file| !file.contexts.is_empty());
@@ -223,7 +223,7 @@ impl AdminFile {
         if is_whole || std::fs::symlink_metadata(lock).is_err() {
             return read;
         }
-        // Who left a lock behind is not writing; then the file is what it is.
+        // If the lock was only left behind, the file is read as it is.
         drop(Lock::wait_until_free(path));
         Self::read_once(path)
     }

@@ -1,4 +1,4 @@
-//! Fuzz targets: kubeconfigs of the admin, or of any origin, and what exec plugins print.
+//! Fuzz targets: kubeconfigs of the admin and of any origin, and the output of exec plugins.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -13,13 +13,13 @@ use super::{AdminError, Network, check_target};
 use crate::fuzz::{PLANTED, boundary, choice, middle};
 use crate::kubeconfig::is_refusal;
 
-/// What reads the system's certificates does so once.
+/// Shared, because the system's certificates are read once for each `Network`.
 static NETWORK: LazyLock<Network> = LazyLock::new(Network::default);
 
-/// A file that no test makes: what a kubeconfig names beside it does not exist.
+/// A path that does not exist, so that the files that a kubeconfig names beside it do not exist either.
 const PATH: &str = "/nonexistent/kubeconfig";
 
-/// Every context is resolved as far as it is without the network; no problem quotes a value.
+/// Every context is resolved as far as possible without the network; no problem quotes a value.
 pub(crate) fn admin_kubeconfig(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let file = match AdminFile::parse(Path::new(PATH), text) {
@@ -59,7 +59,7 @@ pub(crate) fn admin_kubeconfig(data: &[u8]) -> bool {
 pub(crate) fn doctor(data: &[u8]) -> bool {
     let text = String::from_utf8_lossy(data);
     let examined = examine_text(Path::new(PATH), text.to_string(), &NETWORK, Timestamp::UNIX_EPOCH);
-    // To YAML a carriage return ends a line too.
+    // In YAML, a carriage return ends a line too.
     let lines = text.matches(['\n', '\r']).count() + 1;
     for finding in &examined.findings {
         assert!(finding.line.is_none_or(|line| line <= lines + 1), "{finding:?}");
@@ -69,7 +69,7 @@ pub(crate) fn doctor(data: &[u8]) -> bool {
         examined.line("contexts", context, &["cluster"]);
     }
     let at = boundary(&text, choice(data) % (text.len() + 1));
-    // An escape would change the token itself.
+    // After a backslash the token could become part of an escape, and be another text.
     if !text.contains('\\') {
         let planted = format!("{}{PLANTED}{}", &text[..at], &text[at..]);
         let examined = examine_text(Path::new(PATH), planted, &NETWORK, Timestamp::UNIX_EPOCH);
@@ -79,7 +79,7 @@ pub(crate) fn doctor(data: &[u8]) -> bool {
     !examined.contexts.is_empty()
 }
 
-/// What a plugin prints is a credential that can be sent, or refused without quoting it.
+/// The output of a plugin is a credential that can be sent, or it is refused without being quoted.
 pub(crate) fn exec_credential(data: &[u8]) -> bool {
     const VERSION: &str = "client.authentication.k8s.io/v1";
     match credential(data, VERSION) {
@@ -89,7 +89,7 @@ pub(crate) fn exec_credential(data: &[u8]) -> bool {
             true
         }
         Err(problem) => {
-            // Fields and the version that was expected are named; the longest sentence is about certificates.
+            // Problems name only fields and the expected version; the longest sentence is about certificates.
             assert!(problem.starts_with("printed ") && problem.len() < 160, "{problem}");
             let text = String::from_utf8_lossy(data);
             let is_long = |word: &&str| word.len() > 16 && !KNOWN.iter().any(|known| known.contains(*word));

@@ -1,7 +1,7 @@
 //! Finds admin credentials: each kubeconfig is read once a run, each exec plugin asked once.
 //!
-//! What kubectl accepts is accepted; what would act as somebody else, as nobody, or in the clear is
-//! refused. docs/admin-access.md lists the differences, and a test compares them with kubectl itself.
+//! What kubectl accepts is accepted, except what would act as somebody else, act without a credential, or send one in
+//! the clear. docs/admin-access.md lists the differences, and a test compares them with kubectl itself.
 
 mod consumer;
 mod doctor;
@@ -32,7 +32,7 @@ use super::transport::{Login, Network, ProxyEnvironment, Target, check_target};
 use crate::inventory::{AdminAccess, Cluster, KubeconfigSource};
 use crate::kubeconfig::Endpoint;
 
-/// Whether a server's certificate may go unchecked.
+/// Whether the check of a server's certificate may be skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Insecure {
     /// It may, where the kubeconfig or the inventory says so.
@@ -53,7 +53,7 @@ impl Insecure {
 pub(crate) struct AdminEnvironment {
     /// The proxies that apply where a kubeconfig names none.
     pub proxies: ProxyEnvironment,
-    /// Host and port of the API server, as pods are told.
+    /// Host and port of the API server, from the environment of a pod.
     pub service: Option<(String, String)>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct AdminSources {
 pub(crate) struct AdminEntry {
     pub(super) target: Target,
     pub(super) login: Login,
-    /// How to try it by hand.
+    /// A command for trying it by hand.
     pub try_command: Option<String>,
 }
 
@@ -113,13 +113,12 @@ pub(crate) struct ContextFound {
     pub problem: Option<AdminError>,
     /// Whether it can be used only with `allow-insecure`.
     pub is_insecure: bool,
-    /// What tells its API server from others: how it is reached, and whose certificate it has.
+    /// What identifies its API server: how it is reached, and its CA.
     pub endpoint: Option<String>,
 }
 
 impl AdminSources {
-    /// Reads every file that the clusters name, each once. `plugin_limit` is what an exec plugin may
-    /// take.
+    /// Reads every file that the clusters name, each once. `plugin_limit` is how long an exec plugin may run.
     pub(crate) fn load<'a>(
         accesses: impl IntoIterator<Item = &'a AdminAccess>,
         environment: &AdminEnvironment,
@@ -196,11 +195,11 @@ impl AdminSources {
         Ok(found)
     }
 
-    /// Returns what an access gives; runs its exec plugin if it has one that did not run yet.
+    /// Returns the credential and target of an access; runs its exec plugin if it has one that did not run yet.
     ///
     /// # Errors
     ///
-    /// If a file, the context, or what the plugin says cannot be used.
+    /// If a file, the context, or the plugin's output cannot be used.
     pub(crate) async fn resolve(
         &self,
         access: &AdminAccess,
@@ -244,7 +243,7 @@ impl AdminSources {
         Ok(target)
     }
 
-    /// Finds a context, and what of it can be used without running anything.
+    /// Finds a context, and reads its fields without running anything.
     fn usable<'a>(
         &self,
         source: &'a Source,
@@ -260,7 +259,7 @@ impl AdminSources {
             })
             .map_err(|problem| unusable(file, context, problem))?;
         let (user_file, user) = found.user;
-        // A plugin that is told about the cluster reads its CA beside the cluster's file.
+        // A plugin that is told about the cluster finds its CA relative to the cluster's file.
         let cluster = fields.with_absolute_authority(file.directory());
         let usable = usable::login(user, user_file.directory(), &cluster);
         Ok((target, usable.map_err(|problem| unusable(user_file, context, problem))?, found.file))

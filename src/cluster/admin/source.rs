@@ -1,9 +1,9 @@
 //! Where kubeconfigs are: a file, a list that is merged, a directory or a pattern.
 //!
-//! A list is merged by client-go's rules (`tools/clientcmd/loader.go`): files that are missing are
-//! skipped, the first to define a name wins the whole entry. The files of a directory or a pattern
-//! are never merged: each context is what its own file says, because in a fleet many files call
-//! their cluster `kubernetes`, and the first one's would be meant for all.
+//! A list is merged by client-go's rules (`tools/clientcmd/loader.go`): missing files are skipped, and the first file
+//! that defines a name wins the whole entry. The files of a directory or a pattern are never merged: each context is
+//! what its own file says. In a fleet many files call their cluster `kubernetes`, and merging would give all of them
+//! the first one's.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use super::file::{AdminFile, ClusterFields, ContextFields, UserFields};
 use crate::inventory::KubeconfigSource;
 use crate::store::distinct;
 
-/// Files that together are one kubeconfig, or many of which each is one.
+/// Files that are merged into one kubeconfig, or that are one kubeconfig each.
 #[derive(Debug)]
 pub(super) struct Source {
     name: String,
     is_merged: bool,
     files: Vec<Arc<AdminFile>>,
-    /// Of files of a directory or a pattern.
+    /// Files of a directory or a pattern that cannot be used.
     unusable: Vec<AdminError>,
 }
 
-/// One context with what it refers to, each with the file that says it.
+/// A context and the entries it refers to, each with the file that it comes from.
 pub(super) struct Found<'a> {
     pub(super) file: &'a AdminFile,
     pub(super) cluster: (&'a AdminFile, &'a ClusterFields),
@@ -31,7 +31,7 @@ pub(super) struct Found<'a> {
 }
 
 impl Source {
-    /// Reads what a source names; `read` reads each file once.
+    /// Reads the files of a source; `read` reads each file once.
     pub(super) fn load(
         source: &KubeconfigSource,
         read: &mut dyn FnMut(&Path) -> Result<Arc<AdminFile>, AdminError>,
@@ -79,7 +79,7 @@ impl Source {
         let mut source = Self { name: shown.join(":"), is_merged: true, files: vec![], unusable: vec![] };
         let mut seen = vec![];
         for path in paths {
-            // Neither a directory nor anything else that exists is skipped: only what is missing.
+            // Only a missing file is skipped, not a directory or anything else that is no file.
             if seen.contains(&path) || std::fs::symlink_metadata(path).is_err_and(|error| is_missing(&error)) {
                 continue;
             }
@@ -94,7 +94,7 @@ impl Source {
         self.files.iter().filter(|file| file.is_exposed).map(|file| file.path.as_path())
     }
 
-    /// Returns why files cannot be used that might have had what is looked for.
+    /// Returns why some files, which might have the wanted context, cannot be used.
     pub(super) fn unusable(&self) -> &[AdminError] {
         &self.unusable
     }
@@ -103,7 +103,7 @@ impl Source {
     /// name.
     pub(super) fn contexts(&self) -> Vec<(&str, &Path, bool)> {
         let mut contexts: Vec<(&str, &Path, bool)> = vec![];
-        // Of files that are merged, the first that names one counts.
+        // Of merged files, the first that names a current context counts.
         let merged = self.files.iter().find_map(|file| file.current_context.as_deref()).filter(|_| self.is_merged);
         let mut seen = std::collections::HashSet::new();
         for file in &self.files {
@@ -134,9 +134,9 @@ impl Source {
         let user = find_in(files, &context.user, |file| &file.users);
         Ok(Found {
             file,
-            // kubectl would ask localhost.
+            // Without a cluster, kubectl would connect to localhost.
             cluster: cluster.ok_or_else(|| self.missing("cluster", &context.cluster, files, |file| &file.clusters))?,
-            // kubectl would ask for a password, kube would be anonymous.
+            // Without a user, kubectl would ask for a password, and kube would be anonymous.
             user: user.ok_or_else(|| self.missing("user", &context.user, files, |file| &file.users))?,
         })
     }
@@ -178,7 +178,7 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the files that a source stands for now.
+/// Returns the files that a source means at the moment.
 pub(crate) fn kubeconfig_files(source: &KubeconfigSource) -> Vec<PathBuf> {
     match source {
         KubeconfigSource::Path(path) if path.is_dir() => kubeconfigs_in(path).unwrap_or_default(),
@@ -215,7 +215,7 @@ fn is_missing(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
-/// Returns the name that is most like `name`, if one is like it at all.
+/// Returns the name that is most similar to `name`, if one is similar at all.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     const ALIKE: f64 = 0.7;
     names

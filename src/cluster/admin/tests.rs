@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::inventory::{Consumer, InlineAdmin, VerifyVia};
 
-/// A user's machine: files in a directory of its own.
+/// A user's machine: files in a temporary directory.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -272,14 +272,14 @@ fn a_list_is_merged_by_the_rules_of_client_go() {
     let pair = |server: &str, token: &str| Ok((server.to_owned(), token.to_owned()));
     assert_eq!(found(&["nowhere", "a", "b"], "x"), pair("https://a", "a"));
     assert_eq!(found(&["b", "a"], "x"), pair("https://b", "b"));
-    // The first file to define a cluster or a user wins, also for the contexts of others.
+    // The first file that defines a cluster or a user wins, also for the contexts of other files.
     assert_eq!(found(&["a", "c"], "only-c"), pair("https://a", "a"));
     assert_eq!(found(&["nowhere"], "x").unwrap_err(), "no kubeconfig at `/nowhere`");
     files.write("broken", "{");
     assert!(found(&["a", "broken"], "x").is_err(), "client-go reads none if one is broken");
 }
 
-/// kubectl hands extensions to plugins as they are, so anything may stand in them.
+/// kubectl passes extensions to plugins unchanged, so they may hold anything.
 #[test]
 fn an_extension_may_hold_any_value() {
     for value in
@@ -306,7 +306,7 @@ fn the_files_of_a_directory_or_a_pattern_are_not_merged() {
         assert_eq!(files.resolve(source.clone(), "one").unwrap().target.server, "https://a");
         assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b", "its own `c` counts");
     }
-    // A file that is reached twice, by whatever name, is one.
+    // Two paths to one file count as one.
     std::os::unix::fs::symlink(files.path("d/a.yaml"), files.path("d/link.yaml")).unwrap();
     std::fs::hard_link(files.path("d/b.yaml"), files.path("d/hard.yaml")).unwrap();
     for source in &forms {
@@ -430,7 +430,7 @@ fn a_file_that_is_being_written_is_read_when_that_is_over() {
     let whole = config("x", SERVER, "token: t");
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // As kubectl does: the file is truncated, the lock is held, and then it is whole.
+            // kubectl truncates the file, holds the lock, and writes the whole file.
             files.write("config", &whole[..whole.len() / 2]);
             files.write("config", &whole);
             std::fs::remove_file(files.path("config.lock")).unwrap();

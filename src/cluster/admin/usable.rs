@@ -16,13 +16,13 @@ use crate::cluster::transport::{Impersonation, Login, Target, check_login};
 use crate::inventory::InlineAdmin;
 use crate::inventory::syntax::{BRACKETS, lacks_brackets};
 
-/// A credential, or the plugin that tells one.
+/// A credential, or the plugin that provides one.
 pub(super) enum Usable {
     Login(Login),
     Plugin(Plugin, Option<Impersonation>),
 }
 
-/// Returns where a cluster entry leads; paths are relative to `directory`.
+/// Returns what a cluster entry connects to; paths are relative to `directory`.
 pub(super) fn target(cluster: &ClusterFields, directory: &Path, allow_insecure: bool) -> Result<Target, Problem> {
     let server = cluster.server.clone().ok_or("`server` is missing")?;
     check_server(&server)?;
@@ -44,7 +44,7 @@ pub(super) fn target(cluster: &ClusterFields, directory: &Path, allow_insecure: 
     Ok(Target { server, authority, server_name, proxy_url, insecure })
 }
 
-/// Returns where the inventory's own `server` leads.
+/// Returns what the inventory's own `server` connects to.
 pub(super) fn inline_target(admin: &InlineAdmin, allow_insecure: bool) -> Result<Target, Problem> {
     check_insecure(admin.insecure_skip_tls_verify, allow_insecure)?;
     let authority = admin.certificate_authority.as_deref();
@@ -110,19 +110,19 @@ pub(super) fn login(user: &UserFields, directory: &Path, cluster: &ClusterFields
     if login.bearer.is_some() && (user.username.is_some() || user.password.is_some()) {
         return Err("both a token and `username` with `password` are set".into());
     }
-    // Static credentials decide over a plugin, also in client-go.
+    // A static credential takes precedence over a plugin, also in client-go.
     if login.bearer.is_some() || login.basic.is_some() || login.certificate.is_some() {
         check_login(&login)?;
         return Ok(Usable::Login(login));
     }
     match &user.exec {
         Some(exec) => Ok(Usable::Plugin(Plugin::new(exec, directory, cluster)?, impersonation)),
-        // kubectl would be anonymous, or ask.
+        // Without a credential, kubectl would be anonymous, or ask for one.
         None => Err("its user has no credential".into()),
     }
 }
 
-/// The file decides over an inline token, unless it is missing or empty.
+/// The token file takes precedence over an inline token, unless it is missing or empty.
 fn bearer(user: &UserFields, directory: &Path) -> Result<Option<SecretString>, Problem> {
     let Some(file) = &user.token_file else { return Ok(user.token.clone()) };
     let read = read_part(&directory.join(file), "tokenFile").map_err(Problem::from);
@@ -142,7 +142,7 @@ fn token_from(bytes: &[u8], field: &str) -> Result<SecretString, Problem> {
 }
 
 fn basic(user: &UserFields) -> Option<(String, SecretString)> {
-    // As in client-go, a password alone is nobody's.
+    // As in client-go, a password without a user name is ignored.
     let username = user.username.clone()?;
     Some((username, user.password.clone().unwrap_or_default()))
 }
@@ -164,18 +164,18 @@ fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Vec<u8>, S
         (Some(chain), Some(key)) => Ok(Some((chain, key))),
         (None, None) => Ok(None),
         (Some(_), None) => Err("there is a client certificate and no client key".into()),
-        // client-go does not look at a key alone; without another credential there is none.
+        // client-go ignores a key without a certificate.
         (None, Some(_)) => Ok(None),
     }
 }
 
 fn key_text(pem: Vec<u8>) -> Result<SecretString, Problem> {
-    // The error would hold the bytes.
+    // The original error would hold the bytes of the key.
     String::from_utf8(pem).map(SecretString::from).map_err(|_| "the client key is not PEM".into())
 }
 
 fn decode(data: &str, field: &str) -> Result<Vec<u8>, Problem> {
-    // Go skips line ends within base64.
+    // Go ignores line ends within base64.
     let data: String = data.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     STANDARD.decode(data).map_err(|_| format!("`{field}` is not base64").into())
 }
@@ -193,7 +193,7 @@ fn impersonation(user: &UserFields) -> Result<Option<Impersonation>, Problem> {
     }
 }
 
-/// The credential and the endpoint that every pod finds (client-go `rest.InClusterConfig`).
+/// The credential and the endpoint that every pod has (client-go `rest.InClusterConfig`).
 pub(super) fn in_cluster(service: Option<&(String, String)>, directory: &Path) -> Result<(Target, Login), Problem> {
     let (host, port) = service.ok_or_else(|| {
         Problem::new("`in-cluster` is set, and this is no pod: `KUBERNETES_SERVICE_HOST` is not set")
@@ -212,7 +212,7 @@ pub(super) fn in_cluster(service: Option<&(String, String)>, directory: &Path) -
     Ok((target, login))
 }
 
-/// Where a pod finds its ServiceAccount.
+/// The directory of a pod's ServiceAccount.
 pub(super) fn pod_directory() -> PathBuf {
     PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount")
 }

@@ -1,7 +1,7 @@
 //! How much a cluster may make this process hold in memory.
 //!
-//! Every cluster has a little for certain. What goes beyond that comes out of one supply for all, so that many
-//! hostile clusters at once cannot take more than that, and the others are not slowed down by it.
+//! Every cluster has a small share for itself. More than that comes out of one supply for all clusters, so that many
+//! hostile clusters together cannot take more than the supply, and do not slow down the others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -17,29 +17,30 @@ use crate::failure::ApiFailure;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The largest answer that is an object: etcd takes none above 1.5 MiB, unless it is told to.
+/// The largest response that is one object: etcd accepts none above 1.5 MiB by default.
 pub(super) const LARGEST_OBJECT: usize = 4 * MIB;
 /// The largest page of a list: 500 objects of usual size have 2 MiB.
 pub(super) const LARGEST_PAGE: usize = 16 * MIB;
-/// An error is read for its message.
+/// Only the message of an error is needed.
 pub(super) const LARGEST_ERROR: usize = 256 * KIB;
 
-/// What one cluster may send for one list, and between two: `verify` lists every binding, 20,000 of which have 40 MiB.
+/// How much one cluster may send for one list, or between two lists: `verify` lists every binding, and 20,000 of these
+/// have 40 MiB.
 const MOST_SENT: u64 = 128 * MIB as u64;
-/// The objects of one list.
+/// The most objects of one list.
 const MOST_OBJECTS: u64 = 100_000;
-/// What is kept of the objects of one cluster: 10,000 grants have 30 MiB.
+/// How much is kept of the objects of one cluster: those of 10,000 grants have 30 MiB.
 const MOST_KEPT: usize = 64 * MIB;
 
-/// The part of a body that is read without asking, for each connection.
+/// The part of a body that does not come out of the supply, for each connection.
 const FREE_BODY: usize = STEP;
-/// The part of what is kept that needs no asking, for each cluster.
+/// The part of the kept objects that does not come out of the supply, for each cluster.
 const FREE_KEPT: usize = MIB;
 
 /// What all bodies that are being read may have together, beyond [`FREE_BODY`] each: 32 MiB, and one of them
 /// [`LARGEST_PAGE`] more.
 static BODIES: LazyLock<Arc<Supply>> = LazyLock::new(|| Supply::new(32 * MIB / STEP));
-/// What is kept of all clusters together, beyond [`FREE_KEPT`] each, in MiB.
+/// How much is kept of all clusters together, beyond [`FREE_KEPT`] each, in MiB.
 static KEPT: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(128)));
 
 /// What one connection has used.
@@ -53,22 +54,23 @@ pub(super) struct Budget {
 #[derive(Debug, Default)]
 struct Kept {
     bytes: usize,
-    /// Given back when the connection is dropped, which is when the work on the cluster ends.
+    /// Returned to the supply when the connection is dropped, at the end of the work on the cluster.
     permits: Vec<OwnedSemaphorePermit>,
 }
 
-/// A body that was read. It gives its part of the supply back when it is dropped.
+/// A body that was read. Dropping it returns its share to the supply.
 pub(super) struct Content {
     pub(super) bytes: Bytes,
     _share: Share,
 }
 
 impl Budget {
-    /// Reads a body of at most `limit` bytes; waits for its turn if many large ones are being read.
+    /// Reads a body of at most `limit` bytes. Waits for its turn if many large ones are being read.
     ///
     /// # Errors
     ///
-    /// If it breaks off, is larger than what this connection may still get, or arrives slowly while others wait.
+    /// If the connection breaks, the body is larger than this connection may still receive, or it arrives slowly while
+    /// others wait.
     pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<Content, ApiFailure> {
         let unreadable = |cause: String| ApiFailure::Unreadable { cause };
         let mut bytes = BytesMut::new();

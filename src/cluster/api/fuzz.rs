@@ -1,4 +1,4 @@
-//! Fuzz targets: what API servers answer, from the bytes to what is kept of them.
+//! Fuzz targets: responses of API servers, from their bytes to the values that are kept.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::fuzz::{PLANTED, boundary, choice, middle};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{ObservedObject, Ownership};
 
-/// An object or a page is read as any JSON reader would, and all that is kept of it can be used.
+/// An object or a page is read like any JSON, and everything that is kept of it can be used.
 pub(crate) fn api_answer(data: &[u8]) -> bool {
     let read = object(data);
     let usual = serde_json::from_slice::<Value>(data);
@@ -33,7 +33,7 @@ pub(crate) fn api_answer(data: &[u8]) -> bool {
         assert_eq!(page.items, items.len());
         assert!(page.items == 0 || page.items_are == ItemsAre::List);
         assert!(!page.rest.contains_key("items"));
-        // What holds no items is skipped without looking at its values.
+        // Anything but a list is skipped without looking into its values.
         if let Ok(value) = &read
             && page.items_are == ItemsAre::List
         {
@@ -68,7 +68,7 @@ fn observe(value: &Value) {
     assert!(rules.cause.is_none_or(|cause| !cause.contains(is_invisible)));
 }
 
-/// The text of an error answer is fit to print, and a token that it echoes is not.
+/// The text of an error response is fit to print, and a token that it echoes is not in it.
 pub(crate) fn api_error(data: &[u8]) -> bool {
     for code in [200, 401, 403, 404, 409, 410, 422, 429, 500, 503, 599] {
         let failure = classify::status(code, data, None);
@@ -82,7 +82,7 @@ pub(crate) fn api_error(data: &[u8]) -> bool {
     }
     let text = String::from_utf8_lossy(data);
     let at = boundary(&text, choice(data) % (text.len() + 1));
-    // An escape would change the token itself.
+    // After a backslash the token could become part of an escape, and be another text.
     if !text[boundary(&text, at.saturating_sub(12))..at].contains('\\') {
         let planted = format!("{}{PLANTED}{}", &text[..at], &text[at..]);
         let failure = classify::status(500, planted.as_bytes(), None);

@@ -1,4 +1,4 @@
-//! Reading JSON of a server with bounds: an answer costs memory in proportion to its size, whatever it holds.
+//! Reading a server's JSON with bounds: a response costs memory in proportion to its size, whatever it holds.
 //!
 //! A JSON value of one byte takes 72 in memory, so the number of values is limited too. Lists are handed out item
 //! by item, and never held.
@@ -10,7 +10,7 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The values of one object: a role with 20,000 rules has 200,000.
+/// The most values in one object: a role with 20,000 rules has 200,000.
 const MOST_VALUES: usize = 250_000;
 
 /// Reads one object.
@@ -23,11 +23,11 @@ pub(in crate::cluster) fn object(bytes: &[u8]) -> Result<Value, &'static str> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Bounded(&left).deserialize(&mut deserializer);
     let value = value.and_then(|value| deserializer.end().map(|()| value));
-    // The parser's error would quote the answer.
+    // The parser's error would quote the response.
     value.map_err(|_| if left.get() == 0 { "it has too many values" } else { "it is not JSON" })
 }
 
-/// What a page says beside its items.
+/// A page of a list, without its items.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     /// Everything but the items.
@@ -84,7 +84,7 @@ impl<'de> Visitor<'de> for Items<'_> {
                 continue;
             }
             if items_seen {
-                // Readers differ in which of the two counts.
+                // JSON readers differ in which of two equal keys counts.
                 return Err(A::Error::duplicate_field("items"));
             }
             items_seen = true;
@@ -155,7 +155,7 @@ impl<'de> Visitor<'de> for Each<'_> {
     }
 }
 
-/// Reads a value, and counts it down from what is left.
+/// Reads a value, and subtracts its values from the number that is left.
 #[derive(Clone, Copy)]
 struct Bounded<'a>(&'a Cell<usize>);
 

@@ -1,9 +1,8 @@
 //! One connection to one API server: requests with a deadline, repeated where that is safe.
 //!
-//! kube's client carries them; its own retries are off, because they have no deadline
-//! (15 tries, each as long as `Retry-After` says), and its typed calls are not used, because they
-//! log whole answers that do not parse, which for a TokenRequest is the token. What a server may send is bounded:
-//! see [`budget`].
+//! kube's client sends them. Its own retries are off, because they have no deadline (15 tries, each as long as
+//! `Retry-After` says). Its typed calls are not used, because they log whole responses that do not parse, which for a
+//! TokenRequest is the token. [`budget`] bounds what a server may send.
 
 mod budget;
 #[cfg(any(test, fuzzing))]
@@ -37,7 +36,7 @@ use crate::object::ObjectRef;
 pub(crate) struct Limits {
     /// One request, connection included.
     pub request: Duration,
-    /// When all work on the cluster must be done: nothing is repeated that could not end before it.
+    /// The end of all work on the cluster: no request is repeated that could not end before it.
     pub deadline: Instant,
 }
 
@@ -54,8 +53,8 @@ impl Limits {
     }
 }
 
-/// The wait before the first repetition, which doubles with each: short against human patience, and
-/// long against a server's hiccup.
+/// The wait before the first repetition; it doubles each time. A user hardly notices it, and a server recovers from a
+/// short outage in it.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// Repetitions after the first try; with doubling waits this gives a server about 12 s to recover.
@@ -64,13 +63,13 @@ const REPETITIONS: usize = 6;
 /// The longest wait between two tries that the server did not ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// The longest that the place may be where a list continues, in bytes: it goes into a URL.
+/// The longest `continue` token of a list, in bytes: it goes into a URL.
 const LONGEST_TOKEN: usize = 8 * 1024;
 /// The longest uid: Kubernetes' own have 36 characters.
 const LONGEST_UID: usize = 128;
 
-/// A request. Every one is safe to repeat: sending it twice has the effect of sending it once, or the
-/// caller looks into the refusal of the second.
+/// A request. Every one is safe to repeat: sending it twice has the effect of sending it once, or the caller checks why
+/// the second was refused.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     method: http::Method,
@@ -98,8 +97,8 @@ impl Request {
         Self::new(http::Method::GET, path)
     }
 
-    /// Creates an object, or asks for a review. Repeating a create answers `AlreadyExists`, which the
-    /// caller has to look into.
+    /// Creates an object, or asks for a review. A repeated create gets `AlreadyExists`, and the caller has to check who
+    /// created the object.
     pub(crate) fn post(path: impl Into<String>, body: impl Serialize) -> Self {
         Self { body: Some(json_of(body)), ..Self::new(http::Method::POST, path) }
     }
@@ -122,7 +121,7 @@ impl Request {
         self
     }
 
-    /// Asks for an effect-free run of admission and validation.
+    /// Asks for a dry run: admission and validation without any effect.
     ///
     /// A delete that has a body takes its options from there *and from nowhere else*: with `dryRun` in
     /// the query it would really delete (apiserver `pkg/endpoints/handlers/delete.go`).
@@ -136,7 +135,7 @@ impl Request {
         self.query("dryRun", "All")
     }
 
-    /// Asks for an object's metadata only: the data of a Secret then never leaves the API server.
+    /// Asks for an object's metadata only, so that the data of a Secret never leaves the API server.
     #[must_use]
     pub(crate) fn metadata_only(mut self) -> Self {
         self.accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -158,15 +157,15 @@ impl Request {
     }
 }
 
-/// What a value in a query holds as it is: unreserved characters (RFC 3986, 2.3).
+/// The characters that a query value contains unescaped: unreserved ones (RFC 3986, 2.3).
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// An answer to a request that succeeded.
+/// The response to a request that succeeded.
 #[derive(Clone)]
 pub(crate) struct Response {
     /// The object.
     pub value: Value,
-    /// The server's clock.
+    /// The server's time, from the header `Date`.
     pub date: Option<Timestamp>,
 }
 
@@ -177,11 +176,11 @@ pub(crate) struct Api {
     limits: Limits,
     budget: Budget,
     redaction: Redaction,
-    /// Whether anything ever came back.
+    /// Whether an API server ever responded.
     is_alive: AtomicBool,
 }
 
-/// An answer as it came.
+/// A response as it came.
 struct Fetched {
     content: Content,
     date: Option<Timestamp>,
@@ -200,13 +199,13 @@ impl Api {
         }
     }
 
-    /// Leaves out of every answer what this connection authenticates with.
+    /// From now on, removes the secrets that this connection authenticates with from every response.
     #[must_use]
     pub(super) fn redacting(self, secrets: Vec<SecretString>) -> Self {
         Self { redaction: Redaction::new(secrets), ..self }
     }
 
-    /// Sends a request, again if that may help, and returns the answer.
+    /// Sends a request, repeats it if that may help, and returns the response.
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, ApiFailure> {
         let Fetched { content, date } = self.fetch(request, LARGEST_OBJECT).await?;
         let value = json::object(&content.bytes).map_err(unreadable)?;
@@ -214,12 +213,12 @@ impl Api {
         Ok(Response { value, date })
     }
 
-    /// Asks for a page of a list, and hands out its items one after another; returns where the next page continues, if
+    /// Asks for a page of a list, and hands out its items one after another. Returns the token of the next page, if
     /// there is one.
     ///
     /// # Errors
     ///
-    /// If the request fails, or the answer is no list: some of its items may have been handed out.
+    /// If the request fails, or the response is no list; some of its items may have been handed out already.
     pub(crate) async fn page(
         &self,
         request: &Request,
@@ -230,7 +229,7 @@ impl Api {
         let field = |name: &str| page.rest.get(name).unwrap_or(&Value::Null);
         refuse_failure(field("kind"), field("status"), field("code"), &content.bytes)?;
         let is_list = field("kind").as_str().is_some_and(|kind| kind.ends_with("List"));
-        // Go writes an empty slice as null, and API servers write lists of metadata that hold nothing.
+        // Go writes an empty slice as null, and API servers do so in empty lists of metadata.
         let is_empty = is_list && matches!(page.items_are, ItemsAre::Null);
         if !matches!(page.items_are, ItemsAre::List) && !is_empty {
             return Err(unreadable("it is a list without items"));
@@ -243,7 +242,7 @@ impl Api {
         Ok(next.map(str::to_owned))
     }
 
-    /// Begins a list: what a server may send for one counts anew.
+    /// Begins a list: the limit on what a server may send starts again.
     pub(super) fn begin_list(&self) {
         self.budget.begin_list();
     }
@@ -257,7 +256,7 @@ impl Api {
         self.budget.keep(bytes)
     }
 
-    /// Sends a request, again if that may help, and returns the answer as it came.
+    /// Sends a request, repeats it if that may help, and returns the response as it came.
     async fn fetch(&self, request: &Request, limit: usize) -> Result<Fetched, ApiFailure> {
         let waits = ExponentialBuilder::default()
             .with_min_delay(FIRST_WAIT)
@@ -271,15 +270,15 @@ impl Api {
             .adjust(|failure, wait| {
                 let asked = failure.status().and_then(|status| status.retry_after);
                 let wait = wait.map(|wait| asked.map_or(wait, |asked| asked.max(wait)));
-                // The failure itself says more than that the time is over.
+                // If no time is left, the last failure is returned, which says more than "timeout".
                 wait.filter(|wait| self.limits.leave_time_after(*wait))
             })
             .notify(|failure, wait| tracing::debug!(server = self.server, %failure, ?wait, "repeating a request"))
             .await
     }
 
-    /// Whether a server may answer when it is asked again. One that has never answered is asked once more, and does not
-    /// keep a run for minutes; nor does something that is no API server.
+    /// Whether a request may succeed when it is repeated. A server that never responded, or is no API server, is asked
+    /// only once more, so that it does not hold up a run for minutes.
     fn may_recover(&self, failure: &ApiFailure, failures: &AtomicUsize) -> bool {
         if self.is_alive.load(Ordering::Relaxed) {
             return true;
@@ -288,11 +287,11 @@ impl Api {
         asks_for_patience || failures.fetch_add(1, Ordering::Relaxed) == 0
     }
 
-    /// Sends a request whose answer is one object, and checks that it is the one in question.
+    /// Sends a request whose response is one object, and checks that it is the requested object.
     ///
     /// # Errors
     ///
-    /// If the request fails, or the answer is another object, or none: what was asked for was then not done.
+    /// If the request fails, or the response is another object, or none: then the request did not have its effect.
     pub(crate) async fn object(&self, request: &Request, object: &ObjectRef) -> Result<Response, ApiFailure> {
         let answer = self.send(request).await?;
         let metadata = &answer.value["metadata"];
@@ -311,7 +310,7 @@ impl Api {
         let timeout = || ApiFailure::Timeout { server: self.server.clone(), after: self.limits.request };
         let sent = tokio::time::timeout(self.limits.request, self.exchange(request, limit)).await;
         let sent = sent.map_err(|_| timeout()).and_then(|sent| sent);
-        // A Status is an API server's, whatever it says.
+        // Only an API server sends a Status with a reason, so this one is alive.
         let answered = |failure: &ApiFailure| failure.status().is_some_and(|status| !status.reason.is_empty());
         if sent.as_ref().map_or_else(answered, |_| true) {
             self.is_alive.store(true, Ordering::Relaxed);
@@ -357,7 +356,7 @@ fn unreadable(cause: &str) -> ApiFailure {
     ApiFailure::Unreadable { cause: cause.to_owned() }
 }
 
-/// Refuses an answer whose code says that the request succeeded, and whose body says that it did not.
+/// Refuses a response whose status code says success and whose body says failure.
 fn refuse_failure(kind: &Value, status: &Value, code: &Value, body: &[u8]) -> Result<(), ApiFailure> {
     if kind != "Status" || status != "Failure" {
         return Ok(());

@@ -1,11 +1,11 @@
-//! What a connection authenticates with is never repeated, whoever sends it back: broken proxies do.
+//! Removes a connection's own secrets from what is sent back: broken proxies echo requests.
 
 use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::budget::Content;
 
-/// What is shorter is no secret, and would be found everywhere.
+/// A shorter value is no secret, and would be found in many words.
 const SHORTEST: usize = 8;
 
 /// The secrets of one connection.
@@ -17,7 +17,7 @@ impl Redaction {
         Self(secrets.into_iter().filter(|secret| secret.expose_secret().len() >= SHORTEST).collect())
     }
 
-    /// Returns an answer without the secrets.
+    /// Returns a response without the secrets.
     pub(super) fn of(&self, mut content: Content) -> Content {
         for secret in &self.0 {
             let secret = secret.expose_secret().as_bytes();

@@ -1,8 +1,8 @@
 //! The memory that all bodies share while they are being read.
 //!
-//! A body takes it in steps as it grows. If each of many held some and waited for more, none would ever end: so one of
-//! those that wait gets a *turn*, with which it grows to its end, and then the next. A body that holds memory and
-//! arrives slowly gives it up as soon as others wait for it.
+//! A body takes memory in steps as it grows. If many bodies held some and waited for more, none would ever end. So one
+//! waiting body at a time gets the *turn*, with which it may grow to its end; then the next. A body that holds memory
+//! and arrives slowly fails as soon as others wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// What is given at a time, in bytes.
+/// The size of one step, in bytes.
 pub(super) const STEP: usize = 512 * 1024;
 /// How long a body may take for one step while others wait: 100 KiB/s.
 pub(super) const STEP_TIME: Duration = Duration::from_secs(5);
-/// How often a body that arrives slowly looks whether others wait.
+/// How often a slow body checks whether others wait.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What all bodies may have together: `steps`, and the largest of them once more.
+/// The memory for all bodies together: `steps`, and once more the largest body, which has the turn.
 #[derive(Debug)]
 pub(super) struct Supply {
     steps: Arc<Semaphore>,
@@ -26,13 +26,13 @@ pub(super) struct Supply {
     waiting: AtomicUsize,
 }
 
-/// What one body has of the supply. It is given back when it is dropped.
+/// The part of the supply that one body has. Dropping it returns the part.
 #[derive(Debug)]
 pub(super) struct Share {
     supply: Arc<Supply>,
     steps: Option<OwnedSemaphorePermit>,
     turn: Option<OwnedSemaphorePermit>,
-    /// Until when the next step must have arrived, if others wait.
+    /// The deadline for the next step, if others wait.
     until: Instant,
 }
 
@@ -107,7 +107,7 @@ impl Share {
     }
 }
 
-/// Counts one that waits, also if it is dropped while it does.
+/// Counts a waiting body, and stops counting it when it is dropped, even before its wait ends.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -159,7 +159,7 @@ mod tests {
         let mut waiting = tokio::task::JoinSet::new();
         waiting.spawn(async move { third.grow().await });
         tokio::task::yield_now().await;
-        // It trickles: parts come all the time, a step does not.
+        // Parts of the body arrive all the time, but too slowly to fill a step.
         let mut parts = 0;
         while slow.arrival(tokio::time::sleep(Duration::from_millis(100))).await.is_ok() {
             parts += 1;

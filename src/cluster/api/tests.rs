@@ -1,4 +1,4 @@
-//! Requests and answers on a mock of the HTTP service: exact method, address, headers and body.
+//! Requests and responses on a mock of the HTTP service: exact method, address, headers and body.
 
 use http::Response;
 use http_body_util::BodyExt;
@@ -90,7 +90,7 @@ async fn what_may_pass_is_repeated_and_retry_after_is_honoured() {
     assert!(start.elapsed() >= Duration::from_secs(7), "{:?}", start.elapsed());
 }
 
-/// A gateway, or nothing at all, where an API server should be: it is asked once more, and not for a quarter of a minute.
+/// A gateway, or nothing at all, where an API server should be: it is asked only once more, instead of for 15 seconds.
 #[tokio::test(start_paused = true)]
 async fn what_never_was_an_api_server_is_asked_once_more() {
     let (api, mut server) = mocked();
@@ -106,7 +106,7 @@ async fn what_never_was_an_api_server_is_asked_once_more() {
     assert_eq!(result.err().unwrap().code(), Some(502));
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 
-    // Once an API server has answered, the same is repeated.
+    // After an API server has responded once, the same failure is repeated more often.
     let serve = async {
         let (_, reply) = server.next_request().await.unwrap();
         reply.send_response(answer(200, &json!({})));
@@ -184,7 +184,7 @@ async fn an_answer_that_is_no_json_is_not_quoted() {
     assert!(!format!("{failure} {failure:?}").contains("secret"), "{failure}");
 }
 
-/// Something in between, or a hostile server, may say both at once.
+/// A gateway or a hostile server may say success in one part of a response and failure in another.
 #[tokio::test]
 async fn a_failure_that_is_sent_as_a_success_is_a_failure() {
     let (api, mut server) = mocked();
@@ -198,7 +198,7 @@ async fn a_failure_that_is_sent_as_a_success_is_a_failure() {
     assert!(result.err().unwrap().is_forbidden());
 }
 
-/// Proxies send back what they got.
+/// Broken proxies echo the request.
 #[tokio::test]
 async fn what_a_connection_authenticates_with_is_not_repeated() {
     let (api, mut server) = mocked();

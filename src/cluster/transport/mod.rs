@@ -1,8 +1,8 @@
 //! The HTTP client: one connection to one API server, through a proxy if there is one.
 //!
-//! It is put together here, and handed to kube as a service, because kube's own does not present
-//! credentials to SOCKS proxies, opens the system's certificates for every client that has no CA
-//! (5.8 ms each), and takes a server's own certificate for no CA.
+//! It is put together here, and handed to kube as a service. kube's own client does not authenticate to SOCKS proxies,
+//! loads the system's certificates for every client that has no CA (5.8 ms each), and does not accept a server's own
+//! certificate as a CA.
 
 mod proxy;
 mod tls;
@@ -29,12 +29,12 @@ pub(super) use proxy::{Proxy, ProxyScheme};
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     proxies: ProxyEnvironment,
-    /// Opening the system's certificates takes milliseconds; all clients share one verifier.
+    /// One verifier for all clients, because loading the system's certificates takes milliseconds.
     system: OnceLock<Result<Arc<rustls_platform_verifier::Verifier>, String>>,
 }
 
 impl Network {
-    /// Makes connections as the environment says.
+    /// Makes a network with the proxies of the environment.
     pub(crate) fn new(proxies: ProxyEnvironment) -> Self {
         Self { proxies, system: OnceLock::new() }
     }
@@ -54,7 +54,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Returns what tells API servers apart: one address behind two proxies, or with two CAs, is two.
+    /// Returns a text that identifies an API server: one address behind two proxies, or with two CAs, counts as two.
     pub(super) fn identity(&self) -> String {
         let server = self.server.trim_end_matches('/').to_ascii_lowercase();
         format!("{server} {:?} {:?} {:?}", self.server_name, self.proxy_url, self.authority)
@@ -72,7 +72,7 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// Returns what is sent of it that nobody may repeat.
+    /// Returns the parts that are secret.
     pub(super) fn secrets(&self) -> Vec<SecretString> {
         let mut secrets: Vec<SecretString> = self.bearer.iter().cloned().collect();
         if let Some((user, password)) = &self.basic {
@@ -118,8 +118,8 @@ pub(super) fn client(target: &Target, login: &Login, network: &Network) -> Resul
             finish(secured(&tls, server_name).wrap_connector(tunnel), base, headers)
         }
         ProxyScheme::Https => {
-            // As Go does: the proxy's certificate is checked like the server's own. The client
-            // certificate is not for the proxy.
+            // As in Go, the proxy's certificate is checked like the server's own, and the proxy does not get the client
+            // certificate.
             let name = match &target.server_name {
                 Some(_) => server_name.clone(),
                 None => name_of(proxy.address.host().unwrap_or_default(), "the proxy's host")?,
@@ -141,13 +141,13 @@ pub(super) fn client(target: &Target, login: &Login, network: &Network) -> Resul
 
 fn authorized<C>(tunnel: Tunnel<C>, proxy: &Proxy) -> Tunnel<C> {
     match &proxy.login {
-        // Base64 has no character that a header could not have.
+        // Base64 has only characters that a header may have.
         Some((user, password)) => tunnel.with_auth(basic(user, password)),
         None => tunnel,
     }
 }
 
-/// Returns whom the server's certificate must be for.
+/// Returns the name that the server's certificate must have.
 fn server_name(target: &Target, host: &str) -> Result<ServerName<'static>, String> {
     match &target.server_name {
         Some(name) => name_of(name, "`tls-server-name`"),
@@ -156,7 +156,7 @@ fn server_name(target: &Target, host: &str) -> Result<ServerName<'static>, Strin
 }
 
 fn name_of(name: &str, what: &str) -> Result<ServerName<'static>, String> {
-    // Go accepts absolute names.
+    // Go accepts names with a final dot.
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let name = name.strip_suffix('.').unwrap_or(name);
     ServerName::try_from(name.to_owned()).map_err(|_| format!("{what} is neither a DNS name nor an IP address"))
@@ -195,7 +195,7 @@ impl Base {
     }
 }
 
-/// How long a connection may take, through its proxy and with its TLS handshake: a few round trips around the world.
+/// How long making a connection may take, with its proxy and its TLS handshake: a few round trips around the world.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Puts the layers together: a deadline for connecting, address and headers on every request, one idle connection at most.
@@ -205,7 +205,7 @@ where
     <HttpsConnector<C> as Service<http::Uri>>::Future: Send + 'static,
     S: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
-    // A connector that waits for a TLS handshake has no deadline of its own.
+    // A connector does not limit the TLS handshake itself.
     let connector = connector.map_future(|connecting| {
         Box::pin(async move {
             let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
@@ -228,7 +228,7 @@ fn headers(login: &Login) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("kubemint/", env!("CARGO_PKG_VERSION"))));
     if let Some(token) = &login.bearer {
-        // A header may hold blanks; a token cannot.
+        // A header may contain blanks, but a token may not.
         if token.expose_secret().bytes().any(|byte| !(0x21..=0x7e).contains(&byte)) {
             return Err("the token has characters that a token cannot have".to_owned());
         }
@@ -261,7 +261,7 @@ fn basic(user: &str, password: &SecretString) -> HeaderValue {
 fn impersonate(headers: &mut HeaderMap, impersonation: &Impersonation) -> Result<(), String> {
     let mut add = |name: &str, value: &str| {
         let name = HeaderName::try_from(name).map_err(|_| "`as-user-extra` has a key that cannot be sent")?;
-        // HTTP/1.1 takes blanks around a value away, and what is left is somebody else.
+        // HTTP/1.1 strips blanks around a value, and the rest may be somebody else's name.
         if value.trim() != value {
             return Err("`as`, `as-groups` or `as-user-extra` begins or ends with a blank".to_owned());
         }
@@ -285,7 +285,7 @@ fn impersonate(headers: &mut HeaderMap, impersonation: &Impersonation) -> Result
     Ok(())
 }
 
-/// Escapes what a header's name cannot have; the API server decodes it.
+/// Escapes characters that a header name cannot have; the API server decodes them.
 fn escape_key(key: &str) -> String {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte);
     let escape = |byte: u8| if is_legal(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };

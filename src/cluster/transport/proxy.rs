@@ -1,7 +1,7 @@
 //! Which proxy leads to a server: the kubeconfig's, else the environment's by Go's rules.
 //!
-//! Go's `golang.org/x/net/http/httpproxy` decides for kubectl; no crate follows its rules (curl's and
-//! reqwest's differ for leading dots, ports and loopback).
+//! kubectl decides with Go's `golang.org/x/net/http/httpproxy`; no crate follows its rules (curl's and reqwest's differ
+//! for leading dots, ports and loopback).
 
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ impl Proxy {
             Some("" | ":") => default_port,
             _ => authority.port_u16().ok_or(malformed)?,
         };
-        // The connector knows ports of http only, and takes the scheme for what it is asked to do.
+        // The connector knows default ports only for http, and would read the scheme as its own task.
         let word = if scheme == ProxyScheme::Https { "https" } else { "http" };
         let address = format!("{word}://{}:{port}", authority.host()).parse().map_err(|_| malformed)?;
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -87,7 +87,7 @@ enum Exception {
     Everything,
     Network(IpNet),
     Address(IpAddr, Option<String>),
-    /// Names that end with the text, which begins with a dot; the name itself too if `itself`.
+    /// Names that end with the text, which begins with a dot; also the name itself if `itself`.
     Domain {
         suffix: String,
         itself: bool,
@@ -106,7 +106,7 @@ impl ProxyEnvironment {
     pub(super) fn proxy_of(&self, host: &str, port: u16) -> Result<Option<Proxy>, String> {
         let Some(url) = self.https_proxy.as_ref().filter(|_| self.applies_to(host, port)) else { return Ok(None) };
         let url = url.expose_secret();
-        // Go takes both for socks5, which resolves names at the proxy.
+        // Go treats both as socks5, which resolves names at the proxy.
         let url = url.strip_prefix("socks5h://").map_or_else(|| url.to_owned(), |rest| format!("socks5://{rest}"));
         let url = if url.contains("://") { url } else { format!("http://{url}") };
         Proxy::parse(&url).map(Some).map_err(|problem| problem.replace("`proxy-url`", "`HTTPS_PROXY`"))

@@ -1,8 +1,8 @@
 //! TLS: whom to trust, and the client certificate.
 //!
-//! Three things are as in Go and not as in rustls: a certificate that stands among the CAs is
-//! trusted as it is, also a server's own; a CA that has expired is none; and with
-//! `insecure-skip-tls-verify` nothing is checked but that the server holds the certificate's key.
+//! Three things are as in Go and not as in rustls: a certificate among the CAs is trusted itself, even if it is a
+//! server's own; an expired CA is not trusted; and with `insecure-skip-tls-verify` only one thing is checked, that the
+//! server holds the certificate's key.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(super) fn configuration(
         }
         None => builder.with_no_client_auth(),
     };
-    // One connection at a time, and none that lasts.
+    // There is one connection at a time, so no session is resumed.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -89,7 +89,7 @@ fn describe(error: &rustls::Error) -> String {
     .to_owned()
 }
 
-/// Trusts what chains up to one of some certificates, and those certificates themselves.
+/// Trusts some certificates, and whatever chains up to one of them.
 #[derive(Debug)]
 struct Anchored {
     chain: Option<Arc<WebPkiServerVerifier>>,
@@ -99,7 +99,7 @@ struct Anchored {
 
 impl Anchored {
     fn new(pem: &[u8], provider: &Arc<CryptoProvider>) -> Result<Self, String> {
-        // Other blocks and text between them are skipped, as Go does.
+        // Like Go, this skips other blocks and the text between them.
         let all: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
         let now = DefaultTimeProvider.current_time().ok_or("the clock cannot be read")?;
         let parsed: Vec<_> = all.iter().filter(|der| X509Certificate::from_der(der).is_ok()).cloned().collect();
@@ -124,7 +124,7 @@ fn is_current(certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
     })
 }
 
-/// Whether a certificate may be a server's: it says so, or says nothing about its use.
+/// Whether a certificate may be a server's: it says so, or does not restrict its use.
 fn is_for_servers(certificate: &CertificateDer<'_>) -> bool {
     X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| match parsed.extended_key_usage() {
         Ok(Some(usage)) => usage.value.server_auth || usage.value.any,

@@ -1,4 +1,4 @@
-//! `kubemint verify --kubeconfig FILE`: examines any kubeconfig, also one written by hand.
+//! `kubemint verify --kubeconfig FILE`: examines any kubeconfig, even one written by hand.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::exit_code::ExitCode;
 use crate::kubeconfig::{FileFinding, FindingSeverity};
 use crate::report::{KubeconfigReport, kubeconfig_text};
 
-/// Somebody waits for this: what does not answer within seconds is not there. With no time beyond it,
-/// no request is repeated.
+/// A user waits for the result, so a server that does not respond within seconds counts as unreachable. It is also the
+/// limit of all work, so no request is repeated.
 const REQUEST: Duration = Duration::from_secs(10);
-/// Exec plugins may ask an identity provider first.
+/// Longer than a request, because an exec plugin may ask an identity provider first.
 const PLUGIN: Duration = Duration::from_secs(30);
 
 /// Examines one kubeconfig, and connects with one of its contexts.
@@ -56,7 +56,7 @@ fn choose(examined: &Examined, named: Option<&str>) -> Result<Option<String>, Er
     if examined.contexts.iter().any(|context| context == named) {
         return Ok(Some(named.to_owned()));
     }
-    // A file that cannot be read as one has no contexts, and its errors say so.
+    // A file that cannot be parsed has no contexts, and its errors explain that.
     let is_error = |finding: &FileFinding| finding.severity == FindingSeverity::Error;
     if examined.contexts.is_empty() && examined.findings.iter().any(is_error) {
         return Ok(None);

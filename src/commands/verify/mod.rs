@@ -61,7 +61,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let mut verified = block_on(async {
         let (events, shown) = events(context.progress, Phase::Verifying, tasks.len());
         let cancellation = &cancellation;
-        // The display ends with the last sender, which goes with this block.
+        // The display ends with the last sender, which is dropped at the end of this block.
         let work = async move { verify_clusters(shared, tasks, cancellation, &events).await };
         let (verified, ()) = interruptible(context, cancellation, async { tokio::join!(work, shown) }).await;
         verified
@@ -80,7 +80,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     Ok(verify_exit_code(&summary, &cancellation))
 }
 
-/// Returns what the command was given beside the selection of clusters, to repeat it.
+/// Returns the arguments besides the selection of clusters, for repeating the command.
 fn repeated(context: &CommandContext<'_>, args: &VerifyArgs) -> Vec<String> {
     arguments(context, &args.selection, args.holder.as_deref(), &[(args.strict, "--strict")])
 }

@@ -1,5 +1,5 @@
-//! What the output files hold for some grants. Unlike an apply, a verification goes on where a file
-//! cannot be used: that is what it is there to find.
+//! Reads the output files of some grants. Unlike an apply, a verification goes on if a file cannot be used, because it
+//! has to report that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ fn document(file: &OutputFile) -> Result<Document, StepFailure> {
     Document::parse(text).map_err(|error| unusable(error.to_string()))
 }
 
-/// What to do about a credential that is not there.
+/// The hint for a credential that is missing.
 const APPLY: &str = "`kubemint apply` writes it; `kubemint plan` shows what may stand in the way";
 
 fn held_in(format: &Format, found: Found) -> Result<Held, StepFailure> {

@@ -1,5 +1,5 @@
-//! What to do about the credential of one grant: keep it, hand it on, or mint a new one; and which
-//! older generations can go.
+//! Decides about the credential of one grant: keep it, hand it on, or mint a new one; and which older generations can
+//! go.
 //!
 //! The outputs are the commit point: a generation that no output holds was never published. Pure:
 //! no I/O, `now` is an argument.
@@ -30,7 +30,7 @@ pub(crate) struct StoredCredential {
     pub claims: Claims,
 }
 
-/// Whether the anchor of a generation keeps its tokens alive.
+/// Whether the anchor of a generation exists, which its tokens depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AnchorState {
     /// It exists, with this uid.
@@ -45,25 +45,25 @@ pub(crate) enum AnchorState {
 pub(crate) enum Reissue {
     /// It may: the user said so.
     Allowed,
-    /// It may not: whoever holds it would lose it later without notice.
+    /// It may not: its consumer would lose it later without notice.
     Refused,
 }
 
-/// When a credential is renewed that would still be current.
+/// When a credential is renewed that is otherwise still current.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Renewal {
     /// Now, whatever its age: the user said so.
     pub forced: bool,
-    /// If it falls due within this time: the next run comes later.
+    /// If it falls due within this time, because the next run comes only after it.
     pub horizon: Duration,
 }
 
-/// What using a credential showed that its claims do not tell.
+/// A problem that shows only when a credential is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Distrust {
     /// The API server does not accept it.
     Refused,
-    /// The API server takes it for somebody else's.
+    /// The API server says that it belongs to somebody else.
     WrongSubject,
 }
 
@@ -78,15 +78,15 @@ pub(crate) struct DecisionInput<'a> {
     pub service_account_uid: Option<&'a str>,
     /// The token policy.
     pub policy: &'a TokenPolicy,
-    /// What each place of the grant holds; one without a credential of ours has `None`.
+    /// The credential of ours at each place of the grant, if there is one.
     pub outputs: &'a [(Place, Option<StoredCredential>)],
     /// Whether a living credential that no output holds may be superseded.
     pub reissue: Reissue,
-    /// When a credential is renewed that would still be current.
+    /// When a credential is renewed that is otherwise still current.
     pub renewal: Renewal,
-    /// What using the current credential showed, if it was used.
+    /// The result of using the current credential, if there was a problem.
     pub distrust: Option<Distrust>,
-    /// The current time, as well as it is known.
+    /// The current time, by the best clock that is known.
     pub now: Timestamp,
     /// How long a claim may stay unpublished before it is an orphan.
     pub orphan_after: Duration,
@@ -95,7 +95,7 @@ pub(crate) struct DecisionInput<'a> {
 }
 
 impl<'a> DecisionInput<'a> {
-    /// Returns what the places hold that hold something.
+    /// Returns the credentials at those places that hold one.
     fn stored(&self) -> impl Iterator<Item = &'a StoredCredential> + use<'a> {
         self.outputs.iter().filter_map(|(_, stored)| stored.as_ref())
     }
@@ -111,11 +111,11 @@ pub(crate) enum MintReason {
     Expired,
     /// The anchor of the current one is gone.
     Revoked,
-    /// The ServiceAccount was recreated, which killed all its tokens.
+    /// The ServiceAccount was recreated, which invalidated all its tokens.
     AccountRecreated,
     /// The API server does not accept the current one.
     Refused,
-    /// The current one is somebody else's.
+    /// The current one belongs to somebody else.
     WrongSubject,
     /// The current one is due for renewal.
     Due,
@@ -134,7 +134,7 @@ pub(crate) enum Decision {
     NoOutput,
     /// The outputs hold, or will hold, this credential.
     Publish {
-        /// The places that hold it; what they hold may differ, if one is damaged.
+        /// The places that hold it. Their tokens may differ, if one is damaged.
         from: Vec<Place>,
         /// Its number.
         generation: u64,
@@ -149,9 +149,9 @@ pub(crate) enum Decision {
         /// When they can go, if all outputs hold the current one.
         retire_at: Option<Timestamp>,
     },
-    /// A renewal is due, and another run is at it.
+    /// A renewal is due, and another run is working on it.
     InFlight {
-        /// The number of the generation that is current meanwhile.
+        /// The number of the generation that is still current.
         generation: u64,
         /// When it expires.
         expires: Timestamp,
@@ -204,7 +204,7 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     if expires <= input.now {
         return mint(MintReason::Expired);
     }
-    // Whoever holds a living credential elsewhere is asked first, whatever the reason to mint.
+    // This comes before every other reason to mint: superseding a credential that is held elsewhere needs consent.
     let Some((_, stored)) = held.first() else {
         return match input.reissue {
             Reissue::Allowed => mint(MintReason::Reissue),
@@ -219,7 +219,7 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     if current.policy != policy_fingerprint(input.policy) {
         return mint(MintReason::PolicyChanged);
     }
-    // An output with a newer number, which is dead, would never take an older one back.
+    // An output with a newer number, which is dead, would refuse an older one.
     if input.stored().any(|stored| stored.generation > current.n) {
         return mint(MintReason::Revoked);
     }
@@ -235,7 +235,7 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     if input.renewal.forced {
         return renew(MintReason::Forced);
     }
-    // A third living generation would come of renewing while an older one is in its overlap.
+    // Renewing during the overlap of an older generation would leave three living ones, so it waits.
     let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
     let due = older.ripe_at.map_or(due, |ripe_at| due.max(ripe_at));
     let horizon = SignedDuration::try_from(input.renewal.horizon).unwrap_or(SignedDuration::MAX);
@@ -256,7 +256,7 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     }
 }
 
-/// Returns why there is no current generation: nothing was ever published, or what the outputs hold is dead.
+/// Returns why there is no current generation: nothing was ever published, or the outputs hold only dead tokens.
 fn why_nothing_is_current(input: &DecisionInput<'_>) -> MintReason {
     let mut stored = input.stored().peekable();
     if stored.peek().is_none() {
@@ -276,7 +276,7 @@ fn claim_in_flight(input: &DecisionInput<'_>, current: &Generation) -> Option<u6
     generations.iter().filter(is_in_flight).map(|claim| claim.n).max()
 }
 
-/// Returns the outputs that hold a living token of a generation, as far as its claims tell.
+/// Returns the outputs that hold a living token of a generation, judged by its claims.
 fn places_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(&'a Place, &'a StoredCredential)> {
     let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else {
         return vec![];
@@ -300,7 +300,7 @@ fn is_anchored(input: &DecisionInput<'_>, generation: &Generation) -> bool {
     }
 }
 
-/// Returns a number that was never used: not by the index, and not by what the outputs hold.
+/// Returns a number that was never used, neither in the index nor in the outputs.
 fn next_number(input: &DecisionInput<'_>) -> u64 {
     let claimed = input.chain.map_or(1, |chain| chain.next.max(1));
     let stored = input.stored().map(|stored| stored.generation.saturating_add(1)).max();
@@ -310,17 +310,16 @@ fn next_number(input: &DecisionInput<'_>) -> u64 {
 /// API servers accept a token for this long after it has expired.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
-/// A generation that is of no use to anybody any more.
+/// A generation that nobody can use or needs any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Spent {
     /// Its number.
     pub n: u64,
-    /// Since when, by the API server's own clock; the earliest of all times if that does not depend on a clock.
+    /// Since when, by the API server's own clock; the minimum if this does not depend on a clock.
     pub since: Timestamp,
 }
 
-/// Returns the generations that are of no use to anybody any more: expired, without their anchor, or
-/// never published.
+/// Returns the generations that nobody can use any more: expired, without their anchor, or never published.
 fn spent(input: &DecisionInput<'_>) -> Vec<Spent> {
     let since = |generation: &Generation| match generation.expires {
         Some(_) if !is_anchored(input, generation) => Some(Timestamp::MIN),
@@ -348,16 +347,16 @@ fn orphan_since(input: &DecisionInput<'_>, claim: &Generation) -> Option<Timesta
 /// Returns how long a superseded generation lives on: the policy's `overlap`, and at most half the
 /// life of a token.
 ///
-/// With more than that, generations would be superseded faster than they may be deleted.
+/// A longer overlap would supersede generations faster than they may be deleted.
 pub(crate) fn overlap_of(policy: &TokenPolicy, life: SignedDuration) -> SignedDuration {
     let overlap = SignedDuration::try_from(policy.overlap).unwrap_or(SignedDuration::MAX);
     overlap.min(life / 2).max(SignedDuration::ZERO)
 }
 
-/// Returns when a token is due for renewal: issued + min(`renew_after` × life, life − overlap), see
-/// [`overlap_of`], and up to a twentieth of that earlier.
+/// Returns when a token is due for renewal: issued + min(`renew_after` × life, life − overlap), minus a jitter of up to
+/// a twentieth of that; see [`overlap_of`].
 ///
-/// The jitter is derived from `seed`, so that a fleet minted in one minute does not renew in one.
+/// The jitter is derived from `seed`. It spreads the renewals of a fleet that was minted in one minute.
 pub(crate) fn due_at(issued: Timestamp, expires: Timestamp, policy: &TokenPolicy, seed: &str) -> Timestamp {
     /// The jitter takes away at most one part in this many.
     const JITTER_SHARE: i64 = 20;

@@ -1,7 +1,7 @@
 //! Which superseded generations can go, and when.
 //!
-//! An older generation goes only when *all* outputs have held the current one for the overlap: until
-//! then somebody may still be reading the older one. Pure: no I/O, no clock.
+//! An older generation goes only when *all* outputs have held the current one for the overlap, because until then
+//! somebody may still be using the older one. Pure: no I/O, no clock.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +14,7 @@ pub(super) struct Superseded {
     pub(super) ripe: Vec<Spent>,
     /// Those that cannot go yet.
     pub(super) green: Vec<u64>,
-    /// When the others can go, if nothing but time is missing.
+    /// When the others can go, if all outputs hold the current one.
     pub(super) ripe_at: Option<Timestamp>,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn superseded(
     };
     let generations = input.chain.map_or(&[][..], |chain| &chain.generations);
     let living: Vec<u64> = generations.iter().filter(is_alive).map(|generation| generation.n).collect();
-    // An index without the time of publication is an older kubemint's; the token was issued before it.
+    // Older versions of kubemint did not record the time of publication; the time of issue is earlier.
     let since = current.published.or(current.issued).filter(|_| current.is_recorded());
     let ripe_at = since.filter(|_| holding == input.outputs.len()).and_then(|since| since.checked_add(overlap).ok());
     match ripe_at {

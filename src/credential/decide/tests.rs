@@ -201,7 +201,7 @@ fn a_due_credential_is_renewed() {
 fn another_policy_leads_to_a_new_generation() {
     let other = TokenPolicy { ttl: Duration::from_secs(7200), ..policy() };
     check(Case { policy: other, ..case(vec![recorded(1)], vec![stored(1)]) }, "mint 2 PolicyChanged []");
-    // When a token is renewed is no property of the token.
+    // The time of renewal is not part of the token's fingerprint.
     let later = TokenPolicy { renew_after: 0.6, ..policy() };
     check(Case { policy: later, ..case(vec![recorded(1)], vec![stored(1)]) }, "publish 1 from 0");
 }
@@ -234,7 +234,7 @@ fn a_superseded_generation_goes_when_all_outputs_have_held_the_newer_one_for_the
     check(at(110, vec![stored(2)]), "publish 2 from 0, retire [1] at 700");
     check(at(699, vec![stored(2)]), "publish 2 from 0, retire [1] at 700");
     check(at(700, vec![stored(2)]), "publish 2 from 0, retire [1]");
-    // Somebody may still read the older one here.
+    // The consumer of this output may still be using the older one.
     check(at(700, vec![stored(2), stored(1)]), "publish 2 from 0, retire [1] at some time");
     check(at(700, vec![stored(2), None]), "publish 2 from 0, retire [1] at some time");
 }
@@ -254,7 +254,7 @@ fn an_orphan_goes_without_a_renewal() {
 
 #[test]
 fn a_third_living_generation_does_not_come_of_a_renewal() {
-    // Due at 600 and earlier, but the older one is in its overlap until 1000.
+    // It is due at 600 or a little earlier, but the older one is in its overlap until 1000.
     let policy = TokenPolicy { renew_after: 0.17, ..policy() };
     let published = |at| Generation { published: Some(Timestamp::from_second(at).unwrap()), ..recorded(2) };
     let fingerprint = policy_fingerprint(&policy);
@@ -293,7 +293,7 @@ fn a_renewal_is_left_to_a_run_that_is_at_it() {
     check(in_flight, "keep 1, 2 is in flight");
     let abandoned = Case { generations: vec![recorded(1), claim(HOUR / 2 - 400)], next: 3, ..due() };
     check(abandoned, "mint 3 Due [2]");
-    // What is dead cannot wait for another run that may have died.
+    // A dead credential is replaced without waiting for another run, which may have died.
     let dead = Case { generations: vec![recorded(1), claim(HOUR / 2 - 10)], next: 3, absent: vec![1], ..due() };
     check(dead, "mint 3 Revoked [1]");
 }
@@ -314,7 +314,7 @@ fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
         let due = at(HOUR, &policy(), seed);
         assert!((1710..=1800).contains(&due), "{due}");
         assert_eq!(due, at(HOUR, &policy(), seed));
-        // Where the overlap is more than half of life, that half counts.
+        // If the overlap is more than half of the life, that half counts.
         let short = at(600, &policy(), seed);
         assert!((285..=300).contains(&short), "{short}");
         let long = at(1000, &policy(), seed);
@@ -323,7 +323,8 @@ fn the_due_time_is_earlier_than_the_limits_and_the_same_every_time() {
     assert_ne!(at(HOUR, &policy(), "a"), at(HOUR, &policy(), "b"));
 }
 
-/// What is spent says since when, so that it is ended only if that has come by the API server's own clock too.
+/// A spent generation says since when, so that it is ended only if that time has also come by the API server's own
+/// clock.
 #[test]
 fn what_is_spent_says_since_when() {
     let mut newer = recorded(2);

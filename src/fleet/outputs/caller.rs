@@ -1,4 +1,4 @@
-//! What the entries of exec plugins say: which program runs, and with which arguments.
+//! The program and the arguments that the entries of exec plugins name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::{EntryNames, ExecPlugin, UserForm};
 use crate::names::{Holder, token_directory_name, token_file_name};
 
-/// What the entries of exec plugins say about who calls kubemint.
+/// How the entries of exec plugins call kubemint.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginCaller {
     /// The program that runs.
@@ -19,7 +19,7 @@ pub(crate) struct PluginCaller {
 }
 
 impl PluginCaller {
-    /// Returns what entries say of a program, and of an inventory by its absolute path.
+    /// Makes the caller from the path of a program and the absolute path of an inventory.
     pub(crate) fn new(program: PathBuf, inventory: PathBuf) -> Self {
         Self { program, inventory }
     }

@@ -1,4 +1,4 @@
-//! The output files: what they hold, and whether they can be written.
+//! The output files: their contents, and whether they can be written.
 
 mod caller;
 mod reading;
@@ -36,7 +36,7 @@ pub(crate) struct Outputs {
     unusable: BTreeMap<GrantKey, StepFailure>,
 }
 
-/// The entries of one grant in a file, and whose they must be to be removed.
+/// The entries of one grant in a file, and the cluster and profile that their mark must name to be removed.
 type Whose = (EntryNames, ClusterName, ProfileName);
 
 impl Outputs {
@@ -44,7 +44,7 @@ impl Outputs {
         self.places.get(grant).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns why a file of a grant could not be replaced; `checked` remembers what was found. It waits for locks.
+    /// Returns why a file of a grant could not be replaced; `checked` caches the results. It waits for locks.
     pub(crate) fn unwritable(
         &self,
         grant: &GrantKey,
@@ -54,7 +54,7 @@ impl Outputs {
         let known = || checked.lock().unwrap_or_else(PoisonError::into_inner);
         let mut failures = self.of(grant).iter().map(|read| {
             let file = &read.place.file;
-            // Nobody else waits for these locks meanwhile, unless for the same file.
+            // `checked` is not locked during a check, so checks of other files need not wait.
             let check = |path: &Path| {
                 store::check_replaceable(path, manner, Instant::now()).err().map(|error| describe(&error))
             };
@@ -74,7 +74,7 @@ impl Outputs {
         self.unusable.get(grant).cloned()
     }
 
-    /// Returns why an output of a grant is of no use to it: it cannot be read, or an entry there is somebody else's.
+    /// Returns why an output is useless to a grant: it cannot be read, or an entry there is not ours.
     pub(crate) fn trouble(&self, grant: &GrantKey) -> Option<String> {
         let foreign = self.of(grant).iter().find_map(|read| match &read.found {
             Found::Others(Others { what, owner, .. }) => {
@@ -95,7 +95,7 @@ impl Outputs {
         self.of(grant).to_vec()
     }
 
-    /// Returns what the steps of a plan need: the files that they write, and the credentials at the places that they name.
+    /// Returns what the steps of a plan need: the files that they write, and the credentials at the places they name.
     pub(crate) fn named_in(&self, plan: &ClusterPlan) -> NamedOutputs {
         let mut named = NamedOutputs::default();
         for step in &plan.steps {
@@ -146,7 +146,7 @@ impl Outputs {
         self.of(grant).iter().map(status).collect()
     }
 
-    /// Returns the files of a grant whose entries are not as they should be, as far as that is known without its cluster.
+    /// Returns the files in which entries of a grant were altered, as far as this is known without its cluster.
     pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<PathBuf> {
         let is_altered =
             |read: &&ReadPlace| read.held().is_some_and(|held| held.is_altered_wherever_it_leads(&read.format, mark));
@@ -165,7 +165,7 @@ impl Outputs {
         sources.into_iter().map(|(source, _)| source).collect()
     }
 
-    /// Removes the entries of grants from their files; returns the clusters whose could not be removed.
+    /// Removes the entries of grants from their files; returns the clusters for which this failed.
     pub(crate) fn remove_entries(
         &self,
         grants: &[Arc<Grant>],

@@ -28,13 +28,13 @@ pub(crate) struct Reading {
     pub(crate) layout: Arc<Layout>,
     /// Who keeps the credentials.
     pub(crate) holder: Holder,
-    /// What the entries of exec plugins say.
+    /// The program and arguments for the entries of exec plugins.
     pub(crate) caller: PluginCaller,
 }
 
 impl Reading {
-    /// Reads every place that a selected grant goes to. What cannot be read or edited makes those grants unusable that
-    /// go there; the others go on without them.
+    /// Reads every place that a selected grant goes to. A file that cannot be read or edited makes its grants unusable;
+    /// the others go on without them.
     ///
     /// Files are read in a thread of their own: on a slow disk, an interruption is heard all the same.
     ///
@@ -91,14 +91,14 @@ impl Reading {
         outputs
     }
 
-    /// Reads a file; two paths to one file are noticed.
+    /// Reads a file. It is an error if two paths lead to the same file.
     fn document(
         &self,
         path: &Path,
         entries: &[(&OutputEntry, EntryNames)],
         identities: &mut HashMap<PathBuf, PathBuf>,
     ) -> Result<Document, Error> {
-        // To see whether entries are ours that lost their mark takes long, and such are rare.
+        // Recognising our entries without their mark is slow and rarely needed.
         let has_unmarked = |document: &Document| {
             entries.iter().any(|(entry, names)| {
                 let mark = Mark::of(&self.inventory.name, &self.holder, &entry.grant);
@@ -114,7 +114,7 @@ impl Reading {
         }
     }
 
-    /// Returns what a file holds for one of its entries.
+    /// Returns the state of one entry in a file.
     fn state(
         &self,
         path: &Path,
@@ -128,13 +128,13 @@ impl Reading {
     }
 }
 
-/// Returns an error about one file as the failure of those grants that go there.
+/// Turns an error about one file into the failure of the grants that go there.
 fn failure(error: Error) -> StepFailure {
     let cause = std::iter::once(error.message).chain(error.causes).collect::<Vec<_>>().join(": ");
     StepFailure { hint: error.hint, ..StepFailure::new(cause) }
 }
 
-/// Completes what a kubeconfig says with what the token file holds that it should name.
+/// Adds to a kubeconfig's entry the content of the token file that it should name.
 pub(crate) fn with_token_file(
     path: &Path,
     names: &EntryNames,

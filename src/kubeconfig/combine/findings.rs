@@ -1,4 +1,4 @@
-//! What is noticed in kubeconfigs that are combined: what was left out, and what will not work.
+//! Findings about kubeconfigs that are combined: what was left out, and what will not work.
 //!
 //! Pure: no I/O, no clock.
 
@@ -48,9 +48,9 @@ impl Finding {
     }
 }
 
-/// Finds credentials and certificates that have expired, and files that are not there.
+/// Finds credentials and certificates that have expired, and files that do not exist.
 pub(super) fn outdated(input: &Input, options: &CombineOptions, now: Timestamp, read: ReadPart<'_>) -> Vec<Finding> {
-    // Files that share a CA or a token say the same of it many times.
+    // Entries that share a CA or a token would repeat the same message.
     let mut seen = std::collections::HashSet::new();
     let mut messages = vec![];
     input.units(&CombineOptions { directory: None, ..options.clone() }, &mut |unit| {
@@ -89,12 +89,12 @@ fn check(list: List, body: &Value, now: Timestamp, read: ReadPart<'_>) -> Vec<St
 }
 
 fn expired_token(token: &str, now: Timestamp) -> Option<String> {
-    // What is no JSON Web Token does not say when it expires.
+    // Only a JSON Web Token says when it expires.
     let expires = Claims::of(&SecretToken::new(token)).ok()?.expires;
     (expires <= now).then(|| format!("its token expired at {expires}"))
 }
 
-/// Says when the last certificate of a bundle expired: an older one beside a current one is normal.
+/// Says when the last certificate of a bundle expired; an expired one beside a current one is normal.
 fn expired_certificate(field: &str, pem: &[u8], now: Timestamp) -> Option<String> {
     let ends = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).filter_map(|der| {
         let (_, certificate) = X509Certificate::from_der(&der).ok()?;

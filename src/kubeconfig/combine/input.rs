@@ -1,4 +1,4 @@
-//! One kubeconfig that is combined with others: its entries as they are, unknown fields included.
+//! One kubeconfig that is combined with others: its entries unchanged, unknown fields included.
 //!
 //! Pure: no I/O, no clock.
 
@@ -17,11 +17,11 @@ use crate::kubeconfig::{refusal, refuse_other_kinds, yaml_options};
 /// A kubeconfig that was read. It holds secrets.
 #[derive(Clone)]
 pub struct Input {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
-    /// What `{file}` stands for.
+    /// The value of `{file}` in templates.
     pub stem: String,
-    /// Where its relative paths start.
+    /// The directory that its relative paths start at.
     pub directory: PathBuf,
     /// Its current context, if it has one.
     pub current_context: Option<String>,
@@ -47,9 +47,9 @@ pub enum InputError {
     },
 }
 
-/// What belongs together: a context with its cluster and user, or one of these alone.
+/// Entries that belong together: a context with its cluster and user, or one entry alone.
 pub(super) struct Unit {
-    /// The context's own name.
+    /// The context's name in the input.
     pub(super) original: Option<String>,
     pub(super) context: Option<Value>,
     pub(super) cluster: Option<Value>,
@@ -95,7 +95,7 @@ impl Input {
         lists.flat_map(|(list, entries)| entries.iter().map(move |entry| ((list, name_of(entry)), entry)))
     }
 
-    /// Reads a kubeconfig; `path` tells where its relative paths start and what `{file}` stands for.
+    /// Reads a kubeconfig; `path` tells the directory of its relative paths, and the value of `{file}`.
     ///
     /// # Errors
     ///
@@ -151,15 +151,15 @@ impl Input {
             .any(|entry| patterns.iter().any(|pattern| pattern.matches(name_of(entry))))
     }
 
-    /// Returns every entry with its list and name.
+    /// Returns every entry with its list and its name.
     pub(super) fn entries(&self) -> impl Iterator<Item = (List, &str, &Value)> {
         let entries = |list: List| self.lists[at(list)].iter().map(move |entry| (list, name_of(entry), entry));
         List::ALL.into_iter().flat_map(entries)
     }
 
-    /// Hands out what is selected, under the names that the options give; returns what was left out.
+    /// Hands out the selected entries, under the names that the options give; returns what was left out.
     ///
-    /// It is made one by one: thousands of contexts may share one cluster or user.
+    /// They are handed out one by one, because thousands of contexts may share one cluster or user.
     pub(super) fn units(&self, options: &CombineOptions, each: &mut dyn FnMut(Unit)) -> Vec<Finding> {
         let by_name = |list: List| -> HashMap<&str, &Value> {
             self.lists[at(list)].iter().map(|entry| (name_of(entry), entry)).collect()
@@ -186,7 +186,7 @@ impl Input {
             };
             findings.push(Finding::dangling(&self.name, name, missing));
         }
-        // Entries that no context refers to come too, unless contexts were asked for.
+        // Entries that no context refers to are included too, unless contexts were asked for.
         if options.select.is_empty() && options.context.is_none() {
             let lone = |list: List, used: &HashSet<&str>, each: &mut dyn FnMut(Value)| {
                 for entry in self.lists[at(list)].iter().filter(|entry| !used.contains(name_of(entry))) {
@@ -213,7 +213,7 @@ impl Input {
                     other => unreachable!("`{other}` is no variable"),
                 };
                 let name = template.0.expand(value);
-                // What is named anew must not meet others in the names that it no longer has.
+                // All three get the new name, so that clusters and users with equal old names do not collide.
                 [name.clone(), name.clone(), name]
             }
             None => [context, cluster, user].map(|entry| name_of(entry).to_owned()),
@@ -235,7 +235,7 @@ impl Input {
         format!("{}{name}", prefix.unwrap_or_default())
     }
 
-    /// Returns an entry under another name, with its paths as they are from where it goes.
+    /// Returns an entry under another name, with its relative paths rewritten for the file that it goes to.
     fn renamed(&self, list: List, entry: &Value, name: &str, options: &CombineOptions) -> Value {
         let mut entry = entry.clone();
         entry["name"] = name.into();

@@ -1,9 +1,9 @@
-//! Which edits bring the entries of any kubeconfigs into one file, without any of them changing whom
-//! it means.
+//! Computes the edits that bring the entries of several kubeconfigs into one file, so that every context keeps its own
+//! cluster and user.
 //!
-//! A context comes with its own file's cluster and user, never with another's of the same name: that
-//! would send one cluster's credential to another. Same name and same content is no collision. Pure:
-//! no I/O, no clock. Start with [`combine`].
+//! A context always comes with the cluster and user of its own file, never with entries of the same name from another:
+//! that would send one cluster's credential to another. Entries with the same name and content do not collide. Pure: no
+//! I/O, no clock. Start with [`combine`].
 
 mod findings;
 mod input;
@@ -23,16 +23,16 @@ use super::edit::{Edit, List};
 use crate::failure::holds_secret;
 use crate::template::Template;
 
-/// What a template of context names knows.
+/// The variables of a template of context names.
 const CONTEXT_VARIABLES: [&str; 5] = ["context", "cluster", "user", "namespace", "file"];
-/// What a prefix knows.
+/// The variables of a prefix.
 const PREFIX_VARIABLES: [&str; 1] = ["file"];
 
 /// Parses a template of context names.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// If it is not valid; the error says why.
 pub fn context_template(text: &str) -> Result<NameTemplate, String> {
     template(text, &CONTEXT_VARIABLES)
 }
@@ -41,7 +41,7 @@ pub fn context_template(text: &str) -> Result<NameTemplate, String> {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// If it is not valid; the error says why.
 pub fn prefix_template(text: &str) -> Result<NameTemplate, String> {
     template(text, &PREFIX_VARIABLES)
 }
@@ -56,7 +56,7 @@ fn template(text: &str, variables: &[&'static str]) -> Result<NameTemplate, Stri
 #[derive(Debug, Clone)]
 pub struct NameTemplate(Template);
 
-/// What happens to an entry whose name another one has that says something else.
+/// What happens to an entry whose name another entry with other content has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnCollision {
     /// Nothing is written.
@@ -65,7 +65,7 @@ pub enum OnCollision {
     PrefixFile,
     /// The later one's context is left out.
     KeepFirst,
-    /// It replaces the one that the file had before; two inputs still collide.
+    /// It replaces the entry that the file had before. Two inputs still collide.
     Replace,
 }
 
@@ -76,18 +76,18 @@ pub struct CombineOptions {
     pub select: Vec<glob::Pattern>,
     /// The template of context names; clusters and users are then named after their context.
     pub context: Option<NameTemplate>,
-    /// What every name begins with.
+    /// The beginning of every name.
     pub prefix: Option<NameTemplate>,
     /// What happens where names collide.
     pub on_collision: OnCollision,
-    /// Whether entries go that no input has.
+    /// Whether entries are removed that no input has.
     pub prune: bool,
     /// The directory of the file that is written; paths below it become relative.
     pub directory: Option<PathBuf>,
 }
 
 impl CombineOptions {
-    /// Returns how everything is combined under its own names.
+    /// Returns options that combine everything under its own names.
     pub fn new(on_collision: OnCollision) -> Self {
         Self { select: vec![], context: None, prefix: None, on_collision, prune: false, directory: None }
     }
@@ -98,13 +98,13 @@ impl CombineOptions {
 pub enum ChangeKind {
     /// It is new.
     Come,
-    /// It says something else than before.
+    /// Its content differs from before.
     Change,
     /// It is removed.
     Go,
 }
 
-/// One entry that is not as it was.
+/// One entry that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// What happens to it.
@@ -115,13 +115,13 @@ pub struct Change {
     pub name: String,
     /// The input that it comes from.
     pub from: Option<String>,
-    /// The fields of the entry that was there and that are not in the new one.
+    /// The fields of the old entry that the new one lacks.
     pub dropped: Vec<String>,
-    /// The fields that say something else.
+    /// The fields whose values differ.
     pub changed: Vec<String>,
 }
 
-/// Two entries of one name that say different things.
+/// Two entries with the same name and different content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collision {
     /// The list.
@@ -134,25 +134,25 @@ pub struct Collision {
     pub second: String,
 }
 
-/// What a combination comes to.
+/// The result of a combination.
 #[derive(Debug, Default)]
 pub struct Combined {
     /// The edits; they hold secrets.
     pub edits: Vec<Edit>,
     /// What they change, in their order.
     pub changes: Vec<Change>,
-    /// Entries that are there already.
+    /// The number of entries that are there already.
     pub unchanged: usize,
-    /// What keeps anything from being written.
+    /// The collisions; if there are any, nothing is written.
     pub collisions: Vec<Collision>,
-    /// What was noticed, by input.
+    /// The findings, by input.
     pub findings: Vec<Finding>,
 }
 
 /// Combines kubeconfigs into one that may have entries already.
 ///
-/// `before` is what the file has; `now` and `read` tell which credentials have expired, the latter by
-/// reading the files that entries name.
+/// `before` is the existing file. `now` and `read` are for finding expired credentials; `read` reads the files that
+/// entries name.
 pub fn combine(
     inputs: &[Input],
     before: Option<&Input>,
@@ -178,12 +178,12 @@ pub fn combine(
     combining.finish(before)
 }
 
-/// An entry that has its place.
+/// An entry that a name is given to.
 struct Taken {
     digest: Digest,
-    /// The input; nothing for what was there before.
+    /// The input; nothing for an entry of the existing file.
     from: Option<usize>,
-    /// What was there before under the name.
+    /// The entry of that name in the existing file.
     before: Option<Digest>,
     entry: Option<Value>,
 }
@@ -192,14 +192,14 @@ struct Combining<'a> {
     inputs: &'a [Input],
     options: &'a CombineOptions,
     taken: HashMap<(List, String), Taken>,
-    /// The names that inputs have, as they came.
+    /// The names of the inputs' entries, in their order.
     order: Vec<(List, String)>,
     /// The first current context that was taken.
     current: Option<String>,
     combined: Combined,
 }
 
-/// A name that an entry does not get, and the input that has it; nothing for what was there before.
+/// A name that an entry cannot get, and the input that has it; nothing for the existing file.
 struct Occupied {
     list: List,
     name: String,
@@ -231,11 +231,11 @@ impl<'a> Combining<'a> {
                 }
             }
         });
-        // What could not be taken at all is said before what met others.
+        // What the input itself leaves out is reported before its collisions.
         self.combined.findings.splice(first..first, left_out);
     }
 
-    /// Gives the entries of one context their places, all or none; returns the name of the context.
+    /// Adds the entries of one context, all or none; returns the name of the context.
     fn take(&mut self, position: usize, unit: Unit) -> Result<Option<String>, Occupied> {
         let Unit { mut context, mut cluster, mut user, .. } = unit;
         let input = &self.inputs[position];
@@ -270,7 +270,7 @@ impl<'a> Combining<'a> {
         }
     }
 
-    /// Finds the name of an entry: its own, or with the file's name before it if that is the way.
+    /// Settles the name of an entry: its own, or with the file's name as a prefix if the options say so.
     fn settle(&self, input: &Input, list: List, entry: &mut Value) -> Result<(), Occupied> {
         if self.options.on_collision != OnCollision::PrefixFile || self.occupied(list, entry).is_none() {
             return Ok(());
@@ -279,7 +279,7 @@ impl<'a> Combining<'a> {
         self.occupied(list, entry).map_or(Ok(()), Err)
     }
 
-    /// Returns who has the name of an entry and says something else.
+    /// Returns the entry that has the same name and other content.
     fn occupied(&self, list: List, entry: &Value) -> Option<Occupied> {
         let name = input::name_of(entry);
         let taken = self.taken.get(&(list, name.to_owned()))?;
@@ -291,7 +291,7 @@ impl<'a> Combining<'a> {
     fn put(&mut self, position: usize, list: List, entry: Value) {
         let key = (list, input::name_of(&entry).to_owned());
         let before = match self.taken.get(&key) {
-            // Another context brought it.
+            // An earlier context has added it already.
             Some(taken) if taken.from.is_some() => return,
             Some(taken) => taken.before,
             None => None,
@@ -320,7 +320,7 @@ impl<'a> Combining<'a> {
             combined.changes.push(Change { kind, list, name, from, dropped, changed });
             combined.edits.extend(taken.entry.map(|entry| Edit::Upsert { list, entry }));
         }
-        // What is left was there before, and no input has it.
+        // The rest is in the existing file, and in no input.
         let rest: BTreeSet<(List, String)> = self.taken.into_keys().collect();
         let had = before.and_then(|before| before.current_context.as_deref());
         if self.options.prune {
@@ -345,11 +345,11 @@ impl<'a> Combining<'a> {
     }
 }
 
-/// Returns the fields of an entry that a new one lacks, and those in which they differ.
+/// Returns the fields of an entry that the new one lacks, and those whose values differ.
 fn replaced(list: List, old: &Value, new: &Value) -> (Vec<String>, Vec<String>) {
     let fields = |entry: &Value| entry[list.singular()].as_object().cloned().unwrap_or_default();
     let (old, new) = (fields(old), fields(new));
-    // A name may be anybody's text as well.
+    // A field's name may be a secret too.
     let shown = |key: &String| if holds_secret(key) { "(not shown)".to_owned() } else { key.clone() };
     let dropped = old.keys().filter(|key| !new.contains_key(*key)).map(shown).collect();
     let differs =

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::kubeconfig::edit::List;
 use crate::paths::normalise;
 
-/// Makes the paths of an entry of a file in `from` right for one in `to`; without `to`, absolute.
+/// Rewrites the paths of an entry of a file in `from` for a file in `to`; without `to`, makes them absolute.
 pub(super) fn rebase(list: List, body: &mut Value, from: &Path, to: Option<&Path>) {
     if to.is_some_and(|to| normalise(to) == normalise(from)) {
         return;
@@ -42,7 +42,7 @@ fn pointers(list: List) -> &'static [&'static str] {
     }
 }
 
-/// A command without a slash is looked for in `PATH`.
+/// A command without a slash is searched for in `PATH`.
 fn is_relative(pointer: &str, text: &str) -> bool {
     let is_path = pointer != "/exec/command" || text.contains('/');
     is_path && !text.is_empty() && !text.starts_with('/')

@@ -89,7 +89,7 @@ fn a_prefix_keeps_each_context_with_its_own_cluster_and_user() {
 #[test]
 fn what_is_kept_first_is_kept_whole() {
     let (a, mut b) = (input("a", &kubeadm("a")), kubeadm("b"));
-    // Only the user has another name: its context would lead to the other's cluster.
+    // Only the user's name differs, so the context would lead to the other file's cluster.
     b = b.replace("admin", "b-admin");
     let (combined, text) = run(&[a, input("b", &b)], "", &options(OnCollision::KeepFirst));
     assert!(!text.contains("b-admin"), "{text}");
@@ -207,7 +207,7 @@ fn a_file_with_more_values_than_are_read_is_refused_with_the_limit() {
     let text = format!("users: [{}]\n", "1,".repeat(100_001));
     let error = Input::parse("a", Path::new("/a"), text.as_bytes()).err().unwrap().to_string();
     assert!(error.contains("at most 4000000 keys and values are read"), "{error}");
-    // However long a file is.
+    // The limit holds for a file of any length.
     let budget = crate::kubeconfig::yaml_options(usize::MAX).budget.unwrap();
     assert_eq!(budget.max_nodes, 4_000_000);
 }

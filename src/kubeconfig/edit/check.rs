@@ -1,7 +1,7 @@
-//! Reads an edited file again and compares it with what was meant.
+//! Reads an edited file again and compares it with the expected content.
 //!
-//! The last line of defence against a parser or a splice that went wrong: nothing is written that
-//! does not pass. Pure: no I/O, no clock.
+//! It protects against errors in the parser and in splicing: a file that does not pass is not written. Pure: no I/O, no
+//! clock.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use super::{Edit, EditError, List, refused};
 use crate::kubeconfig::digest::{Digest, DigestedEntry};
 use crate::kubeconfig::yaml_options;
 
-/// Reads what a file says before it is edited; what cannot be read cannot be compared afterwards.
+/// Reads the content of a file before it is edited, for the comparison afterwards.
 pub(super) fn read(text: &str) -> Result<Content, EditError> {
     Content::read(text).ok_or_else(|| refused("what it says cannot be read"))
 }
 
-/// Checks that `after` says what was `expected` before, with the edits made, and nothing else.
+/// Checks that `after` has the content that was `expected`, with the edits made, and nothing else.
 pub(super) fn check(mut expected: Content, after: &str, edits: &[Edit]) -> Result<(), EditError> {
     let failed = |what: &str| EditError::Check(what.to_owned());
     let is_removal = |edit: &&Edit| matches!(edit, Edit::Remove { .. });
@@ -39,7 +39,7 @@ pub(super) fn check(mut expected: Content, after: &str, edits: &[Edit]) -> Resul
     Ok(())
 }
 
-/// A file's root; of the entries only digests are kept while it is read.
+/// The root of a file; only the digests of its entries are kept.
 #[derive(Deserialize)]
 struct Root {
     #[serde(default)]
@@ -52,11 +52,11 @@ struct Root {
     rest: Map<String, Value>,
 }
 
-/// What a file says, without the order of the entries.
+/// The content of a file, without the order of the entries.
 #[derive(Default)]
 pub(super) struct Content {
     rest: Map<String, Value>,
-    /// Under each name what has it: more than one is a damaged file.
+    /// The entries under each name; more than one means that the file is damaged.
     named: BTreeMap<&'static str, BTreeMap<String, Vec<Digest>>>,
     unnamed: Vec<Digest>,
 }

@@ -1,13 +1,13 @@
-//! Where the root keys and the list entries of a kubeconfig stand in its text.
+//! The positions of the root keys and the list entries in a kubeconfig's text.
 //!
-//! One pass over the parser's events. The parser tells where scalars and flow collections end; that
-//! of block collections is the end of the last content in them. Pure: no I/O, no clock.
+//! It makes one pass over the parser's events. The parser tells where scalars and flow collections end; a block
+//! collection ends with the last content in it. Pure: no I/O, no clock.
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StructureStyle};
 
 use super::{EditError, refused, render};
 
-/// What kind of value stands somewhere.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
@@ -19,7 +19,7 @@ pub(super) enum Kind {
     FlowMapping,
 }
 
-/// A range of anchor numbers; 0 is none.
+/// A range of anchor numbers; 0 means none.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Anchors {
     pub(super) first: usize,
@@ -29,7 +29,7 @@ pub(super) struct Anchors {
 /// An entry of a root list.
 #[derive(Debug)]
 pub(super) struct Item {
-    /// The dash of a block entry, the start of a flow entry.
+    /// The position of a block entry's dash, or of a flow entry's start.
     pub(super) dash: usize,
     /// The start of the value.
     pub(super) start: usize,
@@ -37,7 +37,7 @@ pub(super) struct Item {
     pub(super) end: usize,
     pub(super) kind: Kind,
     pub(super) name: Option<String>,
-    /// How often `name` stands in it.
+    /// How often the key `name` occurs in it.
     pub(super) names: usize,
     /// Whether it has a merge key.
     pub(super) merges: bool,
@@ -50,12 +50,12 @@ pub(super) struct Item {
     pub(super) anchors: Anchors,
 }
 
-/// A key of the root mapping.
+/// A key of the root mapping, with its value.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) key: String,
     pub(super) key_start: usize,
-    /// Just after the colon.
+    /// The position after the colon.
     pub(super) colon_end: usize,
     pub(super) value_start: usize,
     pub(super) end: usize,
@@ -66,7 +66,7 @@ pub(super) struct Root {
     pub(super) anchor: usize,
 }
 
-/// Where things stand in the first document.
+/// The positions in the first document.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) kind: Option<Kind>,
@@ -74,16 +74,16 @@ pub(super) struct Index {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) roots: Vec<Root>,
-    /// Anchor number and place of every alias.
+    /// The anchor number and the position of every alias.
     pub(super) aliases: Vec<(usize, usize)>,
     pub(super) documents: usize,
-    /// Where the document ends: `...`, or the end of its content.
+    /// The end of the document: `...`, or the end of its content.
     pub(super) document_end: usize,
-    /// Whether the last scalar is a block scalar whose value depends on how the text ends.
+    /// Whether the last scalar is a block scalar whose value depends on the end of the text.
     pub(super) open_block_scalar: bool,
 }
 
-/// What comes next in a collection.
+/// The role of the next node in a collection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Key,
@@ -128,7 +128,7 @@ struct Indexer<'a> {
     item_keys: usize,
 }
 
-/// Finds where things stand.
+/// Finds the positions.
 pub(super) fn index(text: &str) -> Result<Index, EditError> {
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -172,7 +172,7 @@ impl Indexer<'_> {
                 }
                 Ok(())
             }
-            // It comes right after its node, which may be nothing and end before it.
+            // The event comes after its node, which may be empty and end before the anchor.
             Event::Anchor(..) => {
                 self.last = self.last.max(range.end);
                 self.extend_over_anchor();
@@ -302,7 +302,7 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    /// Makes what has an anchor and nothing else end after the anchor.
+    /// Extends a node that consists only of an anchor, so that it ends after the anchor.
     fn extend_over_anchor(&mut self) {
         if self.role == Role::Key {
             self.advance_over_colon();
@@ -327,7 +327,7 @@ impl Indexer<'_> {
         }
     }
 
-    /// Moves the end of the last content over the colon after a key; returns whether there is one.
+    /// Moves the end of the last content past the colon after a key; returns whether there is one.
     fn advance_over_colon(&mut self) -> bool {
         let colon = render::skip_blank(self.text, self.last);
         let is_colon = self.text.as_bytes().get(colon) == Some(&b':');
@@ -337,7 +337,7 @@ impl Indexer<'_> {
         is_colon
     }
 
-    /// Moves the end of the last content over the `-` or `?` before a node: what follows may be nothing.
+    /// Moves the end of the last content past the `-` or `?` before a node, because the node may be empty.
     fn advance_over_indicator(&mut self, role: Role, before: usize) {
         let indicator = match role {
             Role::Item => b'-',
@@ -354,7 +354,7 @@ impl Indexer<'_> {
         }
     }
 
-    /// Moves the end of the last content over a node.
+    /// Moves the end of the last content past a node.
     fn advance(&mut self, node: &Node<'_>, before: usize) {
         let bytes = self.text.as_bytes();
         if matches!(node.style, Some(ScalarStyle::Literal | ScalarStyle::Folded)) {
@@ -370,7 +370,7 @@ impl Indexer<'_> {
             let last_line = body.rfind('\n').map_or(0, |at| at + 1);
             let is_kept = indicator.contains(&b'+');
             let end = if body.is_empty() && is_kept {
-                // Blank lines alone are its text; the span stands after them.
+                // Its text consists of blank lines only, and the parser's span begins after them.
                 render::line_start(self.text, node.range.start)
             } else if body.is_empty() {
                 0

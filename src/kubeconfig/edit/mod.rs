@@ -1,10 +1,9 @@
 //! Editing a kubeconfig without touching what is not ours.
 //!
-//! No YAML library keeps comments, quoting, unknown fields and line ends of a whole file, so edits
-//! are spliced into the text at the granularity of list entries: `index` finds where each entry
-//! stands, `splice` decides which bytes change, `render` writes entries in the style of their
-//! neighbours, and `check` reads the result again and compares it with what was meant. What cannot
-//! be edited without loss is refused. Pure: no I/O, no clock.
+//! No YAML library keeps comments, quoting, unknown fields and line ends of a whole file, so edits are spliced into the
+//! text, one list entry at a time: `index` finds the position of each entry, `splice` decides which bytes change,
+//! `render` writes entries in the style of their neighbours, and `check` reads the result again and compares it with
+//! the expected content. A file that cannot be edited without loss is refused. Pure: no I/O, no clock.
 
 mod check;
 mod index;
@@ -62,7 +61,7 @@ pub enum Edit {
         /// The entry; an object with a `name`.
         entry: Value,
     },
-    /// Removes an entry, if it is there. Removals come before everything else.
+    /// Removes an entry if it exists. Removals are made before all other edits.
     Remove {
         /// The list.
         list: List,
@@ -73,7 +72,7 @@ pub enum Edit {
     CurrentContext(String),
 }
 
-/// Entries hold tokens.
+/// It hides the entries, which hold tokens.
 impl fmt::Debug for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,12 +89,12 @@ pub enum EditError {
     /// The file cannot be edited without loss.
     #[error("it cannot be edited without loss: {0}")]
     Refused(String),
-    /// The result was not what was meant; the file was not written.
+    /// The result was not as intended; the file was not written.
     #[error("the edited text does not say what was meant ({0}); this is a bug in kubemint")]
     Check(String),
 }
 
-/// Where entries that are ours stand among each other: a new one goes after the nearest lower rank.
+/// The order of our entries: a new one goes after its nearest neighbour of a lower rank.
 pub trait Ranking {
     /// Returns the rank of an entry, if it has one.
     fn rank(&self, list: List, name: &str) -> Option<usize>;
@@ -111,14 +110,14 @@ impl Ranking for Unranked {
     }
 }
 
-/// What a new file starts from, with the keys that kubectl writes in its order.
+/// The text of a new file, with the keys that kubectl writes, in its order.
 const NEW_FILE: &str = "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\nusers: []\n";
 
 /// Returns the file with the edits made; an empty input becomes a new file.
 ///
 /// # Errors
 ///
-/// If the file cannot be edited without loss, or the result is not what was meant.
+/// If the file cannot be edited without loss, or the result is not as intended.
 ///
 /// # Examples
 ///
@@ -153,7 +152,7 @@ pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u
     Ok(output)
 }
 
-/// Returns the edits with each thing once, as the last of them has it: two places may bring the same entry at a time.
+/// Returns the last edit of each entry, because two places may bring the same entry at once.
 fn last_of_each(edits: &[Edit]) -> Vec<Edit> {
     let key = |edit: &Edit| match edit {
         Edit::Upsert { list, entry } => (Some((*list, true)), entry["name"].as_str().unwrap_or_default().to_owned()),
@@ -174,13 +173,13 @@ fn last_of_each(edits: &[Edit]) -> Vec<Edit> {
     kept
 }
 
-/// Returns what a file becomes that says nothing, before entries come: blank, comments, document markers, `null` or `~`.
-/// kubectl takes each for an empty kubeconfig. Comments stay; nothing if the file says something.
+/// Returns the text of a new file if this one has no content: only blanks, comments, document markers, `null` or `~`,
+/// which kubectl takes for an empty kubeconfig. Comments are kept. Returns nothing if the file has content.
 fn new_file(text: &str) -> Option<String> {
     let mut new = String::new();
     for line in text.split_inclusive('\n') {
         let (said, comment) = match line.find('#') {
-            // A comment begins a line, or comes after a blank.
+            // A comment starts at the beginning of a line or after a blank.
             Some(at) if line[..at].is_empty() || line[..at].ends_with([' ', '\t']) => line.split_at(at),
             _ => (line, ""),
         };
@@ -201,7 +200,7 @@ fn new_file(text: &str) -> Option<String> {
     Some(new)
 }
 
-/// Returns the text without the entries that are removed; nothing if none is.
+/// Returns the text without the removed entries; nothing if none is removed.
 fn remove(text: &str, edits: &[Edit]) -> Result<Option<String>, EditError> {
     let names: HashSet<(List, &str)> = edits
         .iter()
@@ -214,7 +213,7 @@ fn remove(text: &str, edits: &[Edit]) -> Result<Option<String>, EditError> {
     splice::apply(text, splices).map(Some)
 }
 
-/// Returns whether a file can be edited at all, before anything is done that would need it.
+/// Checks whether a file can be edited at all, before anything is minted for it.
 ///
 /// # Errors
 ///
@@ -228,7 +227,7 @@ pub fn check_editable(input: &[u8]) -> Result<(), EditError> {
     let index = index::index(text)?;
     splice::refuse_unsafe(&index)?;
     splice::refuse_unfillable_lists(text, &index)?;
-    // Whether something goes behind it is not known yet.
+    // It is not known yet whether an edit will insert text after the scalar.
     if index.open_block_scalar && !text.ends_with('\n') { Err(splice::open_end()) } else { Ok(()) }
 }
 
@@ -236,14 +235,15 @@ fn refused(reason: impl Into<String>) -> EditError {
     EditError::Refused(reason.into())
 }
 
-/// Splits off a byte order mark and refuses text that kubectl's parser reads differently.
+/// Splits off a byte order mark, and refuses text that kubectl's parser would read differently.
 fn prepare(input: &[u8]) -> Result<(&str, &str), EditError> {
     let text = std::str::from_utf8(input).map_err(|_| refused("it is not UTF-8"))?;
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     if body.contains('\0') || body.contains('\u{feff}') {
         return Err(refused("it contains a NUL or a byte order mark in the middle"));
     }
-    // YAML 1.1, which kubectl reads, breaks lines here; YAML 1.2 does not: they would see two files.
+    // YAML 1.1, which kubectl reads, takes these characters for line ends, and YAML 1.2 does not, so the two would read
+    // different content.
     if body.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
         return Err(refused("it contains U+0085, U+2028 or U+2029, which kubectl takes as line ends"));
     }

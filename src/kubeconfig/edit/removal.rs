@@ -1,7 +1,7 @@
-//! Which bytes go with an entry that is removed: its lines and the comments that are its own.
+//! The bytes that are removed with an entry: its lines, and the comments that belong to it.
 //!
-//! Comments right below an entry that are indented deeper than its dash go with it; those above it
-//! stay, because they may be about what follows. Pure: no I/O.
+//! Comments right below an entry that are indented deeper than its dash are removed with it. Comments above it stay,
+//! because they may be about the next entry. Pure: no I/O.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::render::line_start;
 use super::splice::{Splice, owned_end, refuse_outside_aliases, refuse_unsafe};
 use super::{EditError, List, refused};
 
-/// Returns the splices that remove entries by list and name; what is not there is no error.
+/// Returns the splices that remove entries by list and name; a missing entry is no error.
 pub(super) fn removals(text: &str, index: &Index, names: &HashSet<(List, &str)>) -> Result<Vec<Splice>, EditError> {
     refuse_unsafe(index)?;
     let mut splices = vec![];
@@ -54,7 +54,7 @@ fn remove_from_flow(
         splices.push(Splice::new(start, end, String::new()));
         Ok(())
     };
-    // Entries at the start go with the comma that follows, all others with the one before.
+    // Entries at the start are removed with the comma after them, all others with the comma before them.
     let first_kept = root.items.iter().position(|item| !goes(item));
     let leading = first_kept.unwrap_or(root.items.len());
     if let (Some(first), Some(last)) = (root.items.first(), leading.checked_sub(1).map(|at| &root.items[at])) {
@@ -70,7 +70,7 @@ fn remove_from_flow(
     Ok(())
 }
 
-/// Returns the end of the last entry of a flow list with the comma that YAML allows there.
+/// Returns the end of a flow list's last entry, including the final comma that YAML allows.
 fn end_of_list(text: &str, end: usize) -> usize {
     let rest = &text[end..];
     let blank = rest.len() - rest.trim_start().len();

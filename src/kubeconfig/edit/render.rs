@@ -1,4 +1,4 @@
-//! Writing entries in the style of their neighbours, and finding one's way in the text.
+//! Writes entries in the style of their neighbours, and finds positions in the text.
 //!
 //! Pure: no I/O, no clock.
 
@@ -25,12 +25,12 @@ pub(super) fn skip_spaces(text: &str, at: usize) -> usize {
     at + text.as_bytes()[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
 }
 
-/// Returns the start of the line that a place is on.
+/// Returns the start of the line of a position.
 pub(super) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
-/// Returns the start of the next line, or the place itself if a line just ended.
+/// Returns the start of the next line, or the position itself if a line just ended.
 pub(super) fn line_end(text: &str, at: usize) -> usize {
     if at > 0 && text.as_bytes()[at - 1] == b'\n' {
         return at;
@@ -38,21 +38,21 @@ pub(super) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)
 }
 
-/// Returns the column of a place, in bytes.
+/// Returns the column of a position, in bytes.
 pub(super) fn column(text: &str, at: usize) -> usize {
     at - line_start(text, at)
 }
 
-/// How block entries are written.
+/// The style of block entries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style<'a> {
     /// The column of the dashes.
     pub(super) dash: usize,
-    /// From a dash to the first key.
+    /// The distance from a dash to the first key.
     pub(super) gap: usize,
-    /// From a key to the keys of its mapping.
+    /// The indentation of a key's mapping, relative to the key.
     pub(super) step: usize,
-    /// Whether `name` comes first or last; as it comes where no entry shows it.
+    /// Whether `name` comes first or last; nothing if no entry shows it.
     pub(super) name_first: Option<bool>,
     /// The line end.
     pub(super) line_end: &'a str,
@@ -83,7 +83,7 @@ impl Style<'_> {
                 self.new_line(out, column + self.step);
                 self.mapping(out, map, column + self.step);
             }
-            // As kubectl writes lists: the dashes under the key.
+            // Like kubectl, this writes the dashes of a list right below the key.
             Value::Array(items) if !items.is_empty() => {
                 for item in items {
                     self.new_line(out, column);
@@ -112,7 +112,7 @@ impl Style<'_> {
     }
 }
 
-/// Returns an entry with `name` first or last, or as it comes.
+/// Returns an entry with `name` first or last, or in its own order.
 pub(super) fn ordered(entry: &Value, name_first: Option<bool>) -> Map<String, Value> {
     let map = entry.as_object().cloned().unwrap_or_default();
     let Some(name_first) = name_first else {
@@ -127,7 +127,7 @@ pub(super) fn ordered(entry: &Value, name_first: Option<bool>) -> Map<String, Va
     }
 }
 
-/// Writes a scalar: plain where no YAML reader can take it for anything but text, else as JSON.
+/// Writes a scalar: plain if every YAML reader takes it for text, otherwise as JSON.
 pub(super) fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
@@ -135,7 +135,7 @@ pub(super) fn scalar(value: &Value) -> String {
     }
 }
 
-/// Writes a value as JSON that YAML reads too: it allows fewer characters as they are, and breaks lines at more.
+/// Writes a value as JSON that YAML reads too. YAML allows fewer characters unescaped, and has more line ends.
 pub(super) fn json_for_yaml(value: &Value) -> String {
     let is_refused =
         |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
@@ -143,12 +143,12 @@ pub(super) fn json_for_yaml(value: &Value) -> String {
     if !text.contains(is_refused) {
         return text;
     }
-    // Only strings hold such characters.
+    // Only strings can hold such characters.
     let escaped = |c: char| if is_refused(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     text.chars().map(escaped).collect()
 }
 
-/// Whether text is a word to YAML 1.1 and 1.2 alike.
+/// Whether both YAML 1.1 and YAML 1.2 read an unquoted text as a string.
 fn is_plain(text: &str) -> bool {
     const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
     let mut bytes = text.bytes();

@@ -1,4 +1,4 @@
-//! Which bytes change: replacements of entries of the same name, and insertions.
+//! The bytes that change: replacements of entries with the same name, and insertions.
 //!
 //! All splices refer to the original text, so they can be collected in any order. Pure: no I/O.
 
@@ -24,7 +24,7 @@ impl Splice {
     }
 }
 
-/// Refuses what could change its meaning when something next to it changes.
+/// Refuses content whose meaning could change when its neighbours change.
 pub(super) fn refuse_unsafe(index: &Index) -> Result<(), EditError> {
     if index.documents > 1 {
         return Err(refused("it holds several documents, of which kubectl reads the first"));
@@ -72,7 +72,7 @@ fn refuse_unsafe_list(index: &Index, root: &Root) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Everything that placing an edit needs.
+/// The state while edits are placed.
 struct Splicer<'a> {
     text: &'a str,
     index: &'a Index,
@@ -80,7 +80,7 @@ struct Splicer<'a> {
     line_end: &'a str,
     flow: bool,
     splices: Vec<Splice>,
-    /// Root keys that do not exist yet.
+    /// The root keys that have to be added.
     tail: Vec<String>,
 }
 
@@ -115,7 +115,7 @@ pub(super) fn splices<'a>(
         splicer.current_context(name)?;
     }
     splicer.add_root_keys()?;
-    // Blanks at the end may be text of the scalar, which another line after it would change.
+    // Blanks at the end may belong to the scalar's text, and a line after them would change it.
     let at_end = |splice: &Splice| text[splice.end..].trim().is_empty();
     if index.open_block_scalar && !text.ends_with('\n') && splicer.splices.iter().any(at_end) {
         return Err(open_end());
@@ -123,7 +123,7 @@ pub(super) fn splices<'a>(
     Ok(splicer.splices)
 }
 
-/// What is said of a text that cannot be continued.
+/// The refusal of a text that nothing can be appended to.
 pub(super) fn open_end() -> EditError {
     refused("its last line belongs to a block scalar and has no line end")
 }
@@ -146,8 +146,8 @@ pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> Result<String, Edit
     Ok(out)
 }
 
-/// Whether a key is longer than a YAML reader takes for one on a line: 1,024 characters (YAML 1.2, 7.4.2) with all
-/// that stands before its colon, so a little less is taken.
+/// Whether a key is too long for YAML, which allows 1,024 characters on its line up to the colon (YAML 1.2, 7.4.2); the
+/// limit here is a little lower.
 fn has_long_key(value: &Value) -> bool {
     match value {
         Value::Object(map) => {
@@ -168,17 +168,17 @@ fn json(entry: &Value, name_first: Option<bool>) -> String {
 
 impl<'a> Splicer<'a> {
     fn push(&mut self, start: usize, end: usize, mut text: String) {
-        // What the parser takes for a comment may follow a colon at once, but nothing that ends otherwise.
+        // The parser also accepts a comment right after a colon. After any other character a blank has to precede it.
         if self.text.as_bytes().get(end) == Some(&b'#') && text.ends_with(|c: char| !c.is_ascii_whitespace()) {
             text.push(' ');
         }
         self.splices.push(Splice { start, end, text });
     }
 
-    /// Inserts whole lines before the line that starts at a place.
+    /// Inserts whole lines before the line that starts at a position.
     fn push_lines(&mut self, at: usize, mut lines: String) {
         if at > 0 && at == self.text.len() && !self.text.ends_with('\n') {
-            // The last line has no line end: it gets one, and the new last line has none.
+            // The last line has no line end, so it gets one, and the new last line gets none.
             lines.truncate(lines.len() - self.line_end.len());
             lines.insert_str(0, self.line_end);
         }
@@ -194,7 +194,7 @@ impl<'a> Splicer<'a> {
         self.index.roots.iter().filter(is_list).flat_map(|root| &root.items)
     }
 
-    /// Returns the style of the file, as its first entries show it.
+    /// Returns the style of the file's first entries.
     fn style(&self) -> Style<'a> {
         let mut block_lists = self.index.roots.iter().filter(|root| root.kind == Kind::BlockSequence);
         let first_dash = block_lists.find_map(|root| root.items.first()).map(|item| column(self.text, item.dash));
@@ -208,7 +208,7 @@ impl<'a> Splicer<'a> {
         }
     }
 
-    /// Returns the style of one entry, where it shows one.
+    /// Returns the style of one entry, as far as it shows one.
     fn style_of(&self, item: &Item) -> Style<'a> {
         let general = self.style();
         let dash = column(self.text, item.dash);
@@ -286,7 +286,7 @@ impl<'a> Splicer<'a> {
         entries.iter().map(|entry| format!("{indent}{}{}", style.item(entry), self.line_end)).collect()
     }
 
-    /// Groups new entries by the place where they belong, in the order of their ranks.
+    /// Groups new entries by the position where they belong, in the order of their ranks.
     fn by_neighbour(&self, list: List, root: &'a Root, entries: &[&'a Value]) -> BTreeMap<usize, Group<'a>> {
         let mut sorted: Vec<&Value> = entries.to_vec();
         sorted.sort_by_key(|entry| self.ranking.rank(list, name_of(entry)).unwrap_or(usize::MAX));
@@ -336,7 +336,7 @@ impl<'a> Splicer<'a> {
         }
     }
 
-    /// Turns `[]` or nothing after a key of a block mapping into a block list.
+    /// Turns `[]` or an empty value of a key in a block mapping into a block list.
     fn fill_empty(&mut self, root: &Root, entries: &[&Value]) -> Result<(), EditError> {
         refuse_unfillable(self.text, root)?;
         let rest = skip_spaces(self.text, root.end);
@@ -347,7 +347,7 @@ impl<'a> Splicer<'a> {
         Ok(())
     }
 
-    /// Returns the start of an entry's lines: comments right above it belong to it.
+    /// Returns the start of an entry's lines, including the comments right above it.
     fn owned_start(&self, root: &Root, item: &Item) -> usize {
         let mut start = line_start(self.text, item.dash);
         let first = line_end(self.text, root.colon_end);
@@ -418,7 +418,7 @@ impl<'a> Splicer<'a> {
     }
 }
 
-/// Refuses empty lists that cannot get a first entry.
+/// Refuses empty lists into which no first entry can be written.
 pub(super) fn refuse_unfillable_lists(text: &str, index: &Index) -> Result<(), EditError> {
     let is_list = |root: &&Root| List::ALL.iter().any(|list| list.key() == root.key) && root.items.is_empty();
     for root in index.roots.iter().filter(is_list) {
@@ -435,7 +435,7 @@ fn has_properties(root: &Root) -> EditError {
     refused(format!("`{}` is empty and has a tag or an anchor", root.key))
 }
 
-/// Refuses an empty list of a block mapping that cannot become a block list.
+/// Refuses an empty list of a block mapping that cannot be turned into a block list.
 pub(super) fn refuse_unfillable(text: &str, root: &Root) -> Result<(), EditError> {
     let key = &root.key;
     if root.has_properties {
@@ -452,7 +452,7 @@ pub(super) fn refuse_unfillable(text: &str, root: &Root) -> Result<(), EditError
     Ok(())
 }
 
-/// Refuses an entry with an anchor that something outside of it refers to.
+/// Refuses an entry whose anchor is referred to from outside of it.
 pub(super) fn refuse_outside_aliases(index: &Index, item: &Item) -> Result<(), EditError> {
     let anchors = item.anchors;
     let is_used_outside = |(anchor, place): &(usize, usize)| {
@@ -465,7 +465,7 @@ pub(super) fn refuse_outside_aliases(index: &Index, item: &Item) -> Result<(), E
     Ok(())
 }
 
-/// Returns the end of an entry's lines: comments right below that are indented deeper belong to it.
+/// Returns the end of an entry's lines, including the comments right below it that are indented deeper.
 pub(super) fn owned_end(text: &str, item: &Item) -> usize {
     let dash = column(text, item.dash);
     let mut end = line_end(text, item.end);
@@ -478,14 +478,14 @@ pub(super) fn owned_end(text: &str, item: &Item) -> usize {
     }
 }
 
-/// New entries that go to the same place.
+/// New entries that go to the same position.
 struct Group<'a> {
     after: Option<&'a Item>,
     before: Option<&'a Item>,
     entries: Vec<&'a Value>,
 }
 
-/// The ranked entries of a list, sorted, so that thousands of new ones find their places quickly.
+/// The ranked entries of a list, sorted, so that thousands of new ones find their positions quickly.
 struct RankedItems<'a>(Vec<(usize, &'a Item)>);
 
 impl<'a> RankedItems<'a> {
@@ -496,7 +496,7 @@ impl<'a> RankedItems<'a> {
         Self(items)
     }
 
-    /// Returns the entry after which a new one belongs, else the one before which.
+    /// Returns the entry after which a new one belongs, or else the one before which it belongs.
     fn neighbour(
         &self,
         list: List,

@@ -34,11 +34,11 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     let deep = format!("users:\n- name: a\n  user: {}{}\n", "[".repeat(70), "]".repeat(70));
     refuses(&deep);
     refuses("users:\n- name: a\n  user:\n    x: |+\n      ");
-    // Between the lines of a scalar nothing is put either.
+    // A file whose last line belongs to a scalar cannot be continued either.
     refuses("users:\n- name: a\n  user:\r\n    x: |+\n      t\n      u");
 }
 
-/// What says nothing is an empty kubeconfig for kubectl: comments stay, and the keys of a new file come.
+/// A file without content is an empty kubeconfig for kubectl: comments are kept, and the keys of a new file are added.
 #[test]
 fn a_file_that_says_nothing_becomes_a_new_one() {
     let new = String::from_utf8(edit(b"", &[user("b")], &Unranked).unwrap()).unwrap();
@@ -59,7 +59,7 @@ fn a_file_that_says_nothing_becomes_a_new_one() {
     refuses("null#\n");
 }
 
-/// The parser takes `#` right after a colon for a comment; what comes between the two keeps it one.
+/// The parser takes `#` right after a colon for a comment; text that is inserted between the two must not change that.
 #[test]
 fn a_comment_right_after_a_colon_stays_one() {
     check(
@@ -69,7 +69,7 @@ fn a_comment_right_after_a_colon_stays_one() {
     );
 }
 
-/// A dash with nothing after it is the last of its entry, at any depth.
+/// A dash with nothing after it can be the end of an entry, at any depth.
 #[test]
 fn an_empty_element_at_the_end_of_an_entry_stays_in_it() {
     for rest in ["user:\n  -\n", "user:\n    x:\n      -\n", "user:\n  - - a\n    -\n", "user:\n  -\n  # deeper\n"] {
@@ -81,7 +81,7 @@ fn an_empty_element_at_the_end_of_an_entry_stays_in_it() {
     }
 }
 
-/// An anchor on nothing is the last of what has it.
+/// An anchor on an empty value is the end of the entry that has it.
 #[test]
 fn an_anchor_on_nothing_stays_where_it_is() {
     check("{a: &x}", &[user("b")], "{a: &x, \"users\": [{\"name\":\"b\",\"user\":{\"token\":\"t\"}}]}");
@@ -95,7 +95,7 @@ fn an_anchor_on_nothing_stays_where_it_is() {
     assert!(edit(b"current-context: &x\n", &[context], &Unranked).is_err());
 }
 
-/// YAML has a limit for keys that JSON has not.
+/// YAML limits the length of keys, and JSON does not.
 #[test]
 fn an_entry_with_a_key_that_yaml_could_not_read_is_refused() {
     for (length, is_refused) in [(900, false), (1100, true)] {
@@ -110,7 +110,7 @@ fn an_entry_with_a_key_that_yaml_could_not_read_is_refused() {
     }
 }
 
-/// Only what is blank to YAML is an empty file: anything else is somebody's content, and is not replaced.
+/// A file counts as empty only if YAML reads nothing in it; other content is not replaced.
 #[test]
 fn blanks_that_yaml_does_not_know_are_not_an_empty_file() {
     for before in ["\u{b}\n", "\u{a0}\n", "\u{2003}"] {
@@ -120,7 +120,7 @@ fn blanks_that_yaml_does_not_know_are_not_an_empty_file() {
     }
 }
 
-/// Blank lines alone can be the text of a scalar: nothing is put between it and them.
+/// Blank lines can be the text of a scalar, so nothing is inserted between the scalar and them.
 #[test]
 fn blank_lines_that_a_scalar_keeps_stay_its_text() {
     let before = "users:\n- name: a\n  user:\n    x: |+\n\n\n# end\n";
@@ -128,7 +128,7 @@ fn blank_lines_that_a_scalar_keeps_stay_its_text() {
     check(before, &[user("b")], after);
 }
 
-/// YAML does not allow them as they are, or takes them for line ends; JSON does.
+/// JSON allows these characters unescaped; YAML does not, or takes them for line ends.
 #[test]
 fn characters_that_only_json_allows_are_escaped() {
     let name = "a\u{7f}\u{9b}\u{85}\u{2028}\u{feff}\u{ffff}\u{1}😀";
@@ -268,7 +268,7 @@ fn an_anchor_that_is_used_elsewhere_protects_its_entry() {
     assert!(error.to_string().contains("anchor"), "{error}");
 }
 
-/// One entry in one of the styles in which entries are written.
+/// One entry, in one of several styles.
 fn entry_text(name: &str, style: u8, dash: usize, eol: &str) -> String {
     let indent = " ".repeat(dash);
     let lines = match style % 6 {
@@ -283,7 +283,7 @@ fn entry_text(name: &str, style: u8, dash: usize, eol: &str) -> String {
 }
 
 proptest! {
-    /// Whatever the style: other entries stay byte for byte, in their order, and ours come and stay.
+    /// In every style, other entries keep their bytes and their order, and our entries are added and stay.
     #[test]
     fn other_entries_are_never_touched(
         styles in proptest::collection::vec(0_u8..6, 0..6),
@@ -305,7 +305,7 @@ proptest! {
         let edits = [user(&name), Edit::CurrentContext("c".to_owned())];
         let after = match edit(before.as_bytes(), &edits, &Unranked) {
             Ok(after) => String::from_utf8(after).unwrap(),
-            // A block scalar without a line end would change its value; that is refused.
+            // Appending to a block scalar without a final line end would change its value, so it is refused.
             Err(EditError::Refused(_)) if !final_line_end => return Ok(()),
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         };
@@ -320,7 +320,7 @@ proptest! {
             rest = &rest[found.unwrap() + other.len()..];
         }
         prop_assert!(after.starts_with(&head));
-        // The same edits again change nothing.
+        // Making the same edits again changes nothing.
         let again = edit(after.as_bytes(), &edits, &Unranked).unwrap();
         prop_assert_eq!(String::from_utf8(again).unwrap(), after);
     }
@@ -376,7 +376,7 @@ fn a_value_right_after_its_colon_is_replaced() {
     check("current-context:\nkind: Config\n", &[context], "current-context: b\nkind: Config\n");
 }
 
-/// Two outputs of one grant in a file, or two profiles of one cluster, bring the same entry at the same time.
+/// Two outputs of one grant in a file, or two profiles of one cluster, bring the same entry at once.
 #[test]
 fn an_entry_that_comes_twice_is_written_once() {
     let user = |token: &str| Edit::Upsert { list: List::Users, entry: json!({"name": "a", "user": {"token": token}}) };

@@ -1,4 +1,4 @@
-//! Scenarios as values: an inventory and what was observed, and the plan that follows.
+//! Scenarios as values: an inventory and the observed cluster go in, a plan comes out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn inventory(text: &str) -> Inventory {
     resolution.inventory.unwrap_or_else(|| panic!("{:?}", resolution.problems))
 }
 
-/// Returns the cluster as an apply of the inventory leaves it.
+/// Returns the state of the cluster after an apply of the inventory.
 fn applied(inventory: &Inventory) -> ObservedCluster {
     let objects = desired_objects(&inventory.name, &inventory.grants[0]).into_iter().map(|desired| {
         let mut value = desired.initial_manifest();
@@ -60,9 +60,9 @@ fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopti
     plan_until(inventory, observed, adoption, Duration::ZERO)
 }
 
-/// Plans a run after which the next comes in `horizon`.
+/// Plans a run whose next run comes after `horizon`.
 fn plan_until(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption, horizon: Duration) -> ClusterPlan {
-    // Without a place in an output nothing is minted: this is about objects.
+    // Without a place nothing is minted: these tests are about objects.
     let grants =
         [GrantInput { grant: Arc::clone(&inventory.grants[0]), outputs: vec![], distrust: None, unusable: None }];
     plan_cluster(&PlanInput {
@@ -157,7 +157,7 @@ fn a_service_account_that_moved_is_deleted_last() {
     observed.objects.insert(object.clone(), old);
     check(&observed, &["delete ServiceAccount `elsewhere/deployer`"]);
 
-    // Whatever may be alive in it blocks: what expires, what is claimed, what plugins mint, and what nobody can read.
+    // Everything that may be in use blocks: a published generation, a claim, plugins, and an index that cannot be read.
     let claim = crate::credential::tests_support::generation(1, "run");
     let claimed = Index::default().claim(&"other".into(), claim).unwrap();
     let lost = Index { incomplete: true, ..Index::default() };
@@ -176,7 +176,7 @@ fn a_service_account_that_moved_is_deleted_last() {
     }
 }
 
-/// A life that is as long as the time between two runs ends before the second: it is said.
+/// A token that lives only as long as the time between two runs ends before the second one: a note says so.
 #[test]
 fn a_life_that_only_reaches_the_next_run_is_too_short() {
     let mut observed = applied(&inventory(INVENTORY));
@@ -273,8 +273,8 @@ fn execute(observed: &mut ObservedCluster, step: &Step) {
 }
 
 proptest! {
-    /// Whatever the cluster looks like: after the plan has run, nothing is left to plan, and nothing
-    /// that is not ours has changed.
+    /// Whatever the cluster looks like: after the plan has run, nothing is left to plan, and no object that is not ours
+    /// has changed.
     #[test]
     fn the_plan_after_the_plan_is_empty(damage in proptest::collection::vec((0_usize..5, 0_u8..6), 0..5)) {
         let inventory = inventory(INVENTORY);
@@ -309,7 +309,7 @@ proptest! {
     }
 }
 
-/// What only pods resolve is said where it would be written for consumers elsewhere.
+/// If only pods can resolve the server, a note says so when it would be written for consumers elsewhere.
 #[test]
 fn an_address_of_pods_is_a_note() {
     let inventory = inventory(INVENTORY);

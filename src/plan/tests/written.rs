@@ -17,7 +17,7 @@ use crate::step::{
 
 use super::*;
 
-/// What must not be in a plan: a password, and a part of a token.
+/// Values that must not be in a plan: a password, and a part of a token.
 #[derive(Debug, Clone)]
 struct Planted {
     password: String,
@@ -77,7 +77,7 @@ impl Planted {
             1,
         );
         assert_ne!(changed, text);
-        // A person is impersonated openly; a token in that field is not shown.
+        // The name in `as` is shown, so it cannot be the password here; a token in `as` is hidden.
         changed.replace(&format!("    as: {password}\n"), "    as: somebody\n")
     }
 
@@ -102,8 +102,8 @@ fn names(context: &str, form: UserForm) -> EntryNames {
     }
 }
 
-/// Plans a cluster with one credential that an output holds, in every way that a credential can be dealt with; and its
-/// revocation. Each plan goes to `check`, with what it is expected to do.
+/// Plans a cluster with one credential that an output holds, once for each decision about a credential, and its
+/// revocation. Calls `check` with each plan and what it is expected to do.
 fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     let inventory = inventory(INVENTORY);
     let grant = &inventory.grants[0];
@@ -218,7 +218,7 @@ fn every_kind_of_plan_is_written_and_read_again() {
     });
 }
 
-/// The plan to hand a credential on names the place that holds it, and nothing else of it.
+/// A plan that hands a credential on names the place that holds it, and nothing of its content.
 #[test]
 fn a_token_is_named_by_its_place() {
     let planted = Planted { password: "s3cretpassword".into(), signature: "c2VjcmV0c2lnbmF0dXJl".into() };

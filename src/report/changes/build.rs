@@ -1,4 +1,4 @@
-//! Turns plans and outcomes into what is reported of them.
+//! Turns plans and outcomes into reports.
 //!
 //! Pure: no I/O, no clock.
 
@@ -19,7 +19,7 @@ use crate::outcome::{Applied, NotStarted, Planned, Published};
 use crate::plan::{Assessed, ClusterPlan};
 use crate::step::Step;
 
-/// The field of changes that are about generations.
+/// The field name of changes that concern generations.
 pub(in crate::report) const GENERATIONS: &str = "generations";
 
 impl ClusterReport {
@@ -36,7 +36,7 @@ impl ClusterReport {
         }
     }
 
-    /// Reports what came of planning a cluster.
+    /// Reports the result of planning a cluster.
     pub(crate) fn planned(name: &ClusterName, planned: &Planned) -> Self {
         match planned {
             Planned::Plan(assessed) => Self::plan(assessed),
@@ -77,7 +77,7 @@ impl ClusterReport {
         }
     }
 
-    /// Reports what came of applying a plan that this is the report of.
+    /// Adds the result of applying a plan to the report of that plan.
     #[must_use]
     pub(crate) fn applied(mut self, applied: &Applied, grants: &[Arc<Grant>], holder: &Holder) -> Self {
         for change in &mut self.changes {
@@ -88,7 +88,7 @@ impl ClusterReport {
             let facts = &published.facts;
             let actual = facts.expires.duration_since(facts.issued).as_secs();
             let actual = u64::try_from(actual).unwrap_or(0);
-            // What a new token shows counts, not what the plan remembers of an older one.
+            // The lifetime of the new token counts, not what the plan noted of an older one.
             self.notes.retain(|note| !note.is_about_life_of(&profile));
             let Some(grant) = grants.iter().find(|grant| grant.is(&published.grant)) else { continue };
             self.notes.extend(crate::plan::shortened_lifetime(grant, facts.requested_seconds, actual));
@@ -114,7 +114,7 @@ impl ClusterReport {
         } else {
             self.state = if applied.done.is_empty() { State::Unchanged } else { State::Changed };
         }
-        // Where each credential stands for itself, the others were renewed all the same.
+        // In a refresh, the credentials that were not blocked were renewed nevertheless.
         if let Some(blocker) = self.blockers.first().filter(|_| self.error.is_none()) {
             self.state = State::Failed;
             self.error = Some(ErrorReport {
@@ -129,7 +129,7 @@ impl ClusterReport {
         self
     }
 
-    /// Reports a cluster that apply refused to start, with the reasons.
+    /// Reports a cluster that apply did not start, with the reasons.
     #[must_use]
     pub(crate) fn refused(mut self, plan: &ClusterPlan) -> Self {
         self.state = State::Blocked;
@@ -137,7 +137,7 @@ impl ClusterReport {
         self
     }
 
-    /// Reports a cluster whose plan nobody ran.
+    /// Reports a cluster whose plan was not run.
     #[must_use]
     pub(crate) fn not_started(mut self, why: NotStarted) -> Self {
         self.state = State::NotStarted;
@@ -160,7 +160,7 @@ fn change(step: &Step) -> Change {
         kind: object.map(|object| object.kind),
         namespace: object.and_then(|object| object.namespace.clone()),
         name: object.map(|object| object.name.clone()),
-        // An object's profile stands in its name.
+        // For objects the profile is left out, because it is part of their names.
         profile: step.profile().filter(|_| step.is_about_credentials()).map(ToString::to_string),
         generation: None,
         reason: None,

@@ -23,7 +23,7 @@ use crate::step::{Action, StepId};
 pub(crate) struct Changes {
     /// The clusters counted by state.
     pub summary: Summary,
-    /// The credentials counted by what came of them; of `refresh` only.
+    /// The credentials counted by their result; only in reports of `refresh`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialSummary>,
     /// The clusters, in the order of the inventory.
@@ -31,7 +31,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Counts what is reported of the clusters.
+    /// Counts the states of the clusters.
     pub(crate) fn new(clusters: Vec<ClusterReport>) -> Self {
         let mut summary = Summary { clusters: clusters.len(), ..Summary::default() };
         for cluster in &clusters {
@@ -69,7 +69,7 @@ pub(crate) struct Summary {
     pub not_started: usize,
 }
 
-/// The credentials of a refresh, counted by what came of them.
+/// The credentials of a refresh, counted by their result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct CredentialSummary {
@@ -77,9 +77,9 @@ pub(crate) struct CredentialSummary {
     pub current: usize,
     /// This run renewed them.
     pub renewed: usize,
-    /// They are due; of `--check` only.
+    /// They are due; only with `--check`.
     pub due: usize,
-    /// They could not be renewed, or nothing is known about them.
+    /// They could not be renewed, or their state is unknown.
     pub failed: usize,
     /// A revocation suspended them.
     pub suspended: usize,
@@ -94,11 +94,11 @@ pub(crate) struct CredentialSummary {
 pub(crate) struct ClusterReport {
     /// Its name.
     pub name: ClusterName,
-    /// How it is.
+    /// Its state.
     pub state: State,
     /// What would change, or changed.
     pub changes: Vec<Change>,
-    /// The credentials of its grants, as far as they are known.
+    /// The credentials of its grants that are known.
     pub credentials: Vec<CredentialReport>,
     /// What stops it.
     pub blockers: Vec<Blocker>,
@@ -112,7 +112,7 @@ pub(crate) struct ClusterReport {
     pub not_started: Option<NotStarted>,
 }
 
-/// How a cluster is.
+/// The state of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
@@ -134,7 +134,7 @@ pub(crate) enum State {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Change {
-    /// Names it among the changes of its cluster.
+    /// Identifies it among the changes of its cluster.
     pub id: StepId,
     /// What is done.
     pub action: Action,
@@ -162,7 +162,7 @@ pub(crate) struct Change {
     /// The field managers whose values are replaced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overrules: Vec<String>,
-    /// Whose the object was, if it is adopted.
+    /// The previous owner of the object, if it is adopted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted_from: Option<String>,
     /// The files that a credential goes to.
@@ -183,7 +183,7 @@ pub(crate) struct CredentialReport {
     pub generation: u64,
     /// When it expires.
     pub expires: Timestamp,
-    /// When it is due for renewal, where that was decided.
+    /// When it is due for renewal, if that was decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
     /// Whether this run minted it.
@@ -209,7 +209,7 @@ pub(crate) struct ErrorReport {
     pub hint: Option<String>,
 }
 
-/// What is said about a cluster beside its name.
+/// What is shown of a cluster besides its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClusterSaid<'a> {
     pub(super) state: State,
@@ -219,11 +219,11 @@ pub(super) struct ClusterSaid<'a> {
     pub(super) notes: &'a [Note],
 }
 
-/// What is said about a change. Of the files only how many, because each cluster may have its own.
+/// What is shown of a change. Files are only counted, because each cluster may have its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ChangeSaid<'a> {
     pub(super) action: Action,
-    /// What it is done to.
+    /// The object or credential that it changes.
     pub(super) subject: String,
     pub(super) generation: Option<u64>,
     pub(super) reason: Option<&'static str>,
@@ -235,7 +235,7 @@ pub(super) struct ChangeSaid<'a> {
 }
 
 impl ClusterSaid<'_> {
-    /// Whether nothing is to be known about it.
+    /// Whether there is nothing to show.
     pub(super) fn is_nothing(&self) -> bool {
         let says_something =
             !self.changes.is_empty() || !self.blockers.is_empty() || !self.notes.is_empty() || self.error.is_some();
@@ -244,14 +244,14 @@ impl ClusterSaid<'_> {
 }
 
 impl ClusterReport {
-    /// Returns what is said about it.
+    /// Returns what is shown of it.
     pub(super) fn said(&self) -> ClusterSaid<'_> {
         let Self { state, changes, blockers, error, notes, name: _, credentials: _, not_started: _ } = self;
         let changes = changes.iter().map(Change::said).collect();
         ClusterSaid { state: *state, changes, blockers, error: error.as_ref(), notes }
     }
 
-    /// Returns why it did not make it; nothing if it did.
+    /// Returns why it failed or was not done; nothing if it was.
     pub(super) fn why_not(&self) -> Option<String> {
         match (self.state, &self.error, self.blockers.as_slice()) {
             (State::Unchanged | State::Pending | State::Changed, ..) => None,
@@ -264,7 +264,7 @@ impl ClusterReport {
         }
     }
 
-    /// Returns what to do about that: a hint about another reason would be followed as if it were about this one.
+    /// Returns the hint for the same reason that `why_not` gives: another reason's hint would mislead.
     pub(super) fn hint(&self) -> Option<&str> {
         match &self.error {
             Some(error) => error.hint.as_deref(),

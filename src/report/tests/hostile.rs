@@ -1,4 +1,4 @@
-//! Hostile text in every field of every report: what is shown of it is harmless, and adds no line.
+//! Hostile text in every field of every report: the output is harmless, and gets no additional line.
 
 use jiff::Timestamp;
 
@@ -16,9 +16,9 @@ use crate::plan::{Blocker, BlockerKind, CredentialState, Note, NoteKind};
 use crate::rbac::RightGroup;
 use crate::step::Action;
 
-/// What servers, kubeconfigs and file names may say.
+/// Text that servers, kubeconfigs and file names may contain.
 const HOSTILE: &str = "x\n2 clusters: 2 changed\r\u{1b}[2J\u{1b}]52;c;eA==\u{7}\u{9b}31m\u{1b}[8m\u{202e}y\u{2066}\u{200b}\u{feff}\u{2028}z\0";
-/// The same length in lines, and nothing else in common.
+/// A harmless text that gives the same number of lines.
 const HARMLESS: &str = "x";
 
 fn change(text: &str, action: Action) -> Change {
@@ -229,7 +229,7 @@ fn no_text_of_others_reaches_a_terminal_as_it_came() {
         let plain = anstream::adapter::strip_str(&hostile).to_string();
         let invisible = plain.chars().find(|c| is_invisible(*c) && *c != '\n');
         assert_eq!(invisible, None, "{plain:?}");
-        // Colours are kubemint's own: what was stripped is the same in both.
+        // Only kubemint's own colours are left, and they are the same in both.
         let colours = |text: &str| text.matches('\u{1b}').count();
         assert_eq!(colours(&hostile), colours(&harmless), "{hostile:?}");
         assert_eq!(hostile.lines().count(), harmless.lines().count(), "a line was forged:\n{hostile}");
@@ -244,7 +244,7 @@ fn json_is_exact() {
     assert_eq!(value["clusters"][0]["notes"][0]["message"], HOSTILE);
 }
 
-/// Every renderer on reports with everything that they can hold: what a change of the model should not change.
+/// Every renderer, on reports with everything that they can hold, so that changes of the model show.
 #[test]
 fn what_each_renderer_shows_is_known() {
     let plain = |text: String| anstream::adapter::strip_str(&text).to_string();

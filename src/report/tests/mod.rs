@@ -48,7 +48,7 @@ fn report(command: Command, clusters: Vec<ClusterReport>) -> Report {
     Report::new(head, Changes::new(clusters))
 }
 
-/// Renders a report as of the epoch.
+/// Renders a report, with the epoch as the current time.
 fn shown(report: &Report) -> String {
     text(report, TextOptions { is_wide: false, now: Timestamp::UNIX_EPOCH })
 }
@@ -134,7 +134,7 @@ fn failures_name_cluster_step_cause_and_command() {
     let planned: Vec<ClusterReport> =
         clusters.iter().filter(|cluster| cluster.state == State::Blocked).cloned().collect();
     let report = report(Command::Apply, clusters);
-    // Where the plan stands above on the same terminal, what it says is not said again.
+    // After the plan on the same terminal, the same messages are not repeated.
     let after_plan = failures(&report, &arguments, Seen::Plan(&planned)).unwrap();
     assert_eq!(after_plan.message, "2 failed, 1 blocked of 15 clusters");
     assert!(!after_plan.lines.iter().any(|line| line.contains("stuck")), "{:?}", after_plan.lines);

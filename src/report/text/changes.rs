@@ -1,4 +1,4 @@
-//! Changes as text: identical ones on many clusters are shown once.
+//! Changes as text: identical changes on many clusters are shown once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use crate::report::{Changes, ClusterReport, Command, CredentialSummary, State, S
 use crate::step::Action;
 use crate::wording::count;
 
-/// Renders them: groups of clusters with what changes in them, and a line that counts.
+/// Renders the changes: groups of clusters with their changes, and a summary line.
 pub(super) fn text(command: Command, changes: &Changes) -> String {
     let mut out = String::new();
     let mut groups = grouped(changes.clusters.iter().map(|cluster| (&cluster.name, cluster.said())));
@@ -117,7 +117,7 @@ fn suffix(change: &ChangeSaid<'_>) -> String {
     format!("{details}{undone}")
 }
 
-/// Returns the line that counts, as in `25 clusters: 20 to change, 5 up to date`.
+/// Returns the summary line, as in `25 clusters: 20 to change, 5 up to date`.
 pub(crate) fn summary_line(command: Command, summary: &Summary) -> String {
     let Summary { clusters, unchanged, pending, changed, blocked, failed, not_started } = *summary;
     if clusters == unchanged && clusters > 0 {
@@ -142,8 +142,8 @@ pub(crate) fn summary_line(command: Command, summary: &Summary) -> String {
     format!("{}: {}", count(clusters, "cluster"), parts.join(", "))
 }
 
-/// Returns the notes about clusters, each once with the clusters that it is about; not those of `seen`, which the reader
-/// has before them.
+/// Returns the notes about clusters, each once, with its clusters. Notes that are also in `seen`, which the reader has
+/// seen, are left out.
 pub(crate) fn notes_text(clusters: &[ClusterReport], seen: &[ClusterReport]) -> String {
     let seen: BTreeSet<(&str, &Note)> = named_notes(seen).collect();
     let mut clusters_by_note: BTreeMap<&Note, Vec<&str>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What examining one kubeconfig found, as text.
+//! The findings about one kubeconfig, as text.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::kubeconfig::FindingSeverity;
 use crate::report::KubeconfigReport;
 use crate::wording::count;
 
-/// Renders a report: one paragraph for each finding, and what connecting came to.
+/// Renders a report: one paragraph for each finding, and the result of connecting.
 pub(crate) fn kubeconfig_text(report: &KubeconfigReport) -> String {
     let mut out = String::new();
     for finding in &report.findings {

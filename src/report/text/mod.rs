@@ -29,7 +29,7 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Names that are listed before the rest is counted.
+/// How many names are listed; the rest is only counted.
 const LISTED: usize = 8;
 
 /// How a report is written.
@@ -37,7 +37,7 @@ const LISTED: usize = 8;
 pub(crate) struct TextOptions {
     /// Whether tables have all columns.
     pub is_wide: bool,
-    /// The machine's time: what is left and what is past is told from it.
+    /// The machine's time, for the time that is left or has passed.
     pub now: Timestamp,
 }
 
@@ -54,7 +54,7 @@ fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Lists the first of some names, and counts the others.
+/// Lists the first names, and counts the others.
 fn listed<S: AsRef<str>>(names: &[S]) -> String {
     let mut listed =
         names.iter().take(LISTED).map(|name| shown(name.as_ref()).into_owned()).collect::<Vec<_>>().join(", ");

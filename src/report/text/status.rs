@@ -1,4 +1,4 @@
-//! How credentials stand, as a table: a row for each grant.
+//! The credentials as a table: one row for each grant.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::plan::CredentialState;
 use crate::report::{Drifted, GrantStatus, Holds, LegacyTokenStatus, Status};
 use crate::wording::{compact, count};
 
-/// Returns what there is to say of a grant beside the columns.
+/// Returns the remarks about a grant beside the columns.
 fn remarks(grant: &GrantStatus) -> String {
     let mut remarks: Vec<String> = grant.detail.iter().chain(&grant.error).cloned().collect();
     if let (Some(actual), Some(requested)) = (grant.clamped_seconds, grant.requested_seconds) {
@@ -42,7 +42,7 @@ fn holding(grant: &GrantStatus) -> String {
     text
 }
 
-/// Renders it as a table.
+/// Renders the report as a table.
 pub(super) fn text(report: &Status, options: TextOptions) -> String {
     let now = options.now;
     let mut table = table();
@@ -94,7 +94,7 @@ pub(super) fn text(report: &Status, options: TextOptions) -> String {
 
 fn table() -> Table {
     let mut table = Table::new();
-    // Cells are not wrapped: a row is a line for grep.
+    // Cells are not wrapped, so that grep finds a row as one line.
     table.load_style(presets::NOTHING).set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     table
 }
@@ -151,7 +151,7 @@ fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }
 
-/// Returns a time as seen from `now`: `in 3h12m`, `4m ago`.
+/// Returns a time relative to `now`: `in 3h12m`, `4m ago`.
 fn when(time: Timestamp, now: Timestamp) -> String {
     let ahead = time.duration_since(now);
     let length = compact(Duration::try_from(ahead.abs()).unwrap_or_default());

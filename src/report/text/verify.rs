@@ -1,4 +1,4 @@
-//! A verification as text: a table, then what is not as intended, the same on many clusters once.
+//! A verification as text: a table, then everything that is not as intended; equal text of many clusters is shown once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use crate::report::verify::{ClusterSaid, GrantSaid};
 use crate::report::{BindingReport, FindingKind, GrantReport, Verification, VerifyState, VerifySummary};
 use crate::wording::{count, duration};
 
-/// Renders it; what is left of lives is told from `started`.
+/// Renders the report; remaining lifetimes are counted from `started`.
 pub(super) fn text(report: &Verification, started: Timestamp) -> String {
     let mut out = table(report, started);
     let said = grouped(report.clusters.iter().map(|cluster| (&cluster.name, cluster.said())));
@@ -76,7 +76,7 @@ fn credential(grant: &GrantReport, started: Timestamp) -> String {
                 return format!("exec plugin, {}", credential.state);
             };
             let left = Duration::try_from(expires.duration_since(started)).unwrap_or_default();
-            // Minutes say enough of hours.
+            // Above an hour, seconds are left out.
             let left = if left.as_secs() > 3600 { Duration::from_secs(left.as_secs() / 60 * 60) } else { left };
             let how = if credential.state == "works" {
                 format!("{} left", duration(left))
@@ -107,7 +107,7 @@ fn beyond(grant: &GrantReport) -> String {
     }
 }
 
-/// Says what is not as intended, and what is good to know.
+/// Describes what is not as intended, and the notes.
 fn body(cluster: &ClusterSaid<'_>) -> String {
     let mut out = String::new();
     for grant in &cluster.grants {
@@ -128,7 +128,7 @@ fn grant_body(out: &mut String, grant: &GrantSaid<'_>) {
     for (position, finding) in grant.findings.iter().enumerate() {
         let _ = writeln!(out, "    {} {}", paint(RED, "finding:"), shown(&finding.message));
         let next = grant.findings.get(position + 1);
-        // One hint after several findings that have it.
+        // A hint that several findings in a row have is shown after the last of them.
         if let Some(hint) = finding.hint.as_ref().filter(|_| next.is_none_or(|next| next.hint != finding.hint)) {
             let _ = writeln!(out, "      hint: {}", shown(hint));
         }
@@ -157,7 +157,7 @@ fn binding(report: &BindingReport) -> String {
     format!("{} grants {} `{}`{group} {place}", report.binding, report.role_kind, report.role)
 }
 
-/// Lists rights, those with the same verbs in one line.
+/// Lists rights, one line for each set of verbs.
 fn lines(out: &mut String, before: &str, rights: &[RightGroup]) {
     let mut by_verbs: BTreeMap<&[String], Vec<String>> = BTreeMap::new();
     for group in rights {
@@ -168,7 +168,7 @@ fn lines(out: &mut String, before: &str, rights: &[RightGroup]) {
     }
 }
 
-/// Returns the line that counts, as in `25 clusters: 24 fine, 1 with excess`.
+/// Returns the summary line, as in `25 clusters: 24 fine, 1 with excess`.
 fn summary_line(summary: &VerifySummary) -> String {
     let VerifySummary { clusters, fine, excess, findings, failed, not_started } = *summary;
     let parts = [

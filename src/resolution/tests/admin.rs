@@ -1,4 +1,4 @@
-//! The three forms of admin access, and what does not fit together.
+//! The three forms of admin access, and keys that do not fit together.
 
 use std::path::PathBuf;
 
@@ -115,7 +115,7 @@ fn an_output_never_overwrites_what_provisions() {
     );
 }
 
-/// What only pods resolve is of no use to consumers elsewhere.
+/// A server that only pods can resolve is of no use to consumers elsewhere.
 #[test]
 fn an_address_of_pods_is_a_warning() {
     let warning = "warning at 'eu': only pods of cluster `eu` reach the server that its consumers are told \

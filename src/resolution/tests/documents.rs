@@ -1,4 +1,4 @@
-//! The documents that must say the same as the code: schema, example, reference, examples/.
+//! The documents that must agree with the code: schema, example, reference, examples/.
 
 use std::collections::BTreeSet;
 
@@ -97,7 +97,7 @@ fn the_example_shows_every_key() {
     assert_eq!(shown, schema_keys());
 }
 
-/// Collects the keys that a table and those inside it have, as `table.key`.
+/// Collects the keys of a table and of the tables in it, as `table.key`.
 fn collect_keys(definitions: &Value, table: &str, value: &Value, shown: &mut BTreeSet<String>) {
     for (key, value) in value.as_object().unwrap() {
         shown.insert(format!("{table}.{key}"));
@@ -160,7 +160,7 @@ fn the_reference_has_the_keys_and_defaults_of_the_schema() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Pieces of a real inventory are cut out or replaced: mostly broken TOML.
+    /// Pieces of a real inventory are cut out or replaced; most results are invalid TOML.
     #[test]
     fn resolving_never_panics(cuts in prop::collection::vec((0.0..1.0_f64, 0.0..1.0_f64, "\\PC{0,6}"), 1..5)) {
         let mut text = EXAMPLE.to_owned();
@@ -177,8 +177,8 @@ proptest! {
         prop_assert_eq!(resolution.inventory.is_some(), resolution.layout.is_some());
     }
 
-    /// Without some lines, and with other words between the quotes, it mostly stays valid TOML, so that
-    /// the checks behind the parser see odd values too.
+    /// Lines are removed and words between quotes replaced. Most results are still valid TOML, so that the checks after
+    /// the parser see odd values too.
     #[test]
     fn resolving_odd_values_never_panics(changes in prop::collection::vec((0..40_u8, "[^\"\\\\\\p{Cc}]{0,8}"), 120)) {
         let lines = EXAMPLE.lines().zip(&changes).filter(|(_, (change, _))| *change > 0);

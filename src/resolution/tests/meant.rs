@@ -1,4 +1,4 @@
-//! Problems of what values mean together, with what is marked and the hint.
+//! Problems of values that do not fit together, with the marked text and the hint.
 
 use super::{BASE, check, check_added, check_replaced};
 
@@ -481,7 +481,7 @@ fn names_that_collide_in_a_file_are_refused() {
     check_replaced("path = 'out/{cluster}-{profile}.yaml'\n", "path = '{holder}/{inventory}'\n", &[]);
 }
 
-/// What a run would find out after it has minted something.
+/// Problems that a run would otherwise find only after it has minted something.
 #[test]
 fn an_output_is_not_where_another_has_its_lock_or_its_tokens() {
     let output = |path: &str| format!("[[outputs]]\npath = '{path}'\n");

@@ -40,7 +40,7 @@ fn load(text: &str) -> Resolution {
     resolve(SourceFile::new("/inv/clusters.toml", text).named("clusters.toml"), vec![], environment())
 }
 
-/// Summarises a resolution's problems: severity, what is marked, message, hint.
+/// Summarises a resolution's problems: severity, marked text, message, hint.
 fn summarise(resolution: &Resolution) -> Vec<String> {
     let lines = resolution.problems.iter().map(|problem| {
         let severity = match problem.severity {

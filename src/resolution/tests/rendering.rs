@@ -1,4 +1,4 @@
-//! How problems look.
+//! How problems are shown.
 
 use super::{BASE, load, load_with};
 use crate::inventory::{Color, render, summary};
@@ -59,7 +59,7 @@ fn places_in_other_files_are_shown_with_their_file() {
     ");
 }
 
-/// Whoever may name the inventory of a run that others read would otherwise read what the run may read.
+/// Otherwise somebody who may choose the inventory of another user's run could read that user's files.
 #[test]
 fn lines_of_what_is_no_inventory_are_not_shown() {
     let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiIn0.c2lnbmF0dXJl";

@@ -1,4 +1,4 @@
-//! What a valid inventory means: defaults, precedence, order, includes, paths and files.
+//! The meaning of a valid inventory: defaults, precedence, order, includes, paths and files.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn grants(inventory: &Inventory) -> Vec<String> {
     lines.collect()
 }
 
-/// Summarises files: path, contexts, and the one that is current.
+/// Summarises files: path, contexts, and the current context.
 fn files(layout: &Layout) -> Vec<String> {
     let lines = layout.files.iter().map(|file| {
         let contexts: Vec<&str> = file.entries.iter().map(|entry| entry.context.as_str()).collect();
@@ -135,7 +135,7 @@ fn the_variables_in_the_path_decide_what_is_combined() {
         "[[outputs]]\npath = 'a'\n[[outputs]]\npath = './a'\nprofiles = ['viewer']\ncontext = '{cluster}'\n",
         &["/inv/a: deployer@eu viewer@eu deployer@us viewer@us eu us"],
     );
-    // The same grant twice under the same names is one entry.
+    // The same grant under the same names in two outputs is one entry.
     check(
         "[[outputs]]\npath = 'a'\n[[outputs]]\npath = './a'\n",
         &["/inv/a: deployer@eu viewer@eu deployer@us viewer@us"],
@@ -289,8 +289,8 @@ fn ten_thousand_clusters_resolve() {
     let (inventory, layout) = valid(&text);
     assert_eq!(inventory.grants.len(), 20_004);
     assert_eq!(layout.files.len(), 20_005);
-    // Ten thousand wrong names do not cost ten thousand comparisons each: the budget for suggestions
-    // is what keeps this test from taking minutes.
+    // Without the budget for suggestions, ten thousand wrong names would each be compared with ten thousand names,
+    // which takes minutes.
     let names: Vec<String> = (0..10_000).map(|index| format!("'x{index}'")).collect();
     let resolution = load(&format!("{text}[[grants]]\nprofile = 'viewer'\nclusters = [{}]\n", names.join(",")));
     assert_eq!(resolution.problems.len(), 10_000);

@@ -1,4 +1,4 @@
-//! Problems of single values: syntax, keys, types and names, with what is marked and the hint.
+//! Problems of single values: syntax, keys, types and names, with the marked text and the hint.
 
 use super::{BASE, check, check_added, check_replaced};
 

@@ -1,5 +1,5 @@
-//! An update of which any one system call fails, or all from one on, or before which the process is killed: the
-//! file is the old one or the new one, and after the next run nothing is left.
+//! Updates in which one system call fails, or all from one on, or the process is killed before one: the file is the old
+//! one or the new one, and the next run leaves nothing behind.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const MANY: usize = 200;
 /// How long another test may take to start a program.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Updates a file through a link and a directory that is made, so that every kind of call is among them.
+/// Updates a file through a link and in a directory that has to be made, so that every kind of call happens.
 fn attempt(directory: &Path) -> Result<Written, StoreError> {
     update(&directory.join("made/too/config"), PLAIN, |_| Ok::<_, Infallible>(b"token".to_vec()))?;
     update(&directory.join("link"), PLAIN, |_| Ok::<_, Infallible>(b"new".to_vec()))
@@ -24,7 +24,7 @@ fn prepare(directory: &Path) {
     symlink("config", directory.join("link")).unwrap();
 }
 
-/// Checks what an attempt left, and that the next run leaves nothing else.
+/// Checks the state after an attempt, and that the next run cleans up.
 #[track_caller]
 fn check(directory: &Path, fault: Fault) {
     let config = directory.join("config");
@@ -42,11 +42,11 @@ fn check(directory: &Path, fault: Fault) {
         left
     };
     let expected = ["config", "link", "made", "made/too", "made/too/config"].map(|name| directory.join(name));
-    // A child that another test has just forked has the lock of a copy too, until it runs its program.
+    // A child that another test has just forked holds a copy of the lock, until it runs its program.
     let start = Instant::now();
     while left() != expected && start.elapsed() < PATIENCE {
         std::thread::yield_now();
-        // Only what writes clears up.
+        // Only a write cleans up.
         update(&directory.join("made/too/config"), PLAIN, |_| Ok::<_, Infallible>(b"before".to_vec())).unwrap();
         attempt(directory).unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
     }
@@ -92,7 +92,7 @@ fn whatever_call_fails_the_file_is_the_old_one_or_the_new_one() {
     }
 }
 
-/// Tells a test which call to die before, and where.
+/// The variable that tells a test which call to die before, and where.
 const KILLED: &str = "KUBEMINT_TEST_KILLED_AT";
 
 #[test]

@@ -1,4 +1,4 @@
-//! Files as they are found: linked, owned by others, left behind, changed by others.
+//! Files as they are found in practice: linked, owned by others, left behind, changed by others.
 
 mod failing;
 mod mounts;
@@ -18,7 +18,7 @@ fn put(path: &Path, content: &str) -> Written {
     update(path, PLAIN, |_| Ok::<_, Infallible>(content.as_bytes().to_vec())).unwrap()
 }
 
-/// Makes a file as somebody else would.
+/// Makes a file without the store, as another program would.
 #[expect(clippy::disallowed_methods, reason = "the tests make the files of others")]
 fn plant(path: &Path, content: &str) {
     fs::write(path, content).unwrap();
@@ -133,7 +133,7 @@ fn a_change_by_somebody_without_the_lock_is_noticed() {
     assert!(matches!(error, Err(StoreError::Changed { .. })), "{error:?}");
 }
 
-/// Files whose names begin alike are written at the same time, as outputs of one run are.
+/// Files whose names have a common beginning are written at the same time, as outputs of one run are.
 #[test]
 fn files_with_similar_names_are_written_at_the_same_time() {
     let directory = tempfile::tempdir().unwrap();

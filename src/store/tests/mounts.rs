@@ -1,13 +1,13 @@
 //! Files on mounts that refuse something: full, read-only, mounted by themselves.
 //!
-//! Each test runs itself again in a mount namespace of its own, in which it may mount what it needs;
-//! without root, in a user namespace too. Where neither can be had it fails.
+//! Each test runs itself again in a mount namespace of its own, in which it may mount what it needs; without root, in a
+//! user namespace too. It fails if it gets neither.
 
 use std::process::Command;
 
 use super::*;
 
-/// Tells a test in a namespace of its own where its files are.
+/// The variable that tells a test in its own namespace where its files are.
 const PLACE: &str = "KUBEMINT_TEST_IN_NAMESPACE";
 
 /// Returns where the files of a test are, in the namespace that it is in.
@@ -35,7 +35,7 @@ fn run_inside(namespaces: &[&str], test: &str, place: &Path) {
     );
 }
 
-/// Returns a directory of a test that may mount, if this is the run that may.
+/// Returns the test's directory if this is the run in its own namespace; otherwise makes that run.
 #[track_caller]
 fn mountable(test: &str) -> Option<PathBuf> {
     if let Some(place) = place() {
@@ -46,7 +46,7 @@ fn mountable(test: &str) -> Option<PathBuf> {
     None
 }
 
-/// A mount namespace; who is not root needs a user namespace to get one.
+/// The arguments for a mount namespace. Without root, it needs a user namespace too.
 fn mounts() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] }
 }
@@ -65,7 +65,7 @@ fn a_file_that_is_mounted_by_itself_is_refused() {
     put(&source, "y");
     mount(&["--bind", source.to_str().unwrap()], &path);
     is_refused(&path, "it is mounted by itself", "mount the directory of");
-    // The kernel says what the attribute only predicts.
+    // The attribute only predicts this error; here the kernel itself gives it.
     let temporary = tempfile::NamedTempFile::new_in(&directory).unwrap();
     assert_eq!(temporary.persist(&path).unwrap_err().error.kind(), io::ErrorKind::ResourceBusy);
     // Its directory may be a mount point.
@@ -120,7 +120,7 @@ fn a_file_of_somebody_else_is_refused() {
     let path = directory.path().join("config");
     put(&path, "x");
     if !rustix::process::geteuid().is_root() {
-        // Who is not root has no file of somebody else to try it on.
+        // Without root, no file can be given to somebody else.
         std::os::unix::fs::chown(&path, Some(12_345), None).expect_err("only root gives files away");
         return;
     }

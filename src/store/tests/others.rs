@@ -1,5 +1,5 @@
-//! Directories, files and links of other users. Who is not root has nobody else's files: the policy itself is
-//! tested where it is, with values.
+//! Directories, files and links of other users. Without root no such files can be made; there, only the unit tests of
+//! `safety` test the rule.
 
 use super::*;
 use crate::store::public::IsOurs;
@@ -33,7 +33,7 @@ fn a_directory_that_everybody_may_write_gets_no_secret() {
     open_to(&shared, 0o777);
     refused(&path, &shared, "can be written by everybody");
     refused(&shared.join("config"), &shared, "can be written by everybody");
-    // Files in a sticky directory are only their owner's to replace.
+    // In a sticky directory, only the owner of a file can replace it.
     open_to(&shared, 0o1777);
     put(&path, "y");
     put(&shared.join("config"), "y");
@@ -55,7 +55,7 @@ fn what_is_somebody_elses_gets_no_secret() {
     give(&theirs);
     refused(&path, &theirs, "belongs to user 12345");
     refused(&theirs.join("new"), &theirs, "belongs to user 12345");
-    // Who shares on purpose leaves it to its owner.
+    // If sharing is allowed, the file keeps its owner.
     check_replaceable(&path, SHARED, Instant::now()).unwrap();
     update(&path, SHARED, |_| Ok::<_, Infallible>(b"y".to_vec())).unwrap();
     let metadata = fs::metadata(&path).unwrap();
@@ -83,7 +83,7 @@ fn a_link_of_somebody_else_is_followed_by_nobody() {
         write_public(path, b"metrics", |_| true).unwrap_err();
     }
     assert_eq!(fs::read(&victim).unwrap(), b"key");
-    // A directory that leads there by a link of ours is as good as the directory.
+    // A link of ours to such a directory makes no difference.
     remove(&of_directory.join("authorized_keys"), PLAIN).unwrap_err();
     assert!(victim.exists());
 }

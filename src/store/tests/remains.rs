@@ -1,4 +1,4 @@
-//! What is left of killed processes, and what umasks and long names do to files.
+//! Leftovers of killed processes, and the effect of umasks and long names.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn remains(directory: &Path) -> usize {
     names(directory).iter().filter(|name| name.starts_with(".kubemint-")).count()
 }
 
-/// Leaves a temporary file as a kill does: the kernel ended the lock, and nobody removed the name.
+/// Leaves a temporary file as a kill does: it is unlocked, but its name is still there.
 fn left_behind(beside: &Path) -> PathBuf {
     let temporary = Temporary::beside(&entry(beside)).unwrap();
     let path = temporary.entry.path.clone();
@@ -29,7 +29,7 @@ fn what_killed_processes_left_goes_with_the_next_write_of_any_file_there() {
     assert!(!left.exists(), "its owner is dead, whatever it was for");
     assert!(living.entry.path.exists(), "its owner lives");
     assert!(similar.exists(), "it is not ours");
-    // Also where nothing changes, and by the other ways to write.
+    // Leftovers are removed even if the content is unchanged, and by the other ways to write.
     let left = left_behind(&other);
     assert_eq!(put(&path, "x"), Written::Unchanged);
     assert!(!left.exists());
@@ -63,7 +63,7 @@ fn the_longest_name_that_has_room_for_its_lock_can_be_written() {
     assert_eq!(names(directory.path())[0].len(), 250);
 }
 
-/// The umask is the process's: the test runs itself again in a shell that sets it.
+/// The umask is one for the whole process, so the test runs itself again in a shell that sets it.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the variable is how a test tells itself where it runs")]
 fn modes_do_not_depend_on_the_umask() {

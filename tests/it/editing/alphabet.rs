@@ -1,4 +1,4 @@
-//! Names and values of a hostile alphabet: what is written is read back as it was, by kubemint and by kubectl.
+//! Names and values of difficult characters: what is written is read back unchanged, by kubemint and by kubectl.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-/// What some reader or writer of YAML or JSON takes for something else: indicators, quotes, what looks like a number or
-/// a boolean, breaks of lines, marks of byte order, what is invisible.
+/// Texts that some reader or writer of YAML or JSON misunderstands: indicators, quotes, apparent numbers and booleans,
+/// line breaks, byte order marks, invisible characters.
 const ALPHABET: [&str; 62] = [
     "a", "0", "1", "e", ".", "_", "x", "-", "--", ":", ": ", " #", "#", "?", "!", "!!str", "&", "*", "|", ">", "%",
     "@", "`", "~", "=", "<<", "{", "}", "[", "]", ",", "'", "\"", "\\", "/", "$", "${x}", "<", " ", "  ", "\t", "\n",
@@ -18,7 +18,7 @@ const ALPHABET: [&str; 62] = [
     "\u{fffe}", "\u{200b}", "\u{202e}", "\u{e000}", "ß", "名", "😀", "null", "yes",
 ];
 
-/// Entries of one file: a call of kubectl costs 50 ms.
+/// How many entries are put into one file, because a call of kubectl costs 50 ms.
 const IN_A_FILE: usize = 60;
 const FILES: u32 = 25;
 
@@ -26,7 +26,7 @@ fn text() -> impl Strategy<Value = String> {
     proptest::collection::vec(proptest::sample::select(ALPHABET.to_vec()), 1..7).prop_map(|parts| parts.concat())
 }
 
-/// Returns the three entries under one name, with a value in each kind of place.
+/// Returns the three entries under one name, with a value in fields of each kind.
 fn entries(name: &str, value: &str) -> [(List, Value); 3] {
     [
         (List::Clusters, json!({"name": name, "cluster": {"server": "https://a:6443", "tls-server-name": value}})),

@@ -1,4 +1,4 @@
-//! Makes one edit and finds, without the editor's help, which bytes it changed.
+//! Makes one edit and determines, without the editor's help, which bytes it changed.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::text;
 pub(super) enum Failure {
     /// The editor refused.
     Refused(String),
-    /// The editor did something else than was meant.
+    /// The result is not as intended.
     Wrong(String),
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Makes one edit; returns the file with it.
+/// Makes one edit; returns the edited file.
 pub(super) fn follow(before: &File, change: &Edit) -> Result<File, Failure> {
     let bytes =
         edit(text(before).as_bytes(), std::slice::from_ref(change), &Unranked).map_err(|error| match error {
@@ -57,7 +57,7 @@ pub(super) fn follow(before: &File, change: &Edit) -> Result<File, Failure> {
     Ok(next)
 }
 
-/// Checks that a text says what a file's record says, the order of the entries included.
+/// Checks that a text has the content that a file's record says, in the same order of entries.
 pub(super) fn says(text: &str, file: &File) -> Result<(), String> {
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     if file.form == Form::Json {
@@ -89,13 +89,13 @@ fn other(text: &str) -> Piece {
     piece(Kind::Other, text)
 }
 
-/// Returns the texts before and after a piece.
+/// Returns the text before a piece and the text after it.
 fn around(file: &File, at: usize) -> (String, String) {
     let join = |pieces: &[Piece]| pieces.iter().map(|piece| piece.text.as_str()).collect::<String>();
     (join(&file.pieces[..at]), join(&file.pieces[at + 1..]))
 }
 
-/// Returns what stands in the place of a piece, if everything around it is as it was.
+/// Returns the new text of a piece, if everything around it is unchanged.
 fn instead(file: &File, after: &str, at: usize) -> Option<String> {
     let (before, behind) = around(file, at);
     let rest = after.strip_prefix(before.as_str())?;
@@ -108,7 +108,7 @@ fn replace(file: &File, at: usize, pieces: Vec<Piece>) -> Vec<Piece> {
     all
 }
 
-/// Reads an entry of a list from its dash or brace on; `column` is where that stands.
+/// Checks that an entry of a list, from its dash or brace on, reads as expected; `column` is where that is.
 fn reads_as(text: &str, column: usize, entry: &Value) -> bool {
     if text.starts_with('-') {
         parse::<Value>(&format!("{}{text}", " ".repeat(column))).is_some_and(|value| value == json!([entry]))
@@ -150,7 +150,7 @@ fn upserted(file: &File, after: &str, list: List, entry: &Value) -> Option<Vec<P
     })
 }
 
-/// Makes pieces of the text of a new entry and what surrounds it.
+/// Splits the text of a new entry, with what surrounds it, into pieces.
 fn as_item(text: &str, item: &Kind) -> Vec<Piece> {
     let start = text.find(['-', '{']).unwrap_or(0);
     // A list in brackets ends with one.
@@ -158,7 +158,7 @@ fn as_item(text: &str, item: &Kind) -> Vec<Piece> {
     vec![other(&text[..start]), piece(item.clone(), &text[start..end]), other(&text[end..])]
 }
 
-/// A block list that was empty: what stood for it is gone, and the entry follows the line.
+/// A block list was empty: its `[]` or the like is gone, and the entry is on the next line.
 fn filled(file: &File, after: &str, at: usize, empty: &str, entry: &Value, item: &Kind) -> Option<Vec<Piece>> {
     let (before, behind) = around(file, at);
     let rest = after.strip_prefix(before.as_str())?;
@@ -184,7 +184,7 @@ fn filled(file: &File, after: &str, at: usize, empty: &str, entry: &Value, item:
     Some(all)
 }
 
-/// Text was inserted somewhere in some pieces, and nothing else happened.
+/// Some text was inserted into some pieces, and nothing else changed.
 fn inserted(
     file: &File,
     after: &str,
@@ -216,7 +216,7 @@ fn inserted(
     None
 }
 
-/// A key that was not there stands at the end of the root.
+/// A new key is at the end of the root.
 fn new_root(
     file: &File,
     after: &str,

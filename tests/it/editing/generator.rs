@@ -1,24 +1,24 @@
 //! Kubeconfigs as people and tools write them, with a record of which bytes are what.
 //!
-//! A file is made of pieces, whose texts in order are the file; so a test knows where each entry
-//! stands without asking a parser. All choices come from a list of numbers, of which zeros and a
-//! short list make the plainest file: proptest shrinks towards that.
+//! A file is made of pieces; their texts in order are the file. So a test knows the position of each entry without
+//! asking a parser. All choices come from a list of numbers; zeros and a short list make the plainest file, because
+//! proptest shrinks towards that.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kubemint::kubeconfig::edit::List;
 use serde_json::{Map, Value, json};
 
-/// What the bytes of a piece are.
+/// The role of a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Something that no edit may touch.
+    /// Text that no edit may touch.
     Other,
     /// A key of the root with its colon, which no edit may touch either.
     Root(String),
     /// An entry, from its dash or brace to its last content byte.
     Item(List, String),
-    /// What stands for a list without entries: `[]`, `null` or nothing.
+    /// The text of a list without entries: `[]`, `null` or nothing.
     Empty,
     /// The value of `current-context`.
     Context,
@@ -31,7 +31,7 @@ pub(super) struct Piece {
     pub(super) text: String,
 }
 
-/// How the root is written.
+/// The style of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Block,
@@ -39,22 +39,22 @@ pub(super) enum Form {
     Json,
 }
 
-/// A file and what it says.
+/// A file and its content.
 #[derive(Debug, Clone)]
 pub(super) struct File {
     pub(super) pieces: Vec<Piece>,
     pub(super) form: Form,
-    /// Whether it may be refused because its last line belongs to a block scalar.
+    /// Whether an edit may be refused because the last line belongs to a block scalar.
     pub(super) open: bool,
     /// Whether it has comments.
     pub(super) comments: bool,
-    /// Entries in the order of the file, of each list.
+    /// The entries of each list, in the order of the file.
     pub(super) entries: [Vec<Value>; 3],
-    /// The keys of the root that are no lists.
+    /// The root keys that are not lists.
     pub(super) rest: Map<String, Value>,
 }
 
-/// Where a list stands among [`File::entries`].
+/// Returns the index of a list in [`File::entries`].
 pub(super) fn position(list: List) -> usize {
     List::ALL.iter().position(|known| *known == list).unwrap()
 }
@@ -64,7 +64,7 @@ pub(super) fn body_key(list: List) -> &'static str {
     list.key().trim_end_matches('s')
 }
 
-/// Names that are hard for one reader or another, after those that are easy for all.
+/// Easy names first, then names that are hard for some reader.
 const NAMES: [&str; 26] = [
     "prod-eu",
     "dev",
@@ -94,7 +94,7 @@ const NAMES: [&str; 26] = [
     "back\\slash",
 ];
 
-/// Choices, one after the other; zero once they are used up.
+/// A sequence of choices; zero once it is used up.
 #[derive(Debug)]
 pub(super) struct Dice<'a> {
     choices: std::slice::Iter<'a, u16>,
@@ -120,7 +120,7 @@ impl<'a> Dice<'a> {
     }
 }
 
-/// Layout that is the same throughout a file.
+/// The layout, which is the same in the whole file.
 struct Layout {
     dash: usize,
     gap: usize,
@@ -141,7 +141,7 @@ struct Generator<'a> {
     open: bool,
 }
 
-/// Makes a file of some choices.
+/// Makes a file from some choices.
 pub(super) fn file(choices: &[u16]) -> File {
     let mut dice = Dice::new(choices);
     let format = [0, 0, 0, 0, 1, 2, 3][dice.roll(7)];
@@ -182,7 +182,7 @@ pub(super) fn file(choices: &[u16]) -> File {
     File { pieces, form, open, comments: comment > 0, entries, rest }
 }
 
-/// How a flow mapping is written.
+/// The style of a flow mapping.
 struct Flow {
     json: bool,
     colon: &'static str,
@@ -199,7 +199,7 @@ impl Generator<'_> {
         self.push(Kind::Other, text);
     }
 
-    /// Takes the final line end away, or adds what may stand at the end.
+    /// Removes the final line end, or adds something at the end.
     fn finish(&mut self) -> bool {
         if self.dice.once_in(4)
             && let Some(last) = self.pieces.last_mut().filter(|piece| piece.kind == Kind::Other)
@@ -243,7 +243,7 @@ impl Generator<'_> {
         format!("{}{}", " ".repeat(1 + self.dice.roll(2)), self.a_comment())
     }
 
-    /// Writes text in one of the ways that say it.
+    /// Writes text in one of the styles that represent it.
     fn scalar(&mut self, text: &str, flow: bool) -> String {
         let reserved = ["yes", "y", "null", "true", "no", "n", "on", "off", "~"];
         let is_word = text.chars().next().is_some_and(char::is_alphabetic)
@@ -435,7 +435,7 @@ impl Generator<'_> {
         }
     }
 
-    /// Writes an entry with one of its lines after the other, and what follows its last content byte.
+    /// Writes an entry line by line, and what follows its last content byte.
     fn block_item(&mut self, list: List) {
         let mut entry = self.an_entry(list);
         let name = name_of(&entry);

@@ -1,8 +1,7 @@
-//! Edits of files in many styles: every byte that is not the edited entry's stays, and kubectl reads
-//! what was meant.
+//! Edits of files in many styles: every byte outside of the edited entry stays, and kubectl reads the intended content.
 //!
-//! `generator` makes files and knows which of their bytes are what; `follow` makes one edit and checks
-//! it against that knowledge; the real kubectl has the last word.
+//! `generator` makes files and records the role of their bytes; `follow` makes one edit and checks it against that
+//! record; finally, the real kubectl reads the result.
 
 mod alphabet;
 mod follow;
@@ -22,9 +21,9 @@ use serde_json::{Value, json};
 use follow::follow;
 use generator::{Dice, File, body_key, entry, file, name_of, position};
 
-/// Files that are made and edited, each up to five times; `PROPTEST_CASES` asks for another number.
+/// How many files are made and edited, each up to five times; `PROPTEST_CASES` sets another number.
 const CASES: u32 = 2_000;
-/// Of these, how many results kubectl judges: a call costs it 50 ms.
+/// How many of these kubectl reads, at 50 ms for each call.
 const JUDGED: usize = 200;
 
 /// Makes up to four edits: of entries that exist, of new ones, and of the current context.
@@ -61,8 +60,8 @@ fn edits(file: &File, choices: &[u16]) -> Vec<Edit> {
     kept
 }
 
-/// Makes an entry one like kubemint's: a name and a body, in the order of the alphabet. Another order
-/// shows in its neighbour, which follows it.
+/// Makes an entry like kubemint's: a name and a body, in alphabetical order. With another order, a neighbour would be
+/// written in that order too.
 fn sorted(mut entry: Value) -> Value {
     let fields = entry.as_object_mut().unwrap();
     fields.retain(|key, _| key != "x-item");
@@ -75,7 +74,7 @@ fn text(file: &File) -> String {
     file.pieces.iter().map(|piece| piece.text.as_str()).collect()
 }
 
-/// Makes edits one by one, and checks each; nothing if the file was rightly refused.
+/// Makes edits one by one, and checks each; returns nothing if the file was rightly refused.
 fn edited(file: &File, edits: &[Edit]) -> Result<Option<File>, String> {
     let mut current = file.clone();
     for edit in edits {
@@ -88,7 +87,7 @@ fn edited(file: &File, edits: &[Edit]) -> Result<Option<File>, String> {
     Ok(Some(current))
 }
 
-/// Runs a check on many files, in the order that the generator makes them.
+/// Runs a check on many files, in the generator's order.
 #[expect(clippy::disallowed_methods, reason = "proptest reads its variable, and tells not whether it was set")]
 fn on_many(cases: u32, check: impl Fn(&[u16], &[u16]) -> Result<(), String>) {
     let default = ProptestConfig::default();
@@ -102,7 +101,7 @@ fn on_many(cases: u32, check: impl Fn(&[u16], &[u16]) -> Result<(), String>) {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// What the generator says of a file is what a YAML reader says.
+/// A YAML reader reads the content that the generator recorded.
 #[test]
 fn the_generator_knows_its_files() {
     on_many(1_000, |choices, _| {
@@ -167,7 +166,7 @@ fn nothing_but_the_edited_entries_changes() {
     assert!(refused < 20 + CASES as usize / 50, "{refused} files were refused");
 }
 
-/// kubectl is asked, with several files at a time.
+/// kubectl reads several files in one call.
 #[test]
 fn kubectl_reads_what_was_meant() {
     let choices = std::sync::Mutex::new(vec![]);

@@ -1,4 +1,4 @@
-//! Removing entries: what stays is there byte for byte and in its order, and nothing new appears.
+//! Removing entries: the rest keeps its bytes and its order, and nothing new appears.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +7,7 @@ use kubemint::kubeconfig::edit::{Edit, EditError, List, Unranked, edit};
 use super::generator::{Dice, File, Kind, file, name_of, position};
 use super::{follow, on_many, text};
 
-/// Files of which entries are removed.
+/// How many files entries are removed from.
 const CASES: u32 = 1_500;
 
 /// Chooses entries to remove, at least one if there is any.
@@ -24,7 +24,7 @@ fn chosen(file: &File, choices: &[u16]) -> Vec<(List, String)> {
     chosen
 }
 
-/// Returns whether every byte of `short` stands in `long` in the same order.
+/// Returns whether the bytes of `short` are in `long`, in the same order.
 fn is_part(short: &str, long: &str) -> bool {
     let mut rest = long.bytes();
     short.bytes().all(|byte| rest.by_ref().any(|other| other == byte))

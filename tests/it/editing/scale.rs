@@ -1,11 +1,11 @@
-//! Files of thousands of contexts: what an edit costs grows with the file, and not faster.
+//! Files of thousands of contexts: the cost of an edit grows only in proportion to the file.
 
 use std::process::Command;
 
 use kubemint::kubeconfig::edit::{Edit, List, Unranked, edit};
 use serde_json::json;
 
-/// Tells the test that it is alone in its process, so that the memory is its own.
+/// The variable that tells the test that it has a process, and its memory, for itself.
 const ALONE: &str = "KUBEMINT_TEST_ALONE";
 
 fn entries(count: usize, token: &str) -> Vec<Edit> {
@@ -27,7 +27,7 @@ fn entries(count: usize, token: &str) -> Vec<Edit> {
         .collect()
 }
 
-/// Returns the time that this thread spent on a processor: others that run do not count.
+/// Returns the processor time of this thread, which does not include other threads.
 fn processor_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
@@ -46,7 +46,7 @@ fn cost<T>(work: impl Fn() -> T) -> f64 {
     processor_seconds() - start
 }
 
-/// Returns the file's size, and what it costs to write it anew, to replace all of it and one entry.
+/// Returns the file's size, and the costs of writing it, of replacing all of it, and of replacing one entry.
 fn measure(count: usize) -> (f64, [f64; 3]) {
     let (first, second) = (entries(count, "first"), entries(count, "second"));
     let file = edit(b"", &first, &Unranked).unwrap();

@@ -8,9 +8,9 @@ use kubemint::store::{BreakLock, Manner, Sharing, update};
 use kubemint_testkit::control_plane;
 use serde_json::{Value, json};
 
-/// Contexts that kubectl sets, one command each.
+/// How many contexts kubectl sets, with one command each.
 const ROUNDS: usize = 500;
-/// Contexts that kubemint writes again and again.
+/// How many contexts kubemint writes again and again.
 const OURS: usize = 20;
 
 fn ours(number: usize) -> Edit {
@@ -27,9 +27,8 @@ fn write(path: &std::path::Path, edits: &[Edit]) {
     written.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
 }
 
-/// kubectl reads the file before it takes the lock, and removes what came since (client-go's
-/// `ModifyConfig`): it may take an entry of kubemint away, which the next run brings back. What kubectl
-/// wrote, kubemint never loses.
+/// kubectl reads the file before it takes the lock, and removes entries that came since (client-go's `ModifyConfig`).
+/// So it may remove an entry of kubemint, which the next run writes again. kubemint never loses an entry of kubectl.
 #[test]
 fn nothing_is_lost_when_kubectl_writes_at_the_same_time() {
     let directory = tempfile::tempdir().unwrap();
@@ -78,8 +77,8 @@ fn nothing_is_lost_when_kubectl_writes_at_the_same_time() {
     assert_eq!(left, ["config"], "a lock or a temporary file is left");
 }
 
-/// The limit that the test above leaves to kubectl, without kubemint and without chance: the second
-/// file of the list is a pipe, so that kubectl waits there after it read the first and before it locks.
+/// The loss that kubectl causes in the test above, without kubemint and without chance: the second file of the list is
+/// a pipe, so that kubectl waits after it read the first and before it locks.
 #[test]
 fn kubectl_alone_removes_what_was_added_after_it_read() {
     let directory = tempfile::tempdir().unwrap();

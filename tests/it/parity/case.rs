@@ -1,11 +1,11 @@
-//! A case: one kubeconfig, what lies beside it, and what is set around it.
+//! A case: one kubeconfig, with its files and environment.
 //!
-//! Texts are templates: `{TOKEN}` and the like are replaced, see [`super::world::World::expand`].
+//! Texts are templates, in which `{TOKEN}` and the like are replaced, see [`super::world::World::expand`].
 
 /// One kubeconfig that both programs are given.
 #[derive(Clone)]
 pub(super) struct Case {
-    /// Unique; how the list of differences calls it.
+    /// The unique name, as in the list of differences.
     pub(super) name: &'static str,
     pub(super) topic: &'static str,
     /// The kubeconfig, `config` in the case's directory.
@@ -15,7 +15,7 @@ pub(super) struct Case {
     /// Whether the inventory says `allow-insecure = true`, which kubectl does not need.
     pub(super) allow_insecure: bool,
     pub(super) files: Vec<File>,
-    /// What is set for both programs; such a case has a run of its own.
+    /// Environment variables for both programs; such a case has its own run.
     pub(super) environment: Vec<(&'static str, &'static str)>,
     pub(super) source: Source,
 }
@@ -33,7 +33,7 @@ pub(super) enum Content {
     Bytes(&'static [u8]),
 }
 
-/// Where the programs are told to look.
+/// The source of kubeconfigs that the programs are given.
 #[derive(Clone)]
 pub(super) enum Source {
     /// One file: `--kubeconfig` and `--context`.
@@ -42,7 +42,7 @@ pub(super) enum Source {
     List(&'static str),
     /// The same without `--context`: kubectl takes the current one, kubemint is told which that is.
     Current(&'static str),
-    /// What only kubemint can be told, and the list of files that it stands for.
+    /// A source that only kubemint knows, and the list of files that it stands for.
     Pattern { kubemint: &'static str, kubectl: &'static str },
 }
 
@@ -157,7 +157,7 @@ pub(super) fn indented(text: &str, width: usize) -> String {
     lines.join("\n")
 }
 
-/// Shell that prints an `ExecCredential` with this status.
+/// A shell command that prints an `ExecCredential` with this status.
 pub(super) fn reply(version: &str, status: &str) -> String {
     format!(
         "cat <<'END'\n{{\"apiVersion\":\"client.authentication.k8s.io/{version}\",\"kind\":\"ExecCredential\",\

@@ -1,4 +1,4 @@
-//! Where kubemint and kubectl do not do the same with a kubeconfig, on purpose.
+//! Intended differences between kubemint and kubectl in reading a kubeconfig.
 
 /// How they differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) enum Kind {
 /// One reason for differences, and the cases that show it.
 pub(super) struct Difference {
     pub(super) kind: Kind,
-    /// What a kubeconfig has, in a user's words.
+    /// The content of a kubeconfig, in a user's words.
     pub(super) what: &'static str,
     pub(super) why: &'static str,
     pub(super) cases: &'static [&'static str],

@@ -1,5 +1,5 @@
-//! `verify --kubeconfig` over the same corpus: it has errors where kubectl does not work, and none where
-//! it does. Where that is not so, on purpose, stands in [`OTHERWISE`].
+//! `verify --kubeconfig` over the same corpus: it reports errors where kubectl does not work, and none where it does.
+//! [`OTHERWISE`] lists the intended exceptions.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use super::differences::Kind;
 use super::run::{Outcome, WAITING_THREADS, command, last_line};
 use super::world::{World, place};
 
-/// Cases that are judged otherwise, and why. Differences of admin access are not repeated here.
+/// The exceptions, and why. Differences of admin access are not repeated here.
 const OTHERWISE: [(&str, &[&str]); 4] = [
     (
         "nobody's requests are answered, which is no use to the holder of a credential",
@@ -26,7 +26,7 @@ const OTHERWISE: [(&str, &[&str]); 4] = [
     ("kubectl works with `--namespace` only", &["namespace-invalid", "namespace-with-dot", "namespace-too-long"]),
 ];
 
-/// Examines each case that is one file; returns what is judged otherwise than kubectl does.
+/// Examines each case that is one file; returns unexpected differences from kubectl.
 pub(super) fn problems(
     world: &World,
     cases: &[Case],

@@ -1,9 +1,9 @@
-//! kubemint's admin access compared with kubectl's: a corpus of kubeconfigs, given to both.
+//! Compares kubemint's admin access with kubectl's: both get the same corpus of kubeconfigs.
 //!
-//! kubectl gets each kubeconfig in an ordinary `kubectl get configmaps`, kubemint all of them in
-//! `kubemint plan`. What must agree: whether it works, as whom the server's audit log has it, which
-//! proxy was used for what, and what an exec plugin is told. What does not agree is listed in
-//! [`differences`], and in `docs/admin-access.md` for users. Start with [`corpus`].
+//! kubectl gets each kubeconfig in an ordinary `kubectl get configmaps`, kubemint all of them in `kubemint plan`. They
+//! must agree on whether it works, on the user in the server's audit log, on the proxy for each connection, and on what
+//! an exec plugin is told. The differences are listed in [`differences`], and for users in `docs/admin-access.md`.
+//! Start with [`corpus`].
 
 mod case;
 mod corpus;
@@ -80,7 +80,7 @@ fn difference(kubectl: &Outcome, kubemint: &Outcome) -> Option<Kind> {
     }
 }
 
-/// Compares what plugins wrote; where that is JSON, the order of fields does not matter.
+/// Compares the texts that plugins wrote; in JSON, the order of fields does not matter.
 fn same_text(kubectl: Option<&str>, kubemint: Option<&str>) -> bool {
     let json = |text: Option<&str>| serde_json::from_str::<serde_json::Value>(text?).ok();
     kubectl == kubemint || json(kubectl).is_some_and(|value| Some(value) == json(kubemint))

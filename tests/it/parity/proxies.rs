@@ -1,7 +1,7 @@
-//! What stands between the programs and the API server: recording proxies, and front servers.
+//! The servers between the programs and the API server: recording proxies, and front servers.
 //!
-//! Every listener belongs to one case, so that what it records needs no other attribution. All of
-//! them lead to the API server, whatever they are asked for.
+//! Every listener belongs to one case, so its records need no other attribution. All of them lead to the API server,
+//! whatever address is requested.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,12 +19,12 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::pki;
 
-/// The user and password that proxies with authentication want.
+/// The user and password for proxies with authentication.
 pub(super) const CREDENTIALS: &str = "parity:secret";
-/// The path that the front server takes away.
+/// The path prefix that the front server removes.
 const PREFIX: &str = "/clusters/c-1";
 
-/// What a listener is.
+/// The kind of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     HttpProxy {
@@ -62,7 +62,7 @@ struct Shared {
 }
 
 impl Relay {
-    /// Starts with no listener; `ca` is what the API server's certificate is checked with.
+    /// Starts without a listener; the API server's certificate is checked with `ca`.
     pub(super) fn start(server: SocketAddr, ca: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut roots = rustls::RootCertStore::empty();
@@ -235,7 +235,7 @@ impl Shared {
     }
 }
 
-/// Reads until the empty line; what came after it is returned too.
+/// Reads up to the empty line; returns that, and the bytes after it.
 async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = vec![];
     loop {

@@ -1,4 +1,4 @@
-//! Both programs, run over the cases, and what the server, the proxies and the plugins saw of them.
+//! Runs both programs over the cases, and collects what the server, the proxies and the plugins saw.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,19 +12,19 @@ use serde_json::Value;
 use super::case::{Case, Source};
 use super::world::{World, namespace, place, write};
 
-/// kubectl spends its time on the processor.
+/// Few, because kubectl is busy with computing.
 const THREADS: usize = 3;
-/// kubemint on one cluster that it cannot reach spends its time waiting.
+/// Many, because kubemint on one cluster that it cannot reach only waits.
 pub(super) const WAITING_THREADS: usize = 12;
 const KUBECTL: &str = "kubectl";
 const KUBEMINT: &str = "kubemint";
 
-/// What came of one case in one program.
+/// The result of one case in one program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     /// Why it did not work, in the program's words; empty if it did.
     pub(super) complaint: String,
-    /// As whom the server answered; refused requests (401) have nobody.
+    /// The users of the requests; refused requests (401) have none.
     pub(super) identities: BTreeSet<String>,
     /// What the proxies did.
     pub(super) tunnels: BTreeSet<String>,
@@ -32,7 +32,7 @@ pub(super) struct Outcome {
     pub(super) plugin_saw: Option<String>,
 }
 
-/// Runs kubectl over the cases, and then kubemint; returns what came of each.
+/// Runs kubectl over the cases, and then kubemint; returns the results.
 pub(super) fn both(world: &World, cases: &[Case]) -> Vec<(Outcome, Outcome)> {
     for (index, case) in cases.iter().enumerate() {
         world.lay_out(index, case);
@@ -69,7 +69,7 @@ pub(super) fn both(world: &World, cases: &[Case]) -> Vec<(Outcome, Outcome)> {
     outcomes
 }
 
-/// Returns the case that an audited request belongs to and who asked; nothing if nobody was let in.
+/// Returns the case and the user of an audited request; nothing if it was not authenticated.
 fn identity(event: &Value) -> Option<(usize, String)> {
     let (_, rest) = event["requestURI"].as_str()?.split_once("/namespaces/case-")?;
     let index = rest.get(..3)?.parse().ok()?;
@@ -147,7 +147,7 @@ pub(super) fn command(
     command
 }
 
-/// One run over all cases, and one for each case that has an environment of its own.
+/// Makes one run over all cases, and one for each case with an environment of its own.
 fn kubemint(world: &World, cases: &[Case]) -> Vec<(usize, String)> {
     let (apart, together): (Vec<usize>, Vec<usize>) =
         (0..cases.len()).partition(|index| !cases[*index].environment.is_empty());
@@ -206,7 +206,7 @@ fn inventory_entry(world: &World, index: usize, case: &Case) -> String {
     )
 }
 
-/// Returns why a cluster could not be read; that all are the same API server stops nobody here.
+/// Returns why a cluster could not be read. That all clusters are the same API server does not matter here.
 fn complaint(cluster: &Value) -> String {
     if cluster["state"] != "failed" {
         return String::new();

@@ -1,4 +1,4 @@
-//! Where the cases live: an API server that lets everybody in, a directory, and the listeners.
+//! The surroundings of the cases: an API server that accepts everybody, a directory, and the listeners.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Returns nothing where the environment skips real clusters.
+    /// Returns nothing if the environment says that real clusters are skipped.
     pub(super) fn start() -> Option<Self> {
         let served = |name: &str, host: &str| {
             let file = |suffix: &str| pki::path(&format!("{name}{suffix}.pem")).display().to_string();
@@ -63,7 +63,7 @@ impl World {
         self.plane.test_cluster(0)
     }
 
-    /// Returns the audit log once it holds everything that was answered before.
+    /// Returns the audit log once it holds every request that was answered before.
     pub(super) fn audit_log(&self) -> String {
         let last = "/api/v1/namespaces/parity-has-asked-for-everything/configmaps";
         Admin::new(self.cluster()).get(last).unwrap();
@@ -173,7 +173,7 @@ pub(super) fn place(index: usize) -> PathBuf {
     Path::new("cases").join(format!("{index:03}"))
 }
 
-/// Returns the namespace that tells which case a request belongs to.
+/// Returns the namespace that identifies the case of a request.
 pub(super) fn namespace(index: usize) -> String {
     format!("case-{index:03}")
 }

@@ -1,4 +1,4 @@
-//! From when and until when certificates and tokens are valid. What is decoded here is shown nowhere.
+//! The validity periods of certificates and tokens. Nothing that is decoded here is shown.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,12 +12,12 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::kubeconfig::{FileFinding, FileFindingKind as Kind};
 use crate::wording::duration;
 
-/// Certificates are renewed by hand or once a year: a month is time enough to do it.
+/// Certificates are renewed by hand or once a year, so a month's notice is enough.
 const SOON: i64 = 30 * 24 * 3600;
-/// Who makes a certificate has a clock of its own.
+/// The clock of the machine that made a certificate may differ.
 const SKEW: i64 = 5 * 60;
 
-/// Checks the dates of certificates in PEM; of several, one that is current is enough.
+/// Checks the dates of PEM certificates. If there are several, one current certificate is enough.
 pub(super) fn certificates(pem: &[u8], what: &str, line: Option<usize>, now: Timestamp) -> Vec<FileFinding> {
     let ders: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
     let validity = |der: &CertificateDer<'static>| {
@@ -36,7 +36,7 @@ struct Payload {
     iat: Option<i64>,
 }
 
-/// Checks the dates of a token; one that is no JSON Web Token has none.
+/// Checks the dates of a token; returns nothing for one that is no JSON Web Token.
 pub(super) fn token(token: &SecretString, line: Option<usize>, now: Timestamp) -> Option<FileFinding> {
     let mut parts = token.expose_secret().split('.');
     let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
@@ -44,7 +44,7 @@ pub(super) fn token(token: &SecretString, line: Option<usize>, now: Timestamp) -
     };
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
     let payload: Payload = serde_json::from_slice(&payload).ok()?;
-    // A token of an hour is not to be renewed for a month: the last tenth of its life is soon.
+    // A month's notice makes no sense for a token of an hour: for tokens, "soon" is the last tenth of the lifetime.
     let life = payload.iat.or(payload.nbf).zip(payload.exp).map_or(0, |(from, until)| until.saturating_sub(from));
     let kinds = (Kind::TokenNotYetValid, Kind::TokenExpired, Kind::TokenExpiresSoon);
     period("the token", line, now, payload.nbf, payload.exp, life / 10, kinds)
@@ -72,7 +72,7 @@ fn period(
     (left < soon).then(|| FileFinding::warning(ending, line, format!("{what} expires in {}", seconds(left))))
 }
 
-/// Nobody reads the seconds of days.
+/// For durations of days, seconds are left out.
 fn rounded(seconds: u64) -> u64 {
     match seconds {
         0..3_600 => seconds,

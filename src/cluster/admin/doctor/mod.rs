@@ -1,8 +1,7 @@
 //! Examines one kubeconfig of any origin: what kubectl would refuse, what has expired, and in which line.
 //!
-//! What single fields must be like is decided by [`super::usable`], as for admin access; here is what
-//! that needs not know: names that do not match, dates, lines. [`crate::cluster::doctor`] goes on
-//! from there.
+//! [`super::usable`] checks single fields, as for admin access; this module checks what admin access does not need:
+//! names that do not match, dates, lines. [`crate::cluster::doctor`] then connects.
 
 mod dates;
 mod tree;
@@ -24,7 +23,7 @@ use crate::cluster::transport::{Network, check_target};
 use crate::failure::{clean, holds_secret};
 use crate::kubeconfig::{FileFinding, FileFindingKind as Kind, line_with};
 
-/// A kubeconfig that was examined, before anything was connected to.
+/// The result of examining a kubeconfig, before any connection.
 pub(crate) struct Examined {
     /// What was found.
     pub findings: Vec<FileFinding>,
@@ -57,7 +56,7 @@ impl Entry<'_> {
     }
 }
 
-/// The names of a list, which may be many thousands, and how many were looked for in vain.
+/// The names of a list, which may be many thousands, and how many lookups found none.
 struct Names<'a> {
     first: HashMap<&'a str, usize>,
     list: Vec<String>,
@@ -74,9 +73,9 @@ impl<'a> Names<'a> {
         Self { first, list, missed: Cell::new(0) }
     }
 
-    /// Returns what was probably meant by a name that is none of them.
+    /// Returns the name that was probably meant by one that does not exist.
     fn instead(&self, name: &str) -> Option<&String> {
-        /// Each is compared with every name, and nobody reads more.
+        /// A limit, because each suggestion compares all names, and nobody reads more.
         const SUGGESTIONS: usize = 20;
         let missed = self.missed.replace(self.missed.get() + 1);
         let nearest = if missed < SUGGESTIONS { nearest(name, self.list.iter()) } else { None };
@@ -105,7 +104,7 @@ pub(crate) fn examine(path: &Path, network: &Network, now: Timestamp) -> Result<
     Ok(examined)
 }
 
-/// Examines the text of a kubeconfig; `path` tells where its relative paths start.
+/// Examines the text of a kubeconfig; relative paths in it start at the directory of `path`.
 pub(super) fn examine_text(path: &Path, text: String, network: &Network, now: Timestamp) -> Examined {
     let mut examined = Examined::new(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text));
     examined.root = match tree::parse(&examined.text) {
@@ -119,7 +118,7 @@ pub(super) fn examine_text(path: &Path, text: String, network: &Network, now: Ti
     examined.names(&mut findings);
     examined.fields(path, network, now, &mut findings);
     for finding in &mut findings {
-        // A token that ended up as a name is still one.
+        // A token may have ended up in a name by mistake.
         finding.message = clean(&finding.message);
         finding.instead = finding.instead.take().filter(|line| !holds_secret(line));
     }
@@ -165,7 +164,7 @@ impl Examined {
         Some((text("cluster")?, text("user")?))
     }
 
-    /// Checks what names what.
+    /// Checks names: each is defined once, and each that is referred to exists.
     fn names(&mut self, findings: &mut Vec<FileFinding>) {
         let (clusters, users, contexts) =
             (self.entries("clusters", "cluster"), self.entries("users", "user"), self.entries("contexts", "context"));
@@ -238,12 +237,12 @@ impl Examined {
         Some(finding)
     }
 
-    /// Checks what the entries say, as it would be used.
+    /// Checks the fields of the entries by the rules of admin access.
     fn fields(&self, path: &Path, network: &Network, now: Timestamp, findings: &mut Vec<FileFinding>) {
         let file = match AdminFile::parse(path, &self.text) {
             Ok(file) => file,
             Err(AdminError::Malformed { cause, line, .. }) => {
-                // Duplicates were found with their lines.
+                // Duplicate names are already reported, with their lines.
                 if !findings.iter().any(|finding| finding.kind == Kind::DuplicateName) {
                     let mut finding = FileFinding::error(Kind::Malformed, line, cause);
                     finding.instead = line.and_then(|line| self.quoted(line));
@@ -266,7 +265,7 @@ impl Examined {
             let line = |fields: &[&str]| Some(entry.line_of(fields));
             match usable::login(fields, file.directory(), &ClusterFields::default()) {
                 Ok(Usable::Login(login)) => {
-                    // A plugin beside a static credential is not asked, but kubectl wants it to be whole.
+                    // kubectl does not run a plugin beside a static credential, but refuses one that is not valid.
                     let plugin =
                         fields.exec.as_ref().map(|exec| Plugin::new(exec, file.directory(), &ClusterFields::default()));
                     if let Some(Err(problem)) = plugin {

@@ -1,4 +1,4 @@
-//! Trees, and what no examination may do.
+//! Kubeconfigs as trees, and that an examination neither panics nor shows a secret.
 
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ fn what_only_kubectl_would_make_of_it_is_malformed() {
 const SECRET: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQ";
 
 proptest! {
-    /// Whatever is damaged, nothing panics, every line exists, and no secret is quoted.
+    /// Whatever is damaged, nothing panics, every reported line exists, and no secret is quoted.
     #[test]
     fn a_damaged_file_is_examined_without_quoting_it(at in 0_usize..400, length in 0_usize..40, new in "[a-z:\\[{&*'\" \n-]{0,6}") {
         let whole = format!(
@@ -72,7 +72,7 @@ proptest! {
         let end = (start + length).min(whole.len());
         let text = format!("{}{new}{}", &whole[..start], &whole[end..]);
         let examined = examined(&text);
-        // What the damage made a name is one, and names are shown.
+        // If the damage made the token a name, it may be shown like other names.
         let names = ["clusters", "users", "contexts"].map(|list| examined.entries(list, "name"));
         let mut names: Vec<String> = names.iter().flatten().map(|entry| entry.name.to_owned()).collect();
         let current = examined.root.as_ref().and_then(|root| root.get("current-context"));
@@ -93,7 +93,7 @@ fn a_token_in_the_place_of_a_name_is_not_quoted() {
         format!("current-context: {token}\ncontexts:\n- name: {token}x\n  context: {{cluster: {token}, user: u}}\n");
     let shown = format!("{:?}", examined(&text).findings);
     assert!(shown.contains("[REDACTED]") && !shown.contains("eeee"), "{shown}");
-    // However far into a name it stands.
+    // A token is found however far into a name it stands.
     let name = format!("{} {token}", "n".repeat(2000));
     let text = format!("current-context: x\ncontexts:\n- name: {name}\n  context: {{cluster: c, user: u}}\n");
     let shown = format!("{:?}", examined(&text).findings);

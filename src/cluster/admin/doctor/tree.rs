@@ -10,12 +10,12 @@ pub(super) struct Node {
     /// From 1.
     pub(super) line: usize,
     pub(super) value: Value,
-    /// How many values it holds within each other, those of aliases included.
+    /// How deeply values are nested in it, those of aliases included.
     depth: usize,
 }
 
-/// What an alias stands for is no deeper than that; the parser itself bounds what is written. A tree that is as deep as
-/// the file is long could not even be dropped.
+/// The parser bounds the nesting of the text; this bounds the nesting that aliases add. A tree as deep as the file is
+/// long would overflow the stack even when it is dropped.
 const DEEPEST: usize = 500;
 
 pub(super) enum Value {
@@ -33,7 +33,7 @@ struct Open {
     key: Option<Rc<Node>>,
 }
 
-/// Reads the first document; the error is the line where it stops to be YAML.
+/// Reads the first document. The error is the line from which on it is no YAML.
 pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, usize> {
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -61,7 +61,8 @@ pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, usize> {
                 (closed.node, closed.anchor)
             }
             Event::Alias(anchor) => {
-                // Something that refers to itself has no value yet; what is too deep is for the reader to refuse.
+                // A value that refers to itself is not complete yet; one that is too deep is refused by the other
+                // reader.
                 let node = anchors.get(&anchor).filter(|node| node.depth < DEEPEST).cloned();
                 let node = node.unwrap_or_else(|| Rc::new(Node { line, value: Value::Null, depth: 0 }));
                 match open.last_mut() {

@@ -1,9 +1,8 @@
-//! Exec plugins (client-go `plugin/pkg/client/auth/exec`): each distinct one runs once, until what it
-//! told expires.
+//! Exec plugins (client-go `plugin/pkg/client/auth/exec`): each distinct one runs once, until the credential it printed
+//! expires.
 //!
-//! kube would run one three times for each client, block the runtime meanwhile, and print its output
-//! in errors. A plugin never gets a terminal; its standard output, which holds the credential, is
-//! shown nowhere.
+//! kube would run one three times for each client, block the runtime meanwhile, and print its output in errors. Here a
+//! plugin never gets a terminal, and its standard output, which holds the credential, is never shown.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +29,7 @@ use crate::failure::clean;
 const AT_A_TIME: usize = 8;
 /// A credential that expires sooner than this is not used for another cluster.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
-/// How long what a plugin left running may hold its output open after it ended itself.
+/// How long the processes that a plugin left running may hold its output open after it ended.
 const GRACE: Duration = Duration::from_millis(500);
 /// Plugins answer within seconds; those that hang hold up the others that wait for their turn.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -38,7 +37,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 const LARGEST_OUTPUT: u64 = 1024 * 1024;
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
-/// What to run, and everything that its answer depends on.
+/// What to run, and everything else that the credential depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Plugin {
     command: PathBuf,
@@ -95,7 +94,7 @@ impl Plugin {
     }
 }
 
-/// What a plugin with `provideClusterInfo` is told (`ExecCluster`).
+/// Returns what `KUBERNETES_EXEC_INFO` says of the cluster with `provideClusterInfo` (`ExecCluster`).
 fn cluster_information(cluster: &ClusterFields, directory: &Path) -> Result<serde_json::Value, Problem> {
     let mut told = json!({ "server": cluster.server });
     let authority = match (&cluster.certificate_authority, &cluster.certificate_authority_data) {
@@ -122,14 +121,14 @@ fn cluster_information(cluster: &ClusterFields, directory: &Path) -> Result<serd
     Ok(told)
 }
 
-/// The plugins of a run and what they told.
+/// The plugins of a run, and their results.
 pub(super) struct Plugins {
     running: Semaphore,
     limit: Duration,
     told: Mutex<HashMap<Plugin, Arc<tokio::sync::Mutex<Option<Told>>>>>,
 }
 
-/// What a plugin told, and until when that counts. Failures count for a moment too: a thousand
+/// The result of a plugin, and until when it is reused. Failures are reused for a moment too, so that a thousand
 /// clusters that share a broken plugin do not wait for it a thousand times.
 #[derive(Clone)]
 struct Told {
@@ -152,7 +151,7 @@ impl Plugins {
         Self { running: Semaphore::new(AT_A_TIME), limit, told: Mutex::default() }
     }
 
-    /// Returns the credential of a plugin; runs it if it has not, or if what it told expires.
+    /// Returns the credential of a plugin. Runs it if it did not run yet, or if its credential expires.
     pub(super) async fn login(&self, plugin: &Plugin, now: impl Fn() -> Timestamp) -> Result<Login, Problem> {
         let entry = {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +190,7 @@ impl Plugins {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
-            // What it starts is killed with it.
+            // With its own process group, the processes that it starts are killed with it.
             .process_group(0);
         let child = command.spawn().map_err(|error| {
             let cause = super::file::describe_io(&error);
@@ -214,7 +213,7 @@ impl Plugins {
     }
 }
 
-/// What is left of a process that ended.
+/// The exit status and the output of a process that ended.
 struct Finished {
     status: ExitStatus,
     stdout: Vec<u8>,
@@ -245,7 +244,7 @@ impl Finished {
         };
         let is_too_long = stdout.len() as u64 > LARGEST_OUTPUT;
         match ended {
-            // It was not read to its end, so how it ended says nothing.
+            // Its output was not read to the end, which may itself be why it failed.
             Ok(_) if is_too_long => Err(format!("printed more than {} MiB", LARGEST_OUTPUT / (1024 * 1024))),
             Ok(Ok(status)) => Ok(Self { status, stdout, stderr }),
             Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
@@ -261,17 +260,17 @@ impl Finished {
     }
 }
 
-/// Returns what a plugin said on stderr, without the credential that it printed and the values that it was given:
-/// these may be tokens that look like nothing in particular.
+/// Returns what a plugin wrote to stderr, without the credential that it printed and without the values that it was
+/// given, which may be tokens of any form.
 fn without_known_secrets(plugin: &Plugin, finished: &Finished) -> String {
     use secrecy::ExposeSecret;
-    /// What is shorter is no secret, and would be found everywhere.
+    /// A shorter value is no secret, and would be found in many words.
     const SHORTEST: usize = 8;
     let mut said = String::from_utf8_lossy(&finished.stderr).into_owned();
     let printed = credential(&finished.stdout, &plugin.api_version).ok();
     let printed = printed.iter().filter_map(|(login, _)| login.bearer.as_ref().map(ExposeSecret::expose_secret));
     let given = plugin.environment.iter().map(|variable| variable.value.as_str());
-    // `--token=…` and `--token …`: paths, and other words that say nothing, are better left out than a secret shown.
+    // `--token=…` and `--token …`. Leaving out a harmless word by mistake is better than showing a secret.
     let values = plugin.arguments.iter().map(|argument| argument.split_once('=').map_or(argument.as_str(), |(_, v)| v));
     let given = given.chain(values.filter(|value| !value.starts_with('-') && !value.contains('/')));
     for secret in printed.chain(given).filter(|secret| secret.len() >= SHORTEST) {
@@ -283,12 +282,13 @@ fn without_known_secrets(plugin: &Plugin, finished: &Finished) -> String {
 /// Reads a pipe to its end, or as much of it as is wanted.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64, into: &mut Vec<u8>) {
     if let Some(pipe) = pipe {
-        // What was read before an error is judged as it is.
+        // After a read error, the part that was read is judged.
         drop(pipe.take(most).read_to_end(into).await);
     }
 }
 
-/// Reads what is said beside the credential; of what is longer, the rest is let go and stops nothing.
+/// Reads what is written beside the credential. Only the beginning is kept; the rest is read, so that the writer does
+/// not block.
 async fn read_and_drain(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     read(Some(&mut pipe), LARGEST_OUTPUT, into).await;
@@ -312,16 +312,16 @@ struct Status {
     client_key_data: Option<SecretString>,
 }
 
-/// Reads a plugin's answer. Errors never quote it.
+/// Reads the output of a plugin. Errors never quote it.
 pub(super) fn credential(output: &[u8], api_version: &str) -> Result<(Login, Option<Timestamp>), String> {
     use secrecy::ExposeSecret;
     let unreadable = "printed something else than an ExecCredential";
     let text = std::str::from_utf8(output).map_err(|_| unreadable)?;
-    // A token is text; a number is none.
+    // A token has to be a string, not a number.
     let mut options = crate::kubeconfig::yaml_options(text.len());
     options.no_schema = true;
     let answer: ExecCredential = serde_saphyr::from_str_with_options(text, options).map_err(|_| unreadable)?;
-    // client-go takes what has no kind for what it expects.
+    // client-go assumes the expected kind where none is given.
     if !matches!(answer.kind.as_deref(), None | Some("" | "ExecCredential")) {
         return Err(unreadable.to_owned());
     }

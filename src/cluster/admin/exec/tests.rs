@@ -32,7 +32,7 @@ impl Script {
     }
 
     fn fields(&self) -> ExecFields {
-        // By way of the shell: a script that was just written cannot be started while another test forks.
+        // Started through the shell: a script that was just written cannot be executed while another test forks.
         let path = self.directory.path().join("plugin").display().to_string();
         ExecFields {
             command: Some("sh".to_owned()),
@@ -109,7 +109,7 @@ async fn a_plugin_that_hangs_is_killed_with_what_it_started() {
     assert!(problem.what.ends_with("did not end within 300ms"), "{}", problem.what);
     let child = std::fs::read_to_string(script.directory.path().join("child")).unwrap();
     let stat = format!("/proc/{}/stat", child.trim());
-    // The signal is under way when the plugin was given up.
+    // When the plugin is given up, the signal may not have arrived yet.
     let lives = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
     while lives() {
         tokio::task::yield_now().await;
@@ -160,7 +160,7 @@ async fn answers_that_client_go_refuses_are_refused_and_never_shown() {
 async fn what_a_plugin_prints_beyond_the_limit_is_an_error_that_names_it() {
     let refused = Script::new("head -c 3000000 /dev/zero").ask().await.err().unwrap();
     assert_eq!(refused, "the exec plugin `sh` printed more than 1 MiB");
-    // What it says beside the credential is cut, and stops nothing.
+    // Output on stderr is cut, and does not block the plugin.
     Script::new(&format!("head -c 3000000 /dev/zero >&2; echo '{TOKEN}'")).ask().await.ok().unwrap();
 }
 

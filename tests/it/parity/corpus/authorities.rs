@@ -1,4 +1,4 @@
-//! What the server's certificate is checked with: CAs, no check at all, and the name.
+//! The check of the server's certificate: CAs, no check at all, and the name.
 
 use crate::parity::case::Case;
 

@@ -1,4 +1,4 @@
-//! Client certificates: kinds and forms of keys, where they stand, and what does not fit.
+//! Client certificates: kinds and forms of keys, where they are, and pairs that do not fit.
 
 use crate::parity::case::Case;
 

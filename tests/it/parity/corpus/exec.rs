@@ -1,4 +1,4 @@
-//! Exec plugins: how they are declared, what they answer, and what surrounds them.
+//! Exec plugins: their declaration, their output, and their environment.
 
 use crate::parity::case::{Case, indented, reply};
 
@@ -7,7 +7,7 @@ const TOKEN: &str = "{\"token\":\"{TOKEN}\"}";
 const CERTIFICATE: &str =
     "{\"clientCertificateData\":{JSON:client-p256.pem},\"clientKeyData\":{JSON:client-p256-key.pem}}";
 
-/// A plugin of v1 with more fields, that answers a token.
+/// A plugin of v1 with additional fields, which prints a token.
 fn v1(name: &'static str, fields: &str) -> Case {
     Case::plugin(name, &format!("{V1}\n{fields}"), &reply("v1", TOKEN))
 }
@@ -203,7 +203,7 @@ pub(super) fn replies() -> Vec<Case> {
     ]
 }
 
-/// What a plugin can see is written down, and compared too.
+/// The plugin writes down what it can see, and this is compared too.
 pub(super) fn surroundings() -> Vec<Case> {
     let saw = |what: &str| format!("{what} > \"${{0%/*}}/saw.$PARITY_CLIENT\"\n{}", reply("v1", TOKEN));
     let info = saw("printf '%s' \"$KUBERNETES_EXEC_INFO\"");

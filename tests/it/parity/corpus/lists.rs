@@ -1,4 +1,4 @@
-//! `KUBECONFIG` lists: what is skipped, what wins, and how paths and current contexts are found.
+//! `KUBECONFIG` lists: skipped files, precedence, paths and current contexts.
 
 use crate::parity::case::{CLUSTER, Case, Source, USER, entries, kubeconfig};
 

@@ -1,4 +1,4 @@
-//! The cases, by topic: valid, odd and broken kubeconfigs, after what client-go's own tests cover.
+//! The cases, by topic: valid, odd and broken kubeconfigs, modelled on client-go's own tests.
 
 mod authorities;
 mod certificates;
@@ -11,7 +11,7 @@ mod users;
 
 use super::case::Case;
 
-/// Returns every case; a case's place is its number in namespaces and directories.
+/// Returns every case; its index is its number in namespaces and directories.
 pub(super) fn cases() -> Vec<Case> {
     let topics = [
         ("tokens", users::tokens()),

@@ -1,7 +1,7 @@
-//! Proxies: of the kubeconfig, and of the environment, where `NO_PROXY` has its say.
+//! Proxies of the kubeconfig, and of the environment, where `NO_PROXY` matters.
 //!
-//! `kube.parity.test` resolves nowhere: who reaches it went through a proxy. `0.0.0.0` is loopback
-//! to Linux and a foreign address to `NO_PROXY`: who gets there without a proxy went there directly.
+//! No resolver knows `kube.parity.test`, so a request that reaches it went through a proxy. Linux treats `0.0.0.0` as
+//! loopback, but `NO_PROXY` does not: a request that reaches it without a proxy went there directly.
 
 use crate::parity::case::{CLUSTER, Case, USER};
 

@@ -1,4 +1,4 @@
-//! The document: references, names, YAML, and what is no kubeconfig.
+//! The document: references, names, YAML, and files that are no kubeconfig.
 
 use crate::parity::case::{CLUSTER, Case, Encoding, USER, entries, indented, kubeconfig};
 
