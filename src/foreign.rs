@@ -5,6 +5,9 @@
 //! what was read, in characters that a terminal shows ([`json`]). Pure: no I/O.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use unicode_properties::UnicodeGeneralCategory;
 
@@ -36,6 +39,19 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// Returns text without anything that looks like a JSON Web Token, whatever stands around it.
+pub(crate) fn redacted(text: &str) -> Cow<'_, str> {
+    /// Two parts of base64, of which the first begins with `{"`, and perhaps a signature. Names may look like that if
+    /// they are short.
+    static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}(\.[A-Za-z0-9_-]*)?").expect("a literal")
+    });
+    if !text.contains("eyJ") {
+        return Cow::Borrowed(text);
+    }
+    TOKEN.replace_all(text, "[REDACTED]")
 }
 
 /// Returns text of several lines, perhaps with colours, without anything else that a terminal obeys or that hides.
@@ -108,6 +124,20 @@ mod tests {
         assert_eq!(shown("x\n2 clusters: 2 changed\r"), "x\\u{a}2 clusters: 2 changed\\u{d}");
         for hidden in ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{2028}', '\u{e0041}', '\u{9b}'] {
             assert!(!shown(&format!("a{hidden}b")).contains(hidden), "{hidden:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_repeated_wherever_it_stands() {
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQifQ.c2lnbmF0dXJl-_c2ln";
+        for (text, shown) in [
+            (format!("x={token}&y"), "x=[REDACTED]&y"),
+            (format!("\"{token}\",\n{token}"), "\"[REDACTED]\",\n[REDACTED]"),
+            (token[..60].to_owned(), "[REDACTED]"),
+            ("eyJ.a.b".to_owned(), "eyJ.a.b"),
+            ("nothing".to_owned(), "nothing"),
+        ] {
+            assert_eq!(redacted(&text), shown, "{text}");
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::plan::repeated;
 use super::session::{ask, block_on, interruptible};
-use super::show::{exit_code, print, print_failures, rendered};
+use super::show::{check_outputs, exit_code, print, print_failures, rendered, write_files};
 use super::{CommandContext, kubectl, printed};
-use crate::cli::{ApplyArgs, OutputFormat};
+use crate::cli::{ApplyArgs, OutputFormat, ReportOutput};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
@@ -25,6 +25,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
 }
 
 async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCode, Error> {
+    check_outputs(context, &args.output)?;
     let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy)).await?;
     let cancellation = Cancellation::default();
     let work = plan_and_apply(context, args, &fleet, &cancellation);
@@ -49,7 +50,7 @@ fn finish(
     CameOfIt { changes, seen, is_declined }: CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
-    if is_declined && args.output != OutputFormat::Json {
+    if is_declined && ReportOutput::on_stdout(&args.output).is_text() {
         context.printer.problem("nothing was changed\n");
         return Ok(ExitCode::Pending);
     }
@@ -59,12 +60,12 @@ fn finish(
     let arguments = repeated(context, &args.selection, &args.policy);
     let summary = changes.summary;
     let report = Report::new(fleet.writing_head(Command::Apply), changes);
-    match args.output {
-        OutputFormat::Json => print(context, &report, OutputFormat::Json, &arguments)?,
-        OutputFormat::Text | OutputFormat::Wide => {
-            printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
-            print_failures(context, &report, &arguments, Seen::Plan(&seen));
-        }
+    if ReportOutput::on_stdout(&args.output).is_text() {
+        printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
+        print_failures(context, &report, &arguments, Seen::Plan(&seen));
+        write_files(context, &report, &args.output)?;
+    } else {
+        print(context, &report, &args.output, &arguments)?;
     }
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, cancellation) })
 }
@@ -95,7 +96,7 @@ async fn plan_and_apply(
     } else {
         fleet.carry_out(&mut run, tasks, manner, cancellation).await;
     }
-    let seen = if args.output == OutputFormat::Json { vec![] } else { seen };
+    let seen = if ReportOutput::on_stdout(&args.output).is_text() { seen } else { vec![] };
     Ok(CameOfIt { changes: Changes::new(run.reports(fleet.holder())), seen, is_declined })
 }
 
@@ -103,13 +104,11 @@ async fn plan_and_apply(
 fn show(context: &CommandContext<'_>, args: &ApplyArgs, fleet: &Fleet, reports: &[ClusterReport]) -> Result<(), Error> {
     let report = Report::new(fleet.head(Command::Plan), Changes::new(reports.to_vec()));
     let text = rendered(context, &report, OutputFormat::Text)?;
-    match args.output {
-        OutputFormat::Text | OutputFormat::Wide => printed(context.printer.data(&text)),
-        OutputFormat::Json => {
-            context.printer.remark(&text);
-            Ok(())
-        }
+    if ReportOutput::on_stdout(&args.output).is_text() {
+        return printed(context.printer.data(&text));
     }
+    context.printer.remark(&text);
+    Ok(())
 }
 
 async fn confirm(context: &CommandContext<'_>, clusters: usize, cancellation: &Cancellation) -> bool {

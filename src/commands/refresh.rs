@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::session::{block_on, interruptible};
-use super::show::{arguments, exit_code, print, print_failures};
+use super::show::{arguments, check_outputs, exit_code, print, print_failures, write_files};
 use super::{CommandContext, load, printed};
 use crate::calendar::later;
-use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
+use crate::cli::{RefreshArgs, ReportOutput, SelectionArgs};
 use crate::credential::{Reissue, Renewal, overlap_of};
 use crate::error::Error;
 use crate::executor::Cancellation;
@@ -30,6 +30,7 @@ use crate::step::{Action, Step};
 
 /// Refreshes the selected grants once.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
+    check_outputs(context, &args.output)?;
     let cancellation = Cancellation::default();
     let metrics = Metrics::new();
     let work = until_done(context, args, &metrics, &cancellation);
@@ -346,12 +347,13 @@ pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, pass: &Pass
     let arguments = repeated(context, args);
     let changes = &pass.changes;
     let report = Report::new(pass.head.clone(), changes.clone());
-    if args.output == OutputFormat::Json {
-        return print(context, &report, OutputFormat::Json, &arguments);
+    if !ReportOutput::on_stdout(&args.output).is_text() {
+        return print(context, &report, &args.output, &arguments);
     }
     if args.check && changes.summary.pending > 0 {
-        print(context, &report, args.output, &arguments)?;
+        print(context, &report, &args.output, &arguments)?;
     } else {
+        write_files(context, &report, &args.output)?;
         context.printer.remark(&notes_text(&changes.clusters, &[]));
         print_failures(context, &report, &arguments, Seen::Nothing);
     }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::session::{ask, block_on, interruptible};
-use super::show::{arguments, exit_code, print, print_failures, rendered};
+use super::show::{arguments, check_outputs, exit_code, print, print_failures, rendered, write_files};
 use super::{CommandContext, printed};
-use crate::cli::{OutputFormat, RevokeArgs};
+use crate::cli::{OutputFormat, ReportOutput, RevokeArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
@@ -31,6 +31,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
 }
 
 async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
+    check_outputs(context, &args.output)?;
     let visits = if vanished(args) == Vanished::Revoke { Visits::All } else { Visits::Granted };
     let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = context.load_fleet(&args.selection, &policy).await?;
@@ -40,21 +41,21 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
     let cancellation = Cancellation::default();
     let work = plan_and_revoke(context, args, &fleet, &cancellation);
     let (changes, seen, is_declined) = interruptible(context, &cancellation, work).await?;
-    if is_declined && args.output != OutputFormat::Json {
+    if is_declined && ReportOutput::on_stdout(&args.output).is_text() {
         context.printer.problem("nothing was revoked\n");
         return Ok(ExitCode::Pending);
     }
     let arguments = repeated(context, args);
     let summary = changes.summary;
     let report = Report::new(fleet.writing_head(Command::Revoke), changes.clone());
-    match args.output {
-        OutputFormat::Json => print(context, &report, OutputFormat::Json, &arguments)?,
-        OutputFormat::Text | OutputFormat::Wide => {
-            let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
-            context.printer.remark(&notes_text(&changes.clusters, before));
-            printed(context.printer.data(&format!("{}\n", summary_line(Command::Revoke, &summary))))?;
-            print_failures(context, &report, &arguments, Seen::Plan(&seen));
-        }
+    if ReportOutput::on_stdout(&args.output).is_text() {
+        let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
+        context.printer.remark(&notes_text(&changes.clusters, before));
+        printed(context.printer.data(&format!("{}\n", summary_line(Command::Revoke, &summary))))?;
+        print_failures(context, &report, &arguments, Seen::Plan(&seen));
+        write_files(context, &report, &args.output)?;
+    } else {
+        print(context, &report, &args.output, &arguments)?;
     }
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, &cancellation) })
 }
@@ -74,10 +75,11 @@ async fn plan_and_revoke(
     if is_asked {
         let report = Report::new(fleet.head(Command::Revoke), Changes::new(reports.clone()));
         let text = rendered(context, &report, OutputFormat::Text)?;
-        match args.output {
-            OutputFormat::Text | OutputFormat::Wide => printed(context.printer.data(&text))?,
-            // stdout is kept for the one JSON document.
-            OutputFormat::Json => context.printer.problem(&text),
+        if ReportOutput::on_stdout(&args.output).is_text() {
+            printed(context.printer.data(&text))?;
+        } else {
+            // The document on stdout must stand alone.
+            context.printer.problem(&text);
         }
     }
     let question = format!("Revoke this on {}? It cannot be undone.", count(clusters, "cluster"));
@@ -94,7 +96,7 @@ async fn plan_and_revoke(
     if args.access && !args.keep_files && !is_declined {
         remove_entries(context, args, fleet, &mut run);
     }
-    let seen = if is_asked && args.output != OutputFormat::Json { reports } else { vec![] };
+    let seen = if is_asked && ReportOutput::on_stdout(&args.output).is_text() { reports } else { vec![] };
     Ok((Changes::new(run.reports(fleet.holder())), seen, is_declined))
 }
 

@@ -1,33 +1,110 @@
 //! How commands show their reports: the result on stdout, failures on stderr.
 
+use std::collections::HashSet;
+
 use super::{CommandContext, printed};
-use crate::cli::{OutputFormat, SelectionArgs};
+use crate::cli::{OutputFormat, ReportOutput, SelectionArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
+use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::output::render_error;
-use crate::report::{Body, Failures, Report, Seen, Summary, TextOptions, VerifySummary, failures, text};
+use crate::report::{
+    Body, Failures, RenderError, Rendering, Report, Seen, Summary, VerifySummary, failures, is_json_report, is_junit,
+    is_markdown, render,
+};
+use crate::store::{self, StoreError};
 use crate::wording::command;
 
-/// Prints a report to stdout and its failures to stderr.
+/// Checks, before anything is contacted, that reports can be written where they were asked for.
+///
+/// # Errors
+///
+/// If two are for standard output or for one file, or a file is something else than a report of that format.
+pub(super) fn check_outputs(context: &CommandContext<'_>, outputs: &[ReportOutput]) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for ReportOutput { format, file } in outputs {
+        let path = file.as_ref().map(|file| context.environment.directory.join(file));
+        let name = file.as_ref().map_or_else(|| "standard output".to_owned(), |file| format!("`{}`", file.display()));
+        if let Some(path) = &path {
+            store::check_public(path, is_ours(*format)).map_err(|error| unwritten(&name, &error, ExitCode::Usage))?;
+        }
+        let identity = path.map(|path| store::identity(&path).unwrap_or(path));
+        if !seen.insert(identity) {
+            return Err(Error::usage(format!("two reports would go to {name}"))
+                .hint("give all but one a file of its own, as in `-o json=report.json`"));
+        }
+    }
+    Ok(())
+}
+
+/// Recognises a report of a format that kubemint wrote.
+fn is_ours(format: OutputFormat) -> fn(&[u8]) -> bool {
+    match format {
+        OutputFormat::Json => is_json_report,
+        OutputFormat::Markdown => is_markdown,
+        OutputFormat::Junit => is_junit,
+        // Text is never written into a file.
+        OutputFormat::Text | OutputFormat::Wide => |_| false,
+    }
+}
+
+fn unwritten(name: &str, error: &StoreError, code: ExitCode) -> Error {
+    let failure = describe(error);
+    let error = Error::new(code, format!("cannot write the report to {name}")).because(failure.cause);
+    Error { hint: failure.hint, ..error }
+}
+
+/// Writes the reports that were asked for in files.
+///
+/// # Errors
+///
+/// If one cannot be written; the others are.
+pub(super) fn write_files(
+    context: &CommandContext<'_>,
+    report: &Report,
+    outputs: &[ReportOutput],
+) -> Result<(), Error> {
+    let mut first = Ok(());
+    for ReportOutput { format, file } in outputs {
+        let Some(file) = file else { continue };
+        let path = context.environment.directory.join(file);
+        let name = format!("`{}`", file.display());
+        let written = rendered(context, report, *format).and_then(|text| {
+            store::write_public(&path, text.as_bytes(), is_ours(*format))
+                .map_err(|error| unwritten(&name, &error, ExitCode::Partial))
+        });
+        first = first.and(written);
+    }
+    first
+}
+
+/// Prints a report to stdout, writes it into the files that were asked for, and prints its failures to stderr.
 pub(super) fn print(
     context: &CommandContext<'_>,
     report: &Report,
-    format: OutputFormat,
+    outputs: &[ReportOutput],
     arguments: &[String],
 ) -> Result<(), Error> {
+    let format = ReportOutput::on_stdout(outputs);
     printed(context.printer.data(&rendered(context, report, format)?))?;
-    print_failures(context, report, arguments, if format == OutputFormat::Json { Seen::Nothing } else { Seen::This });
-    Ok(())
+    print_failures(context, report, arguments, if format.is_text() { Seen::This } else { Seen::Nothing });
+    write_files(context, report, outputs)
 }
 
 /// Renders a report.
 pub(super) fn rendered(context: &CommandContext<'_>, report: &Report, format: OutputFormat) -> Result<String, Error> {
-    let options = TextOptions { is_wide: format == OutputFormat::Wide, now: context.environment.clock.now() };
-    match format {
-        OutputFormat::Text | OutputFormat::Wide => Ok(text(report, options)),
-        OutputFormat::Json => super::json(report),
-    }
+    let rendering = match format {
+        OutputFormat::Text => Rendering::Text,
+        OutputFormat::Wide => Rendering::Wide,
+        OutputFormat::Json => Rendering::Json,
+        OutputFormat::Markdown => Rendering::Markdown,
+        OutputFormat::Junit => Rendering::Junit,
+    };
+    render(report, rendering, context.environment.clock.now()).map_err(|error: RenderError| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Error::new(ExitCode::Internal, error.to_string()).because(cause)
+    })
 }
 
 /// Prints the failed clusters to stderr. Those in `seen` went to stdout already; if both are one terminal, they are not

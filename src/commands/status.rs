@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::CommandContext;
 use super::session::{block_on, interruptible};
-use super::show::{exit_code, print};
+use super::show::{check_outputs, exit_code, print};
 use crate::cli::StatusArgs;
 use crate::credential::{due_at, jitter_seed};
 use crate::error::Error;
@@ -28,6 +28,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<Exi
 }
 
 async fn status(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitCode, Error> {
+    check_outputs(context, &args.output)?;
     let legacy = if args.legacy { Legacy::Find } else { Legacy::Leave };
     let policy = FleetPolicy { legacy, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = context.load_fleet(&args.selection, &policy).await?;
@@ -38,7 +39,7 @@ async fn status(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitC
         online(context, args, &fleet, &cancellation).await?
     };
     let has_findings = status.has_findings();
-    print(context, &Report::new(fleet.head(Command::Status), status), args.output, &[])?;
+    print(context, &Report::new(fleet.head(Command::Status), status), &args.output, &[])?;
     Ok(if code == ExitCode::Done && args.check && has_findings { ExitCode::Pending } else { code })
 }
 

@@ -109,7 +109,8 @@ impl ClusterRun {
 
     /// Reports what was planned.
     pub(crate) fn planned_report(&self) -> ClusterReport {
-        ClusterReport::planned(&self.cluster.name, &self.planned)
+        let profiles = self.grants.iter().map(|grant| grant.profile.name.clone()).collect();
+        ClusterReport { profiles, ..ClusterReport::planned(&self.cluster.name, &self.planned) }
     }
 
     /// Reports the result of carrying out its plan.

@@ -91,19 +91,6 @@ const HEAD: &str =
 /// Never: names and paths are text, which TOML can hold.
 ///
 /// # Examples
-///
-/// ```
-/// use kubemint::inventory::{StarterCluster, starter};
-///
-/// let cluster = |name: &str| StarterCluster {
-///     name: name.into(),
-///     context: format!("{name}-admin"),
-///     kubeconfig: "~/.kube/config".into(),
-///     labels: [("env".to_owned(), "prod".to_owned())].into(),
-/// };
-/// let text = starter("acme", &[cluster("eu"), cluster("us")]);
-/// assert!(text.contains("[[clusters]]\nname = \"eu\"\n"));
-/// ```
 pub(crate) fn starter(name: &str, clusters: &[StarterCluster]) -> String {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for cluster in clusters {

@@ -6,7 +6,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
 
 use super::progress::Progress;
-use crate::foreign::guarded;
+use crate::foreign::{guarded, redacted};
 
 /// When to use colours
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,7 +63,7 @@ impl Printer {
     pub(crate) fn data(self, text: &str) -> io::Result<()> {
         Progress::suspend(|| {
             let mut stdout = AutoStream::new(io::stdout().lock(), self.choice);
-            match stdout.write_all(guarded(text).as_bytes()).and_then(|()| stdout.flush()) {
+            match stdout.write_all(redacted(&guarded(text)).as_bytes()).and_then(|()| stdout.flush()) {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
                 result => result,
             }
@@ -97,7 +97,7 @@ impl Printer {
         Progress::suspend(|| {
             let mut stderr = AutoStream::new(io::stderr().lock(), self.choice);
             // Where stderr is gone, nobody can be told so.
-            drop(stderr.write_all(guarded(text).as_bytes()).and_then(|()| stderr.flush()));
+            drop(stderr.write_all(redacted(&guarded(text)).as_bytes()).and_then(|()| stderr.flush()));
         });
     }
 }

@@ -3,13 +3,27 @@
 //! Pure: no I/O, no clock.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Changes, Status, Verification};
 use crate::names::{Holder, InventoryName};
 
 /// The version of the model.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// Returns whether a file is a report in JSON that kubemint wrote.
+pub(crate) fn is_json_report(content: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Known {
+        #[serde(rename = "schema_version")]
+        _schema_version: u32,
+        #[serde(rename = "kubemint")]
+        _kubemint: String,
+        #[serde(rename = "command")]
+        _command: String,
+    }
+    serde_json::from_slice::<Known>(content).is_ok()
+}
 
 /// What a command found or did.
 #[derive(Debug, Clone, Serialize)]

@@ -7,21 +7,25 @@ mod changes;
 mod failures;
 mod group;
 mod head;
+mod junit;
 mod kubeconfig;
+mod markdown;
 mod merge;
+mod render;
 mod status;
 mod text;
 mod verify;
 
 pub(crate) use changes::{Change, Changes, ClusterReport, CredentialSummary, State, Summary};
 pub(crate) use failures::{Failures, Seen, failures};
-pub(crate) use head::{Body, Command, Head, Report, SCHEMA_VERSION};
+pub(crate) use head::{Body, Command, Head, Report, SCHEMA_VERSION, is_json_report};
+pub(crate) use junit::is_junit;
 pub(crate) use kubeconfig::KubeconfigReport;
+pub(crate) use markdown::is_markdown;
 pub(crate) use merge::MergeReport;
+pub(crate) use render::{RenderError, Rendering, render};
 pub(crate) use status::{Drifted, GrantStatus, Holds, LegacyTokenStatus, OutputStatus, Status};
-pub(crate) use text::{
-    TextOptions, collision_lines, kubeconfig_text, merge_text, notes_text, refresh_line, summary_line, text,
-};
+pub(crate) use text::{collision_lines, kubeconfig_text, merge_text, notes_text, refresh_line, summary_line};
 pub(crate) use verify::{BindingReport, FindingKind, GrantReport, Verification, VerifyState, VerifySummary};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ fn offline() -> Machine {
     Machine::new(&[], User::Admin)
 }
 
-const READER: &str = "[profiles.reader]\ncluster-roles = [\"view\"]\n[[grants]]\nprofile = \"reader\"\n\
+pub(crate) const READER: &str = "[profiles.reader]\ncluster-roles = [\"view\"]\n[[grants]]\nprofile = \"reader\"\n\
      selector = \"env=test\"\n[[outputs]]\npath = \"out/{cluster}.kubeconfig\"\n";
 
 #[test]

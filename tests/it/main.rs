@@ -28,6 +28,7 @@ mod plugin;
 mod races;
 mod readme;
 mod real;
+mod reports;
 mod requests;
 mod revoking;
 mod rotation;

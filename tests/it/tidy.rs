@@ -125,7 +125,7 @@ fn the_shell_points_one_way() {
         ("store", &[]),
         ("output", &["error", "exit_code"]),
         ("monitor", &[]),
-        ("cli.rs", &["output"]),
+        ("cli", &["output"]),
     ];
     let shell = ["cli", "commands", "fleet", "executor", "cluster", "store", "output", "monitor", "error", "exit_code"];
     let mut offences = vec![];

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::session::block_on;
-use crate::cli::{OutputFormat, VerifyArgs};
+use crate::cli::{OutputFormat, ReportOutput, VerifyArgs};
 use crate::cluster::doctor::{Examined, access, examine, try_context};
 use crate::cluster::{AdminSources, Limits, Network};
 use crate::commands::{CommandContext, json, printed};
@@ -21,6 +21,11 @@ const PLUGIN: Duration = Duration::from_secs(30);
 
 /// Examines one kubeconfig, and connects with one of its contexts.
 pub(super) fn run(context: &CommandContext<'_>, written: &Path, args: &VerifyArgs) -> Result<ExitCode, Error> {
+    let format = match args.output.as_slice() {
+        [] => OutputFormat::Text,
+        [ReportOutput { format: format @ (OutputFormat::Text | OutputFormat::Json), file: None }] => *format,
+        _ => return Err(Error::usage("`verify --kubeconfig` writes text or JSON to standard output")),
+    };
     let environment = context.environment;
     let path = environment.directory.join(written);
     let network = Network::new(environment.admin.proxies.clone());
@@ -39,9 +44,10 @@ pub(super) fn run(context: &CommandContext<'_>, written: &Path, args: &VerifyArg
     let mut report = KubeconfigReport::new(written.display().to_string(), chosen, findings);
     (report.server, report.identity) = (connected.server, connected.identity);
     report.may_list_namespaces = connected.may_list_namespaces;
-    match args.output {
-        OutputFormat::Text | OutputFormat::Wide => printed(context.printer.data(&kubeconfig_text(&report)))?,
-        OutputFormat::Json => printed(context.printer.data(&json(&report)?))?,
+    if format == OutputFormat::Json {
+        printed(context.printer.data(&json(&report)?))?;
+    } else {
+        printed(context.printer.data(&kubeconfig_text(&report)))?;
     }
     let is_error = |finding: &FileFinding| finding.severity == FindingSeverity::Error;
     Ok(if report.findings.iter().any(is_error) { ExitCode::Pending } else { ExitCode::Done })

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::session::{block_on, interruptible};
-use super::show::{arguments, print, verify_exit_code};
+use super::show::{arguments, check_outputs, print, verify_exit_code};
 use super::{CommandContext, load};
 use crate::cli::VerifyArgs;
 use crate::cluster::AdminSources;
@@ -28,6 +28,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     if let Some(path) = &args.kubeconfig {
         return doctor::run(context, path, args);
     }
+    check_outputs(context, &args.output)?;
     let load::Loaded { mut inventory, layout, .. } = load::load(context, args.holder.as_deref())?;
     if let Some(concurrency) = args.selection.concurrency {
         inventory.run.concurrency = usize::from(concurrency);
@@ -76,7 +77,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let verification = Verification::new(args.strict, &verified);
     let summary = verification.summary;
     let head = Head::new(Command::Verify, clock.began(), &inventory.name, &holder);
-    print(context, &Report::new(head, verification), args.output, &repeated(context, args))?;
+    print(context, &Report::new(head, verification), &args.output, &repeated(context, args))?;
     Ok(verify_exit_code(&summary, &cancellation))
 }
 

@@ -26,6 +26,7 @@ impl ClusterReport {
     fn empty(name: ClusterName, state: State) -> Self {
         Self {
             name,
+            profiles: vec![],
             state,
             changes: vec![],
             credentials: vec![],

@@ -17,6 +17,7 @@ use crate::object::{Kind, ObjectRef};
 use crate::outcome::NotStarted;
 use crate::plan::{Blocker, Note};
 use crate::step::{Action, StepId};
+use crate::wording::count;
 
 /// What changes, or changed: the body of the reports of `plan`, `apply`, `refresh` and `revoke`.
 #[derive(Debug, Clone, Serialize)]
@@ -94,6 +95,8 @@ pub(crate) struct CredentialSummary {
 pub(crate) struct ClusterReport {
     /// Its name.
     pub name: ClusterName,
+    /// The profiles on it that the run was about.
+    pub profiles: Vec<ProfileName>,
     /// Its state.
     pub state: State,
     /// What would change, or changed.
@@ -234,6 +237,16 @@ pub(super) struct ChangeSaid<'a> {
     pub(super) done: Option<bool>,
 }
 
+impl ChangeSaid<'_> {
+    /// Returns the details that stand in brackets after a change; nothing if there are none.
+    pub(super) fn details(&self) -> String {
+        let generation = self.generation.map(|generation| format!("generation {generation}"));
+        let files = (self.files > 0).then(|| count(self.files, "file"));
+        let details: Vec<String> = [generation, self.reason.map(str::to_owned), files].into_iter().flatten().collect();
+        if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) }
+    }
+}
+
 impl ClusterSaid<'_> {
     /// Whether there is nothing to show.
     pub(super) fn is_nothing(&self) -> bool {
@@ -246,7 +259,8 @@ impl ClusterSaid<'_> {
 impl ClusterReport {
     /// Returns what is shown of it.
     pub(super) fn said(&self) -> ClusterSaid<'_> {
-        let Self { state, changes, blockers, error, notes, name: _, credentials: _, not_started: _ } = self;
+        let Self { state, changes, blockers, error, notes, name: _, profiles: _, credentials: _, not_started: _ } =
+            self;
         let changes = changes.iter().map(Change::said).collect();
         ClusterSaid { state: *state, changes, blockers, error: error.as_ref(), notes }
     }

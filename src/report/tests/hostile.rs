@@ -44,11 +44,12 @@ fn head(command: Command, text: &str) -> Head {
     Head { kubemint: "0", ..Head::new(command, Timestamp::UNIX_EPOCH, &text.into(), &text.into()) }
 }
 
-fn report(text: &str) -> Report {
+pub(super) fn report(text: &str) -> Report {
     let owned = || text.to_owned();
     let without_object = Change { kind: None, name: None, namespace: None, ..change(text, Action::Mint) };
     let cluster = |state, error| ClusterReport {
         name: text.into(),
+        profiles: vec![text.into()],
         state,
         changes: vec![change(text, Action::Update), change(text, Action::Delete), without_object.clone()],
         credentials: vec![],
@@ -74,7 +75,7 @@ fn report(text: &str) -> Report {
     Report::new(head(Command::Apply, text), Changes::new(clusters))
 }
 
-fn status(text: &str) -> Report {
+pub(super) fn status(text: &str) -> Report {
     let owned = || text.to_owned();
     let grant = GrantStatus {
         cluster: text.into(),
@@ -109,7 +110,7 @@ fn status(text: &str) -> Report {
     Report::new(head(Command::Status, text), Status::new(false, vec![grant], Some(vec![legacy]), vec![owned()]))
 }
 
-fn verified(text: &str) -> Report {
+pub(super) fn verified(text: &str) -> Report {
     let owned = || text.to_owned();
     let rights = || {
         let (api_group, resource, resource_name) = (Some(owned()), Some(owned()), Some(owned()));
@@ -214,7 +215,7 @@ fn everything_shown(text: &str) -> Vec<String> {
         notes_text(&changes.clusters, &[]),
         summary_line(Command::Apply, &changes.summary),
         shown(&status),
-        super::super::text(&status, TextOptions { is_wide: true, now: Timestamp::UNIX_EPOCH }),
+        text::text(&status, text::TextOptions { is_wide: true, now: Timestamp::UNIX_EPOCH }),
         shown(&verified),
         kubeconfig_text(&examined),
         merge_text(&merged(text, &changes_of(text))),

@@ -1,5 +1,6 @@
 //! Snapshots of the text renderer on hand-made reports.
 
+mod documents;
 mod hostile;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use crate::step::Action;
 fn cluster(name: &str, state: State) -> ClusterReport {
     ClusterReport {
         name: name.into(),
+        profiles: vec![],
         state,
         changes: vec![],
         credentials: vec![],
@@ -50,7 +52,7 @@ fn report(command: Command, clusters: Vec<ClusterReport>) -> Report {
 
 /// Renders a report, with the epoch as the current time.
 fn shown(report: &Report) -> String {
-    text(report, TextOptions { is_wide: false, now: Timestamp::UNIX_EPOCH })
+    text::text(report, text::TextOptions { is_wide: false, now: Timestamp::UNIX_EPOCH })
 }
 
 fn plain(text: &str) -> String {
@@ -178,6 +180,7 @@ fn the_json_model_is_stable() {
       "clusters": [
         {
           "name": "a",
+          "profiles": [],
           "state": "pending",
           "changes": [
             {

@@ -63,7 +63,7 @@ fn body(cluster: &ClusterSaid<'_>) -> String {
 }
 
 /// Returns the sign before a change, and its colour.
-fn sign(action: Action) -> (&'static str, Style) {
+pub(in crate::report) fn sign(action: Action) -> (&'static str, Style) {
     match action {
         Action::Create | Action::Anchor | Action::Resume => ("+", GREEN),
         Action::Update => ("~", YELLOW),
@@ -102,19 +102,8 @@ fn write_change(out: &mut String, change: &ChangeSaid<'_>) {
 }
 
 fn suffix(change: &ChangeSaid<'_>) -> String {
-    let mut details = vec![];
-    if let Some(generation) = change.generation {
-        details.push(format!("generation {generation}"));
-    }
-    if let Some(reason) = change.reason {
-        details.push(reason.to_owned());
-    }
-    if change.files > 0 {
-        details.push(count(change.files, "file"));
-    }
-    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
     let undone = if change.done == Some(false) { paint(RED, " not done") } else { String::new() };
-    format!("{details}{undone}")
+    format!("{}{undone}", change.details())
 }
 
 /// Returns the summary line, as in `25 clusters: 20 to change, 5 up to date`.

@@ -15,6 +15,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
+pub(super) use self::changes::sign;
 pub(crate) use self::changes::{notes_text, refresh_line, summary_line};
 pub(crate) use self::kubeconfig::kubeconfig_text;
 pub(crate) use self::merge::{collision_lines, merge_text};

@@ -1,12 +1,14 @@
 //! The command line: what can be typed. Meaning comes in `commands`.
 
+mod output;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::output::{OutputFormat, ReportOutput};
 use crate::output::{ColorWhen, LogFormat};
 
 /// Mint access to Kubernetes clusters, for a whole fleet at once
@@ -69,26 +71,6 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
         "true" | "yes" | "1" => Ok(true),
         "" | "false" | "no" | "0" => Ok(false),
         _ => Err("it is neither `true` nor `false`".to_owned()),
-    }
-}
-
-/// How a result is written to standard output
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// Text for people
-    Text,
-    /// A table with everything
-    Wide,
-    /// One JSON document, described in docs/json.md
-    Json,
-}
-
-impl OutputFormat {
-    /// Reads a format where there is no table that could be wider.
-    fn without_wide() -> impl TypedValueParser<Value = Self> {
-        let values = Self::value_variants().iter().filter(|format| **format != Self::Wide);
-        let parser = PossibleValuesParser::new(values.filter_map(ValueEnum::to_possible_value));
-        parser.try_map(|text| Self::from_str(&text, false))
     }
 }
 
@@ -174,9 +156,9 @@ pub(crate) struct PlanArgs {
     /// What may be done
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// How the plan is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
-    pub output: OutputFormat,
+    /// How the plan is written, to standard output or into a file; may be given several times
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
+    pub output: Vec<ReportOutput>,
     /// Exit with 4 if anything is pending
     #[arg(long)]
     pub check: bool,
@@ -191,9 +173,9 @@ pub(crate) struct ApplyArgs {
     /// What may be done
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
-    pub output: OutputFormat,
+    /// How the result is written, to standard output or into a file; may be given several times
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
+    pub output: Vec<ReportOutput>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -233,9 +215,9 @@ pub(crate) struct RefreshArgs {
     /// Write nothing, and exit with 4 if anything is due
     #[arg(long)]
     pub check: bool,
-    /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
-    pub output: OutputFormat,
+    /// How the result is written, to standard output or into a file; may be given several times
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
+    pub output: Vec<ReportOutput>,
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
@@ -268,9 +250,9 @@ pub(crate) struct StatusArgs {
     /// List tokens of the ServiceAccounts that never expire, too; needs the right to list Secrets
     #[arg(long)]
     pub legacy: bool,
-    /// How the status is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub output: OutputFormat,
+    /// How the status is written, to standard output or into a file; may be given several times
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser_of_tables())]
+    pub output: Vec<ReportOutput>,
 }
 
 /// Arguments of `revoke`
@@ -309,9 +291,9 @@ pub(crate) struct RevokeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
-    pub output: OutputFormat,
+    /// How the result is written, to standard output or into a file; may be given several times
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
+    pub output: Vec<ReportOutput>,
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
@@ -377,9 +359,9 @@ pub(crate) struct VerifyArgs {
     /// The context of that kubeconfig to connect with, instead of its current one
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub context: Option<String>,
-    /// How the result is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = OutputFormat::without_wide())]
-    pub output: OutputFormat,
+    /// How the result is written, to standard output or into a file; may be given several times
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
+    pub output: Vec<ReportOutput>,
 }
 
 /// Arguments of `init`

@@ -1,0 +1,60 @@
+//! The one way in which a report leaves: rendered, and without anything that looks like a token.
+//!
+//! Pure: no I/O, no clock.
+
+use jiff::Timestamp;
+
+use super::text::{TextOptions, text};
+use super::{Report, junit, markdown};
+use crate::foreign::{json, redacted};
+
+/// How a report is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rendering {
+    /// Text for people.
+    Text,
+    /// Text with all columns of its tables.
+    Wide,
+    /// One JSON document.
+    Json,
+    /// Markdown for a comment.
+    Markdown,
+    /// JUnit XML.
+    Junit,
+}
+
+impl Rendering {
+    /// All of them.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 5] = [Self::Text, Self::Wide, Self::Json, Self::Markdown, Self::Junit];
+}
+
+/// Why a report could not be rendered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenderError {
+    /// It is no JSON.
+    #[error("cannot write the report as JSON")]
+    Json(#[from] serde_json::Error),
+    /// It is no XML.
+    #[error("cannot write the report as JUnit XML")]
+    Junit(#[from] std::io::Error),
+}
+
+/// Renders a report; `now` is the machine's time.
+///
+/// The model has no field for a token, but texts of others in it may repeat one. Whatever looks like a JSON Web Token is
+/// replaced here, in every format.
+///
+/// # Errors
+///
+/// If the report cannot be written in that format; that is a bug.
+pub(crate) fn render(report: &Report, rendering: Rendering, now: Timestamp) -> Result<String, RenderError> {
+    let options = TextOptions { is_wide: rendering == Rendering::Wide, now };
+    let rendered = match rendering {
+        Rendering::Text | Rendering::Wide => text(report, options),
+        Rendering::Json => json(report)? + "\n",
+        Rendering::Markdown => markdown::markdown(report, options),
+        Rendering::Junit => junit::junit(report)?,
+    };
+    Ok(redacted(&rendered).into_owned())
+}

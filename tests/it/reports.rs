@@ -1,0 +1,61 @@
+//! Reports in several formats, on standard output and in files.
+
+use kubemint_testkit::User;
+
+use crate::cli::READER;
+use crate::support::{Machine, simulated};
+
+#[test]
+fn one_run_writes_reports_for_everybody_who_reads_them() {
+    let fleet = simulated(["a", "b"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    machine.inventory("several", READER);
+    let formats = ["-o", "json=plan.json", "-o", "junit=plan.xml", "-o", "markdown=plan.md"];
+    let run = machine.kubemint(&[&["plan"], formats.as_slice()].concat()).exits(0);
+    assert!(run.stdout.contains("2 clusters: 2 to change"), "the terminal still has the text: {}", run.stdout);
+    let json: serde_json::Value = serde_json::from_str(&machine.read("plan.json")).unwrap();
+    assert_eq!(json["summary"]["pending"], 2);
+    assert_eq!(json["clusters"][0]["profiles"][0], "reader");
+    assert!(machine.read("plan.xml").contains("<testcase classname=\"a\" name=\"reader\"/>"));
+    assert!(
+        machine.read("plan.md").starts_with("<!-- kubemint report -->\n### kubemint plan: 2 clusters: 2 to change")
+    );
+    // The next run replaces its own.
+    let run = machine.kubemint(&[&["apply", "--yes"], formats.as_slice()].concat()).exits(0);
+    assert!(run.stdout.ends_with("2 clusters: 2 changed\n"), "{}", run.stdout);
+    let json: serde_json::Value = serde_json::from_str(&machine.read("plan.json")).unwrap();
+    assert_eq!((&json["command"], &json["summary"]["changed"]), (&"apply".into(), &2.into()));
+    // A document on standard output stands alone there.
+    let run = machine.kubemint(&["status", "-o", "markdown", "-o", "json=plan.json"]).exits(0);
+    assert!(
+        run.stdout.starts_with("<!-- kubemint report -->\n### kubemint status: 2 grants, 2 fine\n"),
+        "{}",
+        run.stdout
+    );
+    for command in ["status", "verify"] {
+        drop(machine.kubemint(&[command, "-o", "junit=plan.xml"]).exits(0));
+        assert!(machine.read("plan.xml").contains(&format!("<testsuites name=\"kubemint {command}\" tests=\"2\"")));
+    }
+}
+
+#[test]
+fn what_is_no_report_of_that_format_is_not_overwritten() {
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    machine.inventory("kept", READER);
+    let inventory = machine.read("clusters.toml");
+    for (outputs, cause) in [
+        (&["-o", "json=clusters.toml"][..], "it is something else"),
+        (&["-o", "json", "-o", "markdown"], "two reports would go to standard output"),
+        (&["-o", "json=x", "-o", "junit=./x"], "two reports would go to `./x`"),
+        (&["-o", "text=x"], "json=FILE"),
+    ] {
+        let run = machine.kubemint(&[&["apply", "--yes"], outputs].concat()).exits(2);
+        assert!(run.stderr.contains(cause), "{outputs:?}: {}", run.stderr);
+    }
+    assert_eq!(machine.read("clusters.toml"), inventory);
+    assert_eq!(fleet.requests(), 0, "nothing was contacted");
+    machine.write("report", "{}");
+    drop(machine.kubemint(&["plan", "-o", "junit=report"]).exits(2));
+    assert_eq!(machine.read("report"), "{}");
+}
