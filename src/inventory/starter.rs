@@ -89,8 +89,6 @@ const HEAD: &str =
 /// # Panics
 ///
 /// Never: names and paths are text, which TOML can hold.
-///
-/// # Examples
 pub(crate) fn starter(name: &str, clusters: &[StarterCluster]) -> String {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for cluster in clusters {
