@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::credential::{Index, IndexError};
+use crate::inventory::syntax;
 use crate::names::{
     AUTOUPDATE_ANNOTATION, AnchorOf, Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY,
     MANAGED_BY_LABEL, PROFILE_LABEL,
@@ -134,6 +135,15 @@ impl ObservedObject {
             (Some(MANAGED_BY), Some(mark)) => Ownership::OtherInventory(mark.clone()),
             (Some(manager), _) => Ownership::Foreign(Some(manager.to_owned())),
             (None, _) => Ownership::Foreign(self.main_manager().map(str::to_owned)),
+        }
+    }
+
+    /// Returns the inventory whose anchors are beside a ServiceAccount: the one that it is marked with, which takes part in
+    /// their names; `ours` if it has no such mark, or has lost it.
+    pub(crate) fn minted_for(&self, ours: &InventoryName) -> InventoryName {
+        match self.ownership(ours) {
+            Ownership::OtherInventory(other) if syntax::dns_label(&other).is_ok() => InventoryName::new(other),
+            Ownership::OtherInventory(_) | Ownership::Ours | Ownership::Foreign(_) => ours.clone(),
         }
     }
 

@@ -9,9 +9,12 @@ use jiff::fmt::friendly::{Spacing, SpanPrinter};
 
 /// Returns a duration as people write it: `24h`, `1m 30s`.
 pub(crate) fn duration(duration: Duration) -> String {
-    /// Nobody reads nanoseconds of a token's life.
-    const EXACT_BELOW: Duration = Duration::from_secs(1);
-    let rounded = if duration < EXACT_BELOW { duration } else { Duration::from_secs(duration.as_secs()) };
+    let rounded = if duration < Duration::from_secs(1) {
+        // Below a millisecond nobody can tell the difference.
+        Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    } else {
+        Duration::from_secs(duration.as_secs())
+    };
     let signed = SignedDuration::try_from(rounded).unwrap_or(SignedDuration::MAX);
     SpanPrinter::new().duration_to_string(&signed)
 }

@@ -18,7 +18,7 @@ use crate::names::{
     Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, anchor_name, exec_anchor_name,
 };
 use crate::object::{Kind, ObjectRef};
-use crate::observed::{NamespaceState, ObservedCluster, ObservedObject, Ownership};
+use crate::observed::{NamespaceState, ObservedCluster, ObservedObject};
 use crate::plan::LegacyToken;
 use crate::rbac::Rule;
 
@@ -322,15 +322,14 @@ fn generation_anchors(
     object: &ObservedObject,
     holder: &Holder,
 ) -> Vec<String> {
-    if object.ownership(&inventory.name) != Ownership::Ours {
-        return vec![];
-    }
-    // An index that cannot be read is a blocker, which the plan reports.
+    // Also of an account that is not ours, or no longer: it may be adopted, and a living generation must not be taken for
+    // a dead one then. An index that cannot be read is a blocker, which the plan reports.
     let index = object.index().ok();
     let chain = index.as_ref().and_then(|index| index.holder(holder));
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     // The names in the index could be edited by anybody, so they are computed.
-    let name = |n| anchor_name(&account.name, &object.uid, &inventory.name, holder, n);
+    let inventory = object.minted_for(&inventory.name);
+    let name = |n| anchor_name(&account.name, &object.uid, &inventory, holder, n);
     generations.iter().map(|generation| name(generation.n)).collect()
 }
 

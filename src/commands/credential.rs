@@ -1,8 +1,8 @@
 //! `kubemint credential`: the client-go exec plugin. It prints one `ExecCredential` or nothing.
 //!
 //! kubectl runs it in every process, so a token is kept in a private cache, and a cached token is found without opening
-//! the inventory. A token lives for an hour at most and is bound to the grant's standing anchor, which `revoke`
-//! deletes.
+//! the inventory. A token lives for an hour, or for as long as `--min-left` asks, and is bound to the grant's standing
+//! anchor, which `revoke` deletes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -47,7 +47,9 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
             let combined = merged(None);
             refuse(&combined.collisions)?;
             let text = edit(b"", &combined.edits, &Unranked).map_err(|error| cannot_edit(STANDARD, &error))?;
-            printed(Printer::bytes(&text))?;
+            if !args.dry_run {
+                printed(Printer::bytes(&text))?;
+            }
             combined
         }
         Some(path) if args.dry_run => {

@@ -15,7 +15,7 @@ use crate::failure::StepFailure;
 use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits, events};
 use crate::foreign::shown;
 use crate::inventory::Grant;
-use crate::names::ClusterName;
+use crate::names::{ClusterName, ProfileName};
 use crate::outcome::{Applied, Carried, NotStarted, StepFailed};
 use crate::output::Phase;
 use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished};
@@ -32,7 +32,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
 
 async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
     check_outputs(context, &args.output)?;
-    let visits = if vanished(args) == Vanished::Revoke { Visits::All } else { Visits::Granted };
+    let visits = if vanished(args) == Vanished::Name { Visits::Granted } else { Visits::All };
     let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = context.load_fleet(&args.selection, &policy).await?;
     for warning in &fleet.outputs.warnings {
@@ -72,10 +72,13 @@ async fn plan_and_revoke(
     let tasks = run.apply_tasks();
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
-    if is_asked {
+    let is_text = ReportOutput::on_stdout(&args.output).is_text();
+    // The log of a job says what was revoked, also where nobody was asked.
+    let is_shown = is_asked || (clusters > 0 && is_text);
+    if is_shown {
         let report = Report::new(fleet.head(Command::Revoke), Changes::new(reports.clone()));
         let text = rendered(context, &report, OutputFormat::Text)?;
-        if ReportOutput::on_stdout(&args.output).is_text() {
+        if is_text {
             printed(context.printer.data(&text))?;
         } else {
             // The document on stdout must stand alone.
@@ -96,7 +99,7 @@ async fn plan_and_revoke(
     if args.access && !args.keep_files && !is_declined {
         remove_entries(context, args, fleet, &mut run);
     }
-    let seen = if is_asked && ReportOutput::on_stdout(&args.output).is_text() { reports } else { vec![] };
+    let seen = if is_shown && is_text { reports } else { vec![] };
     Ok((Changes::new(run.reports(fleet.holder())), seen, is_declined))
 }
 
@@ -166,10 +169,16 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
     }
 }
 
-/// Returns what happens to grants that left the inventory: they are included, unless clusters or profiles were chosen.
+/// Returns what happens to grants that left the inventory: they are revoked as well, those of the chosen profiles if some
+/// were chosen. Where single generations are meant, they are only named.
 fn vanished(args: &RevokeArgs) -> Vanished {
-    let is_about_some = args.superseded || args.generation.is_some() || !args.selection.profile.is_empty();
-    if is_about_some { Vanished::Name } else { Vanished::Revoke }
+    if args.superseded || args.generation.is_some() {
+        Vanished::Name
+    } else if args.selection.profile.is_empty() {
+        Vanished::Revoke
+    } else {
+        Vanished::RevokeOf(args.selection.profile.iter().map(ProfileName::new).collect())
+    }
 }
 
 /// Returns the arguments besides the selection of clusters, for repeating the command.

@@ -22,7 +22,7 @@ use crate::object::ObjectRef;
 use crate::observed::{Anchors, ObservedCluster, Ownership, Search};
 use crate::outcome::Planned;
 use crate::plan::{
-    Assessed, Assessment, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, existing_roles,
+    Assessed, Assessment, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, existing_roles,
     plan_revocation, vanished_accounts,
 };
 use crate::rbac::Rule;
@@ -168,10 +168,9 @@ async fn anchors(
         }
         accounts.push((service_account(grant), grant.profile.name.clone(), held));
     }
-    if context.options.vanished == Vanished::Revoke {
-        for account in vanished_accounts(inventory, &task.cluster.name, observed) {
-            accounts.push((account.object.clone(), account.profile, vec![]));
-        }
+    let vanished = vanished_accounts(inventory, &task.cluster.name, observed).into_iter();
+    for account in vanished.filter(|account| context.options.vanished.revokes(&account.profile)) {
+        accounts.push((account.object.clone(), account.profile, vec![]));
     }
     let mut anchors = BTreeMap::new();
     let mut listed = ListedAnchors::default();

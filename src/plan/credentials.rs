@@ -91,6 +91,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         orphan_after: input.options.orphan_after,
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
+    draft.plan.notes.extend(left_by_another_inventory(input, &account, observed, &anchors));
     let is_suspended = index.is_suspended(holder);
     let handing_on = match &decision {
         Decision::Publish { from, generation, .. } => {
@@ -156,6 +157,25 @@ fn may_go_on(
         })));
     }
     true
+}
+
+/// Says which generations another inventory leaves behind when its ServiceAccount is taken over: their anchors have names
+/// of that inventory, so later runs of this one neither find nor end them.
+fn left_by_another_inventory(
+    input: &PlanInput<'_>,
+    account: &ObjectRef,
+    observed: Option<&ObservedObject>,
+    anchors: &BTreeMap<u64, AnchorState>,
+) -> Option<Note> {
+    let Ownership::OtherInventory(other) = observed?.ownership(&input.inventory.name) else { return None };
+    let living = anchors.iter().filter(|(_, state)| matches!(state, AnchorState::Present(_)));
+    let living: Vec<String> = living.map(|(number, _)| number.to_string()).collect();
+    let message = format!(
+        "{account} has living tokens of inventory `{other}` (generation {}), which an adoption does not end: revoke them \
+         with that inventory first; later, only `kubemint revoke --all` finds them, and `--hard` ends them",
+        living.join(", ")
+    );
+    (!living.is_empty()).then(|| Note::new(NoteKind::NotRetired, message))
 }
 
 /// Notes that an output holds a generation that the index has not reached yet. Then somebody changed the index, or
@@ -423,8 +443,10 @@ fn anchor_states(
     chain: &HolderIndex,
 ) -> BTreeMap<u64, AnchorState> {
     let uid = observed.map_or("", |observed| observed.uid.as_str());
+    let ours = &input.inventory.name;
+    let inventory = observed.map_or_else(|| ours.clone(), |observed| observed.minted_for(ours));
     let state = |generation: &Generation| {
-        let name = anchor_name(&account.name, uid, &input.inventory.name, &input.options.holder, generation.n);
+        let name = anchor_name(&account.name, uid, &inventory, &input.options.holder, generation.n);
         match input.observed.anchors.get(&ObjectRef::anchor_of(account, name)) {
             Some(uid) => AnchorState::Present(uid.clone()),
             None => AnchorState::Absent,

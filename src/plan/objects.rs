@@ -12,7 +12,7 @@ use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces}
 use crate::diff::{describe_rules, diff_object};
 use crate::field_diff::FieldDiff;
 use crate::inventory::MissingNamespace;
-use crate::names::{AUTOUPDATE_ANNOTATION, FIELD_MANAGER, INDEX_ANNOTATION};
+use crate::names::{AUTOUPDATE_ANNOTATION, FIELD_MANAGER, INDEX_ANNOTATION, INVENTORY_LABEL, MANAGED_BY};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
 use crate::step::{Delete, Step, Update};
@@ -173,10 +173,11 @@ fn adoption(input: &PlanInput<'_>, object: &ObjectRef, observed: &ObservedObject
             Ok(Some(manager.map_or_else(|| "nobody known".to_owned(), |manager| format!("`{manager}`"))))
         }
         Ownership::Foreign(manager) => {
-            let managed = manager.map_or_else(
-                || "is not managed by kubemint".to_owned(),
-                |manager| format!("is managed by `{manager}`, not by kubemint"),
-            );
+            let managed = match manager.as_deref() {
+                None => "is not managed by kubemint".to_owned(),
+                Some(MANAGED_BY) => format!("has no label `{INVENTORY_LABEL}`, so it is no inventory's"),
+                Some(manager) => format!("is managed by `{manager}`, not by kubemint"),
+            };
             foreign(
                 format!("{object} exists and {managed}"),
                 "choose another name in the profile, or take it over with `--adopt`".to_owned(),
@@ -196,6 +197,10 @@ fn overruled(changes: &[FieldDiff], observed: &ObservedObject) -> Vec<String> {
     managers.into_iter().collect()
 }
 
+fn belong(objects: usize) -> String {
+    if objects == 1 { "1 object belongs".to_owned() } else { format!("{objects} objects belong") }
+}
+
 /// Plans the deletion of objects that no live grant needs any more; returns the deletions that must come last.
 fn plan_deletions(
     input: &PlanInput<'_>,
@@ -205,7 +210,7 @@ fn plan_deletions(
     let live: BTreeSet<&str> =
         input.inventory.grants_on(input.cluster).iter().map(|grant| grant.profile.name.as_str()).collect();
     let selected: BTreeSet<&str> = input.grants.iter().map(|grant| grant.grant.profile.name.as_str()).collect();
-    let mut vanished = 0_usize;
+    let mut vanished: Vec<&ObjectRef> = vec![];
     let (mut soon, mut last) = (vec![], vec![]);
     for (object, observed) in &input.observed.objects {
         let ours = observed.ownership(&input.inventory.name) == Ownership::Ours;
@@ -221,7 +226,7 @@ fn plan_deletions(
                 hint: Some("see which finalizer holds it".to_owned()),
             });
         } else if !live.contains(profile) {
-            vanished += 1;
+            vanished.push(object);
         } else if selected.contains(profile) {
             let step = delete(object, observed, describe(observed));
             if object.kind == Kind::ServiceAccount {
@@ -235,8 +240,15 @@ fn plan_deletions(
     // Bindings sort after roles and must go first: a role without a binding grants nothing.
     soon.reverse();
     plan.steps.extend(soon);
-    if vanished > 0 {
-        let message = format!("{vanished} objects belong to grants that are no longer in the inventory");
+    if !vanished.is_empty() {
+        let mut message = format!("{} to grants that are no longer in the inventory", belong(vanished.len()));
+        let mut accounts = vanished.iter().filter(|object| object.kind == Kind::ServiceAccount);
+        if let Some(account) = accounts.next() {
+            let others = accounts.count();
+            let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+            let command = account.kubectl("delete", &[]);
+            message.push_str(&format!("; {account}{more} may have living tokens: `{command}` ends them"));
+        }
         plan.notes.push(Note::new(NoteKind::VanishedGrants, message));
     }
     last

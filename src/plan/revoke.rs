@@ -40,12 +40,25 @@ pub(crate) struct RevokeOptions {
 
 /// What happens to ServiceAccounts of this inventory that no grant needs any more, for example because a profile was
 /// renamed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Vanished {
     /// Their tokens are revoked too: the user chose no profile.
     Revoke,
+    /// Those of the profiles that the user chose are; a note names the others.
+    RevokeOf(BTreeSet<ProfileName>),
     /// A note names them.
     Name,
+}
+
+impl Vanished {
+    /// Returns whether the tokens of an account of this profile are revoked.
+    pub(crate) fn revokes(&self, profile: &ProfileName) -> bool {
+        match self {
+            Self::Revoke => true,
+            Self::RevokeOf(profiles) => profiles.contains(profile),
+            Self::Name => false,
+        }
+    }
 }
 
 /// Which generations are revoked.
@@ -148,7 +161,7 @@ pub(crate) fn vanished_accounts<'a>(
 
 /// Plans what happens to the ServiceAccounts that no grant needs any more.
 fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
-    if !input.observed.lists_accounts && input.options.vanished == Vanished::Revoke {
+    if !input.observed.lists_accounts && input.options.vanished != Vanished::Name {
         let message = "ServiceAccounts may not be listed: whether grants that left the inventory still have tokens is \
                        not known";
         plan.notes.push(Note::new(NoteKind::NotChecked, message));
@@ -161,7 +174,7 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
             continue;
         }
         let left = format!("{object} is of a grant that left the inventory");
-        if input.options.vanished == Vanished::Name {
+        if !input.options.vanished.revokes(&account.profile) {
             let command = object.kubectl("delete", &[]);
             let message = format!("{left}, and is not revoked: `{command}` kills its tokens");
             plan.notes.push(Note::new(NoteKind::VanishedGrants, message));

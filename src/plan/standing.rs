@@ -14,6 +14,7 @@ use crate::credential::{
 use crate::delivery::{Delivery, Place};
 use crate::inventory::GrantKey;
 use crate::names::Holder;
+use crate::wording::command;
 
 /// The standing of a grant's credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,7 +264,9 @@ fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String>
     if basis.plugins.is_anchored == Some(true) {
         alive.push("tokens of exec plugins".to_owned());
     }
-    (!alive.is_empty()).then(|| format!("STILL ALIVE: {}; run `kubemint revoke` again", alive.join(", ")))
+    let (cluster, profile) = (basis.grant.cluster.as_str(), basis.grant.profile.as_str());
+    let again = command(&["kubemint", "revoke", "--cluster", cluster, "--profile", profile]);
+    (!alive.is_empty()).then(|| format!("STILL ALIVE: {}; `{again}` ends them", alive.join(", ")))
 }
 
 /// Returns the newest published generation, from the index and from the outputs.

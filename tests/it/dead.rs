@@ -18,6 +18,7 @@ macro_rules! every_death {
             who_may_not_list_secrets_looks_under_every_name,
             what_has_the_name_of_an_anchor_is_not_overlooked,
             tokens_die_although_the_service_account_cannot_be_written,
+            an_adoption_ends_nothing_that_lives,
             an_anchor_of_another_inventory_is_not_overlooked,
             an_index_that_went_back_is_noticed_by_a_plan,
             a_forged_index_leads_nowhere,
@@ -201,12 +202,34 @@ pub(crate) fn an_anchor_of_another_inventory_is_not_overlooked(cluster: &TestClu
     let token = machine.token(&output(cluster));
     let text = machine.read("clusters.toml").replacen("name = \"dead-old\"", "name = \"dead-new\"", 1);
     machine.write("clusters.toml", &text.replace("out/{cluster}", "new/{cluster}"));
-    machine.expect(0, &["apply", "--yes", "--adopt-from", "dead-old"]);
+    // Who holds its token would lose it, so that needs consent; and nobody calls it dead.
+    let plan = machine.kubemint(&["plan", "--adopt-from", "dead-old"]).exits(5);
+    assert!(plan.stdout.contains("is alive until") && !plan.stdout.contains("revoked"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("has living tokens of inventory `dead-old` (generation 1)"), "{}", plan.stdout);
+    machine.expect(0, &["apply", "--yes", "--adopt-from", "dead-old", "--reissue"]);
     let run = machine.kubemint(&["revoke", "--all", "--yes"]).exits(7);
     assert!(run.stderr.contains("that another inventory of kubemint made"), "{}", run.stderr);
     assert!(can_i(&admin, &token, "list", "pods", "default"), "it was right to fail");
     machine.expect(0, &["revoke", "--hard", "--yes"]);
     assert!(is_refused_soon(&admin, &token));
+}
+
+/// A ServiceAccount that lost its mark keeps its living token when it is taken back: nothing is minted, nothing ends.
+pub(crate) fn an_adoption_ends_nothing_that_lives(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("dead-mark", &profile("15m"));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let token = machine.token(&output(cluster));
+    let mark = json!({"metadata": {"labels": {"kubemint.dev/inventory": null}}});
+    admin.merge_patch(&account("dead-mark"), &mark).unwrap();
+    let plan = machine.kubemint(&["plan"]).exits(5);
+    assert!(plan.stdout.contains("has no label `kubemint.dev/inventory`"), "{}", plan.stdout);
+    let report = machine.kubemint(&["apply", "--yes", "--adopt", "-o", "json"]).exits(0).report();
+    assert_eq!(report["clusters"][0]["changes"].as_array().unwrap().len(), 1, "{report:#}");
+    assert_eq!(report["clusters"][0]["changes"][0]["action"], "adopt");
+    assert!(can_i(&admin, &token, "list", "pods", "default"));
+    assert_eq!(machine.token(&output(cluster)), token);
 }
 
 /// Somebody restored an older index: the outputs show that its numbers went back.
@@ -300,8 +323,15 @@ pub(crate) fn a_cluster_without_a_grant_is_visited(cluster: &TestCluster) {
     let text = machine.read("clusters.toml");
     let (before, _) = text.split_once("[[grants]]").unwrap();
     machine.write("clusters.toml", before);
-    let run = machine.kubemint(&["revoke", "--all", "--yes"]).exits(0);
+    // Also where the profile is named that the cluster has no grant of any more; the log says what was revoked.
+    let run = machine.kubemint(&["revoke", "--profile", "reader", "--yes"]).exits(0);
     assert!(is_refused_soon(&admin, &token), "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("- revoke tokens of `reader`") && run.stdout.contains("generation 1"),
+        "{}",
+        run.stdout
+    );
+    machine.expect(0, &["revoke", "--all", "--yes"]);
 }
 
 /// The current generation is one that has an anchor, whatever an edited index says is recorded.

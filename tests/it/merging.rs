@@ -162,6 +162,10 @@ fn a_replacement_shows_what_it_drops() {
     let expected = "~ cluster `c` changes, from `new`: without `proxy-url`, other `server`\n\
                     ~ user `u` changes, from `new`: without `username`\n\
                     ~ context `x` changes, from `new`: without `namespace`\n";
+    // Nothing is written to standard output either.
+    let run = machine.kubemint(&["merge", "new", "--output", "-", "--dry-run"]).exits(0);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("would come"), "{}", run.stderr);
     for arguments in [&dry[..], &dry[..6]] {
         let run = machine.kubemint(arguments).exits(0);
         assert!(run.stdout.starts_with(expected), "{}", run.stdout);

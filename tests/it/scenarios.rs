@@ -273,7 +273,7 @@ pub(crate) fn foreign_objects_block_until_they_are_adopted(cluster: &TestCluster
     assert!(
         blocked["clusters"][0]["blockers"][0]["message"].as_str().unwrap().contains("belongs to inventory `adopt`")
     );
-    let planned = machine.kubemint(&["plan", "--adopt-from", "adopt", "-o", "json"]).exits(0).report();
+    let planned = machine.kubemint(&["plan", "--adopt-from", "adopt", "--reissue", "-o", "json"]).exits(0).report();
     assert_eq!(planned["clusters"][0]["state"], "pending");
 }
 

@@ -75,7 +75,7 @@ pub(super) fn text(report: &Status, options: TextOptions) -> String {
             row.extend([
                 or_dash(grant.issued.map(|issued| issued.to_string())),
                 shown(&format!("{}/{}", grant.namespace, grant.service_account)).into_owned(),
-                paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join("\n"),
+                paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", "),
             ]);
         }
         row.push(shown(&remarks(grant)).into_owned());
