@@ -91,7 +91,7 @@ pub(super) fn edit_one(data: &[u8]) -> bool {
         Err(EditError::Refused(_)) => {}
         Err(EditError::Check(what)) => panic!("edited again, it does not say what was meant: {what}"),
     }
-    // A byte order mark alone is an empty file, which becomes a new one.
+    // A byte order mark is no content: alone, it is an empty file, which becomes a new one.
     let content = before.strip_prefix(b"\xef\xbb\xbf").unwrap_or(before);
     if edits.is_empty() && !content.trim_ascii().is_empty() {
         assert_eq!(after, before, "no edit, no change");
@@ -100,7 +100,7 @@ pub(super) fn edit_one(data: &[u8]) -> bool {
         && entries(before, *list).is_some_and(|names| !names.iter().any(|name| *name == entry["name"]))
     {
         // A document that says nothing loses its marks, and none of its comments.
-        let text = String::from_utf8_lossy(before);
+        let text = String::from_utf8_lossy(content);
         let marks =
             |line: &str| line.trim_start().is_empty() || line.trim_start().starts_with(['#', '-', '.', '~', 'n']);
         if text.lines().all(marks) {
