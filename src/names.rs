@@ -3,6 +3,7 @@
 //! Newtypes for the names that cross function boundaries, and the rules that turn them into
 //! Kubernetes object names. Pure: no I/O, no clock. Start with [`ObjectNames`].
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,6 +72,12 @@ macro_rules! name_type {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 

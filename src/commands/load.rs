@@ -67,7 +67,7 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
     match (resolution.inventory, resolution.layout) {
         (Some(inventory), Some(layout)) => {
             context.printer.remark(&shown);
-            let files = resolution.sources.files().iter().map(|file| file.path.clone()).collect();
+            let files = resolution.sources.files().map(|file| file.path.clone()).collect();
             Ok(Loaded { inventory, layout, files, patterns })
         }
         _ => {

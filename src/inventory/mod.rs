@@ -24,6 +24,6 @@ pub use model::{
     AdminAccess, Cluster, Consumer, Grant, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace, NamespaceAccess,
     Profile, RunPolicy, TokenPolicy, VerifyVia,
 };
-pub use problem::{Location, Omitted, Position, Problem, Severity, SourceFile, Sources};
+pub use problem::{FileId, Location, Omitted, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
 pub(crate) use starter::{StarterCluster, cluster_name_of, starter};

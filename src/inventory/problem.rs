@@ -12,21 +12,32 @@ use super::masking::without_tokens;
 use crate::failure::looks_like_token;
 use crate::wording::list;
 
+/// Which of the [`Sources`] a file is. They order as they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId(usize);
+
+impl FileId {
+    /// Returns whether it is the file that includes the others.
+    pub(crate) fn is_root(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// A span of bytes in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    file: usize,
+    file: FileId,
     start: usize,
     end: usize,
 }
 
 impl Location {
-    pub(crate) fn new(file: usize, span: Range<usize>) -> Self {
+    pub(crate) fn new(file: FileId, span: Range<usize>) -> Self {
         Self { file, start: span.start, end: span.end.max(span.start) }
     }
 
-    /// Returns the index of the file in the [`Sources`].
-    pub fn file(self) -> usize {
+    /// Returns the file.
+    pub fn file(self) -> FileId {
         self.file
     }
 
@@ -144,47 +155,61 @@ impl SourceFile {
 /// All files of an inventory; the root file is the first.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    files: Vec<SourceFile>,
-    line_starts: Vec<Vec<usize>>,
-    /// Whether the lines of each may be shown.
-    shown: Vec<bool>,
+    list: Vec<Source>,
+}
+
+#[derive(Debug, Clone)]
+struct Source {
+    file: SourceFile,
+    line_starts: Vec<usize>,
+    /// Whether its lines may be shown.
+    is_shown: bool,
 }
 
 impl Sources {
-    pub(crate) fn add(&mut self, file: SourceFile) -> usize {
+    pub(crate) fn add(&mut self, file: SourceFile) -> FileId {
         let newlines = file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        self.line_starts.push(std::iter::once(0).chain(newlines.map(|(index, _)| index + 1)).collect());
-        self.files.push(file);
-        self.shown.push(false);
-        self.files.len() - 1
+        let line_starts = std::iter::once(0).chain(newlines.map(|(index, _)| index + 1)).collect();
+        self.list.push(Source { file, line_starts, is_shown: false });
+        FileId(self.list.len() - 1)
     }
 
     /// Allows the lines of a file to be shown, because it is plausibly an inventory.
-    pub(crate) fn show(&mut self, file: usize) {
-        self.shown[file] = true;
+    pub(crate) fn show(&mut self, file: FileId) {
+        self.list[file.0].is_shown = true;
     }
 
-    pub(crate) fn is_shown(&self, file: usize) -> bool {
-        self.shown[file]
+    pub(crate) fn is_shown(&self, file: FileId) -> bool {
+        self.list[file.0].is_shown
     }
 
-    /// Returns the files.
-    pub fn files(&self) -> &[SourceFile] {
-        &self.files
+    /// Returns the files; the root file is the first.
+    pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        self.list.iter().map(|source| &source.file)
+    }
+
+    /// Returns the file that includes the others, once it was added.
+    pub(crate) fn root(&self) -> Option<&SourceFile> {
+        self.files().next()
+    }
+
+    /// Returns a file.
+    pub fn file(&self, file: FileId) -> &SourceFile {
+        &self.list[file.0].file
     }
 
     /// Returns line and column of a location.
     pub fn position(&self, location: Location) -> Position<'_> {
         let (line, text, offset) = self.line(location);
         let column = text.get(..offset).map_or(1, |before| before.chars().count() + 1);
-        Position { file: &self.files[location.file].name, line, column }
+        Position { file: &self.file(location.file).name, line, column }
     }
 
     /// Returns the number and text of a location's first line, and the location's offset in it.
     pub(crate) fn line(&self, location: Location) -> (usize, &str, usize) {
-        let starts = &self.line_starts[location.file];
+        let Source { file, line_starts: starts, .. } = &self.list[location.file.0];
         let line = starts.partition_point(|start| *start <= location.start);
-        let (start, text) = (starts[line - 1], &self.files[location.file].text);
+        let (start, text) = (starts[line - 1], &file.text);
         let end = starts.get(line).map_or(text.len(), |next| next - 1);
         let text = text[start..end].trim_end_matches('\r');
         (line, text, (location.start - start).min(text.len()))
@@ -344,7 +369,7 @@ mod tests {
     #[test]
     fn no_problem_repeats_a_token_or_is_endless() {
         let token = format!("eyJhbGciOi.{}.sig", "p".repeat(60));
-        let location = Location::new(0, 0..0);
+        let location = Location::new(FileId(0), 0..0);
         let mut problems = Problems::default();
         let problem = Problem::error(location, format!("label value `{token}` is not valid: it is long"));
         problems.push(problem.hint(format!("not {token}")).also(location, format!("first `x{token}`")));
@@ -374,7 +399,7 @@ mod tests {
     #[test]
     fn problems_beyond_those_that_are_kept_are_counted_and_still_refuse() {
         let mut problems = Problems::default();
-        let location = Location::new(0, 0..0);
+        let location = Location::new(FileId(0), 0..0);
         for number in 0..=MOST {
             problems.push(Problem::warning(location, number.to_string()));
         }

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::duration;
-use super::problem::{At, Location, Problem, Problems, SHOWN, quote};
+use super::problem::{At, FileId, Location, Problem, Problems, SHOWN, quote};
 use crate::wording::list;
 
 /// A type that TOML values are read into.
@@ -46,8 +46,8 @@ impl fmt::Display for Subject<'_> {
 /// Reads one file.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    /// The index of the file.
-    pub(crate) file: usize,
+    /// The file.
+    pub(crate) file: FileId,
     /// Where problems go.
     pub(crate) problems: &'a mut Problems,
     /// Whether the first table may lack keys, because it is the top level of an included file.

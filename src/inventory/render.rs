@@ -119,7 +119,7 @@ fn snippet<'a>(
         span = 0..0;
     }
     let annotation = kind.span(span).label((!label.is_empty()).then_some(label));
-    Snippet::source(line).line_start(number).path(sources.files()[location.file()].name.as_str()).annotation(annotation)
+    Snippet::source(line).line_start(number).path(sources.file(location.file()).name.as_str()).annotation(annotation)
 }
 
 /// Renders problems as in `error: invalid inventory `clusters.toml`: 2 problems`, one line each.
@@ -127,7 +127,7 @@ fn snippet<'a>(
 /// A hint that only one problem has, or that all share, comes at the end; otherwise each comes with its problem.
 /// Without problems the text is empty.
 pub fn summary(problems: &[Problem], sources: &Sources) -> String {
-    let name = sources.files().first().map_or("", |file| file.name.as_str());
+    let name = sources.root().map_or("", |file| file.name.as_str());
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     let mut text = match (errors, problems.len() - errors) {
         (0, 0) => return String::new(),

@@ -68,7 +68,7 @@ impl Context<'_> {
             return None;
         }
         let Some(rest) = text.strip_prefix('~') else {
-            let directory = self.sources.files()[path.location.file()].directory().to_owned();
+            let directory = self.sources.file(path.location.file()).directory().to_owned();
             return Some((directory, text));
         };
         let rest = match rest.strip_prefix('/') {

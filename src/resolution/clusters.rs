@@ -23,41 +23,48 @@ pub(super) struct ResolvedCluster {
     pub(super) namespace: Option<String>,
     /// Whether that namespace is created, if the cluster's table says so.
     pub(super) create_namespaces: Option<bool>,
+    /// The server that its consumers are told, in comparable form.
+    consumer_server: Option<String>,
 }
 
 /// All clusters, in the order of the inventory.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
     pub(super) list: Vec<ResolvedCluster>,
-    pub(super) by_name: HashMap<String, usize>,
+    by_name: HashMap<ClusterName, usize>,
+}
+
+impl Clusters {
+    /// Finds a cluster by name.
+    pub(super) fn find(&self, name: &str) -> Option<&ResolvedCluster> {
+        self.by_name.get(name).and_then(|index| self.list.get(*index))
+    }
 }
 
 pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Clusters {
     let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
     let mut clusters = Clusters::default();
-    let mut servers: Vec<Option<String>> = vec![];
     for table in files.iter().filter_map(|parsed| parsed.content.clusters.as_ref()).flat_map(|list| &list.value) {
-        let server = table.value.consumer.as_ref().and_then(|consumer| check_consumer(&consumer.value, ctx));
         let Some(resolved) = cluster(table, &default_admin, ctx) else {
             ctx.incomplete = true;
             continue;
         };
-        let name = resolved.cluster.name.as_str().to_owned();
-        if let Some(first) = clusters.by_name.get(&name) {
+        let name = resolved.cluster.name.clone();
+        if let Some(first) = clusters.find(name.as_str()) {
             let problem = Problem::error(resolved.location, format!("cluster `{name}` is defined twice"));
-            ctx.problems.push(problem.also(clusters.list[*first].location, "it is defined here first"));
+            ctx.problems.push(problem.also(first.location, "it is defined here first"));
             continue;
         }
         clusters.by_name.insert(name, clusters.list.len());
         clusters.list.push(resolved);
-        servers.push(server);
     }
-    warn_about_twins(&clusters, &servers, ctx);
+    warn_about_twins(&clusters, ctx);
     clusters
 }
 
 fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) -> Option<ResolvedCluster> {
     let ClusterTable { name, labels, namespace, create_namespaces, admin, allow_insecure, consumer } = &table.value;
+    let consumer_server = consumer.as_ref().and_then(|consumer| check_consumer(&consumer.value, ctx));
     let mut resolved_labels = BTreeMap::new();
     for (key, value) in labels.iter().flat_map(|labels| &labels.value.0) {
         if let Err(message) = selector::validate_label_key(&key.value) {
@@ -103,6 +110,7 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
         location,
         namespace: namespace.as_ref().map(|namespace| namespace.value.clone()),
         create_namespaces: create_namespaces.as_ref().map(|create| create.value),
+        consumer_server,
     })
 }
 
@@ -138,36 +146,36 @@ fn resolve_consumer(consumer: &ConsumerTable, ctx: &mut Context<'_>) -> Consumer
 }
 
 /// Warns about clusters that seem to be the same API server.
-fn warn_about_twins(clusters: &Clusters, servers: &[Option<String>], ctx: &mut Context<'_>) {
-    for twins in groups(clusters.list.iter().map(|cluster| admin::identity(&cluster.cluster.admin))) {
-        warn(&twins, "the same admin access", clusters, ctx);
+fn warn_about_twins(clusters: &Clusters, ctx: &mut Context<'_>) {
+    for twins in twins(clusters, |resolved| admin::identity(&resolved.cluster.admin)) {
+        warn(&twins, "the same admin access", ctx);
     }
-    for twins in groups(servers.iter().cloned()) {
-        warn(&twins, "the same consumer server", clusters, ctx);
+    for twins in twins(clusters, |resolved| resolved.consumer_server.clone()) {
+        warn(&twins, "the same consumer server", ctx);
     }
 }
 
-/// Returns the indices of equal values, for each value that occurs more than once, in order.
-fn groups<K: Hash + Eq>(keys: impl Iterator<Item = Option<K>>) -> Vec<Vec<usize>> {
-    let mut groups: Vec<Vec<usize>> = vec![];
+/// Returns the clusters that have the same key, for each key that several have, in order.
+fn twins<K: Hash + Eq>(clusters: &Clusters, key: impl Fn(&ResolvedCluster) -> Option<K>) -> Vec<Vec<&ResolvedCluster>> {
+    let mut groups: Vec<Vec<&ResolvedCluster>> = vec![];
     let mut by_key: HashMap<K, usize> = HashMap::new();
-    for (index, key) in keys.enumerate() {
-        if let Some(key) = key {
-            let group = *by_key.entry(key).or_insert(groups.len());
-            match groups.get_mut(group) {
-                Some(group) => group.push(index),
-                None => groups.push(vec![index]),
-            }
+    for resolved in &clusters.list {
+        let Some(key) = key(resolved) else { continue };
+        let group = *by_key.entry(key).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(group) => group.push(resolved),
+            None => groups.push(vec![resolved]),
         }
     }
     groups.retain(|group| group.len() > 1);
     groups
 }
 
-fn warn(twins: &[usize], what: &str, clusters: &Clusters, ctx: &mut Context<'_>) {
-    let names = twins.iter().map(|index| clusters.list[*index].cluster.name.as_str());
+fn warn(twins: &[&ResolvedCluster], what: &str, ctx: &mut Context<'_>) {
+    let [first, second, ..] = twins else { return };
+    let names = twins.iter().map(|resolved| resolved.cluster.name.as_str());
     let message = format!("clusters {} have {what}", list(names, 5));
-    let problem = Problem::warning(clusters.list[twins[1]].location, message);
+    let problem = Problem::warning(second.location, message);
     let problem = problem.hint("keep one name for each API server; two would fight over the same objects");
-    ctx.problems.push(problem.also(clusters.list[twins[0]].location, "the first of them"));
+    ctx.problems.push(problem.also(first.location, "the first of them"));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Parsed;
 use super::clusters::Clusters;
-use super::profiles::Profiles;
+use super::profiles::{Profiles, ResolvedProfile};
 use super::rules::elements;
 use super::selection::select;
 use super::{Context, missing};
@@ -13,6 +13,7 @@ use crate::inventory::file::{DefaultsTable, GrantTable};
 use crate::inventory::model::Grant;
 use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::render::count;
+use crate::names::{ClusterName, ProfileName};
 
 /// The namespace of ServiceAccounts if no table names one.
 const DEFAULT_NAMESPACE: &str = "kubemint";
@@ -21,10 +22,6 @@ const DEFAULT_NAMESPACE: &str = "kubemint";
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) grant: Arc<Grant>,
-    /// The index of its cluster.
-    pub(super) cluster: usize,
-    /// The index of its profile.
-    pub(super) profile: usize,
     /// The first table that grants it.
     pub(super) location: Location,
 }
@@ -42,8 +39,9 @@ pub(super) fn resolve(
     defaults: &DefaultsTable,
     ctx: &mut Context<'_>,
 ) -> Grants {
-    let mut used: BTreeSet<usize> = BTreeSet::new();
-    let mut pairs: BTreeMap<(usize, usize), Location> = BTreeMap::new();
+    let mut used: BTreeSet<&ProfileName> = BTreeSet::new();
+    // The first table that grants a profile on a cluster.
+    let mut granting: HashMap<&ClusterName, BTreeMap<&ProfileName, Location>> = HashMap::new();
     for table in files.iter().filter_map(|parsed| parsed.content.grants.as_ref()).flat_map(|list| &list.value) {
         let granted = granted_profiles(table, profiles, ctx);
         let grant = &table.value;
@@ -57,40 +55,47 @@ pub(super) fn resolve(
             ctx.incomplete = true;
             continue;
         };
-        for profile in granted {
-            used.insert(profile);
-            let selected = selected.iter().enumerate().filter(|(_, selected)| **selected);
-            for (cluster, _) in selected {
-                pairs.entry((cluster, profile)).or_insert(table.location);
+        for cluster in selected {
+            let of_cluster = granting.entry(cluster).or_default();
+            for profile in &granted {
+                of_cluster.entry(&profile.profile.name).or_insert(table.location);
             }
         }
+        used.extend(granted.iter().map(|profile| &profile.profile.name));
     }
     if !ctx.incomplete {
-        for (_, resolved) in profiles.list.iter().enumerate().filter(|(index, _)| !used.contains(index)) {
+        for resolved in profiles.by_name.values().filter(|resolved| !used.contains(&resolved.profile.name)) {
             let message = format!("no grant uses profile `{}`", resolved.profile.name);
             ctx.problems.push(Problem::warning(resolved.location, message));
         }
     }
     let default_namespace = defaults.namespace.as_ref().map_or(DEFAULT_NAMESPACE, |at| &at.value);
     let default_create = defaults.create_namespaces.as_ref().is_some_and(|at| at.value);
-    let expand = |((cluster, profile), location): ((usize, usize), Location)| {
-        let (from_cluster, from_profile) = (&clusters.list[cluster], &profiles.list[profile]);
-        let namespace = from_cluster.namespace.as_deref().or(from_profile.namespace.as_deref());
-        let grant = Arc::new(Grant {
-            cluster: from_cluster.cluster.clone(),
-            profile: from_profile.profile.clone(),
-            namespace: namespace.unwrap_or(default_namespace).to_owned(),
-            missing_namespace: missing(from_cluster.create_namespaces.unwrap_or(default_create)),
-        });
-        Granted { grant, cluster, profile, location }
-    };
-    let grants = Grants { list: pairs.into_iter().map(expand).collect() };
+    let mut list = vec![];
+    for of_cluster in &clusters.list {
+        for (profile, location) in granting.remove(&of_cluster.cluster.name).unwrap_or_default() {
+            let Some(of_profile) = profiles.by_name.get(profile.as_str()) else { continue };
+            let namespace = of_cluster.namespace.as_deref().or(of_profile.namespace.as_deref());
+            let grant = Arc::new(Grant {
+                cluster: of_cluster.cluster.clone(),
+                profile: of_profile.profile.clone(),
+                namespace: namespace.unwrap_or(default_namespace).to_owned(),
+                missing_namespace: missing(of_cluster.create_namespaces.unwrap_or(default_create)),
+            });
+            list.push(Granted { grant, location });
+        }
+    }
+    let grants = Grants { list };
     refuse_shared_accounts(&grants, profiles, ctx);
     grants
 }
 
-/// Returns the indices of the profiles that a grant names.
-fn granted_profiles(table: &At<GrantTable>, profiles: &Profiles, ctx: &mut Context<'_>) -> Vec<usize> {
+/// Returns the profiles that a grant names.
+fn granted_profiles<'a>(
+    table: &At<GrantTable>,
+    profiles: &'a Profiles,
+    ctx: &mut Context<'_>,
+) -> Vec<&'a ResolvedProfile> {
     let GrantTable { profile, profiles: several, .. } = &table.value;
     match (profile, several) {
         (Some(_), Some(several)) => {
@@ -114,32 +119,29 @@ fn granted_profiles(table: &At<GrantTable>, profiles: &Profiles, ctx: &mut Conte
 /// Refuses two profiles whose ServiceAccounts would be the same object in some cluster: each would have the rights of
 /// both.
 fn refuse_shared_accounts(grants: &Grants, profiles: &Profiles, ctx: &mut Context<'_>) {
-    let mut shared: BTreeMap<(usize, usize), Vec<&Granted>> = BTreeMap::new();
-    for of_cluster in grants.list.chunk_by(|a, b| a.cluster == b.cluster) {
-        let mut owners: HashMap<(&str, &str), usize> = HashMap::new();
-        for granted in of_cluster {
-            let account = (granted.grant.namespace.as_str(), granted.grant.profile.service_account.as_str());
-            let owner = *owners.entry(account).or_insert(granted.profile);
-            if owner != granted.profile {
-                shared.entry((owner, granted.profile)).or_default().push(granted);
+    let mut shared: BTreeMap<(&ProfileName, &ProfileName), Vec<&Grant>> = BTreeMap::new();
+    for of_cluster in grants.list.chunk_by(|a, b| a.grant.cluster.name == b.grant.cluster.name) {
+        let mut owners: HashMap<(&str, &str), &ProfileName> = HashMap::new();
+        for Granted { grant, .. } in of_cluster {
+            let account = (grant.namespace.as_str(), grant.profile.service_account.as_str());
+            let owner = *owners.entry(account).or_insert(&grant.profile.name);
+            if *owner != grant.profile.name {
+                shared.entry((owner, &grant.profile.name)).or_default().push(grant);
             }
         }
     }
     for ((first, second), granted) in shared {
-        let example = &granted[0].grant;
+        let example = granted[0];
         let on = match granted.len() {
             1 => format!("on cluster `{}`", example.cluster.name),
             number => format!("on cluster `{}` and {}", example.cluster.name, count(number - 1, "more cluster")),
         };
         let message = format!(
-            "profiles `{}` and `{}` share ServiceAccount `{}/{}` {on}",
-            profiles.list[first].profile.name,
-            profiles.list[second].profile.name,
-            example.namespace,
-            example.profile.service_account
+            "profiles `{first}` and `{second}` share ServiceAccount `{}/{}` {on}",
+            example.namespace, example.profile.service_account
         );
-        let problem = Problem::error(profiles.list[second].location, message);
-        let problem = problem.also(profiles.list[first].location, "the other profile");
+        let location = |profile: &ProfileName| profiles.by_name[profile.as_str()].location;
+        let problem = Problem::error(location(second), message).also(location(first), "the other profile");
         ctx.problems.push(problem.hint("give each its own `service-account`, or make one profile of both"));
     }
 }

@@ -11,7 +11,7 @@ use super::{Context, Parsed, Setting, resolve_all};
 use crate::delivery::Layout;
 use crate::inventory::file::InventoryFile;
 use crate::inventory::masking::looks_like_inventory;
-use crate::inventory::problem::Problems;
+use crate::inventory::problem::{FileId, Problems};
 use crate::inventory::read::Reader;
 use crate::inventory::{Inventory, Location, Omitted, Problem, SourceFile, Sources, syntax};
 use crate::names::Holder;
@@ -130,8 +130,8 @@ impl Loading {
     }
 
     /// Reads a file, and returns whether it is plausibly an inventory.
-    fn read(&mut self, file: usize) -> bool {
-        let text = &self.sources.files()[file].text;
+    fn read(&mut self, file: FileId) -> bool {
+        let text = &self.sources.file(file).text;
         let (table, errors) = DeTable::parse_recoverable(text);
         let is_shown = looks_like_inventory(table.get_ref());
         if !errors.is_empty() {
@@ -171,7 +171,7 @@ impl Loading {
                 return is_shown;
             }
         }
-        let mut reader = Reader { file, problems: &mut self.problems, partial: file > 0, misread: false };
+        let mut reader = Reader { file, problems: &mut self.problems, partial: !file.is_root(), misread: false };
         let content = InventoryFile::read_table(table.get_ref(), Location::new(file, 0..0), &mut reader);
         self.misread |= reader.misread;
         self.files.push(Parsed { file, content });

@@ -49,7 +49,7 @@ use std::time::Duration;
 
 use crate::inventory::duration;
 use crate::inventory::file::{DefaultsTable, InventoryFile};
-use crate::inventory::problem::{At, Location, Problem, Problems, Sources, quote};
+use crate::inventory::problem::{At, FileId, Location, Problem, Problems, Sources, quote};
 use crate::inventory::syntax::{self, Verdict};
 use crate::inventory::{Grant, Inventory, MissingNamespace, RunPolicy};
 use crate::names::{ClusterName, DEFAULT_HOLDER, Holder, InventoryName};
@@ -71,10 +71,10 @@ pub struct Setting {
     pub holder: Option<Holder>,
 }
 
-/// A file's index in the sources, and its content as typed.
+/// A file, and its content as typed.
 #[derive(Debug)]
 struct Parsed {
-    file: usize,
+    file: FileId,
     content: InventoryFile,
 }
 
@@ -112,7 +112,7 @@ impl<'a> Context<'a> {
     /// Returns the location of a part of a string, or of the whole string if escapes shift its parts.
     fn inside(&self, text: &At<String>, offset: usize, length: usize) -> Location {
         let span = text.location.span();
-        let raw = self.sources.files()[text.location.file()].text.get(span.clone()).unwrap_or_default();
+        let raw = self.sources.file(text.location.file()).text.get(span.clone()).unwrap_or_default();
         match raw.find(&text.value).filter(|_| !text.value.is_empty()) {
             Some(at) => {
                 let start = span.start + at + offset;
@@ -130,10 +130,10 @@ fn missing(create: bool) -> MissingNamespace {
 
 /// Resolves all files together; `None` if the root file could not be read at all.
 fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, Layout)> {
-    for parsed in files.iter().filter(|parsed| parsed.file > 0) {
+    for parsed in files.iter().filter(|parsed| !parsed.file.is_root()) {
         refuse_root_keys(&parsed.content, ctx);
     }
-    let root = files.iter().find(|parsed| parsed.file == 0);
+    let root = files.iter().find(|parsed| parsed.file.is_root());
     let empty = InventoryFile::default();
     let root_content = root.map_or(&empty, |parsed| &parsed.content);
     ctx.incomplete |= root.is_none();
@@ -166,7 +166,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
         name: InventoryName::new(root_content.name.as_ref().map_or("", |name| &name.value)),
         holder,
         clusters: clusters.list.iter().map(|resolved| resolved.cluster.clone()).collect(),
-        profiles: profiles.list.iter().map(|p| (p.profile.name.clone(), p.profile.clone())).collect(),
+        profiles: profiles.by_name.values().map(|p| (p.profile.name.clone(), p.profile.clone())).collect(),
         grants,
         by_cluster,
         outputs: outputs.iter().map(|resolved| Arc::clone(&resolved.output)).collect(),
@@ -189,7 +189,7 @@ fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
     ];
     for (key, location) in keys {
         if let Some(location) = location {
-            let name = ctx.sources.files()[0].name.clone();
+            let name = ctx.sources.root().map_or("the root file", |root| root.name.as_str()).to_owned();
             let problem = Problem::error(location, format!("`{key}` is not allowed in an included file"));
             ctx.problems.push(problem.hint(format!("say it in `{name}`")));
         }

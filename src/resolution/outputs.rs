@@ -19,6 +19,7 @@ use crate::inventory::problem::{At, Location, Problem, quote};
 use crate::inventory::render::count;
 use crate::inventory::syntax;
 use crate::inventory::{GrantKey, Inventory};
+use crate::names::ProfileName;
 use crate::paths;
 use crate::template::{Template, TemplateErrorKind};
 use crate::wording::list;
@@ -50,7 +51,7 @@ pub(super) fn resolve(
         for resolved in outputs.iter().filter(|resolved| resolved.output.grants.is_empty()) {
             ctx.problems.push(Problem::warning(resolved.location, "no grant reaches this output"));
         }
-        warn_about_tokenless(&outputs, profiles, grants, ctx);
+        warn_about_tokenless(&outputs, grants, ctx);
     }
     outputs
 }
@@ -72,8 +73,10 @@ fn output(
         ctx.check("namespace", namespace, syntax::dns_label);
     }
     let selected = select(output.selector.as_ref(), output.clusters.as_ref(), clusters, ctx);
-    let wanted: Option<BTreeSet<usize>> =
-        output.profiles.as_ref().map(|names| names.value.iter().filter_map(|name| profiles.find(name, ctx)).collect());
+    let wanted: Option<BTreeSet<&ProfileName>> = output.profiles.as_ref().map(|names| {
+        let found = names.value.iter().filter_map(|name| profiles.find(name, ctx));
+        found.map(|resolved| &resolved.profile.name).collect()
+    });
     if let Some(names) = output.profiles.as_ref().filter(|names| names.value.is_empty()) {
         ctx.error(names.location, "the output names no profile");
         ctx.incomplete = true;
@@ -97,8 +100,8 @@ fn output(
         return None;
     };
     let holds = |granted: &Granted| {
-        selected.as_ref().is_none_or(|selected| selected[granted.cluster])
-            && wanted.as_ref().is_none_or(|wanted| wanted.contains(&granted.profile))
+        selected.as_ref().is_none_or(|selected| selected.contains(&granted.grant.cluster.name))
+            && wanted.as_ref().is_none_or(|wanted| wanted.contains(&granted.grant.profile.name))
     };
     let held: Vec<GrantKey> =
         grants.list.iter().filter(|granted| holds(granted)).map(|granted| granted.grant.key()).collect();
@@ -161,17 +164,16 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
 }
 
 /// Warns about profiles whose grants get objects but no token.
-fn warn_about_tokenless(outputs: &[ResolvedOutput], profiles: &Profiles, grants: &Grants, ctx: &mut Context<'_>) {
+fn warn_about_tokenless(outputs: &[ResolvedOutput], grants: &Grants, ctx: &mut Context<'_>) {
     let is_held: HashSet<&GrantKey> = outputs.iter().flat_map(|resolved| &resolved.output.grants).collect();
-    let mut lacking: BTreeMap<usize, Vec<&Granted>> = BTreeMap::new();
+    let mut lacking: BTreeMap<&ProfileName, Vec<&Granted>> = BTreeMap::new();
     for granted in grants.list.iter().filter(|granted| !is_held.contains(&granted.grant.key())) {
-        lacking.entry(granted.profile).or_default().push(granted);
+        lacking.entry(&granted.grant.profile.name).or_default().push(granted);
     }
     for (profile, lacking) in lacking {
         let names = lacking.iter().map(|granted| granted.grant.cluster.name.as_str());
         let message = format!(
-            "no output holds profile `{}` on {}, so no token is minted: {}",
-            profiles.list[profile].profile.name,
+            "no output holds profile `{profile}` on {}, so no token is minted: {}",
             count(lacking.len(), "cluster"),
             list(names, 3)
         );
@@ -270,7 +272,7 @@ fn unusable_name(file: &OutputFile) -> Option<String> {
 
 /// Refuses output files that are also input, and warns about those that hold admin access.
 fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutput], ctx: &mut Context<'_>) {
-    let files: Vec<PathBuf> = ctx.sources.files().iter().map(|file| paths::normalise(&file.path)).collect();
+    let files: Vec<PathBuf> = ctx.sources.files().map(|file| paths::normalise(&file.path)).collect();
     let mut sources: HashMap<&Path, String> =
         files.iter().map(|file| (file.as_path(), "the inventory".to_owned())).collect();
     let clusters = || inventory.clusters.iter();

@@ -29,17 +29,16 @@ pub(super) struct ResolvedProfile {
     pub(super) namespace: Option<String>,
 }
 
-/// All profiles, ordered by name.
+/// All profiles.
 #[derive(Debug, Default)]
 pub(super) struct Profiles {
-    pub(super) list: Vec<ResolvedProfile>,
-    pub(super) by_name: BTreeMap<String, usize>,
+    pub(super) by_name: BTreeMap<String, ResolvedProfile>,
 }
 
 impl Profiles {
     /// Finds a profile by name, or reports that there is none.
-    pub(super) fn find(&self, name: &At<String>, ctx: &mut Context<'_>) -> Option<usize> {
-        let found = self.by_name.get(&name.value).copied();
+    pub(super) fn find<'a>(&'a self, name: &At<String>, ctx: &mut Context<'_>) -> Option<&'a ResolvedProfile> {
+        let found = self.by_name.get(&name.value);
         if found.is_none() {
             let known = self.by_name.keys().map(String::as_str);
             let mut problem = Problem::error(name.location, format!("unknown profile {}", quote(&name.value)));
@@ -68,8 +67,7 @@ pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Cont
         }
         by_name.insert(name.value.clone(), resolved);
     }
-    let (names, list): (Vec<String>, Vec<ResolvedProfile>) = by_name.into_iter().unzip();
-    Profiles { list, by_name: names.into_iter().enumerate().map(|(index, name)| (name, index)).collect() }
+    Profiles { by_name }
 }
 
 fn profile(

@@ -1,33 +1,33 @@
 //! Which clusters a grant or an output selects: by a selector, by names, or both. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::Context;
 use super::clusters::Clusters;
 use crate::inventory::file::Strings;
 use crate::inventory::problem::{At, Problem, quote};
+use crate::names::ClusterName;
 use crate::selector::Selector;
 
-/// Returns for each cluster whether it is selected, by the selector or by name.
+/// Returns the clusters that are selected, by the selector or by name.
 ///
 /// Returns `None` if neither key is there; the meaning of that depends on the table.
-pub(super) fn select(
+pub(super) fn select<'a>(
     selector: Option<&At<String>>,
     names: Option<&At<Strings>>,
-    clusters: &Clusters,
+    clusters: &'a Clusters,
     ctx: &mut Context<'_>,
-) -> Option<Vec<bool>> {
+) -> Option<HashSet<&'a ClusterName>> {
     if selector.is_none() && names.is_none() {
         return None;
     }
-    let mut selected = vec![false; clusters.list.len()];
+    let mut selected = HashSet::new();
     if let Some(text) = selector {
         match Selector::parse(&text.value) {
             Ok(parsed) => {
-                for (index, resolved) in clusters.list.iter().enumerate() {
-                    selected[index] = parsed.matches(&resolved.cluster.labels);
-                }
-                if !selected.contains(&true) && !ctx.incomplete {
+                let all = clusters.list.iter().map(|resolved| &resolved.cluster);
+                selected.extend(all.filter(|cluster| parsed.matches(&cluster.labels)).map(|cluster| &cluster.name));
+                if selected.is_empty() && !ctx.incomplete {
                     warn_unmatched(text, &parsed, clusters, ctx);
                 }
             }
@@ -39,8 +39,10 @@ pub(super) fn select(
         }
     }
     for name in names.into_iter().flat_map(|names| &names.value) {
-        match clusters.by_name.get(&name.value) {
-            Some(index) => selected[*index] = true,
+        match clusters.find(&name.value) {
+            Some(resolved) => {
+                selected.insert(&resolved.cluster.name);
+            }
             None => {
                 let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
                 let mut problem = Problem::error(name.location, format!("unknown cluster {}", quote(&name.value)));

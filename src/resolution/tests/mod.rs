@@ -47,7 +47,7 @@ fn summarise(resolution: &Resolution) -> Vec<String> {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let marked = &resolution.sources.files()[problem.location.file()].text[problem.location.span()];
+        let marked = &resolution.sources.file(problem.location.file()).text[problem.location.span()];
         let hint = problem.hint.as_ref().map(|hint| format!(" [{hint}]")).unwrap_or_default();
         format!("{severity} at {marked}: {}{hint}", problem.message)
     });

@@ -64,7 +64,7 @@ fn token_policies_fall_back_key_by_key() {
         .replacen("[defaults]", "[defaults]\ntoken = { ttl = '12h', overlap = '1h', audiences = ['vault'] }", 1)
         .replacen("[profiles.viewer]", "[profiles.viewer]\ntoken = { ttl = '2h', renew-after = 0.5 }", 1);
     let (inventory, _) = valid(&text);
-    let token = &inventory.profiles[&"viewer".into()].token;
+    let token = &inventory.profiles["viewer"].token;
     assert_eq!((token.ttl.as_secs(), token.overlap.as_secs()), (7200, 3600));
     assert!((token.renew_after - 0.5).abs() < f64::EPSILON);
     assert_eq!(token.audiences, ["vault"]);
@@ -267,14 +267,14 @@ fn wildcards_are_described_and_are_no_problem() {
         namespaces = [{ names = ['apps'], rules = [{ api-groups = [''], resources = ['pods'], verbs = ['*'] }] }]";
     let (inventory, _) = valid(&BASE.replacen("cluster-roles = ['edit']", rules, 1));
     assert_eq!(
-        wildcards(&inventory.profiles[&"deployer".into()]),
+        wildcards(&inventory.profiles["deployer"]),
         [
             "every verb on every resource of every API group",
             "everything, through ClusterRole `cluster-admin`",
             "every verb on `pods` of the core group in `apps`",
         ]
     );
-    assert_eq!(wildcards(&inventory.profiles[&"viewer".into()]), Vec::<String>::new());
+    assert_eq!(wildcards(&inventory.profiles["viewer"]), Vec::<String>::new());
 }
 
 #[test]
