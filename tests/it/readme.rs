@@ -23,8 +23,10 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 #[test]
 fn its_two_commands_are_the_ones_that_work() {
     let text = readme();
-    assert!(text.contains("cargo run --release --example demo"));
+    assert!(text.contains("\ncargo run --example demo\n"));
     assert!(text.contains("\ncargo test\n"));
+    let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(ci.contains("\ncargo run --locked --example demo "), "CI runs the demo as a newcomer does");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The main job on a simulated fleet: `cargo run --release --example demo`.
+//! The main job on a simulated fleet: `cargo run --example demo`.
 //!
 //! Starts API servers on loopback, writes an admin kubeconfig and an inventory, and runs kubemint on
 //! them through the same function that the binary runs. Everything it says it really does: the
