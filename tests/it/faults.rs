@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, SimCluster, Webhook};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Machine, can_i, simulated};
 
@@ -332,13 +332,15 @@ fn an_interruption_lets_running_clusters_finish() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let summary = &report["summary"];
+    let (summary, interrupted) = (&report["summary"], json!("interrupted"));
     let (changed, not_started) = (summary["changed"].as_u64().unwrap(), summary["not-started"].as_u64().unwrap());
     assert!(changed >= 1 && not_started >= 1 && changed + not_started == 12, "{summary}");
     for cluster in report["clusters"].as_array().unwrap() {
         let name = cluster["name"].as_str().unwrap();
         let written = machine.path(&format!("out/{name}.kubeconfig")).exists();
         assert_eq!(written, cluster["state"] == "changed", "the report is true for {name}");
+        let is_started = cluster["state"] != "not-started";
+        assert_eq!(cluster.get("not-started"), (!is_started).then(|| &interrupted), "{name}");
     }
     machine.expect(0, &["apply", "--yes"]);
 }
