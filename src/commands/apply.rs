@@ -50,8 +50,10 @@ fn finish(
     CameOfIt { changes, seen, is_declined }: CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
-    if is_declined && ReportOutput::on_stdout(&args.output).is_text() {
+    let is_text = ReportOutput::on_stdout(&args.output).is_text();
+    if is_declined && is_text {
         context.printer.problem("nothing was changed\n");
+        write_files(context, &Report::new(fleet.writing_head(Command::Apply), changes), &args.output)?;
         return Ok(ExitCode::Pending);
     }
     for warning in kubectl::warnings(context, fleet) {
@@ -60,7 +62,7 @@ fn finish(
     let arguments = repeated(context, &args.selection, &args.policy);
     let summary = changes.summary;
     let report = Report::new(fleet.writing_head(Command::Apply), changes);
-    if ReportOutput::on_stdout(&args.output).is_text() {
+    if is_text {
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&seen));
         write_files(context, &report, &args.output)?;

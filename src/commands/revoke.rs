@@ -41,14 +41,16 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
     let cancellation = Cancellation::default();
     let work = plan_and_revoke(context, args, &fleet, &cancellation);
     let (changes, seen, is_declined) = interruptible(context, &cancellation, work).await?;
-    if is_declined && ReportOutput::on_stdout(&args.output).is_text() {
+    let is_text = ReportOutput::on_stdout(&args.output).is_text();
+    if is_declined && is_text {
         context.printer.problem("nothing was revoked\n");
+        write_files(context, &Report::new(fleet.writing_head(Command::Revoke), changes), &args.output)?;
         return Ok(ExitCode::Pending);
     }
     let arguments = repeated(context, args);
     let summary = changes.summary;
     let report = Report::new(fleet.writing_head(Command::Revoke), changes.clone());
-    if ReportOutput::on_stdout(&args.output).is_text() {
+    if is_text {
         let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
         context.printer.remark(&notes_text(&changes.clusters, before));
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Revoke, &summary))))?;

@@ -340,7 +340,7 @@ fn an_interruption_lets_running_clusters_finish() {
         let written = machine.path(&format!("out/{name}.kubeconfig")).exists();
         assert_eq!(written, cluster["state"] == "changed", "the report is true for {name}");
         let is_started = cluster["state"] != "not-started";
-        assert_eq!(cluster.get("not-started"), (!is_started).then(|| &interrupted), "{name}");
+        assert_eq!(cluster.get("not-started"), (!is_started).then_some(&interrupted), "{name}");
     }
     machine.expect(0, &["apply", "--yes"]);
 }

@@ -1,6 +1,11 @@
 //! Reports in several formats, on standard output and in files.
 
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::Stdio;
+
 use kubemint_testkit::User;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::cli::READER;
 use crate::support::{Machine, simulated};
@@ -58,4 +63,59 @@ fn what_is_no_report_of_that_format_is_not_overwritten() {
     machine.write("report", "{}");
     drop(machine.kubemint(&["plan", "-o", "junit=report"]).exits(2));
     assert_eq!(machine.read("report"), "{}");
+}
+
+/// Whoever says no gets no change, and reports that say so: an older report must not stay as if it were the newest.
+#[test]
+fn a_declined_run_reports_that_it_was_declined() {
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    machine.inventory("declined", READER);
+    for command in ["apply", "revoke"] {
+        for (outputs, on_stdout) in
+            [(&["-o", "json=said.json"][..], false), (&["-o", "json", "-o", "junit=said.xml"], true)]
+        {
+            let (code, stdout, terminal) = answered(&machine, &[&[command], outputs].concat(), "n\n");
+            assert_eq!(code, Some(4), "{terminal}");
+            let report = if on_stdout { stdout } else { machine.read("said.json") };
+            let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+            let cluster = &report["clusters"][0];
+            assert_eq!(
+                (&report["command"], &cluster["not-started"]),
+                (&command.into(), &"declined".into()),
+                "{report}"
+            );
+            if on_stdout {
+                assert!(machine.read("said.xml").contains("<skipped"), "{}", machine.read("said.xml"));
+            } else {
+                let nothing = if command == "apply" { "nothing was changed" } else { "nothing was revoked" };
+                assert!(terminal.contains(nothing), "{terminal}");
+            }
+        }
+        machine.expect(0, &["apply", "--yes"]);
+    }
+}
+
+/// Runs kubemint on a terminal and answers its question; returns the exit code, stdout, and what the terminal showed.
+fn answered(machine: &Machine, arguments: &[&str], answer: &str) -> (Option<i32>, String, String) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, vec![]).unwrap();
+    let open = || File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut command = machine.command(arguments);
+    let child = command.stdin(open()).stderr(open()).stdout(Stdio::piped()).spawn().unwrap();
+    // The terminal ends for its reader once nobody has its other side open.
+    drop(command);
+    let mut master = File::from(master);
+    master.write_all(answer.as_bytes()).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut shown = vec![];
+        // Linux ends a terminal with an error.
+        let ended = master.read_to_end(&mut shown).map_err(|error| error.raw_os_error());
+        assert!(matches!(ended, Ok(_) | Err(Some(5))), "{ended:?}");
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap(), reader.join().unwrap())
 }

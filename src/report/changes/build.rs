@@ -23,7 +23,8 @@ use crate::step::Step;
 pub(in crate::report) const GENERATIONS: &str = "generations";
 
 impl ClusterReport {
-    fn empty(name: ClusterName, state: State) -> Self {
+    /// Returns the report of a cluster of which nothing is said but its state.
+    pub(in crate::report) fn empty(name: ClusterName, state: State) -> Self {
         Self {
             name,
             profiles: vec![],

@@ -13,17 +13,7 @@ use crate::plan::{Blocker, BlockerKind, Note, NoteKind};
 use crate::step::Action;
 
 fn cluster(name: &str, state: State) -> ClusterReport {
-    ClusterReport {
-        name: name.into(),
-        profiles: vec![],
-        state,
-        changes: vec![],
-        credentials: vec![],
-        blockers: vec![],
-        notes: vec![],
-        error: None,
-        not_started: None,
-    }
+    ClusterReport::empty(name.into(), state)
 }
 
 fn change(action: Action, kind: Kind, name: &str) -> Change {

