@@ -41,7 +41,7 @@ pub(super) fn resolve(
 ) -> Grants {
     let mut used: BTreeSet<&ProfileName> = BTreeSet::new();
     // The first table that grants a profile on a cluster.
-    let mut granting: HashMap<&ClusterName, BTreeMap<&ProfileName, Location>> = HashMap::new();
+    let mut granting: HashMap<&ClusterName, BTreeMap<&ProfileName, (&ResolvedProfile, Location)>> = HashMap::new();
     for table in files.iter().filter_map(|parsed| parsed.content.grants.as_ref()).flat_map(|list| &list.value) {
         let granted = granted_profiles(table, profiles, ctx);
         let grant = &table.value;
@@ -57,8 +57,8 @@ pub(super) fn resolve(
         };
         for cluster in selected {
             let of_cluster = granting.entry(cluster).or_default();
-            for profile in &granted {
-                of_cluster.entry(&profile.profile.name).or_insert(table.location);
+            for &profile in &granted {
+                of_cluster.entry(&profile.profile.name).or_insert((profile, table.location));
             }
         }
         used.extend(granted.iter().map(|profile| &profile.profile.name));
@@ -73,8 +73,7 @@ pub(super) fn resolve(
     let default_create = defaults.create_namespaces.as_ref().is_some_and(|at| at.value);
     let mut list = vec![];
     for of_cluster in &clusters.list {
-        for (profile, location) in granting.remove(&of_cluster.cluster.name).unwrap_or_default() {
-            let Some(of_profile) = profiles.by_name.get(profile.as_str()) else { continue };
+        for (of_profile, location) in granting.remove(&of_cluster.cluster.name).unwrap_or_default().into_values() {
             let namespace = of_cluster.namespace.as_deref().or(of_profile.namespace.as_deref());
             let grant = Arc::new(Grant {
                 cluster: of_cluster.cluster.clone(),
