@@ -16,11 +16,11 @@ fn cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
 }
 
 /// Most of a fleet accepts connections and never responds. At the default settings, the clusters that do respond are
-/// written within five seconds, although they come last in the inventory.
+/// written soon, although they come last in the inventory: long before the first of the others is given up.
 #[test]
 fn those_that_hang_keep_nobody_waiting() {
     const SICK: usize = 130;
-    const IN_TIME: Duration = Duration::from_secs(5);
+    const IN_TIME: Duration = Duration::from_secs(10);
     let mut names: Vec<String> = (0..SICK).map(|number| format!("a-sick-{number:03}")).collect();
     names.extend(["z-1".to_owned(), "z-2".to_owned()]);
     let fleet = simulated(names);
@@ -152,7 +152,7 @@ fn those_that_hang_later_keep_nobody_waiting() {
     let start = Instant::now();
     let mut child = machine.command(&["refresh", "--force"]).spawn().unwrap();
     while machine.token("out/z.kubeconfig") == before {
-        assert!(start.elapsed() < Duration::from_secs(5), "the healthy one was not written in time");
+        assert!(start.elapsed() < Duration::from_secs(9), "the healthy one was not written in time");
     }
     assert_eq!(child.wait().unwrap().code(), Some(6));
 }
