@@ -2,10 +2,11 @@
 //!
 //! Pure: no I/O, no clock.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One field that differs, as lines that would go and lines that would come.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct FieldDiff {
     /// The field, as in `rules` or `metadata.labels.env`.
     pub field: String,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ring::digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Field manager of every object that kubemint applies.
@@ -48,7 +49,8 @@ fn possible<E: serde::de::Error>(name: String) -> Result<String, E> {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+        #[schemars(transparent)]
         pub struct $name(Arc<str>);
 
         impl $name {

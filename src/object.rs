@@ -5,6 +5,7 @@
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::syntax;
@@ -25,7 +26,7 @@ fn segment(name: &str) -> String {
 }
 
 /// A kind of object, ordered as an apply writes them: what is referred to comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum Kind {
     /// A namespace.
     Namespace,
@@ -113,7 +114,7 @@ impl fmt::Display for Kind {
 }
 
 /// The address of one object in one cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ObjectRef {
     /// The kind.
     pub kind: Kind,

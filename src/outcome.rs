@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::credential::CredentialFacts;
@@ -26,8 +28,19 @@ pub(crate) enum Planned {
     NotStarted(NotStarted),
 }
 
+/// When the work on a cluster began and ended; nothing of what did not happen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Span {
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+}
+
 /// Why a cluster was not started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NotStarted {
     /// The run was interrupted.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::crosscheck::{RulesReview, crosscheck, listed};
@@ -78,7 +79,7 @@ pub(crate) struct Everyone {
 }
 
 /// Something that is good to know.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub(crate) struct AccessNote {
     /// What it is, for programs.
     pub kind: AccessNoteKind,
@@ -94,7 +95,7 @@ impl AccessNote {
 }
 
 /// Kinds of notes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AccessNoteKind {
     /// The admin may not read roles and bindings, so what is allowed beyond the profile is unknown.

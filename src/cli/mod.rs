@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use self::output::OutputParser;
 pub(crate) use self::output::{OutputFormat, ReportOutput};
 use crate::output::{ColorWhen, LogFormat};
 
@@ -98,8 +99,12 @@ pub(crate) enum Command {
     /// Print a credential for kubectl and other clients, which kubeconfigs of outputs with
     /// `credential = "exec"` do
     Credential(CredentialArgs),
-    /// Print the JSON Schema of the inventory
-    Schema,
+    /// Print the JSON Schema of the inventory, or of the reports of `-o json`
+    Schema {
+        /// What it describes
+        #[arg(value_name = "WHAT", default_value = "inventory")]
+        of: SchemaOf,
+    },
     /// Print shell completions
     Completions {
         /// The shell
@@ -147,6 +152,17 @@ pub(crate) struct PolicyArgs {
     pub reissue: bool,
 }
 
+/// How the result is reported
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ReportArgs {
+    /// How the result is written, to standard output or into a file; may be given several times
+    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = OutputParser)]
+    pub output: Vec<ReportOutput>,
+    /// Count by the values of this label, where the result is text
+    #[arg(long, value_name = "LABEL")]
+    pub group_by: Option<String>,
+}
+
 /// Arguments of `plan`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PlanArgs {
@@ -156,9 +172,12 @@ pub(crate) struct PlanArgs {
     /// What may be done
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// How the plan is written, to standard output or into a file; may be given several times
-    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
-    pub output: Vec<ReportOutput>,
+    /// Show all of a large fleet, as `-o wide` does
+    #[arg(long)]
+    pub all: bool,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
     /// Exit with 4 if anything is pending
     #[arg(long)]
     pub check: bool,
@@ -173,9 +192,9 @@ pub(crate) struct ApplyArgs {
     /// What may be done
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// How the result is written, to standard output or into a file; may be given several times
-    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
-    pub output: Vec<ReportOutput>,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
@@ -215,14 +234,14 @@ pub(crate) struct RefreshArgs {
     /// Write nothing, and exit with 4 if anything is due
     #[arg(long)]
     pub check: bool,
-    /// How the result is written, to standard output or into a file; may be given several times
-    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
-    pub output: Vec<ReportOutput>,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
     /// Keep running: sleep until something is due, renew it, and so on until SIGTERM
-    #[arg(long, conflicts_with_all = ["force", "next_run", "resume", "reissue", "wait_overlap", "check", "output"])]
+    #[arg(long, conflicts_with_all = ["force", "next_run", "resume", "reissue", "wait_overlap", "check", "output", "group_by"])]
     pub watch: bool,
     /// Show /metrics, /healthz and /readyz there
     #[arg(long, value_name = "ADDRESS", requires = "watch")]
@@ -250,9 +269,12 @@ pub(crate) struct StatusArgs {
     /// List tokens of the ServiceAccounts that never expire, too; needs the right to list Secrets
     #[arg(long)]
     pub legacy: bool,
-    /// How the status is written, to standard output or into a file; may be given several times
-    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser_of_tables())]
-    pub output: Vec<ReportOutput>,
+    /// Show all of a large fleet, as `-o wide` does
+    #[arg(long)]
+    pub all: bool,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// Arguments of `revoke`
@@ -291,9 +313,9 @@ pub(crate) struct RevokeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// How the result is written, to standard output or into a file; may be given several times
-    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
-    pub output: Vec<ReportOutput>,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
@@ -359,9 +381,12 @@ pub(crate) struct VerifyArgs {
     /// The context of that kubeconfig to connect with, instead of its current one
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub context: Option<String>,
-    /// How the result is written, to standard output or into a file; may be given several times
-    #[arg(short, long, value_name = "FORMAT[=FILE]", value_parser = ReportOutput::parser())]
-    pub output: Vec<ReportOutput>,
+    /// Show all of a large fleet, as `-o wide` does
+    #[arg(long)]
+    pub all: bool,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// Arguments of `init`
@@ -412,6 +437,15 @@ pub(crate) struct MergeArgs {
     /// Break a lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+}
+
+/// What a JSON Schema describes
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// The inventory
+    Inventory,
+    /// The reports
+    Report,
 }
 
 /// What happens if two entries have one name and say different things

@@ -12,7 +12,7 @@ use clap::{Arg, Command, Error, ValueEnum};
 pub(crate) enum OutputFormat {
     /// Text for people
     Text,
-    /// A table with everything
+    /// Text with everything: all clusters, and all columns
     Wide,
     /// One JSON document, described in docs/json.md
     Json,
@@ -39,16 +39,6 @@ pub(crate) struct ReportOutput {
 }
 
 impl ReportOutput {
-    /// Reads what `-o` was given, where there is no table that could be wider.
-    pub(crate) fn parser() -> OutputParser {
-        OutputParser { takes_wide: false }
-    }
-
-    /// Reads what `-o` was given, where there is a table.
-    pub(crate) fn parser_of_tables() -> OutputParser {
-        OutputParser { takes_wide: true }
-    }
-
     /// Returns the format for standard output: text, unless another one was asked for.
     pub(crate) fn on_stdout(outputs: &[Self]) -> OutputFormat {
         outputs.iter().find(|output| output.file.is_none()).map_or(OutputFormat::Text, |output| output.format)
@@ -57,15 +47,10 @@ impl ReportOutput {
 
 /// Reads `FORMAT` or `FORMAT=FILE`.
 #[derive(Debug, Clone)]
-pub(crate) struct OutputParser {
-    takes_wide: bool,
-}
+pub(super) struct OutputParser;
 
-impl OutputParser {
-    fn formats(&self) -> impl Iterator<Item = &'static OutputFormat> {
-        let takes_wide = self.takes_wide;
-        OutputFormat::value_variants().iter().filter(move |format| takes_wide || **format != OutputFormat::Wide)
-    }
+fn formats() -> impl Iterator<Item = &'static OutputFormat> {
+    OutputFormat::value_variants().iter()
 }
 
 impl TypedValueParser for OutputParser {
@@ -76,7 +61,7 @@ impl TypedValueParser for OutputParser {
         let (name, file) = text.split_once('=').map_or((text.as_str(), None), |(name, file)| (name, Some(file)));
         let is_it =
             |format: &&&OutputFormat| format.to_possible_value().is_some_and(|possible| possible.matches(name, false));
-        let format = self.formats().find(|format| is_it(&format)).copied();
+        let format = formats().find(|format| is_it(&format)).copied();
         let format = format.filter(|format| file.is_none_or(|file| !file.is_empty() && !format.is_text()));
         let Some(format) = format else {
             let mut error = Error::new(ErrorKind::InvalidValue).with_cmd(command);
@@ -84,7 +69,7 @@ impl TypedValueParser for OutputParser {
                 error.insert(ContextKind::InvalidArg, ContextValue::String(argument.to_string()));
             }
             error.insert(ContextKind::InvalidValue, ContextValue::String(text.clone()));
-            let names = self.formats().filter_map(ValueEnum::to_possible_value);
+            let names = formats().filter_map(ValueEnum::to_possible_value);
             let names = names.flat_map(|possible| {
                 let name = possible.get_name().to_owned();
                 let is_text = matches!(name.as_str(), "text" | "wide");
@@ -96,8 +81,8 @@ impl TypedValueParser for OutputParser {
         Ok(ReportOutput { format, file: file.map(PathBuf::from) })
     }
 
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.formats().filter_map(ValueEnum::to_possible_value)))
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue>>> {
+        Some(Box::new(formats().filter_map(ValueEnum::to_possible_value)))
     }
 }
 
@@ -105,8 +90,8 @@ impl TypedValueParser for OutputParser {
 mod tests {
     use super::*;
 
-    fn read(text: &str, parser: &OutputParser) -> Result<ReportOutput, String> {
-        let output = Arg::new("output").short('o').value_parser(parser.clone());
+    fn read(text: &str) -> Result<ReportOutput, String> {
+        let output = Arg::new("output").short('o').value_parser(OutputParser);
         let matches = Command::new("kubemint").arg(output).try_get_matches_from(["kubemint", "-o", text]);
         let mut matches = matches.map_err(|error| error.to_string())?;
         Ok(matches.remove_one::<ReportOutput>("output").expect("it was given"))
@@ -114,16 +99,15 @@ mod tests {
 
     #[test]
     fn a_format_may_name_a_file() {
-        let parser = ReportOutput::parser();
         let json = ReportOutput { format: OutputFormat::Json, file: None };
-        assert_eq!(read("json", &parser).unwrap(), json);
+        assert_eq!(read("json").unwrap(), json);
         let file = ReportOutput { file: Some("a=b.json".into()), ..json };
-        assert_eq!(read("json=a=b.json", &parser).unwrap(), file);
-        for wrong in ["yaml", "json=", "text=x", "wide", "wide=x", ""] {
-            let error = read(wrong, &parser).unwrap_err();
-            assert!(error.contains("json=FILE") && !error.contains(", wide"), "{wrong}: {error}");
+        assert_eq!(read("json=a=b.json").unwrap(), file);
+        for wrong in ["yaml", "json=", "text=x", "wide=x", ""] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains("json=FILE"), "{wrong}: {error}");
         }
-        assert_eq!(read("wide", &ReportOutput::parser_of_tables()).unwrap().format, OutputFormat::Wide);
+        assert_eq!(read("wide").unwrap().format, OutputFormat::Wide);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::plan::repeated;
 use super::session::{ask, block_on, interruptible};
-use super::show::{check_outputs, exit_code, print, print_failures, rendered, write_files};
+use super::show::{Showing, check_outputs, exit_code, print, print_failures, rendered, write_files};
 use super::{CommandContext, kubectl, printed};
 use crate::cli::{ApplyArgs, OutputFormat, ReportOutput};
 use crate::error::Error;
@@ -25,7 +25,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
 }
 
 async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCode, Error> {
-    check_outputs(context, &args.output)?;
+    check_outputs(context, &args.report.output)?;
     let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy)).await?;
     let cancellation = Cancellation::default();
     let work = plan_and_apply(context, args, &fleet, &cancellation);
@@ -50,10 +50,10 @@ fn finish(
     CameOfIt { changes, seen, is_declined }: CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
-    let is_text = ReportOutput::on_stdout(&args.output).is_text();
+    let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     if is_declined && is_text {
         context.printer.problem("nothing was changed\n");
-        write_files(context, &Report::new(fleet.writing_head(Command::Apply), changes), &args.output)?;
+        write_files(context, &Report::new(fleet.writing_head(Command::Apply), changes), Showing::from(&args.report))?;
         return Ok(ExitCode::Pending);
     }
     for warning in kubectl::warnings(context, fleet) {
@@ -65,9 +65,9 @@ fn finish(
     if is_text {
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&seen));
-        write_files(context, &report, &args.output)?;
+        write_files(context, &report, Showing::from(&args.report))?;
     } else {
-        print(context, &report, &args.output, &arguments)?;
+        print(context, &report, Showing::from(&args.report), &arguments)?;
     }
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, cancellation) })
 }
@@ -98,15 +98,17 @@ async fn plan_and_apply(
     } else {
         fleet.carry_out(&mut run, tasks, manner, cancellation).await;
     }
-    let seen = if ReportOutput::on_stdout(&args.output).is_text() { seen } else { vec![] };
+    let seen = if ReportOutput::on_stdout(&args.report.output).is_text() { seen } else { vec![] };
     Ok(CameOfIt { changes: Changes::new(run.reports(fleet.holder())), seen, is_declined })
 }
 
 /// Shows the plan. If the result goes to stdout as JSON, the plan goes to stderr.
 fn show(context: &CommandContext<'_>, args: &ApplyArgs, fleet: &Fleet, reports: &[ClusterReport]) -> Result<(), Error> {
     let report = Report::new(fleet.head(Command::Plan), Changes::new(reports.to_vec()));
-    let text = rendered(context, &report, OutputFormat::Text)?;
-    if ReportOutput::on_stdout(&args.output).is_text() {
+    let format = ReportOutput::on_stdout(&args.report.output);
+    let shown = if format.is_text() { format } else { OutputFormat::Text };
+    let text = rendered(context, &report, shown, Showing::from(&args.report))?;
+    if format.is_text() {
         return printed(context.printer.data(&text));
     }
     context.printer.remark(&text);

@@ -5,16 +5,20 @@ use std::path::Path;
 use clap::CommandFactory;
 
 use super::{CommandContext, printed};
-use crate::cli::Cli;
+use crate::cli::{Cli, SchemaOf};
 use crate::error::Error;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
-use crate::inventory;
 use crate::store::{check_public, write_public};
+use crate::{inventory, report};
 
-/// Prints the JSON Schema of the inventory.
-pub(super) fn schema(context: &CommandContext<'_>) -> Result<ExitCode, Error> {
-    printed(context.printer.data(&format!("{:#}\n", inventory::schema())))?;
+/// Prints the JSON Schema of the inventory or of reports.
+pub(super) fn schema(context: &CommandContext<'_>, of: SchemaOf) -> Result<ExitCode, Error> {
+    let schema = match of {
+        SchemaOf::Inventory => inventory::schema(),
+        SchemaOf::Report => report::schema(),
+    };
+    printed(context.printer.data(&format!("{schema:#}\n")))?;
     Ok(ExitCode::Done)
 }
 

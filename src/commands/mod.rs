@@ -123,7 +123,7 @@ pub(crate) fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, E
         Command::Status(args) => status::run(context, args),
         Command::Credential(args) => credential::run(context, args),
         Command::Verify(args) => verify::run(context, args),
-        Command::Schema => generate::schema(context),
+        Command::Schema { of } => generate::schema(context, *of),
         Command::Completions { shell } => complete::script(*shell),
         Command::Man { directory } => generate::man(context, directory),
     }

@@ -2,7 +2,7 @@
 
 use super::CommandContext;
 use super::session::{block_on, interruptible};
-use super::show::{arguments, check_outputs, exit_code, print};
+use super::show::{Showing, arguments, check_outputs, exit_code, print};
 use crate::cli::{PlanArgs, PolicyArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal};
 use crate::error::Error;
@@ -38,14 +38,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitC
 }
 
 async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
-    check_outputs(context, &args.output)?;
+    check_outputs(context, &args.report.output)?;
     let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy)).await?;
     let cancellation = Cancellation::default();
     let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;
     let changes = Changes::new(run.planned_reports());
     let summary = changes.summary;
     let report = Report::new(fleet.head(Command::Plan), changes);
-    print(context, &report, &args.output, &repeated(context, &args.selection, &args.policy))?;
+    print(context, &report, Showing::new(&args.report, args.all), &repeated(context, &args.selection, &args.policy))?;
     let code = exit_code(&summary, &cancellation);
     Ok(if code == ExitCode::Done && args.check && summary.pending > 0 { ExitCode::Pending } else { code })
 }

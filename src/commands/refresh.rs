@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::session::{block_on, interruptible};
-use super::show::{arguments, check_outputs, exit_code, print, print_failures, write_files};
+use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, write_files};
 use super::{CommandContext, load, printed};
 use crate::calendar::later;
-use crate::cli::{RefreshArgs, ReportOutput, SelectionArgs};
+use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal, overlap_of};
 use crate::error::Error;
 use crate::executor::Cancellation;
@@ -30,7 +30,7 @@ use crate::step::{Action, Step};
 
 /// Refreshes the selected grants once.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
-    check_outputs(context, &args.output)?;
+    check_outputs(context, &args.report.output)?;
     let cancellation = Cancellation::default();
     let metrics = Metrics::new();
     let work = until_done(context, args, &metrics, &cancellation);
@@ -347,13 +347,16 @@ pub(super) fn show(context: &CommandContext<'_>, args: &RefreshArgs, pass: &Pass
     let arguments = repeated(context, args);
     let changes = &pass.changes;
     let report = Report::new(pass.head.clone(), changes.clone());
-    if !ReportOutput::on_stdout(&args.output).is_text() {
-        return print(context, &report, &args.output, &arguments);
+    let showing = Showing::from(&args.report);
+    let format = showing.on_stdout();
+    if !format.is_text() {
+        return print(context, &report, showing, &arguments);
     }
-    if args.check && changes.summary.pending > 0 {
-        print(context, &report, &args.output, &arguments)?;
+    let is_asked_for = format == OutputFormat::Wide || showing.group_by.is_some();
+    if is_asked_for || (args.check && changes.summary.pending > 0) {
+        print(context, &report, showing, &arguments)?;
     } else {
-        write_files(context, &report, &args.output)?;
+        write_files(context, &report, showing)?;
         context.printer.remark(&notes_text(&changes.clusters, &[]));
         print_failures(context, &report, &arguments, Seen::Nothing);
     }

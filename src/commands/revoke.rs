@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::session::{ask, block_on, interruptible};
-use super::show::{arguments, check_outputs, exit_code, print, print_failures, rendered, write_files};
+use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, rendered, write_files};
 use super::{CommandContext, printed};
 use crate::cli::{OutputFormat, ReportOutput, RevokeArgs};
 use crate::error::Error;
@@ -31,7 +31,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
 }
 
 async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
-    check_outputs(context, &args.output)?;
+    check_outputs(context, &args.report.output)?;
     let visits = if vanished(args) == Vanished::Name { Visits::Granted } else { Visits::All };
     let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = context.load_fleet(&args.selection, &policy).await?;
@@ -41,10 +41,10 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
     let cancellation = Cancellation::default();
     let work = plan_and_revoke(context, args, &fleet, &cancellation);
     let (changes, seen, is_declined) = interruptible(context, &cancellation, work).await?;
-    let is_text = ReportOutput::on_stdout(&args.output).is_text();
+    let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     if is_declined && is_text {
         context.printer.problem("nothing was revoked\n");
-        write_files(context, &Report::new(fleet.writing_head(Command::Revoke), changes), &args.output)?;
+        write_files(context, &Report::new(fleet.writing_head(Command::Revoke), changes), Showing::from(&args.report))?;
         return Ok(ExitCode::Pending);
     }
     let arguments = repeated(context, args);
@@ -55,9 +55,9 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
         context.printer.remark(&notes_text(&changes.clusters, before));
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Revoke, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&seen));
-        write_files(context, &report, &args.output)?;
+        write_files(context, &report, Showing::from(&args.report))?;
     } else {
-        print(context, &report, &args.output, &arguments)?;
+        print(context, &report, Showing::from(&args.report), &arguments)?;
     }
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, &cancellation) })
 }
@@ -74,12 +74,14 @@ async fn plan_and_revoke(
     let tasks = run.apply_tasks();
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
-    let is_text = ReportOutput::on_stdout(&args.output).is_text();
+    let format = ReportOutput::on_stdout(&args.report.output);
+    let is_text = format.is_text();
     // The log of a job says what was revoked, also where nobody was asked.
     let is_shown = is_asked || (clusters > 0 && is_text);
     if is_shown {
         let report = Report::new(fleet.head(Command::Revoke), Changes::new(reports.clone()));
-        let text = rendered(context, &report, OutputFormat::Text)?;
+        let shown = if is_text { format } else { OutputFormat::Text };
+        let text = rendered(context, &report, shown, Showing::from(&args.report))?;
         if is_text {
             printed(context.printer.data(&text))?;
         } else {
@@ -142,11 +144,13 @@ async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, ca
         options: options(args, fleet),
         clock: context.environment.clock,
     });
-    let (events, shown) = events(context.progress, Phase::Planning, fleet.selected.len());
+    let (events, shown) = events(context.progress, Phase::Planning, fleet.selected.len(), fleet.clock);
     let tasks = tasks.collect();
     let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
-    let (planned, ()) = tokio::join!(run, shown);
-    FleetRun::planned(&fleet.selected, planned, &fleet.outputs)
+    let (planned, timeline) = tokio::join!(run, shown);
+    let mut run = FleetRun::planned(&fleet.selected, planned, &fleet.outputs);
+    run.timed(&timeline);
+    run
 }
 
 fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {

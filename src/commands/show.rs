@@ -3,18 +3,47 @@
 use std::collections::HashSet;
 
 use super::{CommandContext, printed};
-use crate::cli::{OutputFormat, ReportOutput, SelectionArgs};
+use crate::cli::{OutputFormat, ReportArgs, ReportOutput, SelectionArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::output::render_error;
 use crate::report::{
-    Body, Failures, RenderError, Rendering, Report, Seen, Summary, VerifySummary, failures, is_json_report, is_junit,
-    is_markdown, render,
+    Body, Failures, RenderError, Rendering, Report, Seen, Summary, TextOptions, VerifySummary, failures,
+    is_json_report, is_junit, is_markdown, render,
 };
 use crate::store::{self, StoreError};
 use crate::wording::command;
+
+/// How the result of a command is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Showing<'a> {
+    /// Where it goes.
+    pub(super) outputs: &'a [ReportOutput],
+    /// Whether text has all of a large fleet.
+    pub(super) shows_all: bool,
+    /// The label by whose values text counts.
+    pub(super) group_by: Option<&'a str>,
+}
+
+impl<'a> Showing<'a> {
+    /// Returns what the arguments ask for.
+    pub(super) fn new(args: &'a ReportArgs, shows_all: bool) -> Self {
+        Self { outputs: &args.output, shows_all, group_by: args.group_by.as_deref() }
+    }
+
+    /// Returns the format for standard output.
+    pub(super) fn on_stdout(&self) -> OutputFormat {
+        ReportOutput::on_stdout(self.outputs)
+    }
+}
+
+impl<'a> From<&'a ReportArgs> for Showing<'a> {
+    fn from(args: &'a ReportArgs) -> Self {
+        Self::new(args, false)
+    }
+}
 
 /// Checks, before anything is contacted, that reports can be written where they were asked for.
 ///
@@ -60,17 +89,13 @@ fn unwritten(name: &str, error: &StoreError, code: ExitCode) -> Error {
 /// # Errors
 ///
 /// If one cannot be written; the others are.
-pub(super) fn write_files(
-    context: &CommandContext<'_>,
-    report: &Report,
-    outputs: &[ReportOutput],
-) -> Result<(), Error> {
+pub(super) fn write_files(context: &CommandContext<'_>, report: &Report, showing: Showing<'_>) -> Result<(), Error> {
     let mut first = Ok(());
-    for ReportOutput { format, file } in outputs {
+    for ReportOutput { format, file } in showing.outputs {
         let Some(file) = file else { continue };
         let path = context.environment.directory.join(file);
         let name = format!("`{}`", file.display());
-        let written = rendered(context, report, *format).and_then(|text| {
+        let written = rendered(context, report, *format, showing).and_then(|text| {
             store::write_public(&path, text.as_bytes(), is_ours(*format))
                 .map_err(|error| unwritten(&name, &error, ExitCode::Partial))
         });
@@ -83,25 +108,35 @@ pub(super) fn write_files(
 pub(super) fn print(
     context: &CommandContext<'_>,
     report: &Report,
-    outputs: &[ReportOutput],
+    showing: Showing<'_>,
     arguments: &[String],
 ) -> Result<(), Error> {
-    let format = ReportOutput::on_stdout(outputs);
-    printed(context.printer.data(&rendered(context, report, format)?))?;
+    let format = showing.on_stdout();
+    printed(context.printer.data(&rendered(context, report, format, showing)?))?;
     print_failures(context, report, arguments, if format.is_text() { Seen::This } else { Seen::Nothing });
-    write_files(context, report, outputs)
+    write_files(context, report, showing)
 }
 
 /// Renders a report.
-pub(super) fn rendered(context: &CommandContext<'_>, report: &Report, format: OutputFormat) -> Result<String, Error> {
+pub(super) fn rendered(
+    context: &CommandContext<'_>,
+    report: &Report,
+    format: OutputFormat,
+    showing: Showing<'_>,
+) -> Result<String, Error> {
     let rendering = match format {
-        OutputFormat::Text => Rendering::Text,
-        OutputFormat::Wide => Rendering::Wide,
+        OutputFormat::Text | OutputFormat::Wide => Rendering::Text,
         OutputFormat::Json => Rendering::Json,
         OutputFormat::Markdown => Rendering::Markdown,
         OutputFormat::Junit => Rendering::Junit,
     };
-    render(report, rendering, context.environment.clock.now()).map_err(|error: RenderError| {
+    let options = TextOptions {
+        is_wide: format == OutputFormat::Wide,
+        shows_all: showing.shows_all,
+        group_by: showing.group_by,
+        now: context.environment.clock.now(),
+    };
+    render(report, rendering, options).map_err(|error: RenderError| {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         Error::new(ExitCode::Internal, error.to_string()).because(cause)
     })

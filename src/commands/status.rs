@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::CommandContext;
 use super::session::{block_on, interruptible};
-use super::show::{check_outputs, exit_code, print};
+use super::show::{Showing, check_outputs, exit_code, print};
 use crate::cli::StatusArgs;
 use crate::credential::{due_at, jitter_seed};
 use crate::error::Error;
@@ -28,7 +28,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &StatusArgs) -> Result<Exi
 }
 
 async fn status(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitCode, Error> {
-    check_outputs(context, &args.output)?;
+    check_outputs(context, &args.report.output)?;
     let legacy = if args.legacy { Legacy::Find } else { Legacy::Leave };
     let policy = FleetPolicy { legacy, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = context.load_fleet(&args.selection, &policy).await?;
@@ -39,7 +39,7 @@ async fn status(context: &CommandContext<'_>, args: &StatusArgs) -> Result<ExitC
         online(context, args, &fleet, &cancellation).await?
     };
     let has_findings = status.has_findings();
-    print(context, &Report::new(fleet.head(Command::Status), status), &args.output, &[])?;
+    print(context, &Report::new(fleet.head(Command::Status), status), Showing::new(&args.report, args.all), &[])?;
     Ok(if code == ExitCode::Done && args.check && has_findings { ExitCode::Pending } else { code })
 }
 
@@ -161,6 +161,7 @@ fn status_of(
     GrantStatus {
         cluster: grant.cluster.name.clone(),
         profile: grant.profile.name.clone(),
+        labels: grant.cluster.labels.clone(),
         state: standing.state,
         detail: standing.detail.clone(),
         generation: newest.map(|newest| newest.generation),

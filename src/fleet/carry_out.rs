@@ -48,10 +48,11 @@ impl Fleet {
     ) {
         let apply_context = self.apply_context();
         let (publisher, writing) = publisher(manner);
-        let (events, shown) = events(self.progress, Phase::Applying, tasks.len());
+        let (events, shown) = events(self.progress, Phase::Applying, tasks.len(), self.clock);
         let work = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
-        let (carried, (), ()) = tokio::join!(work, writing, shown);
+        let (carried, (), timeline) = tokio::join!(work, writing, shown);
         run.carried(carried);
+        run.timed(&timeline);
     }
 }
 

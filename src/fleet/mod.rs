@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use self::carry_out::task;
-pub(crate) use self::display::events;
+pub(crate) use self::display::{Timeline, events};
 use self::outputs::Reading;
 pub(crate) use self::outputs::{Outputs, PluginCaller, with_token_file};
 pub(crate) use self::run::{ClusterRun, FleetRun};
@@ -197,17 +197,18 @@ impl Fleet {
 
     /// Plans every selected cluster.
     pub(crate) async fn plan(&self, cancellation: &Cancellation) -> FleetRun {
-        let (events, shown) = events(self.progress, Phase::Planning, self.selected.len());
+        let (events, shown) = events(self.progress, Phase::Planning, self.selected.len(), self.clock);
         let everything = self.tasks(&self.outputs, &|_| true);
         let plan_context = self.plan_context();
         // The display ends with the last sender, which is dropped at the end of this block.
         let run = async move { plan_clusters(plan_context, everything, cancellation, &events).await };
-        let (mut planned, ()) = tokio::join!(run, shown);
+        let (mut planned, timeline) = tokio::join!(run, shown);
         let again = self.look_again(cancellation, &mut planned).await;
         let mut run = FleetRun::planned(&self.selected, planned, &self.outputs);
         if let Some((outputs, clusters)) = again {
             run.looked_again(&outputs, &clusters);
         }
+        run.timed(&timeline);
         block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
         run
     }
@@ -299,13 +300,14 @@ impl Fleet {
         let renew = async |outputs: &Arc<Outputs>, tasks| {
             self.renew_tasks(outputs, tasks, manner, &identities, cancellation).await
         };
-        let mut results: HashMap<ClusterName, (Planned, Option<Carried>)> = renew(&self.outputs, tasks).await;
+        let (mut results, mut timeline) = renew(&self.outputs, tasks).await;
         // Clusters that were partly carried out are left to the next run.
         let untouched = results.iter().filter(|(_, (_, applied))| applied.is_none());
         let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned))).await;
         let mut looked_again = None;
         if let Some((outputs, tasks)) = moved.filter(|_| !cancellation.no_new.is_cancelled()) {
-            let mut again = renew(&outputs, tasks).await;
+            let (mut again, later) = renew(&outputs, tasks).await;
+            timeline.extend(later);
             again.retain(|_, (planned, _)| matches!(planned, Planned::Plan(_)));
             looked_again = Some((outputs, again.keys().cloned().collect()));
             results.extend(again);
@@ -321,6 +323,7 @@ impl Fleet {
             run.looked_again(&outputs, &clusters);
         }
         run.carried(carried);
+        run.timed(&timeline);
         run
     }
 
@@ -331,7 +334,7 @@ impl Fleet {
         manner: Manner,
         identities: &Arc<Mutex<Identities>>,
         cancellation: &Cancellation,
-    ) -> HashMap<ClusterName, (Planned, Option<Carried>)> {
+    ) -> (HashMap<ClusterName, (Planned, Option<Carried>)>, Timeline) {
         let (publisher, writing) = publisher(manner);
         let renew_context = RenewContext {
             plan: self.plan_context(),
@@ -339,10 +342,10 @@ impl Fleet {
             prepare: self.prepare(outputs, manner, identities),
             publisher,
         };
-        let (events, shown) = events(self.progress, Phase::Refreshing, tasks.len());
+        let (events, shown) = events(self.progress, Phase::Refreshing, tasks.len(), self.clock);
         let run = async move { renew_clusters(renew_context, tasks, cancellation, &events).await };
-        let (results, (), ()) = tokio::join!(run, writing, shown);
-        results
+        let (results, (), timeline) = tokio::join!(run, writing, shown);
+        (results, timeline)
     }
 
     /// Returns the function that decides, for each plan as it is made, which part of it is carried out.

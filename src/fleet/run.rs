@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::Timeline;
 use super::outputs::Outputs;
 use super::selection::Selected;
 use crate::inventory::{Cluster, Grant};
 use crate::names::{ClusterName, Holder};
-use crate::outcome::{Applied, Carried, NotStarted, Planned};
+use crate::outcome::{Applied, Carried, NotStarted, Planned, Span};
 use crate::plan::{Assessed, Assessment, ClusterPlan};
 use crate::report::ClusterReport;
 
@@ -28,6 +29,8 @@ pub(crate) struct ClusterRun {
     pub(crate) outputs: Arc<Outputs>,
     /// The result of carrying out its plan; nothing if there was nothing to do, or it was not carried out.
     pub(crate) carried: Option<Carried>,
+    /// When it was last worked on.
+    pub(crate) span: Span,
 }
 
 impl FleetRun {
@@ -43,6 +46,7 @@ impl FleetRun {
             planned: planned.remove(&selected.cluster.name).unwrap_or(Planned::NotStarted(NotStarted::Interrupted)),
             outputs: Arc::clone(outputs),
             carried: None,
+            span: Span::default(),
         };
         Self { clusters: selected.iter().map(cluster).collect() }
     }
@@ -51,6 +55,13 @@ impl FleetRun {
     pub(super) fn looked_again(&mut self, outputs: &Arc<Outputs>, clusters: &BTreeSet<ClusterName>) {
         for run in self.clusters.iter_mut().filter(|run| clusters.contains(&run.cluster.name)) {
             run.outputs = Arc::clone(outputs);
+        }
+    }
+
+    /// Adds when each cluster was worked on.
+    pub(crate) fn timed(&mut self, timeline: &Timeline) {
+        for run in &mut self.clusters {
+            run.span = timeline.get(&run.cluster.name).copied().unwrap_or(run.span);
         }
     }
 
@@ -110,7 +121,8 @@ impl ClusterRun {
     /// Reports what was planned.
     pub(crate) fn planned_report(&self) -> ClusterReport {
         let profiles = self.grants.iter().map(|grant| grant.profile.name.clone()).collect();
-        ClusterReport { profiles, ..ClusterReport::planned(&self.cluster.name, &self.planned) }
+        let labels = self.cluster.labels.clone();
+        ClusterReport { profiles, labels, span: self.span, ..ClusterReport::planned(&self.cluster.name, &self.planned) }
     }
 
     /// Reports the result of carrying out its plan.

@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Drift, PlanInput};
@@ -10,7 +11,7 @@ use crate::names::ProfileName;
 use crate::observed::TOLERATED_SECONDS;
 
 /// Something that stops a cluster before the first write.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Blocker {
     /// What it is, for programs.
     pub kind: BlockerKind,
@@ -25,7 +26,7 @@ pub(crate) struct Blocker {
 }
 
 /// Kinds of blockers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum BlockerKind {
     /// Another name in the inventory reaches the same API server.
@@ -59,7 +60,7 @@ pub(crate) enum BlockerKind {
 }
 
 /// Something the user should know.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Note {
     /// What it is, for programs.
     pub kind: NoteKind,
@@ -68,7 +69,7 @@ pub(crate) struct Note {
 }
 
 /// Kinds of notes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NoteKind {
     /// A profile has rules with wildcards.

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Status, Verification};
@@ -26,7 +27,7 @@ pub(crate) fn is_json_report(content: &[u8]) -> bool {
 }
 
 /// What a command found or did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Report {
     /// The fields of every report.
     #[serde(flatten)]
@@ -37,9 +38,10 @@ pub(crate) struct Report {
 }
 
 /// The fields of every report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Head {
-    /// The version of this model.
+    /// The version of this model. It changes if a field changes its meaning or goes away.
+    #[schemars(range(min = 1, max = 1))]
     pub schema_version: u32,
     /// The version of kubemint.
     pub kubemint: &'static str,
@@ -57,7 +59,7 @@ pub(crate) struct Head {
 }
 
 /// What a report is about.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Body {
     /// The body for `plan`, `apply`, `refresh` and `revoke`.
@@ -69,7 +71,7 @@ pub(crate) enum Body {
 }
 
 /// The command that made a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Command {
     /// `kubemint plan`

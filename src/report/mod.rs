@@ -12,6 +12,7 @@ mod kubeconfig;
 mod markdown;
 mod merge;
 mod render;
+mod schema;
 mod status;
 mod text;
 mod verify;
@@ -24,14 +25,19 @@ pub(crate) use kubeconfig::KubeconfigReport;
 pub(crate) use markdown::is_markdown;
 pub(crate) use merge::MergeReport;
 pub(crate) use render::{RenderError, Rendering, render};
+pub(crate) use schema::schema;
 pub(crate) use status::{Drifted, GrantStatus, Holds, LegacyTokenStatus, OutputStatus, Status};
-pub(crate) use text::{collision_lines, kubeconfig_text, merge_text, notes_text, refresh_line, summary_line};
-pub(crate) use verify::{BindingReport, FindingKind, GrantReport, Verification, VerifyState, VerifySummary};
+pub(crate) use text::{
+    TextOptions, collision_lines, kubeconfig_text, merge_text, notes_text, refresh_line, summary_line,
+};
+pub(crate) use verify::{
+    BindingReport, FindingKind, GrantReport, Verification, VerifiedClusterReport, VerifyState, VerifySummary,
+};
 
 #[cfg(test)]
 use changes::ErrorReport;
 #[cfg(test)]
-use verify::{Finding, RightCounts, VerifiedClusterReport, VerifyError};
+use verify::{Finding, RightCounts, VerifyError};
 
 #[cfg(test)]
 mod tests;

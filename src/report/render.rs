@@ -2,8 +2,6 @@
 //!
 //! Pure: no I/O, no clock.
 
-use jiff::Timestamp;
-
 use super::text::{TextOptions, text};
 use super::{Report, junit, markdown};
 use crate::foreign::{json, redacted};
@@ -13,8 +11,6 @@ use crate::foreign::{json, redacted};
 pub(crate) enum Rendering {
     /// Text for people.
     Text,
-    /// Text with all columns of its tables.
-    Wide,
     /// One JSON document.
     Json,
     /// Markdown for a comment.
@@ -26,7 +22,7 @@ pub(crate) enum Rendering {
 impl Rendering {
     /// All of them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 5] = [Self::Text, Self::Wide, Self::Json, Self::Markdown, Self::Junit];
+    pub(super) const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Markdown, Self::Junit];
 }
 
 /// Why a report could not be rendered.
@@ -40,7 +36,7 @@ pub(crate) enum RenderError {
     Junit(#[from] std::io::Error),
 }
 
-/// Renders a report; `now` is the machine's time.
+/// Renders a report; the options are for text, also where a document quotes it.
 ///
 /// The model has no field for a token, but texts of others in it may repeat one. Whatever looks like a JSON Web Token is
 /// replaced here, in every format.
@@ -48,10 +44,9 @@ pub(crate) enum RenderError {
 /// # Errors
 ///
 /// If the report cannot be written in that format; that is a bug.
-pub(crate) fn render(report: &Report, rendering: Rendering, now: Timestamp) -> Result<String, RenderError> {
-    let options = TextOptions { is_wide: rendering == Rendering::Wide, now };
+pub(crate) fn render(report: &Report, rendering: Rendering, options: TextOptions<'_>) -> Result<String, RenderError> {
     let rendered = match rendering {
-        Rendering::Text | Rendering::Wide => text(report, options),
+        Rendering::Text => text(report, options),
         Rendering::Json => json(report)? + "\n",
         Rendering::Markdown => markdown::markdown(report, options),
         Rendering::Junit => junit::junit(report)?,

@@ -2,7 +2,10 @@
 //!
 //! It has no field that could hold a token. Pure: no I/O, no clock.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::failure::FailureKind;
@@ -10,7 +13,7 @@ use crate::names::{ClusterName, ProfileName};
 use crate::plan::CredentialState;
 
 /// How the credentials of a fleet stand: the body of the report of `status`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Status {
     /// Whether only the output files were looked at.
     pub offline: bool,
@@ -24,13 +27,16 @@ pub(crate) struct Status {
 }
 
 /// How the credential of one grant stands.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct GrantStatus {
     /// The cluster.
     pub cluster: ClusterName,
     /// The profile.
     pub profile: ProfileName,
+    /// The labels of the cluster.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// The state.
     pub state: CredentialState,
     /// Details beyond the state.
@@ -77,7 +83,7 @@ pub(crate) struct GrantStatus {
 }
 
 /// Whether objects differ from the inventory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Drifted {
     /// They do.
@@ -89,7 +95,7 @@ pub(crate) enum Drifted {
 }
 
 /// What one output holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct OutputStatus {
     /// The file.
@@ -102,7 +108,7 @@ pub(crate) struct OutputStatus {
 }
 
 /// What an output holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Holds {
     /// The newest generation that was published.
@@ -122,7 +128,7 @@ pub(crate) enum Holds {
 }
 
 /// A token that never expires.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LegacyTokenStatus {
     /// The cluster.
@@ -162,6 +168,13 @@ impl Status {
 
     /// Whether something has to be done: a credential is not current everywhere, or there is drift.
     pub(crate) fn has_findings(&self) -> bool {
-        self.grants.iter().any(|grant| !grant.state.is_fine() || grant.drift == Drifted::Yes)
+        self.grants.iter().any(GrantStatus::needs_somebody)
+    }
+}
+
+impl GrantStatus {
+    /// Whether something has to be done about it.
+    pub(super) fn needs_somebody(&self) -> bool {
+        !self.state.is_fine() || self.drift == Drifted::Yes
     }
 }

@@ -2,21 +2,23 @@
 //!
 //! It has no field that could hold a token. Pure: no I/O, no clock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::access::{AccessNote, AccessReview, Account, IntendedReview};
 use crate::failure::FailureKind;
-use crate::inventory::Grant;
+use crate::inventory::{Cluster, Grant};
 use crate::names::{ClusterName, ProfileName};
 use crate::object::{ObjectRef, RoleRef};
+use crate::outcome::Span;
 use crate::rbac::{Right, RightGroup, summarise};
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
 
 /// The result of a verification: the body of the report of `verify`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Verification {
     /// Whether excess is a finding.
     pub strict: bool,
@@ -27,7 +29,7 @@ pub(crate) struct Verification {
 }
 
 /// The clusters counted by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct VerifySummary {
     /// All selected clusters.
@@ -45,7 +47,7 @@ pub(crate) struct VerifySummary {
 }
 
 /// The state of a cluster or a grant, from good to bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum VerifyState {
     /// As intended.
@@ -61,11 +63,17 @@ pub(crate) enum VerifyState {
 }
 
 /// One cluster.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct VerifiedClusterReport {
     /// Its name.
     pub name: ClusterName,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When it was verified.
+    #[serde(flatten)]
+    pub span: Span,
     /// Its state.
     pub state: VerifyState,
     /// Its grants.
@@ -76,7 +84,7 @@ pub(crate) struct VerifiedClusterReport {
 }
 
 /// Why a cluster could not be verified.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub(crate) struct VerifyError {
     /// What kind of failure it is.
     pub kind: FailureKind,
@@ -90,7 +98,7 @@ pub(crate) struct VerifyError {
 }
 
 /// One grant.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct GrantReport {
     /// The profile.
@@ -121,7 +129,7 @@ pub(crate) struct GrantReport {
 }
 
 /// A credential in the outputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct VerifiedCredentialReport {
     /// Its generation; absent for the token of an exec plugin.
@@ -137,7 +145,7 @@ pub(crate) struct VerifiedCredentialReport {
 }
 
 /// Rights of a profile, counted: one verb on one resource or name each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct RightCounts {
     /// Those that are allowed.
     pub allowed: usize,
@@ -148,7 +156,7 @@ pub(crate) struct RightCounts {
 }
 
 /// Some rights of a profile.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub(crate) struct RightsReport {
     /// The namespace; absent for the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +171,7 @@ pub(crate) struct RightsReport {
 }
 
 /// What one binding grants.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct BindingReport {
     /// The binding.
@@ -186,7 +194,7 @@ pub(crate) struct BindingReport {
 }
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub(crate) struct Finding {
     /// What it is, for programs.
     pub kind: FindingKind,
@@ -198,7 +206,7 @@ pub(crate) struct Finding {
 }
 
 /// Kinds of findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FindingKind {
     /// An output does not hold the credential.
@@ -219,8 +227,7 @@ pub(crate) enum FindingKind {
 
 impl Verification {
     /// Reports the results; if `strict`, excess is a finding.
-    pub(crate) fn new(strict: bool, clusters: &[(ClusterName, Verified)]) -> Self {
-        let clusters: Vec<_> = clusters.iter().map(|(name, verified)| cluster(name, verified, strict)).collect();
+    pub(crate) fn new(strict: bool, clusters: Vec<VerifiedClusterReport>) -> Self {
         let mut summary = VerifySummary { clusters: clusters.len(), ..VerifySummary::default() };
         for cluster in &clusters {
             let counter = match cluster.state {
@@ -265,6 +272,27 @@ impl ClusterSaid<'_> {
 }
 
 impl VerifiedClusterReport {
+    /// Reports what was found on a cluster; if `strict`, excess is a finding.
+    pub(crate) fn new(cluster: &Cluster, verified: &Verified, strict: bool) -> Self {
+        let reports = |grants: &[VerifiedGrant]| -> Vec<GrantReport> {
+            grants.iter().map(|verified| grant(verified, &verified.grant, strict)).collect()
+        };
+        let (state, grants, error) = match verified {
+            Verified::Done(grants) => {
+                let grants = reports(grants);
+                let state = grants.iter().map(|grant| grant.state).max().unwrap_or(VerifyState::Fine);
+                (state, grants, None)
+            }
+            Verified::Failed { doing, failure, grants } => {
+                let error =
+                    VerifyError { kind: failure.kind, doing, cause: failure.cause.clone(), hint: failure.hint.clone() };
+                (VerifyState::Failed, reports(grants), Some(error))
+            }
+            Verified::NotStarted => (VerifyState::NotStarted, vec![], None),
+        };
+        Self { name: cluster.name.clone(), labels: cluster.labels.clone(), span: Span::default(), state, grants, error }
+    }
+
     /// Returns what is shown of it.
     pub(super) fn said(&self) -> ClusterSaid<'_> {
         ClusterSaid { grants: self.grants.iter().filter_map(GrantReport::said).collect(), error: self.error.as_ref() }
@@ -295,26 +323,6 @@ impl GrantReport {
             !said.findings.is_empty() || !said.excess.is_empty() || !said.added.is_empty() || !said.notes.is_empty();
         is_something.then_some(said)
     }
-}
-
-fn cluster(name: &ClusterName, verified: &Verified, strict: bool) -> VerifiedClusterReport {
-    let reports = |grants: &[VerifiedGrant]| -> Vec<GrantReport> {
-        grants.iter().map(|verified| grant(verified, &verified.grant, strict)).collect()
-    };
-    let (state, grants, error) = match verified {
-        Verified::Done(grants) => {
-            let grants = reports(grants);
-            let state = grants.iter().map(|grant| grant.state).max().unwrap_or(VerifyState::Fine);
-            (state, grants, None)
-        }
-        Verified::Failed { doing, failure, grants } => {
-            let error =
-                VerifyError { kind: failure.kind, doing, cause: failure.cause.clone(), hint: failure.hint.clone() };
-            (VerifyState::Failed, reports(grants), Some(error))
-        }
-        Verified::NotStarted => (VerifyState::NotStarted, vec![], None),
-    };
-    VerifiedClusterReport { name: name.clone(), state, grants, error }
 }
 
 fn grant(verified: &VerifiedGrant, grant: &Grant, strict: bool) -> GrantReport {

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 use kubemint_testkit::User;
+use kubemint_testkit::sim::Fault;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::cli::READER;
@@ -118,4 +119,46 @@ fn answered(machine: &Machine, arguments: &[&str], answer: &str) -> (Option<i32>
     });
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap(), reader.join().unwrap())
+}
+
+/// The schema stands in docs/, and what each command writes follows it, of clusters that work and of one that does not.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it writes a document of the repository when it is asked to")]
+fn every_command_writes_what_the_published_schema_says() {
+    let fleet = simulated(["a", "b"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    machine.inventory("schema", READER);
+    let schema = machine.kubemint(&["schema", "report"]).exits(0).stdout;
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+    if std::env::var_os("KUBEMINT_UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &schema).unwrap();
+    }
+    let written = std::fs::read_to_string(&page).unwrap();
+    assert_eq!(written, schema, "run the tests with KUBEMINT_UPDATE_DOCS=1 to write docs/report.schema.json");
+    let validator = jsonschema::draft202012::new(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let check = |arguments: &[&str], code: i32| {
+        let report = machine.kubemint(&[arguments, &["-o", "json"]].concat()).exits(code).report();
+        let errors: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{arguments:?}");
+        assert_eq!(report["command"], arguments[0]);
+        let row = &report[if arguments[0] == "status" { "grants" } else { "clusters" }][0];
+        assert_eq!(row["labels"], serde_json::json!({"env": "test"}), "{arguments:?}");
+        if arguments[0] != "status" {
+            let time = |field: &str| row[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+            assert!(time("began") <= time("ended"), "{row}");
+        }
+    };
+    for (arguments, code) in [
+        (&["plan"][..], 0),
+        (&["apply", "--yes"], 0),
+        (&["refresh", "--force"], 0),
+        (&["status", "--legacy"], 0),
+        (&["verify"], 0),
+    ] {
+        check(arguments, code);
+    }
+    fleet.cluster("b").set_fault(Some(Fault::Hang));
+    for arguments in [&["plan"][..], &["status"], &["verify"], &["refresh"], &["revoke", "--yes"]] {
+        check(arguments, 6);
+    }
 }

@@ -279,21 +279,6 @@ fn the_command_line_reference_is_current() {
     assert_eq!(written, text, "run the tests with KUBEMINT_UPDATE_DOCS=1 to write docs/cli.md");
 }
 
-/// Where there is no table, nothing can be wide: a format that is taken and not obeyed would be a lie.
-#[test]
-fn only_status_is_wide() {
-    let command = kubemint::command();
-    let mut formats = vec![];
-    for sub in command.get_subcommands() {
-        let output = sub.get_arguments().find(|argument| argument.get_short() == Some('o'));
-        let Some(output) = output.filter(|output| !output.get_possible_values().is_empty()) else { continue };
-        let values = output.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect::<Vec<_>>();
-        formats.push((sub.get_name().to_owned(), values.contains(&"wide".to_owned())));
-    }
-    assert!(formats.len() >= 6, "{formats:?}");
-    assert!(formats.iter().all(|(name, is_wide)| *is_wide == (name == "status")), "{formats:?}");
-}
-
 /// What docs/ARCHITECTURE.md says holds is held by a test.
 #[test]
 fn every_invariant_names_a_test_that_exists() {

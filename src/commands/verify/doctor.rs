@@ -21,7 +21,7 @@ const PLUGIN: Duration = Duration::from_secs(30);
 
 /// Examines one kubeconfig, and connects with one of its contexts.
 pub(super) fn run(context: &CommandContext<'_>, written: &Path, args: &VerifyArgs) -> Result<ExitCode, Error> {
-    let format = match args.output.as_slice() {
+    let format = match args.report.output.as_slice() {
         [] => OutputFormat::Text,
         [ReportOutput { format: format @ (OutputFormat::Text | OutputFormat::Json), file: None }] => *format,
         _ => return Err(Error::usage("`verify --kubeconfig` writes text or JSON to standard output")),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::session::{block_on, interruptible};
-use super::show::{arguments, check_outputs, print, verify_exit_code};
+use super::show::{Showing, arguments, check_outputs, print, verify_exit_code};
 use super::{CommandContext, load};
 use crate::cli::VerifyArgs;
 use crate::cluster::AdminSources;
@@ -17,10 +17,9 @@ use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_acc
 use crate::exit_code::ExitCode;
 use crate::fleet::{Selected, Visits, events, select};
 use crate::foreign::shown;
-use crate::inventory::{Grant, GrantKey};
-use crate::names::ClusterName;
+use crate::inventory::{Cluster, Grant, GrantKey};
 use crate::output::Phase;
-use crate::report::{Command, Head, Report, Verification};
+use crate::report::{Command, Head, Report, Verification, VerifiedClusterReport};
 use crate::verified::Verified;
 
 /// Verifies the selected clusters, or one kubeconfig.
@@ -28,7 +27,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     if let Some(path) = &args.kubeconfig {
         return doctor::run(context, path, args);
     }
-    check_outputs(context, &args.output)?;
+    check_outputs(context, &args.report.output)?;
     let load::Loaded { mut inventory, layout, .. } = load::load(context, args.holder.as_deref())?;
     if let Some(concurrency) = args.selection.concurrency {
         inventory.run.concurrency = usize::from(concurrency);
@@ -54,30 +53,27 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
             VerifyTask { cluster, grants: grants.into_iter().map(grant).collect() }
         })
         .collect();
-    let clusters: Vec<ClusterName> = tasks.iter().map(|task| task.cluster.name.clone()).collect();
+    let clusters: Vec<Arc<Cluster>> = tasks.iter().map(|task| Arc::clone(&task.cluster)).collect();
     let inventory = Arc::new(inventory);
     let clock = context.environment.clock;
     let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
     let cancellation = Cancellation::default();
-    let mut verified = block_on(async {
-        let (events, shown) = events(context.progress, Phase::Verifying, tasks.len());
+    let (mut verified, timeline) = block_on(async {
+        let (events, shown) = events(context.progress, Phase::Verifying, tasks.len(), clock);
         let cancellation = &cancellation;
         // The display ends with the last sender, which is dropped at the end of this block.
         let work = async move { verify_clusters(shared, tasks, cancellation, &events).await };
-        let (verified, ()) = interruptible(context, cancellation, async { tokio::join!(work, shown) }).await;
-        verified
+        interruptible(context, cancellation, async { tokio::join!(work, shown) }).await
     })?;
-    let verified: Vec<(ClusterName, Verified)> = clusters
-        .into_iter()
-        .map(|cluster| {
-            let verified = verified.remove(&cluster).unwrap_or(Verified::NotStarted);
-            (cluster, verified)
-        })
-        .collect();
-    let verification = Verification::new(args.strict, &verified);
+    let reports = clusters.iter().map(|cluster| {
+        let verified = verified.remove(&cluster.name).unwrap_or(Verified::NotStarted);
+        let span = timeline.get(&cluster.name).copied().unwrap_or_default();
+        VerifiedClusterReport { span, ..VerifiedClusterReport::new(cluster, &verified, args.strict) }
+    });
+    let verification = Verification::new(args.strict, reports.collect());
     let summary = verification.summary;
     let head = Head::new(Command::Verify, clock.began(), &inventory.name, &holder);
-    print(context, &Report::new(head, verification), &args.output, &repeated(context, args))?;
+    print(context, &Report::new(head, verification), Showing::new(&args.report, args.all), &repeated(context, args))?;
     Ok(verify_exit_code(&summary, &cancellation))
 }
 

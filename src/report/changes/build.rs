@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use crate::failure::FailureKind;
 use crate::field_diff::FieldDiff;
 use crate::inventory::Grant;
 use crate::names::{ClusterName, Holder};
-use crate::outcome::{Applied, NotStarted, Planned, Published};
+use crate::outcome::{Applied, NotStarted, Planned, Published, Span};
 use crate::plan::{Assessed, ClusterPlan};
 use crate::step::Step;
 
@@ -27,6 +28,8 @@ impl ClusterReport {
     pub(in crate::report) fn empty(name: ClusterName, state: State) -> Self {
         Self {
             name,
+            labels: BTreeMap::new(),
+            span: Span::default(),
             profiles: vec![],
             state,
             changes: vec![],

@@ -6,7 +6,10 @@ mod build;
 
 pub(super) use build::GENERATIONS;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::credential::MintReason;
@@ -14,13 +17,13 @@ use crate::failure::FailureKind;
 use crate::field_diff::FieldDiff;
 use crate::names::{ClusterName, ProfileName};
 use crate::object::{Kind, ObjectRef};
-use crate::outcome::NotStarted;
+use crate::outcome::{NotStarted, Span};
 use crate::plan::{Blocker, Note};
 use crate::step::{Action, StepId};
 use crate::wording::count;
 
 /// What changes, or changed: the body of the reports of `plan`, `apply`, `refresh` and `revoke`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Changes {
     /// The clusters counted by state.
     pub summary: Summary,
@@ -51,7 +54,7 @@ impl Changes {
 }
 
 /// The clusters counted by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Summary {
     /// All selected clusters.
@@ -71,7 +74,7 @@ pub(crate) struct Summary {
 }
 
 /// The credentials of a refresh, counted by their result.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct CredentialSummary {
     /// They were current already, or another run renews them.
@@ -90,11 +93,17 @@ pub(crate) struct CredentialSummary {
 }
 
 /// One cluster.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ClusterReport {
     /// Its name.
     pub name: ClusterName,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When it was last worked on.
+    #[serde(flatten)]
+    pub span: Span,
     /// The profiles on it that the run was about.
     pub profiles: Vec<ProfileName>,
     /// Its state.
@@ -116,7 +125,7 @@ pub(crate) struct ClusterReport {
 }
 
 /// The state of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     /// It matches the inventory.
@@ -133,8 +142,22 @@ pub(crate) enum State {
     NotStarted,
 }
 
+impl State {
+    /// Returns the state as tables show it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "up to date",
+            Self::Pending => "to change",
+            Self::Changed => "changed",
+            Self::Blocked => "blocked",
+            Self::Failed => "failed",
+            Self::NotStarted => "not started",
+        }
+    }
+}
+
 /// What is done to one object or credential.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Change {
     /// Identifies it among the changes of its cluster.
@@ -177,7 +200,7 @@ pub(crate) struct Change {
 }
 
 /// A credential in the outputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct CredentialReport {
     /// The profile.
@@ -194,7 +217,7 @@ pub(crate) struct CredentialReport {
 }
 
 /// Why a cluster failed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ErrorReport {
     /// What kind of failure it is.
@@ -259,8 +282,7 @@ impl ClusterSaid<'_> {
 impl ClusterReport {
     /// Returns what is shown of it.
     pub(super) fn said(&self) -> ClusterSaid<'_> {
-        let Self { state, changes, blockers, error, notes, name: _, profiles: _, credentials: _, not_started: _ } =
-            self;
+        let Self { state, changes, blockers, error, notes, .. } = self;
         let changes = changes.iter().map(Change::said).collect();
         ClusterSaid { state: *state, changes, blockers, error: error.as_ref(), notes }
     }

@@ -4,16 +4,17 @@ use proptest::prelude::*;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use quick_xml::Reader;
 use quick_xml::events::Event as Xml;
+use serde_json::json;
 
 use super::hostile::{report as hostile_report, status as hostile_status, verified as hostile_verification};
 use super::*;
-use crate::report::{Rendering, is_json_report, is_junit, is_markdown, render};
+use crate::report::{Rendering, is_json_report, is_junit, is_markdown, render, schema};
 
 const HOSTILE: &str =
     "x|y `` ``` @team #12 <script>alert(1)</script> [a](http://evil) ![i](x) **b** \n# h\n| - | </details> ~~~";
 
 fn rendered(report: &Report, rendering: Rendering) -> String {
-    render(report, rendering, Timestamp::UNIX_EPOCH).unwrap()
+    render(report, rendering, OPTIONS).unwrap()
 }
 
 /// What a reader of Markdown makes of a text: tags other than those that kubemint writes, and whether details are closed.
@@ -180,6 +181,46 @@ fn a_report_is_known_again_and_nothing_else_is() {
     for other in ["{}", "[]", "{\"kubemint\": \"1\"}", "version = 1\n", ""] {
         let bytes = other.as_bytes();
         assert!(!is_json_report(bytes) && !is_markdown(bytes) && !is_junit(bytes), "{other}");
+    }
+}
+
+/// Reports as kubemint 0.1 wrote them, with a cluster that could not be reached. What reads the reports of today reads
+/// them as well.
+const OLD: [(&str, &str); 6] = [
+    ("plan", include_str!("../../../tests/documents/report-0.1/plan.json")),
+    ("apply", include_str!("../../../tests/documents/report-0.1/apply.json")),
+    ("refresh", include_str!("../../../tests/documents/report-0.1/refresh.json")),
+    ("revoke", include_str!("../../../tests/documents/report-0.1/revoke.json")),
+    ("status", include_str!("../../../tests/documents/report-0.1/status.json")),
+    ("verify", include_str!("../../../tests/documents/report-0.1/verify.json")),
+];
+
+#[test]
+fn old_and_new_reports_follow_the_schema() {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    let check = |what: &str, json: &str| {
+        let document: serde_json::Value = serde_json::from_str(json).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{what}");
+        document
+    };
+    for (command, json) in OLD {
+        assert!(is_json_report(json.as_bytes()), "{command}");
+        let document = check(command, json);
+        assert_eq!(document["command"], command);
+        // A field that is missing, or has another type, is noticed in each of them.
+        for (field, value) in [("command", json!("merge")), ("schema_version", json!(2)), ("holder", json!(null))] {
+            let mut wrong = document.clone();
+            wrong[field] = value;
+            assert!(!validator.is_valid(&wrong), "{command}: {field}");
+        }
+        let mut wrong = document.clone();
+        let rows = if command == "status" { "grants" } else { "clusters" };
+        wrong[rows][0]["state"] = json!("somehow");
+        assert!(!validator.is_valid(&wrong), "{command}");
+    }
+    for report in [hostile_report("x"), hostile_status("x"), hostile_verification("x")] {
+        drop(check(report.head.command.as_str(), &rendered(&report, Rendering::Json)));
     }
 }
 

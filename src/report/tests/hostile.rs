@@ -1,9 +1,11 @@
 //! Hostile text in every field of every report: the output is harmless, and gets no additional line.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::super::*;
-use super::shown;
+use super::{OPTIONS, shown};
 use crate::access::{AccessNote, AccessNoteKind};
 use crate::failure::FailureKind;
 use crate::field_diff::FieldDiff;
@@ -12,6 +14,7 @@ use crate::kubeconfig::combine::{self, ChangeKind};
 use crate::kubeconfig::edit::List;
 use crate::kubeconfig::{FileFinding, FileFindingKind};
 use crate::object::{Kind, ObjectRef};
+use crate::outcome::Span;
 use crate::plan::{Blocker, BlockerKind, CredentialState, Note, NoteKind};
 use crate::rbac::RightGroup;
 use crate::step::Action;
@@ -44,11 +47,17 @@ fn head(command: Command, text: &str) -> Head {
     Head { kubemint: "0", ..Head::new(command, Timestamp::UNIX_EPOCH, &text.into(), &text.into()) }
 }
 
+fn labels(text: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(text.to_owned(), text.to_owned())])
+}
+
 pub(super) fn report(text: &str) -> Report {
     let owned = || text.to_owned();
     let without_object = Change { kind: None, name: None, namespace: None, ..change(text, Action::Mint) };
     let cluster = |state, error| ClusterReport {
         name: text.into(),
+        labels: labels(text),
+        span: Span::default(),
         profiles: vec![text.into()],
         state,
         changes: vec![change(text, Action::Update), change(text, Action::Delete), without_object.clone()],
@@ -80,6 +89,7 @@ pub(super) fn status(text: &str) -> Report {
     let grant = GrantStatus {
         cluster: text.into(),
         profile: text.into(),
+        labels: labels(text),
         state: CredentialState::Due,
         detail: Some(owned()),
         generation: Some(1),
@@ -145,6 +155,8 @@ pub(super) fn verified(text: &str) -> Report {
         summary: VerifySummary { clusters: 1, fine: 0, excess: 0, findings: 0, failed: 1, not_started: 0 },
         clusters: vec![VerifiedClusterReport {
             name: text.into(),
+            labels: labels(text),
+            span: Span::default(),
             state: VerifyState::Failed,
             grants: vec![grant],
             error: Some(error),
@@ -215,7 +227,9 @@ fn everything_shown(text: &str) -> Vec<String> {
         notes_text(&changes.clusters, &[]),
         summary_line(Command::Apply, &changes.summary),
         shown(&status),
-        text::text(&status, text::TextOptions { is_wide: true, now: Timestamp::UNIX_EPOCH }),
+        text::text(&status, TextOptions { is_wide: true, group_by: Some(text), ..OPTIONS }),
+        text::text(&report, TextOptions { group_by: Some(text), ..OPTIONS }),
+        text::text(&verified, TextOptions { group_by: Some(text), ..OPTIONS }),
         shown(&verified),
         kubeconfig_text(&examined),
         merge_text(&merged(text, &changes_of(text))),

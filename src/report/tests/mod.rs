@@ -2,6 +2,7 @@
 
 mod documents;
 mod hostile;
+mod large;
 
 use jiff::Timestamp;
 
@@ -40,9 +41,13 @@ fn report(command: Command, clusters: Vec<ClusterReport>) -> Report {
     Report::new(head, Changes::new(clusters))
 }
 
+/// The usual options, with the epoch as the current time.
+const OPTIONS: TextOptions<'static> =
+    TextOptions { is_wide: false, shows_all: false, group_by: None, now: Timestamp::UNIX_EPOCH };
+
 /// Renders a report, with the epoch as the current time.
 fn shown(report: &Report) -> String {
-    text::text(report, text::TextOptions { is_wide: false, now: Timestamp::UNIX_EPOCH })
+    text::text(report, OPTIONS)
 }
 
 fn plain(text: &str) -> String {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anstyle::Style;
 use jiff::Timestamp;
 
-use super::{DIM, GREEN, RED, YELLOW, heading, listed, paint};
+use super::fold::{GROUPS, by_label, fold};
+use super::{DIM, GREEN, RED, TextOptions, YELLOW, heading, listed, paint};
 use crate::foreign::shown;
 use crate::plan::Note;
 use crate::report::changes::{ChangeSaid, ClusterSaid, GENERATIONS};
@@ -17,14 +18,26 @@ use crate::step::Action;
 use crate::wording::count;
 
 /// Renders the changes: groups of clusters with their changes, and a summary line.
-pub(super) fn text(command: Command, changes: &Changes) -> String {
-    let mut out = String::new();
+pub(super) fn text(command: Command, changes: &Changes, options: TextOptions<'_>) -> String {
+    let states = changes.clusters.iter().map(|cluster| (&cluster.labels, cluster.state.as_str()));
+    let mut out = by_label(options.group_by, "CLUSTERS", states);
     let mut groups = grouped(changes.clusters.iter().map(|cluster| (&cluster.name, cluster.said())));
+    groups.retain(|group| !group.said.is_nothing());
     groups.sort_by_key(|group| group.said.state);
-    for Group { said, clusters } in groups.iter().filter(|group| !group.said.is_nothing()) {
-        let _ = writeln!(out, "{}{}", heading(clusters), state_suffix(said.state));
-        out.push_str(&body(said));
-        out.push('\n');
+    // Of each state, so that no number of changes hides what failed.
+    for of_state in groups.chunk_by(|one, other| one.said.state == other.said.state) {
+        let (shown, folded) = fold(of_state, options.most(GROUPS));
+        for Group { said, clusters } in shown {
+            let _ = writeln!(out, "{}{}", heading(clusters), state_suffix(said.state));
+            out.push_str(&body(said));
+            out.push('\n');
+        }
+        let clusters: usize = folded.iter().map(|group| group.clusters.len()).sum();
+        if let Some(first) = folded.first() {
+            let (groups, clusters) = (count(folded.len(), "more group"), count(clusters, "cluster"));
+            let suffix = state_suffix(first.said.state);
+            let _ = writeln!(out, "… and {groups} of changes, on {clusters}{suffix}; {}\n", all_of_it(command));
+        }
     }
     let _ = writeln!(out, "{}", summary_line(command, &changes.summary));
     out
@@ -36,6 +49,14 @@ fn state_suffix(state: State) -> String {
         State::Failed => format!(" {}", paint(RED, "failed")),
         State::NotStarted => format!(" {}", paint(YELLOW, "not started")),
         State::Unchanged | State::Pending | State::Changed => String::new(),
+    }
+}
+
+/// Says how to see everything.
+fn all_of_it(command: Command) -> &'static str {
+    match command {
+        Command::Plan | Command::Status | Command::Verify => "`--all` shows them",
+        Command::Apply | Command::Refresh | Command::Revoke => "`-o wide` shows them",
     }
 }
 

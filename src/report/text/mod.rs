@@ -5,6 +5,7 @@
 //! no I/O, no clock.
 
 mod changes;
+mod fold;
 mod kubeconfig;
 mod merge;
 mod status;
@@ -13,6 +14,7 @@ mod verify;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 pub(super) use self::changes::sign;
@@ -35,20 +37,43 @@ const LISTED: usize = 8;
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TextOptions {
-    /// Whether tables have all columns.
+pub(crate) struct TextOptions<'a> {
+    /// Whether tables have all columns; then all clusters are shown, too.
     pub is_wide: bool,
+    /// Whether all clusters are shown, also of a large fleet.
+    pub shows_all: bool,
+    /// The label by whose values clusters are counted.
+    pub group_by: Option<&'a str>,
     /// The machine's time, for the time that is left or has passed.
     pub now: Timestamp,
 }
 
-/// Renders a report.
-pub(crate) fn text(report: &Report, options: TextOptions) -> String {
-    match &report.body {
-        Body::Changes(changes) => changes::text(report.head.command, changes),
-        Body::Status(status) => status::text(status, options),
-        Body::Verification(verification) => verify::text(verification, report.head.started),
+impl TextOptions<'_> {
+    /// Returns what is too much to be shown of a large fleet: everything beyond a number, unless all is shown.
+    fn most(&self, number: usize) -> usize {
+        if self.is_wide || self.shows_all { usize::MAX } else { number }
     }
+}
+
+/// Renders a report.
+pub(crate) fn text(report: &Report, options: TextOptions<'_>) -> String {
+    match &report.body {
+        Body::Changes(changes) => changes::text(report.head.command, changes, options),
+        Body::Status(status) => status::text(status, options),
+        Body::Verification(verification) => verify::text(verification, report.head.started, options),
+    }
+}
+
+/// Returns an empty table. Cells are not wrapped, so that grep finds a row as one line.
+fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+/// Returns the lines of a table.
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim().to_owned() + "\n").collect()
 }
 
 fn paint(style: Style, text: &str) -> String {

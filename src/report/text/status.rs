@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
 use jiff::Timestamp;
 
-use super::TextOptions;
+use super::fold::{ROWS, by_label, fold};
+use super::{TextOptions, trimmed};
 use crate::foreign::shown;
 use crate::plan::CredentialState;
 use crate::report::{Drifted, GrantStatus, Holds, LegacyTokenStatus, Status};
@@ -42,17 +42,58 @@ fn holding(grant: &GrantStatus) -> String {
     text
 }
 
-/// Renders the report as a table.
-pub(super) fn text(report: &Status, options: TextOptions) -> String {
+/// Renders the report as a table. Of a large fleet, it counts, and shows the grants that need somebody.
+pub(super) fn text(report: &Status, options: TextOptions<'_>) -> String {
+    let states = report.grants.iter().map(|grant| (&grant.labels, grant.state.as_str()));
+    let mut out = by_label(options.group_by, "GRANTS", states);
+    let is_folded = report.grants.len() > options.most(ROWS);
+    if is_folded {
+        let _ = writeln!(out, "{}\n", summary(report));
+    }
+    let needy = report.grants.iter().filter(|grant| !is_folded || grant.needs_somebody()).collect::<Vec<_>>();
+    let (rows, folded) = fold(&needy, options.most(ROWS));
+    if !rows.is_empty() {
+        out.push_str(&grants_table(rows, options));
+    }
+    if !folded.is_empty() {
+        let _ = writeln!(out, "… and {} that need somebody", count(folded.len(), "more grant"));
+    }
+    if let Some(tokens) = &report.legacy_tokens {
+        legacy_text(&mut out, tokens, options);
+    }
+    let (notes, more) = fold(&report.notes, options.most(ROWS));
+    for note in notes {
+        let _ = writeln!(out, "note: {}", shown(note));
+    }
+    if !more.is_empty() {
+        let _ = writeln!(out, "… and {}", count(more.len(), "more note"));
+    }
+    if is_folded {
+        let fine = report.grants.len() - needy.len();
+        if fine > 0 {
+            let _ = writeln!(out, "{} fine and not shown", is_are(fine));
+        }
+        out.push_str("hint: `--all` shows every grant, `-o wide` every column too\n");
+    } else {
+        let _ = writeln!(out, "{}", summary(report));
+    }
+    out
+}
+
+fn is_are(grants: usize) -> String {
+    format!("{} {}", count(grants, "grant"), if grants == 1 { "is" } else { "are" })
+}
+
+fn grants_table(grants: &[&GrantStatus], options: TextOptions<'_>) -> String {
     let now = options.now;
-    let mut table = table();
+    let mut table = super::table();
     let mut header = vec!["CLUSTER", "PROFILE", "STATE", "GEN", "EXPIRES", "RENEWAL", "OLDER", "DRIFT", "OUTPUTS"];
     if options.is_wide {
         header.extend(["ISSUED", "SERVICEACCOUNT", "FILES"]);
     }
     header.push("REMARKS");
     table.set_header(header);
-    for grant in &report.grants {
+    for grant in grants {
         let superseded: Vec<String> = grant.superseded.iter().map(ToString::to_string).collect();
         let drift = match grant.drift {
             Drifted::Yes => format!("yes ({})", grant.drifted.len()),
@@ -81,37 +122,18 @@ pub(super) fn text(report: &Status, options: TextOptions) -> String {
         row.push(shown(&remarks(grant)).into_owned());
         table.add_row(row);
     }
-    let mut out = format!("{}\n", trimmed(&table));
-    if let Some(tokens) = &report.legacy_tokens {
-        legacy_text(&mut out, tokens);
-    }
-    for note in &report.notes {
-        let _ = writeln!(out, "note: {}", shown(note));
-    }
-    let _ = writeln!(out, "{}", summary(report));
-    out
+    trimmed(&table)
 }
 
-fn table() -> Table {
-    let mut table = Table::new();
-    // Cells are not wrapped, so that grep finds a row as one line.
-    table.load_style(presets::NOTHING).set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    table
-}
-
-fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table.to_string().lines().map(|line| line.trim().to_owned()).collect();
-    lines.join("\n")
-}
-
-fn legacy_text(out: &mut String, tokens: &[LegacyTokenStatus]) {
+fn legacy_text(out: &mut String, tokens: &[LegacyTokenStatus], options: TextOptions<'_>) {
     if tokens.is_empty() {
         out.push_str("\nno tokens that never expire\n");
         return;
     }
-    let mut table = table();
+    let mut table = super::table();
     table.set_header(["CLUSTER", "PROFILE", "SECRET THAT NEVER EXPIRES", "CREATED", "LAST USED", "STATE"]);
-    for token in tokens {
+    let (listed, folded) = fold(tokens, options.most(ROWS));
+    for token in listed {
         let state = match &token.invalid_since {
             Some(since) => format!("refused since {}", shown(since)),
             None => "accepted".to_owned(),
@@ -125,7 +147,10 @@ fn legacy_text(out: &mut String, tokens: &[LegacyTokenStatus]) {
             state,
         ]);
     }
-    let _ = writeln!(out, "\n{}", trimmed(&table));
+    let _ = write!(out, "\n{}", trimmed(&table));
+    if !folded.is_empty() {
+        let _ = writeln!(out, "… and {}", count(folded.len(), "more token"));
+    }
     out.push_str(
         "hint: give whoever uses them a kubeconfig of kubemint, wait until LAST USED stays, and delete each with \
          `kubectl delete secret -n NAMESPACE SECRET`\n",

@@ -4,56 +4,97 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
 
-use super::{DIM, RED, YELLOW, heading, listed, paint};
+use super::fold::{GROUPS, ROWS, by_label, fold};
+use super::{DIM, RED, TextOptions, YELLOW, heading, listed, paint, table, trimmed};
 use crate::foreign::shown;
 use crate::rbac::RightGroup;
 use crate::report::group::{Group, grouped};
 use crate::report::verify::{ClusterSaid, GrantSaid};
-use crate::report::{BindingReport, FindingKind, GrantReport, Verification, VerifyState, VerifySummary};
+use crate::report::{
+    BindingReport, FindingKind, GrantReport, Verification, VerifiedClusterReport, VerifyState, VerifySummary,
+};
 use crate::wording::{count, duration};
 
-/// Renders the report; remaining lifetimes are counted from `started`.
-pub(super) fn text(report: &Verification, started: Timestamp) -> String {
-    let mut out = table(report, started);
+/// One row of the table: a grant, or a cluster of which nothing more is known.
+struct Row<'a> {
+    cluster: &'a VerifiedClusterReport,
+    grant: Option<&'a GrantReport>,
+    state: VerifyState,
+}
+
+/// Renders the report; remaining lifetimes are counted from `started`. Of a large fleet, the table has what is not fine.
+pub(super) fn text(report: &Verification, started: Timestamp, options: TextOptions<'_>) -> String {
+    let rows: Vec<Row<'_>> = report.clusters.iter().flat_map(rows).collect();
+    let states = rows.iter().map(|row| (&row.cluster.labels, word(row.state)));
+    let mut out = by_label(options.group_by, "GRANTS", states);
+    let is_folded = rows.len() > options.most(ROWS);
+    if is_folded {
+        let _ = writeln!(out, "{}\n", summary_line(&report.summary));
+    }
+    let needy: Vec<&Row<'_>> = rows.iter().filter(|row| !is_folded || row.state != VerifyState::Fine).collect();
+    let (listed, folded) = fold(&needy, options.most(ROWS));
+    if !listed.is_empty() {
+        out.push_str(&grants_table(listed, started));
+    }
+    if !folded.is_empty() {
+        let _ = writeln!(out, "… and {} that are not fine", count(folded.len(), "more grant"));
+    }
     let said = grouped(report.clusters.iter().map(|cluster| (&cluster.name, cluster.said())));
-    for Group { said, clusters } in said.iter().filter(|group| !group.said.is_nothing()) {
+    let said: Vec<_> = said.into_iter().filter(|group| !group.said.is_nothing()).collect();
+    let (listed, folded) = fold(&said, options.most(GROUPS));
+    for Group { said, clusters } in listed {
         let _ = write!(out, "\n{}\n{}", heading(clusters), body(said));
     }
+    if !folded.is_empty() {
+        let clusters: usize = folded.iter().map(|group| group.clusters.len()).sum();
+        let (groups, clusters) = (count(folded.len(), "more group"), count(clusters, "cluster"));
+        let _ = writeln!(out, "\n… and {groups} of findings, on {clusters}");
+    }
     let baselines = grouped(report.clusters.iter().map(|cluster| (&cluster.name, cluster.baseline())));
-    for Group { said: rights, clusters } in baselines.iter().filter(|group| !group.said.is_empty()) {
+    let baselines: Vec<_> = baselines.into_iter().filter(|group| !group.said.is_empty()).collect();
+    for Group { said: rights, clusters } in fold(&baselines, options.most(GROUPS)).0 {
         let title = paint(DIM, "what every ServiceAccount may do anyway");
         let _ = writeln!(out, "\n{title} ({})", heading(clusters));
         lines(&mut out, "  ", rights);
     }
-    let _ = writeln!(out, "\n{}", summary_line(&report.summary));
+    if is_folded {
+        out.push_str("\nhint: `--all` shows every grant\n");
+    } else {
+        let _ = writeln!(out, "\n{}", summary_line(&report.summary));
+    }
     out
 }
 
-fn table(report: &Verification, started: Timestamp) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+fn rows(cluster: &VerifiedClusterReport) -> Vec<Row<'_>> {
+    let row = |grant: &'_ GrantReport| if cluster.state == VerifyState::Failed { cluster.state } else { grant.state };
+    let mut rows: Vec<Row<'_>> =
+        cluster.grants.iter().map(|grant| Row { cluster, grant: Some(grant), state: row(grant) }).collect();
+    if rows.is_empty() {
+        rows.push(Row { cluster, grant: None, state: cluster.state });
+    }
+    rows
+}
+
+fn grants_table(rows: &[&Row<'_>], started: Timestamp) -> String {
+    let mut table = table();
     table.set_header(["CLUSTER", "PROFILE", "CREDENTIAL", "INTENDED", "BEYOND", "RESULT"]);
-    for cluster in &report.clusters {
-        if cluster.grants.is_empty() {
-            table.add_row([&shown(cluster.name.as_str()), "-", "-", "-", "-", word(cluster.state)]);
-        }
-        for grant in &cluster.grants {
-            let state = if cluster.state == VerifyState::Failed { VerifyState::Failed } else { grant.state };
-            table.add_row([
-                shown(cluster.name.as_str()).into_owned(),
+    for Row { cluster, grant, state } in rows {
+        let name = shown(cluster.name.as_str());
+        match grant {
+            None => table.add_row([&name, "-", "-", "-", "-", word(*state)]),
+            Some(grant) => table.add_row([
+                name.into_owned(),
                 shown(grant.profile.as_str()).into_owned(),
                 credential(grant, started),
                 rights(grant),
                 beyond(grant),
-                word(state).to_owned(),
-            ]);
-        }
+                word(*state).to_owned(),
+            ]),
+        };
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
-    lines.join("\n") + "\n"
+    trimmed(&table)
 }
 
 fn word(state: VerifyState) -> &'static str {
