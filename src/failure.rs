@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::foreign::is_invisible;
 
@@ -227,7 +227,7 @@ impl fmt::Display for ApiFailure {
 impl std::error::Error for ApiFailure {}
 
 /// What kind of failure something is, for programs and metrics; `docs/json.md` lists them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FailureKind {
     /// The admin's kubeconfig, its context, or a file that it names cannot be used.

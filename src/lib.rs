@@ -31,6 +31,7 @@ mod plan;
 mod rbac;
 mod report;
 pub mod resolution;
+mod saved;
 mod secret;
 mod selector;
 mod step;

@@ -4,14 +4,16 @@
 //! needs. Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::credential::{Index, IndexError};
 use crate::inventory::syntax;
 use crate::names::{
-    AUTOUPDATE_ANNOTATION, AnchorOf, Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName, MANAGED_BY,
-    MANAGED_BY_LABEL, PROFILE_LABEL,
+    AUTOUPDATE_ANNOTATION, AnchorOf, FIELD_MANAGER, Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName,
+    MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL,
 };
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::rbac::Rule;
@@ -37,8 +39,25 @@ pub(crate) struct ObservedObject {
     pub role: Option<RoleRef>,
     /// The subjects of a binding.
     pub subjects: Vec<Subject>,
+    /// Who changed it last.
+    pub changed: Option<LastChange>,
     /// Field managers by field, as in `.rules` or `.metadata.labels.env`.
     pub managers: BTreeMap<String, Vec<String>>,
+}
+
+/// The last change of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastChange {
+    /// The field manager that made it.
+    pub manager: String,
+    /// When.
+    pub time: Timestamp,
+}
+
+impl fmt::Display for LastChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " by field manager `{}` at {}", self.manager, self.time)
+    }
 }
 
 /// Whom an object belongs to.
@@ -76,6 +95,7 @@ impl ObservedObject {
                     name: text(&subject["name"]),
                 })
                 .collect(),
+            changed: last_change(&metadata["managedFields"]),
             managers: managers(&metadata["managedFields"]),
         }
     }
@@ -124,6 +144,7 @@ impl ObservedObject {
             + of_map(&self.annotations)
             + self.rules.iter().map(of_rule).sum::<usize>()
             + self.subjects.iter().map(of_subject).sum::<usize>()
+            + self.changed.as_ref().map_or(0, |changed| changed.manager.len() + STRING)
             + self.managers.iter().map(|(field, names)| field.len() + STRING + of_texts(names)).sum::<usize>()
     }
 
@@ -196,6 +217,16 @@ fn role_ref(value: &Value) -> Option<RoleRef> {
         _ => Kind::ClusterRole,
     };
     Some(RoleRef { kind, name: value["name"].as_str()?.to_owned() })
+}
+
+/// Returns the latest change that the managed fields tell of. They tell seconds: of several managers in one, another
+/// than kubemint is named, because what kubemint does it reports itself.
+fn last_change(managed_fields: &Value) -> Option<LastChange> {
+    let changes = items(managed_fields).filter_map(|entry| {
+        let (manager, time) = (entry["manager"].as_str()?, entry["time"].as_str()?);
+        Some(LastChange { manager: manager.to_owned(), time: time.parse().ok()? })
+    });
+    changes.max_by_key(|change| (change.time, !change.manager.starts_with(FIELD_MANAGER)))
 }
 
 /// Maps fields to their managers, down to single labels and annotations; lists count as a whole.
@@ -339,6 +370,23 @@ mod tests {
         ]}}));
         assert_eq!(object.other_managers(".rules", "kubemint").collect::<Vec<_>>(), ["kubectl-edit"]);
         assert_eq!(object.other_managers(".metadata.labels.env", "kubemint").count(), 0);
+    }
+
+    #[test]
+    fn the_last_change_is_known_and_within_a_second_it_is_somebody_elses() {
+        let last = |times: [&str; 3]| {
+            let [create, edit, index] = times;
+            let object = ObservedObject::from_json(&json!({"metadata": {"managedFields": [
+                {"manager": "kubectl-edit", "time": edit},
+                {"manager": "kubemint", "time": create},
+                {"manager": "kubemint-index", "time": index},
+            ]}}));
+            object.changed.map(|changed| changed.manager)
+        };
+        let [one, two] = ["2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"];
+        assert_eq!(last([one, one, one]).as_deref(), Some("kubectl-edit"));
+        assert_eq!(last([one, one, two]).as_deref(), Some("kubemint-index"));
+        assert_eq!(last(["", "yesterday", ""]), None);
     }
 
     #[test]

@@ -264,12 +264,41 @@ impl Recreate {
 }
 
 /// Names a step in its cluster's plan: what is done, and to what. No two steps of a plan have the same.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct StepId(String);
 
 impl From<&str> for StepId {
     fn from(id: &str) -> Self {
         Self(id.to_owned())
+    }
+}
+
+/// Writes steps down with their ids, and takes none whose id is not its own.
+pub(crate) mod with_ids {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Step, StepId};
+
+    #[derive(Serialize, Deserialize)]
+    struct WithId<S> {
+        id: StepId,
+        #[serde(flatten)]
+        step: S,
+    }
+
+    /// Writes steps.
+    pub(crate) fn serialize<S: Serializer>(steps: &[Step], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(steps.iter().map(|step| WithId { id: step.id(), step }))
+    }
+
+    /// Reads steps.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Step>, D::Error> {
+        let steps = Vec::<WithId<Step>>::deserialize(deserializer)?;
+        let check = |WithId { id, step }: WithId<Step>| {
+            if step.id() == id { Ok(step) } else { Err(D::Error::custom(format!("a step has another id than {id:?}"))) }
+        };
+        steps.into_iter().map(check).collect()
     }
 }
 

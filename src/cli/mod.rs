@@ -86,6 +86,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Make the clusters match the inventory and write the kubeconfigs
     Apply(ApplyArgs),
+    /// Show a plan that `plan --out` saved
+    Show(ShowArgs),
     /// Renew the credentials that are due, and end superseded ones after their overlap
     Refresh(RefreshArgs),
     /// Show how the credentials stand, the most urgent first
@@ -181,11 +183,35 @@ pub(crate) struct PlanArgs {
     /// Exit with 4 if anything is pending
     #[arg(long)]
     pub check: bool,
+    /// Save the plan in a file, which `kubemint apply FILE` carries out; its digest is printed
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// Arguments of `apply`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ApplyArgs {
+    /// A plan that `kubemint plan --out` saved: exactly what was reviewed is done, and nobody is asked
+    #[arg(
+        value_name = "PLAN",
+        conflicts_with_all = ["selector", "cluster", "profile", "holder", "adopt", "adopt_from", "reissue"]
+    )]
+    pub plan: Option<PathBuf>,
+    /// Refuse a saved plan with another digest than this, as in `sha256:…`
+    #[arg(long, value_name = "DIGEST", requires = "plan")]
+    pub expect_digest: Option<String>,
+    /// Refuse a saved plan that is older
+    #[arg(
+        long,
+        value_name = "DURATION",
+        requires = "plan",
+        default_value = "24h",
+        value_parser = crate::inventory::parse_duration
+    )]
+    pub max_age: Duration,
+    /// Plan those clusters anew that are not as they were when the plan was saved, and ask
+    #[arg(long, requires = "plan")]
+    pub replan: bool,
     /// Which grants
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -201,6 +227,20 @@ pub(crate) struct ApplyArgs {
     /// Break a kubeconfig's lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+}
+
+/// Arguments of `show`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ShowArgs {
+    /// The saved plan
+    #[arg(value_name = "PLAN")]
+    pub plan: PathBuf,
+    /// Show all of a large fleet, as `-o wide` does
+    #[arg(long)]
+    pub all: bool,
+    /// How the plan is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// Arguments of `refresh`
@@ -253,6 +293,7 @@ pub(crate) struct RefreshArgs {
 
 /// Arguments of `status`
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
 pub(crate) struct StatusArgs {
     /// Which grants
     #[command(flatten)]

@@ -1,22 +1,24 @@
 //! `kubemint apply`: plan, show, confirm, run, verify, write.
 
+use super::load::load;
 use super::plan::repeated;
 use super::session::{ask, block_on, interruptible};
 use super::show::{Showing, check_outputs, exit_code, print, print_failures, rendered, write_files};
-use super::{CommandContext, kubectl, printed};
+use super::{CommandContext, kubectl, printed, saved};
 use crate::cli::{ApplyArgs, OutputFormat, ReportOutput};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
-use crate::fleet::{Fleet, FleetPolicy};
+use crate::fleet::{Fleet, FleetPolicy, Replan};
 use crate::foreign::shown;
 use crate::outcome::NotStarted;
 use crate::report::{Changes, ClusterReport, Command, Report, Seen, summary_line};
+use crate::saved::SavedPlan;
 use crate::wording::count;
 
-/// Plans and applies the selected clusters.
+/// Plans and applies the selected clusters, or carries out a saved plan.
 pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCode, Error> {
-    if !args.yes && !context.environment.can_ask {
+    if !args.yes && !context.environment.can_ask && (args.plan.is_none() || args.replan) {
         return Err(
             Error::usage("apply needs a terminal to confirm on").hint("look at `kubemint plan`, then pass `--yes`")
         );
@@ -26,11 +28,22 @@ pub(super) fn run(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Exit
 
 async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCode, Error> {
     check_outputs(context, &args.report.output)?;
-    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy)).await?;
+    let saved = saved::to_apply(context, args)?;
+    let (selection, policy) = match &saved {
+        Some(saved) => saved::arguments(saved, args.selection.concurrency),
+        None => (args.selection.clone(), args.policy.clone()),
+    };
+    let fleet_policy = FleetPolicy::from(&policy);
+    let loaded = load(context, fleet_policy.holder.as_deref())?;
+    if let Some(saved) = &saved {
+        saved::check_inventory(args, saved, &loaded)?;
+    }
+    let mut fleet = context.fleet(loaded, &selection, &fleet_policy).await?;
     let cancellation = Cancellation::default();
-    let work = plan_and_apply(context, args, &fleet, &cancellation);
+    let work = plan_and_apply(context, args, &mut fleet, saved.as_ref(), &cancellation);
     let came_of_it = interruptible(context, &cancellation, work).await?;
-    finish(context, args, &fleet, came_of_it, &cancellation)
+    let arguments = repeated(context, &selection, &policy);
+    finish(context, args, (&fleet, &arguments), came_of_it, &cancellation)
 }
 
 /// The result of an apply.
@@ -46,7 +59,7 @@ struct CameOfIt {
 fn finish(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
-    fleet: &Fleet,
+    (fleet, arguments): (&Fleet, &[String]),
     CameOfIt { changes, seen, is_declined }: CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
@@ -59,15 +72,14 @@ fn finish(
     for warning in kubectl::warnings(context, fleet) {
         context.printer.remark(&format!("warning: {}\n", shown(&warning)));
     }
-    let arguments = repeated(context, &args.selection, &args.policy);
     let summary = changes.summary;
     let report = Report::new(fleet.writing_head(Command::Apply), changes);
     if is_text {
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
-        print_failures(context, &report, &arguments, Seen::Plan(&seen));
+        print_failures(context, &report, arguments, Seen::Plan(&seen));
         write_files(context, &report, Showing::from(&args.report))?;
     } else {
-        print(context, &report, Showing::from(&args.report), &arguments)?;
+        print(context, &report, Showing::from(&args.report), arguments)?;
     }
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, cancellation) })
 }
@@ -75,10 +87,18 @@ fn finish(
 async fn plan_and_apply(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
-    fleet: &Fleet,
+    fleet: &mut Fleet,
+    saved: Option<&SavedPlan>,
     cancellation: &Cancellation,
 ) -> Result<CameOfIt, Error> {
-    let mut run = fleet.plan(cancellation).await;
+    let (mut run, is_reviewed) = match saved {
+        None => (fleet.plan(cancellation).await, false),
+        Some(saved) => {
+            let replan = if args.replan { Replan::Moved } else { Replan::Nothing };
+            let (run, moved) = fleet.plan_saved(saved, replan, cancellation).await;
+            (run, replan == Replan::Nothing || moved.is_empty())
+        }
+    };
     let manner = context.manner(args.break_lock);
     run.block_unwritable(manner);
     let tasks = run.apply_tasks();
@@ -88,7 +108,7 @@ async fn plan_and_apply(
     let seen = run.planned_reports();
     show(context, args, fleet, &seen)?;
     let is_interrupted = || cancellation.no_new.is_cancelled();
-    let is_agreed = args.yes || (!is_interrupted() && confirm(context, tasks.len(), cancellation).await);
+    let is_agreed = args.yes || is_reviewed || (!is_interrupted() && confirm(context, tasks.len(), cancellation).await);
     let is_interrupted = is_interrupted();
     let is_declined = !is_agreed && !is_interrupted;
     if is_interrupted {

@@ -11,6 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::inventory::{Color, Inventory, KubeconfigSource, Severity, SourceFile, render};
 use crate::names::Holder;
 use crate::resolution::{self, Loading, Resolution};
+use crate::saved::digest_of_texts;
 use crate::store;
 
 /// A valid inventory and which file holds which entries.
@@ -20,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) layout: Layout,
     /// The files that it was read from.
     pub(super) files: Vec<PathBuf>,
+    /// The digest of what these say.
+    pub(super) digest: String,
     /// The patterns of its includes.
     pub(super) patterns: Vec<String>,
 }
@@ -68,7 +71,8 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
         (Some(inventory), Some(layout)) => {
             context.printer.remark(&shown);
             let files = resolution.sources.files().map(|file| file.path.clone()).collect();
-            Ok(Loaded { inventory, layout, files, patterns })
+            let digest = digest_of_texts(resolution.sources.files().map(|file| &*file.text));
+            Ok(Loaded { inventory, layout, files, digest, patterns })
         }
         _ => {
             context.printer.problem(&shown);

@@ -12,6 +12,7 @@ mod merge;
 mod plan;
 mod refresh;
 mod revoke;
+mod saved;
 mod session;
 mod show;
 mod signals;
@@ -115,6 +116,7 @@ pub(crate) fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, E
         Command::Validate => validate::run(context),
         Command::Plan(args) => plan::run(context, args),
         Command::Apply(args) => apply::run(context, args),
+        Command::Show(args) => saved::show(context, args),
         Command::Refresh(args) if args.watch => watch::run(context, args),
         Command::Refresh(args) => refresh::run(context, args),
         Command::Revoke(args) => revoke::run(context, args),

@@ -1,8 +1,9 @@
 //! `kubemint plan`: shows what apply would do, and writes nothing.
 
-use super::CommandContext;
+use super::load::load;
 use super::session::{block_on, interruptible};
 use super::show::{Showing, arguments, check_outputs, exit_code, print};
+use super::{CommandContext, saved};
 use crate::cli::{PlanArgs, PolicyArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal};
 use crate::error::Error;
@@ -39,13 +40,18 @@ pub(super) fn run(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitC
 
 async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode, Error> {
     check_outputs(context, &args.report.output)?;
-    let fleet = context.load_fleet(&args.selection, &FleetPolicy::from(&args.policy)).await?;
+    saved::check_out(context, args)?;
+    let policy = FleetPolicy::from(&args.policy);
+    let loaded = load(context, policy.holder.as_deref())?;
+    let digest = loaded.digest.clone();
+    let fleet = context.fleet(loaded, &args.selection, &policy).await?;
     let cancellation = Cancellation::default();
     let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;
     let changes = Changes::new(run.planned_reports());
     let summary = changes.summary;
     let report = Report::new(fleet.head(Command::Plan), changes);
     print(context, &report, Showing::new(&args.report, args.all), &repeated(context, &args.selection, &args.policy))?;
+    saved::save(context, args, (&fleet, &run), digest)?;
     let code = exit_code(&summary, &cancellation);
     Ok(if code == ExitCode::Done && args.check && summary.pending > 0 { ExitCode::Pending } else { code })
 }

@@ -29,6 +29,8 @@ pub(crate) struct PlanTask {
     pub cluster: Arc<Cluster>,
     /// The selected grants on it.
     pub grants: Vec<GrantInput>,
+    /// The time, by the cluster's clock, that is taken for now; nothing for the time as it is.
+    pub as_of: Option<Timestamp>,
 }
 
 /// What all clusters of a planning run share.
@@ -260,7 +262,7 @@ async fn plan_within(
             is_insecure: admin.is_insecure(),
             options: &context.options,
             // The API server decides when a token has expired, so its clock counts.
-            now: by_the_cluster(context.clock.now(), observed.clock_ahead),
+            now: task.as_of.unwrap_or_else(|| by_the_cluster(context.clock.now(), observed.clock_ahead)),
         })
     };
     let mut assessed = plan_with(&task.grants);

@@ -6,12 +6,14 @@ mod carry_out;
 mod display;
 mod outputs;
 mod run;
+mod saved;
 mod selection;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use self::carry_out::task;
@@ -19,6 +21,7 @@ pub(crate) use self::display::{Timeline, events};
 use self::outputs::Reading;
 pub(crate) use self::outputs::{Outputs, PluginCaller, with_token_file};
 pub(crate) use self::run::{ClusterRun, FleetRun};
+pub(crate) use self::saved::Replan;
 pub(crate) use self::selection::{Selected, Selection, Visits, select};
 use crate::cluster::{AdminEnvironment, AdminSources};
 use crate::credential::{Reissue, Renewal};
@@ -112,6 +115,8 @@ pub(crate) struct Fleet {
     pub(crate) clock: Clock,
     run: String,
     progress: ProgressStyle,
+    /// The times that are taken for now where a saved plan is made again.
+    as_of: HashMap<ClusterName, Timestamp>,
 }
 
 impl Fleet {
@@ -165,6 +170,7 @@ impl Fleet {
             clock,
             run,
             progress,
+            as_of: HashMap::new(),
         })
     }
 
@@ -197,20 +203,41 @@ impl Fleet {
 
     /// Plans every selected cluster.
     pub(crate) async fn plan(&self, cancellation: &Cancellation) -> FleetRun {
-        let (events, shown) = events(self.progress, Phase::Planning, self.selected.len(), self.clock);
-        let everything = self.tasks(&self.outputs, &|_| true);
-        let plan_context = self.plan_context();
-        // The display ends with the last sender, which is dropped at the end of this block.
-        let run = async move { plan_clusters(plan_context, everything, cancellation, &events).await };
-        let (mut planned, timeline) = tokio::join!(run, shown);
+        let mut run = self.planned_run(cancellation).await;
+        block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
+        run
+    }
+
+    /// Plans every selected cluster for itself.
+    async fn planned_run(&self, cancellation: &Cancellation) -> FleetRun {
+        let (mut planned, timeline) = self.plan_tasks(self.tasks(&self.outputs, &|_| true), cancellation).await;
         let again = self.look_again(cancellation, &mut planned).await;
         let mut run = FleetRun::planned(&self.selected, planned, &self.outputs);
         if let Some((outputs, clusters)) = again {
             run.looked_again(&outputs, &clusters);
         }
         run.timed(&timeline);
-        block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
         run
+    }
+
+    /// Plans some clusters of a run once more.
+    async fn plan_anew(&self, run: &mut FleetRun, clusters: &BTreeSet<ClusterName>, cancellation: &Cancellation) {
+        let tasks = self.tasks(&self.outputs, &|cluster| clusters.contains(cluster));
+        let (planned, timeline) = self.plan_tasks(tasks, cancellation).await;
+        run.replanned(planned);
+        run.timed(&timeline);
+    }
+
+    async fn plan_tasks(
+        &self,
+        tasks: Vec<PlanTask>,
+        cancellation: &Cancellation,
+    ) -> (HashMap<ClusterName, Planned>, Timeline) {
+        let (events, shown) = events(self.progress, Phase::Planning, tasks.len(), self.clock);
+        let plan_context = self.plan_context();
+        // The display ends with the last sender, which is dropped at the end of this block.
+        let work = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };
+        tokio::join!(work, shown)
     }
 
     fn plan_context(&self) -> Arc<PlanContext> {
@@ -236,6 +263,7 @@ impl Fleet {
         let task = |selected: &Selected| PlanTask {
             cluster: Arc::clone(&selected.cluster),
             grants: selected.grants.iter().map(input).collect(),
+            as_of: self.as_of.get(&selected.cluster.name).copied(),
         };
         wanted.map(task).collect()
     }

@@ -58,6 +58,15 @@ impl FleetRun {
         }
     }
 
+    /// Replaces the results of planning some clusters.
+    pub(super) fn replanned(&mut self, mut planned: HashMap<ClusterName, Planned>) {
+        for run in &mut self.clusters {
+            if let Some(planned) = planned.remove(&run.cluster.name) {
+                run.planned = planned;
+            }
+        }
+    }
+
     /// Adds when each cluster was worked on.
     pub(crate) fn timed(&mut self, timeline: &Timeline) {
         for run in &mut self.clusters {

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{ClusterPlan, Evidence, GrantInput, Standing};
 use crate::credential::Credential;
@@ -10,6 +11,7 @@ use crate::inventory::GrantKey;
 use crate::kubeconfig::Endpoint;
 use crate::names::ProfileName;
 use crate::object::ObjectRef;
+use crate::observed::{LastChange, ObservedCluster};
 use crate::step::Step;
 
 /// The result of planning one cluster: what to do, and how things stand.
@@ -37,8 +39,41 @@ pub(crate) struct Assessment {
     pub drift: Vec<Drift>,
     /// Tokens that never expire, if they were asked for.
     pub legacy: Vec<LegacyToken>,
+    /// The time that was taken for now, by the cluster's clock.
+    pub as_of: Timestamp,
+    /// The objects that were read.
+    pub seen: Vec<Seen>,
     /// How many seconds the cluster's clock is ahead of this machine's. All times here are by the cluster's clock.
     pub clock_ahead: i64,
+}
+
+/// An object that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Seen {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectRef,
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// Who changed it last.
+    #[serde(skip)]
+    pub changed: Option<LastChange>,
+}
+
+impl Seen {
+    /// Returns what was read from a cluster.
+    pub(super) fn of(observed: &ObservedCluster) -> Vec<Self> {
+        let seen = observed.objects.iter().map(|(object, observed)| Self {
+            object: object.clone(),
+            uid: observed.uid.clone(),
+            resource_version: observed.resource_version.clone(),
+            changed: observed.changed.clone(),
+        });
+        seen.collect()
+    }
 }
 
 /// A Secret, whoever made it, with a token for a ServiceAccount of ours that never expires.
@@ -66,7 +101,8 @@ pub(crate) struct Drift {
 }
 
 /// A credential that is current and in all outputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct KeptCredential {
     /// The grant.
     pub grant: GrantKey,

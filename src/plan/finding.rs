@@ -57,6 +57,10 @@ pub(crate) enum BlockerKind {
     OutputUnusable,
     /// An entry of that name in an output is not ours.
     ForeignEntry,
+    /// The cluster or its outputs are not as they were when a saved plan was made.
+    StateMoved,
+    /// A saved plan holds nothing for the cluster.
+    NotInPlan,
 }
 
 /// Something the user should know.

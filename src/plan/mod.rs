@@ -30,7 +30,7 @@ use crate::names::{ClusterName, Holder};
 use crate::observed::ObservedCluster;
 use crate::step::{Step, StepId};
 
-pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken};
+pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken, Seen};
 pub(crate) use credentials::shortened_lifetime;
 pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub(crate) use identity::{Evidence, Identities, block_duplicates};
@@ -153,6 +153,7 @@ pub(crate) struct ClusterPlan {
     /// What happens after a step that failed.
     pub on_failure: OnFailure,
     /// The writes, in their order.
+    #[serde(with = "crate::step::with_ids")]
     pub steps: Vec<Step>,
     /// What stops the cluster before the first write.
     pub blockers: Vec<Blocker>,
@@ -207,6 +208,8 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
         assessment: Assessment {
             endpoint: input.endpoint.clone(),
             evidence: Evidence::of(input),
+            as_of: input.now,
+            seen: Seen::of(input.observed),
             clock_ahead: input.observed.clock_ahead,
             ..Assessment::default()
         },

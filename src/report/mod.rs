@@ -17,7 +17,7 @@ mod status;
 mod text;
 mod verify;
 
-pub(crate) use changes::{Change, Changes, ClusterReport, CredentialSummary, State, Summary};
+pub(crate) use changes::{Change, Changes, ClusterReport, CredentialSummary, ErrorReport, State, Summary};
 pub(crate) use failures::{Failures, Seen, failures};
 pub(crate) use head::{Body, Command, Head, Report, SCHEMA_VERSION, is_json_report};
 pub(crate) use junit::is_junit;
@@ -34,8 +34,6 @@ pub(crate) use verify::{
     BindingReport, FindingKind, GrantReport, Verification, VerifiedClusterReport, VerifyState, VerifySummary,
 };
 
-#[cfg(test)]
-use changes::ErrorReport;
 #[cfg(test)]
 use verify::{Finding, RightCounts, VerifyError};
 

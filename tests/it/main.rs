@@ -30,6 +30,7 @@ mod readme;
 mod real;
 mod reports;
 mod requests;
+mod reviewed;
 mod revoking;
 mod rotation;
 mod scenarios;

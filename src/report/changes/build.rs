@@ -60,6 +60,12 @@ impl ClusterReport {
         }
     }
 
+    /// Reports that a cluster could not be planned; without an error, that it was not started.
+    pub(crate) fn unplanned(name: &ClusterName, error: Option<ErrorReport>) -> Self {
+        let state = if error.is_some() { State::Failed } else { State::NotStarted };
+        Self { error, ..Self::empty(name.clone(), state) }
+    }
+
     fn plan(Assessed { plan, assessment }: &Assessed) -> Self {
         let state = match (plan.blockers.is_empty(), plan.steps.is_empty()) {
             (false, _) => State::Blocked,

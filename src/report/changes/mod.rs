@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::credential::MintReason;
 use crate::failure::FailureKind;
@@ -217,7 +217,7 @@ pub(crate) struct CredentialReport {
 }
 
 /// Why a cluster failed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ErrorReport {
     /// What kind of failure it is.
@@ -231,7 +231,7 @@ pub(crate) struct ErrorReport {
     /// Why it failed.
     pub cause: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
