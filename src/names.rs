@@ -104,6 +104,10 @@ macro_rules! name_type {
 }
 
 name_type! {
+    /// The name of a wave of a rollout; a DNS label.
+    WaveName
+}
+name_type! {
     /// The ownership mark of an inventory; a DNS label.
     InventoryName
 }

@@ -47,6 +47,22 @@ pub(crate) enum NotStarted {
     Interrupted,
     /// The user declined.
     Declined,
+    /// More clusters of its wave failed than may.
+    Budget,
+    /// An earlier wave ended the rollout.
+    Wave,
+}
+
+impl NotStarted {
+    /// Returns the reason as reports show it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Interrupted => "the run was interrupted",
+            Self::Declined => "you declined",
+            Self::Budget => "more clusters of its wave failed than may",
+            Self::Wave => "an earlier wave ended the rollout",
+        }
+    }
 }
 
 /// A credential that this run put into the outputs.

@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use self::output::OutputParser;
 pub(crate) use self::output::{OutputFormat, ReportOutput};
+use crate::inventory::FailureBudget;
 use crate::output::{ColorWhen, LogFormat};
 
 /// Mint access to Kubernetes clusters, for a whole fleet at once
@@ -132,6 +133,12 @@ pub(crate) struct SelectionArgs {
     /// Only this access profile; may be repeated
     #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
+    /// Only clusters of this wave of the rollout; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub wave: Vec<String>,
+    /// Only this wave of the rollout and those after it
+    #[arg(long, value_name = "NAME")]
+    pub from_wave: Option<String>,
     /// Clusters that are worked on at the same time, instead of the inventory's number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub concurrency: Option<u16>,
@@ -218,6 +225,9 @@ pub(crate) struct ApplyArgs {
     /// What may be done
     #[command(flatten)]
     pub policy: PolicyArgs,
+    /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
+    #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
+    pub max_failures: Option<FailureBudget>,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
@@ -274,6 +284,12 @@ pub(crate) struct RefreshArgs {
     /// Write nothing, and exit with 4 if anything is due
     #[arg(long)]
     pub check: bool,
+    /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
+    #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
+    pub max_failures: Option<FailureBudget>,
+    /// Do not ask before waves that want it
+    #[arg(short, long)]
+    pub yes: bool,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
@@ -354,6 +370,9 @@ pub(crate) struct RevokeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
+    #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
+    pub max_failures: Option<FailureBudget>,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
@@ -416,7 +435,7 @@ pub(crate) struct VerifyArgs {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["selector", "cluster", "profile", "concurrency", "holder", "strict"]
+        conflicts_with_all = ["selector", "cluster", "profile", "wave", "from_wave", "concurrency", "holder", "strict"]
     )]
     pub kubeconfig: Option<PathBuf>,
     /// The context of that kubeconfig to connect with, instead of its current one

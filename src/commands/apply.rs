@@ -2,14 +2,14 @@
 
 use super::load::load;
 use super::plan::repeated;
-use super::session::{ask, block_on, interruptible};
+use super::session::{ask, ask_if_possible, block_on, interruptible};
 use super::show::{Showing, check_outputs, exit_code, print, print_failures, rendered, write_files};
 use super::{CommandContext, kubectl, printed, saved};
 use crate::cli::{ApplyArgs, OutputFormat, ReportOutput};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
-use crate::fleet::{Fleet, FleetPolicy, Replan};
+use crate::fleet::{Fleet, FleetPolicy, Order, Replan};
 use crate::foreign::shown;
 use crate::outcome::NotStarted;
 use crate::report::{Changes, ClusterReport, Command, Report, Seen, summary_line};
@@ -30,10 +30,10 @@ async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCod
     check_outputs(context, &args.report.output)?;
     let saved = saved::to_apply(context, args)?;
     let (selection, policy) = match &saved {
-        Some(saved) => saved::arguments(saved, args.selection.concurrency),
+        Some(saved) => saved::arguments(saved, &args.selection),
         None => (args.selection.clone(), args.policy.clone()),
     };
-    let fleet_policy = FleetPolicy::from(&policy);
+    let fleet_policy = FleetPolicy { max_failures: args.max_failures, ..FleetPolicy::from(&policy) };
     let loaded = load(context, fleet_policy.holder.as_deref())?;
     if let Some(saved) = &saved {
         saved::check_inventory(args, saved, &loaded)?;
@@ -103,7 +103,11 @@ async fn plan_and_apply(
     run.block_unwritable(manner);
     let tasks = run.apply_tasks();
     if tasks.is_empty() {
-        return Ok(CameOfIt { changes: Changes::new(run.reports(fleet.holder())), seen: vec![], is_declined: false });
+        return Ok(CameOfIt {
+            changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
+            seen: vec![],
+            is_declined: false,
+        });
     }
     let seen = run.planned_reports();
     show(context, args, fleet, &seen)?;
@@ -116,15 +120,21 @@ async fn plan_and_apply(
     } else if is_declined {
         run.leave(tasks, NotStarted::Declined);
     } else {
-        fleet.carry_out(&mut run, tasks, manner, cancellation).await;
+        let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
+        fleet.carry_out(&mut run, tasks, (manner, Order::Waves), cancellation, &agrees).await;
     }
     let seen = if ReportOutput::on_stdout(&args.report.output).is_text() { seen } else { vec![] };
-    Ok(CameOfIt { changes: Changes::new(run.reports(fleet.holder())), seen, is_declined })
+    Ok(CameOfIt {
+        changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
+        seen,
+        is_declined,
+    })
 }
 
 /// Shows the plan. If the result goes to stdout as JSON, the plan goes to stderr.
 fn show(context: &CommandContext<'_>, args: &ApplyArgs, fleet: &Fleet, reports: &[ClusterReport]) -> Result<(), Error> {
-    let report = Report::new(fleet.head(Command::Plan), Changes::new(reports.to_vec()));
+    let report =
+        Report::new(fleet.head(Command::Plan), Changes::new(reports.to_vec()).in_waves(&fleet.inventory.waves));
     let format = ReportOutput::on_stdout(&args.report.output);
     let shown = if format.is_text() { format } else { OutputFormat::Text };
     let text = rendered(context, &report, shown, Showing::from(&args.report))?;

@@ -101,8 +101,8 @@ impl CommandContext<'_> {
 
 impl From<&SelectionArgs> for Selection {
     fn from(args: &SelectionArgs) -> Self {
-        let SelectionArgs { selector, cluster, profile, concurrency } = args.clone();
-        Self { selector, cluster, profile, concurrency }
+        let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency } = args.clone();
+        Self { selector, cluster, profile, wave, from_wave, concurrency }
     }
 }
 

@@ -29,6 +29,7 @@ impl From<&PolicyArgs> for FleetPolicy {
             probing: Probing::Try,
             legacy: Legacy::Leave,
             visits: Visits::Granted,
+            max_failures: None,
         }
     }
 }
@@ -47,7 +48,7 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
     let fleet = context.fleet(loaded, &args.selection, &policy).await?;
     let cancellation = Cancellation::default();
     let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;
-    let changes = Changes::new(run.planned_reports());
+    let changes = Changes::new(run.planned_reports()).in_waves(&fleet.inventory.waves);
     let summary = changes.summary;
     let report = Report::new(fleet.head(Command::Plan), changes);
     print(context, &report, Showing::new(&args.report, args.all), &repeated(context, &args.selection, &args.policy))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::session::{block_on, interruptible};
+use super::session::{ask_if_possible, block_on, interruptible};
 use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, write_files};
 use super::{CommandContext, load, printed};
 use crate::calendar::later;
@@ -137,7 +137,8 @@ pub(super) async fn refresh(
     let run = if args.check {
         fleet.plan(cancellation).await
     } else {
-        fleet.renew(context.manner(args.break_lock), last, cancellation).await
+        let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
+        fleet.renew(context.manner(args.break_lock), last, cancellation, &agrees).await
     };
     let report = |run: &ClusterRun| if args.check { run.planned_report() } else { run.report(fleet.holder()) };
     let reported: Vec<(&ClusterRun, ClusterReport)> = run.clusters.iter().map(|run| (run, report(run))).collect();
@@ -146,6 +147,7 @@ pub(super) async fn refresh(
     let credentials = summarise(args, &fleet, &reported);
     let reports = reported.into_iter().map(|(_, report)| report).collect();
     let changes = Changes { credentials: Some(credentials), ..Changes::new(reports) };
+    let changes = if args.with_access { changes.in_waves(&fleet.inventory.waves) } else { changes };
     let grants = grant_states(&run);
     let expiry = first_expiry(&grants, context.environment.clock.now());
     metrics.observe(&changes, grants, began.elapsed(), context.environment.clock.now());
@@ -177,6 +179,7 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         probing: if args.check { Probing::Skip } else { Probing::Try },
         legacy: Legacy::Leave,
         visits: Visits::Granted,
+        max_failures: args.max_failures,
     }
 }
 

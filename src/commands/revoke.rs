@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::session::{ask, block_on, interruptible};
+use super::session::{ask, ask_if_possible, block_on, interruptible};
 use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, rendered, write_files};
 use super::{CommandContext, printed};
 use crate::cli::{OutputFormat, ReportOutput, RevokeArgs};
@@ -12,7 +12,7 @@ use crate::executor::Cancellation;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
-use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits, events};
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Order, Visits, events};
 use crate::foreign::shown;
 use crate::inventory::Grant;
 use crate::names::{ClusterName, ProfileName};
@@ -33,7 +33,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
 async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
     check_outputs(context, &args.report.output)?;
     let visits = if vanished(args) == Vanished::Name { Visits::Granted } else { Visits::All };
-    let policy = FleetPolicy { visits, ..FleetPolicy::looking(args.holder.as_ref()) };
+    let policy = FleetPolicy { visits, max_failures: args.max_failures, ..FleetPolicy::looking(args.holder.as_ref()) };
     let fleet = context.load_fleet(&args.selection, &policy).await?;
     for warning in &fleet.outputs.warnings {
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
@@ -98,13 +98,18 @@ async fn plan_and_revoke(
     } else if is_declined {
         run.leave(tasks, NotStarted::Declined);
     } else if clusters > 0 {
-        fleet.carry_out(&mut run, tasks, context.manner(args.break_lock), cancellation).await;
+        // What is wrong has to end everywhere at once; access that is no longer needed can go bit by bit.
+        let order = if args.access { Order::Waves } else { Order::Together };
+        let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
+        fleet.carry_out(&mut run, tasks, (context.manner(args.break_lock), order), cancellation, &agrees).await;
     }
     if args.access && !args.keep_files && !is_declined {
         remove_entries(context, args, fleet, &mut run);
     }
     let seen = if is_shown && is_text { reports } else { vec![] };
-    Ok((Changes::new(run.reports(fleet.holder())), seen, is_declined))
+    let changes = Changes::new(run.reports(fleet.holder()));
+    let changes = if args.access { changes.in_waves(&fleet.inventory.waves) } else { changes };
+    Ok((changes, seen, is_declined))
 }
 
 /// Removes the entries of grants without access from the output files. The access was removed now, or by an earlier run
@@ -144,7 +149,7 @@ async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, ca
         options: options(args, fleet),
         clock: context.environment.clock,
     });
-    let (events, shown) = events(context.progress, Phase::Planning, fleet.selected.len(), fleet.clock);
+    let (events, shown) = events(context.progress, Phase::Planning, None, fleet.selected.len(), fleet.clock);
     let tasks = tasks.collect();
     let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
     let (planned, timeline) = tokio::join!(run, shown);

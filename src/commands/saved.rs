@@ -44,10 +44,10 @@ pub(super) fn save(
     inventory_digest: String,
 ) -> Result<(), Error> {
     let Some(out) = &args.out else { return Ok(()) };
-    let SelectionArgs { selector, cluster, profile, concurrency: _ } = args.selection.clone();
+    let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency: _ } = args.selection.clone();
     let PolicyArgs { holder: _, adopt, adopt_from, reissue } = args.policy.clone();
     let plan = SavedPlan {
-        selection: SavedSelection { selector, clusters: cluster, profiles: profile },
+        selection: SavedSelection { selector, clusters: cluster, profiles: profile, waves: wave, from_wave },
         policy: SavedPolicy { adopt, adopt_from, reissue },
         ..fleet.save(run, inventory_digest)
     };
@@ -137,11 +137,16 @@ pub(super) fn check_inventory(args: &ApplyArgs, plan: &SavedPlan, loaded: &Loade
     Ok(())
 }
 
-/// Returns the arguments with which a saved plan was made.
-pub(super) fn arguments(plan: &SavedPlan, concurrency: Option<u16>) -> (SelectionArgs, PolicyArgs) {
-    let SavedSelection { selector, clusters, profiles } = plan.selection.clone();
+/// Returns the arguments with which a saved plan was made; of its clusters, those in the waves that were asked for.
+pub(super) fn arguments(plan: &SavedPlan, args: &SelectionArgs) -> (SelectionArgs, PolicyArgs) {
+    let SavedSelection { selector, clusters, profiles, mut waves, mut from_wave } = plan.selection.clone();
+    if !args.wave.is_empty() || args.from_wave.is_some() {
+        (waves, from_wave) = (args.wave.clone(), args.from_wave.clone());
+    }
     let SavedPolicy { adopt, adopt_from, reissue } = plan.policy.clone();
-    let selection = SelectionArgs { selector, cluster: clusters, profile: profiles, concurrency };
+    let concurrency = args.concurrency;
+    let selection =
+        SelectionArgs { selector, cluster: clusters, profile: profiles, wave: waves, from_wave, concurrency };
     (selection, PolicyArgs { holder: Some(plan.holder.as_str().to_owned()), adopt, adopt_from, reissue })
 }
 

@@ -73,3 +73,12 @@ pub(super) async fn ask(context: &CommandContext<'_>, question: &str, cancellati
         () = cancellation.no_new.cancelled() => false,
     }
 }
+
+/// Asks a question, or says that nobody can be asked here.
+pub(super) async fn ask_if_possible(context: &CommandContext<'_>, question: &str, cancellation: &Cancellation) -> bool {
+    if context.environment.can_ask {
+        return ask(context, question, cancellation).await;
+    }
+    context.printer.problem(&format!("{question} nobody can be asked here: pass `--yes` to go on\n"));
+    false
+}

@@ -185,7 +185,7 @@ pub(super) fn exit_code(summary: &Summary, cancellation: &Cancellation) -> ExitC
         ExitCode::Blocked
     } else if blocked + failed == clusters {
         ExitCode::AllFailed
-    } else if blocked + failed > 0 {
+    } else if blocked + failed + not_started > 0 {
         ExitCode::Partial
     } else {
         ExitCode::Done
@@ -211,6 +211,12 @@ pub(super) fn verify_exit_code(summary: &VerifySummary, cancellation: &Cancellat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rollout_that_did_not_get_to_all_is_partial() {
+        let summary = Summary { clusters: 3, changed: 1, not_started: 2, ..Summary::default() };
+        assert_eq!(exit_code(&summary, &Cancellation::default()), ExitCode::Partial);
+    }
 
     #[test]
     fn exit_codes_follow_the_counts() {

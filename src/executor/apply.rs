@@ -8,9 +8,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::limit::{collect_within, part_of};
 use super::observe::access;
 use super::publish::{NotWritten, Publisher, TargetFile};
-use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
+use super::{Cancellation, Clock, Ended, Events, Pace, Slot, each_cluster};
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
     write,
@@ -105,23 +106,24 @@ pub(super) type SharedLedger = Arc<Mutex<Ledger>>;
 pub(crate) async fn apply_clusters(
     context: Arc<ApplyContext>,
     tasks: Vec<ApplyTask>,
+    pace: Pace,
     publisher: Publisher,
     cancellation: &Cancellation,
     events: &Events,
 ) -> HashMap<ClusterName, Carried> {
-    let concurrency = context.inventory.run.concurrency;
     let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), (task, Arc::default())));
     let tasks: Vec<(ClusterName, (ApplyTask, SharedLedger))> = tasks.collect();
     let of = |(cluster, (_, ledger)): &(ClusterName, (_, SharedLedger))| (cluster.clone(), Arc::clone(ledger));
     let ledger: HashMap<ClusterName, SharedLedger> = tasks.iter().map(of).collect();
     let work =
         |(task, ledger), slot| apply_task(Arc::clone(&context), task, publisher.clone(), ledger, slot, events.clone());
-    let ends = each_cluster(tasks, concurrency, cancellation, work);
-    let carried = |(cluster, end)| {
+    let part = part_of(cancellation);
+    let ends = each_cluster(tasks, pace.bound(), &part, work);
+    let carried = ends.map(|(cluster, end)| {
         let carried = carried(ledger.get(&cluster).map(|ledger| &**ledger), end);
         (cluster, carried)
-    };
-    ends.map(carried).collect().await
+    });
+    collect_within(carried, pace.most_failures, &part, cancellation).await
 }
 
 /// Carries out the plan of one cluster in a slot of the pool.

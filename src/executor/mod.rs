@@ -5,14 +5,17 @@
 //! out. Nothing here prints, and a failure of one cluster does not affect another.
 
 pub(crate) mod apply;
+mod limit;
 pub(crate) mod observe;
 mod pool;
+pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod renew;
 pub(crate) mod revoke;
 pub(crate) mod verify;
 
-pub(crate) use pool::{Cancellation, Ended, Slot, each_cluster};
+pub(crate) use limit::Pace;
+pub(crate) use pool::{Bound, Cancellation, Ended, Slot, each_cluster};
 
 use std::time::Instant;
 

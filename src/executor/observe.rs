@@ -13,6 +13,7 @@ use crate::cluster::verify::distrust;
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
 };
+use crate::credential::{Credential, Distrust};
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
@@ -183,25 +184,40 @@ async fn try_credentials(
     let mut notes = vec![];
     for grant in grants {
         let Some(credential) = assessed.credential_to_try(grant) else { continue };
-        let entry = &grant.grant;
-        let (network, profile) = (context.admin.network(), &entry.profile.name);
-        let api = match entry.cluster.consumer.verify {
-            VerifyVia::Admin => connect_with(admin, &credential.token, network, limits),
-            VerifyVia::Endpoint => connect_consumer(endpoint, &credential.token, network, limits),
-        };
-        let tried = match api {
-            Ok(api) => distrust(&api, &service_account_user(entry)).await.map_err(|failure| failure.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
+        let tried = try_credential(context, &grant.grant, &credential, (admin, endpoint), limits).await;
         match tried {
             Ok(distrust) => grant.distrust = distrust,
             Err(cause) => {
+                let profile = &grant.grant.profile.name;
                 let message = format!("the credential of `{profile}` could not be tried: {cause}");
                 notes.push(Note::new(NoteKind::NotTried, message));
             }
         }
     }
     notes
+}
+
+/// Uses a credential as its consumers do. Returns why it does not work, or nothing if it does.
+///
+/// # Errors
+///
+/// If it could not be tried; the error says why.
+pub(super) async fn try_credential(
+    context: &PlanContext,
+    grant: &Grant,
+    credential: &Credential,
+    (admin, endpoint): (&AdminEntry, &Endpoint),
+    limits: Limits,
+) -> Result<Option<Distrust>, String> {
+    let network = context.admin.network();
+    let api = match grant.cluster.consumer.verify {
+        VerifyVia::Admin => connect_with(admin, &credential.token, network, limits),
+        VerifyVia::Endpoint => connect_consumer(endpoint, &credential.token, network, limits),
+    };
+    match api {
+        Ok(api) => distrust(&api, &service_account_user(grant)).await.map_err(|failure| failure.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Lists the Secrets with tokens that never expire, once for each namespace of ServiceAccounts.

@@ -43,8 +43,30 @@ pub(crate) struct Slot {
     _in_flight: Option<OwnedSemaphorePermit>,
 }
 
-/// How many items are in flight for each that works; the others wait and have lent out their slots.
-const IN_FLIGHT_FACTOR: usize = 8;
+/// How many clusters are worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// At the same time.
+    working: usize,
+    /// With those that wait and have lent out their slots.
+    in_flight: usize,
+}
+
+impl Bound {
+    /// So many, whether they work or wait.
+    pub(crate) fn strict(number: usize) -> Self {
+        Self { working: number.max(1), in_flight: number.max(1) }
+    }
+}
+
+impl From<usize> for Bound {
+    /// So many work at the same time; those that wait let others work.
+    fn from(number: usize) -> Self {
+        /// How many items are in flight for each that works.
+        const IN_FLIGHT_FACTOR: usize = 8;
+        Self { working: number.max(1), in_flight: number.max(1) * IN_FLIGHT_FACTOR }
+    }
+}
 
 impl Slot {
     /// Waits for something that needs no work here, and lets another item work meanwhile.
@@ -57,27 +79,29 @@ impl Slot {
     }
 }
 
-/// Runs `work` on every cluster, at most `limit` at a time, and returns the results in the order in which they come.
+/// Runs `work` on every cluster, within a bound, and returns the results in the order in which they come.
 ///
 /// A cluster starts only while the caller polls the stream, so the caller decides whether more start. A panic ends only
 /// its own cluster. After `cancellation.no_new` no further cluster starts; after `cancellation.stop` the running ones
 /// are dropped where they wait.
-pub(crate) fn each_cluster<'a, I, T, F, W>(
+pub(crate) fn each_cluster<'a, I, T, F, W, B>(
     tasks: Vec<(ClusterName, I)>,
-    limit: usize,
+    bound: B,
     cancellation: &'a Cancellation,
     work: W,
-) -> impl Stream<Item = (ClusterName, Ended<T>)> + use<'a, I, T, F, W>
+) -> impl Stream<Item = (ClusterName, Ended<T>)> + use<'a, I, T, F, W, B>
 where
     I: 'a,
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
     W: FnMut(I, Slot) -> F + 'a,
+    B: Into<Bound>,
 {
+    let Bound { working, in_flight } = bound.into();
     let driver = Driver {
         waiting: tasks.into(),
-        semaphore: Arc::new(Semaphore::new(limit.max(1))),
-        in_flight: Arc::new(Semaphore::new(limit.max(1) * IN_FLIGHT_FACTOR)),
+        semaphore: Arc::new(Semaphore::new(working)),
+        in_flight: Arc::new(Semaphore::new(in_flight)),
         running: JoinSet::new(),
         names: HashMap::new(),
         cancellation,
@@ -280,5 +304,19 @@ mod tests {
         })
         .await;
         assert_eq!(ends, [Ended::Done(0), Ended::Done(1), Ended::Done(2)]);
+    }
+
+    /// Under a strict bound, nothing more starts while one waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_strict_bound_lends_nothing() {
+        static RUNNING: AtomicUsize = AtomicUsize::new(0);
+        let cancellation = Cancellation::default();
+        let tasks = ["a", "b", "c"].map(|name| (name.into(), ())).into();
+        let ends = each_cluster(tasks, Bound::strict(1), &cancellation, |(), mut slot: Slot| async move {
+            assert_eq!(RUNNING.fetch_add(1, Ordering::SeqCst), 0);
+            slot.lend(tokio::time::sleep(Duration::from_secs(1))).await;
+            RUNNING.fetch_sub(1, Ordering::SeqCst);
+        });
+        assert_eq!(ends.collect::<Vec<_>>().await.len(), 3);
     }
 }

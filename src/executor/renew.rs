@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt;
 
 use super::apply::{ApplyContext, ApplyTask, SharedLedger, apply_task, carried};
+use super::limit::{collect_within, part_of};
 use super::observe::{PlanContext, PlanTask, end_of, plan_task};
 use super::publish::Publisher;
-use super::{Cancellation, Ended, Events, Slot, each_cluster};
+use super::{Cancellation, Ended, Events, Pace, Slot, each_cluster};
 use crate::event::Event;
 use crate::failure::StepFailure;
 use crate::names::ClusterName;
@@ -69,21 +70,22 @@ enum End {
 pub(crate) async fn renew_clusters(
     context: RenewContext,
     tasks: Vec<PlanTask>,
+    pace: Pace,
     cancellation: &Cancellation,
     events: &Events,
 ) -> HashMap<ClusterName, (Planned, Option<Carried>)> {
-    let concurrency = context.plan.inventory.run.concurrency;
     let tasks = tasks.into_iter().map(|task| (task.cluster.name.clone(), (task, Arc::default())));
     let tasks: Vec<(ClusterName, (PlanTask, SharedKnown))> = tasks.collect();
     let of = |(cluster, (_, known)): &(ClusterName, (_, SharedKnown))| (cluster.clone(), Arc::clone(known));
     let known: HashMap<ClusterName, SharedKnown> = tasks.iter().map(of).collect();
     let work = |(task, known), slot| renew_one(context.clone(), task, known, slot, events.clone());
-    let ends = each_cluster(tasks, concurrency, cancellation, work);
-    let concluded = |(cluster, end)| {
+    let part = part_of(cancellation);
+    let ends = each_cluster(tasks, pace.bound(), &part, work);
+    let concluded = ends.map(|(cluster, end)| {
         let of_cluster = known.get(&cluster).map(|known| std::mem::take(&mut *lock(known))).unwrap_or_default();
         (cluster, conclude(of_cluster, end))
-    };
-    ends.map(concluded).collect().await
+    });
+    collect_within(concluded, pace.most_failures, &part, cancellation).await
 }
 
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {

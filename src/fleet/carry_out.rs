@@ -1,13 +1,16 @@
 //! Carrying out what was planned.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::outputs::Outputs;
-use super::{Fleet, FleetRun, events};
-use crate::executor::Cancellation;
+use super::rollout::{Order, Part};
+use super::{Fleet, FleetRun, Timeline, events};
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
+use crate::executor::{Cancellation, Pace};
 use crate::inventory::Cluster;
+use crate::names::ClusterName;
 use crate::outcome::{Carried, NotStarted};
 use crate::output::Phase;
 use crate::plan::Assessed;
@@ -38,21 +41,50 @@ impl Fleet {
         })
     }
 
-    /// Carries out what was planned.
+    /// Carries out what was planned, wave by wave or all together. `agrees` asks before a wave that wants that.
     pub(crate) async fn carry_out(
         &self,
         run: &mut FleetRun,
         tasks: Vec<ApplyTask>,
+        (manner, order): (Manner, Order),
+        cancellation: &Cancellation,
+        agrees: &impl AsyncFn(&str) -> bool,
+    ) {
+        let mut rollout = self.rollout(cancellation, agrees);
+        let mut tasks = tasks;
+        for part in self.parts(order) {
+            let (of_part, others) = tasks.into_iter().partition(|task| part.clusters.contains(&task.cluster.name));
+            let of_part: Vec<ApplyTask> = of_part;
+            tasks = others;
+            if of_part.is_empty() {
+                continue;
+            }
+            match rollout.start(&part, of_part.len()).await {
+                Ok(pace) => {
+                    let (mut carried, timeline) = self.carry_out_part(of_part, pace, &part, manner, cancellation).await;
+                    rollout.end(&part, tasks.is_empty(), carried.iter_mut()).await;
+                    run.carried(carried);
+                    run.timed(&timeline);
+                }
+                Err(why) => run.leave(of_part, why),
+            }
+        }
+    }
+
+    async fn carry_out_part(
+        &self,
+        tasks: Vec<ApplyTask>,
+        pace: Pace,
+        part: &Part,
         manner: Manner,
         cancellation: &Cancellation,
-    ) {
+    ) -> (HashMap<ClusterName, Carried>, Timeline) {
         let apply_context = self.apply_context();
         let (publisher, writing) = publisher(manner);
-        let (events, shown) = events(self.progress, Phase::Applying, tasks.len(), self.clock);
-        let work = async move { apply_clusters(apply_context, tasks, publisher, cancellation, &events).await };
+        let (events, shown) = events(self.progress, Phase::Applying, part.name.as_ref(), tasks.len(), self.clock);
+        let work = async move { apply_clusters(apply_context, tasks, pace, publisher, cancellation, &events).await };
         let (carried, (), timeline) = tokio::join!(work, writing, shown);
-        run.carried(carried);
-        run.timed(&timeline);
+        (carried, timeline)
     }
 }
 

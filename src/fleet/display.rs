@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::event::Event;
 use crate::executor::{Clock, Events};
-use crate::names::ClusterName;
+use crate::names::{ClusterName, WaveName};
 use crate::outcome::Span;
 use crate::output::{Phase, Progress, ProgressStyle, TICK};
 
@@ -17,11 +17,12 @@ pub(crate) type Timeline = HashMap<ClusterName, Span>;
 pub(crate) fn events(
     style: ProgressStyle,
     phase: Phase,
+    wave: Option<&WaveName>,
     total: usize,
     clock: Clock,
 ) -> (Events, impl Future<Output = Timeline> + use<>) {
     let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
-    let mut progress = Progress::start(style, phase, total);
+    let mut progress = Progress::start(style, phase, wave, total);
     let display = async move {
         let mut timeline = Timeline::new();
         let mut tick = tokio::time::interval(TICK);

@@ -5,6 +5,7 @@
 mod carry_out;
 mod display;
 mod outputs;
+mod rollout;
 mod run;
 mod saved;
 mod selection;
@@ -20,6 +21,7 @@ use self::carry_out::task;
 pub(crate) use self::display::{Timeline, events};
 use self::outputs::Reading;
 pub(crate) use self::outputs::{Outputs, PluginCaller, with_token_file};
+pub(crate) use self::rollout::Order;
 pub(crate) use self::run::{ClusterRun, FleetRun};
 pub(crate) use self::saved::Replan;
 pub(crate) use self::selection::{Selected, Selection, Visits, select};
@@ -32,12 +34,12 @@ use crate::executor::apply::orphan_after;
 use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
 use crate::executor::publish::publisher;
 use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
-use crate::executor::{Cancellation, Clock, Events};
+use crate::executor::{Cancellation, Clock, Events, Pace};
 use crate::failure::StepFailure;
 use crate::foreign::shown;
-use crate::inventory::{Cluster, Grant, GrantKey, Inventory};
+use crate::inventory::{Cluster, FailureBudget, Grant, GrantKey, Inventory};
 use crate::kubeconfig::EntryNames;
-use crate::names::{ClusterName, Holder};
+use crate::names::{ClusterName, Holder, WaveName};
 use crate::outcome::{Carried, Planned};
 use crate::output::{Phase, Printer, ProgressStyle};
 use crate::plan::{
@@ -62,6 +64,8 @@ pub(crate) struct FleetPolicy {
     pub(crate) probing: Probing,
     pub(crate) legacy: Legacy,
     pub(crate) visits: Visits,
+    /// How many clusters may fail, instead of what each wave says.
+    pub(crate) max_failures: Option<FailureBudget>,
 }
 
 /// What a run gets from the process besides its inventory.
@@ -95,6 +99,7 @@ impl FleetPolicy {
             probing: Probing::Skip,
             legacy: Legacy::Leave,
             visits: Visits::Granted,
+            max_failures: None,
         }
     }
 }
@@ -115,6 +120,10 @@ pub(crate) struct Fleet {
     pub(crate) clock: Clock,
     run: String,
     progress: ProgressStyle,
+    /// How many clusters are worked on at the same time, instead of what inventory and waves say.
+    concurrency: Option<usize>,
+    max_failures: Option<FailureBudget>,
+    printer: Printer,
     /// The times that are taken for now where a saved plan is made again.
     as_of: HashMap<ClusterName, Timestamp>,
 }
@@ -170,6 +179,9 @@ impl Fleet {
             clock,
             run,
             progress,
+            concurrency: selection.concurrency.map(usize::from),
+            max_failures: policy.max_failures,
+            printer,
             as_of: HashMap::new(),
         })
     }
@@ -233,7 +245,7 @@ impl Fleet {
         tasks: Vec<PlanTask>,
         cancellation: &Cancellation,
     ) -> (HashMap<ClusterName, Planned>, Timeline) {
-        let (events, shown) = events(self.progress, Phase::Planning, tasks.len(), self.clock);
+        let (events, shown) = events(self.progress, Phase::Planning, None, tasks.len(), self.clock);
         let plan_context = self.plan_context();
         // The display ends with the last sender, which is dropped at the end of this block.
         let work = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };
@@ -321,20 +333,45 @@ impl Fleet {
         manner: Manner,
         last: &HashSet<ClusterName>,
         cancellation: &Cancellation,
+        agrees: &impl AsyncFn(&str) -> bool,
     ) -> FleetRun {
         let mut tasks = self.tasks(&self.outputs, &|_| true);
         tasks.sort_by_key(|task| last.contains(&task.cluster.name));
         let identities = Arc::new(Mutex::new(Identities::default()));
-        let renew = async |outputs: &Arc<Outputs>, tasks| {
-            self.renew_tasks(outputs, tasks, manner, &identities, cancellation).await
+        let renew = async |outputs: &Arc<Outputs>, tasks, pace, wave: Option<&WaveName>| {
+            self.renew_tasks(outputs, tasks, (manner, pace, wave), &identities, cancellation).await
         };
-        let (mut results, mut timeline) = renew(&self.outputs, tasks).await;
+        let (mut results, mut timeline) = (HashMap::new(), Timeline::new());
+        // Credentials must not wait for a wave; what changes access does.
+        let order = if self.options.extent == Extent::Access { Order::Waves } else { Order::Together };
+        let mut rollout = self.rollout(cancellation, agrees);
+        for part in self.parts(order) {
+            let (of_part, others) = tasks.into_iter().partition(|task| part.clusters.contains(&task.cluster.name));
+            let of_part: Vec<PlanTask> = of_part;
+            tasks = others;
+            match rollout.start(&part, of_part.len()).await {
+                Ok(pace) => {
+                    let (mut came, when) = renew(&self.outputs, of_part, pace, part.name.as_ref()).await;
+                    let carried =
+                        came.iter_mut().filter_map(|(cluster, (_, carried))| Some((cluster, carried.as_mut()?)));
+                    rollout.end(&part, tasks.is_empty(), carried).await;
+                    results.extend(came);
+                    timeline.extend(when);
+                }
+                Err(why) => {
+                    let left =
+                        of_part.into_iter().map(|task| (task.cluster.name.clone(), (Planned::NotStarted(why), None)));
+                    results.extend(left);
+                }
+            }
+        }
         // Clusters that were partly carried out are left to the next run.
         let untouched = results.iter().filter(|(_, (_, applied))| applied.is_none());
         let moved = self.moved(untouched.map(|(cluster, (planned, _))| (cluster, planned))).await;
         let mut looked_again = None;
         if let Some((outputs, tasks)) = moved.filter(|_| !cancellation.no_new.is_cancelled()) {
-            let (mut again, later) = renew(&outputs, tasks).await;
+            let pace = Pace { concurrency: self.inventory.run.concurrency, most_failures: usize::MAX };
+            let (mut again, later) = renew(&outputs, tasks, pace, None).await;
             timeline.extend(later);
             again.retain(|_, (planned, _)| matches!(planned, Planned::Plan(_)));
             looked_again = Some((outputs, again.keys().cloned().collect()));
@@ -359,7 +396,7 @@ impl Fleet {
         &self,
         outputs: &Arc<Outputs>,
         tasks: Vec<PlanTask>,
-        manner: Manner,
+        (manner, pace, wave): (Manner, Pace, Option<&WaveName>),
         identities: &Arc<Mutex<Identities>>,
         cancellation: &Cancellation,
     ) -> (HashMap<ClusterName, (Planned, Option<Carried>)>, Timeline) {
@@ -370,8 +407,8 @@ impl Fleet {
             prepare: self.prepare(outputs, manner, identities),
             publisher,
         };
-        let (events, shown) = events(self.progress, Phase::Refreshing, tasks.len(), self.clock);
-        let run = async move { renew_clusters(renew_context, tasks, cancellation, &events).await };
+        let (events, shown) = events(self.progress, Phase::Refreshing, wave, tasks.len(), self.clock);
+        let run = async move { renew_clusters(renew_context, tasks, pace, cancellation, &events).await };
         let (results, (), timeline) = tokio::join!(run, writing, shown);
         (results, timeline)
     }

@@ -7,7 +7,7 @@ use super::Timeline;
 use super::outputs::Outputs;
 use super::selection::Selected;
 use crate::inventory::{Cluster, Grant};
-use crate::names::{ClusterName, Holder};
+use crate::names::{ClusterName, Holder, WaveName};
 use crate::outcome::{Applied, Carried, NotStarted, Planned, Span};
 use crate::plan::{Assessed, Assessment, ClusterPlan};
 use crate::report::ClusterReport;
@@ -24,6 +24,8 @@ pub(crate) struct ClusterRun {
     pub(crate) cluster: Arc<Cluster>,
     /// The selected grants on it.
     pub(crate) grants: Vec<Arc<Grant>>,
+    /// The wave that it is in; nothing if the inventory has no waves.
+    pub(crate) wave: Option<WaveName>,
     pub(crate) planned: Planned,
     /// What the outputs held when it was planned.
     pub(crate) outputs: Arc<Outputs>,
@@ -43,6 +45,7 @@ impl FleetRun {
         let cluster = |selected: &Selected| ClusterRun {
             cluster: Arc::clone(&selected.cluster),
             grants: selected.grants.clone(),
+            wave: selected.wave.clone(),
             planned: planned.remove(&selected.cluster.name).unwrap_or(Planned::NotStarted(NotStarted::Interrupted)),
             outputs: Arc::clone(outputs),
             carried: None,
@@ -77,7 +80,7 @@ impl FleetRun {
     /// Adds the results of carrying out the plans.
     pub(crate) fn carried(&mut self, mut carried: HashMap<ClusterName, Carried>) {
         for run in &mut self.clusters {
-            run.carried = carried.remove(&run.cluster.name);
+            run.carried = carried.remove(&run.cluster.name).or(run.carried.take());
         }
     }
 
@@ -131,7 +134,14 @@ impl ClusterRun {
     pub(crate) fn planned_report(&self) -> ClusterReport {
         let profiles = self.grants.iter().map(|grant| grant.profile.name.clone()).collect();
         let labels = self.cluster.labels.clone();
-        ClusterReport { profiles, labels, span: self.span, ..ClusterReport::planned(&self.cluster.name, &self.planned) }
+        let wave = self.wave.clone();
+        ClusterReport {
+            profiles,
+            labels,
+            wave,
+            span: self.span,
+            ..ClusterReport::planned(&self.cluster.name, &self.planned)
+        }
     }
 
     /// Reports the result of carrying out its plan.

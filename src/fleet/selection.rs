@@ -1,9 +1,11 @@
 //! Which grants a run is about.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::inventory::{Cluster, Grant, Inventory};
+use crate::inventory::{Cluster, Grant, Inventory, REST};
+use crate::names::WaveName;
 use crate::selector::Selector;
 
 /// Which clusters a run visits.
@@ -24,6 +26,10 @@ pub(crate) struct Selection {
     pub(crate) cluster: Vec<String>,
     /// Names of access profiles; none means all.
     pub(crate) profile: Vec<String>,
+    /// Names of waves; none means all.
+    pub(crate) wave: Vec<String>,
+    /// The first wave; those before it are left out.
+    pub(crate) from_wave: Option<String>,
     /// Clusters that are worked on at the same time, instead of the inventory's number.
     pub(crate) concurrency: Option<u16>,
 }
@@ -35,6 +41,8 @@ pub(crate) struct Selected {
     pub(crate) cluster: Arc<Cluster>,
     /// The grants; none if no grant is left in the inventory.
     pub(crate) grants: Vec<Arc<Grant>>,
+    /// The wave that it is in; nothing if the inventory has no waves.
+    pub(crate) wave: Option<WaveName>,
 }
 
 /// Returns the selected grants by cluster, in the order of the inventory.
@@ -68,16 +76,38 @@ pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) ->
         .map(|cluster| Selected {
             cluster: Arc::clone(cluster),
             grants: inventory.grants_on(&cluster.name).iter().filter(is_wanted).cloned().collect(),
+            wave: inventory.wave_of(cluster),
         })
         .collect();
+    if let Some(waves) = waves(inventory, args)? {
+        selected.retain(|selected| selected.wave.as_ref().is_some_and(|wave| waves.contains(wave)));
+    }
     if visits == Visits::Granted {
         selected.retain(|selected| !selected.grants.is_empty());
     }
     if selected.is_empty() {
         return Err(Error::usage("no grant is selected")
-            .hint("loosen `--selector`, `--cluster` and `--profile`, or add `[[grants]]` to the inventory"));
+            .hint("loosen `--selector`, `--cluster`, `--profile` and `--wave`, or add `[[grants]]` to the inventory"));
     }
     Ok(selected)
+}
+
+/// Returns the waves that were chosen; nothing if none were.
+fn waves(inventory: &Inventory, args: &Selection) -> Result<Option<HashSet<WaveName>>, Error> {
+    let rest = WaveName::new(REST);
+    let all = || inventory.waves.iter().map(|wave| &wave.name).chain([&rest]);
+    for name in args.wave.iter().chain(&args.from_wave) {
+        if inventory.waves.is_empty() {
+            return Err(Error::usage("the inventory has no waves").hint("add `[[rollout]]` to it"));
+        }
+        known("wave", name, all().map(WaveName::as_str))?;
+    }
+    let is_chosen = |name: &&WaveName| args.wave.is_empty() || args.wave.iter().any(|wave| wave == name.as_str());
+    Ok(match &args.from_wave {
+        Some(first) => Some(all().skip_while(|name| name.as_str() != first).filter(is_chosen).cloned().collect()),
+        None if args.wave.is_empty() => None,
+        None => Some(all().filter(is_chosen).cloned().collect()),
+    })
 }
 
 fn known<'a>(kind: &str, name: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::model::VerifyVia;
 use super::problem::At;
 use super::read::{Named, Read, choice, presence, tables};
+use super::wave::FailureBudget;
 use crate::delivery::CredentialForm;
 
 /// A list of strings.
@@ -52,6 +53,9 @@ tables! {
         "grants" grants: Vec<At<GrantTable>> [optional];
         /// Where credentials go. A grant that no output holds gets its objects and no token.
         "outputs" outputs: Vec<At<OutputTable>> [optional];
+        /// The waves in which access is changed, in their order. A cluster is in the first wave whose
+        /// selector matches it; clusters that none matches come last, as wave `rest`.
+        "rollout" rollout: Vec<At<WaveTable>> [optional];
     }
 
     /// What holds where profiles and clusters say nothing else.
@@ -220,6 +224,27 @@ tables! {
         "selector" selector: String [optional];
         /// The names of clusters, in addition to those that the selector matches.
         "clusters" clusters: Strings [optional];
+    }
+
+    /// A wave of a rollout: clusters that are changed together, after the waves before them.
+    WaveTable("a wave") {
+        /// The name. A DNS label, and not `rest`.
+        "name" name: String [required] {r#"{"pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}"#};
+        /// A Kubernetes label selector: which clusters are in it, if no earlier wave selects them.
+        "selector" selector: String [required];
+        /// How long nothing is done after it.
+        "pause" pause: Duration [default r#""0s""#];
+        /// How many of its clusters are worked on at the same time. Between 1 and 4096; defaults to the
+        /// one in `defaults`.
+        "concurrency" concurrency: u64 [optional] {r#"{"minimum": 1, "maximum": 4096}"#};
+        /// How many of its clusters may fail while they are changed: a number, or a share of them such as
+        /// `"2%"`, rounded down. If more fail, the rollout stops.
+        "max-failures" max_failures: FailureBudget [default "0"];
+        /// Whether somebody is asked before it starts. `--yes` answers.
+        "confirm" confirm: bool [default "false"];
+        /// Whether the credentials that it minted are used once more after its pause. Those that do not
+        /// work count as failures.
+        "verify" verify: bool [default "false"];
     }
 
     /// Where credentials go: templates of a file's path and of the names in it.

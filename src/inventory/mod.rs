@@ -13,9 +13,10 @@ pub(crate) mod read;
 pub(crate) mod render;
 mod starter;
 pub(crate) mod syntax;
+pub(crate) mod wave;
 
 pub use crate::delivery::{CredentialForm, Output, OutputId};
-pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
+pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName, WaveName};
 pub use crate::rbac::Rule;
 pub(crate) use duration::parse as parse_duration;
 pub use file::schema;
@@ -27,3 +28,4 @@ pub use model::{
 pub use problem::{FileId, Location, Omitted, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
 pub(crate) use starter::{StarterCluster, cluster_name_of, starter};
+pub(crate) use wave::{FailureBudget, REST, Wave};

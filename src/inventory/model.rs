@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wave::Wave;
 use crate::delivery::{CredentialForm, Output};
 use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
 use crate::rbac::Rule;
@@ -30,6 +31,8 @@ pub struct Inventory {
     pub(crate) by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>>,
     /// The outputs, in the order of the inventory.
     pub outputs: Vec<Arc<Output>>,
+    /// The waves of rollouts, in their order; what none selects comes last.
+    pub(crate) waves: Vec<Arc<Wave>>,
     /// How a run behaves.
     pub run: RunPolicy,
 }

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::duration;
 use super::problem::{At, FileId, Location, Problem, Problems, SHOWN, quote};
+use super::wave::FailureBudget;
 use crate::wording::list;
 
 /// A type that TOML values are read into.
@@ -250,6 +251,35 @@ impl Read for Duration {
         }
         reader.problems.push(problem);
         None
+    }
+}
+
+impl Read for FailureBudget {
+    fn wanted() -> String {
+        "a number of clusters, or a share such as `\"2%\"`".to_owned()
+    }
+
+    fn schema(_: &mut Map<String, Value>) -> Value {
+        json!({ "oneOf": [
+            { "type": "integer", "minimum": 0 },
+            { "type": "string", "pattern": "^([0-9]+|([0-9]|[1-9][0-9]|100)%)$" },
+        ] })
+    }
+
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let budget = match value {
+            DeValue::Integer(integer) if integer.radix() == 10 => Self::parse(integer.as_str()),
+            DeValue::String(text) => Self::parse(text),
+            _ => {
+                reader.refuse::<Self>(value, location, subject);
+                return None;
+            }
+        };
+        let wrong = |reason: String| {
+            reader.misread = true;
+            reader.problems.push(Problem::error(location, format!("{subject} is not valid: {reason}")));
+        };
+        budget.map_err(wrong).ok()
     }
 }
 

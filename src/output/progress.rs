@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle as BarStyle};
 
 use crate::event::{End, Event};
 use crate::foreign::shown;
-use crate::names::ClusterName;
+use crate::names::{ClusterName, WaveName};
 
 /// The display of this process: what else prints makes it step aside.
 static DISPLAY: Mutex<Option<MultiProgress>> = Mutex::new(None);
@@ -46,6 +46,8 @@ pub(crate) struct Progress {
     running: HashMap<ClusterName, (Instant, String)>,
     started: Instant,
     phase: Phase,
+    /// What is being done, for the user.
+    title: String,
     total: usize,
     done: usize,
     changed: usize,
@@ -86,8 +88,12 @@ impl Phase {
 }
 
 impl Progress {
-    /// Starts showing a phase with `total` clusters.
-    pub(crate) fn start(style: ProgressStyle, phase: Phase, total: usize) -> Self {
+    /// Starts showing a phase with `total` clusters, of a wave if there are waves.
+    pub(crate) fn start(style: ProgressStyle, phase: Phase, wave: Option<&WaveName>, total: usize) -> Self {
+        let title = match wave {
+            None => phase.title().to_owned(),
+            Some(wave) => format!("{} wave `{wave}`", phase.title()),
+        };
         let mut slow_bars = vec![];
         let bar = if style == ProgressStyle::Bar {
             let display = MultiProgress::new();
@@ -100,7 +106,7 @@ impl Progress {
             if let Ok(template) = BarStyle::with_template(template) {
                 bar.set_style(template.progress_chars("=> "));
             }
-            bar.set_prefix(phase.title());
+            bar.set_prefix(title.clone());
             bar.enable_steady_tick(Duration::from_millis(200));
             for _ in 0..SLOWEST {
                 let line = display.add(ProgressBar::new_spinner());
@@ -116,14 +122,27 @@ impl Progress {
         };
         let now = Instant::now();
         let running = HashMap::new();
-        Self { style, bar, slow_bars, running, started: now, phase, total, done: 0, changed: 0, bad: 0, last_line: now }
+        Self {
+            style,
+            bar,
+            slow_bars,
+            running,
+            started: now,
+            phase,
+            title,
+            total,
+            done: 0,
+            changed: 0,
+            bad: 0,
+            last_line: now,
+        }
     }
 
     /// Shows an event.
     pub(crate) fn show(&mut self, event: &Event) {
         let (cluster, end) = match event {
             Event::Started(cluster) => {
-                self.running.insert(cluster.clone(), (Instant::now(), self.phase.title().to_owned()));
+                self.running.insert(cluster.clone(), (Instant::now(), self.title.clone()));
                 return;
             }
             Event::Step { cluster, step } => {
@@ -148,7 +167,7 @@ impl Progress {
         };
         if let Some(bad) = &bad {
             self.bad += 1;
-            self.line(&format!("{}: {}: {}", self.phase.title(), shown(cluster.as_str()), shown(bad)));
+            self.line(&format!("{}: {}: {}", self.title, shown(cluster.as_str()), shown(bad)));
         }
         self.bar.set_position(self.done as u64);
         self.bar.set_message(self.counts());
@@ -163,7 +182,7 @@ impl Progress {
             self.plain_line();
             let running = self.running.iter().map(|(cluster, (since, _))| (cluster, since.elapsed())).collect();
             if let Some(line) = waiting_for(running) {
-                self.line(&format!("{}: {line}", self.phase.title()));
+                self.line(&format!("{}: {line}", self.title));
             }
         }
         if self.slow_bars.is_empty() {
@@ -186,7 +205,7 @@ impl Progress {
         let (done, total) = (self.done, self.total);
         let rest = remaining(self.started.elapsed(), done, total);
         let rest = rest.map(|rest| format!(", ETA {}", crate::wording::duration(rest))).unwrap_or_default();
-        self.line(&format!("{}: {done}/{total}, {}{rest}", self.phase.title(), self.counts()));
+        self.line(&format!("{}: {done}/{total}, {}{rest}", self.title, self.counts()));
     }
 
     fn counts(&self) -> String {

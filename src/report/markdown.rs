@@ -49,6 +49,9 @@ pub(super) fn markdown(report: &Report, options: TextOptions) -> String {
         code(report.head.holder.as_str())
     );
     out.push_str(&table);
+    if let Body::Changes(changes) = &report.body {
+        out.push_str(&wave_table(changes));
+    }
     joined(out, &sections)
 }
 
@@ -85,6 +88,19 @@ fn change_table(changes: &Changes) -> String {
         ("not started", summary.not_started),
     ];
     table(["state", "clusters"], rows.iter().filter(|(_, number)| *number > 0))
+}
+
+/// Shows the waves; nothing if there are none.
+fn wave_table(changes: &Changes) -> String {
+    if changes.waves.is_empty() {
+        return String::new();
+    }
+    let mut out = "| wave | clusters |\n|---|---|\n".to_owned();
+    for wave in &changes.waves {
+        let _ = writeln!(out, "| {} | {} |", code(wave.name.as_str()), code(&wave.said()));
+    }
+    out.push('\n');
+    out
 }
 
 fn verify_table(verification: &Verification) -> String {

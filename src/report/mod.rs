@@ -16,6 +16,7 @@ mod schema;
 mod status;
 mod text;
 mod verify;
+mod waves;
 
 pub(crate) use changes::{Change, Changes, ClusterReport, CredentialSummary, ErrorReport, State, Summary};
 pub(crate) use failures::{Failures, Seen, failures};

@@ -35,6 +35,7 @@ mod grants;
 mod load;
 mod outputs;
 mod profiles;
+mod rollout;
 mod rules;
 mod selection;
 
@@ -152,6 +153,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
     let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);
     let outputs = outputs::resolve(files, &clusters, &profiles, &granted, ctx);
 
+    let waves = rollout::resolve(root, &clusters, ctx);
     let holder = match (&ctx.setting.holder, &root_content.holder) {
         (Some(holder), _) => holder.clone(),
         (None, Some(holder)) => Holder::new(&holder.value),
@@ -170,6 +172,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
         grants,
         by_cluster,
         outputs: outputs.iter().map(|resolved| Arc::clone(&resolved.output)).collect(),
+        waves: waves.into_iter().map(Arc::new).collect(),
         run,
     };
     if ctx.incomplete {
@@ -186,6 +189,7 @@ fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
         ("holder", included.holder.as_ref().map(|at| at.location)),
         ("include", included.include.as_ref().map(|at| at.location)),
         ("defaults", included.defaults.as_ref().map(|at| at.location)),
+        ("rollout", included.rollout.as_ref().map(|at| at.location)),
     ];
     for (key, location) in keys {
         if let Some(location) = location {

@@ -59,6 +59,10 @@ pub(crate) struct SavedSelection {
     pub clusters: Vec<String>,
     /// Names of access profiles; none means all.
     pub profiles: Vec<String>,
+    /// Names of waves; none means all.
+    pub waves: Vec<String>,
+    /// The first wave.
+    pub from_wave: Option<String>,
 }
 
 /// What a saved plan was allowed to do.

@@ -32,6 +32,7 @@ mod reports;
 mod requests;
 mod reviewed;
 mod revoking;
+mod rollouts;
 mod rotation;
 mod scenarios;
 mod simulated;

@@ -47,7 +47,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let issued = AdminSources::load(&accesses, environment, limit);
     let tasks: Vec<VerifyTask> = selected
         .into_iter()
-        .map(|Selected { cluster, grants }| {
+        .map(|Selected { cluster, grants, wave: _ }| {
             let grant =
                 |grant: Arc<Grant>| VerifyGrant { places: places.remove(&grant.key()).unwrap_or_default(), grant };
             VerifyTask { cluster, grants: grants.into_iter().map(grant).collect() }
@@ -59,7 +59,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
     let cancellation = Cancellation::default();
     let (mut verified, timeline) = block_on(async {
-        let (events, shown) = events(context.progress, Phase::Verifying, tasks.len(), clock);
+        let (events, shown) = events(context.progress, Phase::Verifying, None, tasks.len(), clock);
         let cancellation = &cancellation;
         // The display ends with the last sender, which is dropped at the end of this block.
         let work = async move { verify_clusters(shared, tasks, cancellation, &events).await };

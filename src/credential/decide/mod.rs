@@ -67,6 +67,16 @@ pub(crate) enum Distrust {
     WrongSubject,
 }
 
+impl Distrust {
+    /// Says what the API server says.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "the API server does not accept it",
+            Self::WrongSubject => "the API server takes it for somebody else's",
+        }
+    }
+}
+
 /// Everything that [`decide`] looks at.
 #[derive(Debug)]
 pub(crate) struct DecisionInput<'a> {

@@ -29,6 +29,7 @@ impl ClusterReport {
         Self {
             name,
             labels: BTreeMap::new(),
+            wave: None,
             span: Span::default(),
             profiles: vec![],
             state,

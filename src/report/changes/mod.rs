@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::credential::MintReason;
 use crate::failure::FailureKind;
 use crate::field_diff::FieldDiff;
-use crate::names::{ClusterName, ProfileName};
+use crate::names::{ClusterName, ProfileName, WaveName};
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{NotStarted, Span};
 use crate::plan::{Blocker, Note};
+use crate::report::waves::WaveReport;
 use crate::step::{Action, StepId};
 use crate::wording::count;
 
@@ -30,6 +31,9 @@ pub(crate) struct Changes {
     /// The credentials counted by their result; only in reports of `refresh`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialSummary>,
+    /// The waves of the rollout, in their order; absent if the inventory has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<WaveReport>,
     /// The clusters, in the order of the inventory.
     pub clusters: Vec<ClusterReport>,
 }
@@ -49,7 +53,7 @@ impl Changes {
             };
             *counter += 1;
         }
-        Self { summary, credentials: None, clusters }
+        Self { summary, credentials: None, waves: vec![], clusters }
     }
 }
 
@@ -101,6 +105,9 @@ pub(crate) struct ClusterReport {
     /// Its labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The wave that it is in; absent if the inventory has no waves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wave: Option<WaveName>,
     /// When it was last worked on.
     #[serde(flatten)]
     pub span: Span,
@@ -292,7 +299,10 @@ impl ClusterReport {
         match (self.state, &self.error, self.blockers.as_slice()) {
             (State::Unchanged | State::Pending | State::Changed, ..) => None,
             (_, Some(error), _) => Some(format!("{}: {}", error.place(), error.cause)),
-            (_, None, []) => Some("not started".to_owned()),
+            (_, None, []) => Some(match self.not_started {
+                Some(why) => format!("not started, because {}", why.as_str()),
+                None => "not started".to_owned(),
+            }),
             (_, None, [blocker]) => Some(format!("blocked: {}", blocker.message)),
             (_, None, [blocker, others @ ..]) => {
                 Some(format!("blocked: {} (and {} more)", blocker.message, others.len()))

@@ -57,6 +57,7 @@ pub(super) fn report(text: &str) -> Report {
     let cluster = |state, error| ClusterReport {
         name: text.into(),
         labels: labels(text),
+        wave: Some(text.into()),
         span: Span::default(),
         profiles: vec![text.into()],
         state,

@@ -8,8 +8,9 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::fold::{GROUPS, by_label, fold};
-use super::{DIM, GREEN, RED, TextOptions, YELLOW, heading, listed, paint};
+use super::{DIM, GREEN, RED, TextOptions, YELLOW, heading, listed, paint, table, trimmed};
 use crate::foreign::shown;
+use crate::names::ClusterName;
 use crate::plan::Note;
 use crate::report::changes::{ChangeSaid, ClusterSaid, GENERATIONS};
 use crate::report::group::{Group, grouped};
@@ -39,6 +40,9 @@ pub(super) fn text(command: Command, changes: &Changes, options: TextOptions<'_>
             let _ = writeln!(out, "… and {groups} of changes, on {clusters}{suffix}; {}\n", all_of_it(command));
         }
     }
+    if !changes.waves.is_empty() {
+        out.push_str(&waves(changes));
+    }
     let _ = writeln!(out, "{}", summary_line(command, &changes.summary));
     out
 }
@@ -50,6 +54,17 @@ fn state_suffix(state: State) -> String {
         State::NotStarted => format!(" {}", paint(YELLOW, "not started")),
         State::Unchanged | State::Pending | State::Changed => String::new(),
     }
+}
+
+/// Shows the waves, with who is in them.
+fn waves(changes: &Changes) -> String {
+    let mut table = table();
+    table.set_header(["WAVE", "CLUSTERS", ""]);
+    for wave in &changes.waves {
+        let names: Vec<&str> = changes.names_in(&wave.name).into_iter().map(ClusterName::as_str).collect();
+        table.add_row([shown(wave.name.as_str()).into_owned(), listed(&names), shown(&wave.said()).into_owned()]);
+    }
+    trimmed(&table) + "\n"
 }
 
 /// Says how to see everything.

@@ -71,6 +71,12 @@ fn schema_and_reader_agree() {
         ("labels = { env = 'dev' }", "labels = { env = 'dev' }\nconsumer.verify = 'none'"),
         ("path = 'out", "kind = 'kubeconfig'\npath = 'out"),
         ("path = 'out", "kind = 'secret'\npath = 'out"),
+        ("[defaults]", "[[rollout]]\nname = 'a'\nselector = ''\nmax-failures = 2\n[defaults]"),
+        ("[defaults]", "[[rollout]]\nname = 'a'\nselector = ''\nmax-failures = '2%'\n[defaults]"),
+        ("[defaults]", "[[rollout]]\nname = 'a'\nselector = ''\nmax-failures = '101%'\n[defaults]"),
+        ("[defaults]", "[[rollout]]\nname = 'a'\nselector = ''\nmax-failures = -1\n[defaults]"),
+        ("[defaults]", "[[rollout]]\nname = 'a'\n[defaults]"),
+        ("[defaults]", "[[rollout]]\nname = 'A'\nselector = ''\n[defaults]"),
     ];
     for (from, to) in changes {
         agree(&BASE.replacen(from, to, 1));
@@ -132,6 +138,7 @@ fn the_reference_has_the_keys_and_defaults_of_the_schema() {
         ("ConsumerTable", "## `consumer`"),
         ("GrantTable", "## `[[grants]]`"),
         ("OutputTable", "## `[[outputs]]`"),
+        ("WaveTable", "## `[[rollout]]`"),
     ];
     let schema = schema();
     let mut tables: BTreeSet<&str> = schema["$defs"].as_object().unwrap().keys().map(String::as_str).collect();

@@ -1,6 +1,6 @@
 //! Problems of values that do not fit together, with the marked text and the hint.
 
-use super::{BASE, check, check_added, check_replaced};
+use super::{BASE, check, check_added, check_replaced, load_with, summarise};
 
 #[test]
 fn unknown_references_name_the_nearest() {
@@ -613,4 +613,31 @@ fn one_user_entry_gives_its_credential_in_one_way() {
            with different entries, and 3 more collisions like this [give both outputs the same names and namespace, \
            or another path to one of them]"],
     );
+}
+
+#[test]
+fn waves_are_checked() {
+    let wave = |name: &str, rules: &str| format!("[[rollout]]\nname = '{name}'\nselector = 'env=prod'\n{rules}\n");
+    check_added(&(wave("a", "pause = '5m'\nmax-failures = '2%'") + &wave("b", "concurrency = 1")), &[]);
+    check_added(&(wave("a", "") + &wave("a", "")), &["error at [[rollout]]: wave `a` is defined twice"]);
+    check_added(
+        &wave("rest", ""),
+        &[
+            "error at 'rest': a wave cannot be called `rest` [that is the wave of the clusters that no other wave selects]",
+        ],
+    );
+    check_added(&wave("a", "concurrency = 0"), &["error at 0: `concurrency` must be between 1 and 4096, not 0"]);
+    check_added(
+        &wave("a", "max-failures = '2 %'"),
+        &[
+            "error at '2 %': `max-failures` is not valid: `2 %` is neither a number of clusters nor a share such as `2%`",
+        ],
+    );
+    check_added(
+        "[[rollout]]\nname = 'a'\nselector = 'env=nowhere'\n",
+        &["warning at 'env=nowhere': selector `env=nowhere` matches no cluster"],
+    );
+    let resolution = load_with(BASE, &wave("a", ""));
+    let problems = summarise(&resolution);
+    assert!(problems.iter().any(|line| line.contains("`rollout` is not allowed in an included file")), "{problems:?}");
 }

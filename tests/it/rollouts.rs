@@ -1,0 +1,198 @@
+//! Waves: one after the other, within their budgets, and nothing after a wave that is over its own.
+
+use kubemint_testkit::sim::{Fault, Fleet};
+use serde_json::{Value, json};
+
+use crate::support::{Machine, simulated};
+
+const READER: &str = "[profiles.reader]\ncluster-rules = [{ api-groups = [''], resources = ['pods'], verbs = ['get'] }]\n\
+     [[grants]]\nprofile = 'reader'\nselector = ''\n[[outputs]]\npath = 'out/{cluster}.kubeconfig'\n";
+
+/// Returns a machine with waves; a cluster's tier is the part of its name before the first `-`.
+fn machine(fleet: &Fleet, name: &str, waves: &str) -> Machine {
+    let machine = Machine::of(fleet, name, &format!("{waves}{READER}"));
+    let mut text = machine.read("clusters.toml");
+    for cluster in fleet.clusters() {
+        let tier = cluster.name.split('-').next().unwrap();
+        let head = format!("name = \"{}\"\nlabels = {{ env = \"test\"", cluster.name);
+        assert!(text.contains(&head), "{text}");
+        text = text.replace(&head, &format!("{head}, tier = \"{tier}\""));
+    }
+    machine.write("clusters.toml", &text);
+    machine
+}
+
+fn wave(name: &str, rules: &str) -> String {
+    format!("[[rollout]]\nname = '{name}'\nselector = 'tier={name}'\n{rules}\n")
+}
+
+/// Makes a cluster fail as soon as it is changed: no ServiceAccount can be created.
+fn break_writes(fleet: &Fleet, cluster: &str) {
+    fleet.cluster(cluster).set_fault(Some(Fault::FailOn {
+        method: Some(http::Method::POST),
+        path_contains: "/serviceaccounts/reader/token".into(),
+        code: 500,
+        body: None,
+        times: None,
+    }));
+}
+
+/// Returns the state of each cluster, with the reason why it was not started.
+fn states(report: &Value) -> Vec<String> {
+    let clusters = report["clusters"].as_array().unwrap().iter();
+    let state = |cluster: &Value| {
+        let why = cluster["not-started"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
+        format!("{} {}{why}", cluster["name"].as_str().unwrap(), cluster["state"].as_str().unwrap())
+    };
+    clusters.map(state).collect()
+}
+
+fn began(report: &Value, cluster: &str) -> jiff::Timestamp {
+    let clusters = report["clusters"].as_array().unwrap();
+    let cluster = clusters.iter().find(|one| one["name"] == cluster).unwrap();
+    cluster["began"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn waves_go_one_after_the_other() {
+    // The order of the inventory is not the order of the waves.
+    let fleet = simulated(["prod-1", "other", "canary-1", "prod-2"]);
+    let waves = wave("canary", "pause = '2s'\nverify = true") + &wave("prod", "concurrency = 1");
+    let machine = machine(&fleet, "order", &waves);
+    let plan = machine.kubemint(&["plan"]).exits(0).stdout;
+    let table = "WAVE    CLUSTERS\ncanary  canary-1        1 cluster, at most 0 may fail, then a pause of 2s, then its \
+                 credentials are used once more\nprod    prod-1, prod-2  2 clusters, 1 at a time, at most 0 may fail\n\
+                 rest    other           1 cluster\n\n4 clusters: 4 to change\n";
+    assert!(plan.ends_with(table), "{plan}");
+    let run = machine.kubemint(&["apply", "--yes", "--no-progress", "-o", "json"]).exits(0);
+    assert!(run.stderr.contains("wave `canary` is done, a pause of 2s follows"), "{}", run.stderr);
+    assert!(run.stderr.contains("applying wave `prod`: 2/2, 2 changed"), "{}", run.stderr);
+    let report = run.report();
+    let order = ["canary-1", "prod-1", "prod-2", "other"].map(|cluster| began(&report, cluster));
+    assert!(order.is_sorted(), "{order:?}");
+    assert!(order[1].duration_since(order[0]) >= jiff::SignedDuration::from_secs(2), "{order:?}");
+    assert_eq!(report["clusters"][0]["wave"], "prod");
+    let names: Vec<&Value> = report["waves"].as_array().unwrap().iter().map(|wave| &wave["name"]).collect();
+    assert_eq!(names, ["canary", "prod", "rest"]);
+    // Where nothing is left to do, nobody waits.
+    let again = machine.kubemint(&["apply", "--yes"]).exits(0);
+    assert!(!again.stderr.contains("pause"), "{}", again.stderr);
+}
+
+#[test]
+fn a_wave_over_its_budget_ends_the_rollout_while_it_runs() {
+    let fleet = simulated(["canary-1", "canary-2", "canary-3", "prod-1", "other"]);
+    let waves = wave("canary", "concurrency = 1") + &wave("prod", "");
+    let machine = machine(&fleet, "budget", &waves);
+    break_writes(&fleet, "canary-1");
+    let run = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(6);
+    assert_eq!(
+        states(&run.report()),
+        [
+            "canary-1 failed",
+            "canary-2 not-started (budget)",
+            "canary-3 not-started (budget)",
+            "prod-1 not-started (wave)",
+            "other not-started (wave)"
+        ]
+    );
+    let said = "not started, because more clusters of its wave failed than may";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert!(run.stderr.contains("not started, because an earlier wave ended the rollout"), "{}", run.stderr);
+    // With a larger budget it goes on, and one that is sick keeps nobody else waiting.
+    let run = machine.kubemint(&["apply", "--yes", "--max-failures", "34%", "-o", "json"]).exits(6);
+    let states = states(&run.report());
+    assert_eq!(states[0], "canary-1 failed");
+    assert!(states[1..].iter().all(|state| state.ends_with(" changed")), "{states:?}");
+}
+
+/// What could not even be planned was known before: it is no sign that the change does harm.
+#[test]
+fn who_cannot_be_reached_does_not_end_a_rollout() {
+    let fleet = simulated(["canary-1", "canary-2", "prod-1"]);
+    let machine = machine(&fleet, "known", &(wave("canary", "") + &wave("prod", "")));
+    fleet.cluster("canary-1").set_fault(Some(Fault::Refuse));
+    let run = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(6);
+    assert_eq!(states(&run.report()), ["canary-1 failed", "canary-2 changed", "prod-1 changed"]);
+}
+
+/// A credential that worked when it was proven, and does not work after the pause, ends the rollout too.
+#[test]
+fn what_does_not_work_after_the_pause_ends_the_rollout() {
+    let fleet = simulated(["canary-1", "prod-1"]);
+    let machine = machine(&fleet, "bake", &(wave("canary", "pause = '3s'\nverify = true") + &wave("prod", "")));
+    let mut command = machine.command(&["apply", "--yes", "--no-progress", "-o", "json"]);
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // During the pause, somebody deletes what keeps the token alive.
+    crate::life::eventually("the canary has its kubeconfig", || machine.path("out/canary-1.kubeconfig").exists());
+    let admin = machine.admin(0);
+    for anchor in crate::life::anchors(&admin, "bake") {
+        admin.delete(&format!("/api/v1/namespaces/bake/secrets/{anchor}")).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(states(&report), ["canary-1 failed", "prod-1 not-started (wave)"]);
+    let error = &report["clusters"][0]["error"];
+    assert_eq!(error["doing"], "use the new credential once more after the pause");
+    assert_eq!(error["cause"], "the credential of `reader` does not work any more: the API server does not accept it");
+}
+
+#[test]
+fn waves_can_be_chosen_and_have_to_be_agreed_to() {
+    let fleet = simulated(["canary-1", "staging-1", "prod-1", "other"]);
+    let waves = wave("canary", "") + &wave("staging", "") + &wave("prod", "confirm = true");
+    let machine = machine(&fleet, "chosen", &waves);
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let report = machine.kubemint(&[arguments, &["-o", "json"]].concat()).exits(0).report();
+        let clusters = report["clusters"].as_array().unwrap().iter();
+        clusters.map(|cluster| cluster["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["plan", "--wave", "canary", "--wave", "rest"]), ["canary-1", "other"]);
+    assert_eq!(names(&["plan", "--from-wave", "staging"]), ["staging-1", "prod-1", "other"]);
+    let run = machine.kubemint(&["plan", "--wave", "cannary"]).exits(2);
+    assert!(run.stderr.contains("did you mean wave `canary`?"), "{}", run.stderr);
+    // A saved plan was reviewed, but nobody said that production may start now.
+    drop(machine.kubemint(&["plan", "--out", "reviewed.plan"]).exits(0));
+    let run = machine.kubemint(&["apply", "reviewed.plan", "--wave", "canary", "-o", "json"]).exits(0);
+    assert_eq!(states(&run.report()), ["canary-1 changed"]);
+    let run = machine.kubemint(&["apply", "reviewed.plan", "-o", "json"]).exits(6);
+    assert!(
+        run.stderr.contains("Go on with wave `prod`, 1 cluster? nobody can be asked here: pass `--yes` to go on"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(
+        states(&run.report()),
+        ["canary-1 unchanged", "staging-1 changed", "prod-1 not-started (declined)", "other not-started (declined)"]
+    );
+    let run = machine.kubemint(&["apply", "reviewed.plan", "--yes", "-o", "json"]).exits(0);
+    assert_eq!(states(&run.report())[2..], ["prod-1 changed", "other changed"]);
+}
+
+/// Removing access goes in waves too, a renewal of credentials does not wait for any.
+#[test]
+fn credentials_do_not_wait_for_waves_and_access_does() {
+    let fleet = simulated(["canary-1", "prod-1"]);
+    let machine = machine(&fleet, "kinds", &(wave("canary", "") + &wave("prod", "confirm = true")));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["refresh", "--force"]);
+    let text = machine.read("clusters.toml").replace("verbs = ['get']", "verbs = ['get', 'list']");
+    machine.write("clusters.toml", &text);
+    let run = machine.kubemint(&["refresh", "--with-access", "-o", "json"]).exits(6);
+    assert_eq!(states(&run.report()), ["canary-1 changed", "prod-1 not-started (declined)"]);
+    let run = machine.kubemint(&["refresh", "--with-access", "--yes", "-o", "json"]).exits(0);
+    assert_eq!(states(&run.report()), ["canary-1 unchanged", "prod-1 changed"]);
+    fleet.cluster("canary-1").set_fault(Some(Fault::FailOn {
+        method: Some(http::Method::DELETE),
+        path_contains: "/clusterroles/".into(),
+        code: 500,
+        body: None,
+        times: None,
+    }));
+    let run = machine.kubemint(&["revoke", "--access", "--yes", "-o", "json"]).exits(6);
+    assert_eq!(states(&run.report()), ["canary-1 failed", "prod-1 not-started (wave)"]);
+    assert!(machine.path("out/prod-1.kubeconfig").exists());
+    let report = machine.kubemint(&["revoke", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(report["waves"], json!(null), "what is wrong ends everywhere at once");
+}
