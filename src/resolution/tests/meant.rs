@@ -637,7 +637,7 @@ fn waves_are_checked() {
         "[[rollout]]\nname = 'a'\nselector = 'env=nowhere'\n",
         &["warning at 'env=nowhere': selector `env=nowhere` matches no cluster"],
     );
-    let resolution = load_with(BASE, &wave("a", ""));
+    let resolution = load_with(BASE, &(wave("a", "") + "[[clusters]]\nname = 'asia'\n"));
     let problems = summarise(&resolution);
     assert!(problems.iter().any(|line| line.contains("`rollout` is not allowed in an included file")), "{problems:?}");
 }
