@@ -1,8 +1,13 @@
-//! What happens during a run, as values that progress displays follow.
+//! What happens during a run, as values that progress displays and the audit trail follow.
 //!
 //! Pure: no I/O, no clock. The executor sends these and never prints.
 
-use crate::names::ClusterName;
+use serde::Serialize;
+
+use crate::credential::CredentialFacts;
+use crate::failure::StepFailure;
+use crate::names::{ClusterName, ProfileName};
+use crate::step::{Action, StepId};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub(crate) enum Event {
         /// What is done.
         step: String,
     },
+    /// A step of a cluster ended.
+    StepEnded(Box<StepEnded>),
     /// Work on a cluster ended.
     Finished {
         /// The cluster.
@@ -23,6 +30,57 @@ pub(crate) enum Event {
         /// How.
         end: End,
     },
+}
+
+/// A step that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StepEnded {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The step.
+    pub id: StepId,
+    /// What it does.
+    pub action: Action,
+    /// The profile that it is for.
+    pub profile: Option<ProfileName>,
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// The credential that it put into the outputs.
+    pub issued: Option<Issued>,
+    /// The generations that it ends.
+    pub generations: Vec<u64>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StepOutcome {
+    /// It was done.
+    Done,
+    /// Another run was faster.
+    LeftToAnotherRun,
+    /// It failed.
+    Failed(StepFailure),
+}
+
+/// A credential that is in the outputs now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Issued {
+    /// What is known about it.
+    pub facts: CredentialFacts,
+    /// Its identifier in the audit logs of API servers.
+    pub jti: Option<String>,
+    /// What it supersedes, if it was minted.
+    pub superseded: Vec<Superseded>,
+}
+
+/// A generation that a newer one supersedes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Superseded {
+    /// Its number.
+    pub generation: u64,
+    /// Its identifier in the audit logs of API servers, if the index tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
 }
 
 /// How work on a cluster ended.

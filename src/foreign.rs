@@ -93,6 +93,15 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::
     Ok(escaped_in_json(&serde_json::to_string_pretty(value)?).into_owned())
 }
 
+/// Returns a value as JSON in one line, in characters that a terminal shows.
+///
+/// # Errors
+///
+/// If the value cannot be written as JSON.
+pub(crate) fn json_line(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    Ok(escaped_in_json(&serde_json::to_string(value)?).into_owned())
+}
+
 /// Returns JSON text in characters that a terminal shows; it means the same.
 pub(crate) fn escaped_in_json(text: &str) -> Cow<'_, str> {
     let is_hidden = |c| is_invisible(c) && c != '\n';

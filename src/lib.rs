@@ -36,6 +36,7 @@ mod secret;
 mod selector;
 mod step;
 mod template;
+mod trail;
 mod verified;
 mod wording;
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::credential::CredentialFacts;
+use crate::event::Superseded;
 use crate::failure::StepFailure;
 use crate::inventory::GrantKey;
 use crate::plan::{Assessed, Note};
@@ -74,6 +75,10 @@ pub(crate) struct Published {
     pub facts: CredentialFacts,
     /// Whether this run minted it.
     pub minted: bool,
+    /// Its identifier in the audit logs of API servers.
+    pub jti: Option<String>,
+    /// What it supersedes, if this run minted it.
+    pub superseded: Vec<Superseded>,
 }
 
 /// What came of one cluster.

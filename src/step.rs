@@ -447,6 +447,19 @@ impl Step {
         }
     }
 
+    /// Returns the generations that the step ends, where the plan names them.
+    pub(crate) fn ends(&self) -> Vec<u64> {
+        match self {
+            Self::Mint(mint) => mint.spent.iter().map(|spent| spent.n).collect(),
+            Self::Retire(retire) => retire.generations.iter().map(|spent| spent.n).collect(),
+            Self::Revoke(revoke) => match &revoke.victims {
+                Victims::Generations { numbers, .. } => numbers.clone(),
+                Victims::Holder(_) | Victims::Everybody => vec![],
+            },
+            _ => vec![],
+        }
+    }
+
     /// Returns whether the step issues credentials or ends them, rather than making objects right.
     pub(crate) fn is_about_credentials(&self) -> bool {
         !matches!(self, Self::Create(_) | Self::Update(_) | Self::Delete(_))

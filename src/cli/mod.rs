@@ -228,6 +228,9 @@ pub(crate) struct ApplyArgs {
     /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
     #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
     pub max_failures: Option<FailureBudget>,
+    /// Add what happens to this file, one JSON object a line: the audit trail
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
@@ -290,6 +293,9 @@ pub(crate) struct RefreshArgs {
     /// Do not ask before waves that want it
     #[arg(short, long)]
     pub yes: bool,
+    /// Add what happens to this file, one JSON object a line: the audit trail
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
@@ -373,6 +379,9 @@ pub(crate) struct RevokeArgs {
     /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
     #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
     pub max_failures: Option<FailureBudget>,
+    /// Add what happens to this file, one JSON object a line: the audit trail
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,

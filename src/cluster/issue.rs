@@ -16,6 +16,7 @@ use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
 use super::revoke::{free, retire};
 use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
+use crate::event::Superseded;
 use crate::failure::{ApiFailure, Gate, StepFailure};
 use crate::names::{
     ANCHOR_TYPE, AnchorOf, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY,
@@ -34,6 +35,8 @@ pub(crate) struct Claimed {
     pub account_uid: String,
     /// The claim.
     pub generation: Generation,
+    /// The living generations of the holder before it.
+    pub superseded: Vec<Superseded>,
 }
 
 /// Claims the generation of a step in the index.
@@ -61,7 +64,8 @@ pub(crate) async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> 
             published: None,
             other: serde_json::Map::new(),
         };
-        claimed = Some(Claimed { account_uid: account_uid.to_owned(), generation: generation.clone() });
+        let superseded = index.published(&mint.holder);
+        claimed = Some(Claimed { account_uid: account_uid.to_owned(), generation: generation.clone(), superseded });
         index.claim(&mint.holder, generation).map(Some).map_err(|refused| match refused {
             ClaimRefused::Taken { last } => {
                 let holder = &mint.holder;

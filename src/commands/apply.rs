@@ -39,11 +39,14 @@ async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCod
         saved::check_inventory(args, saved, &loaded)?;
     }
     let mut fleet = context.fleet(loaded, &selection, &fleet_policy).await?;
+    fleet.leave_trail(args.events.as_ref(), &context.environment.directory, Command::Apply)?;
     let cancellation = Cancellation::default();
     let work = plan_and_apply(context, args, &mut fleet, saved.as_ref(), &cancellation);
     let came_of_it = interruptible(context, &cancellation, work).await?;
     let arguments = repeated(context, &selection, &policy);
-    finish(context, args, (&fleet, &arguments), came_of_it, &cancellation)
+    let code = finish(context, args, (&fleet, &arguments), came_of_it, &cancellation)?;
+    fleet.end_trail()?;
+    Ok(code)
 }
 
 /// The result of an apply.

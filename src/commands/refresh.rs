@@ -34,9 +34,12 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
     let cancellation = Cancellation::default();
     let metrics = Metrics::new();
     let work = until_done(context, args, &metrics, &cancellation);
-    let pass = block_on(interruptible(context, &cancellation, work))??;
+    let mut pass = block_on(interruptible(context, &cancellation, work))??;
     show(context, args, &pass)?;
     write_metrics(context, args, &metrics)?;
+    if let Some(error) = pass.trail.take() {
+        return Err(error);
+    }
     Ok(match exit_code(&pass.changes.summary, &cancellation) {
         ExitCode::Done if pass.is_cut_short => ExitCode::Interrupted,
         ExitCode::Done if args.check && has_findings(&pass.changes) => ExitCode::Pending,
@@ -57,6 +60,8 @@ pub(super) struct Pass {
     pub(super) expiry: HashMap<ClusterName, Timestamp>,
     /// Whether it was interrupted before superseded credentials could be ended.
     is_cut_short: bool,
+    /// Why an event is missing in the audit trail, if one is.
+    pub(super) trail: Option<Error>,
 }
 
 /// Goes through the fleet; if wanted, again after the overlap.
@@ -99,7 +104,7 @@ async fn until_done(
         }
         let after = refresh(context, &rest, load()?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
         let is_over = after.changes.summary.changed == 0;
-        pass = merged(&pass, after);
+        pass = merged(&mut pass, after);
         // If nothing changed, the rest is left to a later run; trying again every second would not help.
         if is_over {
             break;
@@ -109,12 +114,13 @@ async fn until_done(
 }
 
 /// Returns the later pass, with what the earlier one renewed counted as renewed.
-fn merged(first: &Pass, mut later: Pass) -> Pass {
+fn merged(first: &mut Pass, mut later: Pass) -> Pass {
     if let (Some(before), Some(now)) = (&first.changes.credentials, &mut later.changes.credentials) {
         let renewed = before.renewed.min(now.current);
         now.current -= renewed;
         now.renewed += renewed;
     }
+    later.trail = first.trail.take().or(later.trail);
     later
 }
 
@@ -133,7 +139,8 @@ pub(super) async fn refresh(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
-    let fleet = context.fleet(loaded, selection, &policy(args)).await?;
+    let mut fleet = context.fleet(loaded, selection, &policy(args)).await?;
+    fleet.leave_trail(args.events.as_ref(), &context.environment.directory, Command::Refresh)?;
     let run = if args.check {
         fleet.plan(cancellation).await
     } else {
@@ -151,7 +158,7 @@ pub(super) async fn refresh(
     let grants = grant_states(&run);
     let expiry = first_expiry(&grants, context.environment.clock.now());
     metrics.observe(&changes, grants, began.elapsed(), context.environment.clock.now());
-    Ok(Pass { head, changes, wake, expiry, is_cut_short: false })
+    Ok(Pass { head, changes, wake, expiry, is_cut_short: false, trail: fleet.end_trail().err() })
 }
 
 /// Plans what is due.

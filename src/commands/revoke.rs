@@ -12,7 +12,7 @@ use crate::executor::Cancellation;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
-use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Order, Visits, events};
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Order, Visits};
 use crate::foreign::shown;
 use crate::inventory::Grant;
 use crate::names::{ClusterName, ProfileName};
@@ -34,13 +34,15 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
     check_outputs(context, &args.report.output)?;
     let visits = if vanished(args) == Vanished::Name { Visits::Granted } else { Visits::All };
     let policy = FleetPolicy { visits, max_failures: args.max_failures, ..FleetPolicy::looking(args.holder.as_ref()) };
-    let fleet = context.load_fleet(&args.selection, &policy).await?;
+    let mut fleet = context.load_fleet(&args.selection, &policy).await?;
+    fleet.leave_trail(args.events.as_ref(), &context.environment.directory, Command::Revoke)?;
     for warning in &fleet.outputs.warnings {
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     let cancellation = Cancellation::default();
     let work = plan_and_revoke(context, args, &fleet, &cancellation);
     let (changes, seen, is_declined) = interruptible(context, &cancellation, work).await?;
+    let trail = fleet.end_trail();
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     if is_declined && is_text {
         context.printer.problem("nothing was revoked\n");
@@ -59,6 +61,7 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
     } else {
         print(context, &report, Showing::from(&args.report), &arguments)?;
     }
+    trail?;
     Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, &cancellation) })
 }
 
@@ -149,7 +152,7 @@ async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, ca
         options: options(args, fleet),
         clock: context.environment.clock,
     });
-    let (events, shown) = events(context.progress, Phase::Planning, None, fleet.selected.len(), fleet.clock);
+    let (events, shown) = fleet.follower.events(Phase::Planning, None, fleet.selected.len());
     let tasks = tasks.collect();
     let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
     let (planned, timeline) = tokio::join!(run, shown);

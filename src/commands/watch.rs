@@ -209,6 +209,9 @@ impl Watch<'_> {
         let last: HashSet<ClusterName> = self.failures.keys().cloned().collect();
         match refresh(&context, self.args, self.loaded.clone(), &selection, &last, metrics, cancellation).await {
             Ok(pass) => {
+                if let Some(error) = &pass.trail {
+                    self.context.printer.problem(&render_error(error));
+                }
                 self.reschedule(&pass);
                 if !cancellation.no_new.is_cancelled() {
                     self.health.is_ready.store(true, Ordering::Release);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Claims, Credential};
+use crate::event::Superseded;
 use crate::inventory::syntax;
 use crate::names::Holder;
 
@@ -191,6 +192,13 @@ impl Index {
     /// Returns whether a revocation suspended issuing for a holder.
     pub(crate) fn is_suspended(&self, holder: &Holder) -> bool {
         self.suspended || self.holder(holder).is_some_and(|chain| chain.suspended)
+    }
+
+    /// Returns the published generations of a holder.
+    pub(crate) fn published(&self, holder: &Holder) -> Vec<Superseded> {
+        let generations = self.holder(holder).map_or(&[][..], |chain| &chain.generations);
+        let published = generations.iter().filter(|generation| generation.expires.is_some());
+        published.map(|generation| Superseded { generation: generation.n, jti: generation.jti.clone() }).collect()
     }
 
     /// Returns the index with `generation` claimed for `holder`.

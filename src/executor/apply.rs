@@ -16,9 +16,9 @@ use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
     write,
 };
-use crate::credential::{Credential, Generation, MintReason};
+use crate::credential::{Claims, Credential, Generation, MintReason};
 use crate::delivery::{Before, Delivery, Destination, Format, Place, Source};
-use crate::event::{End, Event};
+use crate::event::{End, Event, Issued, StepEnded, StepOutcome};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
 use crate::kubeconfig::{Endpoint, Incoming};
@@ -213,7 +213,9 @@ impl StepRunner {
         for (number, step) in (1..).zip(&task.plan.steps) {
             lock(&self.ledger).number = number;
             self.doing(&task.plan.cluster, step.to_string());
-            match self.step(&api, task, step).await {
+            let result = self.step(&api, task, step).await;
+            self.ended(&task.plan.cluster, step, &result);
+            match result {
                 Ok(Done::Yes) => {
                     lock(&self.ledger).done.push(step.id());
                     self.settle(step, &mut failed);
@@ -233,6 +235,29 @@ impl StepRunner {
             failure.cause.push_str(&format!(" (and {} failed)", crate::wording::count(others, "more step")));
         }
         Err(failure)
+    }
+
+    /// Tells how a step ended.
+    fn ended(&self, cluster: &ClusterName, step: &Step, result: &Result<Done, StepFailure>) {
+        let is_of_step = |published: &&Published| step.grant() == Some(&published.grant);
+        let issued = lock(&self.ledger).published.iter().find(is_of_step).map(|published| Issued {
+            facts: published.facts.clone(),
+            jti: published.jti.clone(),
+            superseded: published.superseded.clone(),
+        });
+        self.events.send(Event::StepEnded(Box::new(StepEnded {
+            cluster: cluster.clone(),
+            id: step.id(),
+            action: step.action(),
+            profile: step.profile().cloned(),
+            outcome: match result {
+                Ok(Done::Yes) => StepOutcome::Done,
+                Ok(Done::ByAnotherRun) => StepOutcome::LeftToAnotherRun,
+                Err(failure) => StepOutcome::Failed(failure.clone()),
+            },
+            issued,
+            generations: step.ends(),
+        })));
     }
 
     /// Drops the failures in revoking tokens of a ServiceAccount that is gone now: none of its tokens works.
@@ -430,7 +455,13 @@ impl StepRunner {
             // As long as some output holds the older one, the new one does not count as published.
             Err(NotWritten { failure, .. }) => return Err(NotPublished::Perhaps(failure)),
         }
-        let published = Published { grant: mint.grant.clone(), facts: credential.facts.clone(), minted: true };
+        let published = Published {
+            grant: mint.grant.clone(),
+            facts: credential.facts.clone(),
+            minted: true,
+            jti: jti(&credential),
+            superseded: claimed.superseded.clone(),
+        };
         lock(&self.ledger).published.push(published);
         Ok(Generation { date_ahead, ..claimed.generation.clone().recorded(&credential) })
     }
@@ -520,6 +551,8 @@ impl StepRunner {
             grant: step.grant.clone(),
             facts: credential.facts.clone(),
             minted: false,
+            jti: jti(&credential),
+            superseded: vec![],
         });
         if let Some((account, claim)) = &step.record {
             let generation = claim.clone().recorded(&credential);
@@ -560,6 +593,11 @@ impl StepRunner {
         let incoming = incoming.collect::<Result<Vec<_>, NotWritten>>()?;
         self.slot.lend(self.publisher.publish(incoming)).await
     }
+}
+
+/// Returns the identifier of a token in the audit logs of API servers.
+fn jti(credential: &Credential) -> Option<String> {
+    Claims::of(&credential.token).ok().and_then(|claims| claims.jti)
 }
 
 /// A failed step, after which the other steps were run.

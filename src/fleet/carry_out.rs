@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::outputs::Outputs;
 use super::rollout::{Order, Part};
-use super::{Fleet, FleetRun, Timeline, events};
+use super::{Fleet, FleetRun, Timeline};
 use crate::executor::apply::{ApplyContext, ApplyTask, apply_clusters};
 use crate::executor::publish::publisher;
 use crate::executor::{Cancellation, Pace};
@@ -81,7 +81,7 @@ impl Fleet {
     ) -> (HashMap<ClusterName, Carried>, Timeline) {
         let apply_context = self.apply_context();
         let (publisher, writing) = publisher(manner);
-        let (events, shown) = events(self.progress, Phase::Applying, part.name.as_ref(), tasks.len(), self.clock);
+        let (events, shown) = self.follower.events(Phase::Applying, part.name.as_ref(), tasks.len());
         let work = async move { apply_clusters(apply_context, tasks, pace, publisher, cancellation, &events).await };
         let (carried, (), timeline) = tokio::join!(work, writing, shown);
         (carried, timeline)

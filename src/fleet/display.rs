@@ -1,9 +1,11 @@
-//! What follows a run: the display, and the note of when each cluster was worked on.
+//! What follows a run: the display, the audit trail, and the note of when each cluster was worked on.
 
 use std::collections::HashMap;
 
-use tokio::sync::mpsc;
+use jiff::Timestamp;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+use super::trail::Trail;
 use crate::event::Event;
 use crate::executor::{Clock, Events};
 use crate::names::{ClusterName, WaveName};
@@ -13,24 +15,43 @@ use crate::output::{Phase, Progress, ProgressStyle, TICK};
 /// When each cluster of a run was worked on.
 pub(crate) type Timeline = HashMap<ClusterName, Span>;
 
-/// Makes a channel for events, and what follows it: the display, which ends with the channel and returns the timeline.
-pub(crate) fn events(
-    style: ProgressStyle,
-    phase: Phase,
-    wave: Option<&WaveName>,
-    total: usize,
-    clock: Clock,
-) -> (Events, impl Future<Output = Timeline> + use<>) {
-    let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
-    let mut progress = Progress::start(style, phase, wave, total);
-    let display = async move {
+/// Follows the phases of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Follower {
+    /// How progress is shown.
+    pub(crate) style: ProgressStyle,
+    /// Tells the time.
+    pub(crate) clock: Clock,
+    /// Where the audit trail goes, if somewhere.
+    pub(crate) trail: Option<Trail>,
+}
+
+impl Follower {
+    /// Makes a channel for the events of a phase, and what follows it, which ends with the channel and returns the
+    /// timeline.
+    pub(crate) fn events(
+        &self,
+        phase: Phase,
+        wave: Option<&WaveName>,
+        total: usize,
+    ) -> (Events, impl Future<Output = Timeline> + use<>) {
+        let (sender, receiver) = mpsc::unbounded_channel::<Event>();
+        let progress = Progress::start(self.style, phase, wave, total);
+        (Events::new(sender), self.clone().follow(phase, progress, receiver))
+    }
+
+    async fn follow(self, phase: Phase, mut progress: Progress, mut receiver: UnboundedReceiver<Event>) -> Timeline {
         let mut timeline = Timeline::new();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 event = receiver.recv() => match event {
                     Some(event) => {
-                        note(&mut timeline, &event, clock);
+                        let now = self.clock.now();
+                        note(&mut timeline, &event, now);
+                        if let Some(trail) = &self.trail {
+                            trail.add(phase, now, &event);
+                        }
                         progress.show(&event);
                     }
                     None => break,
@@ -40,18 +61,17 @@ pub(crate) fn events(
         }
         progress.finish();
         timeline
-    };
-    (Events::new(sender), display)
+    }
 }
 
-fn note(timeline: &mut Timeline, event: &Event, clock: Clock) {
-    let now = Some(clock.now());
+fn note(timeline: &mut Timeline, event: &Event, now: Timestamp) {
+    let now = Some(now);
     match event {
         // Where a renewal goes from planning to its steps, the work goes on.
         Event::Started(cluster) => {
             timeline.entry(cluster.clone()).or_insert(Span { began: now, ended: None });
         }
         Event::Finished { cluster, .. } => timeline.entry(cluster.clone()).or_default().ended = now,
-        Event::Step { .. } => {}
+        Event::Step { .. } | Event::StepEnded(_) => {}
     }
 }

@@ -9,22 +9,24 @@ mod rollout;
 mod run;
 mod saved;
 mod selection;
+mod trail;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use self::carry_out::task;
-pub(crate) use self::display::{Timeline, events};
+pub(crate) use self::display::{Follower, Timeline};
 use self::outputs::Reading;
 pub(crate) use self::outputs::{Outputs, PluginCaller, with_token_file};
 pub(crate) use self::rollout::Order;
 pub(crate) use self::run::{ClusterRun, FleetRun};
 pub(crate) use self::saved::Replan;
 pub(crate) use self::selection::{Selected, Selection, Visits, select};
+use self::trail::Trail;
 use crate::cluster::{AdminEnvironment, AdminSources};
 use crate::credential::{Reissue, Renewal};
 use crate::delivery::{Layout, OutputFile};
@@ -49,6 +51,7 @@ use crate::plan::{
 use crate::report::{Command, Head};
 use crate::step::Step;
 use crate::store::Manner;
+use crate::trail::TrailHead;
 
 /// Options of a run besides its selection of grants.
 #[derive(Debug, Clone)]
@@ -119,7 +122,7 @@ pub(crate) struct Fleet {
     legacy: Legacy,
     pub(crate) clock: Clock,
     run: String,
-    progress: ProgressStyle,
+    pub(crate) follower: Follower,
     /// How many clusters are worked on at the same time, instead of what inventory and waves say.
     concurrency: Option<usize>,
     max_failures: Option<FailureBudget>,
@@ -178,7 +181,7 @@ impl Fleet {
             legacy: policy.legacy,
             clock,
             run,
-            progress,
+            follower: Follower { style: progress, clock, trail: None },
             concurrency: selection.concurrency.map(usize::from),
             max_failures: policy.max_failures,
             printer,
@@ -196,6 +199,37 @@ impl Fleet {
         };
         let files = self.reading.layout.files.iter().map(|file| (file, names(file)));
         files.filter(|(_, names)| !names.is_empty()).collect()
+    }
+
+    /// Writes the audit trail of this run into a file, if one is named; relative paths start at `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written, or is something else.
+    pub(crate) fn leave_trail(
+        &mut self,
+        file: Option<&PathBuf>,
+        directory: &Path,
+        command: Command,
+    ) -> Result<(), Error> {
+        let Some(file) = file else { return Ok(()) };
+        let head = TrailHead {
+            run: self.run.clone(),
+            command: command.as_str(),
+            inventory: self.inventory.name.clone(),
+            holder: self.holder().clone(),
+        };
+        self.follower.trail = Some(Trail::open(file, &directory.join(file), head)?);
+        Ok(())
+    }
+
+    /// Ends the audit trail.
+    ///
+    /// # Errors
+    ///
+    /// If an event is missing in it.
+    pub(crate) fn end_trail(&self) -> Result<(), Error> {
+        self.follower.trail.as_ref().map_or(Ok(()), Trail::end)
     }
 
     /// Returns the holder of this run.
@@ -245,7 +279,7 @@ impl Fleet {
         tasks: Vec<PlanTask>,
         cancellation: &Cancellation,
     ) -> (HashMap<ClusterName, Planned>, Timeline) {
-        let (events, shown) = events(self.progress, Phase::Planning, None, tasks.len(), self.clock);
+        let (events, shown) = self.follower.events(Phase::Planning, None, tasks.len());
         let plan_context = self.plan_context();
         // The display ends with the last sender, which is dropped at the end of this block.
         let work = async move { plan_clusters(plan_context, tasks, cancellation, &events).await };
@@ -407,7 +441,7 @@ impl Fleet {
             prepare: self.prepare(outputs, manner, identities),
             publisher,
         };
-        let (events, shown) = events(self.progress, Phase::Refreshing, wave, tasks.len(), self.clock);
+        let (events, shown) = self.follower.events(Phase::Refreshing, wave, tasks.len());
         let run = async move { renew_clusters(renew_context, tasks, pace, cancellation, &events).await };
         let (results, (), timeline) = tokio::join!(run, writing, shown);
         (results, timeline)

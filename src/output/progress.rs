@@ -151,6 +151,7 @@ impl Progress {
                 }
                 return;
             }
+            Event::StepEnded(_) => return,
             Event::Finished { cluster, end } => (cluster, end),
         };
         self.running.remove(cluster);

@@ -4,6 +4,7 @@
 //! new one. Symlinks are followed: their target is replaced and they stay. A file that cannot be replaced like that
 //! ([`Obstacle`]) is refused rather than written in place, and so is one that somebody else could replace ([`Danger`]).
 
+mod append;
 mod bounded;
 mod faults;
 mod lock;
@@ -22,6 +23,7 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, Stat};
 
+pub(crate) use append::Appender;
 pub(crate) use bounded::{read_regular, read_to_limit};
 pub use lock::{BreakLock, LockError};
 pub(crate) use lock::{Lock, process_identity};

@@ -39,5 +39,6 @@ mod simulated;
 mod storing;
 mod support;
 mod tidy;
+mod trail;
 mod verifying;
 mod watching;

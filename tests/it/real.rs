@@ -362,3 +362,10 @@ fn what_kubectl_changes_in_an_entry_is_told_apart() {
     let pods = control_plane::kubectl(&path, ["get", "pods", "-A"]).unwrap();
     assert!(pods.stderr.contains("No resources found"), "{}", pods.stderr);
 }
+
+#[test]
+fn the_trail_names_what_the_audit_log_names() {
+    if let Some(cluster) = shared(0) {
+        crate::trail::the_trail_names_what_the_audit_log_names(&cluster, audit_log);
+    }
+}

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_access, verify_clusters};
 use crate::exit_code::ExitCode;
-use crate::fleet::{Selected, Visits, events, select};
+use crate::fleet::{Follower, Selected, Visits, select};
 use crate::foreign::shown;
 use crate::inventory::{Cluster, Grant, GrantKey};
 use crate::output::Phase;
@@ -59,7 +59,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
     let cancellation = Cancellation::default();
     let (mut verified, timeline) = block_on(async {
-        let (events, shown) = events(context.progress, Phase::Verifying, None, tasks.len(), clock);
+        let follower = Follower { style: context.progress, clock, trail: None };
+        let (events, shown) = follower.events(Phase::Verifying, None, tasks.len());
         let cancellation = &cancellation;
         // The display ends with the last sender, which is dropped at the end of this block.
         let work = async move { verify_clusters(shared, tasks, cancellation, &events).await };
