@@ -18,6 +18,8 @@ pub(crate) enum OutputFormat {
     Json,
     /// Markdown for a comment on a pull request
     Markdown,
+    /// One HTML file, which needs no network
+    Html,
     /// `JUnit` XML: a test case for each cluster and profile
     Junit,
 }

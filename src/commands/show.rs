@@ -10,7 +10,7 @@ use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::output::render_error;
 use crate::report::{
-    Body, Failures, RenderError, Rendering, Report, Seen, Summary, TextOptions, VerifySummary, failures,
+    Body, Failures, RenderError, Rendering, Report, Seen, Summary, TextOptions, VerifySummary, failures, is_html,
     is_json_report, is_junit, is_markdown, render,
 };
 use crate::store::{self, StoreError};
@@ -73,6 +73,7 @@ fn is_ours(format: OutputFormat) -> fn(&[u8]) -> bool {
         OutputFormat::Json => is_json_report,
         OutputFormat::Markdown => is_markdown,
         OutputFormat::Junit => is_junit,
+        OutputFormat::Html => is_html,
         // Text is never written into a file.
         OutputFormat::Text | OutputFormat::Wide => |_| false,
     }
@@ -129,6 +130,7 @@ pub(super) fn rendered(
         OutputFormat::Json => Rendering::Json,
         OutputFormat::Markdown => Rendering::Markdown,
         OutputFormat::Junit => Rendering::Junit,
+        OutputFormat::Html => Rendering::Html,
     };
     let options = TextOptions {
         is_wide: format == OutputFormat::Wide,

@@ -28,6 +28,7 @@ use crate::exit_code::ExitCode;
 use crate::fleet::{Visits, select};
 use crate::monitor::{Health, Metrics, serve};
 use crate::names::{ClusterName, short_hash};
+use crate::outcome::NotStarted;
 use crate::output::{ProgressStyle, render_error};
 use crate::report::{ClusterReport, State};
 
@@ -241,6 +242,10 @@ impl Watch<'_> {
         for report in &pass.changes.clusters {
             match report.state {
                 State::Failed | State::Blocked => self.back_off(&report.name, Some(pass)),
+                // Of a wave that ended a rollout, the next run would not start them either.
+                State::NotStarted if report.not_started != Some(NotStarted::Interrupted) => {
+                    self.back_off(&report.name, Some(pass));
+                }
                 State::NotStarted => {}
                 State::Unchanged | State::Pending | State::Changed => {
                     self.failures.remove(&report.name);

@@ -3,7 +3,7 @@
 //! Pure: no I/O, no clock.
 
 use super::text::{TextOptions, text};
-use super::{Report, junit, markdown};
+use super::{Report, html, junit, markdown};
 use crate::foreign::{json, redacted};
 
 /// How a report is rendered.
@@ -17,12 +17,14 @@ pub(crate) enum Rendering {
     Markdown,
     /// JUnit XML.
     Junit,
+    /// One HTML file.
+    Html,
 }
 
 impl Rendering {
     /// All of them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Markdown, Self::Junit];
+    pub(super) const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Markdown, Self::Junit, Self::Html];
 }
 
 /// Why a report could not be rendered.
@@ -34,6 +36,9 @@ pub(crate) enum RenderError {
     /// It is no XML.
     #[error("cannot write the report as JUnit XML")]
     Junit(#[from] std::io::Error),
+    /// It is no HTML.
+    #[error("cannot write the report as HTML")]
+    Html(#[from] askama::Error),
 }
 
 /// Renders a report; the options are for text, also where a document quotes it.
@@ -50,6 +55,7 @@ pub(crate) fn render(report: &Report, rendering: Rendering, options: TextOptions
         Rendering::Json => json(report)? + "\n",
         Rendering::Markdown => markdown::markdown(report, options),
         Rendering::Junit => junit::junit(report)?,
+        Rendering::Html => html::html(report)?,
     };
     Ok(redacted(&rendered).into_owned())
 }

@@ -9,6 +9,7 @@ mod ailing;
 mod alone;
 mod apart;
 mod api;
+mod browser;
 mod cli;
 mod clients;
 mod damaged;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::hostile::{report as hostile_report, status as hostile_status, verified as hostile_verification};
 use super::*;
-use crate::report::{Rendering, is_json_report, is_junit, is_markdown, render, schema};
+use crate::report::{Rendering, is_html, is_json_report, is_junit, is_markdown, render, schema};
 
 const HOSTILE: &str =
     "x|y `` ``` @team #12 <script>alert(1)</script> [a](http://evil) ![i](x) **b** \n# h\n| - | </details> ~~~";
@@ -180,7 +180,7 @@ fn a_report_is_known_again_and_nothing_else_is() {
     assert!(is_json_report(json.as_bytes()));
     for other in ["{}", "[]", "{\"kubemint\": \"1\"}", "version = 1\n", ""] {
         let bytes = other.as_bytes();
-        assert!(!is_json_report(bytes) && !is_markdown(bytes) && !is_junit(bytes), "{other}");
+        assert!(!is_json_report(bytes) && !is_markdown(bytes) && !is_junit(bytes) && !is_html(bytes), "{other}");
     }
 }
 
@@ -194,6 +194,20 @@ const OLD: [(&str, &str); 6] = [
     ("status", include_str!("../../../tests/documents/report-0.1/status.json")),
     ("verify", include_str!("../../../tests/documents/report-0.1/verify.json")),
 ];
+
+/// The report stands in the page as JSON that no text in it can end.
+#[test]
+fn a_page_holds_the_report_and_nothing_that_breaks_out() {
+    let hostile = hostile_report(&format!("{HOSTILE}</script><!--\u{2028}"));
+    let page = rendered(&hostile, Rendering::Html);
+    assert!(is_html(page.as_bytes()));
+    let (_, data) = page.split_once("<script type=\"application/json\" id=\"report\">").unwrap();
+    let (data, _) = data.split_once("</script>").unwrap();
+    assert!(!data.contains(['<', '>', '&', '\u{2028}']), "{data}");
+    let document: serde_json::Value = serde_json::from_str(data).unwrap();
+    assert_eq!(document, serde_json::from_str::<serde_json::Value>(&rendered(&hostile, Rendering::Json)).unwrap());
+    assert_eq!(page.matches("<script").count(), 2);
+}
 
 #[test]
 fn old_and_new_reports_follow_the_schema() {
