@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,9 @@ pub(crate) struct Mint {
     pub reason: MintReason,
     /// The requested lifetime in seconds.
     pub ttl_seconds: u64,
+    /// When the grant ends, which the token must not outlive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
     /// The requested audiences.
     pub audiences: Vec<String>,
     /// The fingerprint of the token policy.

@@ -15,16 +15,18 @@ use super::anchor::{self, AnchorOwner};
 use super::api::{Api, Request};
 use super::index::{edit_index, read_index};
 use super::revoke::{free, retire};
+use crate::calendar::later;
 use crate::credential::{ClaimRefused, Claims, Credential, CredentialFacts, Generation, KIND_TOKEN};
 use crate::event::Superseded;
 use crate::failure::{ApiFailure, Gate, StepFailure};
+use crate::inventory::Period;
 use crate::names::{
     ANCHOR_TYPE, AnchorOf, FIELD_MANAGER, HOLDER_LABEL, Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY,
     MANAGED_BY_LABEL, PROFILE_LABEL, ProfileName, RUN_ANNOTATION,
 };
 use crate::object::ObjectRef;
 use crate::observed::TOLERATED_SECONDS;
-use crate::plan::Note;
+use crate::plan::{Note, SHORTEST_LIFE};
 use crate::secret::SecretToken;
 use crate::step::{ExecAnchor, Mint, Retire};
 
@@ -332,7 +334,8 @@ pub(crate) async fn request_token(
     let account = &mint.service_account;
     let anchor = anchor_ref(mint, claimed);
     let bound_to = (anchor.name.as_str(), anchor_uid);
-    let issued = request_bound_token(api, account, mint.ttl_seconds, &mint.audiences, bound_to).await?;
+    let seconds = life(mint, claimed.generation.claimed_at)?;
+    let issued = request_bound_token(api, account, seconds, &mint.audiences, bound_to).await?;
     let claims = check_token(&issued, account, &claimed.account_uid, anchor_uid, now)?;
     let facts = CredentialFacts {
         kind: KIND_TOKEN.to_owned(),
@@ -340,12 +343,27 @@ pub(crate) async fn request_token(
         anchor: anchor.name,
         anchor_uid: anchor_uid.to_owned(),
         issued: claims.issued,
-        requested_seconds: mint.ttl_seconds,
+        requested_seconds: seconds,
         // If the token and the response differ, the earlier time counts.
         expires: issued.expires.min(claims.expires),
     };
     let date_ahead = issued.date.map(|date| date.duration_since(claims.issued).as_secs());
     Ok((Credential { facts, token: issued.token }, date_ahead.filter(|ahead| ahead.abs() > TOLERATED_SECONDS)))
+}
+
+/// Returns how long the token of a mint lives, in seconds. It is asked for some time after it was planned, and must not
+/// outlive its grant; `claimed` is when it was claimed, by the cluster's clock.
+fn life(mint: &Mint, claimed: Timestamp) -> Result<u64, StepFailure> {
+    /// Between the claim and the token the anchor is made, and times have whole seconds.
+    const MARGIN: SignedDuration = SignedDuration::from_secs(5);
+    let Some(expires) = mint.not_after else { return Ok(mint.ttl_seconds) };
+    let period = Period { starts: None, expires: Some(expires) };
+    period.life(mint.ttl_seconds, SHORTEST_LIFE, later(claimed, MARGIN)).ok_or_else(|| {
+        let profile = &mint.grant.profile;
+        StepFailure::new(format!(
+            "the grant of `{profile}` ends at {expires}, and no token lives for less than 10 minutes"
+        ))
+    })
 }
 
 /// A token as the API server issued it.

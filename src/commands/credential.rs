@@ -26,11 +26,12 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::foreign::shown;
-use crate::inventory::{Grant, GrantKey, Inventory, VerifyVia};
+use crate::inventory::{Grant, GrantKey, Inventory, Phase, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
 use crate::names::{cache_name, token_file_name};
 use crate::output::Printer;
+use crate::plan::SHORTEST_LIFE;
 use crate::secret::SecretToken;
 use crate::store::{StoreError, forget, lock_private, process_identity, read_private, remember};
 use crate::wording::{command, duration};
@@ -268,6 +269,21 @@ impl Obtaining {
     }
 }
 
+/// Returns how long a token lives, in seconds: no token outlives its grant.
+fn life(grant: &Grant, wanted: u64, now: Timestamp) -> Result<u64, StepFailure> {
+    let profile = &grant.profile.name;
+    let outside =
+        |what: String| StepFailure::new(what).hint("see `starts` and `expires` of the grant in the inventory");
+    match (grant.period.phase(now), grant.period.starts, grant.period.expires) {
+        (Phase::Before, Some(starts), _) => Err(outside(format!("the grant of `{profile}` begins at {starts}"))),
+        (Phase::After, _, Some(expires)) => Err(outside(format!("the grant of `{profile}` ended at {expires}"))),
+        (_, _, expires) => grant.period.life(wanted, SHORTEST_LIFE, now).ok_or_else(|| {
+            let expires = expires.map(|expires| expires.to_string()).unwrap_or_default();
+            outside(format!("the grant of `{profile}` ends at {expires}, and no token lives for less than 10 minutes"))
+        }),
+    }
+}
+
 /// Mints a token with the caller's own admin access. `refused` is a token that the caller may have been refused with;
 /// if it still works, it is returned again.
 async fn obtain(
@@ -284,6 +300,9 @@ async fn obtain(
         let failure = StepFailure::new(cause).hint("set a longer `ttl` in the profile's `token`, or ask for less");
         return Err(Obtaining::Failed(failure));
     }
+    let clock = context.environment.clock;
+    let seconds = policy.ttl.as_secs().min(args.wanted_life());
+    let seconds = life(grant, seconds, clock.now())?;
     if args.policy.as_ref().is_some_and(|hash| *hash != policy_fingerprint(policy)) {
         context.printer.remark(&format!(
             "warning: the token policy of `{}` changed since this kubeconfig was written; `kubemint apply` renews it\n",
@@ -293,7 +312,6 @@ async fn obtain(
     let run = &inventory.run;
     let limits = Limits::new(run.request_timeout, run.cluster_timeout.min(LIMIT));
     let sources = AdminSources::load([&grant.cluster.admin], &context.environment.admin, run.cluster_timeout);
-    let clock = context.environment.clock;
     let admin = sources
         .resolve(&grant.cluster.admin, Insecure::of(&grant.cluster), || clock.now())
         .await
@@ -320,7 +338,7 @@ async fn obtain(
         inventory: &inventory.name,
         profile: &grant.profile.name,
         holder: &inventory.holder,
-        seconds: policy.ttl.as_secs().min(args.wanted_life()),
+        seconds,
         audiences,
         if_missing: if inventory.has_minting_plugin(&grant.key()) {
             "run `kubemint apply`"

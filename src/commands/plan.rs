@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::exit_code::ExitCode;
-use crate::fleet::{FleetPolicy, Visits};
+use crate::fleet::{FleetPolicy, Periods, Visits};
 use crate::plan::{Adoption, Extent, Suspension};
 use crate::report::{Changes, Command, Report};
 use crate::wording::command;
@@ -30,6 +30,7 @@ impl From<&PolicyArgs> for FleetPolicy {
             legacy: Legacy::Leave,
             visits: Visits::Granted,
             max_failures: None,
+            periods: Periods::Count,
         }
     }
 }

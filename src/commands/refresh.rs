@@ -19,7 +19,7 @@ use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
-use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Visits};
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Periods, Visits};
 use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
 use crate::plan::{Adoption, Assessed, CredentialState, Extent, Newest, NoteKind, Suspension};
@@ -147,12 +147,19 @@ pub(super) async fn refresh(
         let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
         fleet.renew(context.manner(args.break_lock), last, cancellation, &agrees).await
     };
+    let manner = (!args.check).then(|| context.manner(args.break_lock));
+    let mut ended: HashMap<ClusterName, ClusterReport> =
+        fleet.end_grants(manner, cancellation).await.into_iter().map(|report| (report.name.clone(), report)).collect();
     let report = |run: &ClusterRun| if args.check { run.planned_report() } else { run.report(fleet.holder()) };
     let reported: Vec<(&ClusterRun, ClusterReport)> = run.clusters.iter().map(|run| (run, report(run))).collect();
     let head = if args.check { fleet.head(Command::Refresh) } else { fleet.writing_head(Command::Refresh) };
     let wake = wake_times(&reported, context.environment.clock.now());
     let credentials = summarise(args, &fleet, &reported);
-    let reports = reported.into_iter().map(|(_, report)| report).collect();
+    let joined = |(_, report): (&ClusterRun, ClusterReport)| match ended.remove(&report.name) {
+        Some(ended) => report.joined(ended),
+        None => report,
+    };
+    let reports = reported.into_iter().map(joined).collect();
     let changes = Changes { credentials: Some(credentials), ..Changes::new(reports) };
     let changes = if args.with_access { changes.in_waves(&fleet.inventory.waves) } else { changes };
     let grants = grant_states(&run);
@@ -187,6 +194,7 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         legacy: Legacy::Leave,
         visits: Visits::Granted,
         max_failures: args.max_failures,
+        periods: Periods::Count,
     }
 }
 
@@ -205,7 +213,10 @@ fn wake_times(reported: &[(&ClusterRun, ClusterReport)], now: Timestamp) -> Hash
             let life = published.facts.expires.duration_since(published.facts.issued);
             Some(later(now, overlap_of(&grant.profile.token, life)))
         });
-        if let Some(first) = times.chain(over).min() {
+        // At both ends of a grant there is something to do.
+        let begins = run.outside.iter().filter_map(|grant| grant.period.starts.filter(|starts| *starts > now));
+        let ends = run.grants.iter().filter_map(|grant| grant.period.expires);
+        if let Some(first) = times.chain(over).chain(begins).chain(ends).min() {
             wake.insert(run.cluster.name.clone(), first);
         }
     }

@@ -1,24 +1,17 @@
 //! `kubemint revoke`: ends credentials, or removes the grants' access altogether.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::session::{ask, ask_if_possible, block_on, interruptible};
 use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, rendered, write_files};
 use super::{CommandContext, printed};
 use crate::cli::{OutputFormat, ReportOutput, RevokeArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
-use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::exit_code::ExitCode;
-use crate::failure::StepFailure;
-use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Order, Visits};
+use crate::fleet::{Fleet, FleetPolicy, Order, Periods, Visits};
 use crate::foreign::shown;
-use crate::inventory::Grant;
-use crate::names::{ClusterName, ProfileName};
-use crate::outcome::{Applied, Carried, NotStarted, StepFailed};
-use crate::output::Phase;
-use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished};
+use crate::names::ProfileName;
+use crate::outcome::NotStarted;
+use crate::plan::{RevokeDepth, RevokeOptions, RevokeTarget, Vanished};
 use crate::report::{Changes, ClusterReport, Command, Report, Seen, notes_text, summary_line};
 use crate::wording::count;
 
@@ -33,7 +26,12 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
 async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
     check_outputs(context, &args.report.output)?;
     let visits = if vanished(args) == Vanished::Name { Visits::Granted } else { Visits::All };
-    let policy = FleetPolicy { visits, max_failures: args.max_failures, ..FleetPolicy::looking(args.holder.as_ref()) };
+    let policy = FleetPolicy {
+        visits,
+        max_failures: args.max_failures,
+        periods: Periods::Ignore,
+        ..FleetPolicy::looking(args.holder.as_ref())
+    };
     let mut fleet = context.load_fleet(&args.selection, &policy).await?;
     fleet.leave_trail(args.events.as_ref(), &context.environment.directory, Command::Revoke)?;
     for warning in &fleet.outputs.warnings {
@@ -72,7 +70,7 @@ async fn plan_and_revoke(
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<(Changes, Vec<ClusterReport>, bool), Error> {
-    let mut run = plan(context, args, fleet, cancellation).await;
+    let mut run = fleet.plan_revocations(&fleet.selected, options(args, fleet), cancellation).await;
     let reports = run.planned_reports();
     let tasks = run.apply_tasks();
     let clusters = tasks.len();
@@ -107,58 +105,12 @@ async fn plan_and_revoke(
         fleet.carry_out(&mut run, tasks, (context.manner(args.break_lock), order), cancellation, &agrees).await;
     }
     if args.access && !args.keep_files && !is_declined {
-        remove_entries(context, args, fleet, &mut run);
+        fleet.remove_entries(&mut run, context.manner(args.break_lock));
     }
     let seen = if is_shown && is_text { reports } else { vec![] };
     let changes = Changes::new(run.reports(fleet.holder()));
     let changes = if args.access { changes.in_waves(&fleet.inventory.waves) } else { changes };
     Ok((changes, seen, is_declined))
-}
-
-/// Removes the entries of grants without access from the output files. The access was removed now, or by an earlier run
-/// that got no further.
-fn remove_entries(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, run: &mut FleetRun) {
-    let is_gone = |run: &&ClusterRun| match (&run.carried, run.plan()) {
-        (Some(Carried::Out(applied)), _) => applied.failure.is_none(),
-        (Some(Carried::NotStarted(_)), _) | (None, None) => false,
-        (None, Some(plan)) => plan.is_empty(),
-    };
-    let gone = run.clusters.iter().filter(is_gone);
-    let grants: Vec<Arc<Grant>> = gone.flat_map(|run| run.grants.iter().cloned()).collect();
-    let mut failures: HashMap<ClusterName, StepFailure> = HashMap::new();
-    for (cluster, failure) in fleet.outputs.remove_entries(&grants, &fleet.inventory, context.manner(args.break_lock)) {
-        failures.entry(cluster).or_insert(failure);
-    }
-    for run in &mut run.clusters {
-        let Some(failure) = failures.remove(&run.cluster.name) else { continue };
-        let mut applied = run.applied().cloned().unwrap_or_else(Applied::nothing);
-        let of = applied.done.len();
-        let doing = "remove the entries from the outputs".to_owned();
-        applied.failure.get_or_insert(StepFailed { number: of, of, doing, failure });
-        run.carried = Some(Carried::Out(applied));
-    }
-}
-
-async fn plan(context: &CommandContext<'_>, args: &RevokeArgs, fleet: &Fleet, cancellation: &Cancellation) -> FleetRun {
-    let grant =
-        |grant: &Arc<Grant>| RevokeGrant { grant: Arc::clone(grant), held: fleet.outputs.sources(&grant.key()) };
-    let tasks = fleet.selected.iter().map(|selected| RevokeTask {
-        cluster: Arc::clone(&selected.cluster),
-        grants: selected.grants.iter().map(grant).collect(),
-    });
-    let revoke_context = Arc::new(RevokeContext {
-        inventory: Arc::clone(&fleet.inventory),
-        admin: Arc::clone(&fleet.admin),
-        options: options(args, fleet),
-        clock: context.environment.clock,
-    });
-    let (events, shown) = fleet.follower.events(Phase::Planning, None, fleet.selected.len());
-    let tasks = tasks.collect();
-    let run = async move { plan_revocations(revoke_context, tasks, cancellation, &events).await };
-    let (planned, timeline) = tokio::join!(run, shown);
-    let mut run = FleetRun::planned(&fleet.selected, planned, &fleet.outputs);
-    run.timed(&timeline);
-    run
 }
 
 fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {

@@ -199,7 +199,7 @@ pub(super) fn verify_exit_code(summary: &VerifySummary, cancellation: &Cancellat
     let VerifySummary { clusters, findings, failed, not_started, .. } = *summary;
     if not_started > 0 && cancellation.no_new.is_cancelled() {
         ExitCode::Interrupted
-    } else if failed == clusters {
+    } else if failed == clusters && clusters > 0 {
         ExitCode::AllFailed
     } else if failed + not_started > 0 {
         ExitCode::Partial

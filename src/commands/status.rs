@@ -15,7 +15,7 @@ use crate::executor::observe::Legacy;
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::fleet::{ClusterRun, Fleet, FleetPolicy, Outputs};
-use crate::inventory::Grant;
+use crate::inventory::{Grant, Phase};
 use crate::kubeconfig::Mark;
 use crate::names::ClusterName;
 use crate::outcome::Planned;
@@ -51,7 +51,8 @@ async fn online(
 ) -> Result<(Status, ExitCode), Error> {
     let run = interruptible(context, cancellation, fleet.plan(cancellation)).await;
     let (mut grants, mut legacy, mut notes) = (vec![], vec![], vec![]);
-    for ClusterRun { cluster, grants: selected, planned, outputs, .. } in &run.clusters {
+    for ClusterRun { cluster, grants: selected, outside, planned, outputs, .. } in &run.clusters {
+        grants.extend(outside.iter().map(|grant| outside_grant(fleet, outputs, grant)));
         match planned {
             Planned::Plan(assessed) => {
                 let Assessed { plan, assessment } = &**assessed;
@@ -105,7 +106,9 @@ fn offline(context: &CommandContext<'_>, fleet: &Fleet) -> Status {
         let standing = standing_by_files(fleet, grant, newest, now);
         status_of(&fleet.outputs, grant, &standing, Drifted::Unknown, vec![])
     });
-    Status::new(true, grants.collect(), None, vec![])
+    let outside = fleet.selected.iter().flat_map(|selected| &selected.outside);
+    let outside = outside.map(|grant| outside_grant(fleet, &fleet.outputs, grant));
+    Status::new(true, grants.chain(outside).collect(), None, vec![])
 }
 
 fn standing_by_files(fleet: &Fleet, grant: &Grant, newest: Option<Newest>, now: Timestamp) -> Standing {
@@ -139,6 +142,17 @@ fn planned_grant(outputs: &Outputs, grant: &Grant, assessment: &Assessment, stan
     status_of(outputs, grant, standing, drift, drifted)
 }
 
+/// Reports a grant that has not begun, or has ended.
+fn outside_grant(fleet: &Fleet, outputs: &Outputs, grant: &Grant) -> GrantStatus {
+    let key = grant.key();
+    let is_waiting = grant.period.phase(fleet.clock.now()) == Phase::Before;
+    let state = if is_waiting { CredentialState::NotBegun } else { CredentialState::Ended };
+    let standing = Standing { newest: outputs.newest(&key), ..Standing::only(key, state, None) };
+    let status = status_of(outputs, grant, &standing, Drifted::Unknown, vec![]);
+    let is_left = status.needs_somebody();
+    GrantStatus { detail: is_left.then(|| "`kubemint refresh` removes what is left".to_owned()), ..status }
+}
+
 fn unread(outputs: &Outputs, grant: &Grant, failure: StepFailure) -> GrantStatus {
     let key = grant.key();
     let standing = Standing {
@@ -163,6 +177,8 @@ fn status_of(
         profile: grant.profile.name.clone(),
         labels: grant.cluster.labels.clone(),
         state: standing.state,
+        grant_starts: grant.period.starts,
+        grant_expires: grant.period.expires,
         detail: standing.detail.clone(),
         generation: newest.map(|newest| newest.generation),
         issued: newest.map(|newest| newest.issued),

@@ -379,6 +379,7 @@ impl Generation {
             anchor_uid: Some(facts.anchor_uid.clone()),
             issued: Some(facts.issued),
             expires: Some(facts.expires),
+            requested_seconds: facts.requested_seconds,
             jti: Claims::of(&credential.token).ok().and_then(|claims| claims.jti),
             ..self
         }

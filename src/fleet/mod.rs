@@ -4,6 +4,7 @@
 
 mod carry_out;
 mod display;
+mod ending;
 mod outputs;
 mod rollout;
 mod run;
@@ -69,6 +70,17 @@ pub(crate) struct FleetPolicy {
     pub(crate) visits: Visits,
     /// How many clusters may fail, instead of what each wave says.
     pub(crate) max_failures: Option<FailureBudget>,
+    /// Whether grants count that have not begun, or have ended.
+    pub(crate) periods: Periods,
+}
+
+/// Whether the time counts for which a grant holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Periods {
+    /// Grants hold for their time only.
+    Count,
+    /// Whatever was made for a grant is meant.
+    Ignore,
 }
 
 /// What a run gets from the process besides its inventory.
@@ -103,6 +115,7 @@ impl FleetPolicy {
             legacy: Legacy::Leave,
             visits: Visits::Granted,
             max_failures: None,
+            periods: Periods::Count,
         }
     }
 }
@@ -147,10 +160,14 @@ impl Fleet {
         if let Some(concurrency) = selection.concurrency {
             inventory.run.concurrency = usize::from(concurrency);
         }
-        let selected = select(&inventory, selection, policy.visits)?;
+        let mut selected = select(&inventory, selection, policy.visits)?;
+        // What ended may still stand in outputs, so these are read too.
         let grants: HashSet<GrantKey> =
             selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
         let Surroundings { clock, run, progress, printer, admin, caller } = surroundings;
+        if policy.periods == Periods::Count {
+            selected = selected.into_iter().map(|selected| selected.at(clock.now())).collect();
+        }
         let inventory = Arc::new(inventory);
         let (layout, holder) = (Arc::new(layout), inventory.holder.clone());
         let reading = Reading { inventory: Arc::clone(&inventory), layout, holder: holder.clone(), caller };
@@ -263,6 +280,7 @@ impl Fleet {
             run.looked_again(&outputs, &clusters);
         }
         run.timed(&timeline);
+        run.note_periods(self.clock.now());
         run
     }
 
@@ -423,6 +441,7 @@ impl Fleet {
         }
         run.carried(carried);
         run.timed(&timeline);
+        run.note_beginnings(self.clock.now());
         run
     }
 

@@ -3,13 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::Timeline;
 use super::outputs::Outputs;
 use super::selection::Selected;
-use crate::inventory::{Cluster, Grant};
+use crate::inventory::{Cluster, Grant, Phase};
 use crate::names::{ClusterName, Holder, WaveName};
 use crate::outcome::{Applied, Carried, NotStarted, Planned, Span};
-use crate::plan::{Assessed, Assessment, ClusterPlan};
+use crate::plan::{Assessed, Assessment, ClusterPlan, Note, NoteKind};
 use crate::report::ClusterReport;
 
 /// The clusters of a run, in the order of the inventory.
@@ -24,6 +26,8 @@ pub(crate) struct ClusterRun {
     pub(crate) cluster: Arc<Cluster>,
     /// The selected grants on it.
     pub(crate) grants: Vec<Arc<Grant>>,
+    /// Selected grants that have not begun, or have ended.
+    pub(crate) outside: Vec<Arc<Grant>>,
     /// The wave that it is in; nothing if the inventory has no waves.
     pub(crate) wave: Option<WaveName>,
     pub(crate) planned: Planned,
@@ -45,6 +49,7 @@ impl FleetRun {
         let cluster = |selected: &Selected| ClusterRun {
             cluster: Arc::clone(&selected.cluster),
             grants: selected.grants.clone(),
+            outside: selected.outside.clone(),
             wave: selected.wave.clone(),
             planned: planned.remove(&selected.cluster.name).unwrap_or(Planned::NotStarted(NotStarted::Interrupted)),
             outputs: Arc::clone(outputs),
@@ -67,6 +72,23 @@ impl FleetRun {
             if let Some(planned) = planned.remove(&run.cluster.name) {
                 run.planned = planned;
             }
+        }
+    }
+
+    /// Notes the grants that do not hold now, and those that end.
+    pub(super) fn note_periods(&mut self, now: Timestamp) {
+        for run in &mut self.clusters {
+            let Planned::Plan(assessed) = &mut run.planned else { continue };
+            assessed.plan.notes.extend(run.outside.iter().filter_map(|grant| outside_note(grant, now)));
+        }
+    }
+
+    /// Notes the grants that have not begun, for a run that ends those that have ended.
+    pub(super) fn note_beginnings(&mut self, now: Timestamp) {
+        for run in &mut self.clusters {
+            let Planned::Plan(assessed) = &mut run.planned else { continue };
+            let waiting = run.outside.iter().filter(|grant| grant.period.phase(now) == Phase::Before);
+            assessed.plan.notes.extend(waiting.filter_map(|grant| outside_note(grant, now)));
         }
     }
 
@@ -101,6 +123,19 @@ impl FleetRun {
     pub(crate) fn reports(&self, holder: &Holder) -> Vec<ClusterReport> {
         self.clusters.iter().map(|run| run.report(holder)).collect()
     }
+}
+
+/// Says that a grant does not hold now.
+fn outside_note(grant: &Grant, now: Timestamp) -> Option<Note> {
+    let profile = &grant.profile.name;
+    let message = match (grant.period.phase(now), grant.period.starts, grant.period.expires) {
+        (Phase::Before, Some(starts), _) => format!("the grant of `{profile}` begins at {starts}"),
+        (Phase::After, _, Some(expires)) => {
+            format!("the grant of `{profile}` ended at {expires}; `kubemint refresh` removes what is left of it")
+        }
+        _ => return None,
+    };
+    Some(Note::new(NoteKind::OutsidePeriod, message))
 }
 
 impl ClusterRun {

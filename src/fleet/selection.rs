@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::error::Error;
-use crate::inventory::{Cluster, Grant, Inventory, REST};
+use crate::inventory::{Cluster, Grant, Inventory, Phase, REST};
 use crate::names::WaveName;
 use crate::selector::Selector;
 
@@ -41,6 +43,8 @@ pub(crate) struct Selected {
     pub(crate) cluster: Arc<Cluster>,
     /// The grants; none if no grant is left in the inventory.
     pub(crate) grants: Vec<Arc<Grant>>,
+    /// Selected grants that have not begun, or have ended.
+    pub(crate) outside: Vec<Arc<Grant>>,
     /// The wave that it is in; nothing if the inventory has no waves.
     pub(crate) wave: Option<WaveName>,
 }
@@ -76,6 +80,7 @@ pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) ->
         .map(|cluster| Selected {
             cluster: Arc::clone(cluster),
             grants: inventory.grants_on(&cluster.name).iter().filter(is_wanted).cloned().collect(),
+            outside: vec![],
             wave: inventory.wave_of(cluster),
         })
         .collect();
@@ -90,6 +95,15 @@ pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) ->
             .hint("loosen `--selector`, `--cluster`, `--profile` and `--wave`, or add `[[grants]]` to the inventory"));
     }
     Ok(selected)
+}
+
+impl Selected {
+    /// Sets the grants aside that do not hold at a time.
+    pub(crate) fn at(mut self, now: Timestamp) -> Self {
+        let holds = |grant: &Arc<Grant>| grant.period.phase(now) == Phase::During;
+        (self.grants, self.outside) = self.grants.into_iter().partition(holds);
+        self
+    }
 }
 
 /// Returns the waves that were chosen; nothing if none were.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::model::VerifyVia;
@@ -224,6 +225,10 @@ tables! {
         "selector" selector: String [optional];
         /// The names of clusters, in addition to those that the selector matches.
         "clusters" clusters: Strings [optional];
+        /// When it begins, as in `2026-12-01T18:00:00Z`. Until then, nothing is made for it.
+        "starts" starts: Timestamp [optional];
+        /// When it ends. No token outlives that, and then `refresh` removes its access.
+        "expires" expires: Timestamp [optional];
     }
 
     /// A wave of a rollout: clusters that are changed together, after the waves before them.

@@ -8,6 +8,7 @@ pub(crate) mod file;
 mod intended;
 pub(crate) mod masking;
 pub(crate) mod model;
+mod period;
 pub(crate) mod problem;
 pub(crate) mod read;
 pub(crate) mod render;
@@ -25,6 +26,8 @@ pub use model::{
     AdminAccess, Cluster, Consumer, Grant, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace, NamespaceAccess,
     Profile, RunPolicy, TokenPolicy, VerifyVia,
 };
+pub use period::Period;
+pub(crate) use period::Phase;
 pub use problem::{FileId, Location, Omitted, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
 pub(crate) use starter::{StarterCluster, cluster_name_of, starter};

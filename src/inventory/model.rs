@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::period::Period;
 use super::wave::Wave;
 use crate::delivery::{CredentialForm, Output};
 use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
@@ -239,6 +240,8 @@ pub struct Grant {
     pub namespace: String,
     /// What happens if that namespace does not exist.
     pub missing_namespace: MissingNamespace,
+    /// The time for which it holds.
+    pub period: Period,
 }
 
 impl Grant {

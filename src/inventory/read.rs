@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -251,6 +252,35 @@ impl Read for Duration {
         }
         reader.problems.push(problem);
         None
+    }
+}
+
+impl Read for Timestamp {
+    fn wanted() -> String {
+        "a time with its offset such as `\"2026-12-01T18:00:00Z\"`".to_owned()
+    }
+
+    fn schema(_: &mut Map<String, Value>) -> Value {
+        json!({ "type": "string", "format": "date-time", "examples": ["2026-12-01T18:00:00Z", "2026-12-01T19:00:00+01:00"] })
+    }
+
+    fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        // TOML has times of its own; both ways of writing one mean the same.
+        let text = match value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Datetime(time) => time.to_string(),
+            _ => {
+                reader.refuse::<Self>(value, location, subject);
+                return None;
+            }
+        };
+        let time = text.parse().ok();
+        if time.is_none() {
+            reader.misread = true;
+            let message = format!("{subject} must be {}, not {}", Self::wanted(), quote(&text));
+            reader.problems.push(Problem::error(location, message));
+        }
+        time
     }
 }
 

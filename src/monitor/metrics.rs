@@ -221,7 +221,11 @@ fn label(state: CredentialState) -> &'static str {
         CredentialState::Missing | CredentialState::HeldElsewhere => "missing",
         CredentialState::Suspended => "suspended",
         CredentialState::Due | CredentialState::NotEverywhere => "due",
-        CredentialState::Current | CredentialState::Plugin | CredentialState::NoOutput => "current",
+        CredentialState::Current
+        | CredentialState::Plugin
+        | CredentialState::NoOutput
+        | CredentialState::NotBegun
+        | CredentialState::Ended => "current",
     }
 }
 

@@ -83,6 +83,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         anchors: &anchors,
         service_account_uid: observed.map(|observed| observed.uid.as_str()),
         policy: &grant.profile.token,
+        ends: grant.period.expires,
         outputs: &outputs,
         reissue: input.options.reissue,
         renewal: input.options.renewal,
@@ -278,7 +279,14 @@ fn follow(grounds: &Grounds<'_>, decision: Decision, handing_on: Option<HandingO
         }
         Decision::Mint { generation, reason, spent } => {
             note_claims_in_flight(chain, &spent, draft);
-            draft.plan.steps.push(mint(input, grant_input, account, generation, reason, spent));
+            let ttl = grant.profile.token.ttl.as_secs();
+            match grant.period.life(ttl, SHORTEST_LIFE, input.now) {
+                Some(life) => {
+                    let step = mint(input, grant_input, account, Minting { generation, reason, spent, life });
+                    draft.plan.steps.push(step);
+                }
+                None => draft.plan.notes.push(ends_soon(grant)),
+            }
         }
         Decision::Publish { from: _, generation, recorded, due, retire, superseded, retire_at } => {
             let claim = chain.and_then(|chain| chain.generation(generation)).cloned();
@@ -455,14 +463,30 @@ fn anchor_states(
     chain.generations.iter().map(|generation| (generation.n, state(generation))).collect()
 }
 
-fn mint(
-    input: &PlanInput<'_>,
-    grant_input: &GrantInput,
-    account: &ObjectRef,
+/// The shortest life of a token, in seconds (TokenRequest, `validateTokenRequestSpec`).
+pub(crate) const SHORTEST_LIFE: u64 = 600;
+
+/// Notes that a grant ends so soon that nothing is minted for it any more.
+fn ends_soon(grant: &Grant) -> Note {
+    let ends = grant.period.expires.map(|ends| format!(" at {ends}")).unwrap_or_default();
+    let message = format!(
+        "nothing is minted for `{}`: its grant ends{ends}, and no token lives for less than 10 minutes",
+        grant.profile.name
+    );
+    Note::new(NoteKind::OutsidePeriod, message)
+}
+
+/// What is minted.
+struct Minting {
     generation: u64,
     reason: MintReason,
     spent: Vec<Spent>,
-) -> Step {
+    /// How long it lives, in seconds.
+    life: u64,
+}
+
+fn mint(input: &PlanInput<'_>, grant_input: &GrantInput, account: &ObjectRef, minting: Minting) -> Step {
+    let Minting { generation, reason, spent, life } = minting;
     let grant = &grant_input.grant;
     let policy = &grant.profile.token;
     Step::Mint(Box::new(Mint {
@@ -472,7 +496,8 @@ fn mint(
         service_account: account.clone(),
         generation,
         reason,
-        ttl_seconds: policy.ttl.as_secs(),
+        ttl_seconds: life,
+        not_after: grant.period.expires,
         audiences: policy.audiences.clone(),
         policy: policy_fingerprint(policy),
         spent,

@@ -130,6 +130,8 @@ pub(crate) enum NoteKind {
     AnotherServer,
     /// A ServiceAccount was made anew without what others had added to it.
     NotKept,
+    /// A grant has not begun, has ended, or ends soon.
+    OutsidePeriod,
 }
 
 impl Note {

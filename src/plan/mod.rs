@@ -31,7 +31,7 @@ use crate::observed::ObservedCluster;
 use crate::step::{Step, StepId};
 
 pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken, Seen};
-pub(crate) use credentials::shortened_lifetime;
+pub(crate) use credentials::{SHORTEST_LIFE, shortened_lifetime};
 pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub(crate) use identity::{Evidence, Identities, block_duplicates};
 pub(crate) use preflight::{Probe, ProbeResult, judge_probes, mint_probes};

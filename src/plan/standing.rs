@@ -98,11 +98,15 @@ pub(crate) enum CredentialState {
     Plugin,
     /// No output holds it, so there is none.
     NoOutput,
+    /// The grant has not begun.
+    NotBegun,
+    /// The grant has ended.
+    Ended,
 }
 
 impl CredentialState {
     /// All states.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Unknown,
         Self::Expired,
         Self::Revoked,
@@ -114,6 +118,8 @@ impl CredentialState {
         Self::Current,
         Self::Plugin,
         Self::NoOutput,
+        Self::NotBegun,
+        Self::Ended,
     ];
 
     /// Returns the state as tables show it.
@@ -130,12 +136,14 @@ impl CredentialState {
             Self::Current => "current",
             Self::Plugin => "exec plugin",
             Self::NoOutput => "no output",
+            Self::NotBegun => "not begun",
+            Self::Ended => "ended",
         }
     }
 
     /// Whether nothing has to be done about it.
     pub(crate) fn is_fine(self) -> bool {
-        matches!(self, Self::Current | Self::Plugin | Self::NoOutput)
+        matches!(self, Self::Current | Self::Plugin | Self::NoOutput | Self::NotBegun | Self::Ended)
     }
 }
 

@@ -39,6 +39,12 @@ pub(crate) struct GrantStatus {
     pub labels: BTreeMap<String, String>,
     /// The state.
     pub state: CredentialState,
+    /// When the grant begins, if it has not always held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_starts: Option<Timestamp>,
+    /// When the grant ends, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_expires: Option<Timestamp>,
     /// Details beyond the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -174,7 +180,9 @@ impl Status {
 
 impl GrantStatus {
     /// Whether something has to be done about it.
-    pub(super) fn needs_somebody(&self) -> bool {
-        !self.state.is_fine() || self.drift == Drifted::Yes
+    pub(crate) fn needs_somebody(&self) -> bool {
+        let is_left = |output: &OutputStatus| !matches!(output.holds, Holds::Nothing | Holds::Foreign);
+        let is_over = self.state == CredentialState::Ended && self.outputs.iter().any(is_left);
+        is_over || !self.state.is_fine() || self.drift == Drifted::Yes
     }
 }

@@ -9,6 +9,7 @@ use super::profiles::{Profiles, ResolvedProfile};
 use super::rules::elements;
 use super::selection::select;
 use super::{Context, missing};
+use crate::inventory::Period;
 use crate::inventory::file::{DefaultsTable, GrantTable};
 use crate::inventory::model::Grant;
 use crate::inventory::problem::{At, Location, Problem};
@@ -41,9 +42,10 @@ pub(super) fn resolve(
 ) -> Grants {
     let mut used: BTreeSet<&ProfileName> = BTreeSet::new();
     // The first table that grants a profile on a cluster.
-    let mut granting: HashMap<&ClusterName, BTreeMap<&ProfileName, (&ResolvedProfile, Location)>> = HashMap::new();
+    let mut granting: HashMap<&ClusterName, BTreeMap<&ProfileName, Granting<'_>>> = HashMap::new();
     for table in files.iter().filter_map(|parsed| parsed.content.grants.as_ref()).flat_map(|list| &list.value) {
         let granted = granted_profiles(table, profiles, ctx);
+        let period = period(table, ctx);
         let grant = &table.value;
         let selected = select(grant.selector.as_ref(), grant.clusters.as_ref(), clusters, ctx);
         let Some(selected) = selected else {
@@ -58,7 +60,14 @@ pub(super) fn resolve(
         for cluster in selected {
             let of_cluster = granting.entry(cluster).or_default();
             for &profile in &granted {
-                of_cluster.entry(&profile.profile.name).or_insert((profile, table.location));
+                let granting = Granting { profile, location: table.location, period };
+                let first = of_cluster.entry(&profile.profile.name).or_insert(granting);
+                if first.period != period {
+                    let name = &profile.profile.name;
+                    let message = format!("profile `{name}` is granted on cluster `{cluster}` for two different times");
+                    let problem = Problem::error(table.location, message).also(first.location, "the other grant");
+                    ctx.problems.push(problem.hint("give both the same `starts` and `expires`, or keep one of them"));
+                }
             }
         }
         used.extend(granted.iter().map(|profile| &profile.profile.name));
@@ -73,13 +82,15 @@ pub(super) fn resolve(
     let default_create = defaults.create_namespaces.as_ref().is_some_and(|at| at.value);
     let mut list = vec![];
     for of_cluster in &clusters.list {
-        for (of_profile, location) in granting.remove(&of_cluster.cluster.name).unwrap_or_default().into_values() {
+        for granting in granting.remove(&of_cluster.cluster.name).unwrap_or_default().into_values() {
+            let Granting { profile: of_profile, location, period } = granting;
             let namespace = of_cluster.namespace.as_deref().or(of_profile.namespace.as_deref());
             let grant = Arc::new(Grant {
                 cluster: of_cluster.cluster.clone(),
                 profile: of_profile.profile.clone(),
                 namespace: namespace.unwrap_or(default_namespace).to_owned(),
                 missing_namespace: missing(of_cluster.create_namespaces.unwrap_or(default_create)),
+                period,
             });
             list.push(Granted { grant, location });
         }
@@ -87,6 +98,25 @@ pub(super) fn resolve(
     let grants = Grants { list };
     refuse_shared_accounts(&grants, profiles, ctx);
     grants
+}
+
+/// What grants a profile on a cluster.
+#[derive(Debug, Clone, Copy)]
+struct Granting<'a> {
+    profile: &'a ResolvedProfile,
+    location: Location,
+    period: Period,
+}
+
+/// Returns the time for which a grant holds.
+fn period(table: &At<GrantTable>, ctx: &mut Context<'_>) -> Period {
+    let GrantTable { starts, expires, .. } = &table.value;
+    if let (Some(starts), Some(expires)) = (starts, expires)
+        && expires.value <= starts.value
+    {
+        ctx.error(expires.location, "the grant ends before it begins");
+    }
+    Period { starts: starts.as_ref().map(|at| at.value), expires: expires.as_ref().map(|at| at.value) }
 }
 
 /// Returns the profiles that a grant names.

@@ -40,6 +40,7 @@ mod simulated;
 mod storing;
 mod support;
 mod tidy;
+mod timeboxed;
 mod trail;
 mod verifying;
 mod watching;

@@ -62,6 +62,7 @@ crate::life::every_life!(lives_on_real);
 crate::revoking::every_revocation!(lives_on_real);
 crate::plugin::every_delivery!(lives_on_real);
 crate::damaged::every_damage!(lives_on_real);
+crate::timeboxed::every_period!(lives_on_real);
 crate::reviewed::every_review!(lives_on_real);
 crate::judged::every_judgement!(lives_on_real);
 crate::alone::every_limit!(lives_on_real);
@@ -77,6 +78,7 @@ mod lives {
     pub(super) use crate::plugin::*;
     pub(super) use crate::reviewed::*;
     pub(super) use crate::revoking::*;
+    pub(super) use crate::timeboxed::*;
 }
 
 #[test]

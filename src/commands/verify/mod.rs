@@ -33,7 +33,11 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
         inventory.run.concurrency = usize::from(concurrency);
     }
     let holder = inventory.holder.clone();
+    let clock = context.environment.clock;
+    // What does not hold now has no access that could be verified.
     let selected = select(&inventory, &(&args.selection).into(), Visits::Granted)?;
+    let selected: Vec<Selected> = selected.into_iter().map(|selected| selected.at(clock.now())).collect();
+    let selected: Vec<Selected> = selected.into_iter().filter(|selected| !selected.grants.is_empty()).collect();
     let grants: BTreeSet<GrantKey> =
         selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
     let mut places = places::read(&inventory, &layout, &holder, &context.plugin_caller(), &grants);
@@ -47,7 +51,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let issued = AdminSources::load(&accesses, environment, limit);
     let tasks: Vec<VerifyTask> = selected
         .into_iter()
-        .map(|Selected { cluster, grants, wave: _ }| {
+        .map(|Selected { cluster, grants, .. }| {
             let grant =
                 |grant: Arc<Grant>| VerifyGrant { places: places.remove(&grant.key()).unwrap_or_default(), grant };
             VerifyTask { cluster, grants: grants.into_iter().map(grant).collect() }
@@ -55,7 +59,6 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
         .collect();
     let clusters: Vec<Arc<Cluster>> = tasks.iter().map(|task| Arc::clone(&task.cluster)).collect();
     let inventory = Arc::new(inventory);
-    let clock = context.environment.clock;
     let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
     let cancellation = Cancellation::default();
     let (mut verified, timeline) = block_on(async {

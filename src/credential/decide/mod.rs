@@ -88,6 +88,8 @@ pub(crate) struct DecisionInput<'a> {
     pub service_account_uid: Option<&'a str>,
     /// The token policy.
     pub policy: &'a TokenPolicy,
+    /// When the grant ends, which no token must outlive.
+    pub ends: Option<Timestamp>,
     /// The credential of ours at each place of the grant, if there is one.
     pub outputs: &'a [(Place, Option<StoredCredential>)],
     /// Whether a living credential that no output holds may be superseded.
@@ -226,7 +228,8 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
         Some(Distrust::WrongSubject) => return mint(MintReason::WrongSubject),
         None => {}
     }
-    if current.policy != policy_fingerprint(input.policy) {
+    let outlives = input.ends.is_some_and(|ends| expires.duration_since(ends) > LEEWAY);
+    if outlives || current.policy != policy_fingerprint(input.policy) {
         return mint(MintReason::PolicyChanged);
     }
     // An output with a newer number, which is dead, would refuse an older one.
@@ -248,8 +251,11 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     // Renewing during the overlap of an older generation would leave three living ones, so it waits.
     let due = due_at(stored.claims.issued, expires, input.policy, input.jitter_seed);
     let due = older.ripe_at.map_or(due, |ripe_at| due.max(ripe_at));
+    // What lasts until the grant ends needs no renewal.
+    let lasts = input.ends.filter(|ends| ends.duration_since(expires) <= LEEWAY);
+    let due = lasts.map_or(due, |ends| due.max(ends));
     let horizon = SignedDuration::try_from(input.renewal.horizon).unwrap_or(SignedDuration::MAX);
-    if due.duration_since(input.now) <= horizon {
+    if lasts.is_none() && due.duration_since(input.now) <= horizon {
         return match claim_in_flight(input, current) {
             Some(claimed) => Decision::InFlight { generation: current.n, expires, due, claimed },
             None => renew(MintReason::Due),

@@ -55,6 +55,8 @@ struct Case {
     distrust: Option<Distrust>,
     now: i64,
     policy: TokenPolicy,
+    /// When the grant ends.
+    ends: Option<i64>,
 }
 
 fn case(generations: Vec<Generation>, outputs: Vec<Option<StoredCredential>>) -> Case {
@@ -69,6 +71,7 @@ fn case(generations: Vec<Generation>, outputs: Vec<Option<StoredCredential>>) ->
         distrust: None,
         now: 60,
         policy: policy(),
+        ends: None,
     }
 }
 
@@ -96,6 +99,7 @@ fn check(case: Case, expected: &str) {
         anchors: &anchors,
         service_account_uid: Some("sa"),
         policy: &case.policy,
+        ends: case.ends.map(|second| Timestamp::from_second(second).unwrap()),
         outputs: &outputs,
         reissue: case.reissue,
         renewal: case.renewal,
@@ -195,6 +199,15 @@ fn what_is_dead_is_replaced_without_asking() {
 #[test]
 fn a_due_credential_is_renewed() {
     check(Case { now: HOUR / 2, ..case(vec![recorded(1)], vec![stored(1)]) }, "mint 2 Due []");
+}
+
+#[test]
+fn what_lasts_until_its_grant_ends_is_not_renewed_and_what_would_outlive_it_is() {
+    let of = |now, ends| Case { now, ends: Some(ends), ..case(vec![recorded(1)], vec![stored(1)]) };
+    check(of(HOUR / 2, HOUR), "publish 1 from 0");
+    check(of(HOUR - 1, HOUR + 60), "publish 1 from 0");
+    check(of(HOUR / 2, HOUR * 2), "mint 2 Due []");
+    check(of(60, HOUR - 120), "mint 2 PolicyChanged []");
 }
 
 #[test]
@@ -342,6 +355,7 @@ fn what_is_spent_says_since_when() {
             anchors: &anchors,
             service_account_uid: Some("sa"),
             policy: &policy(),
+            ends: None,
             outputs: &numbered(vec![stored(2)]),
             reissue: Reissue::Refused,
             renewal: Renewal::default(),

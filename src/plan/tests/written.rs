@@ -319,6 +319,7 @@ fn one_of_each() -> Vec<Step> {
             service_account: account.clone(),
             generation: 4,
             reason: MintReason::AccountRecreated,
+            not_after: Some(Timestamp::UNIX_EPOCH),
             ttl_seconds: 60,
             audiences: vec!["a".into()],
             policy: "p".into(),

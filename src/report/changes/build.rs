@@ -67,6 +67,30 @@ impl ClusterReport {
         Self { error, ..Self::empty(name.clone(), state) }
     }
 
+    /// Adds what another part of the run did on the same cluster.
+    #[must_use]
+    pub(crate) fn joined(mut self, other: Self) -> Self {
+        let weight = |state: State| match state {
+            State::Unchanged => 0,
+            State::Pending | State::Changed => 1,
+            State::NotStarted => 2,
+            State::Blocked => 3,
+            State::Failed => 4,
+        };
+        if weight(other.state) > weight(self.state) {
+            self.state = other.state;
+        }
+        self.profiles.extend(other.profiles);
+        self.changes.extend(other.changes);
+        self.credentials.extend(other.credentials);
+        self.blockers.extend(other.blockers);
+        self.notes.extend(other.notes);
+        self.error = self.error.or(other.error);
+        self.not_started = self.not_started.or(other.not_started);
+        self.span.ended = other.span.ended.or(self.span.ended);
+        self
+    }
+
     fn plan(Assessed { plan, assessment }: &Assessed) -> Self {
         let state = match (plan.blockers.is_empty(), plan.steps.is_empty()) {
             (false, _) => State::Blocked,

@@ -92,6 +92,8 @@ pub(super) fn status(text: &str) -> Report {
         profile: text.into(),
         labels: labels(text),
         state: CredentialState::Due,
+        grant_starts: None,
+        grant_expires: None,
         detail: Some(owned()),
         generation: Some(1),
         issued: None,

@@ -19,6 +19,7 @@ fn remarks(grant: &GrantStatus) -> String {
         let show = |seconds| compact(Duration::from_secs(seconds));
         remarks.push(format!("clamped from {} to {}", show(requested), show(actual)));
     }
+    remarks.extend(grant.grant_expires.map(|ends| format!("the grant ends at {ends}")));
     let others = grant.other_holders.iter().map(|(holder, living)| format!("`{holder}` has {living} more"));
     remarks.extend(others);
     remarks.join("; ")

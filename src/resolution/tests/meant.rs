@@ -641,3 +641,28 @@ fn waves_are_checked() {
     let problems = summarise(&resolution);
     assert!(problems.iter().any(|line| line.contains("`rollout` is not allowed in an included file")), "{problems:?}");
 }
+
+#[test]
+fn periods_are_checked() {
+    let grant = |keys: &str| format!("[[grants]]\nprofile = 'viewer'\nclusters = ['eu']\n{keys}\n");
+    let grants = "[[grants]]\nprofiles = ['deployer', 'viewer']\nselector = 'env'";
+    let one = "[[grants]]\nprofile = 'deployer'\nselector = 'env'\n";
+    check_replaced(grants, &format!("{one}{}", grant("expires = 2026-12-01T18:00:00+01:00")), &[]);
+    check_replaced(
+        grants,
+        &format!("{one}{}", grant("starts = '2026-12-02T00:00:00Z'\nexpires = '2026-12-01T00:00:00Z'")),
+        &["error at '2026-12-01T00:00:00Z': the grant ends before it begins"],
+    );
+    check_replaced(
+        grants,
+        &format!("{one}{}", grant("expires = '2026-12-01'")),
+        &[
+            "error at '2026-12-01': `expires` must be a time with its offset such as `\"2026-12-01T18:00:00Z\"`, not `2026-12-01`",
+        ],
+    );
+    check_added(
+        &grant("expires = '2026-12-01T00:00:00Z'"),
+        &["error at [[grants]]: profile `viewer` is granted on cluster `eu` for two different times \
+           [give both the same `starts` and `expires`, or keep one of them]"],
+    );
+}
