@@ -196,3 +196,78 @@ fn credentials_do_not_wait_for_waves_and_access_does() {
     let report = machine.kubemint(&["revoke", "--yes", "-o", "json"]).exits(0).report();
     assert_eq!(report["waves"], json!(null), "what is wrong ends everywhere at once");
 }
+
+/// A rollout that is killed again and again converges: every file is whole at each instant, and in the end each cluster
+/// has one account and one credential that works, whatever was half done.
+///
+/// `KUBEMINT_KILLS` says how often, on how many clusters, as in `200x200`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the environment says how long it may take")]
+fn killed_at_any_instant_a_rollout_converges() {
+    let wanted = std::env::var("KUBEMINT_KILLS").unwrap_or_else(|_| "12x12".to_owned());
+    let (kills, clusters) = wanted.split_once('x').unwrap();
+    let (kills, clusters): (u32, usize) = (kills.parse().unwrap(), clusters.parse().unwrap());
+    let name = |number: usize| {
+        let tier = ["prod", "prod", "prod", "staging", "canary"][number % 5];
+        format!("{tier}-{number:03}")
+    };
+    let fleet = simulated((0..clusters).map(name));
+    let waves =
+        wave("canary", "verify = true") + &wave("staging", "pause = '1s'") + &wave("prod", "max-failures = '2%'");
+    let machine = machine(&fleet, "killed", &waves);
+    let text = machine.read("clusters.toml");
+    let with_all = format!("{text}[[outputs]]\npath = 'all.kubeconfig'\n");
+    machine.write("clusters.toml", &with_all);
+    let start = std::time::Instant::now();
+    machine.expect(0, &["apply", "--yes", "--events", "events.jsonl"]);
+    let whole = start.elapsed();
+    // Any sequence does, as long as the instants are spread over the run.
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut ended = 0;
+    for round in 0..kills {
+        // A new policy each time, so that there is something to do everywhere.
+        let policy = format!("[profiles.reader]\ntoken = {{ ttl = '{}m' }}\n", 60 + round);
+        machine.write("clusters.toml", &with_all.replace("[profiles.reader]\n", &policy));
+        let mut command = machine.command(&["apply", "--yes", "--events", "events.jsonl"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(whole.mul_f64(f64::from(u32::try_from(random >> 40).unwrap() & 0xFFFF) / 65_536.0));
+        ended += u32::from(child.try_wait().unwrap().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for (path, content) in machine.files() {
+            if path.extension().is_some_and(|extension| extension == "kubeconfig") {
+                let parsed: Result<Value, _> = serde_saphyr::from_slice(&content);
+                assert!(parsed.is_ok_and(|value| value["kind"] == "Config"), "{path:?} is whole");
+            }
+        }
+    }
+    println!("{kills} kills of a run of {whole:?} on {clusters} clusters; {ended} had ended before");
+    assert!(ended < kills, "no run was killed");
+    machine.expect(0, &["apply", "--yes", "--events", "events.jsonl"]);
+    machine.expect(0, &["plan", "--check"]);
+    let all = machine.read("all.kubeconfig");
+    for (position, cluster) in fleet.clusters().iter().enumerate() {
+        let admin = machine.admin(position);
+        let token = machine.token(&format!("out/{}.kubeconfig", cluster.name));
+        assert!(crate::support::can_i(&admin, &token, "get", "pods", ""), "{}", cluster.name);
+        assert_eq!(all.matches(&token).count(), 1, "the combined file holds the same of {}", cluster.name);
+        let accounts = admin.get("/api/v1/serviceaccounts?labelSelector=kubemint.dev%2Finventory%3Dkilled").unwrap();
+        assert_eq!(accounts["items"].as_array().unwrap().len(), 1, "{}", cluster.name);
+        // No number was given twice, and the newest one that was published is the one that the outputs hold.
+        let index = crate::life::index(&admin, "killed");
+        let generations = index["holders"]["default"]["generations"].as_array().unwrap();
+        let mut numbers: Vec<u64> = generations.iter().map(|generation| generation["n"].as_u64().unwrap()).collect();
+        let count = numbers.len();
+        numbers.dedup();
+        assert_eq!(numbers.len(), count, "{}: {index:#}", cluster.name);
+        let published = generations.iter().filter(|generation| generation.get("expires").is_some());
+        let newest = published.map(|generation| generation["n"].as_u64().unwrap()).max();
+        let held = machine.facts(&format!("out/{}.kubeconfig", cluster.name))["generation"].as_u64();
+        assert_eq!(newest, held, "{}: {index:#}", cluster.name);
+    }
+    // Each line of the trail is whole, but for the one that a kill may have torn.
+    let torn = machine.read("events.jsonl").lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).count();
+    assert!(torn <= usize::try_from(kills).unwrap(), "{torn} torn lines");
+}

@@ -268,6 +268,7 @@ fn delivery(mark: Mark, place: &Place, change: FieldDiff) -> Delivery {
 }
 
 /// A step of each kind, with everything in it that a step can have.
+#[expect(clippy::too_many_lines, reason = "it is a list")]
 fn one_of_each() -> Vec<Step> {
     let inventory = inventory(INVENTORY);
     let grant = &inventory.grants[0];
