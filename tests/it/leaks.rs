@@ -336,6 +336,18 @@ fn no_command_shows_a_secret() {
     for command in [&["plan"][..], &["apply", "--yes"], &["refresh"], &["status"], &["verify"]] {
         spy.run(&[command, &["-o", "json"]].concat(), &[0, 4, 6]);
     }
+    let formats = ["json=r.json", "html=r.html", "markdown=r.md", "junit=r.xml"];
+    let formats: Vec<&str> = formats.into_iter().flat_map(|format| ["-o", format]).collect();
+    for (command, codes) in [
+        (&["plan", "--out", "saved.plan"][..], SOME),
+        (&["show", "saved.plan"], &[0]),
+        (&["apply", "saved.plan", "--events", "events.jsonl"], SOME),
+        (&["refresh", "--force", "--events", "events.jsonl"], SOME),
+        (&["status"], &[0, 4, 6]),
+        (&["verify"], &[0, 4, 6]),
+    ] {
+        spy.run(&[command, &formats].concat(), codes);
+    }
     spy.run(&["status", "-o", "wide", "--legacy"], &[0, 4, 6]);
     for file in ["out/tok.kubeconfig", "out/exec.kubeconfig", "out/files.kubeconfig"] {
         spy.run(&["verify", "--kubeconfig", file, "--context", "reader@tok"], &[0, 4, 7]);
