@@ -190,7 +190,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// The role that a binding assigns.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RoleRef {
     /// [`Kind::ClusterRole`] or [`Kind::Role`].
     pub kind: Kind,

@@ -177,6 +177,7 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         probing: if args.check { Probing::Skip } else { Probing::Try },
         legacy: Legacy::Leave,
         visits: Visits::Granted,
+        deny: vec![],
     }
 }
 

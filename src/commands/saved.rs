@@ -8,12 +8,13 @@ use jiff::SignedDuration;
 use super::load::Loaded;
 use super::show::{Showing, check_outputs, print};
 use super::{CommandContext, printed};
-use crate::cli::{ApplyArgs, PlanArgs, PolicyArgs, ReportOutput, SelectionArgs, ShowArgs};
+use crate::cli::{ApplyArgs, DeniedClass, PlanArgs, PolicyArgs, ReportOutput, SelectionArgs, ShowArgs};
 use crate::error::Error;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::fleet::{Fleet, FleetRun};
 use crate::report::{Changes, Command, Head, Report};
+use crate::risk::RiskClass;
 use crate::saved::{SavedPlan, SavedPolicy, SavedSelection, digest, is_saved_plan};
 use crate::store::{self, StoreError};
 use crate::wording::duration;
@@ -45,10 +46,11 @@ pub(super) fn save(
 ) -> Result<(), Error> {
     let Some(out) = &args.out else { return Ok(()) };
     let SelectionArgs { selector, cluster, profile, concurrency: _ } = args.selection.clone();
-    let PolicyArgs { holder: _, adopt, adopt_from, reissue } = args.policy.clone();
+    let PolicyArgs { holder: _, adopt, adopt_from, reissue, deny } = args.policy.clone();
+    let deny = deny.into_iter().map(RiskClass::from).collect();
     let plan = SavedPlan {
         selection: SavedSelection { selector, clusters: cluster, profiles: profile },
-        policy: SavedPolicy { adopt, adopt_from, reissue },
+        policy: SavedPolicy { adopt, adopt_from, reissue, deny },
         ..fleet.save(run, inventory_digest)
     };
     let text = plan
@@ -137,12 +139,14 @@ pub(super) fn check_inventory(args: &ApplyArgs, plan: &SavedPlan, loaded: &Loade
     Ok(())
 }
 
-/// Returns the arguments with which a saved plan was made.
-pub(super) fn arguments(plan: &SavedPlan, concurrency: Option<u16>) -> (SelectionArgs, PolicyArgs) {
+/// Returns the arguments with which a saved plan was made, and what the run that carries it out denies as well.
+pub(super) fn arguments(plan: &SavedPlan, args: &ApplyArgs) -> (SelectionArgs, PolicyArgs) {
     let SavedSelection { selector, clusters, profiles } = plan.selection.clone();
-    let SavedPolicy { adopt, adopt_from, reissue } = plan.policy.clone();
+    let SavedPolicy { adopt, adopt_from, reissue, deny } = plan.policy.clone();
+    let concurrency = args.selection.concurrency;
     let selection = SelectionArgs { selector, cluster: clusters, profile: profiles, concurrency };
-    (selection, PolicyArgs { holder: Some(plan.holder.as_str().to_owned()), adopt, adopt_from, reissue })
+    let deny = deny.into_iter().map(DeniedClass::from).chain(args.policy.deny.iter().copied()).collect();
+    (selection, PolicyArgs { holder: Some(plan.holder.as_str().to_owned()), adopt, adopt_from, reissue, deny })
 }
 
 fn refused(file: &Path, cause: impl Into<String>) -> Error {

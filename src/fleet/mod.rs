@@ -45,6 +45,7 @@ use crate::plan::{
     block_duplicates,
 };
 use crate::report::{Command, Head};
+use crate::risk::RiskClass;
 use crate::step::Step;
 use crate::store::Manner;
 
@@ -62,6 +63,8 @@ pub(crate) struct FleetPolicy {
     pub(crate) probing: Probing,
     pub(crate) legacy: Legacy,
     pub(crate) visits: Visits,
+    /// Which classes of risk no step may have.
+    pub(crate) deny: Vec<RiskClass>,
 }
 
 /// What a run gets from the process besides its inventory.
@@ -95,6 +98,7 @@ impl FleetPolicy {
             probing: Probing::Skip,
             legacy: Legacy::Leave,
             visits: Visits::Granted,
+            deny: vec![],
         }
     }
 }
@@ -156,6 +160,7 @@ impl Fleet {
             extent: policy.extent,
             suspension: policy.suspension,
             orphan_after: orphan_after(inventory.run.cluster_timeout),
+            deny: policy.deny.clone(),
         };
         Ok(Self {
             inventory,

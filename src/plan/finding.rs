@@ -61,6 +61,10 @@ pub(crate) enum BlockerKind {
     StateMoved,
     /// A saved plan holds nothing for the cluster.
     NotInPlan,
+    /// The policy of the inventory refuses it.
+    Policy,
+    /// This run must not have a step of that class.
+    Denied,
 }
 
 /// Something the user should know.

@@ -12,9 +12,10 @@ mod identity;
 mod objects;
 mod preflight;
 mod revoke;
+mod risk;
 mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::inventory::{Grant, Inventory};
 use crate::kubeconfig::Endpoint;
 use crate::names::{ClusterName, Holder};
 use crate::observed::ObservedCluster;
+use crate::risk::{Risk, RiskClass};
 use crate::step::{Step, StepId};
 
 pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken, Seen};
@@ -58,6 +60,8 @@ pub(crate) struct PlanOptions {
     pub suspension: Suspension,
     /// How long a claim may stay unpublished.
     pub orphan_after: Duration,
+    /// Which classes of risk no step may have.
+    pub deny: Vec<RiskClass>,
 }
 
 /// What a run may change.
@@ -155,6 +159,9 @@ pub(crate) struct ClusterPlan {
     /// The writes, in their order.
     #[serde(with = "crate::step::with_ids")]
     pub steps: Vec<Step>,
+    /// What the steps do to the access of somebody; those that do nothing to it have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub risks: BTreeMap<StepId, Risk>,
     /// What stops the cluster before the first write.
     pub blockers: Vec<Blocker>,
     /// What the user should know.
@@ -170,6 +177,7 @@ impl ClusterPlan {
             extent: Extent::Credentials,
             on_failure: OnFailure::GoOn,
             steps: vec![],
+            risks: BTreeMap::new(),
             blockers: vec![],
             notes: vec![],
         }
@@ -230,6 +238,10 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
     // A ServiceAccount is deleted only after the credential of its successor is published.
     plan.steps.extend(deletions);
+    if input.options.extent == Extent::Access {
+        plan.risks = risk::risks(input, &plan.steps);
+        plan.blockers.extend(risk::denied(plan, &input.options.deny));
+    }
     plan.check_ids();
     draft
 }

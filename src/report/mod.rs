@@ -12,6 +12,7 @@ mod kubeconfig;
 mod markdown;
 mod merge;
 mod render;
+mod risk;
 mod schema;
 mod status;
 mod text;

@@ -80,7 +80,11 @@ impl ClusterReport {
             minted: false,
         });
         Self {
-            changes: plan.steps.iter().map(change).collect(),
+            changes: plan
+                .steps
+                .iter()
+                .map(|step| Change { risk: plan.risks.get(&step.id()).cloned(), ..change(step) })
+                .collect(),
             credentials: kept.collect(),
             blockers: plan.blockers.clone(),
             notes: plan.notes.clone(),
@@ -179,6 +183,7 @@ fn change(step: &Step) -> Change {
         overrules: vec![],
         adopted_from: None,
         files: vec![],
+        risk: None,
         done: None,
     };
     match step {

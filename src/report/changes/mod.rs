@@ -19,6 +19,7 @@ use crate::names::{ClusterName, ProfileName};
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{NotStarted, Span};
 use crate::plan::{Blocker, Note};
+use crate::risk::Risk;
 use crate::step::{Action, StepId};
 use crate::wording::count;
 
@@ -194,6 +195,9 @@ pub(crate) struct Change {
     /// The files that a credential goes to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// What it does to the access of somebody; absent if nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     /// Whether it was done; absent in a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<bool>,

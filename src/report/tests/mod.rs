@@ -31,6 +31,7 @@ fn change(action: Action, kind: Kind, name: &str) -> Change {
         overrules: vec![],
         adopted_from: None,
         files: vec![],
+        risk: None,
         done: None,
     }
 }

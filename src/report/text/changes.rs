@@ -8,6 +8,7 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::fold::{GROUPS, by_label, fold};
+use super::risk;
 use super::{DIM, GREEN, RED, TextOptions, YELLOW, heading, listed, paint};
 use crate::foreign::shown;
 use crate::plan::Note;
@@ -39,6 +40,7 @@ pub(super) fn text(command: Command, changes: &Changes, options: TextOptions<'_>
             let _ = writeln!(out, "… and {groups} of changes, on {clusters}{suffix}; {}\n", all_of_it(command));
         }
     }
+    out.push_str(&risk::text(command, changes, options));
     let _ = writeln!(out, "{}", summary_line(command, &changes.summary));
     out
 }
@@ -53,7 +55,7 @@ fn state_suffix(state: State) -> String {
 }
 
 /// Says how to see everything.
-fn all_of_it(command: Command) -> &'static str {
+pub(super) fn all_of_it(command: Command) -> &'static str {
     match command {
         Command::Plan | Command::Status | Command::Verify => "`--all` shows them",
         Command::Apply | Command::Refresh | Command::Revoke => "`-o wide` shows them",
