@@ -13,6 +13,8 @@ use crate::delivery::{CredentialForm, Output};
 use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
 use crate::rbac::Rule;
 
+use super::policy::Policy;
+
 /// A resolved and validated inventory.
 #[derive(Debug, Clone)]
 pub struct Inventory {
@@ -32,6 +34,8 @@ pub struct Inventory {
     pub outputs: Vec<Arc<Output>>,
     /// How a run behaves.
     pub run: RunPolicy,
+    /// What profiles may not have.
+    pub policy: Policy,
 }
 
 /// How a run behaves.

@@ -134,6 +134,8 @@ pub(crate) enum NoteKind {
     AnotherServer,
     /// A ServiceAccount was made anew without what others had added to it.
     NotKept,
+    /// The policy of the inventory refuses something that this run leaves as it is.
+    Policy,
 }
 
 impl Note {

@@ -10,6 +10,7 @@ mod delivery;
 mod finding;
 mod identity;
 mod objects;
+mod policy;
 mod preflight;
 mod revoke;
 mod risk;
@@ -36,7 +37,8 @@ pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyT
 pub(crate) use credentials::shortened_lifetime;
 pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub(crate) use identity::{Evidence, Identities, block_duplicates};
-pub(crate) use preflight::{Probe, ProbeResult, judge_probes, mint_probes};
+pub(crate) use policy::{RoleRead, judge_roles};
+pub(crate) use preflight::{MissingRights, Probe, ProbeResult, judge_probes, mint_probes};
 pub(crate) use revoke::{
     RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
     plan_revocation, vanished_accounts,
@@ -166,6 +168,9 @@ pub(crate) struct ClusterPlan {
     pub blockers: Vec<Blocker>,
     /// What the user should know.
     pub notes: Vec<Note>,
+    /// Rights that the admin lacks and would have to hold before it may grant them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_rights: Vec<MissingRights>,
 }
 
 impl ClusterPlan {
@@ -180,6 +185,7 @@ impl ClusterPlan {
             risks: BTreeMap::new(),
             blockers: vec![],
             notes: vec![],
+            missing_rights: vec![],
         }
     }
 
@@ -231,6 +237,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
             vec![]
         }
     };
+    policy::judge(input, &mut draft.plan);
     credentials::plan_credentials(input, &mut draft);
     let plan = &mut draft.plan;
     plan.drop_blocked_steps();

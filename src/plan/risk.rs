@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Blocker, BlockerKind, ClusterPlan, PlanInput};
+use super::{Blocker, BlockerKind, ClusterPlan, PlanInput, RoleRead};
 use crate::desired::{Content, DesiredObject, desired_objects, service_account, subject};
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
@@ -13,9 +13,6 @@ use crate::observed::ObservedObject;
 use crate::rbac::{Escalating, Right, Rule, Scope, summarise, uncovered};
 use crate::risk::{Access, Risk, RiskClass, sentence};
 use crate::step::{Step, StepId};
-
-/// The role that every cluster has and that allows everything.
-pub(super) const EVERYTHING: &str = "cluster-admin";
 
 /// Things that a message names; the rest is counted.
 const NAMED: usize = 5;
@@ -140,8 +137,7 @@ fn missing(what: &Held<'_>, by: &[Held<'_>]) -> (Option<Access>, BTreeSet<Escala
         }),
         Source::Role(_) if reaching().any(|held| held.source == what.source) => (None, BTreeSet::new()),
         Source::Role(role) => {
-            let is_everything = role.kind == Kind::ClusterRole && role.name == EVERYTHING;
-            let escalating = Escalating::ALL.into_iter().filter(|_| is_everything).collect();
+            let escalating = Escalating::ALL.into_iter().filter(|_| role.is_everything()).collect();
             (Some(Access::of_role(&what.scope, role)), escalating)
         }
     }
@@ -260,11 +256,11 @@ impl Assessing<'_> {
 }
 
 /// Adds which of the gains are escalating, now that existing roles were read.
-pub(super) fn add_rules_of_roles(plan: &mut ClusterPlan, roles: &BTreeMap<ObjectRef, Vec<Rule>>) {
+pub(super) fn add_rules_of_roles(plan: &mut ClusterPlan, roles: &BTreeMap<ObjectRef, RoleRead>) {
     for risk in plan.risks.values_mut() {
         for access in &risk.gains {
             let role = access.role.as_ref().map(|role| role.object(access.namespace.as_deref()));
-            if let Some(rules) = role.and_then(|role| roles.get(&role)) {
+            if let Some(RoleRead::Rules(rules)) = role.and_then(|role| roles.get(&role)) {
                 risk.escalating.extend(Escalating::of_rules(rules));
             }
         }

@@ -10,7 +10,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Right, Rule};
+use super::{Right, RightGroup, Rule, summarise};
 
 /// A class of rights that let their holder get more rights, or read what gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -91,7 +91,7 @@ impl Escalating {
                 },
             ],
             Self::TokenMinting => &[Target { group: "", resources: &["serviceaccounts/token"], verbs: &["create"] }],
-            // A websocket is opened with GET.
+            // A websocket is opened with GET, and before Kubernetes 1.35 that verb was enough.
             Self::PodExec => &[
                 Target {
                     group: "",
@@ -156,6 +156,13 @@ impl Escalating {
     pub(crate) fn of_rules<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> BTreeSet<Self> {
         let classes = |rule| Self::ALL.into_iter().filter(move |class| class.is_allowed_by(rule));
         rules.into_iter().flat_map(classes).collect()
+    }
+
+    /// Returns the rights of the class among those of a rule, in groups.
+    pub(crate) fn among(self, rule: &Rule) -> Vec<RightGroup> {
+        let rights: Vec<Right<&str>> =
+            rule.rights().filter(|right| self.is_allowed_by(&Rule::of_right(right))).collect();
+        summarise(&rights)
     }
 
     /// Returns the classes of single rights.

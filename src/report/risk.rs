@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Changes;
 use super::group::{Group, grouped};
 use crate::names::{ClusterName, ProfileName};
+use crate::plan::MissingRights;
 use crate::rbac::Escalating;
 use crate::risk::{Risk, RiskClass, sentence};
 
@@ -49,4 +50,13 @@ pub(super) fn risk_lines<'a>(changes: &'a Changes, most: usize) -> Vec<RiskLine<
         RiskLine { class, what, escalating, clusters: group.clusters }
     };
     groups.into_iter().map(line).collect()
+}
+
+/// Returns which rights the admins of clusters lack, what most clusters lack first.
+pub(super) fn missing_rights(changes: &Changes) -> Vec<Group<'_, &MissingRights>> {
+    let missing =
+        changes.clusters.iter().flat_map(|cluster| cluster.missing_rights.iter().map(|it| (&cluster.name, it)));
+    let mut groups = grouped(missing);
+    groups.sort_by_key(|group| std::cmp::Reverse(group.clusters.len()));
+    groups
 }

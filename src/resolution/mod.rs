@@ -34,6 +34,7 @@ mod clusters;
 mod grants;
 mod load;
 mod outputs;
+mod policy;
 mod profiles;
 mod rules;
 mod selection;
@@ -148,8 +149,10 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
     }
     let run = run_policy(defaults, ctx);
     let clusters = clusters::resolve(files, defaults, ctx);
-    let profiles = profiles::resolve(files, defaults, ctx);
+    let allows_dangling_roles = policy::allows_dangling_roles(root_content);
+    let profiles = profiles::resolve(files, defaults, allows_dangling_roles, ctx);
     let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);
+    let policy = policy::resolve(files, root_content, defaults, (&clusters, &profiles, &granted), ctx);
     let outputs = outputs::resolve(files, &clusters, &profiles, &granted, ctx);
 
     let holder = match (&ctx.setting.holder, &root_content.holder) {
@@ -171,6 +174,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
         by_cluster,
         outputs: outputs.iter().map(|resolved| Arc::clone(&resolved.output)).collect(),
         run,
+        policy,
     };
     if ctx.incomplete {
         return None;
@@ -186,6 +190,7 @@ fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
         ("holder", included.holder.as_ref().map(|at| at.location)),
         ("include", included.include.as_ref().map(|at| at.location)),
         ("defaults", included.defaults.as_ref().map(|at| at.location)),
+        ("policy", included.policy.as_ref().map(|at| at.location)),
     ];
     for (key, location) in keys {
         if let Some(location) = location {

@@ -25,6 +25,7 @@ mod life;
 mod merging;
 mod parity;
 mod plugin;
+mod policing;
 mod races;
 mod readme;
 mod real;

@@ -36,6 +36,7 @@ impl ClusterReport {
             credentials: vec![],
             blockers: vec![],
             notes: vec![],
+            missing_rights: vec![],
             error: None,
             not_started: None,
         }
@@ -88,6 +89,7 @@ impl ClusterReport {
             credentials: kept.collect(),
             blockers: plan.blockers.clone(),
             notes: plan.notes.clone(),
+            missing_rights: plan.missing_rights.clone(),
             ..Self::empty(plan.cluster.clone(), state)
         }
     }

@@ -18,7 +18,7 @@ use crate::field_diff::FieldDiff;
 use crate::names::{ClusterName, ProfileName};
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{NotStarted, Span};
-use crate::plan::{Blocker, Note};
+use crate::plan::{Blocker, MissingRights, Note};
 use crate::risk::Risk;
 use crate::step::{Action, StepId};
 use crate::wording::count;
@@ -117,6 +117,9 @@ pub(crate) struct ClusterReport {
     pub blockers: Vec<Blocker>,
     /// What the user should know.
     pub notes: Vec<Note>,
+    /// Rights that the admin lacks and would have to hold before it may grant them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_rights: Vec<MissingRights>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,

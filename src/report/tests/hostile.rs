@@ -69,6 +69,7 @@ pub(super) fn report(text: &str) -> Report {
             message: owned(),
             hint: Some(owned()),
         }],
+        missing_rights: vec![],
         notes: vec![Note::new(NoteKind::NotChecked, owned())],
         error,
         not_started: None,

@@ -3,6 +3,7 @@
 mod documents;
 mod hostile;
 mod large;
+mod risk;
 
 use jiff::Timestamp;
 
