@@ -70,9 +70,10 @@ pub(crate) async fn probe(api: &Api, plan: &ClusterPlan, observed: &ObservedClus
             Some((role, address, read)) => {
                 let is_absent = read == RoleRead::Absent;
                 roles.insert(address, read);
-                match is_absent && is_about_role {
-                    true => ProbeResult::RoleAbsent { role, tried: Box::new(result) },
-                    false => result,
+                if is_absent && is_about_role {
+                    ProbeResult::RoleAbsent { role, tried: Box::new(result) }
+                } else {
+                    result
                 }
             }
             None => result,

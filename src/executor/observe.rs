@@ -291,7 +291,7 @@ async fn plan_within(
             judge_probes(&mut assessed.plan, &results, |profile| {
                 let mut profiles = grants.iter().map(|grant| &grant.profile);
                 profiles.any(|known| known.name == *profile && known.allow_missing_roles)
-                    || policy.lifted(PolicyRule::DanglingRoles, profile, cluster, now) == Lifted::Lifted
+                    || policy.lifted(PolicyRule::DanglingRoles, profile, cluster, now) == Lifted::Yes
             });
             judge_roles(&mut assessed.plan, &roles, policy, (cluster, now));
         }

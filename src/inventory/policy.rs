@@ -102,11 +102,11 @@ pub struct Waived {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Lifted<'a> {
     /// The rule does not hold.
-    Lifted,
+    Yes,
     /// It did not hold until this exception, the last of several, ended.
     Ended(&'a Exception),
     /// It holds.
-    Holds,
+    No,
 }
 
 impl Policy {
@@ -128,9 +128,9 @@ impl Policy {
             .filter(|exception| exception.clusters.contains(cluster))
             .max_by_key(|exception| exception.until);
         match last {
-            Some(last) if last.until > now => Lifted::Lifted,
+            Some(last) if last.until > now => Lifted::Yes,
             Some(last) => Lifted::Ended(last),
-            None => Lifted::Holds,
+            None => Lifted::No,
         }
     }
 }

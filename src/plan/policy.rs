@@ -35,9 +35,9 @@ pub(super) fn judge(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
     let selected: BTreeSet<&ProfileName> = input.grants.iter().map(|grant| &grant.grant.profile.name).collect();
     for waived in policy.waived.iter().filter(|waived| selected.contains(&waived.profile)) {
         let ended = match policy.lifted(waived.rule, &waived.profile, input.cluster, input.now) {
-            Lifted::Lifted => continue,
+            Lifted::Yes => continue,
             Lifted::Ended(exception) => ended(exception),
-            Lifted::Holds => String::new(),
+            Lifted::No => String::new(),
         };
         let message = format!("{}{ended}", waived.message);
         match plan.extent {
@@ -106,9 +106,9 @@ fn of_role(
     let rule = PolicyRule::Deny(class);
     let ended = match policy.lifted(rule, profile, cluster, now) {
         _ if what.is_empty() => return None,
-        Lifted::Lifted => return None,
+        Lifted::Yes => return None,
         Lifted::Ended(exception) => ended(exception),
-        Lifted::Holds => String::new(),
+        Lifted::No => String::new(),
     };
     let more = what.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };

@@ -191,7 +191,7 @@ impl Assessing<'_> {
             }
             Content::Binding { role, subject } => {
                 if old.is_none_or(|old| !old.subjects.contains(subject)) {
-                    gain(missing(&held(&desired.object, self.new(&desired.object, role)), &account.before));
+                    gain(missing(&held(&desired.object, self.rules_after(&desired.object, role)), &account.before));
                 }
                 let others = old.iter().flat_map(|old| &old.subjects).filter(|other| *other != subject);
                 for other in others {
@@ -240,7 +240,7 @@ impl Assessing<'_> {
     }
 
     /// Returns what a role allows after the plan.
-    fn new<'b>(&'b self, binding: &ObjectRef, role: &'b RoleRef) -> Source<'b> {
+    fn rules_after<'b>(&'b self, binding: &ObjectRef, role: &'b RoleRef) -> Source<'b> {
         let address = role.object(binding.namespace.as_deref());
         match self.desired.get(&address).map(|desired| &desired.content) {
             Some(Content::Rules(rules)) => Source::Rules(rules),

@@ -194,7 +194,7 @@ fn refused(
     let own = cluster_rules()
         .chain(in_namespaces().flat_map(|access| access.value.rules.iter().flat_map(|rules| &rules.value)));
     let own: Vec<&At<RuleTable>> = own.collect();
-    for (rule, _) in rules {
+    for rule in rules.keys() {
         let PolicyRule::Deny(class) = *rule else { continue };
         for table in &own {
             if let Some(rights) = denied(class, &rules::rule(&table.value)) {

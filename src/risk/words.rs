@@ -41,6 +41,7 @@ fn in_words<'a>(accesses: impl IntoIterator<Item = &'a Access>, most: usize) -> 
 
 fn things<'a>(accesses: impl IntoIterator<Item = &'a Access>) -> Vec<String> {
     type What<'a> = (Option<&'a str>, Option<&'a RoleRef>, Option<&'a RightGroup>);
+    type Where<'a> = (Option<&'a str>, BTreeSet<Option<&'a str>>);
     let mut scopes: BTreeMap<What<'a>, BTreeSet<Option<&str>>> = BTreeMap::new();
     for access in accesses {
         let (subject, role) = (access.subject.as_deref(), access.role.as_ref());
@@ -53,7 +54,6 @@ fn things<'a>(accesses: impl IntoIterator<Item = &'a Access>) -> Vec<String> {
         }
     }
     // The same verbs on several resources are said together.
-    type Where<'a> = (Option<&'a str>, BTreeSet<Option<&'a str>>);
     let mut phrases: Vec<(Where<'_>, String, Vec<String>)> = vec![];
     for ((subject, role, group), namespaces) in scopes {
         let (verbs, target) = match (role, group) {

@@ -59,7 +59,7 @@ fn what_is_written_in_another_way_is_no_change_of_access() {
     // Another label is a step, and no risk.
     let inventory = with(&joined);
     let mut observed = applied(&inventory);
-    for (_, object) in &mut observed.objects {
+    for object in observed.objects.values_mut() {
         object.labels.insert(crate::names::PROFILE_LABEL.to_owned(), "other".to_owned());
     }
     let plan = plan_with(&inventory, &observed, Adoption::default());

@@ -57,7 +57,7 @@ fn what_is_the_same_in_many_clusters_is_said_once() {
     widens: profile `deployer` may now delete pods: 412 clusters
     narrows: profile `deployer` may no longer get services: 3 clusters
     ");
-    let comment = crate::report::markdown::markdown(&report, OPTIONS);
+    let comment = markdown::markdown(&report, OPTIONS);
     let expected = "- **widens** ``profile `deployer` may now get secrets``: 1 cluster **escalating**: `secrets-read`\n\
                     - **widens** ``profile `deployer` may now delete pods``: 412 clusters\n\
                     - **narrows** ``profile `deployer` may no longer get services``: 3 clusters\n";
