@@ -31,6 +31,7 @@ mod plan;
 mod rbac;
 mod report;
 pub mod resolution;
+mod risk;
 mod saved;
 mod secret;
 mod selector;

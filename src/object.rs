@@ -190,7 +190,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// The role that a binding assigns.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RoleRef {
     /// [`Kind::ClusterRole`] or [`Kind::Role`].
     pub kind: Kind,
@@ -199,6 +199,11 @@ pub(crate) struct RoleRef {
 }
 
 impl RoleRef {
+    /// Returns whether it is the role that every cluster has and that allows everything.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.kind == Kind::ClusterRole && self.name == "cluster-admin"
+    }
+
     /// Returns the address of the role that a binding in `namespace` assigns; a ClusterRole has none of its own.
     pub(crate) fn object(&self, namespace: Option<&str>) -> ObjectRef {
         let namespace = namespace.filter(|_| self.kind == Kind::Role).map(str::to_owned);

@@ -12,6 +12,7 @@ use self::output::OutputParser;
 pub(crate) use self::output::{OutputFormat, ReportOutput};
 use crate::inventory::FailureBudget;
 use crate::output::{ColorWhen, LogFormat};
+use crate::risk::RiskClass;
 
 /// Mint access to Kubernetes clusters, for a whole fleet at once
 ///
@@ -159,6 +160,48 @@ pub(crate) struct PolicyArgs {
     /// Mint anew where a living credential is held elsewhere
     #[arg(long)]
     pub reissue: bool,
+    /// Block clusters whose plan has a step that does this to access
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    pub deny: Vec<DeniedClass>,
+}
+
+/// What a step does to the access of somebody
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeniedClass {
+    /// An account that did not exist gets access
+    Creates,
+    /// An account that exists may do more
+    Widens,
+    /// Somebody may do less
+    Narrows,
+    /// Some may do more or other things, and some may do less
+    Replaces,
+    /// What gave somebody access is deleted
+    Deletes,
+}
+
+impl From<DeniedClass> for RiskClass {
+    fn from(class: DeniedClass) -> Self {
+        match class {
+            DeniedClass::Creates => Self::Creates,
+            DeniedClass::Widens => Self::Widens,
+            DeniedClass::Narrows => Self::Narrows,
+            DeniedClass::Replaces => Self::Replaces,
+            DeniedClass::Deletes => Self::Deletes,
+        }
+    }
+}
+
+impl From<RiskClass> for DeniedClass {
+    fn from(class: RiskClass) -> Self {
+        match class {
+            RiskClass::Creates => Self::Creates,
+            RiskClass::Widens => Self::Widens,
+            RiskClass::Narrows => Self::Narrows,
+            RiskClass::Replaces => Self::Replaces,
+            RiskClass::Deletes => Self::Deletes,
+        }
+    }
 }
 
 /// How the result is reported

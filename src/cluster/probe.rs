@@ -1,5 +1,7 @@
 //! Tries a plan's writes without effect, with `dryRun=All`, and checks the rights that minting needs.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -11,22 +13,27 @@ use crate::desired::{Content, DesiredObject};
 use crate::failure::ApiFailure;
 use crate::names::{ANCHOR_TYPE, FIELD_MANAGER};
 use crate::object::{Kind, ObjectRef, RoleRef};
-use crate::observed::{NamespaceState, ObservedCluster};
-use crate::plan::{ClusterPlan, Probe, ProbeResult, mint_probes};
+use crate::observed::{NamespaceState, ObservedCluster, ObservedObject};
+use crate::plan::{ClusterPlan, Probe, ProbeResult, RoleRead, mint_probes};
 use crate::step::Step;
+
+/// What trying a plan told.
+#[derive(Debug)]
+pub(crate) struct Probed {
+    /// The results.
+    pub results: Vec<(Probe, ProbeResult)>,
+    /// The existing roles that new bindings refer to.
+    pub roles: BTreeMap<ObjectRef, RoleRead>,
+}
 
 /// Tries every write of a plan, and everything that minting needs.
 ///
 /// # Errors
 ///
 /// If a probe got no response; nothing is then known about the cluster.
-pub(crate) async fn probe(
-    api: &Api,
-    plan: &ClusterPlan,
-    observed: &ObservedCluster,
-) -> Result<Vec<(Probe, ProbeResult)>, ApiFailure> {
+pub(crate) async fn probe(api: &Api, plan: &ClusterPlan, observed: &ObservedCluster) -> Result<Probed, ApiFailure> {
     let is_absent = |namespace: &str| observed.namespaces.get(namespace) == Some(&NamespaceState::Absent);
-    let mut results = vec![];
+    let (mut results, mut roles) = (vec![], BTreeMap::new());
     for step in &plan.steps {
         let (object, request) = match step {
             Step::Create(desired) if observed.objects.contains_key(&desired.object) => {
@@ -59,9 +66,17 @@ pub(crate) async fn probe(
             ProbeResult::Failed(failure) => failure.is_not_found(),
             ProbeResult::Denied | ProbeResult::RoleAbsent { .. } => false,
         };
-        let result = match missing_role(api, plan, step).await? {
-            Some(role) if is_about_role => ProbeResult::RoleAbsent { role, tried: Box::new(result) },
-            _ => result,
+        let result = match bound_role(api, plan, step).await? {
+            Some((role, address, read)) => {
+                let is_absent = read == RoleRead::Absent;
+                roles.insert(address, read);
+                if is_absent && is_about_role {
+                    ProbeResult::RoleAbsent { role, tried: Box::new(result) }
+                } else {
+                    result
+                }
+            }
+            None => result,
         };
         results.push((Probe::Write(step.id()), result));
     }
@@ -76,13 +91,17 @@ pub(crate) async fn probe(
         };
         results.push((probe, result));
     }
-    Ok(results)
+    Ok(Probed { results, roles })
 }
 
-/// Returns the role that a new binding refers to, if it neither exists nor is part of the plan.
+/// Reads the existing role that a new binding refers to; nothing for one that is part of the plan.
 ///
 /// A caller who may bind every role is told nothing by the dry run, so a misspelled role would pass.
-async fn missing_role(api: &Api, plan: &ClusterPlan, step: &Step) -> Result<Option<RoleRef>, ApiFailure> {
+async fn bound_role(
+    api: &Api,
+    plan: &ClusterPlan,
+    step: &Step,
+) -> Result<Option<(RoleRef, ObjectRef, RoleRead)>, ApiFailure> {
     let Step::Create(DesiredObject { object, content: Content::Binding { role, .. }, .. }) = step else {
         return Ok(None);
     };
@@ -91,12 +110,14 @@ async fn missing_role(api: &Api, plan: &ClusterPlan, step: &Step) -> Result<Opti
     if is_planned {
         return Ok(None);
     }
-    match api.object(&Request::get(referred.path()).metadata_only(), &referred).await {
-        Err(failure) if failure.is_not_found() => Ok(Some(role.clone())),
+    let read = match api.object(&Request::get(referred.path()), &referred).await {
+        Ok(answer) => RoleRead::Rules(ObservedObject::from_json(&answer.value).rules),
+        Err(failure) if failure.is_not_found() => RoleRead::Absent,
         // Without the right to read roles nothing is known here, but then the API server checks the binding anyway.
-        Err(failure) if failure.is_forbidden() => Ok(None),
-        result => result.map(|_| None),
-    }
+        Err(failure) if failure.is_forbidden() => RoleRead::Unreadable,
+        Err(failure) => return Err(failure),
+    };
+    Ok(Some((role.clone(), referred, read)))
 }
 
 /// A refusal of the API server counts as a result; a missing response does not.

@@ -190,7 +190,7 @@ async fn writes_are_tried_and_a_role_that_a_binding_lacks_is_looked_for() {
         exchange("POST", create("clusterrolebindings"), 201, json!({})),
         exchange("GET", format!("{RBAC}/clusterroles/veiw"), 404, no_role),
     ];
-    let results = against(exchanges, async |api| probe(api, &plan, &observed).await.unwrap()).await;
+    let results = against(exchanges, async |api| probe(api, &plan, &observed).await.unwrap().results).await;
     let [(_, refused), (_, absent), (_, lacking)] = results.as_slice() else { panic!("{results:?}") };
     assert!(matches!(refused, ProbeResult::Failed(failure) if failure.is_forbidden()), "{refused:?}");
     assert_eq!(*absent, ProbeResult::NamespaceAbsent("later".to_owned()));

@@ -30,7 +30,7 @@ async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCod
     check_outputs(context, &args.report.output)?;
     let saved = saved::to_apply(context, args)?;
     let (selection, policy) = match &saved {
-        Some(saved) => saved::arguments(saved, &args.selection),
+        Some(saved) => saved::arguments(saved, args),
         None => (args.selection.clone(), args.policy.clone()),
     };
     let fleet_policy = FleetPolicy { max_failures: args.max_failures, ..FleetPolicy::from(&policy) };

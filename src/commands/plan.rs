@@ -13,6 +13,7 @@ use crate::exit_code::ExitCode;
 use crate::fleet::{FleetPolicy, Periods, Visits};
 use crate::plan::{Adoption, Extent, Suspension};
 use crate::report::{Changes, Command, Report};
+use crate::risk::RiskClass;
 use crate::wording::command;
 
 /// The policy for `plan` and `apply`.
@@ -31,6 +32,7 @@ impl From<&PolicyArgs> for FleetPolicy {
             visits: Visits::Granted,
             max_failures: None,
             periods: Periods::Count,
+            deny: args.deny.iter().copied().map(RiskClass::from).collect(),
         }
     }
 }
@@ -62,6 +64,10 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
 pub(super) fn repeated(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Vec<String> {
     let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue")];
     let mut arguments = arguments(context, selection, policy.holder.as_deref(), &flags);
+    if !policy.deny.is_empty() {
+        let classes: Vec<&str> = policy.deny.iter().copied().map(|class| RiskClass::from(class).as_str()).collect();
+        arguments.push(command(&["--deny", &classes.join(",")]));
+    }
     arguments.extend(policy.adopt_from.iter().map(|inventory| command(&["--adopt-from", inventory])));
     arguments
 }

@@ -195,6 +195,7 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         visits: Visits::Granted,
         max_failures: args.max_failures,
         periods: Periods::Count,
+        deny: vec![],
     }
 }
 

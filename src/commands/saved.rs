@@ -8,12 +8,13 @@ use jiff::SignedDuration;
 use super::load::Loaded;
 use super::show::{Showing, check_outputs, print};
 use super::{CommandContext, printed};
-use crate::cli::{ApplyArgs, PlanArgs, PolicyArgs, ReportOutput, SelectionArgs, ShowArgs};
+use crate::cli::{ApplyArgs, DeniedClass, PlanArgs, PolicyArgs, ReportOutput, SelectionArgs, ShowArgs};
 use crate::error::Error;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::fleet::{Fleet, FleetRun};
 use crate::report::{Changes, Command, Head, Report};
+use crate::risk::RiskClass;
 use crate::saved::{SavedPlan, SavedPolicy, SavedSelection, digest, is_saved_plan};
 use crate::store::{self, StoreError};
 use crate::wording::duration;
@@ -45,10 +46,11 @@ pub(super) fn save(
 ) -> Result<(), Error> {
     let Some(out) = &args.out else { return Ok(()) };
     let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency: _ } = args.selection.clone();
-    let PolicyArgs { holder: _, adopt, adopt_from, reissue } = args.policy.clone();
+    let PolicyArgs { holder: _, adopt, adopt_from, reissue, deny } = args.policy.clone();
+    let deny = deny.into_iter().map(RiskClass::from).collect();
     let plan = SavedPlan {
         selection: SavedSelection { selector, clusters: cluster, profiles: profile, waves: wave, from_wave },
-        policy: SavedPolicy { adopt, adopt_from, reissue },
+        policy: SavedPolicy { adopt, adopt_from, reissue, deny },
         ..fleet.save(run, inventory_digest)
     };
     let text = plan
@@ -137,17 +139,20 @@ pub(super) fn check_inventory(args: &ApplyArgs, plan: &SavedPlan, loaded: &Loade
     Ok(())
 }
 
-/// Returns the arguments with which a saved plan was made; of its clusters, those in the waves that were asked for.
-pub(super) fn arguments(plan: &SavedPlan, args: &SelectionArgs) -> (SelectionArgs, PolicyArgs) {
+/// Returns the arguments with which a saved plan was made, of its clusters those in the waves that were asked for, and what
+/// the run that carries it out denies as well.
+pub(super) fn arguments(plan: &SavedPlan, args: &ApplyArgs) -> (SelectionArgs, PolicyArgs) {
     let SavedSelection { selector, clusters, profiles, mut waves, mut from_wave } = plan.selection.clone();
-    if !args.wave.is_empty() || args.from_wave.is_some() {
-        (waves, from_wave) = (args.wave.clone(), args.from_wave.clone());
+    let chosen = &args.selection;
+    if !chosen.wave.is_empty() || chosen.from_wave.is_some() {
+        (waves, from_wave) = (chosen.wave.clone(), chosen.from_wave.clone());
     }
-    let SavedPolicy { adopt, adopt_from, reissue } = plan.policy.clone();
-    let concurrency = args.concurrency;
+    let SavedPolicy { adopt, adopt_from, reissue, deny } = plan.policy.clone();
+    let concurrency = chosen.concurrency;
     let selection =
         SelectionArgs { selector, cluster: clusters, profile: profiles, wave: waves, from_wave, concurrency };
-    (selection, PolicyArgs { holder: Some(plan.holder.as_str().to_owned()), adopt, adopt_from, reissue })
+    let deny = deny.into_iter().map(DeniedClass::from).chain(args.policy.deny.iter().copied()).collect();
+    (selection, PolicyArgs { holder: Some(plan.holder.as_str().to_owned()), adopt, adopt_from, reissue, deny })
 }
 
 fn refused(file: &Path, cause: impl Into<String>) -> Error {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
 use crate::cluster::observe::{identify, legacy_tokens, observe};
-use crate::cluster::probe::probe;
+use crate::cluster::probe::{Probed, probe};
 use crate::cluster::verify::distrust;
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
@@ -17,11 +17,14 @@ use crate::credential::{Credential, Distrust};
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
+use crate::inventory::policy::{Lifted, PolicyRule};
 use crate::inventory::{Cluster, Grant, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
 use crate::outcome::{NotStarted, Planned};
-use crate::plan::{Assessed, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, plan_cluster};
+use crate::plan::{
+    Assessed, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, judge_roles, plan_cluster,
+};
 
 /// One cluster to plan.
 #[derive(Debug)]
@@ -268,6 +271,8 @@ async fn plan_within(
         }
     };
     endpoint.cluster_uid = Some(observed.uid.clone());
+    // The API server decides when a token has expired, so its clock counts.
+    let now = task.as_of.unwrap_or_else(|| by_the_cluster(context.clock.now(), observed.clock_ahead));
     let plan_with = |grants: &[GrantInput]| {
         plan_cluster(&PlanInput {
             inventory,
@@ -277,8 +282,7 @@ async fn plan_within(
             endpoint: &endpoint,
             is_insecure: admin.is_insecure(),
             options: &context.options,
-            // The API server decides when a token has expired, so its clock counts.
-            now: task.as_of.unwrap_or_else(|| by_the_cluster(context.clock.now(), observed.clock_ahead)),
+            now,
         })
     };
     let mut assessed = plan_with(&task.grants);
@@ -298,10 +302,15 @@ async fn plan_within(
         return Planned::Plan(Box::new(assessed));
     }
     match probe(&api, &assessed.plan, &observed).await {
-        Ok(results) => judge_probes(&mut assessed.plan, &results, |profile| {
-            let profiles = grants.iter().map(|grant| &grant.profile);
-            profiles.into_iter().any(|known| known.name == *profile && known.allow_missing_roles)
-        }),
+        Ok(Probed { results, roles }) => {
+            let (cluster, policy) = (&task.cluster.name, &inventory.policy);
+            judge_probes(&mut assessed.plan, &results, |profile| {
+                let mut profiles = grants.iter().map(|grant| &grant.profile);
+                profiles.any(|known| known.name == *profile && known.allow_missing_roles)
+                    || policy.lifted(PolicyRule::DanglingRoles, profile, cluster, now) == Lifted::Yes
+            });
+            judge_roles(&mut assessed.plan, &roles, policy, (cluster, now));
+        }
         Err(failure) => {
             return Planned::Failed { doing: "try the changes without effect", failure: failure.into() };
         }

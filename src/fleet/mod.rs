@@ -50,6 +50,7 @@ use crate::plan::{
     block_duplicates,
 };
 use crate::report::{Command, Head};
+use crate::risk::RiskClass;
 use crate::step::Step;
 use crate::store::Manner;
 use crate::trail::TrailHead;
@@ -72,6 +73,8 @@ pub(crate) struct FleetPolicy {
     pub(crate) max_failures: Option<FailureBudget>,
     /// Whether grants count that have not begun, or have ended.
     pub(crate) periods: Periods,
+    /// Which classes of risk no step may have.
+    pub(crate) deny: Vec<RiskClass>,
 }
 
 /// Whether the time counts for which a grant holds.
@@ -116,6 +119,7 @@ impl FleetPolicy {
             visits: Visits::Granted,
             max_failures: None,
             periods: Periods::Count,
+            deny: vec![],
         }
     }
 }
@@ -185,6 +189,7 @@ impl Fleet {
             extent: policy.extent,
             suspension: policy.suspension,
             orphan_after: orphan_after(inventory.run.cluster_timeout),
+            deny: policy.deny.clone(),
         };
         Ok(Self {
             inventory,

@@ -10,10 +10,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::model::VerifyVia;
+use super::policy::{DanglingRoles, PolicyRule};
 use super::problem::At;
 use super::read::{Named, Read, choice, presence, tables};
+use super::until::Until;
 use super::wave::FailureBudget;
 use crate::delivery::CredentialForm;
+use crate::rbac::Escalating;
 
 /// A list of strings.
 pub(crate) type Strings = Vec<At<String>>;
@@ -28,6 +31,33 @@ pub(crate) enum OutputKind {
 choice!(OutputKind { "kubeconfig" => Self::Kubeconfig, });
 choice!(CredentialForm { "token" => Self::Token, "token-file" => Self::TokenFile, "exec" => Self::Exec, });
 choice!(VerifyVia { "endpoint" => Self::Endpoint, "admin" => Self::Admin, });
+choice!(DanglingRoles { "deny" => Self::Deny, "allow" => Self::Allow, });
+choice!(Escalating {
+    "secrets-read" => Self::SecretsRead,
+    "escalation" => Self::Escalation,
+    "impersonation" => Self::Impersonation,
+    "token-minting" => Self::TokenMinting,
+    "pod-exec" => Self::PodExec,
+    "node-proxy" => Self::NodeProxy,
+    "webhooks" => Self::Webhooks,
+    "csr-approval" => Self::CsrApproval,
+    "wildcard" => Self::Wildcard,
+});
+choice!(PolicyRule {
+    "deny-wildcards" => Self::Deny(Escalating::Wildcard),
+    "max-ttl" => Self::MaxTtl,
+    "require-namespace" => Self::RequireNamespace,
+    "dangling-roles" => Self::DanglingRoles,
+    "secrets-read" => Self::Deny(Escalating::SecretsRead),
+    "escalation" => Self::Deny(Escalating::Escalation),
+    "impersonation" => Self::Deny(Escalating::Impersonation),
+    "token-minting" => Self::Deny(Escalating::TokenMinting),
+    "pod-exec" => Self::Deny(Escalating::PodExec),
+    "node-proxy" => Self::Deny(Escalating::NodeProxy),
+    "webhooks" => Self::Deny(Escalating::Webhooks),
+    "csr-approval" => Self::Deny(Escalating::CsrApproval),
+    "wildcard" => Self::Deny(Escalating::Wildcard),
+});
 
 tables! {
     /// A kubemint inventory: which clusters exist, which access each gets, and where the
@@ -46,6 +76,8 @@ tables! {
         "include" include: Strings [default "[]"];
         /// What holds where profiles and clusters say nothing else.
         "defaults" defaults: DefaultsTable [optional];
+        /// What profiles may not have, whoever writes them.
+        "policy" policy: PolicyTable [optional];
         /// The access profiles by name. A name is a DNS label.
         "profiles" profiles: Named<ProfileTable> [optional];
         /// The clusters.
@@ -127,6 +159,42 @@ tables! {
         "audiences" audiences: Strings [default "[]"];
     }
 
+    /// What profiles may not have, whoever writes them. What the inventory itself tells is an error of it; what only
+    /// a cluster tells blocks that cluster.
+    PolicyTable("`policy`") {
+        /// Whether rules with a `*`, and the ClusterRole `cluster-admin`, are refused. The same as `"wildcard"` in
+        /// `deny`.
+        "deny-wildcards" deny_wildcards: bool [default "false"];
+        /// Classes of rights that are refused, because they let their holder get more than they say.
+        "deny" deny: Vec<At<Escalating>> [default "[]"];
+        /// The longest `ttl` of a token. At least `10m`.
+        "max-ttl" max_ttl: Duration [optional];
+        /// Whether rules and roles that hold in the whole cluster are refused.
+        "require-namespace" require_namespace: bool [default "false"];
+        /// Whether a binding of a role that does not exist blocks its cluster. A profile's `allow-missing-roles`
+        /// comes before it.
+        "dangling-roles" dangling_roles: DanglingRoles [default r#""deny""#];
+        /// What a profile may have nevertheless, for some time.
+        "exceptions" exceptions: Vec<At<ExceptionTable>> [optional];
+    }
+
+    /// An exception from the policy.
+    ExceptionTable("an exception") {
+        /// The profile.
+        "profile" profile: String [required];
+        /// The rules of the policy that do not hold for it: `deny-wildcards`, `max-ttl`, `require-namespace`,
+        /// `dangling-roles`, and the classes of `deny`.
+        "rules" rules: Vec<At<PolicyRule>> [required] {r#"{"minItems": 1}"#};
+        /// Only on clusters that this label selector matches. The empty one matches every cluster.
+        "selector" selector: String [optional];
+        /// The names of clusters, in addition to those that the selector matches.
+        "clusters" clusters: Strings [optional];
+        /// Why the policy does not hold there.
+        "reason" reason: String [required] {r#"{"minLength": 1}"#};
+        /// How long: a date, the day included and in UTC, or a time with an offset (RFC 3339).
+        "until" until: Until [required];
+    }
+
     /// An access profile: a ServiceAccount, its RBAC and its token policy.
     ProfileTable("a profile") {
         /// What the profile is for.
@@ -143,8 +211,8 @@ tables! {
         /// Existing ClusterRoles that are bound in the whole cluster.
         "cluster-roles" cluster_roles: Strings [default "[]"];
         /// Whether roles may be bound that do not exist yet. Otherwise a missing one blocks its cluster: its
-        /// name may be misspelled.
-        "allow-missing-roles" allow_missing_roles: bool [default "false"];
+        /// name may be misspelled. Defaults to what `dangling-roles` of the policy says.
+        "allow-missing-roles" allow_missing_roles: bool [optional];
         /// What holds in single namespaces.
         "namespaces" namespaces: Vec<At<NamespaceTable>> [optional];
     }

@@ -9,16 +9,18 @@ mod intended;
 pub(crate) mod masking;
 pub(crate) mod model;
 mod period;
+pub(crate) mod policy;
 pub(crate) mod problem;
 pub(crate) mod read;
 pub(crate) mod render;
 mod starter;
 pub(crate) mod syntax;
+pub(crate) mod until;
 pub(crate) mod wave;
 
 pub use crate::delivery::{CredentialForm, Output, OutputId};
 pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName, WaveName};
-pub use crate::rbac::Rule;
+pub use crate::rbac::{Escalating, Rule};
 pub(crate) use duration::parse as parse_duration;
 pub use file::schema;
 pub(crate) use intended::{Intended, IntendedSource, intended, wildcards};
@@ -28,6 +30,7 @@ pub use model::{
 };
 pub use period::Period;
 pub(crate) use period::Phase;
+pub use policy::{Exception, Policy, PolicyRule, Waived};
 pub use problem::{FileId, Location, Omitted, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
 pub(crate) use starter::{StarterCluster, cluster_name_of, starter};

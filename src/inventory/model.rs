@@ -15,6 +15,8 @@ use crate::delivery::{CredentialForm, Output};
 use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
 use crate::rbac::Rule;
 
+use super::policy::Policy;
+
 /// A resolved and validated inventory.
 #[derive(Debug, Clone)]
 pub struct Inventory {
@@ -36,6 +38,8 @@ pub struct Inventory {
     pub(crate) waves: Vec<Arc<Wave>>,
     /// How a run behaves.
     pub run: RunPolicy,
+    /// What profiles may not have.
+    pub policy: Policy,
 }
 
 /// How a run behaves.

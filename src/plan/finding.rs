@@ -61,6 +61,10 @@ pub(crate) enum BlockerKind {
     StateMoved,
     /// A saved plan holds nothing for the cluster.
     NotInPlan,
+    /// The policy of the inventory refuses it.
+    Policy,
+    /// This run must not have a step of that class.
+    Denied,
 }
 
 /// Something the user should know.
@@ -132,6 +136,8 @@ pub(crate) enum NoteKind {
     NotKept,
     /// A grant has not begun, has ended, or ends soon.
     OutsidePeriod,
+    /// The policy of the inventory refuses something that this run leaves as it is.
+    Policy,
 }
 
 impl Note {

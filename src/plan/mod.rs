@@ -10,11 +10,13 @@ mod delivery;
 mod finding;
 mod identity;
 mod objects;
+mod policy;
 mod preflight;
 mod revoke;
+mod risk;
 mod standing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,13 +30,15 @@ use crate::inventory::{Grant, Inventory};
 use crate::kubeconfig::Endpoint;
 use crate::names::{ClusterName, Holder};
 use crate::observed::ObservedCluster;
+use crate::risk::{Risk, RiskClass};
 use crate::step::{Step, StepId};
 
 pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken, Seen};
 pub(crate) use credentials::{SHORTEST_LIFE, shortened_lifetime};
 pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub(crate) use identity::{Evidence, Identities, block_duplicates};
-pub(crate) use preflight::{Probe, ProbeResult, judge_probes, mint_probes};
+pub(crate) use policy::{RoleRead, judge_roles};
+pub(crate) use preflight::{MissingRights, Probe, ProbeResult, judge_probes, mint_probes};
 pub(crate) use revoke::{
     RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
     plan_revocation, vanished_accounts,
@@ -58,6 +62,8 @@ pub(crate) struct PlanOptions {
     pub suspension: Suspension,
     /// How long a claim may stay unpublished.
     pub orphan_after: Duration,
+    /// Which classes of risk no step may have.
+    pub deny: Vec<RiskClass>,
 }
 
 /// What a run may change.
@@ -155,10 +161,16 @@ pub(crate) struct ClusterPlan {
     /// The writes, in their order.
     #[serde(with = "crate::step::with_ids")]
     pub steps: Vec<Step>,
+    /// What the steps do to the access of somebody; those that do nothing to it have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub risks: BTreeMap<StepId, Risk>,
     /// What stops the cluster before the first write.
     pub blockers: Vec<Blocker>,
     /// What the user should know.
     pub notes: Vec<Note>,
+    /// Rights that the admin lacks and would have to hold before it may grant them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_rights: Vec<MissingRights>,
 }
 
 impl ClusterPlan {
@@ -170,8 +182,10 @@ impl ClusterPlan {
             extent: Extent::Credentials,
             on_failure: OnFailure::GoOn,
             steps: vec![],
+            risks: BTreeMap::new(),
             blockers: vec![],
             notes: vec![],
+            missing_rights: vec![],
         }
     }
 
@@ -223,6 +237,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
             vec![]
         }
     };
+    policy::judge(input, &mut draft.plan);
     credentials::plan_credentials(input, &mut draft);
     let plan = &mut draft.plan;
     plan.drop_blocked_steps();
@@ -230,6 +245,10 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
     // A ServiceAccount is deleted only after the credential of its successor is published.
     plan.steps.extend(deletions);
+    if input.options.extent == Extent::Access {
+        plan.risks = risk::risks(input, &plan.steps);
+        plan.blockers.extend(risk::denied(plan, &input.options.deny));
+    }
     plan.check_ids();
     draft
 }

@@ -2,14 +2,16 @@
 //!
 //! `cluster` runs the probes; [`judge_probes`] judges their results. Pure: no I/O, no clock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Blocker, BlockerKind, ClusterPlan, Extent, Note, NoteKind};
-use crate::diff::describe_rules;
 use crate::failure::ApiFailure;
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef, RoleRef};
-use crate::rbac::Rule;
+use crate::rbac::{RightGroup, Rule, summarise};
 use crate::step::{Step, StepId};
 
 /// A check without effect before the first write.
@@ -167,7 +169,9 @@ pub(crate) fn judge_probes(
             }
             ProbeResult::Failed(failure) if failure.is_escalation() => {
                 may_write_something = true;
-                plan.blockers.push(Blocker { profile, ..escalation(&subject, failure) });
+                let missing = MissingRights::of(failure);
+                plan.blockers.push(Blocker { profile, ..escalation(&subject, failure, &missing) });
+                plan.missing_rights.extend((!missing.rights.is_empty()).then_some(missing));
             }
             ProbeResult::Failed(failure) if terminating(failure) => plan.blockers.push(Blocker {
                 profile,
@@ -199,6 +203,7 @@ pub(crate) fn judge_probes(
             }
         }
     }
+    plan.missing_rights = MissingRights::joined(std::mem::take(&mut plan.missing_rights));
     plan.notes.extend(unchecked.into_iter().map(|message| Note::new(NoteKind::NotChecked, message)));
     if may_write_something {
         plan.blockers.extend(missing_rights.into_iter().map(|(profile, message)| Blocker {
@@ -322,15 +327,51 @@ fn no_dry_run(failure: &ApiFailure) -> bool {
     failure.status().is_some_and(|status| status.code == 400 && status.message.contains("does not support dry run"))
 }
 
-fn escalation(subject: &str, failure: &ApiFailure) -> Blocker {
-    let message = failure.status().map(|status| status.message.as_str()).unwrap_or_default();
-    let user = message.split_once("user \"").and_then(|(_, rest)| rest.split_once('"')).map(|(user, _)| user);
-    let user = user.map_or_else(|| "the admin".to_owned(), |user| format!("`{user}`"));
-    let rules = missing_rules(message);
-    let (message, hint) = if rules.is_empty() {
+/// Rights that the admin of a cluster would have to hold before it may grant them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct MissingRights {
+    /// The admin's user name, as the API server says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What it would have to hold.
+    pub rights: Vec<RightGroup>,
+}
+
+impl MissingRights {
+    /// Reads what the API server says in an escalation failure.
+    fn of(failure: &ApiFailure) -> Self {
+        let message = failure.status().map(|status| status.message.as_str()).unwrap_or_default();
+        let user = message.split_once("user \"").and_then(|(_, rest)| rest.split_once('"')).map(|(user, _)| user);
+        Self { user: user.map(str::to_owned), rights: missing_rules(message) }
+    }
+
+    /// Puts those of one user together: a role and its binding are refused for the same rights.
+    fn joined(several: Vec<Self>) -> Vec<Self> {
+        let mut by_user: BTreeMap<Option<String>, BTreeSet<RightGroup>> = BTreeMap::new();
+        for missing in several {
+            by_user.entry(missing.user).or_default().extend(missing.rights);
+        }
+        by_user.into_iter().map(|(user, rights)| Self { user, rights: rights.into_iter().collect() }).collect()
+    }
+
+    /// Names the user in a message.
+    pub(crate) fn user_in_words(&self) -> String {
+        self.user.as_ref().map_or_else(|| "the admin".to_owned(), |user| format!("`{user}`"))
+    }
+
+    /// Lists the rights.
+    pub(crate) fn rights_in_words(&self) -> String {
+        self.rights.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn escalation(subject: &str, failure: &ApiFailure, missing: &MissingRights) -> Blocker {
+    let user = missing.user_in_words();
+    let (message, hint) = if missing.rights.is_empty() {
         (format!("cannot {subject}: {failure}"), None)
     } else {
-        let rights = rules.join("; ");
+        let rights = missing.rights_in_words();
         (
             format!("the API server would refuse to {subject} (403): {user} may not grant {rights}"),
             Some(format!("let {user} hold these rights, or the verb `escalate` on roles and `bind` on their bindings")),
@@ -340,7 +381,7 @@ fn escalation(subject: &str, failure: &ApiFailure) -> Blocker {
 }
 
 /// Reads the rules that an escalation message lists, one `{APIGroups:["…"], …}` each.
-fn missing_rules(message: &str) -> Vec<String> {
+fn missing_rules(message: &str) -> Vec<RightGroup> {
     let bodies = message.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(body, _)| body);
     let rules: Vec<Rule> = bodies
         .map(|body| {
@@ -357,7 +398,7 @@ fn missing_rules(message: &str) -> Vec<String> {
             }
         })
         .collect();
-    describe_rules(&rules)
+    summarise(&rules.iter().flat_map(Rule::rights).collect::<BTreeSet<_>>())
 }
 
 #[cfg(test)]
@@ -425,6 +466,7 @@ mod tests {
         let message = "clusterroles.rbac.authorization.k8s.io \"x\" is forbidden: user \"ci\" (groups=[\"a\"]) is attempting \
              to grant RBAC permissions not currently held: {APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"delete\" \
              \"get\"]} {NonResourceURLs:[\"/metrics\"], Verbs:[\"get\"]}";
-        assert_eq!(missing_rules(message), ["delete, get on pods", "get on URL /metrics"]);
+        let rights: Vec<String> = missing_rules(message).iter().map(ToString::to_string).collect();
+        assert_eq!(rights, ["delete, get on pods", "get on URL /metrics"]);
     }
 }

@@ -4,10 +4,12 @@
 //! URL, which holds in a [`Scope`]. [`Rule::allows`] is the only place that decides whether a rule covers a
 //! right; comparison, access review and warnings use it. Pure: no I/O, no clock.
 
+mod escalating;
 mod right;
 mod rule;
 mod wildcard;
 
+pub use escalating::Escalating;
 pub(crate) use right::{Right, RightGroup, Scope, summarise};
 pub use rule::Rule;
 pub(crate) use rule::uncovered;

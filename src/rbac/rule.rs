@@ -45,6 +45,21 @@ impl Rule {
         resources.chain(urls)
     }
 
+    /// Returns the rule that allows one right.
+    pub(crate) fn of_right(right: &Right<&str>) -> Self {
+        let one = |text: &str| vec![text.to_owned()];
+        match *right {
+            Right::Resource { group, resource, name, verb } => Self {
+                api_groups: one(group),
+                resources: one(resource),
+                verbs: one(verb),
+                resource_names: name.map(one).unwrap_or_default(),
+                non_resource_urls: vec![],
+            },
+            Right::Url { url, verb } => Self { verbs: one(verb), non_resource_urls: one(url), ..Self::default() },
+        }
+    }
+
     /// Returns whether the rule allows a right, as the API server's escalation check decides it
     /// (`k8s.io/component-helpers/auth/rbac/validation`, `Covers`).
     pub(crate) fn allows<S: AsRef<str>>(&self, right: &Right<S>) -> bool {

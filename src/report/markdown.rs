@@ -9,6 +9,7 @@ use quick_xml::escape::escape;
 
 use super::changes::{ChangeSaid, ClusterSaid, GENERATIONS};
 use super::group::{Group, grouped};
+use super::risk::{RiskLine, risk_lines};
 use super::text::{TextOptions, sign, text};
 use super::{Body, Changes, GrantStatus, Report, State, Status, Verification, summary_line};
 use crate::foreign::shown;
@@ -32,7 +33,8 @@ pub(super) fn markdown(report: &Report, options: TextOptions) -> String {
     let command = report.head.command.as_str();
     let (title, table, sections) = match &report.body {
         Body::Changes(changes) => {
-            (summary_line(report.head.command, &changes.summary), change_table(changes), change_sections(changes))
+            let sections = [risk_section(changes)].into_iter().flatten().chain(change_sections(changes));
+            (summary_line(report.head.command, &changes.summary), change_table(changes), sections.collect())
         }
         Body::Status(status) => (status_title(status), String::new(), status_sections(status)),
         Body::Verification(verification) => (
@@ -130,6 +132,29 @@ fn change_sections(changes: &Changes) -> Vec<String> {
     groups.sort_by_key(|group| std::cmp::Reverse(group.said.state));
     let said = groups.iter().filter(|group| !group.said.is_nothing());
     said.map(|Group { said, clusters }| folded(&heading(clusters, said.state), &fenced("diff", &diff(said)))).collect()
+}
+
+/// Says over the whole fleet who may do more, or less; nothing if nobody.
+fn risk_section(changes: &Changes) -> Option<String> {
+    /// As many as a reviewer reads.
+    const SHOWN: usize = 40;
+    let lines = risk_lines(changes, NAMED);
+    let item = |line: &RiskLine<'_>| {
+        let escalating = line.escalating.as_ref().map(|classes| format!(" **escalating**: {}", code(classes)));
+        format!(
+            "- **{}** {}: {}{}\n",
+            line.class,
+            code(&line.what),
+            count(line.clusters.len(), "cluster"),
+            escalating.unwrap_or_default()
+        )
+    };
+    let mut out: String = lines.iter().take(SHOWN).map(item).collect();
+    let more = lines.len().saturating_sub(SHOWN);
+    if more > 0 {
+        let _ = writeln!(out, "- and {more} more");
+    }
+    (!lines.is_empty()).then(|| out + "\n")
 }
 
 /// Names the clusters of a section, as HTML: in a summary, Markdown is not read.

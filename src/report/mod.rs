@@ -13,6 +13,7 @@ mod kubeconfig;
 mod markdown;
 mod merge;
 mod render;
+mod risk;
 mod schema;
 mod status;
 mod text;

@@ -34,6 +34,7 @@ mod clusters;
 mod grants;
 mod load;
 mod outputs;
+mod policy;
 mod profiles;
 mod rollout;
 mod rules;
@@ -149,8 +150,10 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
     }
     let run = run_policy(defaults, ctx);
     let clusters = clusters::resolve(files, defaults, ctx);
-    let profiles = profiles::resolve(files, defaults, ctx);
+    let allows_dangling_roles = policy::allows_dangling_roles(root_content);
+    let profiles = profiles::resolve(files, defaults, allows_dangling_roles, ctx);
     let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);
+    let policy = policy::resolve(files, root_content, defaults, (&clusters, &profiles, &granted), ctx);
     let outputs = outputs::resolve(files, &clusters, &profiles, &granted, ctx);
 
     let waves = rollout::resolve(root, &clusters, ctx);
@@ -174,6 +177,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
         outputs: outputs.iter().map(|resolved| Arc::clone(&resolved.output)).collect(),
         waves: waves.into_iter().map(Arc::new).collect(),
         run,
+        policy,
     };
     if ctx.incomplete {
         return None;
@@ -190,6 +194,7 @@ fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
         ("include", included.include.as_ref().map(|at| at.location)),
         ("defaults", included.defaults.as_ref().map(|at| at.location)),
         ("rollout", included.rollout.as_ref().map(|at| at.location)),
+        ("policy", included.policy.as_ref().map(|at| at.location)),
     ];
     for (key, location) in keys {
         if let Some(location) = location {

@@ -15,7 +15,7 @@ use crate::inventory::syntax;
 use crate::names::ProfileName;
 
 /// The shortest lifetime that the API server mints (`pkg/apis/authentication/validation`).
-const MIN_TTL: Duration = Duration::from_secs(600);
+pub(super) const MIN_TTL: Duration = Duration::from_secs(600);
 /// The longest lifetime that the API server accepts, from the same source.
 const MAX_TTL: Duration = Duration::from_secs(1 << 32);
 
@@ -50,7 +50,13 @@ impl Profiles {
     }
 }
 
-pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Profiles {
+/// Resolves the profiles. Whether roles may be bound that do not exist is said by the policy where a profile does not.
+pub(super) fn resolve(
+    files: &[Parsed],
+    defaults: &DefaultsTable,
+    allows_dangling_roles: bool,
+    ctx: &mut Context<'_>,
+) -> Profiles {
     let no_token = TokenTable::default();
     let default_token = defaults.token.as_ref().map_or(&no_token, |token| &token.value);
     check_token(default_token, &no_token, ctx);
@@ -59,7 +65,7 @@ pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Cont
     }
     let mut by_name: BTreeMap<String, ResolvedProfile> = BTreeMap::new();
     for (name, table) in files.iter().filter_map(|parsed| parsed.content.profiles.as_ref()).flat_map(|p| &p.value.0) {
-        let resolved = profile(name, table, default_token, ctx);
+        let resolved = profile(name, table, (default_token, allows_dangling_roles), ctx);
         if let Some(first) = by_name.get(&name.value) {
             let problem = Problem::error(name.location, format!("profile `{}` is defined twice", name.value));
             ctx.problems.push(problem.also(first.location, "it is defined here first"));
@@ -73,7 +79,7 @@ pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Cont
 fn profile(
     name: &At<String>,
     table: &At<ProfileTable>,
-    default_token: &TokenTable,
+    (default_token, allows_dangling_roles): (&TokenTable, bool),
     ctx: &mut Context<'_>,
 ) -> ResolvedProfile {
     let profile = &table.value;
@@ -107,7 +113,10 @@ fn profile(
         token: token_policy(token, default_token),
         cluster_rules: cluster_rules.into(),
         cluster_roles,
-        allow_missing_roles: profile.allow_missing_roles.as_ref().is_some_and(|allowed| allowed.value),
+        allow_missing_roles: profile
+            .allow_missing_roles
+            .as_ref()
+            .map_or(allows_dangling_roles, |allowed| allowed.value),
         namespaces,
     };
     ResolvedProfile {

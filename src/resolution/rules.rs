@@ -18,16 +18,20 @@ pub(super) fn resolve(rules: Option<&At<Vec<At<RuleTable>>>>, scope: Scope, ctx:
     rules
         .map(|table| {
             check(table, scope, ctx);
-            let rule = &table.value;
-            Rule {
-                api_groups: texts(rule.api_groups.as_ref()),
-                resources: texts(rule.resources.as_ref()),
-                verbs: texts(rule.verbs.as_ref()),
-                resource_names: texts(rule.resource_names.as_ref()),
-                non_resource_urls: texts(rule.non_resource_urls.as_ref()),
-            }
+            rule(&table.value)
         })
         .collect()
+}
+
+/// Returns the rule that a table means.
+pub(super) fn rule(table: &RuleTable) -> Rule {
+    Rule {
+        api_groups: texts(table.api_groups.as_ref()),
+        resources: texts(table.resources.as_ref()),
+        verbs: texts(table.verbs.as_ref()),
+        resource_names: texts(table.resource_names.as_ref()),
+        non_resource_urls: texts(table.non_resource_urls.as_ref()),
+    }
 }
 
 /// Returns the values of a list.

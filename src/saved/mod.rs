@@ -18,6 +18,7 @@ use crate::observed::LastChange;
 use crate::outcome::Planned;
 use crate::plan::{Assessed, Assessment, Blocker, BlockerKind, ClusterPlan, KeptCredential, Seen};
 use crate::report::{ClusterReport, ErrorReport};
+use crate::risk::RiskClass;
 use crate::step::StepId;
 use crate::wording::count;
 
@@ -75,6 +76,9 @@ pub(crate) struct SavedPolicy {
     pub adopt_from: Vec<String>,
     /// Whether a living credential that is held elsewhere may be superseded.
     pub reissue: bool,
+    /// Which classes of risk no step may have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<RiskClass>,
 }
 
 /// One cluster of a saved plan.
@@ -296,7 +300,7 @@ impl SavedAssessment {
         if !self.plan.blockers.is_empty() && now.plan.blockers.is_empty() {
             what.push("it was blocked, and is not any more".to_owned());
         }
-        if self.plan.steps != now.plan.steps {
+        if self.plan.steps != now.plan.steps || self.plan.risks != now.plan.risks {
             let mut objects = moved_objects(&self.seen, &now.assessment.seen);
             if objects.is_empty() {
                 objects = moved_steps(&self.plan, &now.plan);
@@ -340,7 +344,10 @@ fn moved_steps(then: &ClusterPlan, now: &ClusterPlan) -> Vec<String> {
     let new = after.difference(&before).filter_map(|id| now.step(id)).map(|step| format!("now also: {step}"));
     let same = before.intersection(&after).filter(|id| then.step(id) != now.step(id));
     let changed = same.filter_map(|id| now.step(id)).map(|step| format!("now in another way: {step}"));
-    gone.chain(new).chain(changed).collect()
+    // The rules of an existing role are no part of a step that binds it.
+    let risk = |id: &&StepId| then.step(id) == now.step(id) && then.risks.get(*id) != now.risks.get(*id);
+    let risky = before.intersection(&after).filter(risk).filter_map(|id| now.step(id));
+    gone.chain(new).chain(changed).chain(risky.map(|step| format!("now with other rights: {step}"))).collect()
 }
 
 impl SavedEndpoint {

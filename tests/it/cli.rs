@@ -81,6 +81,8 @@ fn a_plan_groups_clusters_with_identical_changes() {
           * mint token for `reader` (generation 1, first, 1 file)
           note: what goes into namespace `group` is checked by the API server only once it exists
 
+        creates: profile `reader` may do what is in ClusterRole `view`: 3 clusters
+
         3 clusters: 3 to change
         ");
     });

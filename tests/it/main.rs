@@ -26,6 +26,7 @@ mod life;
 mod merging;
 mod parity;
 mod plugin;
+mod policing;
 mod races;
 mod readme;
 mod real;

@@ -25,6 +25,7 @@ const CORE: &[&str] = &[
     "paths.rs",
     "report",
     "resolution",
+    "risk",
     "secret.rs",
     "selector.rs",
     "step.rs",

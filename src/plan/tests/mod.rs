@@ -19,6 +19,8 @@ use crate::observed::{NamespaceState, ObservedObject};
 use crate::resolution::{Setting, resolve};
 use crate::step::Step;
 
+mod policy;
+mod risk;
 mod written;
 
 const INVENTORY: &str = r#"
@@ -87,6 +89,7 @@ fn options(adoption: Adoption, horizon: Duration) -> PlanOptions {
         extent: Extent::Access,
         suspension: Suspension::Lift,
         orphan_after: Duration::from_secs(360),
+        deny: vec![],
     }
 }
 

@@ -37,6 +37,7 @@ impl ClusterReport {
             credentials: vec![],
             blockers: vec![],
             notes: vec![],
+            missing_rights: vec![],
             error: None,
             not_started: None,
         }
@@ -105,10 +106,15 @@ impl ClusterReport {
             minted: false,
         });
         Self {
-            changes: plan.steps.iter().map(change).collect(),
+            changes: plan
+                .steps
+                .iter()
+                .map(|step| Change { risk: plan.risks.get(&step.id()).cloned(), ..change(step) })
+                .collect(),
             credentials: kept.collect(),
             blockers: plan.blockers.clone(),
             notes: plan.notes.clone(),
+            missing_rights: plan.missing_rights.clone(),
             ..Self::empty(plan.cluster.clone(), state)
         }
     }
@@ -204,6 +210,7 @@ fn change(step: &Step) -> Change {
         overrules: vec![],
         adopted_from: None,
         files: vec![],
+        risk: None,
         done: None,
     };
     match step {

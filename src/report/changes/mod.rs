@@ -18,8 +18,9 @@ use crate::field_diff::FieldDiff;
 use crate::names::{ClusterName, ProfileName, WaveName};
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{NotStarted, Span};
-use crate::plan::{Blocker, Note};
+use crate::plan::{Blocker, MissingRights, Note};
 use crate::report::waves::WaveReport;
+use crate::risk::Risk;
 use crate::step::{Action, StepId};
 use crate::wording::count;
 
@@ -123,6 +124,9 @@ pub(crate) struct ClusterReport {
     pub blockers: Vec<Blocker>,
     /// What the user should know.
     pub notes: Vec<Note>,
+    /// Rights that the admin lacks and would have to hold before it may grant them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_rights: Vec<MissingRights>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorReport>,
@@ -201,6 +205,9 @@ pub(crate) struct Change {
     /// The files that a credential goes to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// What it does to the access of somebody; absent if nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     /// Whether it was done; absent in a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<bool>,

@@ -39,6 +39,7 @@ fn change(text: &str, action: Action) -> Change {
         overrules: vec![text()],
         adopted_from: Some(text()),
         files: vec![text()],
+        risk: None,
         done: Some(false),
     }
 }
@@ -69,6 +70,7 @@ pub(super) fn report(text: &str) -> Report {
             message: owned(),
             hint: Some(owned()),
         }],
+        missing_rights: vec![],
         notes: vec![Note::new(NoteKind::NotChecked, owned())],
         error,
         not_started: None,

@@ -3,6 +3,7 @@
 mod documents;
 mod hostile;
 mod large;
+mod risk;
 
 use jiff::Timestamp;
 
@@ -31,6 +32,7 @@ fn change(action: Action, kind: Kind, name: &str) -> Change {
         overrules: vec![],
         adopted_from: None,
         files: vec![],
+        risk: None,
         done: None,
     }
 }

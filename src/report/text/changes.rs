@@ -8,6 +8,7 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::fold::{GROUPS, by_label, fold};
+use super::risk;
 use super::{DIM, GREEN, RED, TextOptions, YELLOW, heading, listed, paint, table, trimmed};
 use crate::foreign::shown;
 use crate::names::ClusterName;
@@ -40,6 +41,7 @@ pub(super) fn text(command: Command, changes: &Changes, options: TextOptions<'_>
             let _ = writeln!(out, "… and {groups} of changes, on {clusters}{suffix}; {}\n", all_of_it(command));
         }
     }
+    out.push_str(&risk::text(command, changes, options));
     if !changes.waves.is_empty() {
         out.push_str(&waves(changes));
     }
@@ -68,7 +70,7 @@ fn waves(changes: &Changes) -> String {
 }
 
 /// Says how to see everything.
-fn all_of_it(command: Command) -> &'static str {
+pub(super) fn all_of_it(command: Command) -> &'static str {
     match command {
         Command::Plan | Command::Status | Command::Verify => "`--all` shows them",
         Command::Apply | Command::Refresh | Command::Revoke => "`-o wide` shows them",

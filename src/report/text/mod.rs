@@ -8,6 +8,7 @@ mod changes;
 mod fold;
 mod kubeconfig;
 mod merge;
+mod risk;
 mod status;
 mod verify;
 

@@ -131,6 +131,8 @@ fn the_reference_has_the_keys_and_defaults_of_the_schema() {
         ("DefaultsTable", "## `[defaults]`"),
         ("AdminTable", "## `admin`"),
         ("TokenTable", "## `token`"),
+        ("PolicyTable", "## `[policy]`"),
+        ("ExceptionTable", "## `[[policy.exceptions]]`"),
         ("ProfileTable", "## `[profiles.NAME]`"),
         ("NamespaceTable", "## `[[profiles.NAME.namespaces]]`"),
         ("RuleTable", "## Rules"),

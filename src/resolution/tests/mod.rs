@@ -3,6 +3,7 @@
 mod admin;
 mod documents;
 mod meant;
+mod policy;
 mod rendering;
 mod resolving;
 mod typed;
