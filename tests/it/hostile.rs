@@ -270,7 +270,7 @@ fn settle(case: &Case, fleet: &Fleet, machine: &Machine) {
         cluster.set_fault(None);
     }
     // Whole fleets at once are slow on a busy machine.
-    let patient = machine.read("clusters.toml").replace("\"2s\"", "\"10s\"").replace("\"5s\"", "\"60s\"");
+    let patient = machine.read("clusters.toml").replace("\"10s\"", "\"60s\"").replace("\"2s\"", "\"10s\"");
     let patient = patient.replace("\"8s\"", "\"10s\"").replace("\"20s\"", "\"60s\"");
     machine.write("clusters.toml", &patient);
     machine.expect(0, case.settle);
@@ -422,7 +422,7 @@ fn sixty_four_greedy_servers_take_neither_the_memory_nor_the_others_with_them() 
     };
     let machine = prepared(&case, &fleet);
     // Reading all this keeps the machine busy, and with it the healthy ones.
-    let patient = machine.read("clusters.toml").replace("\"5s\"", "\"20s\"").replace("\"2s\"", "\"8s\"");
+    let patient = machine.read("clusters.toml").replace("\"10s\"", "\"20s\"").replace("\"2s\"", "\"8s\"");
     machine.write("clusters.toml", &patient);
     for (cluster, mode) in fleet.clusters()[HEALTHY.len()..].iter().zip(greedy.iter().cycle()) {
         cluster.set_fault(Some(Fault::Hostile(mode.clone())));
