@@ -1,6 +1,6 @@
 //! Saving what was planned, and planning again what was saved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Fleet, FleetRun};
 use crate::executor::Cancellation;
@@ -40,10 +40,12 @@ impl Fleet {
     ) -> (FleetRun, BTreeSet<ClusterName>) {
         self.as_of = saved.times().map(|(cluster, time)| (cluster.clone(), time)).collect();
         let mut run = self.planned_run(cancellation).await;
+        let by_name: HashMap<&ClusterName, &SavedCluster> =
+            saved.clusters.iter().map(|saved| (&saved.name, saved)).collect();
         let mut moved = BTreeSet::new();
         for cluster in &mut run.clusters {
             let Planned::Plan(assessed) = &mut cluster.planned else { continue };
-            let saved = saved.clusters.iter().find(|saved| saved.name == cluster.cluster.name);
+            let saved = by_name.get(&cluster.cluster.name);
             let blocker = saved.map_or_else(|| Some(unknown()), |saved| saved.moved(assessed));
             if let Some(blocker) = blocker {
                 moved.insert(cluster.cluster.name.clone());

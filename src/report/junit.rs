@@ -117,7 +117,7 @@ fn write_case(writer: &mut Writer<Vec<u8>>, case: &Case<'_>) -> io::Result<()> {
 fn changed(cluster: &ClusterReport) -> Vec<Case<'_>> {
     let hint = || cluster.hint().map(str::to_owned);
     let outcome = |profile: Option<&ProfileName>| match (cluster.state, cluster.why_not()) {
-        (State::NotStarted, _) => Outcome::Skipped("not started".to_owned()),
+        (State::NotStarted, why) => Outcome::Skipped(why.unwrap_or_else(|| "not started".to_owned())),
         (State::Blocked, _) => {
             let mut blockers = cluster.blockers.iter();
             match blockers.find(|blocker| blocker.profile.is_none() || blocker.profile.as_ref() == profile) {
