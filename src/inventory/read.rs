@@ -255,6 +255,15 @@ impl Read for Duration {
     }
 }
 
+/// Returns a time as it is typed. TOML has times of its own; both ways of writing one mean the same.
+pub(super) fn text_of_time(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Datetime(time) => Some(time.to_string()),
+        _ => None,
+    }
+}
+
 impl Read for Timestamp {
     fn wanted() -> String {
         "a time with its offset such as `\"2026-12-01T18:00:00Z\"`".to_owned()
@@ -265,14 +274,9 @@ impl Read for Timestamp {
     }
 
     fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        // TOML has times of its own; both ways of writing one mean the same.
-        let text = match value {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Datetime(time) => time.to_string(),
-            _ => {
-                reader.refuse::<Self>(value, location, subject);
-                return None;
-            }
+        let Some(text) = text_of_time(value) else {
+            reader.refuse::<Self>(value, location, subject);
+            return None;
         };
         let time = text.parse().ok();
         if time.is_none() {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use super::problem::{Location, Problem};
-use super::read::{Read, Reader, Subject};
+use super::read::{Read, Reader, Subject, text_of_time};
 
 /// When something ends. A date ends with its last moment in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +46,9 @@ impl Read for Until {
     }
 
     fn read(value: &DeValue<'_>, location: Location, subject: Subject<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let text = match value {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Datetime(time) => time.to_string(),
-            _ => {
-                reader.refuse::<Self>(value, location, subject);
-                return None;
-            }
+        let Some(text) = text_of_time(value) else {
+            reader.refuse::<Self>(value, location, subject);
+            return None;
         };
         let parsed = parse(&text).map_err(|reason| {
             reader.misread = true;

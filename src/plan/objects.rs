@@ -17,14 +17,15 @@ use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
 use crate::step::{Delete, Step, Update};
 
+/// Returns the objects that the grants of a cluster want.
+pub(super) fn wanted_objects(input: &PlanInput<'_>) -> BTreeMap<ObjectRef, DesiredObject> {
+    let desired = input.grants.iter().flat_map(|grant| desired_objects(&input.inventory.name, &grant.grant));
+    desired.map(|desired| (desired.object.clone(), desired)).collect()
+}
+
 /// Adds the steps for all objects to the plan; returns those that must come last.
 pub(super) fn plan_objects(input: &PlanInput<'_>, plan: &mut ClusterPlan) -> Vec<Step> {
-    let desired: BTreeMap<ObjectRef, DesiredObject> = input
-        .grants
-        .iter()
-        .flat_map(|grant| desired_objects(&input.inventory.name, &grant.grant))
-        .map(|desired| (desired.object.clone(), desired))
-        .collect();
+    let desired = wanted_objects(input);
     plan_namespaces(input, plan, &desired);
     for desired in desired.values() {
         match input.observed.objects.get(&desired.object) {

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::objects::wanted_objects;
 use super::{Blocker, BlockerKind, ClusterPlan, PlanInput, RoleRead};
-use crate::desired::{Content, DesiredObject, desired_objects, service_account, subject};
+use crate::desired::{Content, DesiredObject, service_account, subject};
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::ObservedObject;
@@ -52,12 +53,7 @@ struct Assessing<'a> {
 
 /// Returns the risks of the steps that change what somebody may do.
 pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, Risk> {
-    let desired: BTreeMap<ObjectRef, DesiredObject> = input
-        .grants
-        .iter()
-        .flat_map(|grant| desired_objects(&input.inventory.name, &grant.grant))
-        .map(|desired| (desired.object.clone(), desired))
-        .collect();
+    let desired = wanted_objects(input);
     let written: BTreeSet<&ObjectRef> = steps
         .iter()
         .filter(|step| matches!(step, Step::Create(_) | Step::Update(_)))
