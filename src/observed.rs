@@ -13,7 +13,7 @@ use crate::credential::{Index, IndexError};
 use crate::inventory::syntax;
 use crate::names::{
     AUTOUPDATE_ANNOTATION, AnchorOf, FIELD_MANAGER, Holder, INDEX_ANNOTATION, INVENTORY_LABEL, InventoryName,
-    MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL,
+    MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, ProfileName,
 };
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::rbac::Rule;
@@ -171,6 +171,12 @@ impl ObservedObject {
     /// Returns the profile mark.
     pub(crate) fn profile(&self) -> Option<&str> {
         self.labels.get(PROFILE_LABEL).map(String::as_str)
+    }
+
+    /// Returns the profile that the mark names; anybody may have edited it.
+    pub(crate) fn profile_name(&self) -> ProfileName {
+        let profile = self.profile().filter(|profile| syntax::dns_label(profile).is_ok());
+        ProfileName::new(profile.unwrap_or("unknown"))
     }
 
     /// Returns the managers of a field other than `own`, in the order of the object.

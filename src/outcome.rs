@@ -52,6 +52,8 @@ pub(crate) enum NotStarted {
     Budget,
     /// An earlier wave ended the rollout.
     Wave,
+    /// More would be pruned than may be, anywhere.
+    PruneCeiling,
 }
 
 impl NotStarted {
@@ -62,6 +64,7 @@ impl NotStarted {
             Self::Declined => "you declined",
             Self::Budget => "more clusters of its wave failed than may",
             Self::Wave => "an earlier wave ended the rollout",
+            Self::PruneCeiling => "more would be pruned than `--max-prune` allows",
         }
     }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{Generation, Index, MintReason, Spent, Suspended};
-use crate::delivery::{Delivery, Source};
+use crate::delivery::{Delivery, Removal, Source};
 use crate::desired::DesiredObject;
 use crate::field_diff::FieldDiff;
 use crate::inventory::GrantKey;
@@ -46,6 +46,8 @@ pub(crate) enum Step {
     Recreate(Box<Recreate>),
     /// Lifts the suspension that a revocation left.
     Resume(Box<Resume>),
+    /// Removes entries of ours from output files.
+    Remove(Box<Remove>),
 }
 
 /// Makes an existing object right by server-side apply.
@@ -260,6 +262,46 @@ pub(crate) struct Resume {
     pub service_account: ObjectRef,
 }
 
+/// Removes the entries of a grant from output files, where they still carry its mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Remove {
+    /// The inventory.
+    pub inventory: InventoryName,
+    /// The grant, which the inventory may not have any more.
+    pub grant: GrantKey,
+    /// Why they go.
+    pub reason: RemoveReason,
+    /// What goes, file by file.
+    pub removals: Vec<Removal>,
+}
+
+/// Why entries of ours are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RemoveReason {
+    /// The inventory has no such grant.
+    NoGrant,
+    /// The grant goes elsewhere, or under other names.
+    NoOutput,
+    /// The access of the grant ends.
+    AccessEnds,
+    /// The cluster is gone for good.
+    ClusterGone,
+}
+
+impl RemoveReason {
+    /// Returns the reason as reports show it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoGrant => "no grant",
+            Self::NoOutput => "no output names them",
+            Self::AccessEnds => "access ends",
+            Self::ClusterGone => "cluster is gone",
+        }
+    }
+}
+
 impl Recreate {
     /// Returns the index of the new ServiceAccount where the old one's cannot be read.
     pub(crate) fn index_if_lost(&self) -> Index {
@@ -334,6 +376,8 @@ pub(crate) enum Action {
     Recreate,
     /// A suspension is lifted.
     Resume,
+    /// Entries of ours are removed from outputs.
+    Remove,
 }
 
 impl Action {
@@ -350,6 +394,7 @@ impl Action {
             Self::Revoke => "revoke",
             Self::Recreate => "recreate",
             Self::Resume => "resume",
+            Self::Remove => "remove",
         }
     }
 
@@ -361,6 +406,7 @@ impl Action {
             (Self::Retire | Self::Revoke, None) => format!("tokens of `{profile}`"),
             (Self::Resume, None) => format!("issuing for `{profile}`"),
             (Self::Anchor, None) => format!("anchor of exec plugins for `{profile}`"),
+            (Self::Remove, None) => format!("kubeconfig entries of `{profile}`"),
             (Self::Link, None) => format!("kubeconfig with an exec plugin for `{profile}`"),
             (_, None) => format!("kubeconfig for `{profile}`"),
         }
@@ -383,6 +429,7 @@ impl Step {
             Self::Revoke(_) => Action::Revoke,
             Self::Recreate(_) => Action::Recreate,
             Self::Resume(_) => Action::Resume,
+            Self::Remove(_) => Action::Remove,
         }
     }
 
@@ -411,6 +458,7 @@ impl Step {
             Self::Retire(retire) => ("retire", retire.service_account.path()),
             Self::Revoke(revoke) => ("revoke", revoke.service_account.path()),
             Self::Resume(resume) => ("resume", resume.service_account.path()),
+            Self::Remove(remove) => ("remove", remove.grant.profile.to_string()),
         };
         StepId(format!("{what} {of}"))
     }
@@ -448,6 +496,7 @@ impl Step {
             Self::Revoke(revoke) => Some(&revoke.profile),
             Self::Recreate(recreate) => Some(&recreate.profile),
             Self::Resume(resume) => Some(&resume.profile),
+            Self::Remove(remove) => Some(&remove.grant.profile),
         }
     }
 

@@ -84,6 +84,15 @@ impl Template {
         }
         text
     }
+
+    /// Returns a glob pattern of what it can expand to; `wildcard` gives that of a variable.
+    pub(crate) fn pattern(&self, wildcard: impl Fn(&'static str) -> &'static str) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => glob::Pattern::escape(text),
+            Part::Variable(name) => wildcard(name).to_owned(),
+        };
+        self.parts.iter().map(part).collect()
+    }
 }
 
 impl fmt::Display for TemplateErrorKind {

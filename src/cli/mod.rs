@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use self::output::OutputParser;
 pub(crate) use self::output::{OutputFormat, ReportOutput};
-use crate::inventory::FailureBudget;
+use crate::inventory::Budget;
 use crate::output::{ColorWhen, LogFormat};
 use crate::risk::RiskClass;
 
@@ -96,6 +96,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Kill credentials, or remove the access of grants altogether
     Revoke(RevokeArgs),
+    /// Remove everything that was made on a cluster, before it leaves the inventory
+    Retire(RetireArgs),
     /// Use the issued credentials, and compare what they may do with what they should
     Verify(VerifyArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
@@ -163,6 +165,13 @@ pub(crate) struct PolicyArgs {
     /// Block clusters whose plan has a step that does this to access
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     pub deny: Vec<DeniedClass>,
+    /// Remove what no grant of the inventory explains: objects with its marks, and entries in outputs
+    #[arg(long, conflicts_with = "profile")]
+    pub prune: bool,
+    /// How many grants may be pruned at most, as in `3` or `10%`, which is the default; beyond that,
+    /// nothing is done anywhere
+    #[arg(long, value_name = "N|P%", requires = "prune", value_parser = Budget::parse)]
+    pub max_prune: Option<Budget>,
 }
 
 /// What a step does to the access of somebody
@@ -202,6 +211,25 @@ impl From<RiskClass> for DeniedClass {
             RiskClass::Deletes => Self::Deletes,
         }
     }
+}
+
+/// When a rollout stops
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RolloutArgs {
+    /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
+    #[arg(long, value_name = "N|P%", value_parser = Budget::parse)]
+    pub max_failures: Option<Budget>,
+}
+
+/// How a command writes
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct WritingArgs {
+    /// Add what happens to this file, one JSON object a line: the audit trail
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// Break a kubeconfig's lock that nobody released in time
+    #[arg(long)]
+    pub break_lock: bool,
 }
 
 /// How the result is reported
@@ -244,7 +272,9 @@ pub(crate) struct ApplyArgs {
     /// A plan that `kubemint plan --out` saved: exactly what was reviewed is done, and nobody is asked
     #[arg(
         value_name = "PLAN",
-        conflicts_with_all = ["selector", "cluster", "profile", "holder", "adopt", "adopt_from", "reissue"]
+        conflicts_with_all = [
+            "selector", "cluster", "profile", "holder", "adopt", "adopt_from", "reissue", "prune", "max_prune"
+        ]
     )]
     pub plan: Option<PathBuf>,
     /// Refuse a saved plan with another digest than this, as in `sha256:…`
@@ -268,21 +298,18 @@ pub(crate) struct ApplyArgs {
     /// What may be done
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
-    #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
-    pub max_failures: Option<FailureBudget>,
-    /// Add what happens to this file, one JSON object a line: the audit trail
-    #[arg(long, value_name = "FILE")]
-    pub events: Option<PathBuf>,
+    /// How many failures end it
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+    /// How it is written
+    #[command(flatten)]
+    pub writing: WritingArgs,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// Break a kubeconfig's lock that nobody released in time
-    #[arg(long)]
-    pub break_lock: bool,
 }
 
 /// Arguments of `show`
@@ -330,21 +357,18 @@ pub(crate) struct RefreshArgs {
     /// Write nothing, and exit with 4 if anything is due
     #[arg(long)]
     pub check: bool,
-    /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
-    #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
-    pub max_failures: Option<FailureBudget>,
     /// Do not ask before waves that want it
     #[arg(short, long)]
     pub yes: bool,
-    /// Add what happens to this file, one JSON object a line: the audit trail
-    #[arg(long, value_name = "FILE")]
-    pub events: Option<PathBuf>,
+    /// How many failures end it
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+    /// How it is written
+    #[command(flatten)]
+    pub writing: WritingArgs,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
-    /// Break a kubeconfig's lock that nobody released in time
-    #[arg(long)]
-    pub break_lock: bool,
     /// Keep running: sleep until something is due, renew it, and so on until SIGTERM
     #[arg(long, conflicts_with_all = ["force", "next_run", "resume", "reissue", "wait_overlap", "check", "output", "group_by"])]
     pub watch: bool,
@@ -384,7 +408,7 @@ pub(crate) struct StatusArgs {
 }
 
 /// Arguments of `revoke`
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
 pub(crate) struct RevokeArgs {
     /// Which grants
@@ -419,18 +443,35 @@ pub(crate) struct RevokeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
-    /// How many clusters of a wave may fail before the rollout stops, as in `3` or `2%`
-    #[arg(long, value_name = "N|P%", value_parser = FailureBudget::parse)]
-    pub max_failures: Option<FailureBudget>,
-    /// Add what happens to this file, one JSON object a line: the audit trail
-    #[arg(long, value_name = "FILE")]
-    pub events: Option<PathBuf>,
+    /// How many failures end it
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+    /// How it is written
+    #[command(flatten)]
+    pub writing: WritingArgs,
     /// How the result is reported
     #[command(flatten)]
     pub report: ReportArgs,
-    /// Break a kubeconfig's lock that nobody released in time
+}
+
+/// Arguments of `retire`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RetireArgs {
+    /// The cluster; may be repeated
+    #[arg(long, value_name = "NAME", required = true)]
+    pub cluster: Vec<String>,
+    /// Only remove its entries from the outputs, because it is gone for good and cannot be reached
     #[arg(long)]
-    pub break_lock: bool,
+    pub forget: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How it is written
+    #[command(flatten)]
+    pub writing: WritingArgs,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// Arguments of `credential`

@@ -54,7 +54,8 @@ pub(crate) async fn probe(api: &Api, plan: &ClusterPlan, observed: &ObservedClus
             | Step::Retire(_)
             | Step::Revoke(_)
             | Step::Recreate(_)
-            | Step::Resume(_) => continue,
+            | Step::Resume(_)
+            | Step::Remove(_) => continue,
         };
         let result = match &object.namespace {
             Some(namespace) if is_absent(namespace) => ProbeResult::NamespaceAbsent(namespace.clone()),

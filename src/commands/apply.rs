@@ -3,9 +3,9 @@
 use super::load::load;
 use super::plan::repeated;
 use super::session::{ask, ask_if_possible, block_on, interruptible};
-use super::show::{Showing, check_outputs, exit_code, print, print_failures, rendered, write_files};
+use super::show::{Showing, check_outputs, exit_code, print, print_failures, show_before, write_files};
 use super::{CommandContext, kubectl, printed, saved};
-use crate::cli::{ApplyArgs, OutputFormat, ReportOutput};
+use crate::cli::{ApplyArgs, ReportOutput};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
@@ -33,13 +33,13 @@ async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCod
         Some(saved) => saved::arguments(saved, args),
         None => (args.selection.clone(), args.policy.clone()),
     };
-    let fleet_policy = FleetPolicy { max_failures: args.max_failures, ..FleetPolicy::from(&policy) };
+    let fleet_policy = FleetPolicy { max_failures: args.rollout.max_failures, ..FleetPolicy::from(&policy) };
     let loaded = load(context, fleet_policy.holder.as_deref())?;
     if let Some(saved) = &saved {
         saved::check_inventory(args, saved, &loaded)?;
     }
     let mut fleet = context.fleet(loaded, &selection, &fleet_policy).await?;
-    fleet.leave_trail(args.events.as_ref(), &context.environment.directory, Command::Apply)?;
+    fleet.leave_trail(args.writing.events.as_ref(), &context.environment.directory, Command::Apply)?;
     let cancellation = Cancellation::default();
     let work = plan_and_apply(context, args, &mut fleet, saved.as_ref(), &cancellation);
     let came_of_it = interruptible(context, &cancellation, work).await?;
@@ -102,9 +102,12 @@ async fn plan_and_apply(
             (run, replan == Replan::Nothing || moved.is_empty())
         }
     };
-    let manner = context.manner(args.break_lock);
+    let manner = context.manner(args.writing.break_lock);
     run.block_unwritable(manner);
-    let tasks = run.apply_tasks();
+    let mut tasks = run.apply_tasks();
+    if run.prunes_too_much() {
+        run.leave(std::mem::take(&mut tasks), NotStarted::PruneCeiling);
+    }
     if tasks.is_empty() {
         return Ok(CameOfIt {
             changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
@@ -134,18 +137,11 @@ async fn plan_and_apply(
     })
 }
 
-/// Shows the plan. If the result goes to stdout as JSON, the plan goes to stderr.
+/// Shows the plan.
 fn show(context: &CommandContext<'_>, args: &ApplyArgs, fleet: &Fleet, reports: &[ClusterReport]) -> Result<(), Error> {
-    let report =
-        Report::new(fleet.head(Command::Plan), Changes::new(reports.to_vec()).in_waves(&fleet.inventory.waves));
-    let format = ReportOutput::on_stdout(&args.report.output);
-    let shown = if format.is_text() { format } else { OutputFormat::Text };
-    let text = rendered(context, &report, shown, Showing::from(&args.report))?;
-    if format.is_text() {
-        return printed(context.printer.data(&text));
-    }
-    context.printer.remark(&text);
-    Ok(())
+    let changes = Changes::new(reports.to_vec()).in_waves(&fleet.inventory.waves);
+    let is_asked = !args.yes && (args.plan.is_none() || args.replan);
+    show_before(context, &Report::new(fleet.head(Command::Plan), changes), &args.report, is_asked)
 }
 
 async fn confirm(context: &CommandContext<'_>, clusters: usize, cancellation: &Cancellation) -> bool {

@@ -11,6 +11,7 @@ mod load;
 mod merge;
 mod plan;
 mod refresh;
+mod retire;
 mod revoke;
 mod saved;
 mod session;
@@ -120,6 +121,7 @@ pub(crate) fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, E
         Command::Refresh(args) if args.watch => watch::run(context, args),
         Command::Refresh(args) => refresh::run(context, args),
         Command::Revoke(args) => revoke::run(context, args),
+        Command::Retire(args) => retire::run(context, args),
         Command::Init(args) => init::run(context, args),
         Command::Merge(args) => merge::run(context, args),
         Command::Status(args) => status::run(context, args),

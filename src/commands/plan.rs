@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::exit_code::ExitCode;
-use crate::fleet::{FleetPolicy, Periods, Visits};
-use crate::plan::{Adoption, Extent, Suspension};
+use crate::fleet::{FleetPolicy, MAX_PRUNE, Periods, Visits};
+use crate::plan::{Adoption, Extent, Prune, Suspension};
 use crate::report::{Changes, Command, Report};
 use crate::risk::RiskClass;
 use crate::wording::command;
@@ -29,10 +29,13 @@ impl From<&PolicyArgs> for FleetPolicy {
             trial: Trial::Skip,
             probing: Probing::Try,
             legacy: Legacy::Leave,
-            visits: Visits::Granted,
+            // What no grant explains may be where no grant is left.
+            visits: if args.prune { Visits::All } else { Visits::Granted },
             max_failures: None,
             periods: Periods::Count,
             deny: args.deny.iter().copied().map(RiskClass::from).collect(),
+            prune: if args.prune { Prune::Remove } else { Prune::Keep },
+            max_prune: args.max_prune.unwrap_or(MAX_PRUNE),
         }
     }
 }
@@ -62,12 +65,13 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
 
 /// Returns the arguments of a plan or apply besides its selection of clusters, for repeating it.
 pub(super) fn repeated(context: &CommandContext<'_>, selection: &SelectionArgs, policy: &PolicyArgs) -> Vec<String> {
-    let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue")];
+    let flags = [(policy.adopt, "--adopt"), (policy.reissue, "--reissue"), (policy.prune, "--prune")];
     let mut arguments = arguments(context, selection, policy.holder.as_deref(), &flags);
     if !policy.deny.is_empty() {
         let classes: Vec<&str> = policy.deny.iter().copied().map(|class| RiskClass::from(class).as_str()).collect();
         arguments.push(command(&["--deny", &classes.join(",")]));
     }
+    arguments.extend(policy.max_prune.map(|most| command(&["--max-prune", &most.to_string()])));
     arguments.extend(policy.adopt_from.iter().map(|inventory| command(&["--adopt-from", inventory])));
     arguments
 }

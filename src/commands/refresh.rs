@@ -19,10 +19,10 @@ use crate::executor::Cancellation;
 use crate::executor::observe::{Legacy, Probing, Trial};
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
-use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, Periods, Visits};
+use crate::fleet::{ClusterRun, Fleet, FleetPolicy, FleetRun, MAX_PRUNE, Periods, Visits};
 use crate::monitor::{GrantState, Metrics, is_metrics};
 use crate::names::ClusterName;
-use crate::plan::{Adoption, Assessed, CredentialState, Extent, Newest, NoteKind, Suspension};
+use crate::plan::{Adoption, Assessed, CredentialState, Extent, Newest, NoteKind, Prune, Suspension};
 use crate::report::{
     Change, Changes, ClusterReport, Command, CredentialSummary, Head, Report, Seen, notes_text, refresh_line,
 };
@@ -140,16 +140,17 @@ pub(super) async fn refresh(
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
     let mut fleet = context.fleet(loaded, selection, &policy(args)).await?;
-    fleet.leave_trail(args.events.as_ref(), &context.environment.directory, Command::Refresh)?;
+    fleet.leave_trail(args.writing.events.as_ref(), &context.environment.directory, Command::Refresh)?;
     let run = if args.check {
         fleet.plan(cancellation).await
     } else {
         let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
-        fleet.renew(context.manner(args.break_lock), last, cancellation, &agrees).await
+        fleet.renew(context.manner(args.writing.break_lock), last, cancellation, &agrees).await
     };
-    let manner = (!args.check).then(|| context.manner(args.break_lock));
+    let manner = (!args.check).then(|| context.manner(args.writing.break_lock));
+    let ended = fleet.end_grants(manner, cancellation).await?;
     let mut ended: HashMap<ClusterName, ClusterReport> =
-        fleet.end_grants(manner, cancellation).await.into_iter().map(|report| (report.name.clone(), report)).collect();
+        ended.into_iter().map(|report| (report.name.clone(), report)).collect();
     let report = |run: &ClusterRun| if args.check { run.planned_report() } else { run.report(fleet.holder()) };
     let reported: Vec<(&ClusterRun, ClusterReport)> = run.clusters.iter().map(|run| (run, report(run))).collect();
     let head = if args.check { fleet.head(Command::Refresh) } else { fleet.writing_head(Command::Refresh) };
@@ -193,9 +194,11 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
         probing: if args.check { Probing::Skip } else { Probing::Try },
         legacy: Legacy::Leave,
         visits: Visits::Granted,
-        max_failures: args.max_failures,
+        max_failures: args.rollout.max_failures,
         periods: Periods::Count,
         deny: vec![],
+        prune: Prune::Keep,
+        max_prune: MAX_PRUNE,
     }
 }
 

@@ -1,18 +1,19 @@
 //! `kubemint revoke`: ends credentials, or removes the grants' access altogether.
 
 use super::session::{ask, ask_if_possible, block_on, interruptible};
-use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, rendered, write_files};
+use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, show_before, write_files};
 use super::{CommandContext, printed};
-use crate::cli::{OutputFormat, ReportOutput, RevokeArgs};
+use crate::cli::{ReportOutput, RevokeArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
-use crate::fleet::{Fleet, FleetPolicy, Order, Periods, Visits};
+use crate::fleet::{Fleet, FleetPolicy, Order, Periods, Visits, Wanted};
 use crate::foreign::shown;
 use crate::names::ProfileName;
 use crate::outcome::NotStarted;
 use crate::plan::{RevokeDepth, RevokeOptions, RevokeTarget, Vanished};
 use crate::report::{Changes, ClusterReport, Command, Report, Seen, notes_text, summary_line};
+use crate::step::RemoveReason;
 use crate::wording::count;
 
 /// Revokes the credentials of the selected grants.
@@ -20,40 +21,45 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<Exi
     if !args.yes && !context.environment.can_ask {
         return Err(Error::usage("revoke needs a terminal to confirm on").hint("pass `--yes` where nobody can answer"));
     }
-    block_on(revoke(context, args))?
+    block_on(revoke(context, args, Command::Revoke))?
 }
 
-async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitCode, Error> {
+/// Plans, shows, asks, revokes and reports as a command.
+pub(super) async fn revoke(
+    context: &CommandContext<'_>,
+    args: &RevokeArgs,
+    command: Command,
+) -> Result<ExitCode, Error> {
     check_outputs(context, &args.report.output)?;
     let visits = if vanished(args) == Vanished::Name { Visits::Granted } else { Visits::All };
     let policy = FleetPolicy {
         visits,
-        max_failures: args.max_failures,
+        max_failures: args.rollout.max_failures,
         periods: Periods::Ignore,
         ..FleetPolicy::looking(args.holder.as_ref())
     };
     let mut fleet = context.load_fleet(&args.selection, &policy).await?;
-    fleet.leave_trail(args.events.as_ref(), &context.environment.directory, Command::Revoke)?;
+    fleet.leave_trail(args.writing.events.as_ref(), &context.environment.directory, command)?;
     for warning in &fleet.outputs.warnings {
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     let cancellation = Cancellation::default();
-    let work = plan_and_revoke(context, args, &fleet, &cancellation);
+    let work = plan_and_revoke(context, (args, command), &fleet, &cancellation);
     let (changes, seen, is_declined) = interruptible(context, &cancellation, work).await?;
     let trail = fleet.end_trail();
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     if is_declined && is_text {
         context.printer.problem("nothing was revoked\n");
-        write_files(context, &Report::new(fleet.writing_head(Command::Revoke), changes), Showing::from(&args.report))?;
+        write_files(context, &Report::new(fleet.writing_head(command), changes), Showing::from(&args.report))?;
         return Ok(ExitCode::Pending);
     }
     let arguments = repeated(context, args);
     let summary = changes.summary;
-    let report = Report::new(fleet.writing_head(Command::Revoke), changes.clone());
+    let report = Report::new(fleet.writing_head(command), changes.clone());
     if is_text {
         let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
         context.printer.remark(&notes_text(&changes.clusters, before));
-        printed(context.printer.data(&format!("{}\n", summary_line(Command::Revoke, &summary))))?;
+        printed(context.printer.data(&format!("{}\n", summary_line(command, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&seen));
         write_files(context, &report, Showing::from(&args.report))?;
     } else {
@@ -66,29 +72,21 @@ async fn revoke(context: &CommandContext<'_>, args: &RevokeArgs) -> Result<ExitC
 /// Returns the result, the reports that were already shown, and whether the user declined.
 async fn plan_and_revoke(
     context: &CommandContext<'_>,
-    args: &RevokeArgs,
+    (args, command): (&RevokeArgs, Command),
     fleet: &Fleet,
     cancellation: &Cancellation,
 ) -> Result<(Changes, Vec<ClusterReport>, bool), Error> {
-    let mut run = fleet.plan_revocations(&fleet.selected, options(args, fleet), cancellation).await;
+    let mut run =
+        fleet.plan_revocations(&fleet.selected, options(args, fleet), leaving(args, fleet), cancellation).await?;
     let reports = run.planned_reports();
     let tasks = run.apply_tasks();
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
-    let format = ReportOutput::on_stdout(&args.report.output);
-    let is_text = format.is_text();
+    let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     // The log of a job says what was revoked, also where nobody was asked.
     let is_shown = is_asked || (clusters > 0 && is_text);
     if is_shown {
-        let report = Report::new(fleet.head(Command::Revoke), Changes::new(reports.clone()));
-        let shown = if is_text { format } else { OutputFormat::Text };
-        let text = rendered(context, &report, shown, Showing::from(&args.report))?;
-        if is_text {
-            printed(context.printer.data(&text))?;
-        } else {
-            // The document on stdout must stand alone.
-            context.printer.problem(&text);
-        }
+        show_before(context, &Report::new(fleet.head(command), Changes::new(reports.clone())), &args.report, is_asked)?;
     }
     let question = format!("Revoke this on {}? It cannot be undone.", count(clusters, "cluster"));
     let is_interrupted = || cancellation.no_new.is_cancelled();
@@ -102,10 +100,7 @@ async fn plan_and_revoke(
         // What is wrong has to end everywhere at once; access that is no longer needed can go bit by bit.
         let order = if args.access { Order::Waves } else { Order::Together };
         let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
-        fleet.carry_out(&mut run, tasks, (context.manner(args.break_lock), order), cancellation, &agrees).await;
-    }
-    if args.access && !args.keep_files && !is_declined {
-        fleet.remove_entries(&mut run, context.manner(args.break_lock));
+        fleet.carry_out(&mut run, tasks, (context.manner(args.writing.break_lock), order), cancellation, &agrees).await;
     }
     let seen = if is_shown && is_text { reports } else { vec![] };
     let changes = Changes::new(run.reports(fleet.holder()));
@@ -133,6 +128,19 @@ fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {
         vanished: vanished(args),
         orphan_after: fleet.options.orphan_after,
     }
+}
+
+/// Returns which entries leave the outputs.
+fn leaving(args: &RevokeArgs, fleet: &Fleet) -> Option<Wanted> {
+    if !args.access || args.keep_files {
+        return None;
+    }
+    if args.selection.profile.is_empty() {
+        let clusters = fleet.selected.iter().map(|selected| selected.cluster.name.clone());
+        return Some(Wanted::Clusters(clusters.collect(), RemoveReason::AccessEnds));
+    }
+    let grants = fleet.selected.iter().flat_map(|selected| &selected.grants);
+    Some(Wanted::Grants(grants.map(|grant| grant.key()).collect()))
 }
 
 /// Returns what happens to grants that left the inventory: they are revoked as well, those of the chosen profiles if some

@@ -46,11 +46,11 @@ pub(super) fn save(
 ) -> Result<(), Error> {
     let Some(out) = &args.out else { return Ok(()) };
     let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency: _ } = args.selection.clone();
-    let PolicyArgs { holder: _, adopt, adopt_from, reissue, deny } = args.policy.clone();
+    let PolicyArgs { holder: _, adopt, adopt_from, reissue, deny, prune, max_prune } = args.policy.clone();
     let deny = deny.into_iter().map(RiskClass::from).collect();
     let plan = SavedPlan {
         selection: SavedSelection { selector, clusters: cluster, profiles: profile, waves: wave, from_wave },
-        policy: SavedPolicy { adopt, adopt_from, reissue, deny },
+        policy: SavedPolicy { adopt, adopt_from, reissue, deny, prune, max_prune },
         ..fleet.save(run, inventory_digest)
     };
     let text = plan
@@ -147,12 +147,13 @@ pub(super) fn arguments(plan: &SavedPlan, args: &ApplyArgs) -> (SelectionArgs, P
     if !chosen.wave.is_empty() || chosen.from_wave.is_some() {
         (waves, from_wave) = (chosen.wave.clone(), chosen.from_wave.clone());
     }
-    let SavedPolicy { adopt, adopt_from, reissue, deny } = plan.policy.clone();
+    let SavedPolicy { adopt, adopt_from, reissue, deny, prune, max_prune } = plan.policy.clone();
     let concurrency = chosen.concurrency;
     let selection =
         SelectionArgs { selector, cluster: clusters, profile: profiles, wave: waves, from_wave, concurrency };
     let deny = deny.into_iter().map(DeniedClass::from).chain(args.policy.deny.iter().copied()).collect();
-    (selection, PolicyArgs { holder: Some(plan.holder.as_str().to_owned()), adopt, adopt_from, reissue, deny })
+    let holder = Some(plan.holder.as_str().to_owned());
+    (selection, PolicyArgs { holder, adopt, adopt_from, reissue, deny, prune, max_prune })
 }
 
 fn refused(file: &Path, cause: impl Into<String>) -> Error {

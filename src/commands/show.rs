@@ -144,6 +144,28 @@ pub(super) fn rendered(
     })
 }
 
+/// Shows as text what is about to be done: where the result goes to stdout as a document, which must stand alone, on
+/// stderr, with `--quiet` only if somebody is asked about it.
+pub(super) fn show_before(
+    context: &CommandContext<'_>,
+    report: &Report,
+    args: &ReportArgs,
+    is_asked: bool,
+) -> Result<(), Error> {
+    let format = ReportOutput::on_stdout(&args.output);
+    let shown = if format.is_text() { format } else { OutputFormat::Text };
+    let text = rendered(context, report, shown, Showing::from(args))?;
+    if format.is_text() {
+        return printed(context.printer.data(&text));
+    }
+    if is_asked {
+        context.printer.problem(&text);
+    } else {
+        context.printer.remark(&text);
+    }
+    Ok(())
+}
+
 /// Prints the failed clusters to stderr. Those in `seen` went to stdout already; if both are one terminal, they are not
 /// printed again.
 pub(super) fn print_failures(context: &CommandContext<'_>, report: &Report, arguments: &[String], seen: Seen<'_>) {

@@ -61,7 +61,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
         let loaded = load::load(&context, args.holder.as_deref())?;
         check_metrics_file(&context, args, &loaded)?;
         let cancellation = Cancellation::default();
-        interruptible(&context, &cancellation, watch(&context, args, loaded, hangup, &cancellation)).await
+        let work = Box::pin(watch(&context, args, loaded, hangup, &cancellation));
+        interruptible(&context, &cancellation, work).await
     })??;
     Ok(ExitCode::Done)
 }

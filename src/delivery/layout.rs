@@ -31,6 +31,8 @@ pub struct Layout {
     pub files: Vec<OutputFile>,
     /// The outputs whose `current-context` is in none of their files.
     pub dangling: Vec<OutputId>,
+    /// Glob patterns of all files that outputs may have written, also for clusters and profiles that are gone.
+    pub patterns: Vec<String>,
 }
 
 /// One output file.
@@ -178,9 +180,10 @@ impl Layout {
     ) -> Result<Self, Vec<Collision>> {
         let mut files: Vec<Building> = vec![];
         let mut by_path: HashMap<PathBuf, usize> = HashMap::new();
-        let mut collisions = vec![];
+        let (mut collisions, mut patterns) = (vec![], vec![]);
         for output in outputs {
             let templates = Templates::parse(output);
+            patterns.extend(templates.patterns());
             for grant in &output.grants {
                 let origin = Origin { grant: grant.clone(), output: Arc::clone(output) };
                 let values = values(inventory, holder, grant);
@@ -223,6 +226,7 @@ impl Layout {
         Ok(Self {
             dangling: dangling.map(|output| output.id).collect(),
             files: files.into_iter().map(|building| building.file).collect(),
+            patterns,
         })
     }
 }
@@ -324,6 +328,16 @@ impl Templates {
             user: output.user.as_ref().map(parse),
             current_context: output.current_context.as_ref().map(parse),
         }
+    }
+}
+
+impl Templates {
+    /// Returns glob patterns of the paths. Clusters may be called like an ARN, which has one slash.
+    fn patterns(&self) -> [String; 2] {
+        ["*", "*/*"].map(|cluster| {
+            let pattern = self.path.pattern(|variable| if variable == "cluster" { cluster } else { "*" });
+            normalise(Path::new(&pattern)).display().to_string()
+        })
     }
 }
 

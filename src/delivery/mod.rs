@@ -8,13 +8,14 @@ mod found;
 mod layout;
 mod output;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{CredentialFacts, Reissue};
 use crate::field_diff::FieldDiff;
-use crate::kubeconfig::Mark;
+use crate::kubeconfig::{EntryName, Mark};
 
 pub(crate) use self::format::{Format, Wanted};
 pub(crate) use self::found::{Found, Held, Others, ReadPlace};
@@ -55,6 +56,18 @@ pub(crate) struct Delivery {
     pub changes: Vec<FieldDiff>,
     /// Whether another holder's living credential may be replaced.
     pub reissue: Reissue,
+}
+
+/// What a step takes away of one grant in one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Removal {
+    /// The file.
+    pub file: PathBuf,
+    /// The entries in it.
+    pub entries: BTreeSet<EntryName>,
+    /// The file with the token, if the user entry names one.
+    pub token_file: Option<PathBuf>,
 }
 
 /// A place that a delivery goes to.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::limit::{collect_within, part_of};
 use super::observe::access;
-use super::publish::{NotWritten, Publisher, TargetFile};
+use super::publish::{FileChange, NotWritten, Publisher, TargetFile, removals};
 use super::{Cancellation, Clock, Ended, Events, Pace, Slot, each_cluster};
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
@@ -27,7 +27,7 @@ use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Carried, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Mint, Plugin, Publish, Revoke, Step, StepId, Update};
+use crate::step::{Mint, Plugin, Publish, Remove, Revoke, Step, StepId, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -211,6 +211,10 @@ impl StepRunner {
         self.admin = Some(admin);
         let mut failed: Vec<FailedStep<'_>> = vec![];
         for (number, step) in (1..).zip(&task.plan.steps) {
+            // A file keeps its entries as long as something that they give access to may be left.
+            if matches!(step, Step::Remove(_)) && !failed.is_empty() {
+                continue;
+            }
             lock(&self.ledger).number = number;
             self.doing(&task.plan.cluster, step.to_string());
             let result = self.step(&api, task, step).await;
@@ -306,6 +310,7 @@ impl StepRunner {
                 revoke::recreate(api, recreate).await.map(|notes| lock(&self.ledger).notes.extend(notes))
             }
             Step::Resume(resume) => revoke::resume(api, resume).await,
+            Step::Remove(remove) => self.remove(task, remove).await,
         };
         result.map(|()| Done::Yes)
     }
@@ -561,6 +566,12 @@ impl StepRunner {
         Ok(())
     }
 
+    /// Removes entries from output files.
+    async fn remove(&mut self, task: &ApplyTask, step: &Remove) -> Result<(), StepFailure> {
+        let changes = removals(step, &task.outputs.files);
+        self.slot.lend(self.publisher.publish(changes)).await.map_err(|not_written| not_written.failure)
+    }
+
     /// Writes a credential to the outputs that hold one, or the entries of exec plugins, which hold none.
     async fn publish(
         &mut self,
@@ -588,7 +599,7 @@ impl StepRunner {
                 reissue: delivery.reissue,
                 adopts: *before == Before::Unmarked,
             };
-            Ok((Arc::clone(file), incoming))
+            Ok((Arc::clone(file), FileChange::Write(Box::new(incoming))))
         });
         let incoming = incoming.collect::<Result<Vec<_>, NotWritten>>()?;
         self.slot.lend(self.publisher.publish(incoming)).await

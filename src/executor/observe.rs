@@ -25,6 +25,7 @@ use crate::outcome::{NotStarted, Planned};
 use crate::plan::{
     Assessed, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, judge_roles, plan_cluster,
 };
+use crate::step::Remove;
 
 /// One cluster to plan.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct PlanTask {
     pub cluster: Arc<Cluster>,
     /// The selected grants on it.
     pub grants: Vec<GrantInput>,
+    /// The steps that remove entries of it that nothing explains.
+    pub leaving: Vec<Remove>,
     /// The time, by the cluster's clock, that is taken for now; nothing for the time as it is.
     pub as_of: Option<Timestamp>,
 }
@@ -279,6 +282,7 @@ async fn plan_within(
             cluster: &task.cluster.name,
             grants,
             observed: &observed,
+            leaving: &task.leaving,
             endpoint: &endpoint,
             is_insecure: admin.is_insecure(),
             options: &context.options,

@@ -1,10 +1,10 @@
-//! Collects issued credentials into files: per-cluster files at once, combined ones in batches.
+//! Collects what comes into files and what leaves them: per-cluster files at once, combined ones in batches.
 //!
 //! It is an actor, which ends when the last sender is gone and everything is written. One task at a time writes a file;
 //! credentials that arrive meanwhile go into the next write. After a long write the next one waits longer, so that a
 //! file of 10,000 contexts is not written 10,000 times.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::delivery::Removal;
 use crate::failure::{FailureKind, StepFailure};
-use crate::kubeconfig::{FileOrder, Incoming, MergeError, UserForm, merge, token_file};
+use crate::inventory::GrantKey;
+use crate::kubeconfig::{FileOrder, Incoming, Leaving, MergeError, UserForm, merge, remove, token_file};
+use crate::step::Remove;
 use crate::store::{self, Manner, StoreError};
 
 /// The shortest pause after a write, as a multiple of the time that the write took.
@@ -37,6 +40,38 @@ pub(crate) struct TargetFile {
     pub others: usize,
 }
 
+/// What happens to a file.
+#[derive(Debug, Clone)]
+pub(crate) enum FileChange {
+    /// Entries of a grant are written.
+    Write(Box<Incoming>),
+    /// Entries of a grant are removed, and then the file with its token.
+    Remove {
+        /// The entries.
+        leaving: Leaving,
+        /// The file with the token, if there is one.
+        token_file: Option<PathBuf>,
+    },
+}
+
+/// Returns the changes of files that a step is; `known` are the files that other steps write too.
+pub(crate) fn removals(
+    step: &Remove,
+    known: &BTreeMap<PathBuf, Arc<TargetFile>>,
+) -> Vec<(Arc<TargetFile>, FileChange)> {
+    let change = |removal: &Removal| {
+        let new = || {
+            let path = removal.file.clone();
+            Arc::new(TargetFile { path, order: Arc::default(), current_context: None, others: 0 })
+        };
+        let GrantKey { cluster, profile } = step.grant.clone();
+        let leaving = Leaving { inventory: step.inventory.clone(), cluster, profile, entries: removal.entries.clone() };
+        let change = FileChange::Remove { leaving, token_file: removal.token_file.clone() };
+        (known.get(&removal.file).cloned().unwrap_or_else(new), change)
+    };
+    step.removals.iter().map(change).collect()
+}
+
 /// Why a credential is not in all of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotWritten {
@@ -46,9 +81,9 @@ pub(crate) struct NotWritten {
     pub written: usize,
 }
 
-/// A credential for some files, and the channel that reports when they are written.
+/// Changes of some files, and the channel that reports when they are written.
 struct Publication {
-    incoming: Vec<(Arc<TargetFile>, Incoming)>,
+    changes: Vec<(Arc<TargetFile>, FileChange)>,
     reply: oneshot::Sender<Result<(), NotWritten>>,
 }
 
@@ -58,24 +93,24 @@ pub(crate) struct Publisher(mpsc::UnboundedSender<Publication>);
 
 impl std::fmt::Debug for Publication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Publication({} files)", self.incoming.len())
+        write!(f, "Publication({} files)", self.changes.len())
     }
 }
 
 impl Publisher {
-    /// Returns when every file holds the credential that goes to it.
+    /// Returns when every file is changed.
     ///
     /// # Errors
     ///
-    /// If a file could not take it.
-    pub(crate) async fn publish(&self, incoming: Vec<(Arc<TargetFile>, Incoming)>) -> Result<(), NotWritten> {
+    /// If a file could not be.
+    pub(crate) async fn publish(&self, changes: Vec<(Arc<TargetFile>, FileChange)>) -> Result<(), NotWritten> {
         let (reply, written) = oneshot::channel();
         // Some files may have been written before the writer ended.
         let gone = || NotWritten {
             failure: StepFailure::new("the files are no longer written; this is a bug in kubemint"),
             written: 1,
         };
-        self.0.send(Publication { incoming, reply }).map_err(|_| gone())?;
+        self.0.send(Publication { changes, reply }).map_err(|_| gone())?;
         written.await.map_err(|_| gone())?
     }
 }
@@ -83,7 +118,7 @@ impl Publisher {
 /// What the actor knows of one file.
 struct FileState {
     target: Arc<TargetFile>,
-    pending: Vec<(u64, Incoming)>,
+    pending: Vec<(u64, FileChange)>,
     /// Whether it is being written, or is in a queue for it.
     busy: bool,
     ready_at: Option<Instant>,
@@ -133,16 +168,16 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
         tokio::select! {
             publication = receiver.recv(), if open => match publication {
                 None => open = false,
-                Some(publication) if publication.incoming.is_empty() => {
+                Some(publication) if publication.changes.is_empty() => {
                     // The caller may be gone; without files there is nothing to do anyway.
                     drop(publication.reply.send(Ok(())));
                 }
                 Some(publication) => {
                     next_id += 1;
-                    let files_left = publication.incoming.len();
+                    let files_left = publication.changes.len();
                     waiting.insert(next_id, Waiting { files_left, written: 0, failure: None, reply: publication.reply });
-                    for (target, incoming) in publication.incoming {
-                        files.add(&target, next_id, incoming);
+                    for (target, change) in publication.changes {
+                        files.add(&target, next_id, change);
                     }
                 }
             },
@@ -162,15 +197,15 @@ impl Files {
         Self { states, manner, ready, delayed, writes: JoinSet::new() }
     }
 
-    /// Takes a credential for a file.
-    fn add(&mut self, target: &Arc<TargetFile>, id: u64, incoming: Incoming) {
+    /// Takes a change of a file.
+    fn add(&mut self, target: &Arc<TargetFile>, id: u64, change: FileChange) {
         let new = || FileState { target: Arc::clone(target), pending: vec![], busy: false, ready_at: None };
         let state = self.states.entry(target.path.clone()).or_insert_with(new);
         // Two readings of a file may have seen more or fewer entries of others: none may be lost.
         if target.others > state.target.others {
             state.target = Arc::clone(target);
         }
-        state.pending.push((id, incoming));
+        state.pending.push((id, change));
         self.enqueue(&target.path);
     }
 
@@ -234,36 +269,60 @@ impl Files {
     }
 }
 
-fn write_file(target: &TargetFile, batch: &[(u64, Incoming)], manner: Manner) -> FileWritten {
+fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) -> FileWritten {
     let start = std::time::Instant::now();
-    let incoming: Vec<Incoming> = batch.iter().map(|(_, incoming)| incoming.clone()).collect();
-    let mut refused: HashMap<usize, StepFailure> = HashMap::new();
-    let result = store::update(&target.path, manner, |before| {
-        let merged = merge(before, &incoming, &target.order, target.others, target.current_context.as_deref())?;
-        for (position, reason) in merged.refused {
-            let is_overtaken = matches!(reason, MergeError::Superseded(_));
-            let failure = StepFailure::new(format!("`{}`: {reason}", target.path.display()));
-            refused.insert(position, StepFailure { is_overtaken, ..failure });
-        }
-        Ok::<_, MergeError>(merged.content)
-    });
-    let whole = result.err().map(|error| describe(&error));
-    // The kubeconfig is written before the token file, because a token file is complete only if a kubeconfig names it,
-    // and it is the token file that is replaced at each renewal.
-    for (position, incoming) in incoming.iter().enumerate() {
-        if whole.is_none()
-            && !refused.contains_key(&position)
-            && let Some(Err(failure)) = write_token_file(target, incoming, manner)
-        {
-            refused.insert(position, failure);
+    let mut incoming: Vec<Incoming> = vec![];
+    let mut leaving: Vec<Leaving> = vec![];
+    for (_, change) in batch {
+        match change {
+            FileChange::Write(write) => incoming.push((**write).clone()),
+            FileChange::Remove { leaving: entries, .. } => leaving.push(entries.clone()),
         }
     }
-    let results = batch
-        .iter()
-        .enumerate()
-        .map(|(position, (id, _))| (*id, whole.clone().or_else(|| refused.remove(&position))))
-        .collect();
-    FileWritten { file: target.path.clone(), took: start.elapsed(), results }
+    let mut refused: HashMap<usize, StepFailure> = HashMap::new();
+    let mut change = |before: Option<&[u8]>| {
+        let mut content = before.unwrap_or_default().to_vec();
+        if !incoming.is_empty() {
+            let merged = merge(before, &incoming, &target.order, target.others, target.current_context.as_deref())?;
+            for (position, reason) in merged.refused {
+                let is_overtaken = matches!(reason, MergeError::Superseded(_));
+                let failure = StepFailure::new(format!("`{}`: {reason}", target.path.display()));
+                refused.insert(position, StepFailure { is_overtaken, ..failure });
+            }
+            content = merged.content;
+        }
+        // What comes is written first, so that an entry that a new grant took over does not leave.
+        if leaving.is_empty() { Ok(content) } else { remove(&content, &leaving) }
+    };
+    // Nothing leaves a file that does not exist.
+    let whole = if incoming.is_empty() && !target.path.exists() {
+        None
+    } else {
+        store::update(&target.path, manner, &mut change).err().map(|error| describe(&error))
+    };
+    // The kubeconfig is written before the token file, because a token file is complete only if a kubeconfig names it,
+    // and it is the token file that is replaced at each renewal.
+    let mut writes = 0..;
+    let results = batch.iter().map(|(id, change)| {
+        let refused = match change {
+            FileChange::Write(_) => writes.next().and_then(|position| refused.remove(&position)),
+            FileChange::Remove { .. } => None,
+        };
+        let failure = whole.clone().or(refused).or_else(|| change_token_file(target, change, manner).err());
+        (*id, failure)
+    });
+    FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() }
+}
+
+/// Brings the token file of an entry to what the entry says.
+fn change_token_file(target: &TargetFile, change: &FileChange, manner: Manner) -> Result<(), StepFailure> {
+    match change {
+        FileChange::Write(incoming) => write_token_file(target, incoming, manner).unwrap_or(Ok(())),
+        FileChange::Remove { token_file, .. } => {
+            let removed = token_file.iter().try_for_each(|file| store::remove(file, manner));
+            removed.map_err(|error| describe(&error))
+        }
+    }
 }
 
 /// Writes the token file of an entry that names one, unless it holds a newer generation.

@@ -26,6 +26,7 @@ use crate::plan::{
     plan_revocation, vanished_accounts,
 };
 use crate::rbac::Rule;
+use crate::step::Remove;
 
 /// One cluster whose grants are revoked.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct RevokeTask {
     pub cluster: Arc<Cluster>,
     /// The selected grants on it; there may be none left.
     pub grants: Vec<RevokeGrant>,
+    /// The steps that remove entries of it.
+    pub leaving: Vec<Remove>,
 }
 
 /// What all clusters of a revocation share.
@@ -107,6 +110,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
                 now: by_the_cluster(context.clock.now(), observed.clock_ahead),
                 observed: &observed,
                 anchors: &anchors,
+                leaving: &task.leaving,
                 roles: &roles,
                 options: &context.options,
             });

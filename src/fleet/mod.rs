@@ -5,7 +5,9 @@
 mod carry_out;
 mod display;
 mod ending;
+mod forget;
 mod outputs;
+mod prune;
 mod rollout;
 mod run;
 mod saved;
@@ -21,8 +23,10 @@ use tokio::sync::mpsc;
 
 use self::carry_out::task;
 pub(crate) use self::display::{Follower, Timeline};
-use self::outputs::Reading;
-pub(crate) use self::outputs::{Outputs, PluginCaller, with_token_file};
+pub(crate) use self::forget::Forgetting;
+use self::outputs::{Leavings, Reading};
+pub(crate) use self::outputs::{Outputs, PluginCaller, Wanted, with_token_file};
+pub(crate) use self::prune::MAX_PRUNE;
 pub(crate) use self::rollout::Order;
 pub(crate) use self::run::{ClusterRun, FleetRun};
 pub(crate) use self::saved::Replan;
@@ -40,13 +44,13 @@ use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
 use crate::executor::{Cancellation, Clock, Events, Pace};
 use crate::failure::StepFailure;
 use crate::foreign::shown;
-use crate::inventory::{Cluster, FailureBudget, Grant, GrantKey, Inventory};
+use crate::inventory::{Budget, Cluster, Grant, GrantKey, Inventory};
 use crate::kubeconfig::EntryNames;
 use crate::names::{ClusterName, Holder, WaveName};
 use crate::outcome::{Carried, Planned};
 use crate::output::{Phase, Printer, ProgressStyle};
 use crate::plan::{
-    Adoption, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Identities, PlanOptions, Suspension,
+    Adoption, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Identities, PlanOptions, Prune, Suspension,
     block_duplicates,
 };
 use crate::report::{Command, Head};
@@ -70,11 +74,15 @@ pub(crate) struct FleetPolicy {
     pub(crate) legacy: Legacy,
     pub(crate) visits: Visits,
     /// How many clusters may fail, instead of what each wave says.
-    pub(crate) max_failures: Option<FailureBudget>,
+    pub(crate) max_failures: Option<Budget>,
     /// Whether grants count that have not begun, or have ended.
     pub(crate) periods: Periods,
     /// Which classes of risk no step may have.
     pub(crate) deny: Vec<RiskClass>,
+    /// What happens to what no grant explains.
+    pub(crate) prune: Prune,
+    /// How many grants may be pruned.
+    pub(crate) max_prune: Budget,
 }
 
 /// Whether the time counts for which a grant holds.
@@ -120,6 +128,8 @@ impl FleetPolicy {
             max_failures: None,
             periods: Periods::Count,
             deny: vec![],
+            prune: Prune::Keep,
+            max_prune: MAX_PRUNE,
         }
     }
 }
@@ -142,7 +152,11 @@ pub(crate) struct Fleet {
     pub(crate) follower: Follower,
     /// How many clusters are worked on at the same time, instead of what inventory and waves say.
     concurrency: Option<usize>,
-    max_failures: Option<FailureBudget>,
+    max_failures: Option<Budget>,
+    /// How many grants may be pruned.
+    max_prune: Budget,
+    /// The entries that nothing explains, if these are removed.
+    leavings: Leavings,
     printer: Printer,
     /// The times that are taken for now where a saved plan is made again.
     as_of: HashMap<ClusterName, Timestamp>,
@@ -176,6 +190,10 @@ impl Fleet {
         let (layout, holder) = (Arc::new(layout), inventory.holder.clone());
         let reading = Reading { inventory: Arc::clone(&inventory), layout, holder: holder.clone(), caller };
         let outputs = reading.clone().read(move |grant| grants.contains(grant)).await?;
+        let leavings = match policy.prune {
+            Prune::Remove => prune::leavings(&reading, printer).await?,
+            Prune::Keep => Leavings::default(),
+        };
         let accesses = selected.iter().map(|selected| &selected.cluster.admin);
         let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
         for warning in admin.warnings() {
@@ -190,6 +208,7 @@ impl Fleet {
             suspension: policy.suspension,
             orphan_after: orphan_after(inventory.run.cluster_timeout),
             deny: policy.deny.clone(),
+            prune: policy.prune,
         };
         Ok(Self {
             inventory,
@@ -206,6 +225,8 @@ impl Fleet {
             follower: Follower { style: progress, clock, trail: None },
             concurrency: selection.concurrency.map(usize::from),
             max_failures: policy.max_failures,
+            max_prune: policy.max_prune,
+            leavings,
             printer,
             as_of: HashMap::new(),
         })
@@ -273,6 +294,7 @@ impl Fleet {
     pub(crate) async fn plan(&self, cancellation: &Cancellation) -> FleetRun {
         let mut run = self.planned_run(cancellation).await;
         block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
+        self.limit_prune(&mut run);
         run
     }
 
@@ -332,6 +354,7 @@ impl Fleet {
         let task = |selected: &Selected| PlanTask {
             cluster: Arc::clone(&selected.cluster),
             grants: selected.grants.iter().map(input).collect(),
+            leaving: self.leavings.steps(&selected.cluster.name),
             as_of: self.as_of.get(&selected.cluster.name).copied(),
         };
         wanted.map(task).collect()

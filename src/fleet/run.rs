@@ -11,7 +11,7 @@ use super::selection::Selected;
 use crate::inventory::{Cluster, Grant, Phase};
 use crate::names::{ClusterName, Holder, WaveName};
 use crate::outcome::{Applied, Carried, NotStarted, Planned, Span};
-use crate::plan::{Assessed, Assessment, ClusterPlan, Note, NoteKind};
+use crate::plan::{Assessed, Assessment, BlockerKind, ClusterPlan, Note, NoteKind};
 use crate::report::ClusterReport;
 
 /// The clusters of a run, in the order of the inventory.
@@ -112,6 +112,12 @@ impl FleetRun {
             Planned::Plan(assessed) => Some((assessed.as_mut(), &*run.outputs)),
             Planned::Failed { .. } | Planned::NotStarted(_) => None,
         })
+    }
+
+    /// Returns whether more would be pruned than may be, which stops the whole run.
+    pub(crate) fn prunes_too_much(&self) -> bool {
+        let mut plans = self.clusters.iter().filter_map(ClusterRun::plan);
+        plans.any(|plan| plan.blockers.iter().any(|blocker| blocker.kind == BlockerKind::PruneCeiling))
     }
 
     /// Reports what was planned.

@@ -58,6 +58,7 @@ impl Fleet {
             self.plan_anew(&mut run, &moved, cancellation).await;
         }
         block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
+        self.limit_prune(&mut run);
         (run, moved)
     }
 }

@@ -14,8 +14,8 @@ use crate::credential::{Credential, CredentialFacts, KIND_TOKEN, Reissue};
 use crate::kubeconfig::combine::{CombineOptions, Input, InputError, OnCollision, combine};
 use crate::kubeconfig::edit::{Edit, EditError, List, Unranked, edit};
 use crate::kubeconfig::{
-    Document, DocumentError, Endpoint, EntryNames, EntryState, ExecPlugin, FileOrder, Incoming, Mark, MergeError,
-    OurEntries, UserForm, is_refusal, merge, remove,
+    Document, DocumentError, Endpoint, EntryName, EntryNames, EntryState, ExecPlugin, FileOrder, Incoming, Leaving,
+    Mark, Marked, MergeError, OurEntries, UserForm, is_refusal, merge, remove,
 };
 use crate::secret::SecretToken;
 
@@ -54,7 +54,12 @@ pub(super) fn read(data: &[u8]) -> bool {
     for incoming in incoming() {
         let Incoming { names, mark, .. } = &incoming;
         let state = document.state(names, mark);
-        let entries = document.entries_of(names, &mark.inventory, &mark.cluster, &mark.profile);
+        let is_named = |marked: &Marked| {
+            let of = |list, name: &String| marked.entry == EntryName { list, name: name.clone() };
+            of(List::Clusters, &names.cluster) || of(List::Users, &names.user) || of(List::Contexts, &names.context)
+        };
+        let mut entries = document.marked(&mark.inventory);
+        entries.retain(is_named);
         assert!(!matches!(state, EntryState::Absent) || entries.is_empty());
         assert!(
             format!("{state:?}{document:?}").len() < 4096 + text.len(),
@@ -199,18 +204,28 @@ pub(super) fn merge_grants(data: &[u8]) -> bool {
     }
     let again = merge(Some(&merged.content), &incoming, &order, 0, None).expect("it was merged a moment ago");
     assert_eq!(again.content, merged.content, "the same once more changes nothing");
-    let grants: Vec<_> = incoming
+    let leaving: Vec<Leaving> = incoming
         .iter()
-        .map(|incoming| (incoming.names.clone(), incoming.mark.cluster.clone(), incoming.mark.profile.clone()))
+        .map(|Incoming { names, mark, .. }| {
+            let entry = |list, name: &String| EntryName { list, name: name.clone() };
+            Leaving {
+                inventory: mark.inventory.clone(),
+                cluster: mark.cluster.clone(),
+                profile: mark.profile.clone(),
+                entries: BTreeSet::from([
+                    entry(List::Clusters, &names.cluster),
+                    entry(List::Users, &names.user),
+                    entry(List::Contexts, &names.context),
+                ]),
+            }
+        })
         .collect();
-    match remove(&merged.content, &"acme".into(), &grants) {
+    match remove(&merged.content, &leaving) {
         Ok(removed) => {
             let document = Document::parse(&String::from_utf8_lossy(&removed)).expect("what is left can be read");
-            for (names, cluster, profile) in &grants {
-                let left = document.entries_of(names, &"acme".into(), cluster, profile);
-                let needed = document.needed(&BTreeSet::new());
-                assert!(left.iter().all(|entry| needed.contains(entry)), "{left:?}");
-            }
+            let named = |marked: &Marked| leaving.iter().any(|leaving| leaving.includes(marked));
+            let left = document.removable(&"acme".into(), named);
+            assert!(left.is_empty(), "{left:?}");
         }
         Err(MergeError::Edit(EditError::Check(what))) => panic!("what was left does not say what was meant: {what}"),
         Err(_) => {}

@@ -14,7 +14,7 @@ use super::policy::{DanglingRoles, PolicyRule};
 use super::problem::At;
 use super::read::{Named, Read, choice, presence, tables};
 use super::until::Until;
-use super::wave::FailureBudget;
+use super::wave::Budget;
 use crate::delivery::CredentialForm;
 use crate::rbac::Escalating;
 
@@ -312,7 +312,7 @@ tables! {
         "concurrency" concurrency: u64 [optional] {r#"{"minimum": 1, "maximum": 4096}"#};
         /// How many of its clusters may fail while they are changed: a number, or a share of them such as
         /// `"2%"`, rounded down. If more fail, the rollout stops.
-        "max-failures" max_failures: FailureBudget [default "0"];
+        "max-failures" max_failures: Budget [default "0"];
         /// Whether somebody is asked before it starts. `--yes` answers.
         "confirm" confirm: bool [default "false"];
         /// Whether the credentials that it minted are used once more after its pause. Those that do not

@@ -34,4 +34,4 @@ pub use policy::{Exception, Policy, PolicyRule, Waived};
 pub use problem::{FileId, Location, Omitted, Position, Problem, Severity, SourceFile, Sources};
 pub use render::{Color, render, summary};
 pub(crate) use starter::{StarterCluster, cluster_name_of, starter};
-pub(crate) use wave::{FailureBudget, REST, Wave};
+pub(crate) use wave::{Budget, REST, Wave};

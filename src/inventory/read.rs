@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::duration;
 use super::problem::{At, FileId, Location, Problem, Problems, SHOWN, quote};
-use super::wave::FailureBudget;
+use super::wave::Budget;
 use crate::wording::list;
 
 /// A type that TOML values are read into.
@@ -288,7 +288,7 @@ impl Read for Timestamp {
     }
 }
 
-impl Read for FailureBudget {
+impl Read for Budget {
     fn wanted() -> String {
         "a number of clusters, or a share such as `\"2%\"`".to_owned()
     }

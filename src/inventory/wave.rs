@@ -26,32 +26,32 @@ pub(crate) struct Wave {
     /// How many of its clusters are worked on at the same time, instead of the inventory's number.
     pub(crate) concurrency: Option<usize>,
     /// How many of its clusters may fail before the rollout stops.
-    pub(crate) max_failures: FailureBudget,
+    pub(crate) max_failures: Budget,
     /// Whether somebody is asked before it starts.
     pub(crate) confirm: bool,
     /// Whether the credentials that it minted are used once more after its pause.
     pub(crate) verify: bool,
 }
 
-/// How many clusters may fail.
+/// How many of some things something may happen to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum FailureBudget {
+pub(crate) enum Budget {
     /// So many.
-    Clusters(usize),
-    /// A share of the clusters, in percent, rounded down.
+    Number(usize),
+    /// A share, in percent, rounded down.
     Percent(u8),
 }
 
-impl FailureBudget {
+impl Budget {
     /// Parses `3` or `2%`.
     ///
     /// # Errors
     ///
     /// If the text is neither; the error says so.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is neither a number of clusters nor a share such as `2%`");
+        let wrong = || format!("`{text}` is neither a number nor a share such as `2%`");
         match text.strip_suffix('%') {
-            None => text.parse().map(Self::Clusters).map_err(|_| wrong()),
+            None => text.parse().map(Self::Number).map_err(|_| wrong()),
             Some(percent) => match percent.parse() {
                 Ok(percent @ 0..=100) => Ok(Self::Percent(percent)),
                 _ => Err(wrong()),
@@ -59,19 +59,19 @@ impl FailureBudget {
         }
     }
 
-    /// Returns how many of some clusters may fail.
-    pub(crate) fn of(self, clusters: usize) -> usize {
+    /// Returns how many of `all` it may happen to.
+    pub(crate) fn of(self, all: usize) -> usize {
         match self {
-            Self::Clusters(number) => number,
-            Self::Percent(percent) => clusters * usize::from(percent) / 100,
+            Self::Number(number) => number,
+            Self::Percent(percent) => all * usize::from(percent) / 100,
         }
     }
 }
 
-impl fmt::Display for FailureBudget {
+impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Clusters(number) => write!(f, "{number}"),
+            Self::Number(number) => write!(f, "{number}"),
             Self::Percent(percent) => write!(f, "{percent}%"),
         }
     }
@@ -95,11 +95,11 @@ mod tests {
     #[test]
     fn a_budget_is_a_number_or_a_share_that_is_rounded_down() {
         for (text, of, expected) in [("0", 50, 0), ("3", 50, 3), ("2%", 49, 0), ("2%", 50, 1), ("100%", 7, 7)] {
-            let budget = FailureBudget::parse(text).unwrap();
+            let budget = Budget::parse(text).unwrap();
             assert_eq!((budget.of(of), budget.to_string().as_str()), (expected, text));
         }
         for wrong in ["", "-1", "101%", "1.5%", "%", "two"] {
-            assert!(FailureBudget::parse(wrong).unwrap_err().contains("such as `2%`"), "{wrong}");
+            assert!(Budget::parse(wrong).unwrap_err().contains("such as `2%`"), "{wrong}");
         }
     }
 }

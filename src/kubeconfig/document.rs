@@ -17,9 +17,10 @@ use super::entry::{EntryNames, Mark, OurEntries, UserForm};
 use super::fields::{HeldEntry, missing};
 use super::order::FileOrder;
 use super::refusal::refusal;
+use super::removal::{EntryName, Marked};
 use crate::credential::{Claims, Credential, CredentialFacts, KIND_TOKEN, LARGEST_GENERATION, StoredCredential};
 use crate::field_diff::FieldDiff;
-use crate::names::{ClusterName, EXTENSION, InventoryName, ProfileName, generation_of_anchor};
+use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName, generation_of_anchor};
 use crate::secret::SecretToken;
 
 /// A kubeconfig that was read.
@@ -280,33 +281,31 @@ impl Document {
         taken.map(|(list, name, _)| (list, name.clone())).collect()
     }
 
-    /// Returns the entries under the names of one grant that belong to it, whichever holder they name. A cluster entry
-    /// that grants share belongs to none of them, and is not included.
-    pub(crate) fn entries_of<'a>(
-        &self,
-        names: &'a EntryNames,
-        inventory: &InventoryName,
-        cluster: &ClusterName,
-        profile: &ProfileName,
-    ) -> Vec<(List, &'a str)> {
-        let entries = [
-            (List::Clusters, &names.cluster, self.clusters.get(&names.cluster)),
-            (List::Users, &names.user, self.users.get(&names.user)),
-            (List::Contexts, &names.context, self.contexts.get(&names.context)),
-        ];
-        let is_theirs = |entry: &Entry| {
-            let says = |key: &str, value: &str| entry.extension.as_ref().is_some_and(|says| says[key] == value);
-            entry.belongs_to(inventory) && says("cluster", cluster.as_str()) && says("profile", profile.as_str())
-        };
-        let theirs = entries.into_iter().filter(|(_, _, entry)| entry.is_some_and(is_theirs));
-        theirs.map(|(list, name, _)| (list, name.as_str())).collect()
-    }
-
-    /// Returns whether a cluster entry of an inventory is shared by grants, so that it belongs to none of them.
-    pub fn is_shared(&self, name: &str, inventory: &InventoryName) -> bool {
-        self.clusters.get(name).is_some_and(|entry| {
-            entry.belongs_to(inventory) && entry.extension.as_ref().is_some_and(|says| says.get("profile").is_none())
-        })
+    /// Returns the entries with the mark of an inventory, by list and name. A mark that names no possible cluster is none.
+    pub(crate) fn marked(&self, inventory: &InventoryName) -> Vec<Marked> {
+        /// What a mark says of a grant; that of a shared cluster entry says less.
+        #[derive(Deserialize)]
+        struct Says {
+            cluster: ClusterName,
+            profile: Option<ProfileName>,
+            holder: Option<Holder>,
+        }
+        let lists = [(List::Clusters, &self.clusters), (List::Users, &self.users), (List::Contexts, &self.contexts)];
+        let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().map(move |entry| (list, entry)));
+        let marked = all.filter(|(_, (_, entry))| entry.belongs_to(inventory)).filter_map(|(list, (name, entry))| {
+            let Says { cluster, profile, holder } = Says::deserialize(entry.extension.as_ref()?).ok()?;
+            let has_token_file = entry.held.as_ref().is_some_and(|held| held.has("tokenFile"));
+            Some(Marked {
+                entry: EntryName { list, name: name.clone() },
+                cluster,
+                profile,
+                holder,
+                names_token_file: list == List::Users && has_token_file,
+            })
+        });
+        let mut marked: Vec<Marked> = marked.collect();
+        marked.sort();
+        marked
     }
 
     /// Returns the cluster and user entries that contexts still refer to after those in `going` are removed.

@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 
 use super::document::foreign_owner;
-use super::edit::{Edit, EditError, List, Unranked, edit};
+use super::edit::{Edit, EditError, edit};
 use super::entry::token_bytes;
 use super::order::FileOrder;
 use super::{Document, DocumentError, Endpoint, EntryNames, EntryState, Held, Mark, OtherHolder, OurEntries};
 use crate::credential::{Claims, Credential, Reissue};
-use crate::names::{ClusterName, InventoryName, ProfileName, generation_of_anchor};
+use crate::names::generation_of_anchor;
 use crate::secret::SecretToken;
 
 /// A credential on its way into a file.
@@ -196,46 +196,6 @@ pub(crate) fn may_replace_token(text: &str) -> bool {
     text.is_empty() || (text.starts_with("eyJ") && !text.contains(char::is_whitespace))
 }
 
-/// Removes the entries of some grants from a file; entries of other grants or that are not ours stay.
-///
-/// If the current context is removed, none is current.
-///
-/// # Errors
-///
-/// If the file cannot be read or edited.
-pub(crate) fn remove(
-    before: &[u8],
-    inventory: &InventoryName,
-    grants: &[(EntryNames, ClusterName, ProfileName)],
-) -> Result<Vec<u8>, MergeError> {
-    let text = std::str::from_utf8(before).map_err(|_| MergeError::NotText)?;
-    let document = Document::parse(text)?;
-    let theirs: BTreeSet<(List, &str)> = grants
-        .iter()
-        .flat_map(|(names, cluster, profile)| document.entries_of(names, inventory, cluster, profile))
-        .collect();
-    let shared = grants.iter().map(|(names, ..)| names.cluster.as_str());
-    let shared = shared.filter(|name| document.is_shared(name, inventory)).map(|name| (List::Clusters, name));
-    let contexts: BTreeSet<&str> =
-        theirs.iter().filter(|(list, _)| *list == List::Contexts).map(|(_, name)| *name).collect();
-    let needed = document.needed(&contexts);
-    let mut edits = vec![];
-    for (list, name) in theirs.iter().copied().chain(shared).collect::<BTreeSet<_>>() {
-        // Another context still refers to this entry, so removing it could take away somebody's access.
-        if needed.contains(&(list, name)) {
-            continue;
-        }
-        if list == List::Contexts && document.current_context() == Some(name) {
-            edits.push(Edit::CurrentContext(String::new()));
-        }
-        edits.push(Edit::Remove { list, name: name.to_owned() });
-    }
-    if edits.is_empty() {
-        return Ok(before.to_vec());
-    }
-    Ok(edit(before, &edits, &Unranked)?)
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -276,29 +236,6 @@ mod tests {
 
     fn merged(before: Option<&[u8]>, generation: u64, others: usize) -> Result<Merged, MergeError> {
         merge(before, &[incoming(generation)], &FileOrder::default(), others, None)
-    }
-
-    /// Entries that another context refers to stay when a grant's entries are removed.
-    #[test]
-    fn an_entry_that_a_context_needs_stays() {
-        let before = merged(None, 1, 0).unwrap().content;
-        let (names, mark) = (incoming(1).names, incoming(1).mark);
-        let grant = [(names, mark.cluster, mark.profile)];
-        let other = |name: &str, user: &str| Edit::Upsert {
-            list: List::Contexts,
-            entry: json!({"name": name, "context": {"cluster": "x", "user": user}}),
-        };
-        let shared = edit(&before, &[other("mine", "me")], &Unranked).unwrap();
-        let after = String::from_utf8(remove(&shared, &"acme".into(), &grant).unwrap()).unwrap();
-        assert!(
-            after.contains("server: https://a") && after.contains("name: mine") && !after.contains("token"),
-            "{after}"
-        );
-        let both = edit(&before, &[other("mine", "x")], &Unranked).unwrap();
-        let after = String::from_utf8(remove(&both, &"acme".into(), &grant).unwrap()).unwrap();
-        assert!(after.contains("token") && !after.contains("name: x\n  context"), "{after}");
-        let after = String::from_utf8(remove(&before, &"acme".into(), &grant).unwrap()).unwrap();
-        assert!(!after.contains("name: x"), "{after}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod finding;
 mod merge;
 mod order;
 mod refusal;
+mod removal;
 
 pub use document::{Document, DocumentError};
 pub(crate) use document::{EntryState, Held, OtherHolder, RENAME, foreign_owner};
@@ -23,11 +24,12 @@ pub(crate) use entry::{EXEC_API_VERSION, Mark, OurEntries};
 pub use entry::{EntryNames, ExecPlugin, UserForm};
 pub(crate) use finding::line_with;
 pub use finding::{FileFinding, FileFindingKind, FindingSeverity};
-pub(crate) use merge::{Incoming, MergeError, may_replace_token, merge, remove, token_file};
+pub(crate) use merge::{Incoming, MergeError, may_replace_token, merge, token_file};
 pub(crate) use order::FileOrder;
 #[cfg(any(test, fuzzing))]
 pub(crate) use refusal::is_refusal;
 pub(crate) use refusal::{NOT_A_BOOLEAN, Refusal, refusal};
+pub(crate) use removal::{EntryName, Leaving, Marked, remove};
 
 /// The most keys and values of one file: 100,000 clusters have that many. While a file is read, each takes some hundred
 /// bytes of memory, however short it is.

@@ -65,6 +65,8 @@ pub(crate) enum BlockerKind {
     Policy,
     /// This run must not have a step of that class.
     Denied,
+    /// More would be pruned than may be.
+    PruneCeiling,
 }
 
 /// Something the user should know.

@@ -28,10 +28,10 @@ use crate::delivery::ReadPlace;
 use crate::failure::StepFailure;
 use crate::inventory::{Grant, Inventory};
 use crate::kubeconfig::Endpoint;
-use crate::names::{ClusterName, Holder};
+use crate::names::{ClusterName, Holder, ProfileName};
 use crate::observed::ObservedCluster;
 use crate::risk::{Risk, RiskClass};
-use crate::step::{Step, StepId};
+use crate::step::{Remove, Step, StepId};
 
 pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken, Seen};
 pub(crate) use credentials::{SHORTEST_LIFE, shortened_lifetime};
@@ -64,6 +64,17 @@ pub(crate) struct PlanOptions {
     pub orphan_after: Duration,
     /// Which classes of risk no step may have.
     pub deny: Vec<RiskClass>,
+    /// What happens to what no grant explains.
+    pub prune: Prune,
+}
+
+/// What happens to objects and entries of ours that no grant explains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prune {
+    /// They are removed.
+    Remove,
+    /// They are left, with a note.
+    Keep,
 }
 
 /// What a run may change.
@@ -136,6 +147,8 @@ pub(crate) struct PlanInput<'a> {
     pub grants: &'a [GrantInput],
     /// What was read from it.
     pub observed: &'a ObservedCluster,
+    /// The steps that remove entries of this cluster that nothing explains.
+    pub leaving: &'a [Remove],
     /// How consumers reach it.
     pub endpoint: &'a Endpoint,
     /// Whether the admin's connection does not check the server's certificate.
@@ -171,11 +184,14 @@ pub(crate) struct ClusterPlan {
     /// Rights that the admin lacks and would have to hold before it may grant them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_rights: Vec<MissingRights>,
+    /// The profiles without a grant whose objects and entries are removed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub prunes: BTreeSet<ProfileName>,
 }
 
 impl ClusterPlan {
     /// Returns a plan of a cluster without anything in it, that changes credentials only.
-    fn of_nothing(cluster: &ClusterName, cluster_uid: &str) -> Self {
+    pub(crate) fn of_nothing(cluster: &ClusterName, cluster_uid: &str) -> Self {
         Self {
             cluster: cluster.clone(),
             cluster_uid: cluster_uid.to_owned(),
@@ -186,6 +202,7 @@ impl ClusterPlan {
             blockers: vec![],
             notes: vec![],
             missing_rights: vec![],
+            prunes: BTreeSet::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Blocker, BlockerKind, ClusterPlan, Drift, Note, NoteKind, PlanInput};
+use super::{Blocker, BlockerKind, ClusterPlan, Drift, Note, NoteKind, PlanInput, Prune};
 use crate::credential::{Index, Reissue};
 use crate::desired::{Content, DesiredObject, desired_objects, needed_namespaces};
 use crate::diff::{describe_rules, diff_object};
@@ -15,7 +15,7 @@ use crate::inventory::MissingNamespace;
 use crate::names::{AUTOUPDATE_ANNOTATION, FIELD_MANAGER, INDEX_ANNOTATION, INVENTORY_LABEL, MANAGED_BY};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
-use crate::step::{Delete, Step, Update};
+use crate::step::{Delete, RemoveReason, Step, Update};
 
 /// Returns the objects that the grants of a cluster want.
 pub(super) fn wanted_objects(input: &PlanInput<'_>) -> BTreeMap<ObjectRef, DesiredObject> {
@@ -202,7 +202,7 @@ fn belong(objects: usize) -> String {
     if objects == 1 { "1 object belongs".to_owned() } else { format!("{objects} objects belong") }
 }
 
-/// Plans the deletion of objects that no live grant needs any more; returns the deletions that must come last.
+/// Plans the deletion of objects that no live grant needs any more; returns the steps that must come last.
 fn plan_deletions(
     input: &PlanInput<'_>,
     plan: &mut ClusterPlan,
@@ -219,6 +219,7 @@ fn plan_deletions(
             continue;
         }
         let profile = observed.profile().unwrap_or_default();
+        let has_vanished = !live.contains(profile);
         if observed.deleting {
             plan.blockers.push(Blocker {
                 profile: None,
@@ -226,33 +227,58 @@ fn plan_deletions(
                 message: format!("{object} is being deleted, and still allows what it allowed"),
                 hint: Some("see which finalizer holds it".to_owned()),
             });
-        } else if !live.contains(profile) {
+        } else if has_vanished && input.options.prune == Prune::Keep {
             vanished.push(object);
-        } else if selected.contains(profile) {
-            let step = delete(object, observed, describe(observed));
-            if object.kind == Kind::ServiceAccount {
-                plan.blockers.extend(living_credentials(input, object, observed));
-                last.push(step);
+        } else if has_vanished || selected.contains(profile) {
+            let mut removed = describe(observed);
+            if has_vanished {
+                plan.prunes.insert(observed.profile_name());
+                // Ending its tokens is what is wanted, so they are named.
+                removed.extend(tokens_of(observed, object, input.now));
             } else {
-                soon.push(step);
+                plan.blockers.extend(living_credentials(input, object, observed));
             }
+            let step = delete(object, observed, removed);
+            if object.kind == Kind::ServiceAccount { last.push(step) } else { soon.push(step) }
         }
     }
     // Bindings sort after roles and must go first: a role without a binding grants nothing.
     soon.reverse();
     plan.steps.extend(soon);
-    if !vanished.is_empty() {
-        let mut message = format!("{} to grants that are no longer in the inventory", belong(vanished.len()));
-        let mut accounts = vanished.iter().filter(|object| object.kind == Kind::ServiceAccount);
-        if let Some(account) = accounts.next() {
-            let others = accounts.count();
-            let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
-            let command = account.kubectl("delete", &[]);
-            message.push_str(&format!("; {account}{more} may have living tokens: `{command}` ends them"));
-        }
-        plan.notes.push(Note::new(NoteKind::VanishedGrants, message));
-    }
+    plan.prunes.extend(
+        input.leaving.iter().filter(|it| it.reason == RemoveReason::NoGrant).map(|it| it.grant.profile.clone()),
+    );
+    // Entries go last, so that none is missing of what still works.
+    last.extend(input.leaving.iter().cloned().map(|leaving| Step::Remove(Box::new(leaving))));
+    plan.notes.extend(vanished_note(&vanished));
     last
+}
+
+/// Says that objects of vanished grants are left.
+fn vanished_note(vanished: &[&ObjectRef]) -> Option<Note> {
+    if vanished.is_empty() {
+        return None;
+    }
+    let mut message = format!("{} to grants that are no longer in the inventory", belong(vanished.len()));
+    let mut accounts = vanished.iter().filter(|object| object.kind == Kind::ServiceAccount);
+    if let Some(account) = accounts.next() {
+        let others = accounts.count();
+        let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+        message.push_str(&format!("; {account}{more} may have living tokens"));
+    }
+    message.push_str("; `kubemint apply --prune` removes them");
+    Some(Note::new(NoteKind::VanishedGrants, message))
+}
+
+/// Describes the tokens that end with a ServiceAccount.
+fn tokens_of(observed: &ObservedObject, object: &ObjectRef, now: Timestamp) -> Vec<String> {
+    if object.kind != Kind::ServiceAccount {
+        return vec![];
+    }
+    match observed.index() {
+        Ok(index) => living(&index, now),
+        Err(error) => vec![format!("unknown tokens, because its annotation `{INDEX_ANNOTATION}` is unusable: {error}")],
+    }
 }
 
 fn delete(object: &ObjectRef, observed: &ObservedObject, removed: Vec<String>) -> Step {
@@ -269,10 +295,7 @@ fn living_credentials(input: &PlanInput<'_>, object: &ObjectRef, observed: &Obse
     if input.options.reissue == Reissue::Allowed {
         return None;
     }
-    let living = match observed.index() {
-        Ok(index) => living(&index, input.now),
-        Err(error) => vec![format!("unknown ones, because its annotation `{INDEX_ANNOTATION}` is unusable: {error}")],
-    };
+    let living = tokens_of(observed, object, input.now);
     (!living.is_empty()).then(|| Blocker {
         profile: observed.profile().map(Into::into),
         kind: BlockerKind::CredentialHeldElsewhere,

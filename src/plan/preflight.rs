@@ -103,7 +103,12 @@ pub(crate) fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
                     Probe::CreateAnchor { profile: profile.clone(), namespace },
                 ]
             }
-            Step::Create(_) | Step::Update(_) | Step::Delete(_) | Step::Revoke(_) | Step::Recreate(_) => vec![],
+            Step::Create(_)
+            | Step::Update(_)
+            | Step::Delete(_)
+            | Step::Revoke(_)
+            | Step::Recreate(_)
+            | Step::Remove(_) => vec![],
         })
         .collect()
 }

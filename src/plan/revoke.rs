@@ -14,12 +14,12 @@ use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
 use crate::credential::{Generation, Index, Suspended};
 use crate::delivery::Source;
 use crate::desired::{Content, DesiredObject, desired_objects, service_account};
-use crate::inventory::{Grant, Intended, IntendedSource, Inventory, intended, syntax};
+use crate::inventory::{Grant, Intended, IntendedSource, Inventory, intended};
 use crate::names::{AnchorOf, ClusterName, Holder, INDEX_ANNOTATION, ProfileName};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{Anchor, Anchors, ObservedCluster, ObservedObject, Ownership, Search};
 use crate::rbac::{Right, Rule};
-use crate::step::{Delete, Recreate, Revoke, Step, Victims};
+use crate::step::{Delete, Recreate, Remove, Revoke, Step, Victims};
 
 /// What the user wants revoked.
 #[derive(Debug, Clone)]
@@ -107,6 +107,8 @@ pub(crate) struct RevokeInput<'a> {
     pub observed: &'a ObservedCluster,
     /// The anchors of the ServiceAccounts of ours.
     pub anchors: &'a BTreeMap<ObjectRef, Anchors>,
+    /// The steps that remove entries of this cluster.
+    pub leaving: &'a [Remove],
     /// The rules of the existing roles that the profiles bind, where they could be read.
     pub roles: &'a BTreeMap<ObjectRef, Option<Vec<Rule>>>,
     /// What the user wants.
@@ -119,12 +121,26 @@ pub(crate) struct RevokeInput<'a> {
 pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     // If one grant cannot be revoked, the others are revoked all the same.
     let mut plan = ClusterPlan::of_nothing(input.cluster, &input.observed.uid);
+    let mut left = BTreeSet::new();
     for grant in input.grants {
-        plan_grant(input, grant, &mut plan);
+        if plan_grant(input, grant, &mut plan) == Ends::Not {
+            left.insert(&grant.grant.profile.name);
+        }
     }
     plan_vanished(input, &mut plan);
+    // Entries go last, and only after everything before them succeeded.
+    let leaving = input.leaving.iter().filter(|leaving| !left.contains(&leaving.grant.profile));
+    plan.steps.extend(leaving.cloned().map(|leaving| Step::Remove(Box::new(leaving))));
     plan.check_ids();
     plan
+}
+
+/// Whether the access of a grant ends as far as is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Yes,
+    /// It is not ours to end.
+    Not,
 }
 
 /// A ServiceAccount of ours.
@@ -150,27 +166,21 @@ pub(crate) fn vanished_accounts<'a>(
             && !live.contains(*object)
     };
     let accounts = observed.objects.iter().filter(is_vanished);
-    accounts
-        .map(|(object, observed)| {
-            // Anybody may have edited the label.
-            let profile = observed.profile().filter(|profile| syntax::dns_label(profile).is_ok());
-            OurAccount { object, observed, profile: ProfileName::new(profile.unwrap_or("unknown")) }
-        })
-        .collect()
+    accounts.map(|(object, observed)| OurAccount { object, observed, profile: observed.profile_name() }).collect()
 }
 
-/// Plans what happens to the ServiceAccounts that no grant needs any more.
+/// Plans what happens to what no grant needs any more.
 fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
     if !input.observed.lists_accounts && input.options.vanished != Vanished::Name {
         let message = "ServiceAccounts may not be listed: whether grants that left the inventory still have tokens is \
                        not known";
         plan.notes.push(Note::new(NoteKind::NotChecked, message));
     }
-    for account in vanished_accounts(input.inventory, input.cluster, input.observed) {
+    let accounts = vanished_accounts(input.inventory, input.cluster, input.observed);
+    let mut revoked: Vec<&OurAccount<'_>> = vec![];
+    for account in &accounts {
         let object = account.object;
-        // Removing the access of a profile also deletes an account that it had before, so the plan may have this step
-        // already.
-        if plan.steps.iter().any(|step| matches!(step, Step::Delete(delete) if delete.object == *object)) {
+        if is_deleted(plan, object) {
             continue;
         }
         let left = format!("{object} is of a grant that left the inventory");
@@ -184,17 +194,43 @@ fn plan_vanished(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
         let subject = Subject { account: object, profile: &account.profile, held: &[] };
         let steps = plan.steps.len();
         revoke_tokens(input, &subject, index.as_ref(), plan);
-        if input.options.depth != RevokeDepth::Tokens {
-            // No grant needs it any more, so it is deleted rather than made anew.
-            plan.steps.push(delete(object, account.observed));
-        }
-        if plan.steps.len() > steps {
+        if plan.steps.len() > steps || input.options.depth != RevokeDepth::Tokens {
             plan.notes.push(Note::new(NoteKind::VanishedGrants, format!("{left}; it is revoked too")));
+        }
+        revoked.push(account);
+    }
+    if input.options.depth == RevokeDepth::Access {
+        delete_vanished_rbac(input, plan);
+    }
+    if input.options.depth != RevokeDepth::Tokens {
+        // No grant needs them any more, so they are deleted rather than made anew.
+        plan.steps.extend(revoked.iter().map(|account| delete(account.object, account.observed)));
+    }
+}
+
+/// Plans the deletion of the roles and bindings of grants that left the inventory.
+fn delete_vanished_rbac(input: &RevokeInput<'_>, plan: &mut ClusterPlan) {
+    let live: BTreeSet<&str> =
+        input.inventory.grants_on(input.cluster).iter().map(|grant| grant.profile.name.as_str()).collect();
+    let has_vanished = |object: &ObjectRef, observed: &ObservedObject| {
+        Kind::RBAC.contains(&object.kind)
+            && observed.ownership(&input.inventory.name) == Ownership::Ours
+            && !live.contains(observed.profile().unwrap_or_default())
+            && input.options.vanished.revokes(&observed.profile_name())
+    };
+    for (object, observed) in input.observed.objects.iter().rev() {
+        if has_vanished(object, observed) && !is_deleted(plan, object) {
+            plan.steps.push(delete(object, observed));
         }
     }
 }
 
-fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut ClusterPlan) {
+/// Returns whether a plan deletes an object already: removing the access of a profile also deletes what it had before.
+fn is_deleted(plan: &ClusterPlan, object: &ObjectRef) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::Delete(delete) if delete.object == *object))
+}
+
+fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut ClusterPlan) -> Ends {
     let grant = &revoked.grant;
     let profile = &grant.profile.name;
     let account = service_account(grant);
@@ -207,16 +243,17 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
                 plan.steps.push(recreate(input, grant, &account, None));
             }
             if input.options.depth != RevokeDepth::Access {
-                return;
+                return Ends::Yes;
             }
         }
         Some(observed) if observed.ownership(&input.inventory.name) != Ownership::Ours => {
-            return plan.blockers.push(Blocker {
+            plan.blockers.push(Blocker {
                 profile: Some(profile.clone()),
                 kind: BlockerKind::ForeignObject,
                 message: format!("{account} is not this inventory's, so nothing of it is revoked"),
                 hint: Some("revoke it where it is managed, or delete it with kubectl".to_owned()),
             });
+            return Ends::Not;
         }
         Some(observed) => {
             let index = observed.index().ok();
@@ -232,6 +269,7 @@ fn plan_grant(input: &RevokeInput<'_>, revoked: &RevokeGrant, plan: &mut Cluster
         }
         RevokeDepth::Access => delete_access(input, grant, plan),
     }
+    Ends::Yes
 }
 
 /// The ServiceAccount whose tokens are revoked.

@@ -119,7 +119,7 @@ fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
                 Command::Apply | Command::Refresh if fine > 1 => {
                     Some(format!("{} are up to date", count(fine, "cluster")))
                 }
-                Command::Revoke if fine > 0 => Some(format!("{} done", count(fine, "cluster"))),
+                Command::Revoke | Command::Retire if fine > 0 => Some(format!("{} done", count(fine, "cluster"))),
                 Command::Plan if planned > 0 => Some(format!("{} could be planned", count(planned, "cluster"))),
                 _ => None,
             };

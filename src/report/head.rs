@@ -62,7 +62,7 @@ pub(crate) struct Head {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Body {
-    /// The body for `plan`, `apply`, `refresh` and `revoke`.
+    /// The body for `plan`, `apply`, `refresh`, `revoke` and `retire`.
     Changes(Changes),
     /// The body for `status`.
     Status(Status),
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Refresh,
     /// `kubemint revoke`
     Revoke,
+    /// `kubemint retire`
+    Retire,
     /// `kubemint status`
     Status,
     /// `kubemint verify`
@@ -96,6 +98,7 @@ impl Command {
             Self::Apply => "apply",
             Self::Refresh => "refresh",
             Self::Revoke => "revoke",
+            Self::Retire => "retire",
             Self::Status => "status",
             Self::Verify => "verify",
         }

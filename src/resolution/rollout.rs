@@ -7,7 +7,7 @@ use super::{Context, Parsed, selection};
 use crate::inventory::file::WaveTable;
 use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::syntax;
-use crate::inventory::wave::{FailureBudget, REST, Wave};
+use crate::inventory::wave::{Budget, REST, Wave};
 use crate::names::WaveName;
 use crate::selector::Selector;
 
@@ -51,7 +51,7 @@ fn wave(table: &At<WaveTable>, clusters: &Clusters, ctx: &mut Context<'_>) -> Op
         selector: Selector::parse(&selector.value).ok()?,
         pause: pause.as_ref().map_or(Duration::ZERO, |at| at.value),
         concurrency: concurrency.as_ref().map(|at| usize::try_from(at.value).unwrap_or(usize::MAX)),
-        max_failures: max_failures.as_ref().map_or(FailureBudget::Clusters(0), |at| at.value),
+        max_failures: max_failures.as_ref().map_or(Budget::Number(0), |at| at.value),
         confirm: is_set(confirm),
         verify: is_set(verify),
     })

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::{Cluster, Grant};
+use crate::inventory::{Budget, Cluster, Grant};
 use crate::kubeconfig::{Endpoint, without_user};
 use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::object::ObjectRef;
@@ -79,6 +79,12 @@ pub(crate) struct SavedPolicy {
     /// Which classes of risk no step may have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<RiskClass>,
+    /// Whether what no grant explains is removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prune: bool,
+    /// How many grants may be pruned, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_prune: Option<Budget>,
 }
 
 /// One cluster of a saved plan.

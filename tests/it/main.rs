@@ -27,6 +27,7 @@ mod merging;
 mod parity;
 mod plugin;
 mod policing;
+mod pruning;
 mod races;
 mod readme;
 mod real;

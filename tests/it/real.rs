@@ -62,6 +62,7 @@ crate::life::every_life!(lives_on_real);
 crate::revoking::every_revocation!(lives_on_real);
 crate::plugin::every_delivery!(lives_on_real);
 crate::damaged::every_damage!(lives_on_real);
+crate::pruning::every_prune!(lives_on_real);
 crate::timeboxed::every_period!(lives_on_real);
 crate::reviewed::every_review!(lives_on_real);
 crate::judged::every_judgement!(lives_on_real);
@@ -76,6 +77,7 @@ mod lives {
     pub(super) use crate::judged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
+    pub(super) use crate::pruning::*;
     pub(super) use crate::reviewed::*;
     pub(super) use crate::revoking::*;
     pub(super) use crate::timeboxed::*;

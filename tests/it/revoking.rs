@@ -164,7 +164,7 @@ pub(crate) fn only_a_new_service_account_ends_tokens_that_a_holder_made(cluster:
     machine.expect(0, &["plan", "--check"]);
 }
 
-fn marked(admin: &Admin, inventory: &str) -> Vec<Value> {
+pub(crate) fn marked(admin: &Admin, inventory: &str) -> Vec<Value> {
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     let kinds = [
         format!("{rbac}/clusterroles"),
@@ -203,7 +203,7 @@ pub(crate) fn access_goes_with_everything_that_belongs_to_it(cluster: &TestClust
     let kinds: Vec<&str> = done[1..].iter().map(|change| change.split(' ').nth(1).unwrap()).collect();
     assert_eq!(
         kinds,
-        ["RoleBinding", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole", "ServiceAccount"],
+        ["RoleBinding", "RoleBinding", "ClusterRoleBinding", "Role", "ClusterRole", "ServiceAccount", "reader"],
         "what refers goes first"
     );
     assert_eq!(marked(&admin, "rv-access"), Vec::<Value>::new());

@@ -32,6 +32,7 @@ crate::revoking::every_revocation!(lives_on_simulated);
 crate::plugin::every_delivery!(lives_on_simulated);
 crate::damaged::every_damage!(lives_on_simulated);
 crate::dead::every_death!(lives_on_simulated);
+crate::pruning::every_prune!(lives_on_simulated);
 crate::timeboxed::every_period!(lives_on_simulated);
 crate::reviewed::every_review!(lives_on_simulated);
 crate::judged::every_judgement!(lives_on_simulated);
@@ -45,6 +46,7 @@ mod lives {
     pub(super) use crate::judged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
+    pub(super) use crate::pruning::*;
     pub(super) use crate::reviewed::*;
     pub(super) use crate::revoking::*;
     pub(super) use crate::timeboxed::*;

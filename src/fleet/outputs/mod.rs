@@ -1,6 +1,7 @@
 //! The output files: their contents, and whether they can be written.
 
 mod caller;
+mod leaving;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,18 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 pub(crate) use self::caller::PluginCaller;
+pub(crate) use self::leaving::{Leavings, Wanted};
 pub(crate) use self::reading::{Reading, with_token_file};
 use crate::credential::Credential;
 use crate::delivery::{Format, Found, Held, Others, Place, ReadPlace, Source};
 use crate::executor::apply::NamedOutputs;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
-use crate::inventory::{Grant, GrantKey, Inventory};
-use crate::kubeconfig::{EntryNames, Mark, UserForm, remove};
-use crate::names::{ClusterName, ProfileName};
+use crate::inventory::GrantKey;
+use crate::kubeconfig::{Mark, UserForm};
 use crate::plan::{ClusterPlan, Newest};
 use crate::report::{Holds, OutputStatus};
 use crate::secret::SecretToken;
+use crate::step::Step;
 use crate::store::{self, Manner};
 
 /// What the output files hold for each grant.
@@ -35,9 +37,6 @@ pub(crate) struct Outputs {
     /// The grants with a place that cannot be used, and why.
     unusable: BTreeMap<GrantKey, StepFailure>,
 }
-
-/// The entries of one grant in a file, and the cluster and profile that their mark must name to be removed.
-type Whose = (EntryNames, ClusterName, ProfileName);
 
 impl Outputs {
     fn of(&self, grant: &GrantKey) -> &[ReadPlace] {
@@ -99,6 +98,10 @@ impl Outputs {
     pub(crate) fn named_in(&self, plan: &ClusterPlan) -> NamedOutputs {
         let mut named = NamedOutputs::default();
         for step in &plan.steps {
+            if let Step::Remove(remove) = step {
+                let known = remove.removals.iter().filter_map(|removal| self.files.get_key_value(&removal.file));
+                named.files.extend(known.map(|(path, file)| (path.clone(), Arc::clone(file))));
+            }
             let Some(profile) = step.profile() else { continue };
             let grant = GrantKey { cluster: plan.cluster.clone(), profile: profile.clone() };
             let sources: BTreeSet<&Place> = step.sources().iter().map(|source| &source.place).collect();
@@ -163,42 +166,6 @@ impl Outputs {
             }
         }
         sources.into_iter().map(|(source, _)| source).collect()
-    }
-
-    /// Removes the entries of grants from their files; returns the clusters for which this failed.
-    pub(crate) fn remove_entries(
-        &self,
-        grants: &[Arc<Grant>],
-        inventory: &Inventory,
-        manner: Manner,
-    ) -> Vec<(ClusterName, StepFailure)> {
-        let mut by_file: BTreeMap<&PathBuf, Vec<Whose>> = BTreeMap::new();
-        for grant in grants {
-            for ReadPlace { place, format: Format::Kubeconfig(names), .. } in self.of(&grant.key()) {
-                let whose = (names.clone(), grant.cluster.name.clone(), grant.profile.name.clone());
-                by_file.entry(&place.file).or_default().push(whose);
-            }
-        }
-        let mut failures = vec![];
-        for (path, entries) in by_file {
-            if !path.exists() {
-                continue;
-            }
-            let removed =
-                store::update(path, manner, |before| remove(before.unwrap_or_default(), &inventory.name, &entries));
-            let token_files = entries.iter().filter_map(|(names, ..)| match &names.form {
-                UserForm::TokenFile(relative) => Some(token_file_path(path, relative)),
-                UserForm::Token | UserForm::Exec(_) => None,
-            });
-            let removed = removed
-                .map(drop)
-                .and_then(|()| token_files.into_iter().try_for_each(|file| store::remove(&file, manner)));
-            if let Err(error) = removed {
-                let failure = describe(&error);
-                failures.extend(entries.into_iter().map(|(_, cluster, _)| (cluster, failure.clone())));
-            }
-        }
-        failures
     }
 }
 

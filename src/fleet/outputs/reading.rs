@@ -36,19 +36,11 @@ impl Reading {
     /// Reads every place that a selected grant goes to. A file that cannot be read or edited makes its grants unusable;
     /// the others go on without them.
     ///
-    /// Files are read in a thread of their own: on a slow disk, an interruption is heard all the same.
-    ///
     /// # Errors
     ///
-    /// If the thread was lost: that nothing was read must not look as if nothing were there.
+    /// If the thread that reads was lost.
     pub(crate) async fn read(self, is_selected: impl Fn(&GrantKey) -> bool + Send + 'static) -> Result<Outputs, Error> {
-        match tokio::task::spawn_blocking(move || self.files(&is_selected)).await {
-            Ok(outputs) => Ok(outputs),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::new(ExitCode::Interrupted, "the outputs were not read: the program is ending")),
-            },
-        }
+        in_thread(move || self.files(&is_selected)).await
     }
 
     fn files(&self, is_selected: &dyn Fn(&GrantKey) -> bool) -> Outputs {
@@ -105,7 +97,8 @@ impl Reading {
                 matches!(document.state(names, &mark), EntryState::Foreign { inventory: None, .. })
             })
         };
-        let document = read_document(path, has_unmarked)?;
+        let text = read_text(path)?.unwrap_or_default();
+        let document = parse_document(path, &text, has_unmarked)?;
         let identity = store::identity(path).map_err(|error| unusable(path, describe(&error).cause))?;
         match identities.insert(identity, path.to_owned()) {
             Some(other) => Err(unusable(path, format!("it is the same file as `{}`", other.display()))
@@ -158,13 +151,37 @@ pub(super) fn unusable(path: &Path, cause: String) -> Error {
         .hint("repair or move that file, or change the `path` of its `[[outputs]]`")
 }
 
-fn read_document(path: &Path, has_unmarked: impl Fn(&Document) -> bool) -> Result<Document, Error> {
+/// Returns the text of a file, if it exists.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, Error> {
     let bytes = store::read(path).map_err(|error| unusable(path, describe(&error).cause))?;
-    let bytes = bytes.unwrap_or_default();
-    let text = std::str::from_utf8(&bytes).map_err(|_| unusable(path, "it is not UTF-8".to_owned()))?;
+    let text = bytes.map(String::from_utf8).transpose();
+    text.map_err(|_| unusable(path, "it is not UTF-8".to_owned()))
+}
+
+/// Reads a kubeconfig that can be edited.
+pub(super) fn parse_document(
+    path: &Path,
+    text: &str,
+    has_unmarked: impl Fn(&Document) -> bool,
+) -> Result<Document, Error> {
     let parsed = Document::parse(text)
         .and_then(|document| if has_unmarked(&document) { Document::parse_with_unmarked(text) } else { Ok(document) });
     let document = parsed.map_err(|error| unusable(path, error.to_string()))?;
-    check_editable(&bytes).map_err(|error| unusable(path, error.to_string()))?;
+    check_editable(text.as_bytes()).map_err(|error| unusable(path, error.to_string()))?;
     Ok(document)
+}
+
+/// Reads in a thread of its own: on a slow disk, an interruption is heard all the same.
+///
+/// # Errors
+///
+/// If the thread was lost: that nothing was read must not look as if nothing were there.
+pub(super) async fn in_thread<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => Ok(read),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::new(ExitCode::Interrupted, "the outputs were not read: the program is ending")),
+        },
+    }
 }

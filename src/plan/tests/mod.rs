@@ -13,11 +13,11 @@ use crate::delivery::{Format, Found, Place, ReadPlace};
 use crate::desired::desired_objects;
 use crate::inventory::SourceFile;
 use crate::kubeconfig::{EntryNames, UserForm};
-use crate::names::INDEX_ANNOTATION;
+use crate::names::{GrantKey, INDEX_ANNOTATION, PROFILE_LABEL};
 use crate::object::ObjectRef;
 use crate::observed::{NamespaceState, ObservedObject};
 use crate::resolution::{Setting, resolve};
-use crate::step::Step;
+use crate::step::{RemoveReason, Step};
 
 mod policy;
 mod risk;
@@ -72,6 +72,7 @@ fn plan_until(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopt
         cluster: &"a".into(),
         grants: &grants,
         observed,
+        leaving: &[],
         endpoint: &Endpoint::default(),
         is_insecure: false,
         options: &options(adoption, horizon),
@@ -90,6 +91,7 @@ fn options(adoption: Adoption, horizon: Duration) -> PlanOptions {
         suspension: Suspension::Lift,
         orphan_after: Duration::from_secs(360),
         deny: vec![],
+        prune: Prune::Keep,
     }
 }
 
@@ -148,6 +150,66 @@ fn a_binding_of_ours_with_another_role_is_replaced() {
     object(&mut observed, "RoleBinding").1.role.as_mut().unwrap().name = "else".to_owned();
     let name = "RoleBinding `apps/kubemint:acme:deployer`";
     check(&observed, &[&format!("delete {name}"), &format!("create {name}")]);
+}
+
+/// What no grant explains is removed only where that is asked for, and in an order in which nothing gains access; its
+/// entries go last.
+#[test]
+fn what_has_vanished_is_noted_or_removed() {
+    let mut observed = applied(&inventory(INVENTORY));
+    let vanished: Vec<(ObjectRef, ObservedObject)> = observed
+        .objects
+        .iter()
+        .map(|(object, known)| {
+            let object = ObjectRef { name: object.name.replace("deployer", "gone"), ..object.clone() };
+            let mut known = known.clone();
+            known.labels.insert(PROFILE_LABEL.to_owned(), "gone".to_owned());
+            (object, known)
+        })
+        .collect();
+    observed.objects.extend(vanished);
+    let step = |profile: &str, reason| Remove {
+        inventory: "acme".into(),
+        grant: GrantKey { cluster: "a".into(), profile: profile.into() },
+        reason,
+        removals: vec![],
+    };
+    let leaving = [step("deployer", RemoveReason::NoOutput), step("gone", RemoveReason::NoGrant)];
+    let inventory = inventory(INVENTORY);
+    let plan = |observed: &ObservedCluster, prune, leaving: &[Remove]| {
+        let grants =
+            [GrantInput { grant: Arc::clone(&inventory.grants[0]), outputs: vec![], distrust: None, unusable: None }];
+        plan_cluster(&PlanInput {
+            inventory: &inventory,
+            cluster: &"a".into(),
+            grants: &grants,
+            observed,
+            leaving,
+            endpoint: &Endpoint::default(),
+            is_insecure: false,
+            options: &PlanOptions { prune, ..options(Adoption::default(), Duration::ZERO) },
+            now: Timestamp::UNIX_EPOCH,
+        })
+        .plan
+    };
+    let kept = plan(&observed, Prune::Keep, &[]);
+    assert!(kept.steps.is_empty() && kept.prunes.is_empty());
+    assert!(kept.notes.iter().any(|note| note.message.starts_with("4 objects belong to grants")), "{:?}", kept.notes);
+    let pruned = plan(&observed, Prune::Remove, &leaving);
+    assert_eq!(
+        summarise(&pruned),
+        [
+            "delete RoleBinding `apps/kubemint:acme:gone`",
+            "delete ClusterRoleBinding `kubemint:acme:gone:7ae7ea98c1`",
+            "delete Role `apps/kubemint:acme:gone`",
+            "delete ServiceAccount `kubemint/gone`",
+            "remove kubeconfig entries of `deployer`",
+            "remove kubeconfig entries of `gone`",
+        ]
+    );
+    assert_eq!(pruned.prunes, BTreeSet::from(["gone".into()]), "a living grant is not pruned");
+    pruned.steps.iter().for_each(|step| execute(&mut observed, step));
+    assert!(plan(&observed, Prune::Remove, &[]).is_empty());
 }
 
 #[test]
@@ -271,7 +333,8 @@ fn execute(observed: &mut ObservedCluster, step: &Step) {
         | Step::Retire(_)
         | Step::Revoke(_)
         | Step::Recreate(_)
-        | Step::Resume(_) => {}
+        | Step::Resume(_)
+        | Step::Remove(_) => {}
     }
 }
 
@@ -336,6 +399,7 @@ fn an_address_of_pods_is_a_note() {
             cluster: &"a".into(),
             grants: &grants,
             observed: &observed,
+            leaving: &[],
             endpoint: &endpoint,
             is_insecure: false,
             options: &options(Adoption::default(), Duration::ZERO),

@@ -22,6 +22,7 @@ fn plan_at(inventory: &Inventory, extent: Extent, seconds: i64) -> ClusterPlan {
         cluster: &"a".into(),
         grants: &grants,
         observed: &ObservedCluster::default(),
+        leaving: &[],
         endpoint: &Endpoint::default(),
         is_insecure: false,
         options: &PlanOptions { extent, ..options(Adoption::default(), Duration::ZERO) },

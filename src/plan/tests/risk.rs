@@ -60,7 +60,7 @@ fn what_is_written_in_another_way_is_no_change_of_access() {
     let inventory = with(&joined);
     let mut observed = applied(&inventory);
     for object in observed.objects.values_mut() {
-        object.labels.insert(crate::names::PROFILE_LABEL.to_owned(), "other".to_owned());
+        object.labels.insert(PROFILE_LABEL.to_owned(), "other".to_owned());
     }
     let plan = plan_with(&inventory, &observed, Adoption::default());
     assert_eq!((plan.steps.len(), said(&plan)), (3, vec![]));
@@ -162,6 +162,7 @@ fn a_class_that_is_denied_blocks_and_says_what_it_would_have_done() {
             cluster: &"a".into(),
             grants: &grants,
             observed: &observed,
+            leaving: &[],
             endpoint: &Endpoint::default(),
             is_insecure: false,
             options: &options,

@@ -4,15 +4,17 @@ use crate::credential::tests_support::{generation, token};
 use crate::credential::{
     Credential, CredentialFacts, Generation, HolderIndex, MintReason, Spent, Suspended, policy_fingerprint,
 };
-use crate::delivery::{Before, Delivery, Destination, Format, Found, Place, ReadPlace, Source};
+use crate::delivery::{Before, Delivery, Destination, Format, Found, Place, ReadPlace, Removal, Source};
 use crate::field_diff::FieldDiff;
-use crate::kubeconfig::{Document, EntryNames, ExecPlugin, FileOrder, Incoming, Mark, UserForm, merge};
-use crate::names::{Holder, anchor_name};
+use crate::kubeconfig::edit::List;
+use crate::kubeconfig::{Document, EntryName, EntryNames, ExecPlugin, FileOrder, Incoming, Mark, UserForm, merge};
+use crate::names::{GrantKey, Holder, anchor_name};
 use crate::observed::Anchors;
 use crate::plan::revoke::{RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished};
 use crate::secret::SecretToken;
 use crate::step::{
-    Delete, ExecAnchor, Mint, Plugin, Publish, Recreate, Resume, Retire, Revoke, TriedToken, Update, Victims,
+    Delete, ExecAnchor, Mint, Plugin, Publish, Recreate, Remove, RemoveReason, Resume, Retire, Revoke, TriedToken,
+    Update, Victims,
 };
 
 use super::*;
@@ -159,6 +161,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
             cluster: &"a".into(),
             grants: &[input],
             observed,
+            leaving: &[],
             endpoint: &planted.endpoint("after"),
             is_insecure: false,
             options: &options,
@@ -196,6 +199,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
                 account.clone(),
                 Anchors { found: vec![], strange: vec![], search: crate::observed::Search::Listed },
             )]),
+            leaving: &[],
             roles: &BTreeMap::new(),
             options: &options,
             now: Timestamp::from_second(60).unwrap(),
@@ -368,6 +372,15 @@ fn one_of_each() -> Vec<Step> {
             service_account: account.clone(),
         })),
     ];
+    let entry = EntryName { list: List::Users, name: "old".into() };
+    let removal =
+        Removal { file: "/x/out".into(), entries: BTreeSet::from([entry]), token_file: Some("/x/out.tokens/x".into()) };
+    steps.push(Step::Remove(Box::new(Remove {
+        inventory: "acme".into(),
+        grant: GrantKey { cluster: "a".into(), profile: "gone".into() },
+        reason: RemoveReason::NoGrant,
+        removals: vec![removal],
+    })));
     let victims = [numbers, Victims::Holder(holder.clone()), Victims::Everybody];
     steps.extend(victims.map(|victims| Step::Revoke(Box::new(revoke(victims)))));
     steps
@@ -389,9 +402,10 @@ fn a_step_of_every_kind_is_written_and_read_again() {
         Step::Revoke(_) => 8,
         Step::Recreate(_) => 9,
         Step::Resume(_) => 10,
+        Step::Remove(_) => 11,
     };
     let kinds: BTreeSet<usize> = steps.iter().map(kind).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
     let blocker = Blocker {
         kind: BlockerKind::Refused,
         profile: Some("deployer".into()),

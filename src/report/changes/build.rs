@@ -241,6 +241,11 @@ fn change(step: &Step) -> Change {
         }
         Step::Retire(retire) => Change { fields: spent(&retire.generations), ..plain },
         Step::Revoke(revoke) => Change { fields: removed(GENERATIONS, revoke.shown.clone()), ..plain },
+        Step::Remove(remove) => Change {
+            reason: Some(remove.reason.as_str()),
+            files: remove.removals.iter().map(|removal| removal.file.display().to_string()).collect(),
+            ..plain
+        },
         Step::ExecAnchor(_) | Step::Recreate(_) | Step::Resume(_) => plain,
     }
 }

@@ -24,7 +24,8 @@ use crate::risk::Risk;
 use crate::step::{Action, StepId};
 use crate::wording::count;
 
-/// What changes, or changed: the body of the reports of `plan`, `apply`, `refresh` and `revoke`.
+/// What changes, or changed: the body of the reports of `plan`, `apply`, `refresh`, `revoke` and
+/// `retire`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Changes {
     /// The clusters counted by state.
@@ -190,7 +191,7 @@ pub(crate) struct Change {
     /// The generation that is minted or written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// Why a credential is minted.
+    /// Why a credential is minted, or entries are removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The fields that differ.
@@ -202,7 +203,7 @@ pub(crate) struct Change {
     /// The previous owner of the object, if it is adopted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted_from: Option<String>,
-    /// The files that a credential goes to.
+    /// The files that a credential goes to, or that entries are removed from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
     /// What it does to the access of somebody; absent if nothing.

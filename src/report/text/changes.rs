@@ -73,7 +73,7 @@ fn waves(changes: &Changes) -> String {
 pub(super) fn all_of_it(command: Command) -> &'static str {
     match command {
         Command::Plan | Command::Status | Command::Verify => "`--all` shows them",
-        Command::Apply | Command::Refresh | Command::Revoke => "`-o wide` shows them",
+        Command::Apply | Command::Refresh | Command::Revoke | Command::Retire => "`-o wide` shows them",
     }
 }
 
@@ -107,7 +107,7 @@ pub(in crate::report) fn sign(action: Action) -> (&'static str, Style) {
         Action::Update => ("~", YELLOW),
         Action::Adopt => ("!", YELLOW),
         Action::Delete | Action::Revoke => ("-", RED),
-        Action::Retire => ("-", YELLOW),
+        Action::Retire | Action::Remove => ("-", YELLOW),
         Action::Mint => ("*", GREEN),
         Action::Write | Action::Link => ("*", YELLOW),
         Action::Recreate => ("!", RED),
@@ -151,6 +151,7 @@ pub(crate) fn summary_line(command: Command, summary: &Summary) -> String {
         let nothing = match command {
             Command::Apply | Command::Refresh => "nothing was left to do",
             Command::Revoke => "nothing was left to revoke",
+            Command::Retire => "nothing was left to remove",
             Command::Plan | Command::Status | Command::Verify => "nothing to do",
         };
         let are = if clusters == 1 { "is" } else { "are" };

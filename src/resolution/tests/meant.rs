@@ -629,9 +629,7 @@ fn waves_are_checked() {
     check_added(&wave("a", "concurrency = 0"), &["error at 0: `concurrency` must be between 1 and 4096, not 0"]);
     check_added(
         &wave("a", "max-failures = '2 %'"),
-        &[
-            "error at '2 %': `max-failures` is not valid: `2 %` is neither a number of clusters nor a share such as `2%`",
-        ],
+        &["error at '2 %': `max-failures` is not valid: `2 %` is neither a number nor a share such as `2%`"],
     );
     check_added(
         "[[rollout]]\nname = 'a'\nselector = 'env=nowhere'\n",

@@ -1,0 +1,170 @@
+//! Forgetting clusters that are gone for good: their entries leave the outputs, and nothing is contacted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::outputs::{Leavings, Reading, Wanted};
+use super::trail::Trail;
+use super::{Follower, Surroundings};
+use crate::delivery::Layout;
+use crate::error::Error;
+use crate::event::{End, Event, StepEnded, StepOutcome};
+use crate::executor::Events;
+use crate::executor::publish::{Publisher, publisher, removals};
+use crate::inventory::Inventory;
+use crate::names::ClusterName;
+use crate::outcome::{Applied, Planned, StepFailed};
+use crate::output::Phase;
+use crate::plan::{Assessed, Assessment, ClusterPlan, Note, NoteKind};
+use crate::report::{ClusterReport, Command, Head};
+use crate::step::{RemoveReason, Step};
+use crate::store::Manner;
+use crate::trail::TrailHead;
+
+/// Clusters that are forgotten.
+#[derive(Debug)]
+pub(crate) struct Forgetting {
+    inventory: Arc<Inventory>,
+    run: String,
+    follower: Follower,
+    plans: Vec<ClusterPlan>,
+    /// The entries that leave.
+    pub(crate) leavings: Leavings,
+}
+
+impl Forgetting {
+    /// Plans to forget some clusters, whether the inventory has them or not.
+    ///
+    /// # Errors
+    ///
+    /// If the outputs could not be read because the program is ending.
+    pub(crate) async fn new(
+        surroundings: Surroundings<'_>,
+        inventory: Inventory,
+        layout: Layout,
+        clusters: &[String],
+    ) -> Result<Self, Error> {
+        let Surroundings { clock, run, progress, caller, .. } = surroundings;
+        let inventory = Arc::new(inventory);
+        let holder = inventory.holder.clone();
+        let reading = Reading { inventory: Arc::clone(&inventory), layout: Arc::new(layout), holder, caller };
+        let names = || clusters.iter().map(ClusterName::new);
+        let leavings = reading.leavings(Wanted::Clusters(names().collect(), RemoveReason::ClusterGone)).await?;
+        let plan = |cluster: ClusterName| {
+            let mut plan = ClusterPlan::of_nothing(&cluster, "");
+            plan.steps = leavings.steps(&cluster).into_iter().map(|step| Step::Remove(Box::new(step))).collect();
+            if plan.steps.is_empty() {
+                let message = format!("no output has an entry of cluster `{cluster}`");
+                plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
+            }
+            plan
+        };
+        let plans = names().map(plan).collect();
+        Ok(Self { inventory, run, follower: Follower { style: progress, clock, trail: None }, plans, leavings })
+    }
+
+    /// Writes the audit trail into a file, if one is named; relative paths start at `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written, or is something else.
+    pub(crate) fn leave_trail(&mut self, file: Option<&PathBuf>, directory: &Path) -> Result<(), Error> {
+        let Some(file) = file else { return Ok(()) };
+        let head = TrailHead {
+            run: self.run.clone(),
+            command: Command::Retire.as_str(),
+            inventory: self.inventory.name.clone(),
+            holder: self.inventory.holder.clone(),
+        };
+        self.follower.trail = Some(Trail::open(file, &directory.join(file), head)?);
+        Ok(())
+    }
+
+    /// Ends the audit trail.
+    ///
+    /// # Errors
+    ///
+    /// If an event is missing in it.
+    pub(crate) fn end_trail(&self) -> Result<(), Error> {
+        self.follower.trail.as_ref().map_or(Ok(()), Trail::end)
+    }
+
+    /// Returns the head of the report.
+    pub(crate) fn head(&self) -> Head {
+        let (clock, inventory) = (self.follower.clock, &self.inventory);
+        let head = Head::new(Command::Retire, clock.began(), &inventory.name, &inventory.holder);
+        Head { run: Some(self.run.clone()), ..head }
+    }
+
+    /// Reports what was planned.
+    pub(crate) fn planned(&self) -> Vec<ClusterReport> {
+        let report = |plan: &ClusterPlan| {
+            let assessed = Assessed { plan: plan.clone(), assessment: Assessment::default() };
+            ClusterReport::planned(&plan.cluster, &Planned::Plan(Box::new(assessed)))
+        };
+        self.plans.iter().map(report).collect()
+    }
+
+    /// Removes the entries, and reports what came of it.
+    pub(crate) async fn carry_out(&self, manner: Manner) -> Vec<ClusterReport> {
+        let (publisher, writing) = publisher(manner);
+        let (events, shown) = self.follower.events(Phase::Applying, None, self.plans.len());
+        let work = async move {
+            let forgotten = self.plans.iter().map(|plan| forget(plan, &publisher, &events));
+            futures::future::join_all(forgotten).await
+        };
+        let (applied, (), _) = tokio::join!(work, writing, shown);
+        let reports = self.planned().into_iter().zip(applied);
+        reports
+            .map(
+                |(report, applied)| {
+                    if report.changes.is_empty() {
+                        report
+                    } else {
+                        report.applied(&applied, &[], &self.inventory.holder)
+                    }
+                },
+            )
+            .collect()
+    }
+}
+
+/// Removes the entries of one cluster.
+async fn forget(plan: &ClusterPlan, publisher: &Publisher, events: &Events) -> Applied {
+    let mut applied = Applied::nothing();
+    events.send(Event::Started(plan.cluster.clone()));
+    for (number, step) in (1..).zip(&plan.steps) {
+        let Step::Remove(remove) = step else { continue };
+        let removed = publisher.publish(removals(remove, &BTreeMap::new())).await;
+        let outcome = match removed {
+            Ok(()) => {
+                applied.done.push(step.id());
+                StepOutcome::Done
+            }
+            Err(not_written) => {
+                let failure = not_written.failure;
+                let failed =
+                    StepFailed { number, of: plan.steps.len(), doing: step.to_string(), failure: failure.clone() };
+                applied.failure.get_or_insert(failed);
+                StepOutcome::Failed(failure)
+            }
+        };
+        events.send(Event::StepEnded(Box::new(StepEnded {
+            cluster: plan.cluster.clone(),
+            id: step.id(),
+            action: step.action(),
+            profile: step.profile().cloned(),
+            outcome,
+            issued: None,
+            generations: vec![],
+        })));
+    }
+    let end = match &applied.failure {
+        Some(failed) => End::Failed(failed.failure.cause.clone()),
+        None if applied.done.is_empty() => End::Unchanged,
+        None => End::Changed,
+    };
+    events.send(Event::Finished { cluster: plan.cluster.clone(), end });
+    applied
+}

@@ -1,0 +1,281 @@
+//! What no grant explains is removed where that is asked for, and pruning cannot run away.
+
+use kubemint_testkit::sim::{Fault, Fleet};
+use kubemint_testkit::{TestCluster, User};
+use serde_json::Value;
+
+use crate::life::anchors;
+use crate::revoking::marked;
+use crate::scenarios::is_refused_soon;
+use crate::support::{Machine, can_i, changes, simulated};
+
+/// Passes the scenarios to a macro, so that none can be left out on one fleet.
+macro_rules! every_prune {
+    ($run:ident) => {
+        $run!(what_no_grant_explains_is_pruned, a_saved_plan_prunes_what_was_reviewed, a_retired_cluster_keeps_nothing,);
+    };
+}
+pub(crate) use every_prune;
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// Profiles that are granted everywhere, each with a file of its own, and one file for all.
+fn inventory(profiles: &[&str], outputs: &str) -> String {
+    let profile = |name: &&str| {
+        format!(
+            "[profiles.{name}]\ncluster-rules = [{{ api-groups = [''], resources = ['pods'], verbs = ['get'] }}]\n\
+             [[grants]]\nprofile = '{name}'\nselector = ''\n"
+        )
+    };
+    profiles.iter().map(profile).collect::<String>() + outputs
+}
+
+const OUTPUTS: &str = "[[outputs]]\npath = 'out/{cluster}/{profile}.kubeconfig'\n[[outputs]]\npath = 'all.kubeconfig'\n\
+                       credential = 'token-file'\n";
+
+fn of_cluster(report: &Value, name: &str) -> Value {
+    let mut clusters = report["clusters"].as_array().unwrap().iter();
+    clusters.find(|cluster| cluster["name"] == name).unwrap_or_else(|| panic!("{report:#}")).clone()
+}
+
+pub(crate) fn what_no_grant_explains_is_pruned(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("prune", &inventory(&["kept", "gone"], OUTPUTS));
+    machine.write("all.kubeconfig", "# mine\nusers:\n- name: other\n  user: {token: x}\n");
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let (kept, gone) =
+        (format!("out/{}/kept.kubeconfig", cluster.name), format!("out/{}/gone.kubeconfig", cluster.name));
+    let token = machine.token(&gone);
+    assert!(can_i(&admin, &token, "get", "pods", ""));
+    machine.inventory("prune", &inventory(&["kept"], OUTPUTS));
+
+    // It is shown first, with the tokens that end, and stops at the ceiling before anything is written.
+    let before = machine.files();
+    let plan = machine.kubemint(&["plan", "--prune", "--max-prune", "1", "-o", "json"]).exits(0).report();
+    let expected = [
+        "delete ClusterRoleBinding kubemint:prune:gone",
+        "delete ClusterRole kubemint:prune:gone",
+        "delete ServiceAccount prune/gone",
+        "remove gone",
+    ];
+    assert_eq!(changes(&plan, 0), expected);
+    let account = &plan["clusters"][0]["changes"][2];
+    assert_eq!(account["risk"]["class"], "deletes", "{account:#}");
+    let ends = account["fields"][0]["removed"][0].as_str().unwrap();
+    assert!(ends.starts_with("generation 1 of holder `default` until "), "{ends}");
+    let files = plan["clusters"][0]["changes"][3]["files"].as_array().unwrap();
+    assert_eq!(files.len(), 2, "{files:?}");
+    let refused = machine.kubemint(&["apply", "--prune", "--yes"]).exits(5);
+    let why = "`--prune` would remove 1 of 2 grants, and `--max-prune` is 10%: nothing is done anywhere";
+    assert!(refused.stderr.contains(why) && refused.stderr.contains("pass `--max-prune 1`"), "{}", refused.stderr);
+    assert_eq!(machine.files(), before);
+    assert!(can_i(&admin, &token, "get", "pods", ""));
+    let note = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let note = note["clusters"][0]["notes"][0]["message"].as_str().unwrap().to_owned();
+    assert!(note.ends_with("may have living tokens; `kubemint apply --prune` removes them"), "{note}");
+
+    let report = machine.kubemint(&["apply", "--prune", "--max-prune", "50%", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), expected);
+    assert!(is_refused_soon(&admin, &token));
+    for path in [
+        format!("{RBAC}/clusterroles/kubemint:prune:gone"),
+        format!("{RBAC}/clusterrolebindings/kubemint:prune:gone"),
+        "/api/v1/namespaces/prune/serviceaccounts/gone".to_owned(),
+    ] {
+        assert!(admin.get(&path).is_err(), "{path}");
+    }
+    let all = machine.read("all.kubeconfig");
+    assert!(all.starts_with("# mine\nusers:\n- name: other\n  user: {token: x}\n"), "{all}");
+    assert!(all.contains("kept@") && !all.contains("gone@"), "{all}");
+    assert!(!machine.read(&gone).contains("eyJ"));
+    let tokens = machine.files().into_keys().filter(|path| path.to_string_lossy().contains("all.kubeconfig.tokens/"));
+    assert_eq!(tokens.count(), 1);
+    assert!(can_i(&admin, &machine.token(&kept), "get", "pods", ""));
+    let again = machine.kubemint(&["apply", "--prune", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(again["clusters"][0]["state"], "unchanged", "{again:#}");
+}
+
+pub(crate) fn a_saved_plan_prunes_what_was_reviewed(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("prune-saved", &inventory(&["kept", "gone", "late"], OUTPUTS));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.inventory("prune-saved", &inventory(&["kept", "late"], OUTPUTS));
+    machine.expect(0, &["plan", "--prune", "--max-prune", "1", "--out", "plan.json"]);
+    let shown = machine.kubemint(&["show", "plan.json"]).exits(0).stdout;
+    assert!(shown.contains("remove kubeconfig entries of `gone` (no grant, 2 files)"), "{shown}");
+    machine.expect(0, &["apply", "plan.json"]);
+    let admin = machine.admin(0);
+    assert!(admin.get("/api/v1/namespaces/prune-saved/serviceaccounts/gone").is_err());
+    assert!(!machine.read("all.kubeconfig").contains("gone@"));
+    // The same plan once more: nothing is left to do, and nothing else is done.
+    machine.expect(0, &["apply", "plan.json"]);
+    assert!(machine.read("all.kubeconfig").contains("late@"));
+}
+
+pub(crate) fn a_retired_cluster_keeps_nothing(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("retire", &inventory(&["kept", "gone"], OUTPUTS));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let tokens = ["kept", "gone"].map(|profile| machine.token(&format!("out/{}/{profile}.kubeconfig", cluster.name)));
+    // What left the inventory before is retired too.
+    machine.inventory("retire", &inventory(&["kept"], OUTPUTS));
+    let run = machine.kubemint(&["retire", "--cluster", &cluster.name, "--yes"]).exits(0);
+    assert!(run.stdout.ends_with("1 cluster: 1 changed\n"), "{}", run.stdout);
+    let next =
+        format!("`{}`: remove it from `clusters.toml` now, or the next apply makes all of this anew", cluster.name);
+    assert!(run.stderr.contains(&next), "{}", run.stderr);
+    assert_eq!(marked(&admin, "retire"), Vec::<Value>::new());
+    assert_eq!(anchors(&admin, "retire").len(), 0);
+    for token in tokens {
+        assert!(is_refused_soon(&admin, &token));
+    }
+    for (path, content) in machine.files() {
+        let is_output = path.to_string_lossy().contains("kubeconfig");
+        assert!(!is_output || !String::from_utf8_lossy(&content).contains("eyJ"), "{}", path.display());
+    }
+    assert!(!machine.read("all.kubeconfig").contains('@'));
+    let again = machine.kubemint(&["retire", "--cluster", &cluster.name, "--yes"]).exits(0);
+    assert!(again.stdout.contains("nothing was left to remove"), "{}", again.stdout);
+}
+
+fn fleet(names: &[&str], name: &str, profiles: &[&str]) -> (Fleet, Machine) {
+    let fleet = simulated(names.iter().copied());
+    let machine = Machine::of(&fleet, name, &inventory(profiles, OUTPUTS));
+    machine.expect(0, &["apply", "--yes"]);
+    (fleet, machine)
+}
+
+#[test]
+fn a_cluster_that_cannot_be_read_prunes_nothing() {
+    let (fleet, machine) = fleet(&["a", "b", "c"], "unread", &["kept", "gone"]);
+    machine.inventory("unread", &inventory(&["kept"], OUTPUTS));
+    machine.impatient();
+    fleet.cluster("b").set_fault(Some(Fault::Refuse));
+    let arguments = ["apply", "--prune", "--max-prune", "2", "--yes", "-o", "json"];
+    let report = machine.kubemint(&arguments).exits(6).report();
+    assert_eq!(changes(&report, 0).last().map(String::as_str), Some("remove gone"));
+    assert_eq!(of_cluster(&report, "b")["changes"], serde_json::json!([]));
+    let all = machine.read("all.kubeconfig");
+    assert!(all.contains("gone@b") && !all.contains("gone@a") && !all.contains("gone@c"), "{all}");
+    assert!(machine.read("out/b/gone.kubeconfig").contains("eyJ"));
+    fleet.cluster("b").set_fault(None);
+    let report = machine.kubemint(&arguments).exits(0).report();
+    assert_eq!(changes(&report, 1).len(), 4, "{report:#}");
+    assert!(!machine.read("all.kubeconfig").contains("gone@b"));
+}
+
+#[test]
+fn over_the_ceiling_nothing_is_done_anywhere() {
+    let (fleet, machine) = fleet(&["a", "b"], "ceiling", &["kept", "gone"]);
+    machine.inventory("ceiling", &inventory(&["kept", "more"], OUTPUTS));
+    let requests = fleet.requests();
+    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "1", "--yes", "-o", "json"]).exits(5);
+    for cluster in ["a", "b"] {
+        let cluster = of_cluster(&run.report(), cluster);
+        assert_eq!(cluster["state"], "blocked", "{cluster:#}");
+        assert_eq!(cluster["blockers"][0]["kind"], "prune-ceiling");
+    }
+    assert!(fleet.requests() > requests);
+}
+
+#[test]
+fn a_cluster_where_nothing_is_pruned_waits_too() {
+    let fleet = simulated(["a", "b"]);
+    let both = inventory(&["kept", "gone"], OUTPUTS);
+    let (head, last) = both.split_at(both.rfind("selector = ''").unwrap());
+    let machine =
+        Machine::of(&fleet, "waits", &format!("{head}{}", last.replacen("selector = ''", "clusters = ['b']", 1)));
+    machine.expect(0, &["apply", "--yes"]);
+    let admin = machine.admin(0);
+    let binding = format!("{RBAC}/clusterrolebindings/kubemint:waits:kept");
+    admin.delete(&binding).unwrap();
+    machine.inventory("waits", &inventory(&["kept"], OUTPUTS));
+    let report = machine.kubemint(&["apply", "--prune", "--yes", "-o", "json"]).exits(6).report();
+    let cluster = of_cluster(&report, "a");
+    assert_eq!((&cluster["state"], &cluster["not-started"]), (&"not-started".into(), &"prune-ceiling".into()));
+    assert!(admin.get(&binding).is_err());
+    machine.expect(0, &["apply", "--prune", "--max-prune", "1", "--yes"]);
+    assert!(admin.get(&binding).is_ok());
+}
+
+#[test]
+fn an_inventory_that_shrank_prunes_nothing() {
+    let (_fleet, mut machine) = fleet(&["a", "b", "c", "d"], "shrank", &["kept", "gone"]);
+    let before = machine.read("all.kubeconfig");
+    // Nothing is granted at all.
+    let profiles = inventory(&["kept"], "");
+    machine.inventory("shrank", profiles.split("[[grants]]").next().unwrap());
+    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "100%", "--yes"]).exits(5);
+    assert!(
+        run.stderr.contains("the inventory grants nothing, so `--prune` would remove everything"),
+        "{}",
+        run.stderr
+    );
+    // Two of four clusters are gone.
+    machine.clusters.truncate(2);
+    machine.inventory("shrank", &inventory(&["kept"], OUTPUTS));
+    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "2", "--yes"]);
+    assert_eq!(run.code, 0, "two may go: {}", run.stderr);
+    machine.inventory("shrank", &inventory(&["late"], OUTPUTS));
+    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "49%", "--yes"]).exits(5);
+    assert!(run.stderr.contains("`--prune` would remove 2 of 4 grants"), "{}", run.stderr);
+    machine.inventory("shrank", &inventory(&["kept", "late"], OUTPUTS));
+    machine.expect(0, &["apply", "--yes"]);
+    machine
+        .inventory("shrank", &inventory(&["kept", "late"], OUTPUTS).replacen("selector = ''", "clusters = ['a']", 1));
+    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "1", "--yes"]).exits(6);
+    let why =
+        "the outputs know 2 clusters that are not in the inventory (`c`, `d`), and `--max-prune` is 1: nothing is done";
+    assert!(run.stderr.contains(why), "{}", run.stderr);
+    assert!(before.contains("gone@c") && machine.read("all.kubeconfig").contains("gone@c"));
+}
+
+#[test]
+fn entries_that_no_output_names_go_and_those_of_other_holders_stay() {
+    let (_fleet, machine) = fleet(&["a"], "renamed", &["kept"]);
+    machine.expect(0, &["apply", "--yes", "--holder", "ci", "--reissue"]);
+    let renamed = OUTPUTS.replace("path = 'all", "context = 'new-{profile}-{cluster}'\npath = 'all");
+    machine.inventory("renamed", &inventory(&["kept"], &renamed));
+    // The file belongs to holder `ci` now, whose entries have the old names.
+    machine.expect(0, &["apply", "--yes", "--reissue"]);
+    let all = machine.read("all.kubeconfig");
+    assert!(all.contains("name: new-kept-a") && all.contains("name: kept@a"), "{all}");
+    let report = machine.kubemint(&["apply", "--prune", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), Vec::<String>::new(), "another holder's entries stay: {report:#}");
+    let run = machine.kubemint(&["apply", "--holder", "ci", "--prune", "--reissue", "--yes", "-o", "json"]).exits(0);
+    assert_eq!(changes(&run.report(), 0).last().map(String::as_str), Some("remove kept"), "{}", run.stdout);
+    let all = machine.read("all.kubeconfig");
+    assert!(all.contains("name: new-kept-a") && !all.contains("name: kept@a"), "{all}");
+    // The token file has the name of the grant, and the new entries name it.
+    machine.expect(0, &["verify", "--holder", "ci"]);
+    let again = machine.kubemint(&["apply", "--holder", "ci", "--prune", "--yes"]).exits(0);
+    assert!(again.stdout.contains("1 cluster is up to date"), "{}", again.stdout);
+}
+
+#[test]
+fn a_cluster_that_is_gone_for_good_is_forgotten() {
+    let (fleet, mut machine) = fleet(&["a", "b"], "forget", &["kept", "late"]);
+    drop(fleet);
+    machine.clusters.pop();
+    machine.inventory("forget", &inventory(&["kept", "late"], OUTPUTS));
+    let run = machine.kubemint(&["retire", "--cluster", "b", "--yes"]).exits(2);
+    assert!(run.stderr.contains("the inventory has no cluster `b`, so it cannot be reached"), "{}", run.stderr);
+    assert!(run.stderr.contains("pass `--forget` if it is gone for good"), "{}", run.stderr);
+    machine.expect(2, &["retire", "--forget", "--cluster", "b"]);
+    let arguments = ["retire", "--forget", "--cluster", "b", "--yes", "-o", "json", "--events", "trail.jsonl"];
+    let report = machine.kubemint(&arguments).exits(0).report();
+    assert_eq!(changes(&report, 0), ["remove kept", "remove late"]);
+    assert_eq!((&report["command"], &report["clusters"][0]["state"]), (&"retire".into(), &"changed".into()));
+    let all = machine.read("all.kubeconfig");
+    assert!(all.contains("kept@a") && all.contains("late@a") && !all.contains("@b"), "{all}");
+    assert!(!machine.read("out/b/kept.kubeconfig").contains("eyJ"));
+    let tokens: Vec<_> =
+        machine.files().into_keys().filter(|path| path.extension().is_some_and(|it| it == "token")).collect();
+    assert_eq!(tokens.len(), 2, "{tokens:?}");
+    let events: Vec<String> = machine.read("trail.jsonl").lines().map(str::to_owned).collect();
+    assert!(events.iter().any(|line| line.contains("\"remove late\"") && line.contains("\"done\"")), "{events:#?}");
+    let again = machine.kubemint(&["retire", "--forget", "--cluster", "b", "--yes"]).exits(0);
+    assert!(again.stdout.contains("nothing was left to remove"), "{}", again.stdout);
+}
