@@ -59,12 +59,18 @@ impl Leaving {
 
 impl Document {
     /// Returns those entries that are wanted away and that nobody needs: what a context that stays refers to stays too,
-    /// because removing it could take somebody's access.
-    pub(crate) fn removable(&self, inventory: &InventoryName, is_wanted: impl Fn(&Marked) -> bool) -> Vec<Marked> {
+    /// because removing it could take somebody's access. What the contexts in `rewritten` refer to does not count.
+    pub(crate) fn removable(
+        &self,
+        inventory: &InventoryName,
+        is_wanted: impl Fn(&Marked) -> bool,
+        rewritten: &BTreeSet<&str>,
+    ) -> Vec<Marked> {
         let mut going = self.marked(inventory);
         going.retain(is_wanted);
         let contexts = going.iter().filter(|marked| marked.entry.list == List::Contexts);
-        let contexts: BTreeSet<&str> = contexts.map(|marked| marked.entry.name.as_str()).collect();
+        let contexts = contexts.map(|marked| marked.entry.name.as_str());
+        let contexts: BTreeSet<&str> = contexts.chain(rewritten.iter().copied()).collect();
         let needed: BTreeSet<EntryName> =
             self.needed(&contexts).into_iter().map(|(list, name)| EntryName { list, name: name.to_owned() }).collect();
         going.retain(|marked| !needed.contains(&marked.entry));
@@ -86,8 +92,8 @@ pub(crate) fn remove(before: &[u8], leaving: &[Leaving]) -> Result<Vec<u8>, Merg
     let mut edits = vec![];
     for inventory in inventories {
         let of_inventory = || leaving.iter().filter(|leaving| leaving.inventory == *inventory);
-        for Marked { entry, .. } in document.removable(inventory, |marked| of_inventory().any(|it| it.includes(marked)))
-        {
+        let leaves = |marked: &Marked| of_inventory().any(|leaving| leaving.includes(marked));
+        for Marked { entry, .. } in document.removable(inventory, leaves, &BTreeSet::new()) {
             if entry.list == List::Contexts && document.current_context() == Some(&entry.name) {
                 edits.push(Edit::CurrentContext(String::new()));
             }

@@ -279,3 +279,32 @@ fn a_cluster_that_is_gone_for_good_is_forgotten() {
     let again = machine.kubemint(&["retire", "--forget", "--cluster", "b", "--yes"]).exits(0);
     assert!(again.stdout.contains("nothing was left to remove"), "{}", again.stdout);
 }
+
+/// A context keeps its name and refers to another user entry: the one before goes in the same run, and what somebody merged
+/// into a file of their own stays as long as the grant does.
+#[test]
+fn what_a_context_no_longer_refers_to_goes_at_once() {
+    let outputs = "[[outputs]]\npath = 'out/{cluster}'\ncontext = '{cluster}'\nuser = '{profile}-{cluster}'\n";
+    let fleet = simulated(["a"]);
+    let machine = Machine::of(&fleet, "replaced", &inventory(&["old"], outputs));
+    machine.expect(0, &["apply", "--yes"]);
+    machine.write("out/merged", &machine.read("out/a"));
+    machine.inventory("replaced", &inventory(&["new"], outputs));
+    machine.expect(0, &["apply", "--yes"]);
+    let text = machine.read("out/a");
+    assert!(text.contains("name: new-a") && text.contains("name: old-a"), "{text}");
+    machine.inventory("replaced", &inventory(&["old"], outputs));
+    machine.write("out/a", "");
+    machine.expect(0, &["apply", "--yes", "--reissue"]);
+    machine.inventory("replaced", &inventory(&["new"], outputs));
+    let prune = ["apply", "--prune", "--max-prune", "1", "--yes", "--reissue"];
+    machine.expect(0, &prune);
+    let text = machine.read("out/a");
+    assert!(text.contains("name: new-a") && !text.contains("old-a"), "{text}");
+    assert!(!machine.read("out/merged").contains("old-a"));
+    let again = machine.kubemint(&prune).exits(0);
+    assert!(again.stdout.contains("is up to date"), "{}", again.stdout);
+    machine.write("out/merged", &machine.read("out/a").replace("name: a", "name: mine"));
+    machine.expect(0, &prune);
+    assert!(machine.read("out/merged").contains("name: new-a"), "the grant is there, and so is what was merged");
+}

@@ -121,10 +121,15 @@ impl Reading {
             // It leaves with the last of those that share it.
             (Wanted::Grants(grants), None) => grants.iter().any(|grant| grant.cluster == marked.cluster),
             (Wanted::Unexplained, _) => {
-                !named.contains(&(marked.entry.list, marked.entry.name.as_str())) && !self.is_another_holders(marked)
+                !named.contains(&(marked.entry.list, marked.entry.name.as_str())) && !self.is_explained(file, marked)
             }
         };
-        let going = document.removable(inventory, is_wanted);
+        // A context that an output gives refers to the entries that the output names, as soon as it is written.
+        let rewritten: BTreeSet<&str> = match wanted {
+            Wanted::Unexplained => entries.iter().map(|entry| entry.context.as_str()).collect(),
+            Wanted::Grants(_) | Wanted::Clusters(..) => BTreeSet::new(),
+        };
+        let going = document.removable(inventory, is_wanted, &rewritten);
         let profiles: BTreeSet<(ClusterName, ProfileName)> =
             going.iter().filter_map(|marked| Some((marked.cluster.clone(), marked.profile.clone()?))).collect();
         for (cluster, profile) in profiles {
@@ -146,11 +151,12 @@ impl Reading {
         }
     }
 
-    /// Returns whether an entry belongs to another holder of a grant that the inventory has.
-    fn is_another_holders(&self, marked: &Marked) -> bool {
-        let is_other = marked.holder.as_ref().is_some_and(|holder| *holder != self.holder);
+    /// Returns whether an entry under a name that this file's outputs do not give is somebody's all the same: another
+    /// holder's, or in a file of somebody who merged an output into it. Both only as long as there is such a grant.
+    fn is_explained(&self, file: Option<&OutputFile>, marked: &Marked) -> bool {
+        let is_anothers = marked.holder.as_ref().is_some_and(|holder| *holder != self.holder);
         let grant = marked.profile.clone().map(|profile| GrantKey { cluster: marked.cluster.clone(), profile });
-        is_other && grant.is_some_and(|grant| self.inventory.grant(&grant).is_some())
+        (is_anothers || file.is_none()) && grant.is_some_and(|grant| self.inventory.grant(&grant).is_some())
     }
 
     fn remove_named(&self, path: &Path, entry: &OutputEntry, wanted: &Wanted, found: &mut Leavings) {
