@@ -1,10 +1,12 @@
 //! What no grant explains is removed where that is asked for, and pruning cannot run away.
 
+use std::process::Stdio;
+
 use kubemint_testkit::sim::{Fault, Fleet};
 use kubemint_testkit::{TestCluster, User};
 use serde_json::Value;
 
-use crate::life::anchors;
+use crate::life::{anchors, eventually};
 use crate::revoking::marked;
 use crate::scenarios::is_refused_soon;
 use crate::support::{Machine, can_i, changes, simulated};
@@ -307,4 +309,45 @@ fn what_a_context_no_longer_refers_to_goes_at_once() {
     machine.write("out/merged", &machine.read("out/a").replace("name: a", "name: mine"));
     machine.expect(0, &prune);
     assert!(machine.read("out/merged").contains("name: new-a"), "the grant is there, and so is what was merged");
+}
+
+/// A prune is killed during each of its requests in turn. What is left of the kubeconfigs is whole, an entry is there as long
+/// as its objects may be, and the next run does the rest.
+#[test]
+fn killed_at_every_request_a_prune_converges() {
+    let (fleet, machine) = fleet(&["a"], "cut", &["kept", "gone"]);
+    let cluster = fleet.cluster("a");
+    let admin = machine.admin(0);
+    let prune = ["apply", "--prune", "--max-prune", "1", "--yes"];
+    let (both, kept) = (inventory(&["kept", "gone"], OUTPUTS), inventory(&["kept"], OUTPUTS));
+    machine.inventory("cut", &kept);
+    cluster.reset_traffic();
+    machine.expect(0, &prune);
+    let requests = cluster.requests();
+    assert!(requests > 12, "{requests}");
+    for request in 0..requests {
+        machine.inventory("cut", &both);
+        machine.expect(0, &["apply", "--yes"]);
+        let token = machine.token("out/a/gone.kubeconfig");
+        machine.inventory("cut", &kept);
+        cluster.reset_traffic();
+        cluster.set_fault(Some(Fault::HangAfter(request)));
+        let mut child = machine.command(&prune).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("the request arrives that is not answered", || cluster.requests() > request);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        cluster.set_fault(None);
+        let is_there = admin.get("/api/v1/namespaces/cut/serviceaccounts/gone").is_ok();
+        let all = machine.read("all.kubeconfig");
+        assert!(!is_there || all.contains("gone@a"), "killed at {request}, the entry went before the account");
+        assert!(all.contains("kept@a") && serde_saphyr::from_str::<Value>(&all).is_ok(), "{all}");
+        machine.expect(0, &prune);
+        assert!(!machine.read("all.kubeconfig").contains("gone@a"), "killed at {request}");
+        assert!(!machine.read("out/a/gone.kubeconfig").contains("eyJ"), "killed at {request}");
+        let left = marked(&admin, "cut");
+        assert!(left.iter().all(|object| !object["metadata"]["name"].as_str().unwrap().contains("gone")), "{left:#?}");
+        assert!(is_refused_soon(&admin, &token));
+        assert!(can_i(&admin, &machine.token("out/a/kept.kubeconfig"), "get", "pods", ""));
+    }
+    println!("killed at each of {requests} requests");
 }

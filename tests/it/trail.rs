@@ -97,6 +97,26 @@ fn a_trail_that_cannot_be_written_is_said() {
     assert!(run.stderr.contains("it is not a regular file"), "{}", run.stderr);
 }
 
+/// The credentials do not wait for the trail; the run ends with an error all the same, because lines are missing.
+#[test]
+fn a_trail_that_ends_half_way_is_said_and_stops_nothing() {
+    let fleet = simulated((0..30).map(|number| format!("c{number:02}")));
+    let machine = Machine::of(&fleet, "halfway", READER);
+    // Of 512 or 1,024 bytes: every kubeconfig fits, and the events of 30 clusters do not.
+    let run = machine.limited("ulimit -f 16", &["apply", "--yes", "--events", "events.jsonl"]).exits(6);
+    assert!(run.stdout.contains("30 clusters: 30 changed"), "{}", run.stdout);
+    assert!(run.stderr.contains("cannot write the events to `events.jsonl`"), "{}", run.stderr);
+    assert!(run.stderr.contains("File too large"), "{}", run.stderr);
+    let whole = machine.read("events.jsonl").lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count();
+    assert!(whole > 5 && whole < 30 * 8, "{whole}");
+    machine.expect(0, &["plan", "--check"]);
+    // A later run goes on in the same file.
+    machine.expect(0, &["refresh", "--force", "--events", "events.jsonl"]);
+    let broken =
+        machine.read("events.jsonl").lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).count();
+    assert!(broken <= 1, "{broken}");
+}
+
 /// The identifier of a token stands in the audit log of the API server: at its birth, and at each use.
 pub(crate) fn the_trail_names_what_the_audit_log_names(cluster: &TestCluster, audit_log: impl Fn() -> String) {
     let machine = Machine::new(&[cluster], User::Admin);
