@@ -111,14 +111,23 @@ async fn bound_role(
     if is_planned {
         return Ok(None);
     }
-    let read = match api.object(&Request::get(referred.path()), &referred).await {
-        Ok(answer) => RoleRead::Rules(ObservedObject::from_json(&answer.value).rules),
-        Err(failure) if failure.is_not_found() => RoleRead::Absent,
-        // Without the right to read roles nothing is known here, but then the API server checks the binding anyway.
-        Err(failure) if failure.is_forbidden() => RoleRead::Unreadable,
-        Err(failure) => return Err(failure),
-    };
+    let read = read_role(api, &referred).await?;
     Ok(Some((role.clone(), referred, read)))
+}
+
+/// Reads an existing role.
+///
+/// # Errors
+///
+/// If there is no response.
+pub(crate) async fn read_role(api: &Api, role: &ObjectRef) -> Result<RoleRead, ApiFailure> {
+    match api.object(&Request::get(role.path()), role).await {
+        Ok(answer) => Ok(RoleRead::Rules(ObservedObject::from_json(&answer.value).rules)),
+        Err(failure) if failure.is_not_found() => Ok(RoleRead::Absent),
+        // Without the right to read roles nothing is known here, but then the API server checks a new binding anyway.
+        Err(failure) if failure.is_forbidden() => Ok(RoleRead::Unreadable),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// A refusal of the API server counts as a result; a missing response does not.

@@ -1,5 +1,6 @@
 //! Plans the clusters of a run: connect, observe, plan, probe.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
 use crate::cluster::observe::{identify, legacy_tokens, observe};
-use crate::cluster::probe::{Probed, probe};
+use crate::cluster::probe::{Probed, probe, read_role};
 use crate::cluster::verify::distrust;
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
@@ -17,13 +18,15 @@ use crate::credential::{Credential, Distrust};
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
-use crate::inventory::policy::{Lifted, PolicyRule};
+use crate::inventory::policy::{Lifted, Policy, PolicyRule};
 use crate::inventory::{Cluster, Grant, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
 use crate::names::ClusterName;
+use crate::observed::ObservedCluster;
 use crate::outcome::{NotStarted, Planned};
 use crate::plan::{
-    Assessed, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, judge_roles, plan_cluster,
+    Assessed, ClusterPlan, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, judge_roles, judged_roles,
+    plan_cluster,
 };
 use crate::step::Remove;
 
@@ -305,7 +308,7 @@ async fn plan_within(
     if context.probing == Probing::Skip {
         return Planned::Plan(Box::new(assessed));
     }
-    match probe(&api, &assessed.plan, &observed).await {
+    match try_changes(&api, &assessed.plan, (&observed, &inventory.policy, &grants)).await {
         Ok(Probed { results, roles }) => {
             let (cluster, policy) = (&task.cluster.name, &inventory.policy);
             judge_probes(&mut assessed.plan, &results, |profile| {
@@ -313,11 +316,27 @@ async fn plan_within(
                 profiles.any(|known| known.name == *profile && known.allow_missing_roles)
                     || policy.lifted(PolicyRule::DanglingRoles, profile, cluster, now) == Lifted::Yes
             });
-            judge_roles(&mut assessed.plan, &roles, policy, (cluster, now));
+            judge_roles(&mut assessed.plan, &roles, policy, &grants, (cluster, now));
         }
         Err(failure) => {
             return Planned::Failed { doing: "try the changes without effect", failure: failure.into() };
         }
     }
     Planned::Plan(Box::new(assessed))
+}
+
+/// Tries the changes without effect, and reads the roles that the policy has to judge.
+async fn try_changes(
+    api: &Api,
+    plan: &ClusterPlan,
+    (observed, policy, grants): (&ObservedCluster, &Policy, &[Arc<Grant>]),
+) -> Result<Probed, ApiFailure> {
+    let mut probed = probe(api, plan, observed).await?;
+    for role in judged_roles(plan, policy, grants) {
+        if let Entry::Vacant(entry) = probed.roles.entry(role) {
+            let read = read_role(api, entry.key()).await?;
+            entry.insert(read);
+        }
+    }
+    Ok(probed)
 }

@@ -37,7 +37,7 @@ pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyT
 pub(crate) use credentials::{SHORTEST_LIFE, shortened_lifetime};
 pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub(crate) use identity::{Evidence, Identities, block_duplicates};
-pub(crate) use policy::{RoleRead, judge_roles};
+pub(crate) use policy::{RoleRead, judge_roles, judged_roles};
 pub(crate) use preflight::{MissingRights, Probe, ProbeResult, judge_probes, mint_probes};
 pub(crate) use revoke::{
     RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,

@@ -3,16 +3,16 @@
 //! Pure: no I/O, `now` is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Blocker, BlockerKind, ClusterPlan, Extent, Note, NoteKind, PlanInput};
-use crate::desired::Content;
 use crate::inventory::policy::{Exception, Lifted, Policy, PolicyRule};
+use crate::inventory::{Grant, Intended, IntendedSource, intended};
 use crate::names::{ClusterName, ProfileName};
 use crate::object::{ObjectRef, RoleRef};
-use crate::rbac::{Escalating, RightGroup, Rule, Scope};
-use crate::step::Step;
+use crate::rbac::{Escalating, RightGroup, Rule};
 
 /// Rights that a message names; the rest is counted.
 const NAMED: usize = 5;
@@ -47,29 +47,45 @@ pub(super) fn judge(input: &PlanInput<'_>, plan: &mut ClusterPlan) {
     }
 }
 
-/// Adds what the policy refuses of existing roles that the plan binds, now that they were read, and which of their rights
+/// Returns the existing roles that the policy has to judge, whether they are bound already or not; none for a run that
+/// changes credentials only.
+pub(crate) fn judged_roles(plan: &ClusterPlan, policy: &Policy, grants: &[Arc<Grant>]) -> BTreeSet<ObjectRef> {
+    if policy.denied.is_empty() || plan.extent == Extent::Credentials {
+        return BTreeSet::new();
+    }
+    grants.iter().flat_map(|grant| bound(grant)).map(|(_, _, address)| address).collect()
+}
+
+/// Returns the existing roles that a grant binds, with their addresses.
+fn bound(grant: &Grant) -> Vec<(ProfileName, RoleRef, ObjectRef)> {
+    let roles = intended(&grant.profile).into_iter().filter_map(|Intended { scope, source }| match source {
+        // What `cluster-admin` allows is known without asking, so the inventory itself was refused or excepted.
+        IntendedSource::Role(role) if !role.is_everything() => {
+            let address = role.object(scope.namespace());
+            Some((grant.profile.name.clone(), role, address))
+        }
+        IntendedSource::Role(_) | IntendedSource::Profile(_) => None,
+    });
+    roles.collect()
+}
+
+/// Adds what the policy refuses of the existing roles that grants bind, now that they were read, and which of their rights
 /// are escalating.
 pub(crate) fn judge_roles(
     plan: &mut ClusterPlan,
     roles: &BTreeMap<ObjectRef, RoleRead>,
     policy: &Policy,
+    grants: &[Arc<Grant>],
     (cluster, now): (&ClusterName, Timestamp),
 ) {
     super::risk::add_rules_of_roles(plan, roles);
     let mut blockers = BTreeSet::new();
     let mut notes = BTreeSet::new();
-    for step in &plan.steps {
-        let Step::Create(desired) = step else { continue };
-        let (Some(profile), Content::Binding { role, .. }) = (&desired.profile, &desired.content) else { continue };
-        // What `cluster-admin` allows is known without asking, so the inventory itself was refused or excepted.
-        if policy.denied.is_empty() || role.is_everything() {
-            continue;
-        }
-        let scope = desired.object.namespace.clone().map_or(Scope::Cluster, Scope::Namespace);
-        match roles.get(&role.object(scope.namespace())) {
+    for (profile, role, address) in grants.iter().flat_map(|grant| bound(grant)) {
+        match roles.get(&address).filter(|_| !policy.denied.is_empty()) {
             Some(RoleRead::Rules(rules)) => {
                 for class in policy.denied.iter().copied() {
-                    blockers.extend(of_role(policy, class, (profile, role, rules), cluster, now));
+                    blockers.extend(of_role(policy, class, (&profile, &role, rules), cluster, now));
                 }
             }
             Some(RoleRead::Unreadable) => {

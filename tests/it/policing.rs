@@ -110,7 +110,7 @@ fn the_policy_is_judged_offline_where_that_is_possible() {
 }
 
 #[test]
-fn what_an_existing_role_allows_is_judged_when_it_is_bound() {
+fn what_an_existing_role_allows_is_judged_before_it_is_bound_and_after() {
     let fleet = simulated(["a"]);
     let rest = "[[grants]]\nprofile = 'deployer'\nselector = ''\n[profiles.deployer]\nnamespaces = [{ names = ['default'], \
                 cluster-roles = ['edit'] }]\n";
@@ -126,6 +126,18 @@ fn what_an_existing_role_allows_is_judged_when_it_is_bound() {
     let line = "creates: profile `deployer` may do what is in ClusterRole `edit` in namespace `default`: 1 cluster (escalating: \
                 secrets-read, impersonation, token-minting, pod-exec)";
     assert!(plan.contains(line), "{plan}");
+    // A binding that is there is judged by a policy that came later. A renewal goes on, because it gives nobody more.
+    machine.expect(0, &["apply", "--yes"]);
+    machine.inventory("bound", &format!("[policy]\ndeny = ['pod-exec']\n{rest}"));
+    let refused = machine.kubemint(&["plan", "-o", "json"]).exits(5).report();
+    let expected = "the policy's `pod-exec` refuses ClusterRole `edit`, which profile `deployer` binds";
+    assert!(blockers(&refused)[0].1.starts_with(expected), "{refused:#}");
+    machine.expect(0, &["refresh", "--force"]);
+    machine.inventory("bound", rest);
+    fleet.cluster("a").reset_traffic();
+    machine.expect(0, &["plan"]);
+    let reads_role = fleet.cluster("a").recorded().iter().any(|request| request.path.ends_with("/clusterroles/edit"));
+    assert!(!reads_role, "without a policy nobody asks for it");
 }
 
 #[test]

@@ -246,6 +246,17 @@ fn one_of_three_clusters_is_stopped_half_way() {
     machine.expect(0, &["plan", "--check"]);
 }
 
+/// Waves, risks and policy, as on simulated servers.
+#[test]
+fn a_wave_that_fails_stops_the_next_one() {
+    let names = ["wave-one", "wave-two"].map(ClusterOptions::named);
+    let Some(plane) = ControlPlane::start(names.into()) else {
+        return;
+    };
+    let clusters = plane.test_clusters();
+    crate::rollouts::a_wave_that_fails_stops_the_next_one([clusters[0], clusters[1]]);
+}
+
 /// A finalizer keeps an anchor for any time, and its tokens for one more minute. `--wait` waits for that, even without
 /// a copy of the token.
 #[test]

@@ -1,6 +1,7 @@
 //! Waves: one after the other, within their budgets, and nothing after a wave that is over its own.
 
 use kubemint_testkit::sim::{Fault, Fleet};
+use kubemint_testkit::{TestCluster, User};
 use serde_json::{Value, json};
 
 use crate::support::{Machine, simulated};
@@ -270,4 +271,63 @@ fn killed_at_any_instant_a_rollout_converges() {
     // Each line of the trail is whole, but for the one that a kill may have torn.
     let torn = machine.read("events.jsonl").lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).count();
     assert!(torn <= usize::try_from(kills).unwrap(), "{torn} torn lines");
+}
+
+/// On two clusters: the plan says what it does to access, a wave whose credential does not work stops the rollout while it
+/// runs, and the next run goes on from there.
+pub(crate) fn a_wave_that_fails_stops_the_next_one([canary, prod]: [&TestCluster; 2]) {
+    let machine = Machine::new(&[canary, prod], User::Admin);
+    let waves = "[[rollout]]\nname = 'canary'\nselector = 'tier=canary'\nverify = true\n\
+                 [[rollout]]\nname = 'prod'\nselector = 'tier=prod'\npause = '1s'\n";
+    let profile = |rules: &str| {
+        format!(
+            "[profiles.reader]\ncluster-roles = ['edit']\ncluster-rules = [{rules}]\n[[grants]]\nprofile = 'reader'\n\
+             selector = ''\n[[outputs]]\npath = 'out/{{cluster}}.kubeconfig'\n"
+        )
+    };
+    let write = |rest: &str, consumer: &str| {
+        machine.inventory("two-waves", &format!("{waves}{rest}"));
+        let text = machine.read("clusters.toml");
+        let label = |cluster: &TestCluster, tier: &str, text: String, more: &str| {
+            let plain = format!("name = \"{}\"\nlabels = {{ env = \"test\" }}\n", cluster.name);
+            assert!(text.contains(&plain), "{text}");
+            text.replace(&plain, &format!("name = \"{}\"\nlabels = {{ tier = \"{tier}\" }}\n{more}", cluster.name))
+        };
+        let text = label(canary, "canary", text, consumer);
+        machine.write("clusters.toml", &label(prod, "prod", text, ""));
+    };
+    let pods = "{ api-groups = [''], resources = ['pods'], verbs = ['get'] }";
+    write(&profile(pods), "consumer = { server = 'https://127.0.0.1:1' }\n");
+    let plan = machine.kubemint(&["plan"]).exits(0).stdout;
+    let risk = "creates: profile `reader` may get pods; do what is in ClusterRole `edit`";
+    let classes = "(escalating: secrets-read, impersonation, token-minting, pod-exec)";
+    assert!(plan.contains(risk) && plan.contains(classes), "{plan}");
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(6).report();
+    let [first, second] = [&canary.name, &prod.name];
+    assert_eq!(states(&report), [format!("{first} failed"), format!("{second} not-started (wave)")]);
+    assert!(machine.admin(1).get("/api/v1/namespaces/two-waves").is_err(), "nothing was written to the next wave");
+    write(&profile(pods), "");
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(states(&report), [format!("{first} changed"), format!("{second} changed")]);
+    machine.expect(0, &["verify"]);
+    // Narrower and wider at once, and what the policy has against it.
+    let config_maps = "{ api-groups = [''], resources = ['configmaps'], verbs = ['get', 'delete'] }";
+    write(&profile(config_maps), "");
+    let report = machine.kubemint(&["plan", "-o", "json"]).exits(0).report();
+    let risk = &report["clusters"][1]["changes"][0]["risk"];
+    assert_eq!((&risk["class"], &risk["profile"]), (&"replaces".into(), &"reader".into()), "{report:#}");
+    machine.expect(5, &["apply", "--yes", "--deny", "replaces"]);
+    write(&format!("[policy]\ndeny = ['pod-exec']\n{}", profile(config_maps)), "");
+    let refused = machine.kubemint(&["plan"]).exits(5).stdout;
+    assert!(
+        refused.contains("the policy's `pod-exec` refuses ClusterRole `edit`, which profile `reader` binds"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_wave_that_fails_stops_the_next_one_on_simulated_clusters() {
+    let fleet = simulated(["one", "two"]);
+    let clusters = fleet.test_clusters();
+    a_wave_that_fails_stops_the_next_one([clusters[0], clusters[1]]);
 }

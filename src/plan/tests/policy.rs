@@ -63,7 +63,7 @@ fn a_role_that_allows_what_is_denied_is_refused_once_it_was_read() {
     let judged = |read: RoleRead| {
         let mut plan = plan_at(&inventory, Extent::Access, 0);
         let roles = [(role("view"), read)].into();
-        judge_roles(&mut plan, &roles, &inventory.policy, (&"a".into(), Timestamp::UNIX_EPOCH));
+        judge_roles(&mut plan, &roles, &inventory.policy, &inventory.grants, (&"a".into(), Timestamp::UNIX_EPOCH));
         plan
     };
     assert_eq!(judged(RoleRead::Rules(vec![rule("pods")])).blockers, []);
@@ -93,7 +93,7 @@ fn a_role_that_does_not_exist_is_refused_after_the_end_of_the_exception() {
     };
     plan.blockers = vec![blocker("no such role")];
     let end = Timestamp::from_second(3600).unwrap();
-    judge_roles(&mut plan, &BTreeMap::new(), &inventory.policy, (&"a".into(), end));
+    judge_roles(&mut plan, &BTreeMap::new(), &inventory.policy, &inventory.grants, (&"a".into(), end));
     let said = "no such role; the exception from it (\"migration\") ended at 1970-01-01T01:00:00Z";
     assert_eq!(plan.blockers, [blocker(said)]);
 }
