@@ -10,7 +10,7 @@ use super::{Blocker, BlockerKind, ClusterPlan, PlanInput, RoleRead};
 use crate::desired::{Content, DesiredObject, service_account, subject};
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
-use crate::observed::ObservedObject;
+use crate::observed::{ObservedCluster, ObservedObject};
 use crate::rbac::{Escalating, Right, Rule, Scope, summarise, uncovered};
 use crate::risk::{Access, Risk, RiskClass, sentence};
 use crate::step::{Step, StepId};
@@ -46,7 +46,7 @@ struct Account<'a> {
 
 /// Everything that the risk of a step depends on.
 struct Assessing<'a> {
-    input: &'a PlanInput<'a>,
+    observed: &'a ObservedCluster,
     desired: &'a BTreeMap<ObjectRef, DesiredObject>,
     accounts: BTreeMap<ProfileName, Account<'a>>,
 }
@@ -63,8 +63,9 @@ pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, R
     for grant in input.grants.iter().map(|it| &it.grant) {
         let subject = subject(grant);
         let before = input.observed.objects.iter().filter(|(_, observed)| observed.subjects.contains(&subject));
-        let before = before
-            .filter_map(|(object, observed)| Some(held(object, old_rules(input, object, observed.role.as_ref()?))));
+        let before = before.filter_map(|(object, observed)| {
+            Some(held(object, old_rules(input.observed, object, observed.role.as_ref()?)))
+        });
         let wanted = desired.values().filter(|desired| desired.profile.as_ref() == Some(&grant.profile.name));
         let later = wanted.filter_map(|wanted| after(input, &desired, &written, wanted, &subject));
         let account = Account {
@@ -75,13 +76,19 @@ pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, R
         };
         accounts.insert(grant.profile.name.clone(), account);
     }
-    let assessing = Assessing { input, desired: &desired, accounts };
+    let assessing = Assessing { observed: input.observed, desired: &desired, accounts };
+    steps.iter().filter_map(|step| Some((step.id(), assessing.risk(step)?))).collect()
+}
+
+/// Returns the risks of steps that only take access away.
+pub(super) fn risks_of_deletions(observed: &ObservedCluster, steps: &[Step]) -> BTreeMap<StepId, Risk> {
+    let assessing = Assessing { observed, desired: &BTreeMap::new(), accounts: BTreeMap::new() };
     steps.iter().filter_map(|step| Some((step.id(), assessing.risk(step)?))).collect()
 }
 
 /// Returns what a role allows as it was read.
-fn old_rules<'a>(input: &'a PlanInput<'_>, binding: &ObjectRef, role: &'a RoleRef) -> Source<'a> {
-    match input.observed.objects.get(&role.object(binding.namespace.as_deref())) {
+fn old_rules<'a>(observed: &'a ObservedCluster, binding: &ObjectRef, role: &'a RoleRef) -> Source<'a> {
+    match observed.objects.get(&role.object(binding.namespace.as_deref())) {
         Some(known) => Source::Rules(&known.rules),
         None => Source::Role(role),
     }
@@ -156,10 +163,8 @@ impl Assessing<'_> {
     fn risk(&self, step: &Step) -> Option<Risk> {
         match step {
             Step::Create(desired) => self.written(desired, None),
-            Step::Update(update) => {
-                self.written(&update.desired, self.input.observed.objects.get(&update.desired.object))
-            }
-            Step::Delete(delete) => self.deleted(&delete.object, self.input.observed.objects.get(&delete.object)?),
+            Step::Update(update) => self.written(&update.desired, self.observed.objects.get(&update.desired.object)),
+            Step::Delete(delete) => self.deleted(&delete.object, self.observed.objects.get(&delete.object)?),
             _ => None,
         }
     }
@@ -219,7 +224,7 @@ impl Assessing<'_> {
                 let of_subject = |subject: &Subject| {
                     let is_ours = account.is_some_and(|account| account.subject.as_ref() == Some(subject));
                     if is_ours {
-                        missing(&held(object, old_rules(self.input, object, role)), after).0
+                        missing(&held(object, old_rules(self.observed, object, role)), after).0
                     } else {
                         self.lost_by(object, role, subject)
                     }
@@ -240,13 +245,13 @@ impl Assessing<'_> {
         let address = role.object(binding.namespace.as_deref());
         match self.desired.get(&address).map(|desired| &desired.content) {
             Some(Content::Rules(rules)) => Source::Rules(rules),
-            _ => old_rules(self.input, binding, role),
+            _ => old_rules(self.observed, binding, role),
         }
     }
 
     /// Returns what somebody else loses with a binding.
     fn lost_by(&self, binding: &ObjectRef, role: &RoleRef, subject: &Subject) -> Option<Access> {
-        let (access, _) = missing(&held(binding, old_rules(self.input, binding, role)), &[]);
+        let (access, _) = missing(&held(binding, old_rules(self.observed, binding, role)), &[]);
         access.map(|access| Access { subject: Some(subject.to_string()), ..access })
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Like `scenarios`: each has an inventory name and a namespace of its own.
 
+use std::collections::BTreeSet;
+
 use kubemint_testkit::{Admin, TestCluster, User};
 use serde_json::{Value, json};
 
@@ -199,6 +201,9 @@ pub(crate) fn access_goes_with_everything_that_belongs_to_it(cluster: &TestClust
 
     let report = machine.kubemint(&["revoke", "--access", "--yes", "-o", "json"]).exits(0).report();
     let done = changes(&report, 0);
+    let classes = |change: &Value| change["risk"]["class"].as_str().map(str::to_owned);
+    let risks: BTreeSet<_> = report["clusters"][0]["changes"].as_array().unwrap().iter().filter_map(classes).collect();
+    assert_eq!(risks, BTreeSet::from(["deletes".to_owned()]));
     assert_eq!(done[0], "revoke reader");
     let kinds: Vec<&str> = done[1..].iter().map(|change| change.split(' ').nth(1).unwrap()).collect();
     assert_eq!(
