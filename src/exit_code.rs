@@ -14,9 +14,10 @@ pub enum ExitCode {
     InvalidInventory = 3,
     /// Changes are pending, or something was found that should not be.
     Pending = 4,
-    /// Nothing was written: an output collision, or every selected cluster is blocked.
+    /// Nothing was written: an output collision, every selected cluster is blocked, or more would be pruned than may.
     Blocked = 5,
-    /// Some clusters are blocked, failed or unreachable, or some inputs were left out; the others are done.
+    /// Some clusters are blocked, failed or unreachable, some inputs were left out, or some file could not be searched for
+    /// what has to leave it; the others are done.
     Partial = 6,
     /// All clusters failed, or no input can be used.
     AllFailed = 7,
@@ -35,10 +36,14 @@ impl ExitCode {
             Self::Pending,
             "changes are pending or something is due (`--check`), a run was declined, or `verify` found something",
         ),
-        (Self::Blocked, "nothing was written: an output collision, or every selected cluster is blocked"),
+        (
+            Self::Blocked,
+            "nothing was written: an output collision, every selected cluster is blocked, or more would be pruned than may",
+        ),
         (
             Self::Partial,
-            "some clusters are blocked, failed or unreachable, or some inputs were left out; the others are done",
+            "some clusters are blocked, failed or unreachable, some inputs were left out, or some file could not be searched for \
+             what has to leave it; the others are done",
         ),
         (Self::AllFailed, "all clusters failed, or no input can be used"),
         (Self::Interrupted, "the run was interrupted"),

@@ -11,6 +11,8 @@ use ring::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::syntax::cluster_name;
+
 /// Field manager of every object that kubemint applies.
 pub(crate) const FIELD_MANAGER: &str = "kubemint";
 /// Field manager of the index annotation, so that applying the object never touches the index.
@@ -37,13 +39,13 @@ pub(crate) const ANCHOR_TYPE: &str = "kubemint.dev/anchor";
 /// Name of the kubeconfig extension that marks our entries.
 pub(crate) const EXTENSION: &str = "kubemint.dev";
 
-/// Refuses what is no name of an inventory's, whatever it is a name of: names end up in paths of objects and of files.
+/// Refuses what is no name of an inventory's, whatever it is a name of: names end up in paths of objects and of files. What
+/// an inventory takes for the name of a cluster is the widest.
 fn possible<E: serde::de::Error>(name: String) -> Result<String, E> {
-    /// Of an object (Kubernetes, `validation.DNS1123SubdomainMaxLength`).
-    const LONGEST: usize = 253;
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@');
-    let is_possible = !name.is_empty() && name.len() <= LONGEST && name.chars().all(is_plain) && !name.starts_with('.');
-    if is_possible { Ok(name) } else { Err(E::custom(format!("{name:?} cannot be a name"))) }
+    match cluster_name(&name) {
+        Ok(()) => Ok(name),
+        Err(why) => Err(E::custom(format!("{name:?} cannot be a name: {why}"))),
+    }
 }
 
 macro_rules! name_type {
@@ -306,6 +308,17 @@ mod tests {
         let names = ObjectNames { inventory: &inventory, profile: &profile };
         assert_ne!(names.binding_to("ClusterRole", "view"), names.binding_to("ClusterRole", "edit"));
         assert_ne!(names.binding_to("ClusterRole", "view"), names.binding_to("Role", "view"));
+    }
+
+    #[test]
+    fn what_an_inventory_takes_for_a_name_can_be_read_again() {
+        let read = |name: &str| serde_json::from_value::<ClusterName>(name.into());
+        for name in ["prod-eu", "prod eu", "a+b (c)~", "arn:aws:eks:1:cluster@x", "Größe"] {
+            assert_eq!(read(name).unwrap().as_str(), name);
+        }
+        for name in ["", ".x", "-x", "../x", "a/b", "a\\b", "a..b", " a", "a\n", "\u{1b}[2J"] {
+            assert!(read(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

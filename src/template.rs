@@ -85,13 +85,18 @@ impl Template {
         text
     }
 
-    /// Returns a glob pattern of what it can expand to; `wildcard` gives that of a variable.
-    pub(crate) fn pattern(&self, wildcard: impl Fn(&'static str) -> &'static str) -> String {
-        let part = |part: &Part| match part {
-            Part::Text(text) => glob::Pattern::escape(text),
-            Part::Variable(name) => wildcard(name).to_owned(),
-        };
-        self.parts.iter().map(part).collect()
+    /// Returns a glob pattern of what it can expand to.
+    pub(crate) fn pattern(&self) -> String {
+        let mut pattern = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => pattern.push_str(&glob::Pattern::escape(text)),
+                // Two stars in a row mean something else. A star of a text is escaped.
+                Part::Variable(_) if pattern.ends_with('*') => {}
+                Part::Variable(_) => pattern.push('*'),
+            }
+        }
+        pattern
     }
 }
 
@@ -130,5 +135,18 @@ mod tests {
         check("a{cluster", Err((1, 1)));
         check("a}", Err((1, 1)));
         check(&escape("{x}"), Ok("{x}"));
+    }
+
+    #[test]
+    fn a_pattern_matches_what_a_template_can_give() {
+        for (text, expected) in [
+            ("out/{cluster}/{profile}.x", "out/*/*.x"),
+            ("out/{cluster}{profile}.x", "out/*.x"),
+            ("a*[b]/{cluster}", "a[*][[]b[]]/*"),
+        ] {
+            let pattern = Template::parse(text, &["cluster", "profile"]).unwrap().pattern();
+            assert_eq!(pattern, expected);
+            glob::Pattern::new(&pattern).unwrap();
+        }
     }
 }

@@ -3,7 +3,9 @@
 use super::load::load;
 use super::plan::repeated;
 use super::session::{ask, ask_if_possible, block_on, interruptible};
-use super::show::{Showing, check_outputs, exit_code, print, print_failures, show_before, write_files};
+use super::show::{
+    Showing, check_outputs, exit_code, print, print_failures, prune_exit_code, show_before, write_files,
+};
 use super::{CommandContext, kubectl, printed, saved};
 use crate::cli::{ApplyArgs, ReportOutput};
 use crate::error::Error;
@@ -56,6 +58,8 @@ struct CameOfIt {
     seen: Vec<ClusterReport>,
     /// Whether the user declined.
     is_declined: bool,
+    /// Whether some file could not be searched for entries that have to leave.
+    is_unsearched: bool,
 }
 
 /// Prints the result and decides on the exit code.
@@ -63,7 +67,7 @@ fn finish(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
     (fleet, arguments): (&Fleet, &[String]),
-    CameOfIt { changes, seen, is_declined }: CameOfIt,
+    CameOfIt { changes, seen, is_declined, is_unsearched }: CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
@@ -76,6 +80,7 @@ fn finish(
         context.printer.remark(&format!("warning: {}\n", shown(&warning)));
     }
     let summary = changes.summary;
+    let code = prune_exit_code(exit_code(&summary, cancellation), &changes, is_unsearched);
     let report = Report::new(fleet.writing_head(Command::Apply), changes);
     if is_text {
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
@@ -84,7 +89,7 @@ fn finish(
     } else {
         print(context, &report, Showing::from(&args.report), arguments)?;
     }
-    Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, cancellation) })
+    Ok(if is_declined { ExitCode::Pending } else { code })
 }
 
 async fn plan_and_apply(
@@ -113,6 +118,7 @@ async fn plan_and_apply(
             changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
             seen: vec![],
             is_declined: false,
+            is_unsearched: run.is_unsearched,
         });
     }
     let seen = run.planned_reports();
@@ -134,6 +140,7 @@ async fn plan_and_apply(
         changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
         seen,
         is_declined,
+        is_unsearched: run.is_unsearched,
     })
 }
 

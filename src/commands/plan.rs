@@ -2,7 +2,7 @@
 
 use super::load::load;
 use super::session::{block_on, interruptible};
-use super::show::{Showing, arguments, check_outputs, exit_code, print};
+use super::show::{Showing, arguments, check_outputs, exit_code, print, prune_exit_code};
 use super::{CommandContext, saved};
 use crate::cli::{PlanArgs, PolicyArgs, SelectionArgs};
 use crate::credential::{Reissue, Renewal};
@@ -56,10 +56,10 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
     let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;
     let changes = Changes::new(run.planned_reports()).in_waves(&fleet.inventory.waves);
     let summary = changes.summary;
-    let report = Report::new(fleet.head(Command::Plan), changes);
+    let report = Report::new(fleet.head(Command::Plan), changes.clone());
     print(context, &report, Showing::new(&args.report, args.all), &repeated(context, &args.selection, &args.policy))?;
     saved::save(context, args, (&fleet, &run), digest)?;
-    let code = exit_code(&summary, &cancellation);
+    let code = prune_exit_code(exit_code(&summary, &cancellation), &changes, run.is_unsearched);
     Ok(if code == ExitCode::Done && args.check && summary.pending > 0 { ExitCode::Pending } else { code })
 }
 

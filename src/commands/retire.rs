@@ -1,8 +1,12 @@
 //! `kubemint retire`: a cluster leaves the inventory.
 
+use std::collections::HashSet;
+
 use super::load::load;
 use super::session::{ask, block_on, interruptible};
-use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, show_before, write_files};
+use super::show::{
+    Showing, arguments, check_outputs, exit_code, print, print_failures, prune_exit_code, show_before, write_files,
+};
 use super::{CommandContext, printed, revoke};
 use crate::cli::{ReportOutput, RetireArgs, RevokeArgs, SelectionArgs};
 use crate::error::Error;
@@ -10,11 +14,14 @@ use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
 use crate::fleet::Forgetting;
 use crate::foreign::shown;
-use crate::report::{Changes, Command, Report, Seen, summary_line};
+use crate::report::{Changes, Command, Report, Seen, notes_text, summary_line};
 use crate::wording::{count, list};
 
 /// Removes everything that was made on some clusters, or forgets them.
 pub(super) fn run(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitCode, Error> {
+    let mut named = HashSet::new();
+    let cluster = args.cluster.iter().filter(|name| named.insert(name.as_str())).cloned().collect();
+    let args = &RetireArgs { cluster, ..args.clone() };
     if !args.yes && !context.environment.can_ask {
         return Err(Error::usage("retire needs a terminal to confirm on").hint("pass `--yes` where nobody can answer"));
     }
@@ -59,7 +66,7 @@ async fn forget(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitC
     let loaded = load(context, None)?;
     let mut forgetting =
         Forgetting::new(context.surroundings(), loaded.inventory, loaded.layout, &args.cluster).await?;
-    for warning in &forgetting.leavings.warnings {
+    for warning in &forgetting.leavings.unsearched {
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     forgetting.leave_trail(args.writing.events.as_ref(), &context.environment.directory)?;
@@ -82,9 +89,14 @@ async fn forget(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitC
     let reports = forgetting.carry_out(context.manner(args.writing.break_lock)).await;
     let changes = Changes::new(reports);
     let summary = changes.summary;
+    let code =
+        prune_exit_code(exit_code(&summary, &cancellation), &changes, !forgetting.leavings.unsearched.is_empty());
+    let report_clusters = changes.clusters.clone();
     let report = Report::new(forgetting.head(), changes);
     let arguments = arguments(context, &SelectionArgs::default(), None, &[(true, "--forget")]);
     if is_text {
+        let before = if clusters > 0 && context.environment.shows_both { planned.as_slice() } else { &[] };
+        context.printer.remark(&notes_text(&report_clusters, before));
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Retire, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&planned));
         write_files(context, &report, Showing::from(&args.report))?;
@@ -92,5 +104,5 @@ async fn forget(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitC
         print(context, &report, Showing::from(&args.report), &arguments)?;
     }
     forgetting.end_trail()?;
-    Ok(exit_code(&summary, &cancellation))
+    Ok(code)
 }

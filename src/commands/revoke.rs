@@ -1,9 +1,11 @@
 //! `kubemint revoke`: ends credentials, or removes the grants' access altogether.
 
 use super::session::{ask, ask_if_possible, block_on, interruptible};
-use super::show::{Showing, arguments, check_outputs, exit_code, print, print_failures, show_before, write_files};
+use super::show::{
+    Showing, arguments, check_outputs, exit_code, print, print_failures, prune_exit_code, show_before, write_files,
+};
 use super::{CommandContext, printed};
-use crate::cli::{ReportOutput, RevokeArgs};
+use crate::cli::{ReportOutput, RevokeArgs, SelectionArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
@@ -45,7 +47,7 @@ pub(super) async fn revoke(
     }
     let cancellation = Cancellation::default();
     let work = plan_and_revoke(context, (args, command), &fleet, &cancellation);
-    let (changes, seen, is_declined) = interruptible(context, &cancellation, work).await?;
+    let CameOfIt { changes, seen, is_declined, is_unsearched } = interruptible(context, &cancellation, work).await?;
     let trail = fleet.end_trail();
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     if is_declined && is_text {
@@ -53,7 +55,11 @@ pub(super) async fn revoke(
         write_files(context, &Report::new(fleet.writing_head(command), changes), Showing::from(&args.report))?;
         return Ok(ExitCode::Pending);
     }
-    let arguments = repeated(context, args);
+    let arguments = match command {
+        // Its flags are its own.
+        Command::Retire => arguments(context, &SelectionArgs::default(), None, &[]),
+        _ => repeated(context, args),
+    };
     let summary = changes.summary;
     let report = Report::new(fleet.writing_head(command), changes.clone());
     if is_text {
@@ -66,16 +72,27 @@ pub(super) async fn revoke(
         print(context, &report, Showing::from(&args.report), &arguments)?;
     }
     trail?;
-    Ok(if is_declined { ExitCode::Pending } else { exit_code(&summary, &cancellation) })
+    let code = prune_exit_code(exit_code(&summary, &cancellation), &changes, is_unsearched);
+    Ok(if is_declined { ExitCode::Pending } else { code })
 }
 
-/// Returns the result, the reports that were already shown, and whether the user declined.
+/// The result of a revocation.
+struct CameOfIt {
+    changes: Changes,
+    /// The reports that were already shown.
+    seen: Vec<ClusterReport>,
+    /// Whether the user declined.
+    is_declined: bool,
+    /// Whether some file could not be searched for entries that have to leave.
+    is_unsearched: bool,
+}
+
 async fn plan_and_revoke(
     context: &CommandContext<'_>,
     (args, command): (&RevokeArgs, Command),
     fleet: &Fleet,
     cancellation: &Cancellation,
-) -> Result<(Changes, Vec<ClusterReport>, bool), Error> {
+) -> Result<CameOfIt, Error> {
     let mut run =
         fleet.plan_revocations(&fleet.selected, options(args, fleet), leaving(args, fleet), cancellation).await?;
     let reports = run.planned_reports();
@@ -105,7 +122,7 @@ async fn plan_and_revoke(
     let seen = if is_shown && is_text { reports } else { vec![] };
     let changes = Changes::new(run.reports(fleet.holder()));
     let changes = if args.access { changes.in_waves(&fleet.inventory.waves) } else { changes };
-    Ok((changes, seen, is_declined))
+    Ok(CameOfIt { changes, seen, is_declined, is_unsearched: run.is_unsearched })
 }
 
 fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {

@@ -9,9 +9,10 @@ use crate::executor::Cancellation;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::output::render_error;
+use crate::plan::{Blocker, BlockerKind};
 use crate::report::{
-    Body, Failures, RenderError, Rendering, Report, Seen, Summary, TextOptions, VerifySummary, failures, is_html,
-    is_json_report, is_junit, is_markdown, render,
+    Body, Changes, Failures, RenderError, Rendering, Report, Seen, Summary, TextOptions, VerifySummary, failures,
+    is_html, is_json_report, is_junit, is_markdown, render,
 };
 use crate::store::{self, StoreError};
 use crate::wording::command;
@@ -197,6 +198,19 @@ pub(super) fn arguments(
     arguments.extend(holder.map(|holder| command(&["--holder", holder])));
     arguments.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| (*flag).to_owned()));
     arguments
+}
+
+/// Returns the exit code of a run that may prune: nothing is done anywhere if more would be pruned than may be, and not
+/// everything is done if some file could not be searched.
+pub(super) fn prune_exit_code(code: ExitCode, changes: &Changes, is_unsearched: bool) -> ExitCode {
+    let is_over = |blocker: &Blocker| blocker.kind == BlockerKind::PruneCeiling;
+    if changes.clusters.iter().any(|cluster| cluster.blockers.iter().any(is_over)) {
+        ExitCode::Blocked
+    } else if is_unsearched && code == ExitCode::Done {
+        ExitCode::Partial
+    } else {
+        code
+    }
 }
 
 /// Returns the exit code for counts of clusters.

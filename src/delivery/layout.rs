@@ -183,7 +183,7 @@ impl Layout {
         let (mut collisions, mut patterns) = (vec![], vec![]);
         for output in outputs {
             let templates = Templates::parse(output);
-            patterns.extend(templates.patterns());
+            patterns.push(templates.pattern());
             for grant in &output.grants {
                 let origin = Origin { grant: grant.clone(), output: Arc::clone(output) };
                 let values = values(inventory, holder, grant);
@@ -332,12 +332,9 @@ impl Templates {
 }
 
 impl Templates {
-    /// Returns glob patterns of the paths. Clusters may be called like an ARN, which has one slash.
-    fn patterns(&self) -> [String; 2] {
-        ["*", "*/*"].map(|cluster| {
-            let pattern = self.path.pattern(|variable| if variable == "cluster" { cluster } else { "*" });
-            normalise(Path::new(&pattern)).display().to_string()
-        })
+    /// Returns a glob pattern of the paths.
+    fn pattern(&self) -> String {
+        normalise(Path::new(&self.path.pattern())).display().to_string()
     }
 }
 

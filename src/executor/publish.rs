@@ -4,7 +4,7 @@
 //! credentials that arrive meanwhile go into the next write. After a long write the next one waits longer, so that a
 //! file of 10,000 contexts is not written 10,000 times.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use crate::delivery::Removal;
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::GrantKey;
-use crate::kubeconfig::{FileOrder, Incoming, Leaving, MergeError, UserForm, merge, remove, token_file};
+use crate::kubeconfig::{Document, FileOrder, Incoming, Leaving, MergeError, UserForm, merge, remove, token_file};
+use crate::paths::normalise;
 use crate::step::Remove;
 use crate::store::{self, Manner, StoreError};
 
@@ -272,15 +273,17 @@ impl Files {
 fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) -> FileWritten {
     let start = std::time::Instant::now();
     let mut incoming: Vec<Incoming> = vec![];
-    let mut leaving: Vec<Leaving> = vec![];
-    for (_, change) in batch {
+    let mut departures: Vec<Departure<'_>> = vec![];
+    for (id, change) in batch {
         match change {
             FileChange::Write(write) => incoming.push((**write).clone()),
-            FileChange::Remove { leaving: entries, .. } => leaving.push(entries.clone()),
+            FileChange::Remove { leaving, token_file } => {
+                departures.push(Departure { id: *id, leaving, token_file: token_file.as_deref(), failure: None });
+            }
         }
     }
     let mut refused: HashMap<usize, StepFailure> = HashMap::new();
-    let mut change = |before: Option<&[u8]>| {
+    let change = |before: Option<&[u8]>| {
         let mut content = before.unwrap_or_default().to_vec();
         if !incoming.is_empty() {
             let merged = merge(before, &incoming, &target.order, target.others, target.current_context.as_deref())?;
@@ -292,37 +295,68 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
             content = merged.content;
         }
         // What comes is written first, so that an entry that a new grant took over does not leave.
-        if leaving.is_empty() { Ok(content) } else { remove(&content, &leaving) }
+        leave(&content, &mut departures, &target.path, manner)
     };
     // Nothing leaves a file that does not exist.
     let whole = if incoming.is_empty() && !target.path.exists() {
         None
     } else {
-        store::update(&target.path, manner, &mut change).err().map(|error| describe(&error))
+        store::update(&target.path, manner, change).err().map(|error| describe(&error))
     };
     // The kubeconfig is written before the token file, because a token file is complete only if a kubeconfig names it,
     // and it is the token file that is replaced at each renewal.
     let mut writes = 0..;
+    let mut failed: HashMap<u64, StepFailure> =
+        departures.into_iter().filter_map(|departure| Some((departure.id, departure.failure?))).collect();
     let results = batch.iter().map(|(id, change)| {
-        let refused = match change {
-            FileChange::Write(_) => writes.next().and_then(|position| refused.remove(&position)),
-            FileChange::Remove { .. } => None,
+        let failure = match change {
+            FileChange::Write(incoming) => {
+                let refused = writes.next().and_then(|position| refused.remove(&position));
+                let written = || write_token_file(target, incoming, manner).and_then(Result::err);
+                whole.clone().or(refused).or_else(written)
+            }
+            FileChange::Remove { .. } => whole.clone().or_else(|| failed.remove(id)),
         };
-        let failure = whole.clone().or(refused).or_else(|| change_token_file(target, change, manner).err());
         (*id, failure)
     });
     FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() }
 }
 
-/// Brings the token file of an entry to what the entry says.
-fn change_token_file(target: &TargetFile, change: &FileChange, manner: Manner) -> Result<(), StepFailure> {
-    match change {
-        FileChange::Write(incoming) => write_token_file(target, incoming, manner).unwrap_or(Ok(())),
-        FileChange::Remove { token_file, .. } => {
-            let removed = token_file.iter().try_for_each(|file| store::remove(file, manner));
-            removed.map_err(|error| describe(&error))
-        }
+/// Entries on their way out of a file.
+struct Departure<'a> {
+    /// The publication that it belongs to.
+    id: u64,
+    leaving: &'a Leaving,
+    token_file: Option<&'a Path>,
+    /// Why they stay.
+    failure: Option<StepFailure>,
+}
+
+/// Removes entries from the content of a kubeconfig, and deletes the token files that no entry names any more. A token
+/// file goes before the entry that names it: whatever is killed, an entry tells where a token may be. If it cannot be
+/// deleted, the entry stays.
+fn leave(
+    content: &[u8],
+    departures: &mut [Departure<'_>],
+    kubeconfig: &Path,
+    manner: Manner,
+) -> Result<Vec<u8>, MergeError> {
+    let entries = |departures: &[Departure<'_>]| -> Vec<Leaving> {
+        departures.iter().filter(|it| it.failure.is_none()).map(|it| it.leaving.clone()).collect()
+    };
+    let after = remove(content, &entries(departures))?;
+    if departures.iter().all(|departure| departure.token_file.is_none()) {
+        return Ok(after);
     }
+    let text = std::str::from_utf8(&after).map_err(|_| MergeError::NotText)?;
+    let document = Document::parse(text)?;
+    let named: HashSet<PathBuf> =
+        document.token_files().map(|named| normalise(&token_file_path(kubeconfig, named))).collect();
+    for departure in departures.iter_mut() {
+        let Some(file) = departure.token_file.filter(|file| !named.contains(&normalise(file))) else { continue };
+        departure.failure = store::remove(file, manner).err().map(|error| describe(&error));
+    }
+    remove(content, &entries(departures))
 }
 
 /// Writes the token file of an entry that names one, unless it holds a newer generation.

@@ -22,7 +22,7 @@ use crate::object::ObjectRef;
 use crate::observed::{Anchors, ObservedCluster, Ownership, Search};
 use crate::outcome::Planned;
 use crate::plan::{
-    Assessed, Assessment, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, existing_roles,
+    Assessed, Assessment, Evidence, RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, existing_roles,
     plan_revocation, vanished_accounts,
 };
 use crate::rbac::Rule;
@@ -114,7 +114,10 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
                 roles: &roles,
                 options: &context.options,
             });
-            let assessment = Assessment { endpoint, clock_ahead: observed.clock_ahead, ..Assessment::default() };
+            let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
+            let evidence = Evidence::of_revocation(&grants, &observed);
+            let assessment =
+                Assessment { endpoint, evidence, clock_ahead: observed.clock_ahead, ..Assessment::default() };
             Planned::Plan(Box::new(Assessed { plan, assessment }))
         }
         Err(failure) => failed("read the ServiceAccounts", failure.into()),

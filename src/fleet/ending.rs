@@ -11,7 +11,7 @@ use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::foreign::shown;
 use crate::inventory::{Grant, Phase as TimeOf};
 use crate::output::Phase;
-use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished};
+use crate::plan::{RevokeDepth, RevokeGrant, RevokeOptions, RevokeTarget, Vanished, block_duplicates};
 use crate::report::ClusterReport;
 use crate::store::Manner;
 
@@ -32,9 +32,10 @@ impl Fleet {
             Some(wanted) => self.reading.clone().leavings(wanted).await?,
             None => Leavings::default(),
         };
-        for warning in &leavings.warnings {
+        for warning in &leavings.unsearched {
             self.printer.problem(&format!("warning: {}\n", shown(warning)));
         }
+        let is_about_access = options.depth == RevokeDepth::Access;
         let grant =
             |grant: &Arc<Grant>| RevokeGrant { grant: Arc::clone(grant), held: self.outputs.sources(&grant.key()) };
         let tasks = selected.iter().map(|selected| RevokeTask {
@@ -55,6 +56,16 @@ impl Fleet {
         let (planned, timeline) = tokio::join!(work, shown);
         let mut run = FleetRun::planned(selected, planned, &self.outputs);
         run.timed(&timeline);
+        if is_about_access {
+            block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
+        }
+        for (assessed, _) in run.planned_mut() {
+            let plan = &mut assessed.plan;
+            plan.notes.extend(leavings.notes(&plan.cluster));
+            let mistaken = leavings.mistaken(&plan.cluster, &plan.cluster_uid);
+            plan.blockers.extend(mistaken.filter(|_| is_about_access && !plan.steps.is_empty()));
+        }
+        run.is_unsearched = !leavings.unsearched.is_empty();
         Ok(run)
     }
 

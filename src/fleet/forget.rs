@@ -54,7 +54,8 @@ impl Forgetting {
         let plan = |cluster: ClusterName| {
             let mut plan = ClusterPlan::of_nothing(&cluster, "");
             plan.steps = leavings.steps(&cluster).into_iter().map(|step| Step::Remove(Box::new(step))).collect();
-            if plan.steps.is_empty() {
+            plan.notes = leavings.notes(&cluster);
+            if plan.steps.is_empty() && plan.notes.is_empty() {
                 let message = format!("no output has an entry of cluster `{cluster}`");
                 plan.notes.push(Note::new(NoteKind::NothingToRevoke, message));
             }

@@ -293,9 +293,15 @@ impl Fleet {
     /// Plans every selected cluster.
     pub(crate) async fn plan(&self, cancellation: &Cancellation) -> FleetRun {
         let mut run = self.planned_run(cancellation).await;
-        block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
-        self.limit_prune(&mut run);
+        self.compare(&mut run);
+        run.is_unsearched = !self.leavings.unsearched.is_empty();
         run
+    }
+
+    /// Blocks what only all plans together tell.
+    fn compare(&self, run: &mut FleetRun) {
+        block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
+        self.limit_prune(run);
     }
 
     /// Plans every selected cluster for itself.
@@ -317,6 +323,7 @@ impl Fleet {
         let (planned, timeline) = self.plan_tasks(tasks, cancellation).await;
         run.replanned(planned);
         run.timed(&timeline);
+        self.compare(run);
     }
 
     async fn plan_tasks(

@@ -18,6 +18,8 @@ use crate::report::ClusterReport;
 #[derive(Debug)]
 pub(crate) struct FleetRun {
     pub(crate) clusters: Vec<ClusterRun>,
+    /// Whether some file could not be searched for entries that have to leave.
+    pub(crate) is_unsearched: bool,
 }
 
 /// One cluster of a run.
@@ -56,7 +58,7 @@ impl FleetRun {
             carried: None,
             span: Span::default(),
         };
-        Self { clusters: selected.iter().map(cluster).collect() }
+        Self { clusters: selected.iter().map(cluster).collect(), is_unsearched: false }
     }
 
     /// Sets the outputs that some clusters were planned with, if these were read again.

@@ -6,7 +6,7 @@ use super::{Fleet, FleetRun};
 use crate::executor::Cancellation;
 use crate::names::ClusterName;
 use crate::outcome::Planned;
-use crate::plan::{Blocker, BlockerKind, block_duplicates};
+use crate::plan::{Blocker, BlockerKind};
 use crate::saved::{SavedCluster, SavedPlan};
 
 /// What happens to clusters that are not as they were when a plan was saved.
@@ -39,7 +39,8 @@ impl Fleet {
         cancellation: &Cancellation,
     ) -> (FleetRun, BTreeSet<ClusterName>) {
         self.as_of = saved.times().map(|(cluster, time)| (cluster.clone(), time)).collect();
-        let mut run = self.planned_run(cancellation).await;
+        // What blocks clusters beside each other is a part of what was reviewed.
+        let mut run = self.plan(cancellation).await;
         let by_name: HashMap<&ClusterName, &SavedCluster> =
             saved.clusters.iter().map(|saved| (&saved.name, saved)).collect();
         let mut moved = BTreeSet::new();
@@ -57,8 +58,6 @@ impl Fleet {
             self.as_of.clear();
             self.plan_anew(&mut run, &moved, cancellation).await;
         }
-        block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
-        self.limit_prune(&mut run);
         (run, moved)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Only names, marks and our own credentials are kept. Other content is only compared. Pure: no I/O, no clock.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -42,6 +42,8 @@ struct Entry {
     held: Option<HeldEntry>,
     /// The token of a user entry, if it is marked as ours, or bound to an anchor of kubemint.
     token: Option<SecretToken>,
+    /// The token file that a user entry names, whoever's it is.
+    token_file: Option<String>,
 }
 
 /// An entry while a list is read; `UNMARKED` says whether an entry without a mark may be ours.
@@ -82,7 +84,9 @@ impl<'de, L: InList, const UNMARKED: bool> Deserialize<'de> for Parsed<L, UNMARK
         let context = body.filter(|_| L::LIST == List::Contexts);
         let leads_to =
             context.map(|body| (text(&body["cluster"]).unwrap_or_default(), text(&body["user"]).unwrap_or_default()));
-        Ok(Self(Entry { name: text(&entry["name"]), leads_to, extension, held, token }, PhantomData))
+        let user = body.filter(|_| L::LIST == List::Users);
+        let token_file = user.and_then(|body| text(&body["tokenFile"]));
+        Ok(Self(Entry { name: text(&entry["name"]), leads_to, extension, held, token, token_file }, PhantomData))
     }
 }
 
@@ -294,13 +298,13 @@ impl Document {
         let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().map(move |entry| (list, entry)));
         let marked = all.filter(|(_, (_, entry))| entry.belongs_to(inventory)).filter_map(|(list, (name, entry))| {
             let Says { cluster, profile, holder } = Says::deserialize(entry.extension.as_ref()?).ok()?;
-            let has_token_file = entry.held.as_ref().is_some_and(|held| held.has("tokenFile"));
             Some(Marked {
                 entry: EntryName { list, name: name.clone() },
                 cluster,
                 profile,
                 holder,
-                names_token_file: list == List::Users && has_token_file,
+                cluster_uid: entry.held.as_ref().and_then(|held| held.cluster_uid.clone()),
+                names_token_file: entry.token_file.is_some(),
             })
         });
         let mut marked: Vec<Marked> = marked.collect();
@@ -308,11 +312,24 @@ impl Document {
         marked
     }
 
-    /// Returns the cluster and user entries that contexts still refer to after those in `going` are removed.
-    pub fn needed(&self, going: &BTreeSet<&str>) -> HashSet<(List, &str)> {
-        let staying = self.contexts.iter().filter(|(context, _)| !going.contains(context.as_str()));
-        let led_to = staying.filter_map(|(_, entry)| entry.leads_to.as_ref());
-        led_to.flat_map(|(cluster, user)| [(List::Clusters, cluster.as_str()), (List::Users, user.as_str())]).collect()
+    /// Returns the token files that user entries name, as they name them.
+    pub(crate) fn token_files(&self) -> impl Iterator<Item = &str> {
+        self.users.values().filter_map(|entry| entry.token_file.as_deref())
+    }
+
+    /// Returns the cluster and user entries that contexts still refer to after those in `going` are removed, each with such
+    /// a context.
+    pub(crate) fn needs(&self, going: &BTreeSet<&str>) -> HashMap<(List, &str), &str> {
+        let mut needs: HashMap<(List, &str), &str> = HashMap::new();
+        for (name, entry) in self.contexts.iter().filter(|(name, _)| !going.contains(name.as_str())) {
+            let Some((cluster, user)) = &entry.leads_to else { continue };
+            for needed in [(List::Clusters, cluster.as_str()), (List::Users, user.as_str())] {
+                let by = needs.entry(needed).or_insert(name);
+                // The first by name, so that reports do not differ.
+                *by = (*by).min(name);
+            }
+        }
+        needs
     }
 
     /// Returns the state of the entries under the names of one grant.

@@ -29,7 +29,7 @@ pub(crate) use order::FileOrder;
 #[cfg(any(test, fuzzing))]
 pub(crate) use refusal::is_refusal;
 pub(crate) use refusal::{NOT_A_BOOLEAN, Refusal, refusal};
-pub(crate) use removal::{EntryName, Leaving, Marked, remove};
+pub(crate) use removal::{EntryName, Leaving, Marked, Removable, remove};
 
 /// The most keys and values of one file: 100,000 clusters have that many. While a file is read, each takes some hundred
 /// bytes of memory, however short it is.

@@ -31,8 +31,19 @@ pub(crate) struct Marked {
     pub profile: Option<ProfileName>,
     /// The holder; nothing if it is a cluster entry that several grants share.
     pub holder: Option<Holder>,
+    /// The uid of the cluster that it was written for, if it is a cluster entry that says so.
+    pub cluster_uid: Option<String>,
     /// Whether it is a user entry that names a token file.
     pub names_token_file: bool,
+}
+
+/// What becomes of entries that are wanted away.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Removable {
+    /// Those that go.
+    pub going: Vec<Marked>,
+    /// Those that stay, each with a context that refers to it.
+    pub needed: Vec<(Marked, String)>,
 }
 
 /// Entries of one grant that are removed from a file.
@@ -58,23 +69,29 @@ impl Leaving {
 }
 
 impl Document {
-    /// Returns those entries that are wanted away and that nobody needs: what a context that stays refers to stays too,
-    /// because removing it could take somebody's access. What the contexts in `rewritten` refer to does not count.
+    /// Tells which of the entries that are wanted away go: what a context that stays refers to stays too, because removing
+    /// it could take somebody's access. What the contexts in `rewritten` refer to does not count.
     pub(crate) fn removable(
         &self,
         inventory: &InventoryName,
         is_wanted: impl Fn(&Marked) -> bool,
         rewritten: &BTreeSet<&str>,
-    ) -> Vec<Marked> {
-        let mut going = self.marked(inventory);
-        going.retain(is_wanted);
-        let contexts = going.iter().filter(|marked| marked.entry.list == List::Contexts);
-        let contexts = contexts.map(|marked| marked.entry.name.as_str());
-        let contexts: BTreeSet<&str> = contexts.chain(rewritten.iter().copied()).collect();
-        let needed: BTreeSet<EntryName> =
-            self.needed(&contexts).into_iter().map(|(list, name)| EntryName { list, name: name.to_owned() }).collect();
-        going.retain(|marked| !needed.contains(&marked.entry));
-        going
+    ) -> Removable {
+        let mut wanted = self.marked(inventory);
+        wanted.retain(is_wanted);
+        let contexts: Vec<String> =
+            wanted.iter().filter(|it| it.entry.list == List::Contexts).map(|it| it.entry.name.clone()).collect();
+        let contexts: BTreeSet<&str> = contexts.iter().map(String::as_str).chain(rewritten.iter().copied()).collect();
+        let mut removable = Removable::default();
+        let needs = self.needs(&contexts);
+        for marked in wanted {
+            let context = needs.get(&(marked.entry.list, marked.entry.name.as_str())).copied();
+            match context {
+                Some(context) => removable.needed.push((marked, context.to_owned())),
+                None => removable.going.push(marked),
+            }
+        }
+        removable
     }
 }
 
@@ -93,7 +110,7 @@ pub(crate) fn remove(before: &[u8], leaving: &[Leaving]) -> Result<Vec<u8>, Merg
     for inventory in inventories {
         let of_inventory = || leaving.iter().filter(|leaving| leaving.inventory == *inventory);
         let leaves = |marked: &Marked| of_inventory().any(|leaving| leaving.includes(marked));
-        for Marked { entry, .. } in document.removable(inventory, leaves, &BTreeSet::new()) {
+        for Marked { entry, .. } in document.removable(inventory, leaves, &BTreeSet::new()).going {
             if entry.list == List::Contexts && document.current_context() == Some(&entry.name) {
                 edits.push(Edit::CurrentContext(String::new()));
             }

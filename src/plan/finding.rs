@@ -67,6 +67,8 @@ pub(crate) enum BlockerKind {
     Denied,
     /// More would be pruned than may be.
     PruneCeiling,
+    /// What would be removed is on another API server than the outputs know.
+    AnotherServer,
 }
 
 /// Something the user should know.

@@ -6,11 +6,14 @@
 //! for its ServiceAccount. Pure: no I/O.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Assessed, Blocker, BlockerKind, Extent, GrantInput, Note, NoteKind, PlanInput};
 use crate::desired::service_account;
+use crate::inventory::Grant;
 use crate::names::ClusterName;
 use crate::object::ObjectRef;
+use crate::observed::ObservedCluster;
 
 /// Tells a cluster from another one with a copy of its uid.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +35,14 @@ impl Evidence {
             evidence.accounts.insert(account, observed.uid.clone());
         }
         evidence
+    }
+
+    /// Collects the evidence for a revocation. What the outputs hold tells nothing there: whoever is in doubt loses
+    /// nothing.
+    pub(crate) fn of_revocation(grants: &[Arc<Grant>], observed: &ObservedCluster) -> Self {
+        let accounts = grants.iter().map(|grant| service_account(grant));
+        let known = accounts.filter_map(|account| Some((account.clone(), observed.objects.get(&account)?.uid.clone())));
+        Self { accounts: known.collect(), is_known: false }
     }
 
     /// Whether these certainly are two clusters.
@@ -76,7 +87,7 @@ impl Identities {
                      it is a copy of its etcd, or not to be trusted",
                     names(&suspicious)
                 );
-                plan.notes.push(Note::new(NoteKind::CopiedIdentity, message));
+                plan.note([Note::new(NoteKind::CopiedIdentity, message)]);
             }
             return;
         }

@@ -184,7 +184,7 @@ pub(crate) struct ClusterPlan {
     /// Rights that the admin lacks and would have to hold before it may grant them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_rights: Vec<MissingRights>,
-    /// The profiles without a grant whose objects and entries are removed.
+    /// The profiles of which objects or entries are removed, because no grant or no output explains them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub prunes: BTreeSet<ProfileName>,
 }
@@ -210,6 +210,22 @@ impl ClusterPlan {
     fn check_ids(&self) {
         let ids: BTreeSet<StepId> = self.steps.iter().map(Step::id).collect();
         debug_assert_eq!(ids.len(), self.steps.len(), "two steps have one id");
+    }
+
+    /// Adds a blocker, unless it is there.
+    pub(crate) fn block(&mut self, blocker: Blocker) {
+        if !self.blockers.contains(&blocker) {
+            self.blockers.push(blocker);
+        }
+    }
+
+    /// Adds notes, unless they are there.
+    pub(crate) fn note(&mut self, notes: impl IntoIterator<Item = Note>) {
+        for note in notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
     }
 
     /// Returns the step that an id names.

@@ -15,7 +15,7 @@ use crate::inventory::MissingNamespace;
 use crate::names::{AUTOUPDATE_ANNOTATION, FIELD_MANAGER, INDEX_ANNOTATION, INVENTORY_LABEL, MANAGED_BY};
 use crate::object::{Kind, ObjectRef};
 use crate::observed::{NamespaceState, ObservedObject, Ownership};
-use crate::step::{Delete, RemoveReason, Step, Update};
+use crate::step::{Delete, Step, Update};
 
 /// Returns the objects that the grants of a cluster want.
 pub(super) fn wanted_objects(input: &PlanInput<'_>) -> BTreeMap<ObjectRef, DesiredObject> {
@@ -116,9 +116,8 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
         Ok(adopts) => adopts,
         Err(blocker) => return plan.blockers.push(blocker),
     };
-    if observed.annotations.get(AUTOUPDATE_ANNOTATION).is_some_and(|value| value == "false") {
-        let message = format!("{object} is left alone: its annotation `{AUTOUPDATE_ANNOTATION}` is \"false\"");
-        return plan.notes.push(Note::new(NoteKind::LeftAlone, message));
+    if is_left_alone(observed) {
+        return plan.notes.push(left_alone(object));
     }
     if observed.aggregated && matches!(desired.content, Content::Rules(_)) {
         let message = format!("the rules of {object} are left alone: they are aggregated from other roles");
@@ -153,6 +152,16 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
         changes,
         adopts,
     })));
+}
+
+/// Returns whether somebody wants an object left as it is.
+fn is_left_alone(observed: &ObservedObject) -> bool {
+    observed.annotations.get(AUTOUPDATE_ANNOTATION).is_some_and(|value| value == "false")
+}
+
+fn left_alone(object: &ObjectRef) -> Note {
+    let message = format!("{object} is left alone: its annotation `{AUTOUPDATE_ANNOTATION}` is \"false\"");
+    Note::new(NoteKind::LeftAlone, message)
 }
 
 /// Returns the present owner of an object that may be taken over; nothing if the object is ours.
@@ -229,6 +238,8 @@ fn plan_deletions(
             });
         } else if has_vanished && input.options.prune == Prune::Keep {
             vanished.push(object);
+        } else if has_vanished && is_left_alone(observed) {
+            plan.notes.push(left_alone(object));
         } else if has_vanished || selected.contains(profile) {
             let mut removed = describe(observed);
             if has_vanished {
@@ -245,9 +256,7 @@ fn plan_deletions(
     // Bindings sort after roles and must go first: a role without a binding grants nothing.
     soon.reverse();
     plan.steps.extend(soon);
-    plan.prunes.extend(
-        input.leaving.iter().filter(|it| it.reason == RemoveReason::NoGrant).map(|it| it.grant.profile.clone()),
-    );
+    plan.prunes.extend(input.leaving.iter().map(|leaving| leaving.grant.profile.clone()));
     // Entries go last, so that none is missing of what still works.
     last.extend(input.leaving.iter().cloned().map(|leaving| Step::Remove(Box::new(leaving))));
     plan.notes.extend(vanished_note(&vanished));

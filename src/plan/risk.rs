@@ -164,6 +164,13 @@ impl Assessing<'_> {
         match step {
             Step::Create(desired) => self.written(desired, None),
             Step::Update(update) => self.written(&update.desired, self.observed.objects.get(&update.desired.object)),
+            Step::Remove(remove) => Some(Risk {
+                class: RiskClass::Deletes,
+                profile: Some(remove.grant.profile.clone()),
+                gains: vec![],
+                losses: vec![Access::all_of("whoever uses its kubeconfig entries".to_owned())],
+                escalating: BTreeSet::new(),
+            }),
             Step::Delete(delete) => self.deleted(&delete.object, self.observed.objects.get(&delete.object)?),
             _ => None,
         }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::{Body, ClusterReport, Command, Report, State, VerifyState};
 use crate::foreign::shown;
 use crate::names::ClusterName;
+use crate::outcome::NotStarted;
 use crate::wording::{count, kubemint};
 
 /// The most clusters that are listed; a report has them all.
@@ -106,7 +107,8 @@ fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
                     hint: cluster.hint(),
                     is_seen: is_seen(cluster),
                     // What is blocked is blocked again until somebody does something about it.
-                    may_be_repeated: cluster.state != State::Blocked,
+                    may_be_repeated: cluster.state != State::Blocked
+                        && cluster.not_started != Some(NotStarted::PruneCeiling),
                 })
             });
             let summary = &changes.summary;

@@ -99,6 +99,15 @@ fn output(
         ctx.incomplete = true;
         return None;
     };
+    let names_holder = names.into_iter().flatten().find(|template| template.value.contains("{holder}"));
+    if let Some(template) =
+        names_holder.filter(|_| credential == CredentialForm::TokenFile && !path.contains("{holder}"))
+    {
+        ctx.error(
+            template.location,
+            "two holders would write one token file, whose name has no `{holder}`: put `{holder}` into `path` instead",
+        );
+    }
     let holds = |granted: &Granted| {
         selected.as_ref().is_none_or(|selected| selected.contains(&granted.grant.cluster.name))
             && wanted.as_ref().is_none_or(|wanted| wanted.contains(&granted.grant.profile.name))

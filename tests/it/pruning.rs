@@ -69,8 +69,8 @@ pub(crate) fn what_no_grant_explains_is_pruned(cluster: &TestCluster) {
     let files = plan["clusters"][0]["changes"][3]["files"].as_array().unwrap();
     assert_eq!(files.len(), 2, "{files:?}");
     let refused = machine.kubemint(&["apply", "--prune", "--yes"]).exits(5);
-    let why = "`--prune` would remove 1 of 2 grants, and `--max-prune` is 10%: nothing is done anywhere";
-    assert!(refused.stderr.contains(why) && refused.stderr.contains("pass `--max-prune 1`"), "{}", refused.stderr);
+    let why = "`--prune` would remove objects or entries of 1 of 2 grants, and `--max-prune` is 10%: nothing is done anywhere";
+    assert!(refused.stderr.contains(why) && refused.stderr.contains("plan with `--max-prune 1`"), "{}", refused.stderr);
     assert_eq!(machine.files(), before);
     assert!(can_i(&admin, &token, "get", "pods", ""));
     let note = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
@@ -194,11 +194,15 @@ fn a_cluster_where_nothing_is_pruned_waits_too() {
     let binding = format!("{RBAC}/clusterrolebindings/kubemint:waits:kept");
     admin.delete(&binding).unwrap();
     machine.inventory("waits", &inventory(&["kept"], OUTPUTS));
-    let report = machine.kubemint(&["apply", "--prune", "--yes", "-o", "json"]).exits(6).report();
+    let run = machine.kubemint(&["apply", "--prune", "--yes", "-o", "json", "--events", "trail.jsonl"]).exits(5);
+    let report = run.report();
+    // Repeating it would not help.
+    assert!(!run.stderr.contains("hint: run"), "{}", run.stderr);
+    assert!(machine.read("trail.jsonl").contains("\"b\""), "the trail tells which cluster is blocked");
     let cluster = of_cluster(&report, "a");
     assert_eq!((&cluster["state"], &cluster["not-started"]), (&"not-started".into(), &"prune-ceiling".into()));
     assert!(admin.get(&binding).is_err());
-    machine.expect(0, &["apply", "--prune", "--max-prune", "1", "--yes"]);
+    machine.expect(0, &["apply", "--prune", "--max-prune", "34%", "--yes"]);
     assert!(admin.get(&binding).is_ok());
 }
 
@@ -215,23 +219,23 @@ fn an_inventory_that_shrank_prunes_nothing() {
         "{}",
         run.stderr
     );
-    // Two of four clusters are gone.
+    // Two of four clusters are gone. Without anything to prune, that is a warning.
     machine.clusters.truncate(2);
-    machine.inventory("shrank", &inventory(&["kept"], OUTPUTS));
-    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "2", "--yes"]);
-    assert_eq!(run.code, 0, "two may go: {}", run.stderr);
+    machine.inventory("shrank", &inventory(&["kept", "gone"], OUTPUTS));
+    let run = machine.kubemint(&["apply", "--prune", "--yes"]).exits(0);
+    let warning = "outputs have entries of clusters that are not in the inventory: `c`, `d`";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
     machine.inventory("shrank", &inventory(&["late"], OUTPUTS));
     let run = machine.kubemint(&["apply", "--prune", "--max-prune", "49%", "--yes"]).exits(5);
-    assert!(run.stderr.contains("`--prune` would remove 2 of 4 grants"), "{}", run.stderr);
-    machine.inventory("shrank", &inventory(&["kept", "late"], OUTPUTS));
-    machine.expect(0, &["apply", "--yes"]);
-    machine
-        .inventory("shrank", &inventory(&["kept", "late"], OUTPUTS).replacen("selector = ''", "clusters = ['a']", 1));
-    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "1", "--yes"]).exits(6);
+    assert!(run.stderr.contains("`--prune` would remove objects or entries of 4 of 6 grants"), "{}", run.stderr);
+    // The advice for grants says nothing about clusters.
+    let run = machine.kubemint(&["apply", "--prune", "--max-prune", "4", "--yes"]).exits(5);
     let why =
-        "the outputs know 2 clusters that are not in the inventory (`c`, `d`), and `--max-prune` is 1: nothing is done";
+        "the outputs know 2 clusters of 4 that the inventory does not have (`c`, `d`), and at most 10% may be gone";
     assert!(run.stderr.contains(why), "{}", run.stderr);
-    assert!(before.contains("gone@c") && machine.read("all.kubeconfig").contains("gone@c"));
+    assert_eq!(machine.read("all.kubeconfig"), before);
+    machine.expect(0, &["apply", "--prune", "--max-prune", "67%", "--yes"]);
+    assert!(machine.read("all.kubeconfig").contains("gone@c"));
 }
 
 #[test]
@@ -246,7 +250,15 @@ fn entries_that_no_output_names_go_and_those_of_other_holders_stay() {
     assert!(all.contains("name: new-kept-a") && all.contains("name: kept@a"), "{all}");
     let report = machine.kubemint(&["apply", "--prune", "--yes", "-o", "json"]).exits(0).report();
     assert_eq!(changes(&report, 0), Vec::<String>::new(), "another holder's entries stay: {report:#}");
-    let run = machine.kubemint(&["apply", "--holder", "ci", "--prune", "--reissue", "--yes", "-o", "json"]).exits(0);
+    // Somebody may use them, so they count.
+    machine.expect(5, &["apply", "--holder", "ci", "--prune", "--reissue", "--yes"]);
+    machine.expect(5, &["plan", "--holder", "ci", "--prune", "--max-prune", "1", "--reissue", "--deny", "deletes"]);
+    let arguments = ["apply", "--holder", "ci", "--prune", "--max-prune", "1", "--reissue", "--yes", "-o", "json"];
+    let run = machine.kubemint(&arguments).exits(0);
+    let change = run.report()["clusters"][0]["changes"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(change["risk"]["class"], "deletes", "{change:#}");
+    let place = change["fields"][0]["removed"][0].as_str().unwrap();
+    assert!(place.starts_with("from `/") && place.ends_with("/all.kubeconfig`"), "{place}");
     assert_eq!(changes(&run.report(), 0).last().map(String::as_str), Some("remove kept"), "{}", run.stdout);
     let all = machine.read("all.kubeconfig");
     assert!(all.contains("name: new-kept-a") && !all.contains("name: kept@a"), "{all}");
@@ -350,4 +362,157 @@ fn killed_at_every_request_a_prune_converges() {
         assert!(can_i(&admin, &machine.token("out/a/kept.kubeconfig"), "get", "pods", ""));
     }
     println!("killed at each of {requests} requests");
+}
+
+/// Swaps the servers that the admin contexts of two clusters lead to.
+fn swap(machine: &Machine, one: &str, other: &str) {
+    let text = machine.read("admin.yaml");
+    let context =
+        |name: &str, cluster: &str| format!("    cluster: {cluster}\n    user: {cluster}-admin\n  name: {name}\n");
+    for (name, wrong) in [(one, other), (other, one)] {
+        assert!(text.contains(&context(name, name)), "{text}");
+        let text = machine.read("admin.yaml");
+        machine.write("admin.yaml", &text.replace(&context(name, name), &context(name, wrong)));
+    }
+}
+
+#[test]
+fn on_another_server_than_the_outputs_know_nothing_is_removed() {
+    let (_fleet, machine) = fleet(&["a", "b"], "swapped", &["kept", "gone"]);
+    let token = machine.token("out/b/gone.kubeconfig");
+    machine.inventory("swapped", &inventory(&["kept"], OUTPUTS));
+    let (before, admin) = (machine.files(), machine.read("admin.yaml"));
+    swap(&machine, "a", "b");
+    for arguments in [
+        &["retire", "--cluster", "a", "--yes"][..],
+        &["revoke", "--access", "--cluster", "a", "--yes"],
+        &["apply", "--prune", "--max-prune", "100%", "--reissue", "--yes"],
+    ] {
+        let report = machine.kubemint(&[arguments, &["-o", "json"]].concat()).exits(5).report();
+        let blockers = of_cluster(&report, "a")["blockers"].to_string();
+        let why = "the API server that answers is the one that the outputs know as `b`: nothing is removed there";
+        assert!(blockers.contains(why) && blockers.contains("another-server"), "{arguments:?}: {blockers}");
+    }
+    machine.write("admin.yaml", &admin);
+    assert!(can_i(&machine.admin(1), &token, "get", "pods", ""));
+    assert_eq!(machine.files(), before);
+    machine.expect(0, &["apply", "--prune", "--max-prune", "100%", "--yes"]);
+}
+
+#[test]
+fn a_name_that_the_inventory_takes_is_found_in_the_files() {
+    let fleet = simulated(["prod eu", "a+b (c)"]);
+    let outputs = "[[outputs]]\npath = 'out/{cluster}{profile}'\n";
+    let machine = Machine::of(&fleet, "odd", &inventory(&["kept", "gone"], outputs));
+    machine.expect(0, &["plan", "--out", "plan.json"]);
+    machine.expect(0, &["show", "plan.json"]);
+    machine.expect(0, &["apply", "plan.json"]);
+    machine.inventory("odd", &inventory(&["kept"], outputs));
+    machine.expect(0, &["apply", "--prune", "--max-prune", "2", "--yes"]);
+    assert!(!machine.read("out/prod eugone").contains("eyJ") && machine.read("out/prod eukept").contains("eyJ"));
+    machine.expect(0, &["retire", "--cluster", "prod eu", "--yes"]);
+    assert!(!machine.read("out/prod eukept").contains("eyJ"));
+    machine.expect(0, &["retire", "--forget", "--cluster", "a+b (c)", "--yes"]);
+    assert!(!machine.read("out/a+b (c)kept").contains("eyJ"));
+}
+
+/// A token file goes with the last entry that names it, and before it: as long as there may be a token, an entry tells where.
+#[test]
+fn a_token_file_goes_with_the_last_entry_that_names_it() {
+    let (_fleet, machine) = fleet(&["a"], "tokens", &["kept", "gone", "late"]);
+    let token = |profile: &str| machine.path(&format!("all.kubeconfig.tokens/{profile}@a.token"));
+    let mine = "- name: mine\n  user:\n    tokenFile: ./all.kubeconfig.tokens/gone@a.token\n";
+    machine
+        .write("all.kubeconfig", &machine.read("all.kubeconfig").replace("\nusers:\n", &format!("\nusers:\n{mine}")));
+    let contexts = "contexts:\n- name: theirs\n  context: {cluster: kept@a, user: late@a}\n";
+    machine.write("all.kubeconfig", &machine.read("all.kubeconfig").replace("contexts:\n", contexts));
+    // It cannot be deleted.
+    std::fs::remove_file(token("late")).unwrap();
+    machine.write("all.kubeconfig.tokens/late@a.token/x", "");
+    machine.inventory("tokens", &inventory(&["kept", "late"], OUTPUTS));
+    let prune = ["apply", "--prune", "--max-prune", "67%", "--yes", "--reissue"];
+    let run = machine.kubemint(&prune);
+    assert!(run.code != 0 && run.stderr.contains("late@a.token"), "{} {}", run.code, run.stderr);
+    std::fs::remove_dir_all(token("late")).unwrap();
+    machine.expect(0, &prune);
+    let all = machine.read("all.kubeconfig");
+    assert!(!all.contains("name: gone@a") && all.contains("name: mine") && token("gone").exists(), "{all}");
+    // What a context of somebody refers to stays, with its token file, and that is said.
+    machine.inventory("tokens", &inventory(&["kept"], OUTPUTS));
+    let run = machine.kubemint(&prune).exits(0);
+    let stays = "user `late@a` stays in `";
+    assert!(format!("{}{}", run.stdout, run.stderr).contains(stays), "{}{}", run.stdout, run.stderr);
+    assert!(token("late").exists());
+    let again = machine.kubemint(&prune).exits(0);
+    assert!(again.stdout.contains("is up to date"), "{}", again.stdout);
+    // A token file that cannot be deleted keeps its entry, so that the next run knows of it.
+    let all =
+        machine.read("all.kubeconfig").replace("- name: theirs\n  context: {cluster: kept@a, user: late@a}\n", "");
+    machine.write("all.kubeconfig", &all);
+    std::fs::remove_file(token("late")).unwrap();
+    machine.write("all.kubeconfig.tokens/late@a.token/x", "");
+    let run = machine.kubemint(&prune).exits(7);
+    assert!(run.stderr.contains("late@a.token"), "{}", run.stderr);
+    assert!(machine.read("all.kubeconfig").contains("name: late@a"));
+    std::fs::remove_dir_all(token("late")).unwrap();
+    machine.write("all.kubeconfig.tokens/late@a.token", "eyJ.left.behind");
+    machine.expect(0, &prune);
+    assert!(!machine.read("all.kubeconfig").contains("name: late@a") && !token("late").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_searched_is_no_success() {
+    let (_fleet, machine) = fleet(&["a"], "torn", &["kept"]);
+    let whole = machine.read("out/a/kept.kubeconfig");
+    machine.write("out/old/kept.kubeconfig", &format!("{whole}users: [\n"));
+    for (arguments, code) in [
+        (&["plan", "--prune", "-o", "json"][..], 6),
+        (&["apply", "--prune", "--yes", "-o", "json"], 6),
+        (&["retire", "--forget", "--cluster", "old", "--yes", "-o", "json"], 6),
+        (&["retire", "--cluster", "a", "--yes", "-o", "json"], 6),
+    ] {
+        let run = machine.kubemint(arguments).exits(code);
+        let notes = run.report()["clusters"][0]["notes"].to_string();
+        assert!(notes.contains("out/old/kept.kubeconfig") && notes.contains("not-checked"), "{arguments:?}: {notes}");
+        assert!(!run.stderr.contains("remove it from"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn advice_can_be_followed() {
+    let (fleet, machine) = fleet(&["a", "b"], "advice", &["kept"]);
+    machine.impatient();
+    fleet.cluster("a").set_fault(Some(Fault::Refuse));
+    let run = machine.kubemint(&["retire", "--cluster", "a", "--cluster", "a", "--yes"]).exits(7);
+    assert!(run.stderr.contains("hint: run `kubemint retire --cluster a`"), "{}", run.stderr);
+    assert!(run.stderr.contains("`a`: what is gone for good is forgotten with `--forget`"), "{}", run.stderr);
+    let run = machine.kubemint(&["retire", "--forget", "--cluster", "typo", "--yes"]).exits(0);
+    assert!(
+        format!("{}{}", run.stdout, run.stderr).contains("no output has an entry of cluster `typo`"),
+        "{}",
+        run.stderr
+    );
+    fleet.cluster("a").set_fault(None);
+    // A role that somebody wants left alone is left, also where no grant explains it.
+    let role = format!("{RBAC}/clusterroles/kubemint:advice:kept");
+    let left =
+        serde_json::json!({"metadata": {"annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}}});
+    machine.admin(0).merge_patch(&role, &left).unwrap();
+    machine.inventory("advice", &inventory(&["late"], OUTPUTS));
+    let report = machine.kubemint(&["apply", "--prune", "--max-prune", "2", "--yes", "-o", "json"]).exits(0).report();
+    let notes = of_cluster(&report, "a")["notes"].to_string();
+    assert!(notes.contains("ClusterRole `kubemint:advice:kept` is left alone"), "{notes}");
+    assert!(machine.admin(0).get(&role).is_ok() && machine.admin(1).get(&role).is_err());
+}
+
+/// Token files have no holder in their names.
+#[test]
+fn two_holders_do_not_share_a_token_file() {
+    let fleet = simulated(["a"]);
+    let outputs = "[[outputs]]\npath = 'all.kubeconfig'\ncontext = '{holder}-{profile}'\ncredential = 'token-file'\n";
+    let machine = Machine::of(&fleet, "shared", &inventory(&["kept"], outputs));
+    let run = machine.kubemint(&["validate"]).exits(3);
+    assert!(run.stderr.contains("two holders would write one token file"), "{}", run.stderr);
+    machine.inventory("shared", &inventory(&["kept"], &outputs.replace("'all.", "'{holder}.")));
+    machine.expect(0, &["validate"]);
 }

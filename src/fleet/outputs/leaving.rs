@@ -11,8 +11,9 @@ use crate::delivery::{LOCK_SUFFIX, OWN_PREFIX, OutputEntry, OutputFile, Removal}
 use crate::error::Error;
 use crate::inventory::GrantKey;
 use crate::kubeconfig::edit::List;
-use crate::kubeconfig::{Document, EntryName, Marked};
+use crate::kubeconfig::{Document, EntryName, Marked, Removable};
 use crate::names::{ClusterName, EXTENSION, ProfileName, token_directory_name, token_file_name};
+use crate::plan::{Blocker, BlockerKind, Note, NoteKind};
 use crate::step::{Remove, RemoveReason};
 use crate::store;
 
@@ -32,10 +33,14 @@ pub(crate) enum Wanted {
 pub(crate) struct Leavings {
     /// The steps that remove them, by grant.
     steps: BTreeMap<GrantKey, Remove>,
-    /// Every cluster that a mark names.
+    /// What stays because somebody's context refers to it, in words.
+    needed: BTreeMap<ClusterName, Vec<String>>,
+    /// The uids that cluster entries were written for.
+    uids: BTreeMap<ClusterName, BTreeSet<String>>,
+    /// Every cluster that a marked context names.
     pub(crate) clusters: BTreeSet<ClusterName>,
-    /// The files that may hold marks and cannot be read, and why.
-    pub(crate) warnings: Vec<String>,
+    /// Why files that may hold marks could not be searched.
+    pub(crate) unsearched: Vec<String>,
 }
 
 impl Leavings {
@@ -43,6 +48,39 @@ impl Leavings {
     pub(crate) fn steps(&self, cluster: &ClusterName) -> Vec<Remove> {
         let of_cluster = self.steps.iter().filter(|(grant, _)| grant.cluster == *cluster);
         of_cluster.map(|(_, step)| step.clone()).collect()
+    }
+
+    /// Returns what the user should know of the entries of a cluster.
+    pub(crate) fn notes(&self, cluster: &ClusterName) -> Vec<Note> {
+        let needed = self.needed.get(cluster).into_iter().flatten();
+        let needed = needed.map(|what| Note::new(NoteKind::LeftAlone, what.as_str()));
+        let unsearched = self.unsearched.iter().map(|why| Note::new(NoteKind::NotChecked, why.as_str()));
+        needed.chain(unsearched).collect()
+    }
+
+    /// Returns why the API server that answers for a cluster must lose nothing: by what the outputs know, it is another one.
+    pub(crate) fn mistaken(&self, cluster: &ClusterName, uid: &str) -> Option<Blocker> {
+        let own = self.uids.get(cluster);
+        if own.is_some_and(|own| own.contains(uid)) {
+            return None;
+        }
+        let other = self.uids.iter().find(|(_, uids)| uids.contains(uid)).map(|(other, _)| other);
+        let message = match (own, other) {
+            (None, None) => return None,
+            (_, Some(other)) => format!("the API server that answers is the one that the outputs know as `{other}`"),
+            (Some(_), None) => {
+                "another API server answers than the one that the entries in the outputs are for".to_owned()
+            }
+        };
+        Some(Blocker {
+            kind: BlockerKind::AnotherServer,
+            profile: None,
+            message: format!("{message}: nothing is removed there"),
+            hint: Some(format!(
+                "see whether the admin access of `{cluster}` leads to the right cluster; if it was set up anew, run \
+                 `kubemint apply --cluster {cluster}` first"
+            )),
+        })
     }
 }
 
@@ -60,16 +98,17 @@ impl Reading {
         let known: HashMap<&Path, &OutputFile> =
             self.layout.files.iter().map(|file| (file.path.as_path(), file)).collect();
         let mut found = Leavings::default();
-        for path in self.files_to_search(wanted) {
+        for path in self.files_to_search(wanted, &mut found) {
             let file = known.get(path.as_path()).copied();
             match marked_document(&path, self.inventory.name.as_str()) {
                 Ok(None) => {}
                 Ok(Some(document)) => self.leave(&path, file, &document, wanted, &mut found),
                 Err(error) => {
-                    let cause = error.causes.join(": ");
-                    found
-                        .warnings
-                        .push(format!("{}: {cause}; whether entries have to leave it is not known", error.message));
+                    found.unsearched.push(format!(
+                        "{}: {}; whether entries have to leave it is not known",
+                        error.message,
+                        error.causes.join(": ")
+                    ));
                     // Trying to remove what should be there fails, and the report of the cluster says so.
                     let entries = file.map_or(&[][..], |file| &file.entries);
                     let entries = entries.iter().filter(|entry| wanted.includes(&entry.grant));
@@ -81,7 +120,7 @@ impl Reading {
     }
 
     /// Returns the files that may hold such entries.
-    fn files_to_search(&self, wanted: &Wanted) -> Vec<PathBuf> {
+    fn files_to_search(&self, wanted: &Wanted, found: &mut Leavings) -> Vec<PathBuf> {
         let all = self.layout.files.iter();
         if let Wanted::Grants(grants) = wanted {
             let holds = |file: &&OutputFile| file.entries.iter().any(|entry| grants.contains(&entry.grant));
@@ -89,13 +128,24 @@ impl Reading {
         }
         let mut files: Vec<PathBuf> = all.map(|file| file.path.clone()).collect();
         for pattern in &self.layout.patterns {
-            let is_output = |path: &PathBuf| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                path.is_file() && !name.ends_with(LOCK_SUFFIX) && !name.starts_with(OWN_PREFIX)
+            let paths = match glob::glob(pattern) {
+                Ok(paths) => paths,
+                Err(error) => {
+                    found.unsearched.push(format!("files like `{pattern}` cannot be searched: {error}"));
+                    continue;
+                }
             };
-            // A directory that cannot be listed holds no file that this user could have written.
-            let found = glob::glob(pattern).into_iter().flatten().filter_map(Result::ok);
-            files.extend(found.filter(is_output));
+            for path in paths {
+                match path {
+                    Ok(path) if is_output(&path) => files.push(path),
+                    Ok(_) => {}
+                    Err(error) => found.unsearched.push(format!(
+                        "`{}` cannot be searched for entries: {}",
+                        error.path().display(),
+                        error.error()
+                    )),
+                }
+            }
         }
         store::distinct(files)
     }
@@ -110,7 +160,13 @@ impl Reading {
         found: &mut Leavings,
     ) {
         let inventory = &self.inventory.name;
-        found.clusters.extend(document.marked(inventory).into_iter().map(|marked| marked.cluster));
+        for Marked { entry, cluster, cluster_uid, .. } in document.marked(inventory) {
+            found.uids.entry(cluster.clone()).or_default().extend(cluster_uid);
+            if entry.list == List::Contexts {
+                found.clusters.insert(cluster);
+            }
+        }
+        found.uids.retain(|_, uids| !uids.is_empty());
         let entries = file.map_or(&[][..], |file| &file.entries);
         let named: HashSet<(List, &str)> = entries.iter().flat_map(names).collect();
         let is_wanted = |marked: &Marked| match (wanted, &marked.profile) {
@@ -129,7 +185,14 @@ impl Reading {
             Wanted::Unexplained => entries.iter().map(|entry| entry.context.as_str()).collect(),
             Wanted::Grants(_) | Wanted::Clusters(..) => BTreeSet::new(),
         };
-        let going = document.removable(inventory, is_wanted, &rewritten);
+        let Removable { going, needed } = document.removable(inventory, is_wanted, &rewritten);
+        for (marked, context) in needed.into_iter().filter(|(marked, _)| marked.entry.list == List::Users) {
+            found.needed.entry(marked.cluster).or_default().push(format!(
+                "user `{}` stays in `{}`, because context `{context}` refers to it",
+                marked.entry.name,
+                path.display()
+            ));
+        }
         let profiles: BTreeSet<(ClusterName, ProfileName)> =
             going.iter().filter_map(|marked| Some((marked.cluster.clone(), marked.profile.clone()?))).collect();
         for (cluster, profile) in profiles {
@@ -140,13 +203,7 @@ impl Reading {
             let has_token_file = of_grant.iter().any(|marked| marked.names_token_file);
             let entries = of_grant.iter().map(|marked| marked.entry.clone()).collect();
             let grant = GrantKey { cluster, profile };
-            // Under other names, the grant may keep its token file.
             let token_file = has_token_file.then(|| token_file(path, &grant));
-            let is_kept = |token: &PathBuf| {
-                matches!(wanted, Wanted::Unexplained)
-                    && file.is_some_and(|file| file.token_files().any(|kept| kept == *token))
-            };
-            let token_file = token_file.filter(|token| !is_kept(token));
             self.add(&grant, Removal { file: path.to_owned(), entries, token_file }, wanted, found);
         }
     }
@@ -187,6 +244,12 @@ impl Wanted {
             Self::Clusters(clusters, _) => clusters.contains(&grant.cluster),
         }
     }
+}
+
+/// Returns whether a path that a pattern found may be an output: locks, temporary files and directories are none.
+fn is_output(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.is_file() && !name.ends_with(LOCK_SUFFIX) && !name.starts_with(OWN_PREFIX)
 }
 
 fn names(entry: &OutputEntry) -> [(List, &str); 3] {

@@ -207,7 +207,7 @@ fn what_has_vanished_is_noted_or_removed() {
             "remove kubeconfig entries of `gone`",
         ]
     );
-    assert_eq!(pruned.prunes, BTreeSet::from(["gone".into()]), "a living grant is not pruned");
+    assert_eq!(pruned.prunes, BTreeSet::from(["deployer".into(), "gone".into()]), "both lose something");
     pruned.steps.iter().for_each(|step| execute(&mut observed, step));
     assert!(plan(&observed, Prune::Remove, &[]).is_empty());
 }

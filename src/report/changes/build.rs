@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use crate::desired::Content;
 use crate::diff::describe_rules;
 use crate::failure::FailureKind;
 use crate::field_diff::FieldDiff;
-use crate::inventory::Grant;
+use crate::inventory::{Grant, GrantKey};
 use crate::names::{ClusterName, Holder};
 use crate::outcome::{Applied, NotStarted, Planned, Published, Span};
 use crate::plan::{Assessed, ClusterPlan};
@@ -243,11 +244,29 @@ fn change(step: &Step) -> Change {
         Step::Revoke(revoke) => Change { fields: removed(GENERATIONS, revoke.shown.clone()), ..plain },
         Step::Remove(remove) => Change {
             reason: Some(remove.reason.as_str()),
+            // Which files lose something has to be seen.
+            fields: removed("", remove.removals.iter().map(|removal| place(&removal.file, &remove.grant)).collect()),
             files: remove.removals.iter().map(|removal| removal.file.display().to_string()).collect(),
             ..plain
         },
         Step::ExecAnchor(_) | Step::Recreate(_) | Step::Resume(_) => plain,
     }
+}
+
+/// Returns a file as an inventory names it, so that the same change of many clusters is one: with `{cluster}` where the
+/// cluster's name stands by itself.
+fn place(file: &Path, grant: &GrantKey) -> String {
+    let (text, cluster) = (file.display().to_string(), grant.cluster.as_str());
+    let mut place = String::new();
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(cluster) {
+        let (before, after) = (&rest[..at], &rest[at + cluster.len()..]);
+        let is_part = before.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
+        place.push_str(before);
+        place.push_str(if is_part { cluster } else { "{cluster}" });
+        rest = after;
+    }
+    format!("from `{place}{rest}`")
 }
 
 fn files(delivery: &Delivery) -> Vec<String> {
