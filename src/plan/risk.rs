@@ -229,8 +229,8 @@ impl Assessing<'_> {
             }
             (_, Some(role)) => {
                 let of_subject = |subject: &Subject| {
-                    let is_ours = account.is_some_and(|account| account.subject.as_ref() == Some(subject));
-                    if is_ours {
+                    let is_of_grant = account.is_some_and(|account| account.subject.as_ref() == Some(subject));
+                    if is_of_grant || self.is_own(old, subject) {
                         missing(&held(object, old_rules(self.observed, object, role)), after).0
                     } else {
                         self.lost_by(object, role, subject)
@@ -245,6 +245,14 @@ impl Assessing<'_> {
         };
         let class = RiskClass::Deletes;
         (!losses.is_empty()).then(|| Risk { class, profile, gains: vec![], losses, escalating: BTreeSet::new() })
+    }
+
+    /// Returns whether a subject is the ServiceAccount of the same profile that a binding is of.
+    fn is_own(&self, binding: &ObservedObject, subject: &Subject) -> bool {
+        let (Some(namespace), "ServiceAccount") = (&subject.namespace, subject.kind.as_str()) else { return false };
+        let account = ObjectRef::namespaced(Kind::ServiceAccount, namespace, &subject.name);
+        let profile = self.observed.objects.get(&account).and_then(ObservedObject::profile);
+        profile.is_some() && profile == binding.profile()
     }
 
     /// Returns what a role allows after the plan.

@@ -204,6 +204,10 @@ pub(crate) fn access_goes_with_everything_that_belongs_to_it(cluster: &TestClust
     let classes = |change: &Value| change["risk"]["class"].as_str().map(str::to_owned);
     let risks: BTreeSet<_> = report["clusters"][0]["changes"].as_array().unwrap().iter().filter_map(classes).collect();
     assert_eq!(risks, BTreeSet::from(["deletes".to_owned()]));
+    let binding =
+        report["clusters"][0]["changes"].as_array().unwrap().iter().find(|it| it["kind"] == "ClusterRoleBinding");
+    let losses = &binding.unwrap()["risk"]["losses"][0];
+    assert!(losses.get("subject").is_none() && losses["rights"][0]["verbs"].is_array(), "its own access: {losses}");
     assert_eq!(done[0], "revoke reader");
     let kinds: Vec<&str> = done[1..].iter().map(|change| change.split(' ').nth(1).unwrap()).collect();
     assert_eq!(
