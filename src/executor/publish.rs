@@ -46,7 +46,7 @@ pub(crate) struct TargetFile {
 pub(crate) enum FileChange {
     /// Entries of a grant are written.
     Write(Box<Incoming>),
-    /// Entries of a grant are removed, and then the file with its token.
+    /// Entries of a grant are removed, after the file with its token.
     Remove {
         /// The entries.
         leaving: Leaving,

@@ -31,8 +31,8 @@ pub(crate) enum Wanted {
 /// The entries that leave.
 #[derive(Debug, Default)]
 pub(crate) struct Leavings {
-    /// The steps that remove them, by grant.
-    steps: BTreeMap<GrantKey, Remove>,
+    /// The steps that remove them, by cluster and profile.
+    steps: BTreeMap<ClusterName, BTreeMap<ProfileName, Remove>>,
     /// What stays because somebody's context refers to it, in words.
     needed: BTreeMap<ClusterName, Vec<String>>,
     /// The uids that cluster entries were written for.
@@ -46,8 +46,7 @@ pub(crate) struct Leavings {
 impl Leavings {
     /// Returns the steps that remove the entries of a cluster, each for another profile.
     pub(crate) fn steps(&self, cluster: &ClusterName) -> Vec<Remove> {
-        let of_cluster = self.steps.iter().filter(|(grant, _)| grant.cluster == *cluster);
-        of_cluster.map(|(_, step)| step.clone()).collect()
+        self.steps.get(cluster).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// Returns what the user should know of the entries of a cluster.
@@ -161,12 +160,13 @@ impl Reading {
     ) {
         let inventory = &self.inventory.name;
         for Marked { entry, cluster, cluster_uid, .. } in document.marked(inventory) {
-            found.uids.entry(cluster.clone()).or_default().extend(cluster_uid);
+            if let Some(uid) = cluster_uid {
+                found.uids.entry(cluster.clone()).or_default().insert(uid);
+            }
             if entry.list == List::Contexts {
                 found.clusters.insert(cluster);
             }
         }
-        found.uids.retain(|_, uids| !uids.is_empty());
         let entries = file.map_or(&[][..], |file| &file.entries);
         let named: HashSet<(List, &str)> = entries.iter().flat_map(names).collect();
         let is_wanted = |marked: &Marked| match (wanted, &marked.profile) {
@@ -193,18 +193,21 @@ impl Reading {
                 path.display()
             ));
         }
-        let profiles: BTreeSet<(ClusterName, ProfileName)> =
-            going.iter().filter_map(|marked| Some((marked.cluster.clone(), marked.profile.clone()?))).collect();
-        for (cluster, profile) in profiles {
-            let is_of_grant = |marked: &&Marked| {
-                marked.cluster == cluster && marked.profile.as_ref().is_none_or(|other| *other == profile)
-            };
-            let of_grant: Vec<&Marked> = going.iter().filter(is_of_grant).collect();
-            let has_token_file = of_grant.iter().any(|marked| marked.names_token_file);
-            let entries = of_grant.iter().map(|marked| marked.entry.clone()).collect();
-            let grant = GrantKey { cluster, profile };
-            let token_file = has_token_file.then(|| token_file(path, &grant));
-            self.add(&grant, Removal { file: path.to_owned(), entries, token_file }, wanted, found);
+        let mut by_cluster: BTreeMap<&ClusterName, Vec<&Marked>> = BTreeMap::new();
+        for marked in &going {
+            by_cluster.entry(&marked.cluster).or_default().push(marked);
+        }
+        for (cluster, going) in by_cluster {
+            let profiles: BTreeSet<&ProfileName> = going.iter().filter_map(|marked| marked.profile.as_ref()).collect();
+            for profile in profiles {
+                let is_of_grant = |marked: &&&Marked| marked.profile.as_ref().is_none_or(|other| other == profile);
+                let of_grant: Vec<&Marked> = going.iter().filter(is_of_grant).copied().collect();
+                let grant = GrantKey { cluster: cluster.clone(), profile: profile.clone() };
+                let has_token_file = of_grant.iter().any(|marked| marked.names_token_file);
+                let token_file = has_token_file.then(|| token_file(path, &grant));
+                let entries = of_grant.iter().map(|marked| marked.entry.clone()).collect();
+                self.add(&grant, Removal { file: path.to_owned(), entries, token_file }, wanted, found);
+            }
         }
     }
 
@@ -231,7 +234,8 @@ impl Reading {
         };
         let inventory = self.inventory.name.clone();
         let new = || Remove { inventory, grant: grant.clone(), reason, removals: vec![] };
-        found.steps.entry(grant.clone()).or_insert_with(new).removals.push(removal);
+        let of_cluster = found.steps.entry(grant.cluster.clone()).or_default();
+        of_cluster.entry(grant.profile.clone()).or_insert_with(new).removals.push(removal);
     }
 }
 
