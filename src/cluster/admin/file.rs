@@ -307,6 +307,18 @@ pub(super) fn read_part(path: &Path, field: &str) -> Result<Vec<u8>, String> {
     })
 }
 
+/// Reads a file with a secret that a kubeconfig names. Where no such file exists, its name is not quoted: people write
+/// the secret itself there, such as a key after `client-key` that belongs after `client-key-data`.
+pub(super) fn read_secret_part(path: &Path, field: &str) -> Result<Vec<u8>, String> {
+    read_bounded(path, LARGEST_PART).map_err(|error| match error {
+        AdminError::Unreadable { cause, .. } if path.symlink_metadata().is_err() => {
+            format!("cannot read the file that `{field}` names, which is not shown in case it is the secret: {cause}")
+        }
+        AdminError::Unreadable { path, cause } => format!("cannot read `{field}` `{}`: {cause}", path.display()),
+        error => error.to_string(),
+    })
+}
+
 /// Reads a regular file: a pipe would never end.
 pub(super) fn read_bounded(path: &Path, largest: u64) -> Result<Vec<u8>, AdminError> {
     let unreadable = |cause: String| AdminError::Unreadable { path: path.to_owned(), cause };

@@ -130,7 +130,15 @@ fn what_kube_would_get_wrong_is_refused() {
     refuses(SERVER, "token: t, as-uid: '1'", "`as-uid` is set without `as`");
     refuses(SERVER, "token: t, as-groups: [a]", "`as-groups` is set without `as`");
     refuses(SERVER, "token: t, as-user-extra: {a: [b]}", "`as-user-extra` is set without `as`");
-    refuses(SERVER, "tokenFile: nowhere", "cannot read `tokenFile` `/nowhere`: it does not exist");
+    for (user, field, cause) in [
+        ("tokenFile: c2VjcmV0".to_owned(), "tokenFile", "it does not exist"),
+        ("client-certificate-data: QQ==, client-key: c2VjcmV0".to_owned(), "client-key", "it does not exist"),
+        (format!("tokenFile: {}", "c2VjcmV0".repeat(64)), "tokenFile", "File name too long (os error 36)"),
+        ("tokenFile: config/c2VjcmV0".to_owned(), "tokenFile", "Not a directory (os error 20)"),
+    ] {
+        let hidden = "names, which is not shown in case it is the secret";
+        refuses(SERVER, &user, &format!("cannot read the file that `{field}` {hidden}: {cause}"));
+    }
     refuses(SERVER, "auth-provider: {name: gcp}", "`auth-provider` is not supported; client-go dropped it too");
 }
 

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Problem;
 use super::exec::Plugin;
-use super::file::{ClusterFields, UserFields, read_part};
+use super::file::{ClusterFields, UserFields, read_part, read_secret_part};
 use crate::cluster::transport::{Impersonation, Login, Target, check_login};
 use crate::inventory::InlineAdmin;
 use crate::inventory::syntax::{BRACKETS, lacks_brackets};
@@ -125,7 +125,7 @@ pub(super) fn login(user: &UserFields, directory: &Path, cluster: &ClusterFields
 /// The token file takes precedence over an inline token, unless it is missing or empty.
 fn bearer(user: &UserFields, directory: &Path) -> Result<Option<SecretString>, Problem> {
     let Some(file) = &user.token_file else { return Ok(user.token.clone()) };
-    let read = read_part(&directory.join(file), "tokenFile").map_err(Problem::from);
+    let read = read_secret_part(&directory.join(file), "tokenFile").map_err(Problem::from);
     match read.and_then(|bytes| token_from(&bytes, "tokenFile")) {
         Ok(token) => Ok(Some(token)),
         Err(_) if user.token.is_some() => Ok(user.token.clone()),
@@ -156,7 +156,7 @@ fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Vec<u8>, S
     };
     let key = match (&user.client_key, &user.client_key_data) {
         (Some(_), Some(_)) => return Err("`client-key` and `client-key-data` are both set".into()),
-        (Some(file), None) => Some(key_text(read_part(&directory.join(file), "client-key")?)?),
+        (Some(file), None) => Some(key_text(read_secret_part(&directory.join(file), "client-key")?)?),
         (None, Some(data)) => Some(key_text(decode(data.expose_secret(), "client-key-data")?)?),
         (None, None) => None,
     };
