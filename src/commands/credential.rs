@@ -33,7 +33,7 @@ use crate::names::{cache_name, token_file_name};
 use crate::output::Printer;
 use crate::plan::SHORTEST_LIFE;
 use crate::secret::SecretToken;
-use crate::store::{StoreError, forget, lock_private, process_identity, read_private, remember};
+use crate::store::{Awaited, StoreError, forget, lock_private, process_identity, read_private, remember};
 use crate::wording::{command, duration};
 
 /// A token for a plugin lives for at most this long, in seconds.
@@ -147,13 +147,16 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
             return Ok((cached.token, cached.expires));
         }
     }
-    let lock = match lock_private(&path, LIMIT, sharing) {
-        Ok(lock) => lock,
+    let is_good = |cached: &CachedToken| !is_asked_again || cached.is_just_proven(now());
+    // Who waits needs no lock if the token comes meanwhile: a hundred processes would take turns for long.
+    let lock = match lock_private(&path, LIMIT, sharing, || read().ok().flatten().filter(is_good)) {
+        Ok(Awaited::Lock(lock)) => lock,
+        Ok(Awaited::Left(cached)) => return Ok((cached.token, cached.expires)),
         Err(error) => return without_cache(&describe(&error)),
     };
     // The process that held the lock may meanwhile have minted or tried a token, or have failed to get one.
     let suspect = match read() {
-        Ok(Some(cached)) if !is_asked_again || cached.is_just_proven(now()) => {
+        Ok(Some(cached)) if is_good(&cached) => {
             return Ok((cached.token, cached.expires));
         }
         Ok(suspect) => suspect,

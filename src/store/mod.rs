@@ -28,7 +28,7 @@ pub(crate) use bounded::{read_regular, read_to_limit};
 pub use lock::{BreakLock, LockError};
 pub(crate) use lock::{Lock, process_identity};
 pub use obstacle::Obstacle;
-pub(crate) use private::{forget, lock_private, read_private, remember};
+pub(crate) use private::{Awaited, forget, lock_private, read_private, remember};
 pub(crate) use public::{check_public, write_public};
 use reach::{Entry, Impassable, Missing, Reached, Stamp, reach, reach_or_make};
 use safety::Guard;

@@ -54,13 +54,28 @@ pub(crate) fn read_private(path: &Path, sharing: Sharing) -> Result<Option<Vec<u
     read_to_limit(file, LARGEST).map(Some).map_err(failed)
 }
 
-/// Waits for the exclusive right to write a private file, and makes its directory.
+/// The exclusive right to write a private file, or what came while it was waited for.
+#[derive(Debug)]
+pub(crate) enum Awaited<T> {
+    /// The right to write.
+    Lock(PrivateLock),
+    /// What the holder of the lock left.
+    Left(T),
+}
+
+/// Waits for the exclusive right to write a private file, or until `left` finds what the holder of the lock has written.
+/// Makes the file's directory.
 ///
 /// # Errors
 ///
 /// If the directory is not this user's alone, the lock file cannot be made, or somebody still holds it
 /// after `patience`.
-pub(crate) fn lock_private(path: &Path, patience: Duration, sharing: Sharing) -> Result<PrivateLock, StoreError> {
+pub(crate) fn lock_private<T>(
+    path: &Path,
+    patience: Duration,
+    sharing: Sharing,
+    mut left: impl FnMut() -> Option<T>,
+) -> Result<Awaited<T>, StoreError> {
     let lock = lock_path(path);
     let failed = |source| StoreError::Write { path: lock.clone(), source };
     let entry = own_entry(&lock, sharing)?;
@@ -73,10 +88,17 @@ pub(crate) fn lock_private(path: &Path, patience: Duration, sharing: Sharing) ->
     let start = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(PrivateLock { file, sharing }),
+            Ok(()) => return Ok(Awaited::Lock(PrivateLock { file, sharing })),
             Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < patience => std::thread::sleep(LOCK_PAUSE),
-            Err(error) => return Err(failed(error.into())),
+            Err(error) => {
+                if let Some(left) = left() {
+                    return Ok(Awaited::Left(left));
+                }
+                if error != rustix::io::Errno::WOULDBLOCK || start.elapsed() >= patience {
+                    return Err(failed(error.into()));
+                }
+                std::thread::sleep(LOCK_PAUSE);
+            }
         }
     }
 }
@@ -161,6 +183,15 @@ fn lock_path(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
+/// Waits for the right to write only.
+#[cfg(test)]
+pub(super) fn lock_only(path: &Path, patience: Duration, sharing: Sharing) -> Result<PrivateLock, StoreError> {
+    lock_private(path, patience, sharing, || None::<()>).map(|awaited| match awaited {
+        Awaited::Lock(lock) => lock,
+        Awaited::Left(()) => unreachable!("nothing is looked for"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -182,19 +213,25 @@ mod tests {
         assert!(!remember(&list, "a", STRICT).unwrap());
     }
 
+    fn lock(path: &Path, patience: Duration) -> Result<PrivateLock, StoreError> {
+        lock_only(path, patience, STRICT)
+    }
+
     #[test]
     fn what_others_could_read_or_replace_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("below/token.json");
         assert!(read_private(&path, STRICT).unwrap().is_none());
-        lock_private(&path, Duration::ZERO, STRICT).unwrap().write(&path, b"t").unwrap();
+        lock(&path, Duration::ZERO).unwrap().write(&path, b"t").unwrap();
         assert_eq!(read_private(&path, STRICT).unwrap().unwrap(), b"t");
-        let held = lock_private(&path, Duration::ZERO, STRICT).unwrap();
-        assert!(lock_private(&path, Duration::from_millis(30), STRICT).is_err(), "patience ends");
+        let held = lock(&path, Duration::ZERO).unwrap();
+        let left = lock_private(&path, Duration::ZERO, STRICT, || read_private(&path, STRICT).unwrap());
+        assert!(matches!(left, Ok(Awaited::Left(left)) if left == b"t"), "what is there needs no lock");
+        assert!(lock(&path, Duration::from_millis(30)).is_err(), "patience ends");
         drop(held);
-        assert!(lock_private(&path, Duration::ZERO, STRICT).is_ok());
+        assert!(lock(&path, Duration::ZERO).is_ok());
         fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(lock_private(&path, Duration::ZERO, STRICT).is_err(), "others could put files there");
+        assert!(lock(&path, Duration::ZERO).is_err(), "others could put files there");
         fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();

@@ -2,6 +2,7 @@
 //! `safety` test the rule.
 
 use super::*;
+use crate::store::private::lock_only;
 use crate::store::public::IsOurs;
 
 const SOMEBODY: u32 = 12_345;
@@ -93,10 +94,10 @@ fn private_files_are_not_kept_where_others_may_write() {
     use std::time::Duration;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cache/token.json");
-    lock_private(&path, Duration::ZERO, Sharing::Refused).unwrap().write(&path, b"t").unwrap();
+    lock_only(&path, Duration::ZERO, Sharing::Refused).unwrap().write(&path, b"t").unwrap();
     open_to(directory.path(), 0o777);
     read_private(&path, Sharing::Refused).unwrap_err();
-    lock_private(&path, Duration::ZERO, Sharing::Refused).unwrap_err();
+    lock_only(&path, Duration::ZERO, Sharing::Refused).unwrap_err();
     remember(&path, "a", Sharing::Refused).unwrap_err();
     assert_eq!(read_private(&path, Sharing::Allowed).unwrap().unwrap(), b"t");
 }

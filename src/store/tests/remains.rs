@@ -1,6 +1,7 @@
 //! Leftovers of killed processes, and the effect of umasks and long names.
 
 use super::*;
+use crate::store::private::lock_only;
 
 fn remains(directory: &Path) -> usize {
     names(directory).iter().filter(|name| name.starts_with(".kubemint-")).count()
@@ -41,6 +42,24 @@ fn what_killed_processes_left_goes_with_the_next_write_of_any_file_there() {
     assert_eq!(remains(directory.path()), 1, "the notes");
 }
 
+/// A directory of many files is not searched at each write, and is searched again after some.
+#[test]
+fn many_files_are_written_without_as_many_searches() {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..64 {
+        plant(&directory.path().join(format!("file-{number}")), "x");
+    }
+    let path = directory.path().join("config");
+    put(&path, "0");
+    let left = left_behind(&path);
+    let writes = (1..).take_while(|write| {
+        put(&path, &write.to_string());
+        left.exists()
+    });
+    let writes = writes.count();
+    assert!((2..8).contains(&writes), "{writes}");
+}
+
 #[test]
 fn a_lock_that_is_waited_for_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -78,7 +97,7 @@ fn modes_do_not_depend_on_the_umask() {
         write_public(&metrics, b"m", |_| true).unwrap();
         assert_eq!(mode(&metrics), 0o644);
         let cache = place.join("cache/token.json");
-        lock_private(&cache, std::time::Duration::ZERO, Sharing::Refused).unwrap().write(&cache, b"t").unwrap();
+        lock_only(&cache, std::time::Duration::ZERO, Sharing::Refused).unwrap().write(&cache, b"t").unwrap();
         remember(&cache.with_extension("callers"), "a", Sharing::Refused).unwrap();
         for name in ["token.json", "token.lock", "token.callers"] {
             assert_eq!(mode(&cache.with_file_name(name)), 0o600, "{name}");
