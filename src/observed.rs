@@ -3,7 +3,7 @@
 //! [`ObservedObject::from_json`] takes an object as the API server sent it and keeps what planning
 //! needs. Pure: no I/O, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -324,6 +324,8 @@ pub(crate) struct ObservedCluster {
     pub uid: String,
     /// Objects that carry our mark, and objects of others where ours should be.
     pub objects: BTreeMap<ObjectRef, ObservedObject>,
+    /// The objects that the lists lack, and that were not looked for by their names.
+    pub assumed_absent: BTreeSet<ObjectRef>,
     /// The namespaces that something would be created in.
     pub namespaces: BTreeMap<String, NamespaceState>,
     /// The uids of the anchors that the indices name, where they exist.

@@ -39,7 +39,7 @@ pub(super) fn status(code: u16, body: &[u8], retry_after: Option<Duration>) -> A
 /// Finds out why no response came.
 ///
 /// A rustls error hides inside `io::Error::get_ref`, which `source()` does not follow.
-pub(super) fn transport(server: &str, error: &kube::Error) -> ApiFailure {
+pub(super) fn transport(server: &str, error: &(dyn Error + 'static)) -> ApiFailure {
     let server = server.to_owned();
     let mut innermost = error.to_string();
     let mut current: Option<&(dyn Error + 'static)> = Some(error);

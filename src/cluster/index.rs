@@ -40,6 +40,7 @@ pub(super) struct Account {
 /// If there is none, or it cannot be read.
 pub(super) async fn read_account(api: &Api, account: &ObjectRef) -> Result<Account, ApiFailure> {
     let answer = api.object(&Request::get(account.path()), account).await?;
+    api.accounts.remember(account, &answer);
     let observed = ObservedObject::from_json(&answer.value);
     let index = observed.index();
     Ok(Account { observed, date: answer.date, index })
@@ -56,14 +57,47 @@ pub(super) async fn read_index(
     inventory: &InventoryName,
 ) -> Result<(ObservedObject, Option<Timestamp>, Index), StepFailure> {
     let Account { observed, date, index } = read_account(api, account).await?;
-    if observed.deleting || observed.ownership(inventory) != Ownership::Ours {
-        return Err(StepFailure::new(format!("{account} is no longer ours, or is being deleted")));
-    }
-    let index = index.map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))?;
+    let index = usable(account, inventory, &observed, index)?;
     Ok((observed, date, index))
 }
 
-/// Reads the index, changes it and writes it back; repeats this if another run wrote in between.
+/// Returns the index of a ServiceAccount, if it is ours and the index can be read.
+fn usable(
+    account: &ObjectRef,
+    inventory: &InventoryName,
+    observed: &ObservedObject,
+    index: Result<Index, IndexError>,
+) -> Result<Index, StepFailure> {
+    if observed.deleting || observed.ownership(inventory) != Ownership::Ours {
+        return Err(StepFailure::new(format!("{account} is no longer ours, or is being deleted")));
+    }
+    index.map_err(|error| StepFailure::new(format!("the index of {account} is unusable: {error}")))
+}
+
+/// Changes the index of a ServiceAccount that this connection has just seen, without reading it again. Returns whether
+/// that is done: if not, because it changed meanwhile or nothing is to be written, what is there now has to be read.
+async fn edit_seen(
+    api: &Api,
+    account: &ObjectRef,
+    inventory: &InventoryName,
+    change: &mut impl FnMut(&str, Option<Timestamp>, Index) -> Result<Option<Index>, StepFailure>,
+) -> Result<bool, StepFailure> {
+    let Some((observed, date)) = api.accounts.take(account) else { return Ok(false) };
+    let index = observed.index();
+    let Ok(index) = usable(account, inventory, &observed, index) else { return Ok(false) };
+    let Ok(Some(changed)) = change(&observed.uid, date, index) else { return Ok(false) };
+    match api.object(&index_request(account, &observed, &changed), account).await {
+        Ok(answer) => {
+            api.accounts.remember(account, &answer);
+            check_stored(account, Some(&observed.uid), &changed, &answer.value).map(|()| true)
+        }
+        Err(failure) if failure.is_stale() => Ok(false),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Reads the index, unless this connection has just seen it, changes it and writes it back; repeats this if another run
+/// wrote in between.
 ///
 /// `change` gets the uid of the ServiceAccount, the cluster's time and the index; if it returns
 /// `None`, nothing is written. The write names uid and resourceVersion: without them an apply would recreate a
@@ -74,6 +108,9 @@ pub(super) async fn edit_index(
     inventory: &InventoryName,
     mut change: impl FnMut(&str, Option<Timestamp>, Index) -> Result<Option<Index>, StepFailure>,
 ) -> Result<(), StepFailure> {
+    if edit_seen(api, account, inventory, &mut change).await? {
+        return Ok(());
+    }
     let mut waits = ExponentialBuilder::default()
         .with_min_delay(FIRST_INDEX_WAIT)
         .with_max_delay(LONGEST_INDEX_WAIT)
@@ -86,7 +123,10 @@ pub(super) async fn edit_index(
             return Ok(());
         };
         match api.object(&index_request(account, &observed, &changed), account).await {
-            Ok(answer) => return check_stored(account, Some(&observed.uid), &changed, &answer.value),
+            Ok(answer) => {
+                api.accounts.remember(account, &answer);
+                return check_stored(account, Some(&observed.uid), &changed, &answer.value);
+            }
             Err(failure) if failure.is_stale() => match waits.next() {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return Err(failure.into()),

@@ -518,6 +518,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Limits;
+    use crate::cluster::transport::Client;
     use serde_json::json;
 
     use crate::credential::Index;
@@ -529,7 +530,7 @@ mod tests {
     async fn a_generation_that_left_the_index_is_not_recorded_as_done() {
         let (service, mut server) = mock::pair::<http::Request<Body>, Response<Body>>();
         let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
-        let api = Api::new(kube::Client::new(service, "default"), "https://api", limits);
+        let api = Api::new(Client::new(service), "https://api", limits);
         let serve = async {
             let (request, reply) = server.next_request().await.unwrap();
             assert_eq!(request.uri(), "/api/v1/namespaces/ci/serviceaccounts/deployer");

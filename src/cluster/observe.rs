@@ -2,13 +2,14 @@
 //!
 //! A cluster in the desired state costs one read of kube-system, five lists by our label, and one metadata read for
 //! each credential. An object of ours that the lists lack is looked for by name, because somebody else's object may
-//! have that name.
+//! have that name; where it will be created, trying that tells the same (see [`ByName`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::api::{Api, Request};
 use crate::desired::{desired_objects, needed_namespaces, service_account};
@@ -38,6 +39,18 @@ pub(crate) struct Identity {
     pub uid: String,
     /// How many seconds the response's `Date` is ahead of this machine's clock.
     pub date_ahead: i64,
+    /// The response's `Date`.
+    pub date: Option<Timestamp>,
+}
+
+/// Whether objects of ours that the lists lack are looked for by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ByName {
+    /// They are.
+    Look,
+    /// They are taken to be absent. Whether they are is told by trying to create them, without effect; if that fails,
+    /// [`look_for_assumed`] has to follow.
+    Assume,
 }
 
 /// Asks a cluster which one it is. This is the first request, so it also shows whether the cluster responds at all.
@@ -51,6 +64,7 @@ pub(crate) async fn identify(api: &Api, now: impl Fn() -> Timestamp) -> Result<I
     Ok(Identity {
         uid: answer.value["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
         date_ahead: answer.date.map_or(0, |date| date.duration_since(now()).as_secs()),
+        date: answer.date,
     })
 }
 
@@ -64,8 +78,9 @@ pub(crate) async fn observe(
     inventory: &Inventory,
     grants: &[Arc<Grant>],
     holder: &Holder,
-    identity: Identity,
+    (identity, by_name): (Identity, ByName),
 ) -> Result<ObservedCluster, ApiFailure> {
+    let identified = Instant::now();
     let mut observed = ObservedCluster {
         uid: identity.uid,
         clock_ahead: identity.date_ahead,
@@ -76,38 +91,83 @@ pub(crate) async fn observe(
         list_ours(api, kind, &inventory.name, &mut observed.objects).await?;
     }
     observed.calibrate(&inventory.name);
-    let mut namespaces = BTreeSet::new();
     for grant in grants {
-        for desired in desired_objects(&inventory.name, grant) {
-            if observed.objects.contains_key(&desired.object) {
-                continue;
-            }
-            match get(api, &Request::get(desired.object.path()), &desired.object).await? {
-                Some(value) => {
-                    let object = ObservedObject::from_json(&value);
-                    api.keep(object.weight())?;
-                    observed.objects.insert(desired.object, object);
-                }
-                None => namespaces.extend(desired.object.namespace),
-            }
-        }
         // A namespace does not matter if no object of ours is needed in it.
         let needed: BTreeSet<String> = needed_namespaces(grant).into_iter().map(|needed| needed.name).collect();
-        for namespace in namespaces.iter().filter(|namespace| needed.contains(*namespace)) {
-            if !observed.namespaces.contains_key(namespace) {
+        for desired in desired_objects(&inventory.name, grant) {
+            let object = desired.object;
+            if observed.objects.contains_key(&object) {
+                continue;
+            }
+            if let Some(namespace) = object.namespace.as_ref().filter(|namespace| needed.contains(*namespace))
+                && !observed.namespaces.contains_key(namespace)
+            {
                 observed.namespaces.insert(namespace.clone(), namespace_state(api, namespace).await?);
+            }
+            let namespace = object.namespace.as_ref().and_then(|namespace| observed.namespaces.get(namespace));
+            match (namespace, by_name) {
+                // Nothing is in a namespace that does not exist.
+                (Some(NamespaceState::Absent), _) => {}
+                (_, ByName::Look) => look_for(api, object, &mut observed).await?,
+                (_, ByName::Assume) => drop(observed.assumed_absent.insert(object)),
             }
         }
         let account = service_account(grant);
         if let Some(object) = observed.objects.get(&account) {
-            let mut names = generation_anchors(inventory, &account, object, holder);
-            if inventory.has_minting_plugin(&grant.key()) {
-                names.push(exec_anchor_name(&account.name, &object.uid, &inventory.name, holder));
-            }
-            observed.anchors.extend(anchors(api, &account, names).await?);
+            api.accounts.remember_listed(&account, object, (identity.date, identified));
         }
+        observe_anchors(api, inventory, grant, holder, &mut observed).await?;
     }
     Ok(observed)
+}
+
+/// Looks by their names for the objects that were taken to be absent, and for what belongs to them.
+///
+/// # Errors
+///
+/// The first request that failed.
+pub(crate) async fn look_for_assumed(
+    api: &Api,
+    inventory: &Inventory,
+    grants: &[Arc<Grant>],
+    holder: &Holder,
+    observed: &mut ObservedCluster,
+) -> Result<(), ApiFailure> {
+    for object in std::mem::take(&mut observed.assumed_absent) {
+        look_for(api, object, observed).await?;
+    }
+    for grant in grants {
+        observe_anchors(api, inventory, grant, holder, observed).await?;
+    }
+    Ok(())
+}
+
+async fn look_for(api: &Api, object: ObjectRef, observed: &mut ObservedCluster) -> Result<(), ApiFailure> {
+    if let Some(value) = get(api, &Request::get(object.path()), &object).await? {
+        let found = ObservedObject::from_json(&value);
+        api.keep(found.weight())?;
+        observed.objects.insert(object, found);
+    }
+    Ok(())
+}
+
+/// Reads the anchors of a grant's ServiceAccount that are not known yet.
+async fn observe_anchors(
+    api: &Api,
+    inventory: &Inventory,
+    grant: &Grant,
+    holder: &Holder,
+    observed: &mut ObservedCluster,
+) -> Result<(), ApiFailure> {
+    let account = service_account(grant);
+    let Some(object) = observed.objects.get(&account) else { return Ok(()) };
+    let mut names = generation_anchors(inventory, &account, object, holder);
+    if inventory.has_minting_plugin(&grant.key()) {
+        names.push(exec_anchor_name(&account.name, &object.uid, &inventory.name, holder));
+    }
+    names.retain(|name| !observed.anchors.contains_key(&ObjectRef::anchor_of(&account, name.as_str())));
+    observed.anchors.extend(anchors(api, &account, names).await?);
+    Ok(())
 }
 
 /// Reads only the ServiceAccounts of the given grants, and the cluster's time.

@@ -1,12 +1,12 @@
 //! Tries a plan's writes without effect, with `dryRun=All`, and checks the rights that minting needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::api::{Api, Request};
-use super::review::may_on_object;
+use super::review::{self, may_on_object};
 use super::write::{create_request, delete_request, update_request};
 use crate::access::Answer;
 use crate::desired::{Content, DesiredObject};
@@ -15,6 +15,7 @@ use crate::names::{ANCHOR_TYPE, FIELD_MANAGER};
 use crate::object::{Kind, ObjectRef, RoleRef};
 use crate::observed::{NamespaceState, ObservedCluster, ObservedObject};
 use crate::plan::{ClusterPlan, Probe, ProbeResult, RoleRead, mint_probes};
+use crate::rbac::{Right, Rule};
 use crate::step::Step;
 
 /// What trying a plan told.
@@ -81,18 +82,70 @@ pub(crate) async fn probe(api: &Api, plan: &ClusterPlan, observed: &ObservedClus
         };
         results.push((Probe::Write(step.id()), result));
     }
-    for probe in mint_probes(plan) {
+    let probes = mint_probes(plan);
+    let rules = listed_rules(api, &probes).await?;
+    let mut anchors: BTreeMap<String, ProbeResult> = BTreeMap::new();
+    for probe in probes {
         let result = match &probe {
-            Probe::Right { verb, subresource, object, .. } => may(api, verb, *subresource, object).await?,
+            Probe::Right { verb, subresource, object, .. } => {
+                let right = right_on(verb, *subresource, object);
+                let listed = object.namespace.as_ref().and_then(|namespace| rules.get(namespace));
+                match listed {
+                    Some(rules) if rules.iter().any(|rule| rule.allows(&right)) => ProbeResult::Allowed,
+                    _ => may(api, verb, *subresource, object).await?,
+                }
+            }
             Probe::CreateAnchor { namespace, .. } if is_absent(namespace) => {
                 ProbeResult::NamespaceAbsent(namespace.clone())
             }
-            Probe::CreateAnchor { namespace, .. } => attempt(api, &anchor_request(namespace).dry_run()).await?,
+            Probe::CreateAnchor { namespace, .. } => match anchors.get(namespace) {
+                Some(known) => known.clone(),
+                None => {
+                    let result = attempt(api, &anchor_request(namespace).dry_run()).await?;
+                    anchors.insert(namespace.clone(), result.clone());
+                    result
+                }
+            },
             Probe::Write(_) => continue,
         };
         results.push((probe, result));
     }
     Ok(Probed { results, roles })
+}
+
+/// Lists the caller's rules in each namespace that several rights are needed in: one response instead of one for each
+/// right. A right that a list lacks is asked for all the same, and a list that an authorizer could not complete counts as
+/// empty, because a webhook that cannot list its rules may also deny.
+async fn listed_rules(api: &Api, probes: &[Probe]) -> Result<BTreeMap<String, Vec<Rule>>, ApiFailure> {
+    let mut needed: BTreeMap<&str, BTreeSet<Right>> = BTreeMap::new();
+    for probe in probes {
+        if let Probe::Right { verb, subresource, object, .. } = probe
+            && let Some(namespace) = &object.namespace
+        {
+            needed.entry(namespace).or_default().insert(right_on(verb, *subresource, object));
+        }
+    }
+    let mut listed = BTreeMap::new();
+    for (namespace, _) in needed.into_iter().filter(|(_, rights)| rights.len() > 1) {
+        match review::rules(api, namespace).await {
+            Ok(review) if review.incomplete => {}
+            Ok(review) => drop(listed.insert(namespace.to_owned(), review.rules)),
+            // Who may not ask for the list may still ask for each right.
+            Err(failure) if failure.is_forbidden() || failure.is_not_found() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(listed)
+}
+
+fn right_on(verb: &str, subresource: Option<&str>, object: &ObjectRef) -> Right {
+    let resource = object.kind.resource();
+    Right::Resource {
+        group: object.kind.group().to_owned(),
+        resource: subresource.map_or_else(|| resource.to_owned(), |subresource| format!("{resource}/{subresource}")),
+        name: Some(object.name.clone()).filter(|name| !name.is_empty()),
+        verb: verb.to_owned(),
+    }
 }
 
 /// Reads the existing role that a new binding refers to; nothing for one that is part of the plan.

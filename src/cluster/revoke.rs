@@ -511,6 +511,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Limits;
+    use crate::cluster::transport::Client;
     use crate::desired::{Content, DesiredObject};
     use crate::names::{INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
     use crate::object::Kind;
@@ -531,7 +532,7 @@ mod tests {
     fn mocked() -> (Api, mock::Handle<http::Request<Body>, Response<Body>>) {
         let (service, server) = mock::pair::<http::Request<Body>, Response<Body>>();
         let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
-        (Api::new(kube::Client::new(service, "default"), "https://api", limits), server)
+        (Api::new(Client::new(service), "https://api", limits), server)
     }
 
     fn account(uid: &str, index: &Index) -> Value {

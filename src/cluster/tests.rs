@@ -14,19 +14,21 @@ use super::index::edit_index;
 use super::observe::identify;
 use super::probe::probe;
 use super::review::{may, may_on_object, may_on_url, rules};
+use super::transport::Client;
 use super::verify::who_am_i;
 use super::write::{create, delete, update};
 use super::{Api, Limits};
 use crate::access::{Answer, Question};
 use crate::credential::Index;
 use crate::desired::{Content, DesiredObject};
+use crate::failure::StepFailure;
 use crate::names::{INDEX_ANNOTATION, INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::{NamespaceState, ObservedCluster};
-use crate::plan::ProbeResult;
 use crate::plan::tests_support::empty_plan;
+use crate::plan::{ClusterPlan, ProbeResult};
 use crate::rbac::{Right, Rule, Scope};
-use crate::step::{Delete, Step, Update};
+use crate::step::{Delete, Retire, Step, Update};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
@@ -54,7 +56,7 @@ impl Exchange {
 async fn against<T>(exchanges: Vec<Exchange>, work: impl AsyncFnOnce(&Api) -> T) -> T {
     let (service, mut server): (_, Handle<http::Request<Body>, Response<Body>>) = mock::pair();
     let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
-    let api = Api::new(kube::Client::new(service, "default"), "https://api:6443", limits);
+    let api = Api::new(Client::new(service), "https://api:6443", limits);
     let serve = async {
         for exchange in exchanges {
             let (request, reply) = server.next_request().await.expect("a request");
@@ -236,11 +238,32 @@ async fn an_index_is_changed_again_where_somebody_else_wrote_in_between() {
         exchange("GET", get, 200, account(Some(&before), "7")),
         exchange("PATCH", patch.clone(), 409, status(409, "Conflict", "changed")).with(body("7")),
         exchange("GET", get, 200, account(Some(&before), "8")),
-        exchange("PATCH", patch, 200, account(Some(&after), "9")).with(body("8")),
+        exchange("PATCH", patch.clone(), 200, account(Some(&after), "9")).with(body("8")),
     ];
     let reader = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "reader");
     let change = |_: &str, _, index: Index| Ok(Some(index.with_exec_anchor(&"default".into())));
     against(exchanges, async |api| edit_index(api, &reader, &"acme".into(), change).await.unwrap()).await;
+    // What was written serves for the next write, and only as long as nobody else wrote; what refuses a change is what is
+    // there, not what was seen.
+    let with_other = Index::default().with_exec_anchor(&"default".into()).with_exec_anchor(&"other".into());
+    let again = with_other.to_annotation();
+    let seen = vec![
+        exchange("GET", get, 200, account(Some(&before), "7")),
+        exchange("PATCH", patch.clone(), 200, account(Some(&after), "8")).with(body("7")),
+        exchange("PATCH", patch.clone(), 409, status(409, "Conflict", "changed")),
+        exchange("GET", get, 200, account(Some(&after), "9")),
+        exchange("PATCH", patch, 200, account(Some(&again), "10")),
+        exchange("GET", get, 200, account(Some(&again), "11")),
+    ];
+    against(seen, async |api| {
+        edit_index(api, &reader, &"acme".into(), change).await.unwrap();
+        let other = |_: &str, _, index: Index| Ok(Some(index.with_exec_anchor(&"other".into())));
+        edit_index(api, &reader, &"acme".into(), other).await.unwrap();
+        let refused = |_: &str, _, _: Index| Err(StepFailure::new("it is there already"));
+        let failure = edit_index(api, &reader, &"acme".into(), refused).await.unwrap_err();
+        assert_eq!(failure.cause, "it is there already");
+    })
+    .await;
     // A lost index is marked as incomplete, and one that cannot be read is not overwritten.
     let lost = vec![exchange("GET", get, 200, account(None, "7"))];
     let is_lost = |_: &str, _, index: Index| {
@@ -321,4 +344,43 @@ async fn whether_something_is_allowed_is_asked_in_one_way() {
     let listed = listed.await.unwrap();
     assert_eq!((listed.rules.len(), listed.rules[0].resources.as_slice()), (1, ["pods".to_owned()].as_slice()));
     assert!(listed.incomplete);
+}
+
+/// A list of the caller's rules says yes for all rights that it has, if it is complete; whatever else is asked for.
+#[tokio::test]
+async fn several_rights_in_a_namespace_are_asked_for_with_one_list() {
+    let account = ObjectRef::namespaced(Kind::ServiceAccount, "ci", "reader");
+    let retire = Retire {
+        profile: "reader".into(),
+        inventory: "acme".into(),
+        holder: "default".into(),
+        service_account: account,
+        generations: vec![],
+        asks_for_time: false,
+        keep: 2,
+    };
+    let plan = ClusterPlan { steps: vec![Step::Retire(Box::new(retire))], ..empty_plan("a", "u") };
+    let path = |resource: &str| format!("/apis/authorization.k8s.io/v1/{resource}");
+    let list = |code, answer| exchange("POST", path("selfsubjectrulesreviews"), code, answer);
+    let question = |is_allowed: bool| {
+        exchange("POST", path("selfsubjectaccessreviews"), 201, json!({"status": {"allowed": is_allowed}}))
+    };
+    let rule = |resource: &str, verb: &str| json!({"apiGroups": [""], "resources": [resource], "verbs": [verb]});
+    let rules = |rules: &[Value], incomplete: bool| {
+        list(201, json!({"status": {"resourceRules": rules, "nonResourceRules": [], "incomplete": incomplete}}))
+    };
+    let of_one = [rule("serviceaccounts", "patch"), rule("secrets", "get")];
+    let of_both = [rule("serviceaccounts", "patch"), rule("secrets", "*")];
+    let forbidden = status(403, "Forbidden", "no");
+    for (exchanges, deletion) in [
+        (vec![rules(&of_both, false)], ProbeResult::Allowed),
+        (vec![rules(&of_one, false), question(false)], ProbeResult::Denied),
+        (vec![rules(&of_both, true), question(true), question(false)], ProbeResult::Denied),
+        (vec![list(403, forbidden), question(true), question(true)], ProbeResult::Allowed),
+    ] {
+        let probed =
+            against(exchanges, async |api| probe(api, &plan, &ObservedCluster::default()).await).await.unwrap();
+        let results: Vec<&ProbeResult> = probed.results.iter().map(|(_, result)| result).collect();
+        assert_eq!(results, [&ProbeResult::Allowed, &deletion]);
+    }
 }

@@ -48,7 +48,12 @@ fn version(delete: &Delete) -> Version<'_> {
 /// If the API server refuses, if somebody else created it meanwhile, or if what it stored differs.
 pub(crate) async fn create(api: &Api, desired: &DesiredObject) -> Result<(), StepFailure> {
     match api.object(&create_request(desired), &desired.object).await {
-        Ok(answer) => check(desired, &answer.value),
+        Ok(answer) => {
+            if desired.object.kind == Kind::ServiceAccount {
+                api.accounts.remember(&desired.object, &answer);
+            }
+            check(desired, &answer.value)
+        }
         Err(failure) if failure.is_already_exists() => {
             // The response to an earlier try may have been lost, or another run was faster.
             let existing = api.object(&Request::get(desired.object.path()), &desired.object).await?.value;

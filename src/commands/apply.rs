@@ -99,6 +99,10 @@ async fn plan_and_apply(
     saved: Option<&SavedPlan>,
     cancellation: &Cancellation,
 ) -> Result<CameOfIt, Error> {
+    // Between waves there are pauses and questions, which no connection should be held open for.
+    if (args.yes || saved.is_some()) && fleet.inventory.waves.is_empty() {
+        fleet.keep_connections();
+    }
     let (mut run, is_reviewed) = match saved {
         None => (fleet.plan(cancellation).await, false),
         Some(saved) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::kept::{Connected, KeptConnections};
 use super::limit::{collect_within, part_of};
 use super::observe::access;
 use super::publish::{FileChange, NotWritten, Publisher, TargetFile, removals};
@@ -73,6 +74,8 @@ pub(crate) struct ApplyContext {
     pub run: String,
     /// Tells the time.
     pub clock: Clock,
+    /// The connections that clusters were planned over.
+    pub kept: KeptConnections,
 }
 
 /// What a task has done so far. It survives if the task is dropped half-way.
@@ -115,8 +118,10 @@ pub(crate) async fn apply_clusters(
     let tasks: Vec<(ClusterName, (ApplyTask, SharedLedger))> = tasks.collect();
     let of = |(cluster, (_, ledger)): &(ClusterName, (_, SharedLedger))| (cluster.clone(), Arc::clone(ledger));
     let ledger: HashMap<ClusterName, SharedLedger> = tasks.iter().map(of).collect();
-    let work =
-        |(task, ledger), slot| apply_task(Arc::clone(&context), task, publisher.clone(), ledger, slot, events.clone());
+    let work = |(task, ledger): (ApplyTask, SharedLedger), slot| {
+        let connected = context.kept.take(&task.cluster.name);
+        apply_task(Arc::clone(&context), (task, connected), publisher.clone(), ledger, slot, events.clone())
+    };
     let part = part_of(cancellation);
     let ends = each_cluster(tasks, pace.bound(), &part, work);
     let carried = ends.map(|(cluster, end)| {
@@ -126,16 +131,17 @@ pub(crate) async fn apply_clusters(
     collect_within(carried, pace.most_failures, &part, cancellation).await
 }
 
-/// Carries out the plan of one cluster in a slot of the pool.
+/// Carries out the plan of one cluster in a slot of the pool, over the connection that it was planned over, if that is
+/// still there.
 pub(super) async fn apply_task(
     context: Arc<ApplyContext>,
-    task: ApplyTask,
+    (task, connected): (ApplyTask, Option<Connected>),
     publisher: Publisher,
     ledger: SharedLedger,
     slot: Slot,
     events: Events,
 ) -> Result<(), StepFailure> {
-    StepRunner { context, publisher, events, ledger, slot, admin: None }.run(task).await
+    StepRunner { context, publisher, events, ledger, slot, admin: None }.run(task, connected).await
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
@@ -179,18 +185,17 @@ struct StepRunner {
 }
 
 impl StepRunner {
-    async fn run(mut self, task: ApplyTask) -> Result<(), StepFailure> {
+    async fn run(mut self, task: ApplyTask, connected: Option<Connected>) -> Result<(), StepFailure> {
         let cluster = task.plan.cluster.clone();
         self.events.send(Event::Started(cluster.clone()));
         let limit = self.context.inventory.run.cluster_timeout;
         lock(&self.ledger).of = task.plan.steps.len();
         self.doing(&cluster, "connect".to_owned());
         let late = || StepFailure::late(limit);
-        let access = access(&self.context.admin, &task.cluster, self.context.clock);
-        let result = match self.slot.lend(access).await {
-            Ok((admin, _)) => {
+        let result = match self.connect(&task.cluster, connected).await {
+            Ok(api) => {
                 let since = Instant::now();
-                let done = tokio::time::timeout(limit, self.steps(&task, admin)).await;
+                let done = tokio::time::timeout(limit, self.steps(&task, &api)).await;
                 let done = done.unwrap_or_else(|_| Err(late()));
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
@@ -205,10 +210,19 @@ impl StepRunner {
         result
     }
 
-    async fn steps(&mut self, task: &ApplyTask, admin: AdminEntry) -> Result<(), StepFailure> {
+    /// Connects to a cluster, unless there is a connection.
+    async fn connect(&mut self, cluster: &Cluster, connected: Option<Connected>) -> Result<Api, StepFailure> {
+        if let Some(Connected { admin, api, .. }) = connected {
+            self.admin = Some(admin);
+            return Ok(api.go_on(self.limits()));
+        }
+        let (admin, _) = self.slot.lend(access(&self.context.admin, cluster, self.context.clock)).await?;
         let api = connect_admin(&admin, self.context.admin.network(), self.limits());
-        let api = api.map_err(|error| StepFailure::new(error.to_string()))?;
         self.admin = Some(admin);
+        api.map_err(|error| StepFailure::new(error.to_string()))
+    }
+
+    async fn steps(&mut self, task: &ApplyTask, api: &Api) -> Result<(), StepFailure> {
         let mut failed: Vec<FailedStep<'_>> = vec![];
         for (number, step) in (1..).zip(&task.plan.steps) {
             // A file keeps its entries as long as something that they give access to may be left.
@@ -217,7 +231,7 @@ impl StepRunner {
             }
             lock(&self.ledger).number = number;
             self.doing(&task.plan.cluster, step.to_string());
-            let result = self.step(&api, task, step).await;
+            let result = self.step(api, task, step).await;
             self.ended(&task.plan.cluster, step, &result);
             match result {
                 Ok(Done::Yes) => {
@@ -243,25 +257,27 @@ impl StepRunner {
 
     /// Tells how a step ended.
     fn ended(&self, cluster: &ClusterName, step: &Step, result: &Result<Done, StepFailure>) {
-        let is_of_step = |published: &&Published| step.grant() == Some(&published.grant);
-        let issued = lock(&self.ledger).published.iter().find(is_of_step).map(|published| Issued {
-            facts: published.facts.clone(),
-            jti: published.jti.clone(),
-            superseded: published.superseded.clone(),
+        self.events.step_ended(|| {
+            let is_of_step = |published: &&Published| step.grant() == Some(&published.grant);
+            let issued = lock(&self.ledger).published.iter().find(is_of_step).map(|published| Issued {
+                facts: published.facts.clone(),
+                jti: published.jti.clone(),
+                superseded: published.superseded.clone(),
+            });
+            StepEnded {
+                cluster: cluster.clone(),
+                id: step.id(),
+                action: step.action(),
+                profile: step.profile().cloned(),
+                outcome: match result {
+                    Ok(Done::Yes) => StepOutcome::Done,
+                    Ok(Done::ByAnotherRun) => StepOutcome::LeftToAnotherRun,
+                    Err(failure) => StepOutcome::Failed(failure.clone()),
+                },
+                issued,
+                generations: step.ends(),
+            }
         });
-        self.events.send(Event::StepEnded(Box::new(StepEnded {
-            cluster: cluster.clone(),
-            id: step.id(),
-            action: step.action(),
-            profile: step.profile().cloned(),
-            outcome: match result {
-                Ok(Done::Yes) => StepOutcome::Done,
-                Ok(Done::ByAnotherRun) => StepOutcome::LeftToAnotherRun,
-                Err(failure) => StepOutcome::Failed(failure.clone()),
-            },
-            issued,
-            generations: step.ends(),
-        })));
     }
 
     /// Drops the failures in revoking tokens of a ServiceAccount that is gone now: none of its tokens works.
@@ -400,8 +416,8 @@ impl StepRunner {
 
     fn doing(&self, cluster: &ClusterName, step: String) {
         tracing::info!(%cluster, step, "applying");
-        lock(&self.ledger).doing.clone_from(&step);
-        self.events.send(Event::Step { cluster: cluster.clone(), step });
+        self.events.step(cluster, &step);
+        lock(&self.ledger).doing = step;
     }
 
     /// Claim → anchor → token → proof → outputs → record. The outputs are the commit point.

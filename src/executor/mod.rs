@@ -5,6 +5,7 @@
 //! out. Nothing here prints, and a failure of one cluster does not affect another.
 
 pub(crate) mod apply;
+mod kept;
 mod limit;
 pub(crate) mod observe;
 mod pool;
@@ -14,6 +15,7 @@ pub(crate) mod renew;
 pub(crate) mod revoke;
 pub(crate) mod verify;
 
+pub(crate) use kept::KeptConnections;
 pub(crate) use limit::Pace;
 pub(crate) use pool::{Bound, Cancellation, Ended, Slot, each_cluster};
 
@@ -22,7 +24,8 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::event::Event;
+use crate::event::{Event, StepEnded};
+use crate::names::ClusterName;
 
 /// Tells the time during a run, because a run over ten thousand clusters takes minutes.
 #[derive(Debug, Clone, Copy)]
@@ -51,17 +54,44 @@ impl Clock {
 
 /// Where events go. A run goes on even if its display is gone.
 #[derive(Debug, Clone)]
-pub(crate) struct Events(UnboundedSender<Event>);
+pub(crate) struct Events {
+    sender: UnboundedSender<Event>,
+    wanted: WantedEvents,
+}
+
+/// Which events somebody wants besides that the work on a cluster began and ended. Each event wakes who follows the run,
+/// so nobody is told what nobody wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct WantedEvents {
+    /// What is being done.
+    pub steps: bool,
+    /// How steps ended.
+    pub ends: bool,
+}
 
 impl Events {
     /// Sends events to a channel.
-    pub(crate) fn new(sender: UnboundedSender<Event>) -> Self {
-        Self(sender)
+    pub(crate) fn new(sender: UnboundedSender<Event>, wanted: WantedEvents) -> Self {
+        Self { sender, wanted }
     }
 
     /// Sends an event.
     pub(crate) fn send(&self, event: Event) {
         // Without a receiver, nothing can be done.
-        drop(self.0.send(event));
+        drop(self.sender.send(event));
+    }
+
+    /// Tells what is being done, if somebody wants to know.
+    pub(crate) fn step(&self, cluster: &ClusterName, step: &str) {
+        if self.wanted.steps {
+            self.send(Event::Step { cluster: cluster.clone(), step: step.to_owned() });
+        }
+    }
+
+    /// Tells how a step ended, if somebody wants to know.
+    pub(crate) fn step_ended(&self, ended: impl FnOnce() -> StepEnded) {
+        if self.wanted.ends {
+            self.send(Event::StepEnded(Box::new(ended())));
+        }
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
+use super::kept::{Connected, KeptConnections};
 use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
-use crate::cluster::observe::{identify, legacy_tokens, observe};
+use crate::cluster::observe::{ByName, identify, legacy_tokens, look_for_assumed, observe};
 use crate::cluster::probe::{Probed, probe, read_role};
 use crate::cluster::verify::distrust;
 use crate::cluster::{
@@ -25,8 +27,8 @@ use crate::names::ClusterName;
 use crate::observed::ObservedCluster;
 use crate::outcome::{NotStarted, Planned};
 use crate::plan::{
-    Assessed, ClusterPlan, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, judge_roles, judged_roles,
-    plan_cluster,
+    Assessed, ClusterPlan, Extent, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, judge_roles,
+    judged_roles, plan_cluster, shows_absent,
 };
 use crate::step::Remove;
 
@@ -60,6 +62,8 @@ pub(crate) struct PlanContext {
     pub legacy: Legacy,
     /// Tells the time.
     pub clock: Clock,
+    /// Where connections go that the steps of a plan can be carried out over.
+    pub kept: KeptConnections,
 }
 
 /// Whether writes are tried without effect, to find refusals before the first real write.
@@ -146,8 +150,12 @@ pub(super) fn unreadable(failure: ApiFailure, admin: &AdminEntry) -> StepFailure
 async fn plan_one(context: Arc<PlanContext>, task: PlanTask, mut slot: Slot, events: Events) -> Planned {
     let cluster = task.cluster.name.clone();
     events.send(Event::Started(cluster.clone()));
-    let planned = plan_task(&context, task, &mut slot).await;
-    events.send(Event::Finished { cluster, end: end_of(&planned) });
+    let (planned, connected) = plan_task(&context, task, &mut slot).await;
+    let end = end_of(&planned);
+    if let (End::Changed, Some(connected)) = (&end, connected) {
+        context.kept.keep(&cluster, connected);
+    }
+    events.send(Event::Finished { cluster, end });
     drop(slot);
     planned
 }
@@ -163,22 +171,25 @@ pub(super) fn end_of(planned: &Planned) -> End {
     }
 }
 
-/// Plans one cluster. Its slot is lent out meanwhile, so that clusters that do not respond do not hold up the others.
-pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut Slot) -> Planned {
+/// Plans one cluster, and returns the connection if that succeeds. Its slot is lent out meanwhile, so that clusters that do
+/// not respond do not hold up the others.
+pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut Slot) -> (Planned, Option<Connected>) {
     tracing::info!(cluster = %task.cluster.name, "planning");
     let limit = context.inventory.run.cluster_timeout;
     // An exec plugin has its own limit, and waiting for its turn does not count against the cluster.
-    match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
-        Ok(access) => {
-            // Planning is mostly waiting. The time until a slot is free again does not count against the deadline.
-            let planned = slot.lend(tokio::time::timeout(limit, plan_within(context, task, access))).await;
-            planned.unwrap_or_else(|_| Planned::Failed {
-                doing: "read the current access objects",
-                failure: StepFailure::late(limit),
-            })
+    let planning = Box::pin(async {
+        match access(&context.admin, &task.cluster, context.clock).await {
+            Ok(access) => {
+                let planned = tokio::time::timeout(limit, plan_within(context, task, access)).await;
+                let late =
+                    || Planned::Failed { doing: "read the current access objects", failure: StepFailure::late(limit) };
+                planned.unwrap_or_else(|_| (late(), None))
+            }
+            Err(failure) => (Planned::Failed { doing: "find the admin access", failure }, None),
         }
-        Err(failure) => Planned::Failed { doing: "find the admin access", failure },
-    }
+    });
+    // Planning is mostly waiting. The time until a slot is free again does not count against the deadline.
+    slot.lend(planning).await
 }
 
 /// Uses the credentials that a plan would keep, as their consumers do. The results go into the grants; a credential
@@ -253,40 +264,95 @@ async fn find_legacy_tokens(api: &Api, grants: &[Arc<Grant>], assessed: &mut Ass
 
 async fn plan_within(
     context: &PlanContext,
-    mut task: PlanTask,
-    (admin, mut endpoint): (AdminEntry, Endpoint),
-) -> Planned {
-    let inventory = &context.inventory;
-    let limits = Limits::new(inventory.run.request_timeout, inventory.run.cluster_timeout);
+    task: PlanTask,
+    (admin, endpoint): (AdminEntry, Endpoint),
+) -> (Planned, Option<Connected>) {
+    let limits = Limits::new(context.inventory.run.request_timeout, context.inventory.run.cluster_timeout);
     let api = match connect_admin(&admin, context.admin.network(), limits) {
         Ok(api) => api,
         Err(error) => {
-            return Planned::Failed { doing: "connect", failure: StepFailure::of_access(error.to_string()) };
+            let failure = StepFailure::of_access(error.to_string());
+            return (Planned::Failed { doing: "connect", failure }, None);
         }
     };
+    let since = Instant::now();
+    match plan_over(context, task, (&admin, endpoint), (&api, limits)).await {
+        // What was kept in memory for planning is not needed any more.
+        Ok(assessed) => (Planned::Plan(assessed), Some(Connected { admin, since, api: api.go_on(limits) })),
+        Err((doing, failure)) => (Planned::Failed { doing, failure }, None),
+    }
+}
+
+/// Plans one cluster over a connection.
+///
+/// # Errors
+///
+/// If it cannot be read; says what was being done.
+async fn plan_over(
+    context: &PlanContext,
+    mut task: PlanTask,
+    (admin, mut endpoint): (&AdminEntry, Endpoint),
+    (api, limits): (&Api, Limits),
+) -> Result<Box<Assessed>, (&'static str, StepFailure)> {
+    let inventory = &context.inventory;
     let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
-    let observed = match identify(&api, || context.clock.now()).await {
-        Ok(identity) => observe(&api, inventory, &grants, &context.options.holder, identity).await,
-        Err(failure) => Err(failure),
+    // Whatever is to be created is tried first, which shows whether it exists.
+    let by_name = match (context.probing, context.options.extent) {
+        (Probing::Try, Extent::Access) => ByName::Assume,
+        _ => ByName::Look,
     };
-    let observed = match observed {
-        Ok(observed) => observed,
-        Err(failure) => {
-            let failure = unreadable(failure, &admin);
-            return Planned::Failed { doing: "read the current access objects", failure };
-        }
-    };
+    let unread = |failure| ("read the current access objects", unreadable(failure, admin));
+    let identity = identify(api, || context.clock.now()).await.map_err(unread)?;
+    let holder = &context.options.holder;
+    let observed = observe(api, inventory, &grants, holder, (identity, by_name)).await;
+    let mut observed = observed.map_err(unread)?;
     endpoint.cluster_uid = Some(observed.uid.clone());
     // The API server decides when a token has expired, so its clock counts.
     let now = task.as_of.unwrap_or_else(|| by_the_cluster(context.clock.now(), observed.clock_ahead));
+    let reached = Reached { admin, endpoint: &endpoint, api, limits };
+    let (mut assessed, mut probed) = plan_and_try(context, &mut task, &reached, (&observed, now)).await?;
+    let is_in_doubt = |probed: &Probed| !shows_absent(&observed.assumed_absent, &assessed.plan, &probed.results);
+    if probed.as_ref().is_some_and(is_in_doubt) {
+        look_for_assumed(api, inventory, &grants, holder, &mut observed).await.map_err(unread)?;
+        (assessed, probed) = plan_and_try(context, &mut task, &reached, (&observed, now)).await?;
+    }
+    if let Some(Probed { results, roles }) = probed {
+        let (cluster, policy) = (&task.cluster.name, &inventory.policy);
+        judge_probes(&mut assessed.plan, &results, |profile| {
+            let mut profiles = grants.iter().map(|grant| &grant.profile);
+            profiles.any(|known| known.name == *profile && known.allow_missing_roles)
+                || policy.lifted(PolicyRule::DanglingRoles, profile, cluster, now) == Lifted::Yes
+        });
+        judge_roles(&mut assessed.plan, &roles, policy, &grants, (cluster, now));
+    }
+    Ok(Box::new(assessed))
+}
+
+/// A cluster that responds.
+struct Reached<'a> {
+    admin: &'a AdminEntry,
+    endpoint: &'a Endpoint,
+    api: &'a Api,
+    limits: Limits,
+}
+
+/// Plans what was observed, uses the credentials that the plan would keep, and tries the changes, as far as the run wants
+/// that.
+async fn plan_and_try(
+    context: &PlanContext,
+    task: &mut PlanTask,
+    Reached { admin, endpoint, api, limits }: &Reached<'_>,
+    (observed, now): (&ObservedCluster, Timestamp),
+) -> Result<(Assessed, Option<Probed>), (&'static str, StepFailure)> {
+    let inventory = &context.inventory;
     let plan_with = |grants: &[GrantInput]| {
         plan_cluster(&PlanInput {
             inventory,
             cluster: &task.cluster.name,
             grants,
-            observed: &observed,
+            observed,
             leaving: &task.leaving,
-            endpoint: &endpoint,
+            endpoint,
             is_insecure: admin.is_insecure(),
             options: &context.options,
             now,
@@ -294,35 +360,23 @@ async fn plan_within(
     };
     let mut assessed = plan_with(&task.grants);
     if context.trial == Trial::Use {
-        let notes = try_credentials(context, &assessed, &mut task.grants, (&admin, &endpoint), limits).await;
+        let notes = try_credentials(context, &assessed, &mut task.grants, (admin, endpoint), *limits).await;
         if task.grants.iter().any(|grant| grant.distrust.is_some()) {
             assessed = plan_with(&task.grants);
         }
         assessed.plan.notes.extend(notes);
     }
-    if context.legacy == Legacy::Find
-        && let Err(failure) = find_legacy_tokens(&api, &grants, &mut assessed).await
-    {
-        return Planned::Failed { doing: "list the tokens that never expire", failure: failure.into() };
+    let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
+    if context.legacy == Legacy::Find {
+        let found = find_legacy_tokens(api, &grants, &mut assessed).await;
+        found.map_err(|failure| ("list the tokens that never expire", failure.into()))?;
     }
     if context.probing == Probing::Skip {
-        return Planned::Plan(Box::new(assessed));
+        return Ok((assessed, None));
     }
-    match try_changes(&api, &assessed.plan, (&observed, &inventory.policy, &grants)).await {
-        Ok(Probed { results, roles }) => {
-            let (cluster, policy) = (&task.cluster.name, &inventory.policy);
-            judge_probes(&mut assessed.plan, &results, |profile| {
-                let mut profiles = grants.iter().map(|grant| &grant.profile);
-                profiles.any(|known| known.name == *profile && known.allow_missing_roles)
-                    || policy.lifted(PolicyRule::DanglingRoles, profile, cluster, now) == Lifted::Yes
-            });
-            judge_roles(&mut assessed.plan, &roles, policy, &grants, (cluster, now));
-        }
-        Err(failure) => {
-            return Planned::Failed { doing: "try the changes without effect", failure: failure.into() };
-        }
-    }
-    Planned::Plan(Box::new(assessed))
+    let tried = try_changes(api, &assessed.plan, (observed, &inventory.policy, &grants)).await;
+    let probed = tried.map_err(|failure| ("try the changes without effect", failure.into()))?;
+    Ok((assessed, Some(probed)))
 }
 
 /// Tries the changes without effect, and reads the roles that the policy has to judge.

@@ -57,6 +57,11 @@ impl Bound {
     pub(crate) fn strict(number: usize) -> Self {
         Self { working: number.max(1), in_flight: number.max(1) }
     }
+
+    /// Returns how many connections may be open at the same time.
+    pub(crate) fn in_flight(self) -> usize {
+        self.in_flight
+    }
 }
 
 impl From<usize> for Bound {

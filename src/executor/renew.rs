@@ -96,7 +96,7 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mut slot: Slot, events: Events) -> End {
     let cluster = task.cluster.name.clone();
     events.send(Event::Started(cluster.clone()));
-    let planned = plan_task(&context.plan, task, &mut slot).await;
+    let (planned, connected) = plan_task(&context.plan, task, &mut slot).await;
     let finished = |planned: &Planned| events.send(Event::Finished { cluster: cluster.clone(), end: end_of(planned) });
     let assessed = match planned {
         Planned::Plan(assessed) => assessed,
@@ -127,7 +127,7 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
         finished(&Planned::Plan(assessed));
         return End::Nothing;
     };
-    End::Applied(apply_task(context.apply, task, context.publisher, ledger, slot, events).await)
+    End::Applied(apply_task(context.apply, (task, connected), context.publisher, ledger, slot, events).await)
 }
 
 fn conclude(known: Known, end: Ended<End>) -> (Planned, Option<Carried>) {

@@ -8,7 +8,7 @@ use futures::StreamExt;
 
 use super::observe::{access, by_the_cluster, planned};
 use super::{Cancellation, Clock, Events, Slot, each_cluster};
-use crate::cluster::observe::{identify, observe, observe_accounts, role_rules};
+use crate::cluster::observe::{ByName, identify, observe, observe_accounts, role_rules};
 use crate::cluster::revoke::ListedAnchors;
 use crate::cluster::{AdminEntry, AdminSources, Api, Limits, connect_admin};
 use crate::credential::AnchorHints;
@@ -140,7 +140,7 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
     let observed = match context.options.depth {
         RevokeDepth::Access => {
             let identity = identify(api, || now).await?;
-            observe(api, inventory, &grants, &context.options.holder, identity).await?
+            observe(api, inventory, &grants, &context.options.holder, (identity, ByName::Look)).await?
         }
         // A revocation is urgent, so it sends no request that is not needed.
         RevokeDepth::Tokens | RevokeDepth::Account => observe_accounts(api, inventory, &grants, now).await?,

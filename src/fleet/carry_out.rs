@@ -38,6 +38,7 @@ impl Fleet {
             admin: Arc::clone(&self.admin),
             run: self.run.clone(),
             clock: self.clock,
+            kept: self.kept.clone(),
         })
     }
 

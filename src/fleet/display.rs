@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::trail::Trail;
 use crate::event::Event;
-use crate::executor::{Clock, Events};
+use crate::executor::{Clock, Events, WantedEvents};
 use crate::names::{ClusterName, WaveName};
 use crate::outcome::Span;
 use crate::output::{Phase, Progress, ProgressStyle, TICK};
@@ -37,7 +37,8 @@ impl Follower {
     ) -> (Events, impl Future<Output = Timeline> + use<>) {
         let (sender, receiver) = mpsc::unbounded_channel::<Event>();
         let progress = Progress::start(self.style, phase, wave, total);
-        (Events::new(sender), self.clone().follow(phase, progress, receiver))
+        let wanted = WantedEvents { steps: self.style.shows_steps(), ends: self.trail.is_some() };
+        (Events::new(sender, wanted), self.clone().follow(phase, progress, receiver))
     }
 
     async fn follow(self, phase: Phase, mut progress: Progress, mut receiver: UnboundedReceiver<Event>) -> Timeline {

@@ -151,7 +151,7 @@ async fn forget(plan: &ClusterPlan, publisher: &Publisher, events: &Events) -> A
                 StepOutcome::Failed(failure)
             }
         };
-        events.send(Event::StepEnded(Box::new(StepEnded {
+        events.step_ended(|| StepEnded {
             cluster: plan.cluster.clone(),
             id: step.id(),
             action: step.action(),
@@ -159,7 +159,7 @@ async fn forget(plan: &ClusterPlan, publisher: &Publisher, events: &Events) -> A
             outcome,
             issued: None,
             generations: vec![],
-        })));
+        });
     }
     let end = match &applied.failure {
         Some(failed) => End::Failed(failed.failure.cause.clone()),

@@ -41,7 +41,7 @@ use crate::executor::apply::orphan_after;
 use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
 use crate::executor::publish::publisher;
 use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
-use crate::executor::{Cancellation, Clock, Events, Pace};
+use crate::executor::{Bound, Cancellation, Clock, Events, KeptConnections, Pace, WantedEvents};
 use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::{Budget, Cluster, Grant, GrantKey, Inventory};
@@ -160,6 +160,7 @@ pub(crate) struct Fleet {
     printer: Printer,
     /// The times that are taken for now where a saved plan is made again.
     as_of: HashMap<ClusterName, Timestamp>,
+    kept: KeptConnections,
 }
 
 impl Fleet {
@@ -229,7 +230,14 @@ impl Fleet {
             leavings,
             printer,
             as_of: HashMap::new(),
+            kept: KeptConnections::default(),
         })
+    }
+
+    /// From now on, keeps the connections that clusters are planned over, as many as may be open at the same time. It is
+    /// for runs that carry their plans out at once.
+    pub(crate) fn keep_connections(&mut self) {
+        self.kept = KeptConnections::up_to(Bound::from(self.inventory.run.concurrency).in_flight());
     }
 
     /// Returns the files that selected grants go to, with the names of their entries.
@@ -347,6 +355,7 @@ impl Fleet {
             probing: self.probing,
             legacy: self.legacy,
             clock: self.clock,
+            kept: self.kept.clone(),
         })
     }
 
@@ -376,7 +385,9 @@ impl Fleet {
     ) -> Option<(Arc<Outputs>, BTreeSet<ClusterName>)> {
         let (outputs, tasks) = self.moved(planned.iter()).await?;
         let (sender, _receiver) = mpsc::unbounded_channel::<Event>();
-        let mut again = plan_clusters(self.plan_context(), tasks, cancellation, &Events::new(sender)).await;
+        let mut again =
+            plan_clusters(self.plan_context(), tasks, cancellation, &Events::new(sender, WantedEvents::default()))
+                .await;
         again.retain(|_, planned| matches!(planned, Planned::Plan(_)));
         let clusters = again.keys().cloned().collect();
         planned.extend(again);

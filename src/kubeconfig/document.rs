@@ -29,6 +29,8 @@ pub struct Document {
     users: HashMap<String, Entry>,
     contexts: HashMap<String, Entry>,
     current_context: Option<String>,
+    /// Whether everything in the file was read, not only what is needed of it.
+    is_plain: bool,
 }
 
 /// What is kept of an entry. Of other people's entries this is only the name, unless one may be ours without its mark.
@@ -196,6 +198,30 @@ impl fmt::Debug for Document {
     }
 }
 
+/// The root of a file that has no other keys than those of a kubeconfig, which is what nearly all files are.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainFile<const UNMARKED: bool> {
+    #[serde(rename = "apiVersion")]
+    _api_version: Option<Value>,
+    clusters: Option<Vec<Parsed<Clusters, UNMARKED>>>,
+    users: Option<Vec<Parsed<Users, UNMARKED>>>,
+    contexts: Option<Vec<Parsed<Contexts, UNMARKED>>>,
+    #[serde(rename = "current-context")]
+    current_context: Option<String>,
+    #[serde(rename = "extensions")]
+    _extensions: Option<Value>,
+    kind: Option<String>,
+    preferences: Option<Value>,
+}
+
+impl<const UNMARKED: bool> From<PlainFile<UNMARKED>> for File<UNMARKED> {
+    fn from(file: PlainFile<UNMARKED>) -> Self {
+        let PlainFile { clusters, users, contexts, current_context, kind, preferences, .. } = file;
+        Self { clusters, users, contexts, current_context, kind, preferences: preferences.map(|_| IgnoredAny) }
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct File<const UNMARKED: bool> {
     #[serde(default)]
@@ -242,8 +268,15 @@ impl Document {
     fn read<const UNMARKED: bool>(text: &str) -> Result<Self, DocumentError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let options = super::yaml_options(text.len());
-        let file: Option<File<UNMARKED>> = serde_saphyr::from_str_with_options(text, options.clone())
-            .map_err(|error| DocumentError::Malformed(refusal::<Option<File<UNMARKED>>>(text, options, &error).text))?;
+        let plain: Option<Option<PlainFile<UNMARKED>>> =
+            serde_saphyr::from_str_with_options(text, options.clone()).ok();
+        let is_plain = plain.is_some();
+        let file: Option<File<UNMARKED>> = match plain {
+            Some(plain) => plain.map(File::from),
+            None => serde_saphyr::from_str_with_options(text, options.clone()).map_err(|error| {
+                DocumentError::Malformed(refusal::<Option<File<UNMARKED>>>(text, options, &error).text)
+            })?,
+        };
         if let Some(file) = &file {
             super::refuse_other_kinds(file.kind.as_deref(), file.has_keys()).map_err(DocumentError::Malformed)?;
         }
@@ -253,7 +286,13 @@ impl Document {
             users: by_name("user", file.users)?,
             contexts: by_name("context", file.contexts)?,
             current_context: file.current_context.filter(|name| !name.is_empty()),
+            is_plain,
         })
+    }
+
+    /// Returns whether everything in the file was read, not only what is needed of it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// Returns the current context, if one is set.

@@ -36,6 +36,13 @@ pub(crate) enum ProgressStyle {
     Silent,
 }
 
+impl ProgressStyle {
+    /// Whether it is shown what is being done on a cluster.
+    pub(crate) fn shows_steps(self) -> bool {
+        self == Self::Bar
+    }
+}
+
 /// Shows the events of one phase.
 #[derive(Debug)]
 pub(crate) struct Progress {

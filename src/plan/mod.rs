@@ -38,7 +38,7 @@ pub(crate) use credentials::{SHORTEST_LIFE, shortened_lifetime};
 pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub(crate) use identity::{Evidence, Identities, block_duplicates};
 pub(crate) use policy::{RoleRead, judge_roles, judged_roles};
-pub(crate) use preflight::{MissingRights, Probe, ProbeResult, judge_probes, mint_probes};
+pub(crate) use preflight::{MissingRights, Probe, ProbeResult, judge_probes, mint_probes, shows_absent};
 pub(crate) use revoke::{
     RevokeDepth, RevokeGrant, RevokeInput, RevokeOptions, RevokeTarget, Vanished, doubts, existing_roles,
     plan_revocation, vanished_accounts,

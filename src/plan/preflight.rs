@@ -59,6 +59,28 @@ pub(crate) enum ProbeResult {
     NamespaceAbsent(String),
 }
 
+/// Returns whether trying a plan has shown that none of some objects exists: the API server would create each of them.
+pub(crate) fn shows_absent(
+    objects: &BTreeSet<ObjectRef>,
+    plan: &ClusterPlan,
+    results: &[(Probe, ProbeResult)],
+) -> bool {
+    if objects.is_empty() {
+        return true;
+    }
+    let allowed = results.iter().filter_map(|(probe, result)| match (probe, result) {
+        (Probe::Write(id), ProbeResult::Allowed) => Some(id),
+        _ => None,
+    });
+    let allowed: BTreeSet<&StepId> = allowed.collect();
+    let created = plan.steps.iter().filter_map(|step| match step {
+        Step::Create(desired) if allowed.contains(&step.id()) => Some(&desired.object),
+        _ => None,
+    });
+    let created: BTreeSet<&ObjectRef> = created.collect();
+    objects.iter().all(|object| created.contains(object))
+}
+
 /// Returns the probes of everything that credentials need. The other writes are probed by their own dry run.
 pub(crate) fn mint_probes(plan: &ClusterPlan) -> Vec<Probe> {
     plan.steps

@@ -82,3 +82,20 @@ fn each_command_sends_the_same_requests_as_before() {
     }
     insta::assert_snapshot!(all);
 }
+
+/// An apply and a renewal go over the connection that their cluster was planned over; what they mint is proven over one of
+/// its own.
+#[test]
+fn an_apply_and_a_renewal_need_two_connections() {
+    let fleet = simulated(["sim"]);
+    let machine = Machine::new(&[&fleet.cluster("sim")], User::Admin);
+    machine
+        .inventory("connections", &INVENTORY.replace("profiles = [\"reader\", \"writer\"]", "profiles = [\"writer\"]"));
+    let text = machine.read("clusters.toml");
+    machine.write("clusters.toml", &text[..text.rfind("[[outputs]]").unwrap()]);
+    for arguments in [["apply", "--yes"], ["refresh", "--force"]] {
+        fleet.cluster("sim").reset_traffic();
+        machine.expect(0, &arguments);
+        assert_eq!(fleet.connections(), 2, "{arguments:?}");
+    }
+}

@@ -8,7 +8,6 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use kube::client::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::supply::{STEP, STEP_TIME, Share, Supply, TooSlow};
@@ -71,7 +70,10 @@ impl Budget {
     ///
     /// If the connection breaks, the body is larger than this connection may still receive, or it arrives slowly while
     /// others wait.
-    pub(super) async fn read(&self, mut body: Body, limit: usize) -> Result<Content, ApiFailure> {
+    pub(super) async fn read<B>(&self, mut body: B, limit: usize) -> Result<Content, ApiFailure>
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
         let unreadable = |cause: String| ApiFailure::Unreadable { cause };
         let mut bytes = BytesMut::new();
         let mut share = BODIES.share();
@@ -155,12 +157,14 @@ fn size(bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+
     use super::*;
 
     #[tokio::test]
     async fn a_body_may_be_as_large_as_its_limit_and_no_larger() {
         let budget = Budget::default();
-        let body = |bytes: usize| Body::from(vec![b'x'; bytes]);
+        let body = |bytes: usize| Full::<Bytes>::from(vec![b'x'; bytes]);
         assert_eq!(budget.read(body(1000), 1000).await.map(|content| content.bytes.len()).ok(), Some(1000));
         let failure = budget.read(body(1001 * KIB), 1000 * KIB).await.err().unwrap();
         assert_eq!(failure.to_string(), "the answer cannot be read: it is larger than 1000 KiB");
@@ -171,7 +175,7 @@ mod tests {
         let budget = Budget::default();
         let mut read = 0;
         let failure = loop {
-            match budget.read(Body::from(vec![b'x'; LARGEST_PAGE]), LARGEST_PAGE).await {
+            match budget.read(Full::<Bytes>::from(vec![b'x'; LARGEST_PAGE]), LARGEST_PAGE).await {
                 Ok(_) => read += 1,
                 Err(failure) => break failure,
             }

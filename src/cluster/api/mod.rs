@@ -1,9 +1,10 @@
 //! One connection to one API server: requests with a deadline, repeated where that is safe.
 //!
-//! kube's client sends them. Its own retries are off, because they have no deadline (15 tries, each as long as
-//! `Retry-After` says). Its typed calls are not used, because they log whole responses that do not parse, which for a
-//! TokenRequest is the token. [`budget`] bounds what a server may send.
+//! kube's client does not send them: its retries have no deadline (15 tries, each as long as `Retry-After` says), and its
+//! typed calls log whole responses that do not parse, which for a TokenRequest is the token. [`budget`] bounds what a
+//! server may send, [`accounts`] remembers the ServiceAccounts that were seen.
 
+pub(super) mod accounts;
 mod budget;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -24,10 +25,12 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use self::accounts::SeenAccounts;
 use self::budget::{Budget, Content, LARGEST_ERROR, LARGEST_OBJECT, LARGEST_PAGE};
 use self::json::ItemsAre;
 use self::redaction::Redaction;
 use super::classify;
+use super::transport::Client;
 use crate::failure::ApiFailure;
 use crate::object::ObjectRef;
 
@@ -171,13 +174,15 @@ pub(crate) struct Response {
 
 /// A connection to one API server.
 pub(crate) struct Api {
-    client: kube::Client,
+    client: Client,
     server: String,
     limits: Limits,
     budget: Budget,
     redaction: Redaction,
     /// Whether an API server ever responded.
     is_alive: AtomicBool,
+    /// The ServiceAccounts that were seen.
+    pub(super) accounts: SeenAccounts,
 }
 
 /// A response as it came.
@@ -188,7 +193,7 @@ struct Fetched {
 
 impl Api {
     /// Wraps a client; `server` is its URL, for messages.
-    pub(crate) fn new(client: kube::Client, server: impl Into<String>, limits: Limits) -> Self {
+    pub(crate) fn new(client: Client, server: impl Into<String>, limits: Limits) -> Self {
         Self {
             client,
             server: server.into(),
@@ -196,7 +201,13 @@ impl Api {
             budget: Budget::default(),
             redaction: Redaction::default(),
             is_alive: AtomicBool::new(false),
+            accounts: SeenAccounts::default(),
         }
+    }
+
+    /// Goes on with other work on the same cluster, over the same connection: limits and what is kept in memory begin anew.
+    pub(crate) fn go_on(self, limits: Limits) -> Self {
+        Self { limits, budget: Budget::default(), ..self }
     }
 
     /// From now on, removes the secrets that this connection authenticates with from every response.
@@ -329,7 +340,7 @@ impl Api {
             .body(Body::from(body))
             .map_err(|_| unreadable("the request's address is malformed"))?;
         let response =
-            self.client.send(http_request).await.map_err(|error| classify::transport(&self.server, &error))?;
+            self.client.send(http_request).await.map_err(|error| classify::transport(&self.server, &*error))?;
         let (parts, body) = response.into_parts();
         let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         if !parts.status.is_success() {

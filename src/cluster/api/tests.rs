@@ -19,7 +19,7 @@ fn mocked() -> (Api, ApiServer) {
 fn mocked_for(all: Duration) -> (Api, ApiServer) {
     let (service, handle) = mock::pair::<http::Request<Body>, Response<Body>>();
     let limits = Limits::new(Duration::from_secs(10), all);
-    (Api::new(kube::Client::new(service, "default"), "https://api:6443", limits), handle)
+    (Api::new(Client::new(service), "https://api:6443", limits), handle)
 }
 
 fn answer(code: u16, body: &Value) -> Response<Body> {

@@ -1,9 +1,10 @@
 //! The HTTP client: one connection to one API server, through a proxy if there is one.
 //!
-//! It is put together here, and handed to kube as a service. kube's own client does not authenticate to SOCKS proxies,
-//! loads the system's certificates for every client that has no CA (5.8 ms each), and does not accept a server's own
-//! certificate as a CA.
+//! It is put together here. kube's own client does not authenticate to SOCKS proxies, loads the system's certificates for
+//! every client that has no CA (5.8 ms each), does not accept a server's own certificate as a CA, and hands each request
+//! to a task of its own first.
 
+mod connection;
 mod proxy;
 mod tls;
 
@@ -11,17 +12,20 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use hyper_util::rt::TokioExecutor;
 use kube::client::Body;
 use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
+use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
 
+use connection::Connections;
 pub(crate) use proxy::ProxyEnvironment;
 pub(super) use proxy::{Proxy, ProxyScheme};
 
@@ -92,8 +96,39 @@ pub(super) struct Impersonation {
     pub(super) extra: Vec<(String, Vec<String>)>,
 }
 
+/// The body of an answer.
+pub(crate) type Answer = UnsyncBoxBody<Bytes, BoxError>;
+
+/// What sends requests to one API server.
+pub(crate) struct Client(BoxCloneSyncService<http::Request<Body>, http::Response<Answer>, BoxError>);
+
+impl Client {
+    /// Makes a client of a service.
+    pub(crate) fn new<S, B>(service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let boxed = |body: B| body.map_err(Into::into).boxed_unsync();
+        let service = service.map_response(move |response: http::Response<B>| response.map(boxed));
+        Self(BoxCloneSyncService::new(service.map_err(Into::into)))
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    ///
+    /// If no answer comes.
+    pub(crate) async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Answer>, BoxError> {
+        self.0.clone().oneshot(request).await
+    }
+}
+
 /// Makes a client; nothing is sent yet. The error says which part cannot be used, and quotes none.
-pub(super) fn client(target: &Target, login: &Login, network: &Network) -> Result<kube::Client, String> {
+pub(super) fn client(target: &Target, login: &Login, network: &Network) -> Result<Client, String> {
     let base = Base::parse(&target.server)?;
     let headers = headers(login)?;
     let proxy = match &target.proxy_url {
@@ -184,14 +219,24 @@ impl Base {
         })
     }
 
+    /// Returns the address to connect to.
+    fn server(&self) -> http::Uri {
+        let server = http::Uri::builder().scheme("https").authority(self.authority.clone()).path_and_query("/");
+        server.build().expect("its parts are valid")
+    }
+
     /// Returns the address of a request for a path and query.
-    fn address(&self, request: &http::Uri) -> http::Uri {
-        let wanted = request.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(http::uri::Scheme::HTTPS);
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = format!("{}{wanted}", self.path).parse().ok();
-        http::Uri::from_parts(parts).expect("a path that follows a valid path is valid")
+    fn address(&self, request: http::Uri) -> http::Uri {
+        if self.path.is_empty() {
+            return request;
+        }
+        format!("{}{request}", self.path).parse().expect("a path that follows a valid path is valid")
+    }
+
+    /// Returns what the header `Host` says: as in Go, the port too, unless it is the usual one.
+    fn host_header(&self) -> HeaderValue {
+        let host = if self.port == 443 { self.host.clone() } else { format!("{}:{}", self.host, self.port) };
+        HeaderValue::try_from(host).expect("a URL's host has only characters that a header may have")
     }
 }
 
@@ -199,11 +244,11 @@ impl Base {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Puts the layers together: a deadline for connecting, address and headers on every request, one idle connection at most.
-fn finish<C, S>(connector: HttpsConnector<C>, base: Base, headers: HeaderMap) -> kube::Client
+fn finish<C, S>(connector: HttpsConnector<C>, base: Base, mut headers: HeaderMap) -> Client
 where
     HttpsConnector<C>: Service<http::Uri, Response = S, Error = BoxError> + Clone + Send + Sync + 'static,
     <HttpsConnector<C> as Service<http::Uri>>::Future: Send + 'static,
-    S: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    S: connection::Stream + Sync,
 {
     // A connector does not limit the TLS handshake itself.
     let connector = connector.map_future(|connecting| {
@@ -212,16 +257,17 @@ where
             connected.unwrap_or_else(|_| Err(BoxError::from(io::Error::from(io::ErrorKind::TimedOut))))
         })
     });
-    let client: legacy::Client<_, Body> =
-        legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
-    let service = client.map_request(move |mut request: http::Request<Body>| {
-        *request.uri_mut() = base.address(request.uri());
+    let connections = Connections::new(connector, base.server());
+    headers.insert(HOST, base.host_header());
+    let service = connections.map_request(move |mut request: http::Request<Body>| {
+        let address = std::mem::take(request.uri_mut());
+        *request.uri_mut() = base.address(address);
         for (name, value) in &headers {
             request.headers_mut().append(name, value.clone());
         }
         request
     });
-    kube::Client::new(service, "default")
+    Client::new(service)
 }
 
 fn headers(login: &Login) -> Result<HeaderMap, String> {
@@ -315,8 +361,8 @@ mod tests {
     #[test]
     fn a_path_prefix_stays_before_the_path() {
         let base = Base::parse("https://rancher/k8s/clusters/c-1/").unwrap();
-        let address = base.address(&"/api/v1/namespaces?limit=1".parse().unwrap());
-        assert_eq!(address.to_string(), "https://rancher/k8s/clusters/c-1/api/v1/namespaces?limit=1");
+        let address = base.address("/api/v1/namespaces?limit=1".parse().unwrap());
+        assert_eq!(address.to_string(), "/k8s/clusters/c-1/api/v1/namespaces?limit=1");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::inventory::{GrantKey, Inventory};
-use crate::kubeconfig::edit::check_editable;
+use crate::kubeconfig::edit::{check_editable, check_editable_once_read};
 use crate::kubeconfig::{
     Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, may_replace_token,
 };
@@ -167,7 +167,8 @@ pub(super) fn parse_document(
     let parsed = Document::parse(text)
         .and_then(|document| if has_unmarked(&document) { Document::parse_with_unmarked(text) } else { Ok(document) });
     let document = parsed.map_err(|error| unusable(path, error.to_string()))?;
-    check_editable(text.as_bytes()).map_err(|error| unusable(path, error.to_string()))?;
+    let check = if document.is_plain() { check_editable_once_read } else { check_editable };
+    check(text.as_bytes()).map_err(|error| unusable(path, error.to_string()))?;
     Ok(document)
 }
 

@@ -222,10 +222,22 @@ fn remove(text: &str, edits: &[Edit]) -> Result<Option<String>, EditError> {
 /// If it cannot.
 pub fn check_editable(input: &[u8]) -> Result<(), EditError> {
     let (_, text) = prepare(input)?;
+    if new_file(text).is_none() {
+        check::read(text)?;
+    }
+    check_editable_once_read(input)
+}
+
+/// The same for a file of which everything was read before, by the library that reads it when it is edited.
+///
+/// # Errors
+///
+/// If it cannot be edited.
+pub(crate) fn check_editable_once_read(input: &[u8]) -> Result<(), EditError> {
+    let (_, text) = prepare(input)?;
     if new_file(text).is_some() {
         return Ok(());
     }
-    check::read(text)?;
     let index = index::index(text)?;
     splice::refuse_unsafe(&index)?;
     splice::refuse_unfillable_lists(text, &index)?;

@@ -38,6 +38,26 @@ fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     refuses("users:\n- name: a\n  user:\r\n    x: |+\n      t\n      u");
 }
 
+/// Whether a file can be edited does not depend on whether it was read before.
+#[test]
+fn what_was_read_whole_need_not_be_read_again() {
+    for (text, is_plain) in [
+        ("kind: Config\nusers:\n- name: a\n  user: {}\n", true),
+        ("apiVersion: v1\nkind: Config\npreferences: {colors: true}\nextensions: []\nclusters: []\n", true),
+        ("kind: Config\npreferences: [.nan, .inf, 0x1F, !!str 1, ~]\nusers: []\n", true),
+        ("kind: Config\nmine: {a: 1}\nusers: []\n", false),
+        ("kind: Config\n? [a, b]\n: c\nusers: []\n", false),
+        ("kind: Config\npreferences: {[a, b]: c}\nusers: []\n", false),
+        ("kind: Config\nx: &x {a: 1}\npreferences: *x\nusers: []\n", false),
+    ] {
+        let Ok(document) = Document::parse(text) else { continue };
+        assert_eq!(document.is_plain(), is_plain, "{text}");
+        if is_plain {
+            assert_eq!(check_editable(text.as_bytes()), check_editable_once_read(text.as_bytes()), "{text}");
+        }
+    }
+}
+
 /// A file without content is an empty kubeconfig for kubectl: comments are kept, and the keys of a new file are added.
 #[test]
 fn a_file_that_says_nothing_becomes_a_new_one() {
