@@ -20,6 +20,12 @@ mod event;
 mod failure;
 mod field_diff;
 mod foreign;
+#[cfg(test)]
+mod instructions {
+    mod tests;
+
+    pub(crate) use tests::size;
+}
 pub mod inventory;
 pub mod kubeconfig;
 mod names;

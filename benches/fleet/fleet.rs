@@ -5,19 +5,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use kubemint_testkit::sim::{Fleet, FleetOptions, SimCluster};
-use kubemint_testkit::{User, kubeconfig_yaml};
+use kubemint_testkit::{AdminKey, User, kubeconfig_yaml};
 use serde_json::json;
 
-use crate::ROLE;
+use crate::{Admin, Arguments, ROLE};
 
-/// Serves until standard input ends: its arguments are a directory, the number of clusters and the latency in
-/// milliseconds.
+/// Serves until standard input ends: its arguments are a directory, the number of clusters, the latency in milliseconds,
+/// and how admins authenticate.
 pub(crate) fn serve() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [directory, clusters, latency] = arguments.try_into().unwrap();
+    let [directory, clusters, latency, admin] = arguments.try_into().unwrap();
     let mut options = FleetOptions::numbered("cluster", clusters.parse().unwrap());
     options.latency = Duration::from_millis(latency.parse().unwrap());
+    options.admin_key = match Admin::from_str(&admin, false).unwrap() {
+        Admin::Token => None,
+        Admin::P256 => Some(AdminKey::P256),
+        Admin::Rsa => Some(AdminKey::Rsa(rsa_key())),
+    };
     let fleet = Fleet::start(options).unwrap();
     let admin = Path::new(&directory).join("admin.yaml");
     std::fs::write(admin, kubeconfig_yaml(&fleet.test_clusters(), User::Admin)).unwrap();
@@ -40,6 +46,14 @@ pub(crate) fn serve() {
     }
 }
 
+/// Makes an RSA key, which ring does not.
+fn rsa_key() -> String {
+    let algorithm = ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+    let made = Command::new("openssl").args(algorithm).output().unwrap();
+    assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap()
+}
+
 /// A fleet in a process of its own.
 pub(crate) struct Serving {
     process: Child,
@@ -50,10 +64,12 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Starts a fleet, whose admin kubeconfig is `admin.yaml` in the directory.
-    pub(crate) fn start(directory: &Path, clusters: usize, latency: u64) -> Self {
+    pub(crate) fn start(directory: &Path, clusters: usize, arguments: &Arguments) -> Self {
+        let admin = arguments.admin.to_possible_value().unwrap();
         let mut process = Command::new(std::env::current_exe().unwrap())
             .arg(directory)
-            .args([clusters.to_string(), latency.to_string()])
+            .args([clusters.to_string(), arguments.latency.to_string()])
+            .arg(admin.get_name())
             .env(ROLE, "fleet")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::assert_quotes_nothing;
 use crate::credential::{Credential, CredentialFacts, KIND_TOKEN, Reissue};
 use crate::kubeconfig::combine::{CombineOptions, Input, InputError, OnCollision, combine};
-use crate::kubeconfig::edit::{Edit, EditError, List, Unranked, edit};
+use crate::kubeconfig::edit::{Edit, EditError, List, Unranked, check_editable, check_editable_once_read, edit};
 use crate::kubeconfig::{
     Document, DocumentError, Endpoint, EntryName, EntryNames, EntryState, ExecPlugin, FileOrder, Incoming, Leaving,
     Mark, Marked, MergeError, OurEntries, UserForm, is_refusal, merge, remove,
@@ -51,6 +51,9 @@ pub(super) fn read(data: &[u8]) -> bool {
         }
         Err(DocumentError::Duplicate { .. }) => return false,
     };
+    if document.is_plain() {
+        assert_eq!(check_editable(data), check_editable_once_read(data), "everything in it was read");
+    }
     for incoming in incoming() {
         let Incoming { names, mark, .. } = &incoming;
         let state = document.state(names, mark);
@@ -244,40 +247,47 @@ fn incoming() -> Vec<Incoming> {
             args: vec!["credential".to_owned()],
         })),
     ];
-    let grant = |(form, cluster): (UserForm, &str)| {
-        let context = format!("reader@{cluster}");
-        let issued = Timestamp::UNIX_EPOCH;
-        let facts = CredentialFacts {
-            kind: KIND_TOKEN.to_owned(),
-            generation: 3,
-            anchor: "reader-default-3-0123456789".to_owned(),
-            anchor_uid: "8d7e".to_owned(),
-            issued,
-            requested_seconds: 3600,
-            expires: issued + jiff::SignedDuration::from_hours(1),
-        };
-        Incoming {
-            names: EntryNames {
-                cluster: context.clone(),
-                user: context.clone(),
-                context,
-                namespace: Some("ci".to_owned()),
-                form,
-                shares_cluster: false,
-            },
-            mark: Mark {
-                inventory: "acme".into(),
-                holder: "default".into(),
-                cluster: cluster.into(),
-                profile: "reader".into(),
-            },
-            endpoint: Endpoint { server: format!("https://{cluster}:6443"), ..Endpoint::default() },
-            credential: Some(Credential { facts, token: SecretToken::new(format!("e30.{TOKEN_PAYLOAD}.c2ln")) }),
-            reissue: Reissue::Refused,
-            adopts: false,
-        }
+    forms.into_iter().zip(["eu", "us", "ap"]).map(|(form, cluster)| of_grant(form, cluster)).collect()
+}
+
+/// Returns the credential of the grant of `reader` on a cluster, for an entry with a token.
+#[cfg(test)]
+pub(crate) fn incoming_of(cluster: &str) -> Incoming {
+    of_grant(UserForm::Token, cluster)
+}
+
+fn of_grant(form: UserForm, cluster: &str) -> Incoming {
+    let context = format!("reader@{cluster}");
+    let issued = Timestamp::UNIX_EPOCH;
+    let facts = CredentialFacts {
+        kind: KIND_TOKEN.to_owned(),
+        generation: 3,
+        anchor: "reader-default-3-0123456789".to_owned(),
+        anchor_uid: "8d7e".to_owned(),
+        issued,
+        requested_seconds: 3600,
+        expires: issued + jiff::SignedDuration::from_hours(1),
     };
-    forms.into_iter().zip(["eu", "us", "ap"]).map(grant).collect()
+    Incoming {
+        names: EntryNames {
+            cluster: context.clone(),
+            user: context.clone(),
+            context,
+            namespace: Some("ci".to_owned()),
+            form,
+            shares_cluster: false,
+        },
+        mark: Mark {
+            inventory: "acme".into(),
+            holder: "default".into(),
+            cluster: cluster.into(),
+            profile: "reader".into(),
+        },
+        endpoint: Endpoint { server: format!("https://{cluster}:6443"), ..Endpoint::default() },
+        credential: Some(Credential { facts, token: SecretToken::new(format!("e30.{TOKEN_PAYLOAD}.c2ln")) }),
+        reissue: Reissue::Refused,
+        adopts: false,
+    }
 }
 
 /// What separates two kubeconfigs; no line of a file begins like this.

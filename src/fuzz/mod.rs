@@ -9,6 +9,9 @@ mod inventory;
 mod kubeconfigs;
 mod words;
 
+#[cfg(test)]
+pub(crate) use kubeconfigs::incoming_of;
+
 /// One reader.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {

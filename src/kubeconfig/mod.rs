@@ -12,6 +12,8 @@ mod entry;
 pub(crate) mod exec;
 mod fields;
 mod finding;
+#[cfg(test)]
+mod large;
 mod merge;
 mod order;
 mod refusal;

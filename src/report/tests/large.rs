@@ -119,3 +119,29 @@ fn a_verification_folds_what_is_fine() {
     assert_eq!(all.lines().filter(|line| line.starts_with('c')).count(), 1_000);
     assert!(text(20_000, OPTIONS).lines().count() < SHORT);
 }
+
+fn render_all(report: &Report) {
+    for rendering in Rendering::ALL {
+        assert!(!render(report, rendering, OPTIONS).unwrap().is_empty());
+    }
+}
+
+#[test]
+#[ignore = "`instructions` runs it"]
+fn a_plan_is_rendered() {
+    let pending = |number: usize| ClusterReport {
+        changes: vec![
+            change(Action::Create, Kind::ClusterRole, "reader"),
+            change(Action::Create, Kind::ServiceAccount, "reader"),
+        ],
+        labels: labels(number),
+        ..cluster(&format!("c{number:05}"), State::Pending)
+    };
+    render_all(&report(Command::Plan, (0..crate::instructions::size()).map(pending).collect()));
+}
+
+#[test]
+#[ignore = "`instructions` runs it"]
+fn a_status_is_rendered() {
+    render_all(&statuses(crate::instructions::size()));
+}

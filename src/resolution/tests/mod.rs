@@ -2,6 +2,7 @@
 
 mod admin;
 mod documents;
+mod large;
 mod meant;
 mod policy;
 mod rendering;

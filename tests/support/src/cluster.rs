@@ -17,6 +17,8 @@ pub struct TestCluster {
     pub ca_pem: String,
     /// The token of [`User::Admin`].
     pub admin_token: String,
+    /// The certificate and key of [`User::Admin`] in PEM, if its kubeconfig has these instead of the token.
+    pub admin_certificate: Option<(String, String)>,
     /// The token of [`User::LimitedAdmin`].
     pub limited_admin_token: String,
     /// The token of [`User::Reader`].
@@ -64,6 +66,7 @@ impl TestCluster {
             server: format!("https://127.0.0.1:{port}"),
             ca_pem,
             admin_token: random_hex::<20>(),
+            admin_certificate: None,
             limited_admin_token: random_hex::<20>(),
             reader_token: random_hex::<20>(),
         }
@@ -112,8 +115,15 @@ pub fn kubeconfig_yaml(clusters: &[&TestCluster], user: User) -> String {
     }
     text.push_str("current-context: \"\"\nkind: Config\nusers:\n");
     for cluster in clusters {
-        write!(text, "- name: {}-{}\n  user:\n    token: {}\n", cluster.name, user.name(), cluster.token(user))
-            .expect(infallible);
+        write!(text, "- name: {}-{}\n  user:\n", cluster.name, user.name()).expect(infallible);
+        match &cluster.admin_certificate {
+            Some((certificate, key)) if user == User::Admin => {
+                let [certificate, key] = [certificate, key].map(|pem| STANDARD.encode(pem));
+                write!(text, "    client-certificate-data: {certificate}\n    client-key-data: {key}\n")
+            }
+            _ => writeln!(text, "    token: {}", cluster.token(user)),
+        }
+        .expect(infallible);
     }
     text
 }

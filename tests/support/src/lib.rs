@@ -40,3 +40,4 @@ mod pki;
 pub use admin::{Admin, ApiStatus, Force, Response};
 pub use cluster::{TestCluster, User, kubeconfig_yaml};
 pub use limits::raise_open_file_limit;
+pub use pki::AdminKey;

@@ -2,11 +2,12 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use std::io;
 use std::sync::Arc;
 
@@ -18,6 +19,17 @@ pub(crate) struct ClusterCertificates {
     pub(crate) server: String,
     /// The key of the serving certificate.
     pub(crate) server_key: String,
+    /// The certificate and the key of the admin, if it has them.
+    pub(crate) admin: Option<(String, String)>,
+}
+
+/// The key of an admin that authenticates with a certificate.
+#[derive(Clone, Debug)]
+pub enum AdminKey {
+    /// A new P-256 key for each cluster.
+    P256,
+    /// This RSA key in PEM (PKCS#8), for all clusters.
+    Rsa(String),
 }
 
 /// A P-256 key pair in PEM.
@@ -31,10 +43,15 @@ pub(crate) struct SigningKeyPem {
 impl ClusterCertificates {
     /// Makes the CA and the serving certificate of the cluster `name`.
     pub(crate) fn generate(name: &str) -> io::Result<Self> {
-        Self::try_generate(name).map_err(io::Error::other)
+        Self::generate_with(name, None)
     }
 
-    fn try_generate(name: &str) -> Result<Self, rcgen::Error> {
+    /// Makes the certificates of the cluster `name`, with one for its admin if that has a key.
+    pub(crate) fn generate_with(name: &str, admin: Option<&AdminKey>) -> io::Result<Self> {
+        Self::try_generate(name, admin).map_err(io::Error::other)
+    }
+
+    fn try_generate(name: &str, admin: Option<&AdminKey>) -> Result<Self, rcgen::Error> {
         let ca_key = generate_key()?;
         let mut ca = CertificateParams::new(Vec::new())?;
         ca.distinguished_name.push(DnType::CommonName, format!("kubernetes-ca-{name}"));
@@ -54,7 +71,8 @@ impl ClusterCertificates {
         server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let server_pem = server.signed_by(&server_key, &issuer)?.pem();
-        Ok(Self { authority: authority_pem, server: server_pem, server_key: server_key.serialize_pem() })
+        let admin = admin.map(|key| admin_certificate(key, &issuer)).transpose()?;
+        Ok(Self { authority: authority_pem, server: server_pem, server_key: server_key.serialize_pem(), admin })
     }
 
     /// Returns a TLS configuration that serves this certificate over HTTP/1.1.
@@ -64,7 +82,7 @@ impl ClusterCertificates {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(self.client_verifier()?)
             .with_single_cert(vec![certificate], key)
             .map_err(io::Error::other)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -72,6 +90,34 @@ impl ClusterCertificates {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))
     }
+}
+
+impl ClusterCertificates {
+    /// Lets clients in without a certificate, and with one of this CA.
+    fn client_verifier(&self) -> io::Result<Arc<dyn ClientCertVerifier>> {
+        if self.admin.is_none() {
+            return Ok(Arc::new(NoClientAuth));
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(self.authority.as_bytes()).map_err(io::Error::other)?;
+        roots.add(authority).map_err(io::Error::other)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        verifier.allow_unauthenticated().build().map_err(io::Error::other)
+    }
+}
+
+/// Makes a certificate of an admin, as kubeadm does; returns it and its key.
+fn admin_certificate(key: &AdminKey, issuer: &Issuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
+    let key = match key {
+        AdminKey::P256 => generate_key()?,
+        AdminKey::Rsa(pem) => KeyPair::from_pem_and_sign_algo(pem, &PKCS_RSA_SHA256)?,
+    };
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, "admin");
+    params.distinguished_name.push(DnType::OrganizationName, "system:masters");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    Ok((params.signed_by(&key, issuer)?.pem(), key.serialize_pem()))
 }
 
 impl SigningKeyPem {

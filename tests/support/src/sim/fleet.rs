@@ -17,7 +17,7 @@ use super::server::Server;
 use super::traffic::RecordedRequest;
 use crate::cluster::TestCluster;
 use crate::limits::raise_open_file_limit;
-use crate::pki::ClusterCertificates;
+use crate::pki::{AdminKey, ClusterCertificates};
 
 /// How long a stopping fleet waits for its threads; they only sleep.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -35,6 +35,8 @@ pub struct FleetOptions {
     pub anonymous: Anonymous,
     /// Threads that serve; by default as many as there are processors.
     pub threads: Option<usize>,
+    /// The key of the admins, if they authenticate with a certificate instead of a token.
+    pub admin_key: Option<AdminKey>,
 }
 
 /// What requests without a credential get, outside of health and version.

@@ -1,5 +1,6 @@
 //! The network side of a simulated server: accepts, speaks TLS and HTTP/1.1, and misbehaves.
 
+use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request as HttpRequest, Response as HttpResponse};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -63,7 +64,15 @@ async fn connection(
     {
         return Ok(());
     }
-    let service = service_fn(move |request| exchange(Arc::clone(&server), request));
+    // Only admins have certificates.
+    let is_admin = stream.get_ref().1.peer_certificates().is_some();
+    let service = service_fn(move |mut request: HttpRequest<Incoming>| {
+        if is_admin && !request.headers().contains_key(AUTHORIZATION) {
+            let token = HeaderValue::try_from(format!("Bearer {}", server.test_cluster.admin_token));
+            request.headers_mut().insert(AUTHORIZATION, token.expect("a token of letters and digits"));
+        }
+        exchange(Arc::clone(&server), request)
+    });
     http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
 }
 
@@ -71,7 +80,7 @@ async fn connection(
 async fn exchange(server: Arc<Server>, request: HttpRequest<Incoming>) -> io::Result<HttpResponse<ReplyBody>> {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    server.traffic.requested(&head.method, &path, head.headers.contains_key(http::header::AUTHORIZATION));
+    server.traffic.requested(&head.method, &path, head.headers.contains_key(AUTHORIZATION));
     let latency = server.traffic.latency();
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;

@@ -49,10 +49,13 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(name: &str, port: u16, options: &FleetOptions) -> io::Result<Self> {
-        let certificates = ClusterCertificates::generate(name)?;
+        let certificates = ClusterCertificates::generate_with(name, options.admin_key.as_ref())?;
+        let tls = certificates.server_config()?;
+        let mut test_cluster = TestCluster::new(name, port, certificates.authority);
+        test_cluster.admin_certificate = certificates.admin;
         Ok(Self {
-            tls: certificates.server_config()?,
-            test_cluster: TestCluster::new(name, port, certificates.authority),
+            tls,
+            test_cluster,
             faults: FaultSwitch::default(),
             traffic: Traffic::new(options.latency),
             webhook: Mutex::new(None),
