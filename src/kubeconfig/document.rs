@@ -203,17 +203,20 @@ impl fmt::Debug for Document {
 #[serde(deny_unknown_fields)]
 struct PlainFile<const UNMARKED: bool> {
     #[serde(rename = "apiVersion")]
-    _api_version: Option<Value>,
+    _api_version: Option<String>,
     clusters: Option<Vec<Parsed<Clusters, UNMARKED>>>,
     users: Option<Vec<Parsed<Users, UNMARKED>>>,
     contexts: Option<Vec<Parsed<Contexts, UNMARKED>>>,
     #[serde(rename = "current-context")]
     current_context: Option<String>,
-    #[serde(rename = "extensions")]
-    _extensions: Option<Value>,
     kind: Option<String>,
-    preferences: Option<Value>,
+    preferences: Option<Nothing>,
 }
+
+/// A mapping without keys, which is what kubectl writes after `preferences`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 impl<const UNMARKED: bool> From<PlainFile<UNMARKED>> for File<UNMARKED> {
     fn from(file: PlainFile<UNMARKED>) -> Self {
@@ -270,7 +273,7 @@ impl Document {
         let options = super::yaml_options(text.len());
         let plain: Option<Option<PlainFile<UNMARKED>>> =
             serde_saphyr::from_str_with_options(text, options.clone()).ok();
-        let is_plain = plain.is_some();
+        let is_plain = matches!(plain, Some(Some(_)));
         let file: Option<File<UNMARKED>> = match plain {
             Some(plain) => plain.map(File::from),
             None => serde_saphyr::from_str_with_options(text, options.clone()).map_err(|error| {
