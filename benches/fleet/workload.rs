@@ -82,6 +82,11 @@ pub(crate) fn run_all(arguments: &Arguments, clusters: usize, rivals: Option<&Ri
     let mut samples: Vec<Vec<Sample>> = vec![vec![]; WORKLOADS.len()];
     for run in 0..arguments.runs {
         std::fs::write(directory.path().join("clusters.toml"), inventory(arguments, run, clusters)).unwrap();
+        let merged = directory.path().join("merged.kubeconfig");
+        if merged.exists() {
+            // Its tokens are older than those of this run, and `merge` replaces nothing unasked.
+            std::fs::remove_file(merged).unwrap();
+        }
         for (position, workload) in WORKLOADS.iter().enumerate() {
             let is_combined = arguments.outputs == crate::Outputs::Combined;
             if workload.0 == "merge" && is_combined {
