@@ -49,8 +49,10 @@ pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
             max_events: events,
             max_nodes: (length / 4).clamp(100_000, MOST_NODES),
             max_total_scalar_bytes: length.max(1 << 20),
-            max_depth: 64,
-            flow_nesting_limit: 64,
+            // Threads have 2 MiB of stack, and without optimisation a level takes more than 32 KiB of it where a refusal
+            // looks for the place of a fault.
+            max_depth: 32,
+            flow_nesting_limit: 32,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_documents: 16,
