@@ -309,7 +309,7 @@ async fn plan_over(
     endpoint.cluster_uid = Some(observed.uid.clone());
     // The API server decides when a token has expired, so its clock counts.
     let now = task.as_of.unwrap_or_else(|| by_the_cluster(context.clock.now(), observed.clock_ahead));
-    let reached = Reached { admin, endpoint: &endpoint, api, limits };
+    let reached = Reached { admin, endpoint: &endpoint, api, limits, grants: &grants };
     let (mut assessed, mut probed) = plan_and_try(context, &mut task, &reached, (&observed, now)).await?;
     let is_in_doubt = |probed: &Probed| !shows_absent(&observed.assumed_absent, &assessed.plan, &probed.results);
     if probed.as_ref().is_some_and(is_in_doubt) {
@@ -334,6 +334,7 @@ struct Reached<'a> {
     endpoint: &'a Endpoint,
     api: &'a Api,
     limits: Limits,
+    grants: &'a [Arc<Grant>],
 }
 
 /// Plans what was observed, uses the credentials that the plan would keep, and tries the changes, as far as the run wants
@@ -341,7 +342,7 @@ struct Reached<'a> {
 async fn plan_and_try(
     context: &PlanContext,
     task: &mut PlanTask,
-    Reached { admin, endpoint, api, limits }: &Reached<'_>,
+    Reached { admin, endpoint, api, limits, grants }: &Reached<'_>,
     (observed, now): (&ObservedCluster, Timestamp),
 ) -> Result<(Assessed, Option<Probed>), (&'static str, StepFailure)> {
     let inventory = &context.inventory;
@@ -366,15 +367,14 @@ async fn plan_and_try(
         }
         assessed.plan.notes.extend(notes);
     }
-    let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
     if context.legacy == Legacy::Find {
-        let found = find_legacy_tokens(api, &grants, &mut assessed).await;
+        let found = find_legacy_tokens(api, grants, &mut assessed).await;
         found.map_err(|failure| ("list the tokens that never expire", failure.into()))?;
     }
     if context.probing == Probing::Skip {
         return Ok((assessed, None));
     }
-    let tried = try_changes(api, &assessed.plan, (observed, &inventory.policy, &grants)).await;
+    let tried = try_changes(api, &assessed.plan, (observed, &inventory.policy, grants)).await;
     let probed = tried.map_err(|failure| ("try the changes without effect", failure.into()))?;
     Ok((assessed, Some(probed)))
 }

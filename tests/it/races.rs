@@ -153,7 +153,7 @@ fn killed_at_every_arrow_a_rotation_converges() {
     machine.expect(0, &["refresh", "--force"]);
     let requests: Vec<String> =
         cluster.recorded().iter().map(|request| format!("{} {}", request.method, request.path)).collect();
-    assert!(requests.len() > 12, "{requests:#?}");
+    assert!(requests.len() > 14, "{requests:#?}");
     for arrow in 0..requests.len() as u64 {
         let before = FILES.map(|file| machine.token(file));
         cluster.reset_traffic();
