@@ -35,7 +35,12 @@ pub(crate) fn replay() {
     let requests = Arc::new(requests);
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let clusters = clusters(&Kubeconfig::read_from(kubeconfig).unwrap());
+    // kube's own reader stops at some thousand clusters.
+    let mut unlimited = serde_saphyr::Options::default();
+    unlimited.budget = None;
+    let text = std::fs::read_to_string(kubeconfig).unwrap();
+    let kubeconfig: Kubeconfig = serde_saphyr::from_str_with_options(&text, unlimited).unwrap();
+    let clusters = clusters(&kubeconfig);
     runtime.block_on(async {
         let replay = |cluster: Cluster| tokio::spawn(of_cluster(cluster, Arc::clone(&requests)));
         let replays = futures::stream::iter(clusters).map(replay).buffer_unordered(CONCURRENCY);

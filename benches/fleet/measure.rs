@@ -46,12 +46,15 @@ const OF_CHILD: &str = "KUBEMINT_BENCH_ROLE_OF_CHILD";
 
 /// Runs a command in a directory, and returns what it used; `role` is its role if it is this program.
 pub(crate) fn measured(directory: &Path, command: &[&str], role: Option<&str>) -> Used {
+    let role = role.map(|role| (OF_CHILD, role));
+    measured_in(directory, command, role.as_slice())
+}
+
+/// Runs a command in a directory and with more in its environment, and returns what it used.
+pub(crate) fn measured_in(directory: &Path, command: &[&str], environment: &[(&str, &str)]) -> Used {
     let mut measure = Command::new(std::env::current_exe().unwrap());
-    measure.args(command).env(ROLE, "measure").current_dir(directory).stderr(Stdio::inherit());
-    if let Some(role) = role {
-        measure.env(OF_CHILD, role);
-    }
-    let output = measure.output().unwrap();
+    measure.args(command).env(ROLE, "measure").envs(environment.iter().copied());
+    let output = measure.current_dir(directory).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{command:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }

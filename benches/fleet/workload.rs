@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Arguments;
 use crate::fleet::Serving;
-use crate::measure::{Used, measured};
+use crate::measure::{Used, measured, measured_in};
 use crate::rivals::{Rival, Rivals, script};
 
 /// A workload: its name, the arguments of kubemint, and what it has beside it.
@@ -51,6 +51,8 @@ pub(crate) struct Figures {
     pub(crate) requests: f64,
     /// Connections to each cluster.
     pub(crate) connections: f64,
+    /// The requests to the first cluster, in their order.
+    pub(crate) sent: Vec<String>,
     /// The same of the rival, requests and connections.
     pub(crate) of_rival: Option<(f64, f64)>,
     /// Time in seconds.
@@ -68,9 +70,10 @@ struct Counted {
 }
 
 /// One run of a workload.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Sample {
     own: Counted,
+    sent: Vec<(String, String)>,
     floor: Option<Used>,
     rival: Option<Counted>,
 }
@@ -134,9 +137,10 @@ fn sample(
     let directory = fleet.directory.clone();
     let command: Vec<&str> = [arguments.program.as_str()].iter().chain(*command).copied().collect();
     let own = counted(fleet, || measured(&directory, &command, None));
-    let floor = (own.requests > 0).then(|| floor(fleet, &directory));
+    let sent = fleet.requests();
+    let floor = (own.requests > 0).then(|| floor(&sent, &directory));
     let rival = rivals.zip(*rival).map(|(rivals, rival)| counted(fleet, || rivals.run(rival, &directory, run)));
-    Sample { own, floor, rival }
+    Sample { own, sent: serde_json::from_str(&sent).unwrap(), floor, rival }
 }
 
 fn counted(fleet: &mut Serving, run: impl FnOnce() -> Used) -> Counted {
@@ -146,8 +150,8 @@ fn counted(fleet: &mut Serving, run: impl FnOnce() -> Used) -> Counted {
     Counted { used, requests, connections }
 }
 
-fn floor(fleet: &mut Serving, directory: &Path) -> Used {
-    std::fs::write(directory.join("requests.json"), fleet.requests()).unwrap();
+fn floor(requests: &str, directory: &Path) -> Used {
+    std::fs::write(directory.join("requests.json"), requests).unwrap();
     let program = std::env::current_exe().unwrap();
     measured(directory, &[program.to_str().unwrap(), "admin.yaml", "requests.json"], Some("floor"))
 }
@@ -166,12 +170,13 @@ fn exec_plugin(program: &str, directory: &Path) -> Figures {
     let arguments = &kubeconfig["users"][0]["user"]["exec"]["args"];
     let arguments = arguments.as_array().unwrap().iter().filter_map(Value::as_str);
     // A plugin refuses to write tokens into what is not asked for by a client.
-    let asked = "KUBERNETES_EXEC_INFO={\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\
+    let asked = "{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\
          \"spec\":{\"interactive\":false}}";
-    let cache = format!("XDG_CACHE_HOME={}", directory.join("cache").display());
-    let command: Vec<&str> = ["env", asked, &cache, program].into_iter().chain(arguments).collect();
-    measured(directory, &command, None);
-    let used: Vec<Used> = (0..CALLS).map(|_| measured(directory, &command, None)).collect();
+    let cache = directory.join("cache").display().to_string();
+    let environment = [("KUBERNETES_EXEC_INFO", asked), ("XDG_CACHE_HOME", cache.as_str())];
+    let command: Vec<&str> = [program].into_iter().chain(arguments).collect();
+    measured_in(directory, &command, &environment);
+    let used: Vec<Used> = (0..CALLS).map(|_| measured_in(directory, &command, &environment)).collect();
     let median = |value: fn(&Used) -> f64| median(used.iter().map(value).collect());
     Figures {
         wall: median(|used| used.wall),
@@ -206,6 +211,7 @@ fn alone(workload: &str, clusters: usize, cpu: f64) -> Figures {
         wall_to_rival: None,
         requests: 0.0,
         connections: 0.0,
+        sent: vec![],
         of_rival: None,
         wall: 0.0,
         memory: 0.0,
@@ -239,6 +245,7 @@ fn figures_of(workload: &str, clusters: usize, samples: &[Sample]) -> Figures {
         wall_to_rival: of_rival(&|sample, rival| sample.own.used.wall / rival.used.wall),
         requests: of_own(|own| own.requests as f64) / count,
         connections: of_own(|own| own.connections as f64) / count,
+        sent: samples[0].sent.iter().map(|(method, path)| format!("{method} {path}")).collect(),
         of_rival: counts.map(|(requests, connections)| (requests / count, connections / count)),
         wall: of_own(|own| own.used.wall),
         memory: of_own(|own| own.used.memory),

@@ -477,9 +477,9 @@ pub(crate) struct RetireArgs {
 /// Arguments of `credential`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CredentialArgs {
-    /// The cluster
+    /// The cluster, instead of the one that the client tells as `clusterName` with `provideClusterInfo`
     #[arg(long, value_name = "NAME")]
-    pub cluster: String,
+    pub cluster: Option<String>,
     /// The access profile
     #[arg(long, value_name = "NAME")]
     pub profile: String,
@@ -508,7 +508,7 @@ pub(crate) struct CredentialArgs {
     #[arg(long, value_name = "DURATION", value_parser = crate::inventory::parse_duration)]
     pub min_left: Option<Duration>,
     /// A directory of token files that a refresher keeps, instead of minting
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["inventory_name", "holder"])]
+    #[arg(long, value_name = "DIR", requires = "cluster", conflicts_with_all = ["inventory_name", "holder"])]
     pub from: Option<PathBuf>,
 }
 

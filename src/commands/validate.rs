@@ -1,5 +1,7 @@
 //! `kubemint validate`: all problems of the inventory, offline. Opens no kubeconfig.
 
+use std::mem::ManuallyDrop;
+
 use super::{CommandContext, load, printed};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -7,7 +9,9 @@ use crate::wording::count;
 
 /// Validates the inventory and prints what it contains.
 pub(super) fn run(context: &CommandContext<'_>) -> Result<ExitCode, Error> {
-    let inventory = load::load(context, None)?.inventory;
+    // The program ends now: taking apart what was read of 100,000 clusters would take a sixth of the time.
+    let loaded = ManuallyDrop::new(load::load(context, None)?);
+    let inventory = &loaded.inventory;
     let text = format!(
         "`{}` is valid: {}, {}, {}\n",
         context.global.inventory.display(),

@@ -1,5 +1,7 @@
 //! What is at a place: nothing, entries of ours with their facts, or entries that are not ours.
 
+use std::sync::Arc;
+
 use super::{Format, Place, Wanted};
 use crate::credential::{Credential, CredentialFacts, StoredCredential};
 use crate::field_diff::FieldDiff;
@@ -47,7 +49,7 @@ pub(crate) struct Others {
 #[derive(Debug, Clone)]
 pub(crate) enum Held {
     /// Entries of a kubeconfig.
-    Kubeconfig(Box<kubeconfig::Held>),
+    Kubeconfig(Arc<kubeconfig::Held>),
 }
 
 impl ReadPlace {

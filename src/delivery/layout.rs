@@ -4,6 +4,7 @@
 //! [`Collision`], which is found before any request. Pure: no I/O, no clock. Start with [`Layout::compute`].
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -212,7 +213,7 @@ impl Layout {
             }
         }
         collisions.extend(blocked_directories(&files, &by_path));
-        collisions.extend(taken_places(&files));
+        collisions.extend(taken_places(&files, &by_path));
         let mut effective: HashSet<OutputId> = HashSet::new();
         for file in &mut files {
             file.share_clusters();
@@ -446,8 +447,9 @@ fn blocked_directories<'a>(
     files: &'a [Building],
     by_path: &'a HashMap<PathBuf, usize>,
 ) -> impl Iterator<Item = Collision> + use<'a> {
-    files.iter().filter_map(|file| {
-        let (path, blocked) = file.file.path.ancestors().skip(1).find_map(|path| by_path.get_key_value(path))?;
+    let mut above = Above::default();
+    files.iter().filter_map(move |file| {
+        let (path, blocked) = above.find(&file.file.path, &|path| by_path.get_key_value(path))?;
         let (first, second) = (files[*blocked].origins.first()?, file.origins.first()?);
         Some(Collision {
             kind: CollisionKind::Directory,
@@ -460,22 +462,44 @@ fn blocked_directories<'a>(
 }
 
 /// Finds files that are in the place of another file's lock or token files.
-fn taken_places(files: &[Building]) -> Vec<Collision> {
-    let mut taken: HashMap<PathBuf, (usize, CollisionKind)> = HashMap::new();
-    for (index, building) in files.iter().enumerate() {
-        taken.insert(building.file.lock(), (index, CollisionKind::Lock));
-        let tokens = building.file.token_directory();
-        taken.extend(tokens.map(|directory| (directory, (index, CollisionKind::TokenFiles))));
-    }
-    let collision = |building: &Building| {
-        let (owner, kind) = building.file.path.ancestors().find_map(|path| taken.get(path))?;
+fn taken_places(files: &[Building], by_path: &HashMap<PathBuf, usize>) -> Vec<Collision> {
+    let with_tokens = files.iter().enumerate();
+    let tokens: HashMap<PathBuf, usize> =
+        with_tokens.filter_map(|(index, building)| Some((building.file.token_directory()?, index))).collect();
+    // Hardly any path is that of a lock, so locks are not looked up by theirs.
+    let locked = |path: &Path| by_path.get(Path::new(path.to_str()?.strip_suffix(LOCK_SUFFIX)?)).copied();
+    let taken = |path: &Path| {
+        let of_lock = locked(path).map(|index| (index, CollisionKind::Lock));
+        of_lock.or_else(|| tokens.get(path).map(|index| (*index, CollisionKind::TokenFiles)))
+    };
+    let mut above = Above::default();
+    let collisions = files.iter().filter_map(|building| {
+        let path = &building.file.path;
+        let (owner, kind) = taken(path).or_else(|| above.find(path, &taken))?;
         Some(Collision {
-            kind: *kind,
-            path: building.file.path.clone(),
-            name: files[*owner].file.path.display().to_string(),
-            first: files[*owner].origins.first()?.clone(),
+            kind,
+            path: path.clone(),
+            name: files[owner].file.path.display().to_string(),
+            first: files[owner].origins.first()?.clone(),
             second: building.origins.first()?.clone(),
         })
-    };
-    files.iter().filter_map(collision).collect()
+    });
+    collisions.collect()
+}
+
+/// What was found for the directories of files. Thousands of files are in one directory, whose parents are looked at once.
+struct Above<'a, T>(HashMap<&'a OsStr, Option<T>>);
+
+impl<T> Default for Above<'_, T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<'a, T: Copy> Above<'a, T> {
+    /// Returns what is found for the nearest of the directories that a file is in.
+    fn find(&mut self, file: &'a Path, find: &impl Fn(&'a Path) -> Option<T>) -> Option<T> {
+        let directory = file.parent()?;
+        *self.0.entry(directory.as_os_str()).or_insert_with(|| directory.ancestors().find_map(find))
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::Map;
 
 use super::assert_quotes_nothing;
 use crate::credential::{AnchorHints, Claims, Generation, Index, LARGEST_GENERATION, Suspended};
-use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
+use crate::kubeconfig::exec::{CachedToken, ExecInfo, reply, told_expiry};
 use crate::kubeconfig::may_replace_token;
 use crate::names::Holder;
 use crate::secret::SecretToken;
@@ -100,7 +100,7 @@ pub(super) fn claims(data: &[u8]) -> bool {
 pub(super) fn exec_cache(data: &[u8]) -> bool {
     const KEY: &str = "key";
     let text = String::from_utf8_lossy(data);
-    let wanted = wanted_version(Some(&text));
+    let wanted = ExecInfo::parse(Some(&text));
     let Some(cached) = CachedToken::parse(data, KEY) else { return wanted.is_ok() };
     let again = CachedToken::parse(&cached.render(KEY), KEY).expect("what was written can be read");
     assert!(CachedToken::parse(data, "another").is_none(), "it was copied");

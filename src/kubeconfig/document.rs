@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
@@ -41,7 +42,7 @@ struct Entry {
     /// Our extension, if it has one.
     extension: Option<Value>,
     /// Its fields, if they are kept.
-    held: Option<HeldEntry>,
+    held: Option<Arc<HeldEntry>>,
     /// The token of a user entry, if it is marked as ours, or bound to an anchor of kubemint.
     token: Option<SecretToken>,
     /// The token file that a user entry names, whoever's it is.
@@ -78,7 +79,7 @@ impl<'de, L: InList, const UNMARKED: bool> Deserialize<'de> for Parsed<L, UNMARK
         let body = entry.get(L::LIST.singular()).filter(|body| body.is_object());
         let extension = body.and_then(our_extension).cloned();
         let may_be_ours = UNMARKED || extension.is_some();
-        let held = body.filter(|_| may_be_ours).and_then(|_| HeldEntry::of(L::LIST, &entry));
+        let held = body.filter(|_| may_be_ours).and_then(|_| HeldEntry::of(L::LIST, &entry)).map(Arc::new);
         let token = body.filter(|_| may_be_ours).and_then(|body| body["token"].as_str()).map(SecretToken::new);
         let is_bound = |token: &SecretToken| Claims::of(token).is_ok_and(|claims| facts_of(&claims).is_some());
         let token = token.filter(|token| extension.is_some() || is_bound(token));
@@ -122,10 +123,10 @@ pub(crate) enum EntryState {
         /// The inventory that it belongs to, if it is another one of kubemint's.
         inventory: Option<String>,
         /// The entries, if they may be ours without their mark; only [`Document::parse_with_unmarked`] keeps them.
-        unmarked: Option<Box<Held>>,
+        unmarked: Option<Arc<Held>>,
     },
     /// Entries of our inventory.
-    Ours(Box<Held>),
+    Ours(Arc<Held>),
 }
 
 /// The hint for an entry that is not ours.
@@ -155,17 +156,17 @@ pub(crate) struct Held {
 /// The cluster, user and context entry of a grant, as far as they exist.
 #[derive(Clone, Default)]
 struct HeldEntries {
-    cluster: Option<HeldEntry>,
-    user: Option<HeldEntry>,
-    context: Option<HeldEntry>,
+    cluster: Option<Arc<HeldEntry>>,
+    user: Option<Arc<HeldEntry>>,
+    context: Option<Arc<HeldEntry>>,
 }
 
 impl HeldEntries {
     fn of(&self, list: List) -> Option<&HeldEntry> {
         match list {
-            List::Clusters => self.cluster.as_ref(),
-            List::Users => self.user.as_ref(),
-            List::Contexts => self.context.as_ref(),
+            List::Clusters => self.cluster.as_deref(),
+            List::Users => self.user.as_deref(),
+            List::Contexts => self.context.as_deref(),
         }
     }
 }
@@ -385,7 +386,7 @@ impl Document {
             return EntryState::Absent;
         }
         let held = || {
-            Box::new(Held {
+            Arc::new(Held {
                 credential: user.and_then(|user| user.credential(mark)),
                 other_holder: user.and_then(|user| user.other_holder(mark)),
                 holder: user.and_then(|user| user.extension.as_ref()?["holder"].as_str().map(str::to_owned)),
@@ -470,7 +471,7 @@ impl Held {
         if !wanted.clone().into_lists().iter().all(leads_there) {
             return false;
         }
-        let user = self.entries.user.as_ref();
+        let user = self.entries.user.as_deref();
         let says = |field| user.is_some_and(|user| user.says_as(wanted.user(), field));
         let is_of_account = || {
             let claims = self.credential.as_ref().map(|(stored, _)| &stored.claims);
@@ -503,7 +504,7 @@ impl Held {
     pub(crate) fn with_token_file(state: EntryState, mark: &Mark, token: &SecretToken) -> EntryState {
         let mut held = match state {
             EntryState::Ours(held) => held,
-            EntryState::Absent => Box::new(Self {
+            EntryState::Absent => Arc::new(Self {
                 credential: None,
                 other_holder: None,
                 holder: Some(mark.holder.as_str().to_owned()),
@@ -511,13 +512,13 @@ impl Held {
             }),
             EntryState::Foreign { list, name, inventory, unmarked } => {
                 let unmarked = unmarked.map(|mut held| {
-                    held.take_token(mark, token);
+                    Arc::make_mut(&mut held).take_token(mark, token);
                     held
                 });
                 return EntryState::Foreign { list, name, inventory, unmarked };
             }
         };
-        held.take_token(mark, token);
+        Arc::make_mut(&mut held).take_token(mark, token);
         EntryState::Ours(held)
     }
 
@@ -681,7 +682,7 @@ mod tests {
         let document = Document::parse(&text).unwrap();
         let EntryState::Ours(held) = document.state(&names(), &mark("acme", "prod")) else { panic!("not ours") };
         assert!(held.differences(&entries).is_empty());
-        assert_eq!(held.credential.unwrap().1.generation, 3);
+        assert_eq!(held.credential.as_ref().unwrap().1.generation, 3);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::EXEC_API_VERSION;
+use crate::names::ClusterName;
 use crate::secret::SecretToken;
 
 /// Tokens are reported to expire this much earlier than they do: client-go runs the plugin again only when a token
@@ -92,22 +94,80 @@ pub(crate) fn told_expiry(expires: Timestamp, now: Timestamp) -> Option<Timestam
     [early, expires].into_iter().find(|told| told.duration_since(now) >= LEAST_LIFE)
 }
 
-/// Returns the version of the reply that a client wants.
-///
-/// `info` is what it sets `KUBERNETES_EXEC_INFO` to; client-go refuses a reply of another version
-/// (`plugin/pkg/client/auth/exec/exec.go`).
-///
-/// # Errors
-///
-/// If it is malformed or asks for a version that is not known.
-pub(crate) fn wanted_version(info: Option<&str>) -> Result<&'static str, String> {
-    let Some(info) = info else { return Ok(EXEC_API_VERSION) };
-    let info: serde_json::Value =
-        serde_json::from_str(info).map_err(|_| "KUBERNETES_EXEC_INFO is not JSON".to_owned())?;
-    let wanted = info["apiVersion"].as_str().unwrap_or_default();
-    API_VERSIONS.into_iter().find(|known| *known == wanted).ok_or_else(|| {
-        format!("the client asks for apiVersion `{wanted}`; known are `{}` and `{}`", API_VERSIONS[0], API_VERSIONS[1])
-    })
+/// What a client tells a plugin, in `KUBERNETES_EXEC_INFO`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ExecInfo {
+    /// The version of the reply that it wants.
+    pub(crate) version: &'static str,
+    /// The cluster that it is about to send the token to.
+    pub(crate) cluster: Option<ToldCluster>,
+}
+
+/// A cluster as a client tells it where its kubeconfig says `provideClusterInfo` (client-go,
+/// `pkg/apis/clientauthentication/v1/types.go`, `Cluster`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ToldCluster {
+    /// The API server.
+    pub(crate) server: String,
+    /// Whether its certificate is not checked.
+    #[serde(default)]
+    pub(crate) insecure_skip_tls_verify: bool,
+    /// The CA certificates in PEM, in base64; without them, the client's own trust store counts.
+    #[serde(default)]
+    pub(crate) certificate_authority_data: Option<String>,
+    /// The cluster's name, if its extension `client.authentication.k8s.io/exec` says it as that of a ClusterProfile does
+    /// (Kubernetes SIG Multicluster, KEP-5339).
+    #[serde(default, rename = "config", deserialize_with = "cluster_name")]
+    pub(crate) name: Option<ClusterName>,
+}
+
+fn cluster_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClusterName>, D::Error> {
+    let config = serde_json::Value::deserialize(deserializer)?;
+    let name = config.get("clusterName").filter(|name| !name.is_null());
+    name.map(ClusterName::deserialize).transpose().map_err(|_| D::Error::custom("no name of a cluster"))
+}
+
+impl ToldCluster {
+    /// Returns whether the client sends the token to this server.
+    pub(crate) fn is_at(&self, server: &str) -> bool {
+        // Argo CD takes the slash away.
+        self.server.trim_end_matches('/') == server.trim_end_matches('/')
+    }
+}
+
+impl ExecInfo {
+    /// Reads what a client sets `KUBERNETES_EXEC_INFO` to. client-go refuses a reply of another version than it asks for
+    /// (`plugin/pkg/client/auth/exec/exec.go`).
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed or asks for a version that is not known. The error does not quote it.
+    pub(crate) fn parse(info: Option<&str>) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Told {
+            #[serde(default)]
+            api_version: String,
+            #[serde(default)]
+            spec: Option<Spec>,
+        }
+        #[derive(Deserialize)]
+        struct Spec {
+            #[serde(default)]
+            cluster: Option<ToldCluster>,
+        }
+        let Some(info) = info else { return Ok(Self { version: EXEC_API_VERSION, cluster: None }) };
+        let unreadable = |_| "KUBERNETES_EXEC_INFO is not JSON of an ExecCredential".to_owned();
+        let Told { api_version, spec } = serde_json::from_str(info).map_err(unreadable)?;
+        let version = API_VERSIONS.into_iter().find(|known| *known == api_version).ok_or_else(|| {
+            format!(
+                "the client asks for apiVersion `{api_version}`; known are `{}` and `{}`",
+                API_VERSIONS[0], API_VERSIONS[1]
+            )
+        })?;
+        Ok(Self { version, cluster: spec.and_then(|spec| spec.cluster) })
+    }
 }
 
 /// Returns the one document that the plugin prints.
@@ -164,7 +224,29 @@ mod tests {
     }
 
     #[test]
+    fn a_client_tells_the_cluster_that_it_talks_to() {
+        let parse = |cluster: serde_json::Value| {
+            let info = json!({"apiVersion": EXEC_API_VERSION, "kind": "ExecCredential", "spec": {"cluster": cluster}});
+            ExecInfo::parse(Some(&info.to_string())).map(|info| info.cluster)
+        };
+        let told = parse(json!({"server": "https://a:1/", "config": {"clusterName": "prod eu", "other": 1}}));
+        let told = told.unwrap().unwrap();
+        assert_eq!(told.name.as_ref().unwrap().as_str(), "prod eu");
+        assert!(told.is_at("https://a:1") && !told.is_at("https://a:12") && !told.insecure_skip_tls_verify);
+        for config in [json!(null), json!({}), json!({"clusterName": null}), json!(["of another plugin"])] {
+            assert_eq!(parse(json!({"server": "x", "config": config})).unwrap().unwrap().name, None, "{config}");
+        }
+        assert_eq!(parse(json!({"server": "x"})).unwrap().unwrap().name, None);
+        assert_eq!(parse(json!(null)), Ok(None));
+        for wrong in [json!({}), json!("x"), json!({"server": "x", "config": {"clusterName": "../s3cret"}})] {
+            let error = parse(wrong).unwrap_err();
+            assert_eq!(error, "KUBERNETES_EXEC_INFO is not JSON of an ExecCredential");
+        }
+    }
+
+    #[test]
     fn the_reply_has_the_version_that_is_asked_for() {
+        let wanted_version = |info| ExecInfo::parse(info).map(|info| info.version);
         assert_eq!(wanted_version(None), Ok(EXEC_API_VERSION));
         let beta = r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{}}"#;
         assert_eq!(wanted_version(Some(beta)), Ok("client.authentication.k8s.io/v1beta1"));

@@ -134,7 +134,8 @@ pub(super) struct HeldEntry {
     list: List,
     /// The digest of the whole entry.
     digest: Digest,
-    fields: BTreeMap<&'static str, HeldValue>,
+    /// Its fields that are ours, in the order of the list's.
+    fields: Box<[(&'static str, HeldValue)]>,
     /// The recorded values of the shared fields, from when they were written.
     given: BTreeMap<String, String>,
     /// The uid of the cluster that it was written for, if it names one.
@@ -198,12 +199,16 @@ impl HeldEntry {
         })
     }
 
+    fn field(&self, name: &str) -> Option<&HeldValue> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
     /// Returns the wanted entry, with the parts of this one that are not ours.
     pub(super) fn fit(&self, mut wanted: Value) -> Value {
         let list = self.list;
         if let Some(body) = wanted.get_mut(list.singular()).and_then(Value::as_object_mut) {
             for field in list.fields().iter().filter(|field| field.whose == Whose::Shared) {
-                let held = self.fields.get(field.name).and_then(|held| held.kept.as_ref());
+                let held = self.field(field.name).and_then(|held| held.kept.as_ref());
                 let before = self.given.get(field.name).map(String::as_str);
                 let is_changed_here = held.map(noted).as_deref() != before;
                 let is_changed_in_inventory = body.get(field.name).map(noted).as_deref() != before;
@@ -237,7 +242,7 @@ impl HeldEntry {
 
     /// Returns whether a field of ours is there.
     pub(super) fn has(&self, field: &str) -> bool {
-        self.fields.contains_key(field)
+        self.field(field).is_some()
     }
 
     /// Returns whether all fields that only we decide about have the same values as in another entry.
@@ -245,13 +250,13 @@ impl HeldEntry {
         let body = &entry[self.list.singular()];
         let ours = self.list.fields().iter().filter(|field| field.whose == Whose::Ours);
         let wanted = |field: &Field| body.get(field.name).map(|value| Digest::of(value.clone()));
-        ours.into_iter().all(|field| self.fields.get(field.name).map(|held| held.digest) == wanted(field))
+        ours.into_iter().all(|field| self.field(field.name).map(|held| held.digest) == wanted(field))
     }
 
     /// Returns whether a field of ours is there, and has the same value as in another entry.
     pub(super) fn says_as(&self, entry: &Value, field: &str) -> bool {
         let wanted = entry[self.list.singular()].get(field).map(|value| Digest::of(value.clone()));
-        wanted.is_some() && self.fields.get(field).map(|held| held.digest) == wanted
+        wanted.is_some() && self.field(field).map(|held| held.digest) == wanted
     }
 
     /// Returns whether all fields of ours have the same values as in another entry.
@@ -274,7 +279,7 @@ impl HeldEntry {
         }
         let body = &fitted[self.list.singular()];
         let differing = self.list.fields().iter().filter_map(|field| {
-            let (held, wanted) = (self.fields.get(field.name), body.get(field.name));
+            let (held, wanted) = (self.field(field.name), body.get(field.name));
             if held.map(|held| held.digest) == wanted.cloned().map(Digest::of) {
                 return None;
             }

@@ -296,7 +296,7 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
     for file in &layout.files {
         let first = file.outputs.first().copied();
         let Some(output) = first.and_then(|id| find(outputs, id)) else { continue };
-        let shown = quote(&file.path.to_string_lossy());
+        let shown = || quote(&file.path.to_string_lossy());
         if let Some(problem) = unusable_name(file) {
             if refused.insert(output.output.id) {
                 ctx.error(output.path, problem);
@@ -307,18 +307,18 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
         let locked = file.path.to_str().and_then(|path| path.strip_suffix(LOCK_SUFFIX)).map(Path::new);
         if let Some(input) = locked.filter(|path| is_input(path)) {
             let input = quote(&input.to_string_lossy());
-            ctx.error(output.path, format!("the output {shown} is where the lock of {input} must be"));
+            ctx.error(output.path, format!("the output {} is where the lock of {input} must be", shown()));
             continue;
         }
         if let Some(token) = file.token_files().find(|path| is_input(path)) {
             let token = quote(&token.to_string_lossy());
-            ctx.error(output.path, format!("the token files of {shown} would overwrite {token}, which is read"));
+            ctx.error(output.path, format!("the token files of {} would overwrite {token}, which is read", shown()));
             continue;
         }
         if let Some(what) = sources.get(file.path.as_path()) {
-            ctx.error(output.path, format!("the output would overwrite {what} {shown}"));
+            ctx.error(output.path, format!("the output would overwrite {what} {}", shown()));
         } else if admins.contains(file.path.as_path()) {
-            let message = format!("the output is merged into the admin kubeconfig {shown}");
+            let message = format!("the output is merged into the admin kubeconfig {}", shown());
             let problem = Problem::warning(output.path, message);
             ctx.problems
                 .push(problem.hint("its own entries stay; give the output a file of its own to keep them apart"));

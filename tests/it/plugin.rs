@@ -28,6 +28,7 @@ macro_rules! every_delivery {
             a_job_asks_for_a_token_that_lasts,
             without_an_exec_output_it_is_said_what_is_missing,
             a_plugin_says_what_is_wrong_and_prints_nothing_else,
+            a_client_names_the_cluster_and_gets_a_token_for_that_one_only,
             a_plugin_without_a_cache_mints_all_the_same,
             what_only_plugins_hold_is_counted_and_shown,
         );
@@ -387,6 +388,67 @@ pub(crate) fn a_plugin_says_what_is_wrong_and_prints_nothing_else(cluster: &Test
     let minted = run(plugin(&machine, "exec.kubeconfig")).exits(0);
     assert!(minted.stderr.contains("the token policy of `reader` changed"), "{}", minted.stderr);
     token_of(&minted);
+}
+
+/// The command of an access provider names no cluster: one serves a fleet. What the client tells may come from an object
+/// that others may edit.
+pub(crate) fn a_client_names_the_cluster_and_gets_a_token_for_that_one_only(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    machine.inventory("ex-told", &profile(EXEC));
+    machine.expect(0, &["apply", "--yes"]);
+    let encoded = |pem: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
+    let told = json!({
+        "server": format!("{}/", cluster.server),
+        "certificate-authority-data": encoded(&cluster.ca_pem),
+        "config": {"clusterName": cluster.name},
+    });
+    let provider = |arguments: &[&str], told: &Value| {
+        let mut command = Command::new(
+            kubeconfig(&machine, "exec.kubeconfig")["users"][0]["user"]["exec"]["command"].as_str().unwrap(),
+        );
+        let spec = json!({"interactive": false, "cluster": told});
+        let info = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "spec": spec});
+        let inventory = machine.path("clusters.toml");
+        command
+            .args(["credential", "--profile", "reader", "--inventory", inventory.to_str().unwrap()])
+            .args(arguments)
+            .env_clear()
+            .env("HOME", machine.path(""))
+            .env("KUBERNETES_EXEC_INFO", info.to_string())
+            .stdin(Stdio::null());
+        run(command)
+    };
+    let with = |key: &str, value: Value| {
+        let mut changed = told.clone();
+        changed[key] = value;
+        changed
+    };
+    let refused = |arguments: &[&str], told: &Value, code: i32, expected: &str| {
+        let refused = provider(arguments, told).exits(code);
+        assert_eq!(refused.stdout, "");
+        assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    };
+    let elsewhere = with("server", json!("https://user:s3cret@elsewhere.example:6443"));
+    refused(&[], &elsewhere, 7, "the client talks to `https://elsewhere.example:6443`");
+    let token = token_of(&provider(&[], &told).exits(0));
+    assert!(can_i(&machine.admin(0), &token, "list", "pods", "default"));
+    // Now there is one in the cache.
+    assert_eq!(token_of(&provider(&[], &told).exits(0)), token);
+    refused(&[], &elsewhere, 7, "the client talks to");
+    refused(&["--server", &cluster.server], &elsewhere, 7, "and `--server` is");
+    refused(&[], &with("insecure-skip-tls-verify", json!(true)), 7, "does not check the certificate");
+    let another = rcgen::generate_simple_self_signed(vec!["another".to_owned()]).unwrap().cert.pem();
+    refused(&[], &with("certificate-authority-data", json!(encoded(&another))), 7, "trusts another CA");
+    let both = format!("{}{another}", cluster.ca_pem);
+    refused(&[], &with("certificate-authority-data", json!(encoded(&both))), 7, "trusts another CA");
+    refused(&[], &with("certificate-authority-data", json!("AAAA")), 7, "that holds no certificate");
+    // Without a CA the client's own trust store counts, which is the client's affair.
+    token_of(&provider(&["--server", &cluster.server], &with("certificate-authority-data", Value::Null)).exits(0));
+    refused(&[], &with("config", json!({"clusterName": "nobody"})), 3, "gives `reader` no access to `nobody`");
+    refused(&[], &with("config", json!({"clusterName": "../x"})), 2, "is not JSON of an ExecCredential");
+    refused(&[], &with("config", Value::Null), 2, "neither `--cluster` nor the client names the cluster");
+    refused(&["--from", "tokens"], &told, 2, "--cluster");
+    token_of(&provider(&["--cluster", &cluster.name], &with("config", Value::Null)).exits(0));
 }
 
 /// A cache that cannot be used costs time, but the plugin still works.

@@ -23,6 +23,7 @@ import (
 	rbac "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -72,10 +73,11 @@ func provision(admin *api.Config, name, directory, what string) error {
 		return err
 	}
 	config.QPS = -1
-	clients, err := kubernetes.NewForConfig(config)
+	clients, closeClients, err := connect(config)
 	if err != nil {
 		return err
 	}
+	defer closeClients()
 	ctx := context.Background()
 	path := filepath.Join(directory, name+".kubeconfig")
 	if lasts(path) {
@@ -92,10 +94,11 @@ func provision(admin *api.Config, name, directory, what string) error {
 	}
 	consumer := rest.AnonymousClientConfig(config)
 	consumer.BearerToken = issued.Status.Token
-	asConsumer, err := kubernetes.NewForConfig(consumer)
+	asConsumer, closeConsumer, err := connect(consumer)
 	if err != nil {
 		return err
 	}
+	defer closeConsumer()
 	review := &authentication.SelfSubjectReview{}
 	if _, err := asConsumer.AuthenticationV1().SelfSubjectReviews().Create(ctx, review, meta.CreateOptions{}); err != nil {
 		return err
@@ -106,6 +109,17 @@ func provision(admin *api.Config, name, directory, what string) error {
 	written.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name}
 	written.CurrentContext = name
 	return clientcmd.WriteToFile(*written, path)
+}
+
+// connect returns clients, and what closes their connections: those of thousands of clusters are more than a process may
+// have open.
+func connect(config *rest.Config) (*kubernetes.Clientset, func(), error) {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	clients, err := kubernetes.NewForConfigAndClient(config, client)
+	return clients, func() { net.CloseIdleConnectionsFor(client.Transport) }, err
 }
 
 // lasts tells whether a kubeconfig has a token with most of its life left.

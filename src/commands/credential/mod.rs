@@ -4,6 +4,8 @@
 //! the inventory. A token lives for an hour, or for as long as `--min-left` asks, and is bound to the grant's standing
 //! anchor, which `revoke` deletes.
 
+mod wanted;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::wanted::Wanted;
 use super::session::block_on;
 use super::{CommandContext, load, printed};
 use crate::cli::CredentialArgs;
@@ -27,8 +30,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::{Grant, GrantKey, Inventory, Phase, VerifyVia};
-use crate::kubeconfig::Endpoint;
-use crate::kubeconfig::exec::{CachedToken, reply, told_expiry, wanted_version};
+use crate::kubeconfig::exec::{CachedToken, ExecInfo, reply, told_expiry};
 use crate::names::{cache_name, token_file_name};
 use crate::output::Printer;
 use crate::plan::SHORTEST_LIFE;
@@ -36,66 +38,50 @@ use crate::secret::SecretToken;
 use crate::store::{Awaited, StoreError, forget, lock_private, process_identity, read_private, remember};
 use crate::wording::{command, duration};
 
-/// A token for a plugin lives for at most this long, in seconds.
-const LONGEST_LIFE: u64 = 3600;
 /// The limit for all of minting: kubectl waits for it, and other processes wait for the lock.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Prints a credential for the grant that the arguments name.
 pub(super) fn run(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<ExitCode, Error> {
-    let version = wanted_version(context.environment.exec_info.as_deref()).map_err(Error::usage)?;
+    let ExecInfo { version, cluster } =
+        ExecInfo::parse(context.environment.exec_info.as_deref()).map_err(Error::usage)?;
+    let wanted = &Wanted::new(args, cluster)?;
     let now = context.environment.clock.now();
-    let (token, expires) = match &args.from {
-        Some(directory) => from_directory(context, args, directory, now)?,
-        None => from_cache(context, args)?,
+    let (token, expires) = match &wanted.args.from {
+        Some(directory) => from_directory(context, wanted, directory, now)?,
+        None => from_cache(context, wanted)?,
     };
     let now = context.environment.clock.now();
-    if let Some(least) = args.min_left.filter(|_| !args.lasts(expires, now)) {
+    if let Some(least) = wanted.args.min_left.filter(|_| !wanted.lasts(expires, now)) {
         let cause = format!("the token expires at {expires}, and `--min-left {}` is asked for", duration(least));
-        return Err(failed(args).because(cause).hint(
+        return Err(failed(wanted).because(cause).hint(
             "set a longer `ttl` in the profile's `token`, see whether the API server shortens it (`kubemint plan` says so), \
              or ask for less",
         ));
     }
     let told = told_expiry(expires, context.environment.clock.now()).ok_or_else(|| {
-        failed(args).because(format!("the token expires at {expires}, which is too near to be of use"))
+        failed(wanted).because(format!("the token expires at {expires}, which is too near to be of use"))
     })?;
     printed(Printer::bytes(&reply(version, &token, told)))?;
     Ok(ExitCode::Done)
 }
 
-impl CredentialArgs {
-    /// Whether a token that expires at `expires` lasts as long as the arguments ask for.
-    fn lasts(&self, expires: Timestamp, now: Timestamp) -> bool {
-        let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
-        self.min_left.is_none_or(|least| left >= least)
-    }
-
-    /// Returns how many seconds a new token should live.
-    fn wanted_life(&self) -> u64 {
-        // A margin, so that a later call for the same lifetime can still be served from the cache.
-        let margin = |least: u64| (least / 4).max(60);
-        let asked = self.min_left.map(|least| least.as_secs());
-        asked.map_or(LONGEST_LIFE, |least| LONGEST_LIFE.max(least.saturating_add(margin(least))))
-    }
-}
-
-fn failed(args: &CredentialArgs) -> Error {
-    let (profile, cluster) = (&args.profile, &args.cluster);
+fn failed(wanted: &Wanted<'_>) -> Error {
+    let (profile, cluster) = (&wanted.args.profile, &wanted.cluster);
     Error::new(ExitCode::AllFailed, format!("no valid credential for `{profile}` in cluster `{cluster}`"))
 }
 
 /// Reads a token from a directory that a refresher writes.
 fn from_directory(
     context: &CommandContext<'_>,
-    args: &CredentialArgs,
+    wanted: &Wanted<'_>,
     directory: &Path,
     now: Timestamp,
 ) -> Result<(SecretToken, Timestamp), Error> {
-    let name = token_file_name(&args.profile.as_str().into(), &args.cluster.as_str().into());
+    let name = token_file_name(&wanted.args.profile.as_str().into(), &wanted.cluster.as_str().into());
     let path = context.environment.directory.join(directory).join(name);
     let refreshed = "see whether `kubemint refresh` runs where that directory is written";
-    let because = |cause: String| failed(args).because(cause).hint(refreshed);
+    let because = |cause: String| failed(wanted).because(cause).hint(refreshed);
     let bytes = crate::store::read(&path).map_err(|error| because(error.to_string()))?;
     let bytes = bytes.ok_or_else(|| because(format!("`{}` does not exist", path.display())))?;
     let text = String::from_utf8(bytes).map_err(|_| because(format!("`{}` is not UTF-8", path.display())))?;
@@ -108,15 +94,15 @@ fn from_directory(
 }
 
 /// Returns a token from the cache, or mints one and puts it there. Without a usable cache it mints.
-fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(SecretToken, Timestamp), Error> {
+fn from_cache(context: &CommandContext<'_>, wanted: &Wanted<'_>) -> Result<(SecretToken, Timestamp), Error> {
     let began = context.environment.clock.now();
     let now = || context.environment.clock.now();
     let without_cache = |why: &str| {
         context.printer.problem(&format!("warning: tokens are not cached: {}\n", shown(why)));
-        let obtained = mint(context, args, None)?.map_err(|failure| failure.into_error(args))?;
+        let obtained = mint(context, wanted, None)?.map_err(|failure| failure.into_error(wanted))?;
         Ok((obtained.token, obtained.expires))
     };
-    let key = cache_key(context, args);
+    let key = cache_key(context, wanted);
     let Some(path) = cache_path(context, &key) else {
         return without_cache("there is no `HOME` and no `XDG_CACHE_HOME`");
     };
@@ -126,7 +112,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         Ok::<_, StoreError>(
             bytes
                 .and_then(|bytes| CachedToken::parse(&bytes, &key))
-                .filter(|cached| cached.is_fresh(now()) && args.lasts(cached.expires, now())),
+                .filter(|cached| cached.is_fresh(now()) && wanted.lasts(cached.expires, now())),
         )
     };
     let describe = |error: &StoreError| crate::executor::publish::describe(error).cause;
@@ -166,15 +152,15 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
         read_private(&failures, sharing).ok().flatten().and_then(|bytes| SharedFailure::parse(&bytes))
         && (began..=now()).contains(&failure.at)
     {
-        return Err(failed(args).because(failure.cause));
+        return Err(failed(wanted).because(failure.cause));
     }
-    let obtained = match mint(context, args, suspect.as_ref())? {
+    let obtained = match mint(context, wanted, suspect.as_ref())? {
         Ok(obtained) => obtained,
         Err(failure) => {
             // A cached token that still works is better than none, unless the caller was refused with it.
             let old = read_private(&path, sharing).ok().flatten().and_then(|bytes| CachedToken::parse(&bytes, &key));
             let is_of_use =
-                |old: &CachedToken| told_expiry(old.expires, now()).is_some() && args.lasts(old.expires, now());
+                |old: &CachedToken| told_expiry(old.expires, now()).is_some() && wanted.lasts(old.expires, now());
             let old = old.filter(|old| !is_asked_again && is_of_use(old));
             return match (failure, old) {
                 (Obtaining::Failed(_), Some(old)) => Ok((old.token, old.expires)),
@@ -184,7 +170,7 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
                         // If this cannot be written, waiting processes learn it from the cluster a little later.
                         drop(lock.write(&failures, &shared.render()));
                     }
-                    Err(failure.into_error(args))
+                    Err(failure.into_error(wanted))
                 }
             };
         }
@@ -205,12 +191,12 @@ fn from_cache(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<(Se
 /// Obtains a token within the limit.
 fn mint(
     context: &CommandContext<'_>,
-    args: &CredentialArgs,
+    wanted: &Wanted<'_>,
     suspect: Option<&CachedToken>,
 ) -> Result<Result<CachedToken, Obtaining>, Error> {
     block_on(async {
         let late = || StepFailure::late(LIMIT);
-        let obtained = tokio::time::timeout(LIMIT, obtain(context, args, suspect)).await;
+        let obtained = tokio::time::timeout(LIMIT, obtain(context, wanted, suspect)).await;
         obtained.unwrap_or_else(|_| Err(late().into()))
     })
 }
@@ -232,13 +218,11 @@ impl SharedFailure {
     }
 }
 
-/// Returns the key of the cache: every argument that distinguishes tokens is part of it.
-fn cache_key(context: &CommandContext<'_>, args: &CredentialArgs) -> String {
+/// Returns the key of the cache: everything that distinguishes tokens is part of it, and where the client sends them.
+fn cache_key(context: &CommandContext<'_>, wanted: &Wanted<'_>) -> String {
     let inventory = context.environment.directory.join(&context.global.inventory);
-    let mut key = vec![inventory.display().to_string(), args.cluster.clone(), args.profile.clone()];
-    let options = [&args.inventory_name, &args.holder, &args.policy, &args.server, &args.authority, &args.cluster_uid];
-    key.extend(options.map(|option| option.clone().unwrap_or_default()));
-    key.extend(args.audience.iter().cloned());
+    let mut key = vec![inventory.display().to_string()];
+    key.extend(wanted.distinctions());
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     cache_name(&key)
 }
@@ -264,10 +248,10 @@ impl From<StepFailure> for Obtaining {
 }
 
 impl Obtaining {
-    fn into_error(self, args: &CredentialArgs) -> Error {
+    fn into_error(self, wanted: &Wanted<'_>) -> Error {
         match self {
             Self::Unusable(error) => error,
-            Self::Failed(StepFailure { cause, hint, .. }) => Error { hint, ..failed(args).because(cause) },
+            Self::Failed(StepFailure { cause, hint, .. }) => Error { hint, ..failed(wanted).because(cause) },
         }
     }
 }
@@ -291,25 +275,27 @@ fn life(grant: &Grant, wanted: u64, now: Timestamp) -> Result<u64, StepFailure> 
 /// if it still works, it is returned again.
 async fn obtain(
     context: &CommandContext<'_>,
-    args: &CredentialArgs,
+    wanted: &Wanted<'_>,
     refused: Option<&CachedToken>,
 ) -> Result<CachedToken, Obtaining> {
-    let inventory = inventory(context, args).map_err(Obtaining::Unusable)?;
-    let grant = grant(&inventory, args).map_err(Obtaining::Unusable)?;
+    let inventory = inventory(context, wanted).map_err(Obtaining::Unusable)?;
+    let grant = grant(&inventory, wanted).map_err(Obtaining::Unusable)?;
     let policy = &grant.profile.token;
-    if let Some(least) = args.min_left.filter(|least| least.saturating_add(Duration::from_secs(1)) > policy.ttl) {
+    if let Some(least) = wanted.args.min_left.filter(|least| least.saturating_add(Duration::from_secs(1)) > policy.ttl)
+    {
         let (ttl, least) = (duration(policy.ttl), duration(least));
-        let cause = format!("tokens of `{}` live for {ttl}, and `--min-left {least}` is asked for", args.profile);
+        let cause =
+            format!("tokens of `{}` live for {ttl}, and `--min-left {least}` is asked for", wanted.args.profile);
         let failure = StepFailure::new(cause).hint("set a longer `ttl` in the profile's `token`, or ask for less");
         return Err(Obtaining::Failed(failure));
     }
     let clock = context.environment.clock;
-    let seconds = policy.ttl.as_secs().min(args.wanted_life());
+    let seconds = policy.ttl.as_secs().min(wanted.life());
     let seconds = life(grant, seconds, clock.now())?;
-    if args.policy.as_ref().is_some_and(|hash| *hash != policy_fingerprint(policy)) {
+    if wanted.args.policy.as_ref().is_some_and(|hash| *hash != policy_fingerprint(policy)) {
         context.printer.remark(&format!(
             "warning: the token policy of `{}` changed since this kubeconfig was written; `kubemint apply` renews it\n",
-            args.profile
+            wanted.args.profile
         ));
     }
     let run = &inventory.run;
@@ -321,7 +307,7 @@ async fn obtain(
         .map_err(StepFailure::from)?;
     let endpoint = consumer_endpoint(&grant.cluster, &admin.endpoint());
     let endpoint = endpoint.map_err(|error| StepFailure::new(error.to_string()))?;
-    check_server(&endpoint, args)?;
+    wanted.check_endpoint(&endpoint)?;
     if let Some(refused) = refused {
         let api = match grant.cluster.consumer.verify {
             VerifyVia::Admin => connect_with(&admin, &refused.token, sources.network(), limits),
@@ -333,9 +319,9 @@ async fn obtain(
         }
     }
     let api = connect_admin(&admin, sources.network(), limits).map_err(|error| StepFailure::new(error.to_string()))?;
-    check_cluster(&api, args, || clock.now()).await?;
+    check_cluster(&api, wanted, || clock.now()).await?;
     let account = service_account(grant);
-    let audiences = if args.audience.is_empty() { &policy.audiences } else { &args.audience };
+    let audiences = if wanted.args.audience.is_empty() { &policy.audiences } else { &wanted.args.audience };
     let wanted = ExecToken {
         service_account: &account,
         inventory: &inventory.name,
@@ -357,26 +343,14 @@ async fn obtain(
     Ok(CachedToken { token, proven: now, expires })
 }
 
-/// Checks that the inventory still means the API server that the kubeconfig was written for. The client sends the token
-/// to the one in the kubeconfig, so it must not be for another one.
-fn check_server(endpoint: &Endpoint, args: &CredentialArgs) -> Result<(), StepFailure> {
-    match &args.server {
-        Some(server) if *server != endpoint.server => {
-            let (cluster, now) = (&args.cluster, &endpoint.server);
-            Err(of_another(args, format!("this kubeconfig is for `{server}`, and `{cluster}` is `{now}` now")))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Checks that the cluster that is about to mint is the one that the kubeconfig was written for.
-async fn check_cluster(api: &Api, args: &CredentialArgs, now: impl Fn() -> Timestamp) -> Result<(), StepFailure> {
-    let Some(uid) = &args.cluster_uid else { return Ok(()) };
+async fn check_cluster(api: &Api, wanted: &Wanted<'_>, now: impl Fn() -> Timestamp) -> Result<(), StepFailure> {
+    let Some(uid) = &wanted.args.cluster_uid else { return Ok(()) };
     match identify(api, now).await {
         Ok(identity) if identity.uid != *uid => {
             let cause =
-                format!("`{}` is another cluster than the one that this kubeconfig was written for", args.cluster);
-            Err(of_another(args, cause))
+                format!("`{}` is another cluster than the one that this kubeconfig was written for", wanted.cluster);
+            Err(wanted.is_of_another(cause))
         }
         Ok(_) => Ok(()),
         // A caller without the right to read the namespace may still mint.
@@ -385,19 +359,14 @@ async fn check_cluster(api: &Api, args: &CredentialArgs, now: impl Fn() -> Times
     }
 }
 
-fn of_another(args: &CredentialArgs, cause: String) -> StepFailure {
-    let command = command(&["kubemint", "apply", "--cluster", &args.cluster, "--profile", &args.profile]);
-    StepFailure::new(cause).hint(format!("run `{command}` where this kubeconfig is an output"))
-}
-
-fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inventory, Error> {
+fn inventory(context: &CommandContext<'_>, wanted: &Wanted<'_>) -> Result<Inventory, Error> {
     let path = context.global.inventory.display();
-    let resolution = load::resolve(context, args.holder.as_deref())?;
+    let resolution = load::resolve(context, wanted.args.holder.as_deref())?;
     let inventory = resolution.inventory.ok_or_else(|| {
         Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{path}`"))
             .hint(format!("run `{}`", command(&["kubemint", "validate", "-f", &path.to_string()])))
     })?;
-    match &args.inventory_name {
+    match &wanted.args.inventory_name {
         Some(name) if name != inventory.name.as_str() => {
             let cause = format!("it is `{}`, and this kubeconfig was written for `{name}`", inventory.name);
             Err(Error::new(ExitCode::InvalidInventory, format!("`{path}` is another inventory")).because(cause))
@@ -407,10 +376,10 @@ fn inventory(context: &CommandContext<'_>, args: &CredentialArgs) -> Result<Inve
 }
 
 /// Finds the grant that the arguments name.
-fn grant<'a>(inventory: &'a Inventory, args: &CredentialArgs) -> Result<&'a Arc<Grant>, Error> {
-    let key = GrantKey { cluster: args.cluster.as_str().into(), profile: args.profile.as_str().into() };
+fn grant<'a>(inventory: &'a Inventory, wanted: &Wanted<'_>) -> Result<&'a Arc<Grant>, Error> {
+    let key = GrantKey { cluster: wanted.cluster.as_str().into(), profile: wanted.args.profile.as_str().into() };
     inventory.grant(&key).ok_or_else(|| {
-        let (profile, cluster) = (&args.profile, &args.cluster);
+        let (profile, cluster) = (&wanted.args.profile, &wanted.cluster);
         Error::new(ExitCode::InvalidInventory, format!("the inventory gives `{profile}` no access to `{cluster}`"))
             .hint("see whether the grant was withdrawn; `kubemint plan` shows what there is")
     })

@@ -1,0 +1,143 @@
+//! Which credential a client wants, and where it is about to send it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::cli::CredentialArgs;
+use crate::error::Error;
+use crate::failure::StepFailure;
+use crate::foreign::shown;
+use crate::kubeconfig::exec::ToldCluster;
+use crate::kubeconfig::{Endpoint, without_user};
+use crate::wording::command;
+
+/// A token for a plugin lives for at most this long, in seconds, unless a longer life is asked for.
+const LONGEST_LIFE: u64 = 3600;
+
+/// Which credential is wanted.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) args: &'a CredentialArgs,
+    /// The name of the cluster.
+    pub(super) cluster: String,
+    /// The cluster as the client tells it.
+    told: Option<ToldCluster>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Finds out which credential is wanted. The client names the cluster if the arguments do not: so one command serves a
+    /// fleet, as the access provider of ClusterProfiles, or as `execProviderConfig` of Argo CD.
+    ///
+    /// # Errors
+    ///
+    /// If nobody names the cluster, or the client talks to another API server than the arguments say.
+    pub(super) fn new(args: &'a CredentialArgs, told: Option<ToldCluster>) -> Result<Self, Error> {
+        let named = || Some(told.as_ref()?.name.as_ref()?.as_str().to_owned());
+        let cluster = args.cluster.clone().or_else(named).ok_or_else(|| {
+            Error::usage("neither `--cluster` nor the client names the cluster").hint(
+                "pass `--cluster`, or let the client tell it: `provideClusterInfo: true`, and `clusterName` in the \
+                 cluster's extension `client.authentication.k8s.io/exec`",
+            )
+        })?;
+        let wanted = Self { args, cluster, told };
+        match (&wanted.told, &args.server) {
+            (Some(told), Some(server)) if !told.is_at(server) => {
+                let cause = format!("the client talks to `{}`, and `--server` is `{server}`", shown_server(told));
+                Err(super::failed(&wanted).because(cause).hint("a token is given for its own API server only"))
+            }
+            _ => Ok(wanted),
+        }
+    }
+
+    /// Returns everything that distinguishes tokens, and where the client sends them.
+    pub(super) fn distinctions(&self) -> Vec<String> {
+        let args = self.args;
+        let mut all = vec![self.cluster.clone(), args.profile.clone()];
+        let options =
+            [&args.inventory_name, &args.holder, &args.policy, &args.server, &args.authority, &args.cluster_uid];
+        all.extend(options.map(|option| option.clone().unwrap_or_default()));
+        all.extend(args.audience.iter().cloned());
+        if let Some(told) = &self.told {
+            let ToldCluster { server, insecure_skip_tls_verify, certificate_authority_data, name: _ } = told;
+            all.push(format!("sent to {server:?}, {insecure_skip_tls_verify}, {certificate_authority_data:?}"));
+        }
+        all
+    }
+
+    /// Whether a token that expires at `expires` lasts as long as the arguments ask for.
+    pub(super) fn lasts(&self, expires: Timestamp, now: Timestamp) -> bool {
+        let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
+        self.args.min_left.is_none_or(|least| left >= least)
+    }
+
+    /// Returns how many seconds a new token should live.
+    pub(super) fn life(&self) -> u64 {
+        // A margin, so that a later call for the same lifetime can still be served from the cache.
+        let margin = |least: u64| (least / 4).max(60);
+        let asked = self.args.min_left.map(|least| least.as_secs());
+        asked.map_or(LONGEST_LIFE, |least| LONGEST_LIFE.max(least.saturating_add(margin(least))))
+    }
+
+    /// Checks that the client sends the token to the API server that the inventory means, and to nobody in between: what
+    /// it tells may come from an object that others than the admins may edit.
+    ///
+    /// # Errors
+    ///
+    /// If not, or if this cannot be told.
+    pub(super) fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), StepFailure> {
+        let (cluster, now) = (&self.cluster, &endpoint.server);
+        match &self.args.server {
+            Some(server) if server != now => {
+                let cause = format!("this kubeconfig is for `{server}`, and `{cluster}` is `{now}` now");
+                return Err(self.is_of_another(cause));
+            }
+            _ => {}
+        }
+        let Some(told) = &self.told else { return Ok(()) };
+        let refused = |what: String| {
+            StepFailure::new(format!("the client {what}")).hint(format!(
+                "a token of `{cluster}` is given for its own API server only: repair the client's configuration, or \
+                 `consumer` of the cluster in the inventory"
+            ))
+        };
+        if !told.is_at(now) {
+            return Err(refused(format!("talks to `{}`, and `{cluster}` is `{now}`", shown_server(told))));
+        }
+        if told.insecure_skip_tls_verify {
+            return Err(refused(format!("does not check the certificate of `{now}`")));
+        }
+        let Some(authority) = &told.certificate_authority_data else { return Ok(()) };
+        let pem = STANDARD.decode(authority).unwrap_or_default();
+        let trusted = certificates(&pem);
+        if trusted.is_empty() {
+            return Err(refused(format!("has a CA for `{now}` that holds no certificate")));
+        }
+        let known = endpoint.certificate_authority.as_deref().map(certificates).unwrap_or_default();
+        if !trusted.is_subset(&known) {
+            return Err(refused(format!("trusts another CA for `{now}` than the inventory does")));
+        }
+        Ok(())
+    }
+
+    /// Returns the failure for a cluster that is not the one that the kubeconfig was written for.
+    pub(super) fn is_of_another(&self, cause: String) -> StepFailure {
+        let command = command(&["kubemint", "apply", "--cluster", &self.cluster, "--profile", &self.args.profile]);
+        StepFailure::new(cause).hint(format!("run `{command}` where this kubeconfig is an output"))
+    }
+}
+
+/// Returns the API server that a client tells, for messages.
+fn shown_server(told: &ToldCluster) -> String {
+    shown(&without_user(&told.server)).into_owned()
+}
+
+/// Returns the certificates in PEM; what is damaged is trusted by nobody (Go's `x509.CertPool.AppendCertsFromPEM`).
+fn certificates(pem: &[u8]) -> HashSet<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
+}
