@@ -75,8 +75,8 @@ struct Owner {
 /// The files that name the owner of locks, one for each directory with locked files; they live as long as this value.
 ///
 /// Each lock is a link to one of them. A file for each lock would cost more than all the rest of it where thousands of
-/// files are written: ext4 passes by each inode that was deleted in the last minute when it looks for a free one
-/// (`recently_deleted` in Linux' `fs/ext4/ialloc.c`).
+/// files are written: some file systems pass by each inode that was deleted in the last minute when they look for a free
+/// one (`recently_deleted` in Linux' `fs/ext4/ialloc.c`).
 #[derive(Debug, Default)]
 pub(crate) struct LockOwner(Mutex<HashMap<FileId, Arc<Temporary>>>);
 
