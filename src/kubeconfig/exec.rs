@@ -113,6 +113,9 @@ pub(crate) struct ToldCluster {
     /// Whether its certificate is not checked.
     #[serde(default)]
     pub(crate) insecure_skip_tls_verify: bool,
+    /// The name that its certificate is checked against, instead of the server's.
+    #[serde(default)]
+    pub(crate) tls_server_name: Option<String>,
     /// The CA certificates in PEM, in base64; without them, the client's own trust store counts.
     #[serde(default)]
     pub(crate) certificate_authority_data: Option<String>,

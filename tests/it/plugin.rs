@@ -437,6 +437,7 @@ pub(crate) fn a_client_names_the_cluster_and_gets_a_token_for_that_one_only(clus
     refused(&[], &elsewhere, 7, "the client talks to");
     refused(&["--server", &cluster.server], &elsewhere, 7, "and `--server` is");
     refused(&[], &with("insecure-skip-tls-verify", json!(true)), 7, "does not check the certificate");
+    refused(&[], &with("tls-server-name", json!("node-1")), 7, "the certificate of another name");
     let another = rcgen::generate_simple_self_signed(vec!["another".to_owned()]).unwrap().cert.pem();
     refused(&[], &with("certificate-authority-data", json!(encoded(&another))), 7, "trusts another CA");
     let both = format!("{}{another}", cluster.ca_pem);

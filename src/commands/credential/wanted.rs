@@ -64,8 +64,10 @@ impl<'a> Wanted<'a> {
         all.extend(options.map(|option| option.clone().unwrap_or_default()));
         all.extend(args.audience.iter().cloned());
         if let Some(told) = &self.told {
-            let ToldCluster { server, insecure_skip_tls_verify, certificate_authority_data, name: _ } = told;
-            all.push(format!("sent to {server:?}, {insecure_skip_tls_verify}, {certificate_authority_data:?}"));
+            let ToldCluster { server, insecure_skip_tls_verify, tls_server_name, certificate_authority_data, name: _ } =
+                told;
+            let how = format!("{insecure_skip_tls_verify}, {tls_server_name:?}, {certificate_authority_data:?}");
+            all.push(format!("sent to {server:?}, {how}"));
         }
         all
     }
@@ -111,6 +113,11 @@ impl<'a> Wanted<'a> {
         }
         if told.insecure_skip_tls_verify {
             return Err(refused(format!("does not check the certificate of `{now}`")));
+        }
+        // Another server may have a certificate of the same CA, such as a node, and a proxy may lead to it.
+        let expected = told.tls_server_name.as_ref().filter(|name| !name.is_empty());
+        if expected.is_some() && expected != endpoint.tls_server_name.as_ref() {
+            return Err(refused(format!("takes the certificate of another name for that of `{now}`")));
         }
         let Some(authority) = &told.certificate_authority_data else { return Ok(()) };
         let pem = STANDARD.decode(authority).unwrap_or_default();
