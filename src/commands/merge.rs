@@ -6,7 +6,6 @@ use super::{CommandContext, printed};
 use crate::cli::{CollisionArg, MergeArgs};
 use crate::cluster::kubeconfigs_in;
 use crate::error::Error;
-use crate::executor::in_parallel;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
 use crate::foreign::shown;
@@ -191,57 +190,40 @@ impl Inputs {
     fn read(context: &CommandContext<'_>, args: &MergeArgs, output: Option<&Path>) -> Result<Self, Error> {
         let own = output.and_then(|output| store::identity(output).ok());
         let mut seen = std::collections::HashSet::new();
-        let mut sources = vec![];
+        let mut inputs = Self { usable: vec![], unusable: vec![] };
         for origin in origins(context, &args.inputs)? {
-            sources.push(match origin {
-                Origin::Standard => Source::Standard(read_standard()?),
+            let (name, path, bytes) = match origin {
+                Origin::Standard => {
+                    let path = context.environment.directory.join("stdin");
+                    ("standard input".to_owned(), path, read_standard()?)
+                }
                 Origin::File(path) => {
                     let identity = store::identity(&path).ok();
                     // A pattern may match the output file, and several patterns may match one file.
                     if identity.is_some() && identity == own || !seen.insert(identity.unwrap_or_else(|| path.clone())) {
                         continue;
                     }
-                    Source::File(path)
+                    let shown = path.strip_prefix(&context.environment.directory).unwrap_or(&path);
+                    let name = shown.display().to_string();
+                    match store::read(&path) {
+                        Ok(Some(bytes)) => (name, path, bytes),
+                        Ok(None) => {
+                            inputs.unusable.push(format!("{name}: it does not exist; it is left out"));
+                            continue;
+                        }
+                        Err(error) => {
+                            inputs.unusable.push(format!("{name}: {}; it is left out", describe(&error).cause));
+                            continue;
+                        }
+                    }
                 }
-            });
-        }
-        let mut inputs = Self { usable: vec![], unusable: vec![] };
-        for read in in_parallel(&sources, |source| source.read(&context.environment.directory)) {
-            match read {
+            };
+            match Input::parse(name.clone(), &path, &bytes) {
                 Ok(input) => inputs.usable.push(input),
-                Err(why) => inputs.unusable.push(why),
+                Err(error) => inputs.unusable.push(format!("{name}: {error}; it is left out")),
             }
         }
         Ok(inputs)
-    }
-}
-
-/// One kubeconfig, of which standard input is read already.
-enum Source {
-    Standard(Vec<u8>),
-    File(PathBuf),
-}
-
-impl Source {
-    /// Reads it; relative paths start at `directory`.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be used; says why.
-    fn read(&self, directory: &Path) -> Result<Input, String> {
-        let parse = |name: String, path: &Path, bytes: &[u8]| {
-            Input::parse(name.clone(), path, bytes).map_err(|error| format!("{name}: {error}; it is left out"))
-        };
-        let path = match self {
-            Self::Standard(bytes) => return parse("standard input".to_owned(), &directory.join("stdin"), bytes),
-            Self::File(path) => path,
-        };
-        let name = path.strip_prefix(directory).unwrap_or(path).display().to_string();
-        match store::read(path) {
-            Ok(Some(bytes)) => parse(name, path, &bytes),
-            Ok(None) => Err(format!("{name}: it does not exist; it is left out")),
-            Err(error) => Err(format!("{name}: {}; it is left out", describe(&error).cause)),
-        }
     }
 }
 

@@ -467,7 +467,10 @@ fn taken_places(files: &[Building], by_path: &HashMap<PathBuf, usize>) -> Vec<Co
     let tokens: HashMap<PathBuf, usize> =
         with_tokens.filter_map(|(index, building)| Some((building.file.token_directory()?, index))).collect();
     // Hardly any path is that of a lock, so locks are not looked up by theirs.
-    let locked = |path: &Path| by_path.get(Path::new(path.to_str()?.strip_suffix(LOCK_SUFFIX)?)).copied();
+    let locked = |path: &Path| {
+        let name = path.file_name()?.to_str()?.strip_suffix(LOCK_SUFFIX).filter(|name| !name.is_empty())?;
+        by_path.get(&path.with_file_name(name)).copied()
+    };
     let taken = |path: &Path| {
         let of_lock = locked(path).map(|index| (index, CollisionKind::Lock));
         of_lock.or_else(|| tokens.get(path).map(|index| (*index, CollisionKind::TokenFiles)))

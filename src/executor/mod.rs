@@ -8,7 +8,6 @@ pub(crate) mod apply;
 mod kept;
 mod limit;
 pub(crate) mod observe;
-mod parallel;
 mod pool;
 pub(crate) mod prove;
 pub(crate) mod publish;
@@ -18,7 +17,6 @@ pub(crate) mod verify;
 
 pub(crate) use kept::KeptConnections;
 pub(crate) use limit::Pace;
-pub(crate) use parallel::in_parallel;
 pub(crate) use pool::{Bound, Cancellation, Ended, Slot, each_cluster};
 
 use std::time::Instant;

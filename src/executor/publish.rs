@@ -19,7 +19,7 @@ use crate::inventory::GrantKey;
 use crate::kubeconfig::{Document, FileOrder, Incoming, Leaving, MergeError, UserForm, merge, remove, token_file};
 use crate::paths::normalise;
 use crate::step::Remove;
-use crate::store::{self, LockOwner, Manner, StoreError};
+use crate::store::{self, Manner, StoreError};
 
 /// The shortest pause after a write, as a multiple of the time that the write took.
 const PAUSE_FACTOR: u32 = 2;
@@ -129,7 +129,6 @@ struct FileState {
 struct Files {
     states: HashMap<PathBuf, FileState>,
     manner: Manner,
-    owner: Arc<LockOwner>,
     ready: VecDeque<PathBuf>,
     delayed: BTreeSet<(Instant, PathBuf)>,
     writes: JoinSet<FileWritten>,
@@ -196,7 +195,7 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
 impl Files {
     fn new(manner: Manner) -> Self {
         let (states, ready, delayed) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { states, manner, owner: Arc::default(), ready, delayed, writes: JoinSet::new() }
+        Self { states, manner, ready, delayed, writes: JoinSet::new() }
     }
 
     /// Takes a change of a file.
@@ -239,8 +238,8 @@ impl Files {
         {
             let Some(state) = self.states.get_mut(&file) else { continue };
             let batch = std::mem::take(&mut state.pending);
-            let (target, manner, owner) = (Arc::clone(&state.target), self.manner, Arc::clone(&self.owner));
-            self.writes.spawn_blocking(move || write_file(&target, &batch, manner, &owner));
+            let (target, manner) = (Arc::clone(&state.target), self.manner);
+            self.writes.spawn_blocking(move || write_file(&target, &batch, manner));
         }
     }
 
@@ -271,7 +270,7 @@ impl Files {
     }
 }
 
-fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner, owner: &LockOwner) -> FileWritten {
+fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) -> FileWritten {
     let start = std::time::Instant::now();
     let mut incoming: Vec<Incoming> = vec![];
     let mut departures: Vec<Departure<'_>> = vec![];
@@ -302,7 +301,7 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner, 
     let whole = if incoming.is_empty() && !target.path.exists() {
         None
     } else {
-        store::update_as(Some(owner), &target.path, manner, change).err().map(|error| describe(&error))
+        store::update(&target.path, manner, change).err().map(|error| describe(&error))
     };
     // The kubeconfig is written before the token file, because a token file is complete only if a kubeconfig names it,
     // and it is the token file that is replaced at each renewal.
@@ -313,7 +312,7 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner, 
         let failure = match change {
             FileChange::Write(incoming) => {
                 let refused = writes.next().and_then(|position| refused.remove(&position));
-                let written = || write_token_file(target, incoming, manner, owner).and_then(Result::err);
+                let written = || write_token_file(target, incoming, manner).and_then(Result::err);
                 whole.clone().or(refused).or_else(written)
             }
             FileChange::Remove { .. } => whole.clone().or_else(|| failed.remove(id)),
@@ -361,16 +360,11 @@ fn leave(
 }
 
 /// Writes the token file of an entry that names one, unless it holds a newer generation.
-fn write_token_file(
-    target: &TargetFile,
-    incoming: &Incoming,
-    manner: Manner,
-    owner: &LockOwner,
-) -> Option<Result<(), StepFailure>> {
+fn write_token_file(target: &TargetFile, incoming: &Incoming, manner: Manner) -> Option<Result<(), StepFailure>> {
     let UserForm::TokenFile(relative) = &incoming.names.form else { return None };
     let credential = incoming.credential.as_ref()?;
     let path = token_file_path(&target.path, relative);
-    let written = store::update_as(Some(owner), &path, manner, |before| token_file(before, credential));
+    let written = store::update(&path, manner, |before| token_file(before, credential));
     Some(written.map(drop).map_err(|error| {
         let is_overtaken = matches!(&error, StoreError::Edit { source, .. }
             if matches!(source.downcast_ref(), Some(MergeError::Superseded(_))));

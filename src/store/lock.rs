@@ -4,19 +4,18 @@
 //! it dies (`tools/clientcmd/config.go`, `lockFile`). Ours is a link to a file that names its owner,
 //! so that a lock of our own that a dead process left can be told from a living one and broken.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use rustix::fs::{FlockOperation, OFlags, Timespec, Timestamps, UTIME_NOW, flock, fstat, futimens};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::faults::before;
-use super::reach::{Entry, FileId, Impassable, Missing, Reached, Stamp, reach};
+use super::reach::{Entry, Impassable, Missing, Reached, Stamp, reach};
 use super::safety::Guard;
 use super::temporary::{Temporary, name_aside};
 use crate::delivery::LOCK_SUFFIX;
@@ -72,45 +71,13 @@ struct Owner {
     started: String,
 }
 
-/// The files that name the owner of locks, one for each directory with locked files; they live as long as this value.
-///
-/// Each lock is a link to one of them. A file for each lock would cost more than all the rest of it where thousands of
-/// files are written: some file systems pass by each inode that was deleted in the last minute when they look for a free
-/// one (`recently_deleted` in Linux' `fs/ext4/ialloc.c`).
-#[derive(Debug, Default)]
-pub(crate) struct LockOwner(Mutex<HashMap<FileId, Arc<Temporary>>>);
-
-impl LockOwner {
-    /// Returns the file for locks in a directory; `lost` is one whose name is gone.
-    fn file(&self, lock: &Entry, lost: Option<&Arc<Temporary>>) -> io::Result<Arc<Temporary>> {
-        let directory = Stamp::of(&fstat(&lock.directory)?).file;
-        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_lost = |file: &Arc<Temporary>| lost.is_some_and(|lost| Arc::ptr_eq(lost, file));
-        if let Some(file) = files.get(&directory).filter(|file| !is_lost(file)) {
-            return Ok(Arc::clone(file));
-        }
-        let file = Arc::new(owner_file(lock)?);
-        files.insert(directory, Arc::clone(&file));
-        Ok(file)
-    }
-}
-
-/// Makes a file that names this process as the owner of a lock.
-fn owner_file(lock: &Entry) -> io::Result<Temporary> {
-    let mut file = Temporary::beside(lock)?;
-    before()?;
-    let content = serde_json::to_vec(Owner::this_process()).expect("an owner consists of text and a number");
-    file.file.write_all(&content)?;
-    Ok(file)
-}
-
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
     entry: Entry,
     stamp: Stamp,
-    /// The file that it is a link to. Kept open, so that its inode is not reused for another lock while this one lives.
-    named: Arc<Temporary>,
+    /// Kept open, so that its inode is not reused for the next lock while this one lives.
+    candidate: Temporary,
 }
 
 impl Lock {
@@ -119,39 +86,26 @@ impl Lock {
     /// # Errors
     ///
     /// If it is still held then, or cannot be created.
-    pub(super) fn take(file: &Entry, owner: Option<&LockOwner>, break_lock: BreakLock) -> Result<Self, LockError> {
+    pub(super) fn take(file: &Entry, break_lock: BreakLock) -> Result<Self, LockError> {
         let path = lock_path(&file.path);
         let create_error = |source| LockError::Create { lock: path.clone(), source };
         let entry = lock_entry(file).map_err(create_error)?;
-        let owner_file = |lost: Option<&Arc<Temporary>>| match owner {
-            Some(owner) => owner.file(&entry, lost),
-            None => owner_file(&entry).map(Arc::new),
-        };
-        let mut named = owner_file(None).map_err(create_error)?;
+        let content = serde_json::to_vec(Owner::this_process()).expect("an owner consists of text and a number");
+        let mut candidate = Temporary::beside(&entry).map_err(create_error)?;
+        before().and_then(|()| candidate.file.write_all(&content)).map_err(create_error)?;
         let mut patience = Patience::since(Instant::now());
         loop {
-            // The age of a lock is that of its file.
-            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-            futimens(&named.file, &Timestamps { last_access: now, last_modification: now })
-                .map_err(|error| create_error(error.into()))?;
-            match named.entry.link_to(&entry) {
+            match candidate.entry.link_to(&entry) {
                 Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    patience.wait_or_break(&file.path, &entry, break_lock)?;
-                }
-                // Somebody removed the owner's file.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    named = owner_file(Some(&named)).map_err(create_error)?;
-                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(create_error(source)),
             }
+            patience.wait_or_break(&file.path, &entry, break_lock)?;
         }
-        let stat = fstat(&named.file).map_err(|error| create_error(error.into()))?;
-        let lock = Self { entry, stamp: Stamp::of(&stat), named };
-        if owner.is_none() {
-            // The lock has its own name now. If this removal fails, `drop` of the file tries again.
-            lock.named.entry.remove().map_err(create_error)?;
-        }
+        let stat = rustix::fs::fstat(&candidate.file).map_err(|error| create_error(error.into()))?;
+        let lock = Self { entry, stamp: Stamp::of(&stat), candidate };
+        // The lock has its own name now. If this removal fails, `drop` of the candidate tries again.
+        lock.candidate.entry.remove().map_err(create_error)?;
         Ok(lock)
     }
 
@@ -265,7 +219,7 @@ impl FoundLock {
     fn read(lock: &Entry) -> io::Result<Option<Self>> {
         let file = lock.open(OFlags::RDONLY).ok();
         let stamp = match &file {
-            Some(file) => Some(Stamp::of(&fstat(file)?)),
+            Some(file) => Some(Stamp::of(&rustix::fs::fstat(file)?)),
             None => lock.stamp()?,
         };
         let Some(stamp) = stamp else { return Ok(None) };
@@ -301,12 +255,7 @@ impl FoundLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         }
-        // Its owner dates a lock anew each time it takes one. An inode that is not open may have been given out again.
-        let is_it = |stands: &Stamp| match &self.file {
-            Some(_) => stands.is_same_file(&self.stamp),
-            None => *stands == self.stamp,
-        };
-        if aside.stamp()?.is_some_and(|stands| !is_it(&stands)) {
+        if aside.stamp()?.is_some_and(|stands| stands != self.stamp) {
             match aside.link_to(lock) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -411,34 +360,9 @@ mod tests {
     fn it_is_there_while_it_is_held() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config");
-        let lock = Lock::take(&entry(&file), None, BreakLock::Never).unwrap();
+        let lock = Lock::take(&entry(&file), BreakLock::Never).unwrap();
         assert!(lock_of(&file).exists());
         drop(lock);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn the_locks_of_an_owner_are_links_to_one_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let (one, other) = (directory.path().join("config"), directory.path().join("other"));
-        let owner = LockOwner::default();
-        let take = |file: &Path| Lock::take(&entry(file), Some(&owner), BreakLock::Never).unwrap();
-        let first = take(&one);
-        let inode = |file: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(lock_of(file)).unwrap());
-        let inode_of_first = inode(&one);
-        drop(first);
-        assert!(!lock_of(&one).exists());
-        let (again, beside) = (take(&one), take(&other));
-        assert_eq!([inode(&one), inode(&other)], [inode_of_first; 2]);
-        // Somebody cleans up.
-        let named: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|found| found.unwrap().path()).collect();
-        let named = named.iter().filter(|path| path.extension().is_none());
-        named.for_each(|path| fs::remove_file(path).unwrap());
-        drop(again);
-        let again = take(&one);
-        assert!(again.is_held() && beside.is_held());
-        assert_ne!(inode(&one), inode_of_first);
-        drop((again, beside, owner));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
@@ -446,9 +370,9 @@ mod tests {
     fn who_lost_the_lock_leaves_the_next_owners_alone() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config");
-        let lost = Lock::take(&entry(&file), None, BreakLock::Never).unwrap();
+        let lost = Lock::take(&entry(&file), BreakLock::Never).unwrap();
         fs::remove_file(lock_of(&file)).unwrap();
-        let next = Lock::take(&entry(&file), None, BreakLock::Never).unwrap();
+        let next = Lock::take(&entry(&file), BreakLock::Never).unwrap();
         assert!(!lost.is_held() && next.is_held());
         drop(lost);
         assert!(next.is_held());
@@ -460,7 +384,7 @@ mod tests {
         let file = directory.path().join("config");
         let dead = Owner { started: "1".to_owned(), ..Owner::this_process().clone() };
         fs::write(lock_of(&file), serde_json::to_vec(&dead).unwrap()).unwrap();
-        let _lock = Lock::take(&entry(&file), None, BreakLock::Never).unwrap();
+        let _lock = Lock::take(&entry(&file), BreakLock::Never).unwrap();
     }
 
     #[test]

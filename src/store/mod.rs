@@ -26,7 +26,7 @@ use rustix::fs::{Mode, Stat};
 pub(crate) use append::Appender;
 pub(crate) use bounded::{read_regular, read_to_limit};
 pub use lock::{BreakLock, LockError};
-pub(crate) use lock::{Lock, LockOwner, process_identity};
+pub(crate) use lock::{Lock, process_identity};
 pub use obstacle::Obstacle;
 pub(crate) use private::{Awaited, forget, lock_private, read_private, remember};
 pub(crate) use public::{check_public, write_public};
@@ -187,29 +187,12 @@ pub fn update<E>(
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    update_as(None, path, manner, edit)
-}
-
-/// The same as [`update`] for who writes many files, and has one owner for all their locks.
-///
-/// # Errors
-///
-/// As [`update`].
-pub(crate) fn update_as<E>(
-    owner: Option<&LockOwner>,
-    path: &Path,
-    manner: Manner,
-    edit: impl FnOnce(Option<&[u8]>) -> Result<Vec<u8>, E>,
-) -> Result<Written, StoreError>
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
     let guard = Guard::Secret(manner.sharing);
     let write_error = |source| StoreError::Write { path: path.to_owned(), source };
     let (target, link) = reach_or_make(path, guard).map_err(|error| error.of(path, write_error))?;
     // This comes before any write: the files that dead processes left may be what fills the disk.
     remove_dead(&target).map_err(write_error)?;
-    let locks = take_locks(&target, link.as_ref(), owner, manner.break_lock)?;
+    let locks = take_locks(&target, link.as_ref(), manner.break_lock)?;
     refuse_obstacle(path, &target)?;
     // The stamp is taken before the file is read, so that a writer without the lock is noticed.
     let replaced = target.stat().map_err(write_error)?;
@@ -251,15 +234,10 @@ where
 
 /// Takes the locks of a file: its own, and that of the symlink it was named by, because other writers may use either.
 /// They are taken in sorted order, as client-go does with several files.
-fn take_locks(
-    target: &Entry,
-    link: Option<&Entry>,
-    owner: Option<&LockOwner>,
-    break_lock: BreakLock,
-) -> Result<Vec<Lock>, LockError> {
+fn take_locks(target: &Entry, link: Option<&Entry>, break_lock: BreakLock) -> Result<Vec<Lock>, LockError> {
     let mut names: Vec<&Entry> = link.into_iter().chain([target]).collect();
     names.sort_by_key(|name| &name.path);
-    names.into_iter().map(|name| Lock::take(name, owner, break_lock)).collect()
+    names.into_iter().map(|name| Lock::take(name, break_lock)).collect()
 }
 
 /// Removes a file of ours. A file that does not exist is no error.
@@ -276,7 +254,7 @@ pub(crate) fn remove(path: &Path, manner: Manner) -> Result<(), StoreError> {
     if named.stat().map_err(failed)?.is_none() {
         return Ok(());
     }
-    let _lock = Lock::take(named, None, manner.break_lock)?;
+    let _lock = Lock::take(named, manner.break_lock)?;
     named.remove().map_err(failed)
 }
 
@@ -308,8 +286,8 @@ fn give_owner(file: &File, replaced: &Stat) -> io::Result<()> {
 }
 
 /// Checks, without leaving anything behind, that a file could be replaced: nobody has left its lock
-/// there, nothing stands in the way, nobody else could replace it, and a file with its owner can be made
-/// beside it.
+/// there, nothing stands in the way, nobody else could replace it, this process may write to the directory, and a file of
+/// somebody else can be given to its owner.
 ///
 /// It waits for a lock as long as `update` would, counted from `since`.
 ///

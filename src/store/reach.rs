@@ -276,22 +276,17 @@ fn open_directory(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> 
 /// What tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
-    pub(super) file: FileId,
-    size: i128,
-    modified: (i128, i128),
-}
-
-/// What tells a file from all others that exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct FileId {
     device: i128,
     inode: i128,
+    size: i128,
+    modified: (i128, i128),
 }
 
 impl Stamp {
     pub(super) fn of(stat: &Stat) -> Self {
         Self {
-            file: FileId { device: i128::from(stat.st_dev), inode: i128::from(stat.st_ino) },
+            device: i128::from(stat.st_dev),
+            inode: i128::from(stat.st_ino),
             size: i128::from(stat.st_size),
             modified: (i128::from(stat.st_mtime), i128::from(stat.st_mtime_nsec)),
         }
@@ -299,7 +294,7 @@ impl Stamp {
 
     /// Whether both are of one file, whatever is in it.
     pub(super) fn is_same_file(&self, other: &Self) -> bool {
-        self.file == other.file
+        (self.device, self.inode) == (other.device, other.inode)
     }
 }
 

@@ -442,13 +442,21 @@ pub(crate) fn a_client_names_the_cluster_and_gets_a_token_for_that_one_only(clus
     refused(&[], &with("certificate-authority-data", json!(encoded(&another))), 7, "trusts another CA");
     let both = format!("{}{another}", cluster.ca_pem);
     refused(&[], &with("certificate-authority-data", json!(encoded(&both))), 7, "trusts another CA");
-    refused(&[], &with("certificate-authority-data", json!("AAAA")), 7, "that holds no certificate");
-    // Without a CA the client's own trust store counts, which is the client's affair.
-    token_of(&provider(&["--server", &cluster.server], &with("certificate-authority-data", Value::Null)).exits(0));
+    refused(&[], &with("certificate-authority-data", json!("AAAA")), 7, "more or less than certificates");
+    // Go reads a block whose first line ends in a tab, and OpenSSL one of another name.
+    for hidden in [another.replacen("-----\n", "-----\t\n", 1), another.replace(" CERTIFICATE", " TRUSTED CERTIFICATE")]
+    {
+        let both = format!("{}{hidden}", cluster.ca_pem);
+        refused(&[], &with("certificate-authority-data", json!(encoded(&both))), 7, "more or less than certificates");
+    }
+    refused(&[], &with("certificate-authority-data", Value::Null), 7, "has no CA for");
     refused(&[], &with("config", json!({"clusterName": "nobody"})), 3, "gives `reader` no access to `nobody`");
-    refused(&[], &with("config", json!({"clusterName": "../x"})), 2, "is not JSON of an ExecCredential");
+    refused(&[], &with("config", json!({"clusterName": "../x"})), 2, "names no cluster");
     refused(&[], &with("config", Value::Null), 2, "neither `--cluster` nor the client names the cluster");
     refused(&["--from", "tokens"], &told, 2, "--cluster");
+    refused(&["--from", "tokens", "--cluster", &cluster.name], &told, 2, "`--from` cannot see");
+    let foreign = with("config", json!({"clusterName": "arn:aws:eks:eu-west-1:1:cluster/prod"}));
+    token_of(&provider(&["--cluster", &cluster.name], &foreign).exits(0));
     token_of(&provider(&["--cluster", &cluster.name], &with("config", Value::Null)).exits(0));
 }
 

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::cli::CredentialArgs;
 use crate::error::Error;
@@ -15,6 +17,7 @@ use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::kubeconfig::exec::ToldCluster;
 use crate::kubeconfig::{Endpoint, without_user};
+use crate::names::ClusterName;
 use crate::wording::command;
 
 /// A token for a plugin lives for at most this long, in seconds, unless a longer life is asked for.
@@ -38,8 +41,16 @@ impl<'a> Wanted<'a> {
     ///
     /// If nobody names the cluster, or the client talks to another API server than the arguments say.
     pub(super) fn new(args: &'a CredentialArgs, told: Option<ToldCluster>) -> Result<Self, Error> {
-        let named = || Some(told.as_ref()?.name.as_ref()?.as_str().to_owned());
-        let cluster = args.cluster.clone().or_else(named).ok_or_else(|| {
+        if args.from.is_some() && told.is_some() {
+            return Err(Error::usage("`--from` cannot see where the client sends the token")
+                .hint("take `provideClusterInfo` away, or let the plugin read the inventory instead of token files"));
+        }
+        let named = told.as_ref().and_then(|told| told.name.as_ref()).filter(|_| args.cluster.is_none());
+        let named = named.map(|name| ClusterName::deserialize(StrDeserializer::<ValueError>::new(name)));
+        let named =
+            named.transpose().map_err(|_| Error::usage("what the client tells as `clusterName` names no cluster"))?;
+        let named = named.map(|name| name.as_str().to_owned());
+        let cluster = args.cluster.clone().or(named).ok_or_else(|| {
             Error::usage("neither `--cluster` nor the client names the cluster").hint(
                 "pass `--cluster`, or let the client tell it: `provideClusterInfo: true`, and `clusterName` in the \
                  cluster's extension `client.authentication.k8s.io/exec`",
@@ -58,17 +69,17 @@ impl<'a> Wanted<'a> {
     /// Returns everything that distinguishes tokens, and where the client sends them.
     pub(super) fn distinctions(&self) -> Vec<String> {
         let args = self.args;
-        let mut all = vec![self.cluster.clone(), args.profile.clone()];
+        let sent = self.told.as_ref().map(|told| {
+            let ToldCluster { server, insecure_skip_tls_verify, tls_server_name, certificate_authority_data, name: _ } =
+                told;
+            let how = format!("{insecure_skip_tls_verify}, {tls_server_name:?}, {certificate_authority_data:?}");
+            format!("sent to {server:?}, {how}")
+        });
+        let mut all = vec![self.cluster.clone(), args.profile.clone(), sent.unwrap_or_default()];
         let options =
             [&args.inventory_name, &args.holder, &args.policy, &args.server, &args.authority, &args.cluster_uid];
         all.extend(options.map(|option| option.clone().unwrap_or_default()));
         all.extend(args.audience.iter().cloned());
-        if let Some(told) = &self.told {
-            let ToldCluster { server, insecure_skip_tls_verify, tls_server_name, certificate_authority_data, name: _ } =
-                told;
-            let how = format!("{insecure_skip_tls_verify}, {tls_server_name:?}, {certificate_authority_data:?}");
-            all.push(format!("sent to {server:?}, {how}"));
-        }
         all
     }
 
@@ -119,13 +130,20 @@ impl<'a> Wanted<'a> {
         if expected.is_some() && expected != endpoint.tls_server_name.as_ref() {
             return Err(refused(format!("takes the certificate of another name for that of `{now}`")));
         }
-        let Some(authority) = &told.certificate_authority_data else { return Ok(()) };
+        let known = endpoint.certificate_authority.as_deref();
+        let Some(authority) = &told.certificate_authority_data else {
+            return match known {
+                // The client would trust everybody in its own trust store.
+                Some(_) => Err(refused(format!("has no CA for `{now}`, and the inventory has"))),
+                None => Ok(()),
+            };
+        };
         let pem = STANDARD.decode(authority).unwrap_or_default();
-        let trusted = certificates(&pem);
-        if trusted.is_empty() {
-            return Err(refused(format!("has a CA for `{now}` that holds no certificate")));
-        }
-        let known = endpoint.certificate_authority.as_deref().map(certificates).unwrap_or_default();
+        let trusted = all_certificates(&pem).filter(|trusted| !trusted.is_empty());
+        let trusted =
+            trusted.ok_or_else(|| refused(format!("has a CA for `{now}` that is more or less than certificates")))?;
+        let known: HashSet<CertificateDer<'_>> =
+            known.map(|pem| CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()).unwrap_or_default();
         if !trusted.is_subset(&known) {
             return Err(refused(format!("trusts another CA for `{now}` than the inventory does")));
         }
@@ -144,7 +162,11 @@ fn shown_server(told: &ToldCluster) -> String {
     shown(&without_user(&told.server)).into_owned()
 }
 
-/// Returns the certificates in PEM; what is damaged is trusted by nobody (Go's `x509.CertPool.AppendCertsFromPEM`).
-fn certificates(pem: &[u8]) -> HashSet<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
+/// Returns the certificates in PEM; nothing if there is anything else that some client may take for one: Go and OpenSSL read
+/// blocks that others pass by.
+fn all_certificates(pem: &[u8]) -> Option<HashSet<CertificateDer<'static>>> {
+    const BEGIN: &[u8] = b"-----BEGIN";
+    let all: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
+    let blocks = pem.windows(BEGIN.len()).filter(|window| *window == BEGIN).count();
+    (blocks == all.len()).then(|| all.into_iter().collect())
 }

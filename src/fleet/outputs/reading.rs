@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::{Outputs, PluginCaller};
 use crate::delivery::{Format, Layout, OutputEntry, OutputFile, Place, ReadPlace};
 use crate::error::Error;
-use crate::executor::in_parallel;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
@@ -33,9 +32,6 @@ pub(crate) struct Reading {
     pub(crate) caller: PluginCaller,
 }
 
-/// An entry of a file, and its names.
-type Named<'a> = (&'a OutputEntry, EntryNames);
-
 impl Reading {
     /// Reads every place that a selected grant goes to. A file that cannot be read or edited makes its grants unusable;
     /// the others go on without them.
@@ -43,81 +39,57 @@ impl Reading {
     /// # Errors
     ///
     /// If the thread that reads was lost.
-    pub(crate) async fn read(
-        self,
-        is_selected: impl Fn(&GrantKey) -> bool + Send + Sync + 'static,
-    ) -> Result<Outputs, Error> {
+    pub(crate) async fn read(self, is_selected: impl Fn(&GrantKey) -> bool + Send + 'static) -> Result<Outputs, Error> {
         in_thread(move || self.files(&is_selected)).await
     }
 
-    fn files(&self, is_selected: &(dyn Fn(&GrantKey) -> bool + Send + Sync)) -> Outputs {
-        /// How many files are in memory at the same time.
-        const AT_ONCE: usize = 256;
+    fn files(&self, is_selected: &dyn Fn(&GrantKey) -> bool) -> Outputs {
         let mut outputs = Outputs::default();
         let mut identities: HashMap<PathBuf, PathBuf> = HashMap::new();
         let is_used = |output: &&OutputFile| output.entries.iter().any(|entry| is_selected(&entry.grant));
-        let used: Vec<&OutputFile> = self.layout.files.iter().filter(is_used).collect();
-        for files in used.chunks(AT_ONCE) {
-            let read = in_parallel(files, |output| self.file(output));
-            for (output, (entries, file)) in files.iter().zip(read) {
-                let document =
-                    file.and_then(|(document, identity)| match identities.insert(identity, output.path.clone()) {
-                        Some(other) => Err(same_file(&output.path, &other)),
-                        None => Ok(document),
-                    });
-                self.take(output, entries, document, is_selected, &mut outputs);
+        for output in self.layout.files.iter().filter(is_used) {
+            let named = |entry: &'_ OutputEntry| self.caller.names(&self.inventory, &self.holder, &output.path, entry);
+            let entries: Vec<(&OutputEntry, EntryNames)> =
+                output.entries.iter().map(|entry| (entry, named(entry))).collect();
+            let document = self.document(&output.path, &entries, &mut identities);
+            let order = FileOrder::new(entries.iter().map(|(_, names)| names));
+            let target = Arc::new(TargetFile {
+                path: output.path.clone(),
+                current_context: output.current_context.clone(),
+                others: match &document {
+                    Ok(document) => document.entries_of_others(&self.inventory.name, &order),
+                    Err(_) => 0,
+                },
+                order: Arc::new(order),
+            });
+            outputs.files.insert(output.path.clone(), target);
+            let document = document.map_err(|error| {
+                outputs.warnings.push(format!("{}: {}", error.message, error.causes.join(": ")));
+                failure(error)
+            });
+            for (entry, names) in entries {
+                if !is_selected(&entry.grant) {
+                    continue;
+                }
+                let state = self.state(&output.path, entry, &names, document.as_ref()).unwrap_or_else(|failed| {
+                    outputs.unusable.entry(entry.grant.clone()).or_insert(failed);
+                    EntryState::Absent
+                });
+                let place = Place { file: output.path.clone(), context: names.context.clone() };
+                let read = ReadPlace { place, format: Format::Kubeconfig(names), found: state.into() };
+                outputs.places.entry(entry.grant.clone()).or_default().push(read);
             }
         }
         outputs
     }
 
-    /// Takes what a file holds for its selected grants.
-    fn take(
+    /// Reads a file. It is an error if two paths lead to the same file.
+    fn document(
         &self,
-        output: &OutputFile,
-        entries: Vec<Named<'_>>,
-        document: Result<Document, Error>,
-        is_selected: &dyn Fn(&GrantKey) -> bool,
-        outputs: &mut Outputs,
-    ) {
-        let order = FileOrder::new(entries.iter().map(|(_, names)| names));
-        let target = Arc::new(TargetFile {
-            path: output.path.clone(),
-            current_context: output.current_context.clone(),
-            others: match &document {
-                Ok(document) => document.entries_of_others(&self.inventory.name, &order),
-                Err(_) => 0,
-            },
-            order: Arc::new(order),
-        });
-        outputs.files.insert(output.path.clone(), target);
-        let document = document.map_err(|error| {
-            outputs.warnings.push(format!("{}: {}", error.message, error.causes.join(": ")));
-            failure(error)
-        });
-        for (entry, names) in entries {
-            if !is_selected(&entry.grant) {
-                continue;
-            }
-            let state = self.state(&output.path, entry, &names, document.as_ref()).unwrap_or_else(|failed| {
-                outputs.unusable.entry(entry.grant.clone()).or_insert(failed);
-                EntryState::Absent
-            });
-            let place = Place { file: output.path.clone(), context: names.context.clone() };
-            let read = ReadPlace { place, format: Format::Kubeconfig(names), found: state.into() };
-            outputs.places.entry(entry.grant.clone()).or_default().push(read);
-        }
-    }
-
-    /// Reads a file, and returns the names of its entries, what it holds and what identifies it.
-    fn file<'a>(&self, output: &'a OutputFile) -> (Vec<Named<'a>>, Result<(Document, PathBuf), Error>) {
-        let named = |entry: &OutputEntry| self.caller.names(&self.inventory, &self.holder, &output.path, entry);
-        let entries: Vec<Named<'_>> = output.entries.iter().map(|entry| (entry, named(entry))).collect();
-        let document = self.document(&output.path, &entries);
-        (entries, document)
-    }
-
-    fn document(&self, path: &Path, entries: &[Named<'_>]) -> Result<(Document, PathBuf), Error> {
+        path: &Path,
+        entries: &[(&OutputEntry, EntryNames)],
+        identities: &mut HashMap<PathBuf, PathBuf>,
+    ) -> Result<Document, Error> {
         // Recognising our entries without their mark is slow and rarely needed.
         let has_unmarked = |document: &Document| {
             entries.iter().any(|(entry, names)| {
@@ -128,7 +100,11 @@ impl Reading {
         let text = read_text(path)?.unwrap_or_default();
         let document = parse_document(path, &text, has_unmarked)?;
         let identity = store::identity(path).map_err(|error| unusable(path, describe(&error).cause))?;
-        Ok((document, identity))
+        match identities.insert(identity, path.to_owned()) {
+            Some(other) => Err(unusable(path, format!("it is the same file as `{}`", other.display()))
+                .hint("name that file in one of the two `[[outputs]]` only, or replace the link by a file of its own")),
+            None => Ok(document),
+        }
     }
 
     /// Returns the state of one entry in a file.
@@ -167,12 +143,6 @@ pub(crate) fn with_token_file(
         return Err(unusable(&file, MergeError::NotToken.to_string()));
     }
     Ok(Held::with_token_file(state, mark, &SecretToken::new(text.trim())))
-}
-
-/// Returns the error about a path that leads to the same file as another one.
-fn same_file(path: &Path, other: &Path) -> Error {
-    unusable(path, format!("it is the same file as `{}`", other.display()))
-        .hint("name that file in one of the two `[[outputs]]` only, or replace the link by a file of its own")
 }
 
 pub(super) fn unusable(path: &Path, cause: String) -> Error {

@@ -161,7 +161,7 @@ fn both_names_of_a_file_are_locked() {
     })
     .unwrap();
     assert_eq!(names(directory.path()), ["link", "target"]);
-    let _other = Lock::take(&entry(&target), None, BreakLock::Never).unwrap();
+    let _other = Lock::take(&entry(&target), BreakLock::Never).unwrap();
     assert!(!directory.path().join("link.lock").exists());
 }
 

@@ -64,7 +64,7 @@ fn many_files_are_written_without_as_many_searches() {
 fn a_lock_that_is_waited_for_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config");
-    let held = Lock::take(&entry(&path), None, BreakLock::Never).unwrap();
+    let held = Lock::take(&entry(&path), BreakLock::Never).unwrap();
     assert_eq!(names(directory.path()), ["config.lock"]);
     drop(held);
     assert_eq!(names(directory.path()), Vec::<String>::new());
