@@ -442,12 +442,17 @@ pub(crate) fn a_client_names_the_cluster_and_gets_a_token_for_that_one_only(clus
     refused(&[], &with("certificate-authority-data", json!(encoded(&another))), 7, "trusts another CA");
     let both = format!("{}{another}", cluster.ca_pem);
     refused(&[], &with("certificate-authority-data", json!(encoded(&both))), 7, "trusts another CA");
-    refused(&[], &with("certificate-authority-data", json!("AAAA")), 7, "more or less than certificates");
+    refused(&[], &with("certificate-authority-data", json!("AAAA")), 7, "that is not only certificates in PEM");
     // Go reads a block whose first line ends in a tab, and OpenSSL one of another name.
     for hidden in [another.replacen("-----\n", "-----\t\n", 1), another.replace(" CERTIFICATE", " TRUSTED CERTIFICATE")]
     {
         let both = format!("{}{hidden}", cluster.ca_pem);
-        refused(&[], &with("certificate-authority-data", json!(encoded(&both))), 7, "more or less than certificates");
+        refused(
+            &[],
+            &with("certificate-authority-data", json!(encoded(&both))),
+            7,
+            "that is not only certificates in PEM",
+        );
     }
     refused(&[], &with("certificate-authority-data", Value::Null), 7, "has no CA for");
     refused(&[], &with("config", json!({"clusterName": "nobody"})), 3, "gives `reader` no access to `nobody`");

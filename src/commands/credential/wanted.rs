@@ -141,7 +141,7 @@ impl<'a> Wanted<'a> {
         let pem = STANDARD.decode(authority).unwrap_or_default();
         let trusted = all_certificates(&pem).filter(|trusted| !trusted.is_empty());
         let trusted =
-            trusted.ok_or_else(|| refused(format!("has a CA for `{now}` that is more or less than certificates")))?;
+            trusted.ok_or_else(|| refused(format!("has a CA for `{now}` that is not only certificates in PEM")))?;
         let known: HashSet<CertificateDer<'_>> =
             known.map(|pem| CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()).unwrap_or_default();
         if !trusted.is_subset(&known) {
