@@ -31,6 +31,8 @@ pub(crate) const HOLDER_LABEL: &str = "kubemint.dev/holder";
 pub(crate) const RUN_ANNOTATION: &str = "kubemint.dev/run";
 /// Annotation on the ServiceAccount that holds the index of live generations.
 pub(crate) const INDEX_ANNOTATION: &str = "kubemint.dev/credentials";
+/// Annotation on a Secret that a credential was delivered to: whose credential it is, and what of the Secret is ours.
+pub(crate) const DELIVERY_ANNOTATION: &str = "kubemint.dev/delivery";
 /// Annotation of Kubernetes: set to "false" by who wants a role or binding left alone (the RBAC page on
 /// auto-reconciliation).
 pub(crate) const AUTOUPDATE_ANNOTATION: &str = "rbac.authorization.kubernetes.io/autoupdate";

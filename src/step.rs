@@ -10,11 +10,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::credential::{Generation, Index, MintReason, Spent, Suspended};
-use crate::delivery::{Delivery, Removal, Source};
+use crate::delivery::{Delivery, Removal, SecretPlace, Source};
 use crate::desired::DesiredObject;
 use crate::field_diff::FieldDiff;
 use crate::inventory::GrantKey;
-use crate::names::{Holder, InventoryName, ProfileName};
+use crate::kubeconfig::Mark;
+use crate::names::{DEFAULT_HOLDER, Holder, InventoryName, ProfileName};
 use crate::object::ObjectRef;
 
 /// One write.
@@ -262,7 +263,7 @@ pub(crate) struct Resume {
     pub service_account: ObjectRef,
 }
 
-/// Removes the entries of a grant from output files, where they still carry its mark.
+/// Removes what outputs hold of a grant, where it still carries its mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Remove {
@@ -272,7 +273,7 @@ pub(crate) struct Remove {
     pub grant: GrantKey,
     /// Why they go.
     pub reason: RemoveReason,
-    /// What goes, file by file.
+    /// What goes, place by place.
     pub removals: Vec<Removal>,
 }
 
@@ -299,6 +300,21 @@ impl RemoveReason {
             Self::AccessEnds => "access ends",
             Self::ClusterGone => "cluster is gone",
         }
+    }
+}
+
+impl Remove {
+    /// Returns the Secrets that go.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretPlace> {
+        self.removals.iter().filter_map(|removal| match removal {
+            Removal::Secret(place) => Some(place),
+            Removal::Entries(_) => None,
+        })
+    }
+
+    /// Returns the mark of what goes. Whoever holds the grant, what is removed is of it.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark::of(&self.inventory, &Holder::new(DEFAULT_HOLDER), &self.grant)
     }
 }
 
@@ -469,6 +485,16 @@ impl Step {
             Self::Mint(mint) => Some(&mint.grant),
             Self::Publish(publish) => Some(&publish.grant),
             Self::Plugin(plugin) => Some(&plugin.grant),
+            _ => None,
+        }
+    }
+
+    /// Returns what the step writes to outputs.
+    pub(crate) fn delivery(&self) -> Option<&Delivery> {
+        match self {
+            Self::Mint(mint) => Some(&mint.delivery),
+            Self::Publish(publish) => Some(&publish.delivery),
+            Self::Plugin(plugin) => Some(&plugin.delivery),
             _ => None,
         }
     }

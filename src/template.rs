@@ -10,10 +10,13 @@ pub(crate) struct Template {
     parts: Vec<Part>,
 }
 
+/// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
+    /// Text as it is.
     Text(String),
-    Variable(&'static str),
+    /// The name of a variable.
+    Variable(String),
 }
 
 /// A template that cannot be read.
@@ -37,7 +40,12 @@ pub(crate) enum TemplateErrorKind {
 
 impl Template {
     /// Parses a template that may have some variables.
-    pub(crate) fn parse(text: &str, variables: &[&'static str]) -> Result<Self, TemplateError> {
+    pub(crate) fn parse(text: &str, variables: &[&str]) -> Result<Self, TemplateError> {
+        Self::parse_with(text, |name| variables.contains(&name))
+    }
+
+    /// Parses a template that may have the variables that a function knows.
+    pub(crate) fn parse_with(text: &str, is_known: impl Fn(&str) -> bool) -> Result<Self, TemplateError> {
         let mut parts = vec![];
         let mut literal = String::new();
         let mut offset = 0;
@@ -56,14 +64,14 @@ impl Template {
                 return Err(TemplateError { offset, length: 1, kind });
             };
             let name = &rest[1..end];
-            let Some(variable) = variables.iter().find(|variable| **variable == name) else {
+            if !is_known(name) {
                 let kind = TemplateErrorKind::UnknownVariable(name.to_owned());
                 return Err(TemplateError { offset, length: end + 1, kind });
-            };
+            }
             if !literal.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut literal)));
             }
-            parts.push(Part::Variable(variable));
+            parts.push(Part::Variable(name.to_owned()));
             offset += end + 1;
         }
         literal.push_str(&text[offset..]);
@@ -74,7 +82,7 @@ impl Template {
     }
 
     /// Puts the values of the variables in.
-    pub(crate) fn expand<'v>(&self, value: impl Fn(&'static str) -> &'v str) -> String {
+    pub(crate) fn expand<'v>(&self, value: impl Fn(&str) -> &'v str) -> String {
         let mut text = String::new();
         for part in &self.parts {
             text.push_str(match part {
@@ -83,6 +91,11 @@ impl Template {
             });
         }
         text
+    }
+
+    /// Returns its parts, in their order.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// Returns a glob pattern of what it can expand to.
@@ -122,7 +135,7 @@ mod tests {
     fn variables_are_expanded_and_doubled_braces_are_braces() {
         let check = |text: &str, expect: Result<&str, (usize, usize)>| {
             let parsed = Template::parse(text, &["cluster", "profile"]);
-            let expanded = parsed.map(|template| template.expand(|name| &name[..1]));
+            let expanded = parsed.map(|template| template.expand(|name| if name == "cluster" { "c" } else { "p" }));
             let expanded = expanded.as_deref().map_err(|error| (error.offset, error.length));
             assert_eq!(expanded, expect, "{text}");
         };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::secret::{SecretContent, SecretForm};
 use crate::credential::Credential;
 use crate::kubeconfig::{Endpoint, EntryNames, Mark, OurEntries, UserForm};
 
@@ -11,6 +12,8 @@ use crate::kubeconfig::{Endpoint, EntryNames, Mark, OurEntries, UserForm};
 pub(crate) enum Format {
     /// Entries of a kubeconfig, under these names.
     Kubeconfig(EntryNames),
+    /// A Secret of this form.
+    Secret(SecretForm),
 }
 
 /// What a place should hold.
@@ -18,18 +21,24 @@ pub(crate) enum Format {
 pub(crate) enum Wanted {
     /// Entries of a kubeconfig.
     Kubeconfig(OurEntries),
+    /// The content of a Secret.
+    Secret(SecretContent),
 }
 
 impl Format {
     /// Whether the place holds the credential itself, rather than the entries of a plugin.
     pub(crate) fn holds_credential(&self) -> bool {
-        let Self::Kubeconfig(names) = self;
-        !matches!(names.form, UserForm::Exec(_))
+        match self {
+            Self::Kubeconfig(names) => !matches!(names.form, UserForm::Exec(_)),
+            Self::Secret(_) => true,
+        }
     }
 
     /// Returns what a place should hold.
     pub(crate) fn wanted(&self, mark: &Mark, endpoint: &Endpoint, credential: Option<&Credential>) -> Wanted {
-        let Self::Kubeconfig(names) = self;
-        Wanted::Kubeconfig(OurEntries::render(names, mark, endpoint, credential))
+        match self {
+            Self::Kubeconfig(names) => Wanted::Kubeconfig(OurEntries::render(names, mark, endpoint, credential)),
+            Self::Secret(form) => Wanted::Secret(SecretContent::render(form, mark, endpoint, credential)),
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::secret::HeldSecret;
 use super::{Format, Place, Wanted};
 use crate::credential::{Credential, CredentialFacts, StoredCredential};
 use crate::field_diff::FieldDiff;
 use crate::kubeconfig::{self, EntryState, Mark, OtherHolder, RENAME, foreign_owner};
+use crate::observed::Ownership;
 use crate::secret::SecretToken;
 
 /// A place that the credential of a grant goes to, and what was there when it was read.
@@ -41,7 +43,7 @@ pub(crate) struct Others {
     pub owner: String,
     /// What to do about it.
     pub hint: &'static str,
-    /// The entries, if they may be ours without their mark.
+    /// The entries, if they may be ours without their mark; a Secret, because it may be taken over.
     pub unmarked: Option<Held>,
 }
 
@@ -50,6 +52,8 @@ pub(crate) struct Others {
 pub(crate) enum Held {
     /// Entries of a kubeconfig.
     Kubeconfig(Arc<kubeconfig::Held>),
+    /// A Secret.
+    Secret(Arc<HeldSecret>),
 }
 
 impl ReadPlace {
@@ -58,6 +62,14 @@ impl ReadPlace {
         match &self.found {
             Found::Ours(held) | Found::TakenBack(held) => Some(held),
             Found::Nothing | Found::Others(_) => None,
+        }
+    }
+
+    /// Returns the Secret that is there, whoever's it is.
+    pub(crate) fn secret(&self) -> Option<&Arc<HeldSecret>> {
+        match &self.found {
+            Found::Others(others) => others.unmarked.as_ref()?.secret(),
+            Found::Nothing | Found::Ours(_) | Found::TakenBack(_) => self.held()?.secret(),
         }
     }
 
@@ -86,72 +98,137 @@ impl From<EntryState> for Found {
     }
 }
 
+impl From<Option<HeldSecret>> for Found {
+    fn from(held: Option<HeldSecret>) -> Self {
+        let Some(held) = held.map(Arc::new) else { return Self::Nothing };
+        let owner = match &held.ownership {
+            Ownership::Ours => return Self::Ours(Held::Secret(held)),
+            Ownership::OtherInventory(inventory) => foreign_owner(Some(inventory)),
+            Ownership::Foreign(Some(manager)) => format!("is managed by `{manager}`, not by kubemint"),
+            Ownership::Foreign(None) => foreign_owner(None),
+        };
+        Self::Others(Others {
+            what: "the Secret".to_owned(),
+            owner,
+            hint: "delete it, or set another `name` in that `[[outputs]]`",
+            unmarked: Some(Held::Secret(held)),
+        })
+    }
+}
+
 impl Held {
-    fn entries(&self) -> &kubeconfig::Held {
-        let Self::Kubeconfig(held) = self;
-        held
+    /// Returns the Secret, if it is one.
+    pub(crate) fn secret(&self) -> Option<&Arc<HeldSecret>> {
+        match self {
+            Self::Kubeconfig(_) => None,
+            Self::Secret(held) => Some(held),
+        }
+    }
+
+    fn held_credential(&self) -> Option<&(StoredCredential, CredentialFacts)> {
+        match self {
+            Self::Kubeconfig(held) => held.credential.as_ref(),
+            Self::Secret(held) => held.credential.as_ref(),
+        }
     }
 
     /// Returns the token, if it belongs to the grant and holder in question and can be read.
     pub(crate) fn stored(&self) -> Option<&StoredCredential> {
-        self.entries().credential.as_ref().map(|(stored, _)| stored)
+        self.held_credential().map(|(stored, _)| stored)
     }
 
     /// Returns the facts about that token.
     pub(crate) fn facts(&self) -> Option<&CredentialFacts> {
-        self.entries().credential.as_ref().map(|(_, facts)| facts)
+        self.held_credential().map(|(_, facts)| facts)
     }
 
     /// Returns token and facts, in a form that can be delivered elsewhere.
     pub(crate) fn credential(&self) -> Option<Credential> {
-        self.entries().publishable()
+        let (stored, facts) = self.held_credential()?;
+        Some(Credential { facts: facts.clone(), token: stored.token.clone() })
     }
 
     /// Returns the holder and validity of the credential, if it belongs to another holder.
     pub(crate) fn other_holder(&self) -> Option<&OtherHolder> {
-        self.entries().other_holder.as_ref()
+        match self {
+            Self::Kubeconfig(held) => held.other_holder.as_ref(),
+            Self::Secret(held) => held.other_holder.as_ref(),
+        }
     }
 
     /// Returns whether it holds this token.
     pub(crate) fn holds(&self, token: &SecretToken) -> bool {
-        self.entries().holds(token)
+        match self {
+            Self::Kubeconfig(held) => held.holds(token),
+            Self::Secret(_) => self.stored().is_some_and(|stored| stored.token.is_same_as(token)),
+        }
     }
 
     /// Returns the uid that the cluster's namespace kube-system had when it was written.
     pub(crate) fn cluster_uid(&self) -> Option<&str> {
-        self.entries().cluster_uid()
+        match self {
+            Self::Kubeconfig(held) => held.cluster_uid(),
+            Self::Secret(held) => held.cluster_uid(),
+        }
     }
 
-    /// Returns whether all wanted entries exist, whatever their fields.
+    /// Returns whether all wanted entries or keys exist, whatever their values.
     pub(crate) fn is_complete(&self) -> bool {
-        self.entries().is_complete()
+        match self {
+            Self::Kubeconfig(held) => held.is_complete(),
+            Self::Secret(held) => held.is_complete,
+        }
     }
 
     /// Returns whether there is anything beside a token.
     pub(crate) fn says_something(&self) -> bool {
-        self.entries().has_entries()
+        match self {
+            Self::Kubeconfig(held) => held.has_entries(),
+            Self::Secret(_) => true,
+        }
     }
 
     /// Returns the fields in which it differs from what is wanted; nothing if it is exactly that.
     pub(crate) fn differences(&self, wanted: &Wanted) -> Vec<FieldDiff> {
-        let Wanted::Kubeconfig(wanted) = wanted;
-        self.entries().differences(wanted)
+        match (self, wanted) {
+            (Self::Kubeconfig(held), Wanted::Kubeconfig(wanted)) => held.differences(wanted),
+            (Self::Secret(held), Wanted::Secret(wanted)) => held.differences(wanted),
+            (Self::Kubeconfig(_), Wanted::Secret(_)) | (Self::Secret(_), Wanted::Kubeconfig(_)) => {
+                unreachable!("{MIXED}")
+            }
+        }
     }
 
     /// Returns whether it differs from what is wanted in a field that does not depend on how the cluster is reached.
     pub(crate) fn is_altered_wherever_it_leads(&self, format: &Format, mark: &Mark) -> bool {
-        let Format::Kubeconfig(names) = format;
-        self.entries().is_altered_wherever_it_leads(names, mark)
+        match (self, format) {
+            (Self::Kubeconfig(held), Format::Kubeconfig(names)) => held.is_altered_wherever_it_leads(names, mark),
+            (Self::Secret(held), Format::Secret(form)) => held.is_altered_wherever_it_leads(form, mark),
+            (Self::Kubeconfig(_), Format::Secret(_)) | (Self::Secret(_), Format::Kubeconfig(_)) => {
+                unreachable!("{MIXED}")
+            }
+        }
     }
 
-    /// Returns whether it can be taken for ours without a loss to anybody: see [`kubeconfig::Held::gives_ours`].
+    /// Returns whether entries can be taken for ours without a loss to anybody: see [`kubeconfig::Held::gives_ours`]. A
+    /// Secret that is not marked is somebody's.
     pub(crate) fn gives_ours(&self, format: &Format, wanted: &Wanted, account_uid: &str) -> bool {
-        let (Format::Kubeconfig(names), Wanted::Kubeconfig(wanted)) = (format, wanted);
-        self.entries().gives_ours(names, wanted, account_uid)
+        match (self, format, wanted) {
+            (Self::Kubeconfig(held), Format::Kubeconfig(names), Wanted::Kubeconfig(wanted)) => {
+                held.gives_ours(names, wanted, account_uid)
+            }
+            _ => false,
+        }
     }
 
-    /// Returns whether another place leads to the same server in the same way.
+    /// Returns whether another place leads to the same server in the same way, as far as that shows.
     pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
-        self.entries().is_reached_like(other.entries())
+        match (self, other) {
+            (Self::Kubeconfig(held), Self::Kubeconfig(other)) => held.is_reached_like(other),
+            _ => false,
+        }
     }
 }
+
+/// Each place is read in its own form.
+const MIXED: &str = "what was read at a place has the form of that place";

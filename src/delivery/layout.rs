@@ -3,12 +3,12 @@
 //! Outputs whose templates give the same path share a file. Two grants that give the same name in one file are a
 //! [`Collision`], which is found before any request. Pure: no I/O, no clock. Start with [`Layout::compute`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CredentialForm, Output, OutputId};
+use super::{CredentialForm, HubName, Output, OutputId, SecretTarget};
 use crate::names::{GrantKey, Holder, InventoryName, token_directory_name, token_file_name};
 use crate::paths::normalise;
 use crate::template::Template;
@@ -34,6 +34,10 @@ pub struct Layout {
     pub dangling: Vec<OutputId>,
     /// Glob patterns of all files that outputs may have written, also for clusters and profiles that are gone.
     pub patterns: Vec<String>,
+    /// The Secrets, in the order of the outputs and their grants.
+    pub(crate) secrets: Vec<SecretTarget>,
+    /// The namespaces of hubs that Secrets may have been written to, also for clusters and profiles that are gone.
+    pub(crate) secret_namespaces: BTreeSet<(HubName, String)>,
 }
 
 /// One output file.
@@ -228,6 +232,7 @@ impl Layout {
             dangling: dangling.map(|output| output.id).collect(),
             files: files.into_iter().map(|building| building.file).collect(),
             patterns,
+            ..Self::default()
         })
     }
 }
@@ -294,11 +299,7 @@ impl Collision {
     }
 }
 
-fn values<'a>(
-    inventory: &'a InventoryName,
-    holder: &'a Holder,
-    grant: &'a GrantKey,
-) -> impl Fn(&'static str) -> &'a str {
+fn values<'a>(inventory: &'a InventoryName, holder: &'a Holder, grant: &'a GrantKey) -> impl Fn(&str) -> &'a str {
     move |variable| match variable {
         "cluster" => grant.cluster.as_str(),
         "profile" => grant.profile.as_str(),

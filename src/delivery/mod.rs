@@ -1,15 +1,17 @@
 //! Deliveries: where the credential of a grant goes, in which form, and what is there already.
 //!
-//! A delivery names places and holds no secret; the executor looks up the tokens at these places. Pure: no I/O, no
-//! clock.
+//! A delivery names places and holds no secret; the executor looks up the tokens at these places. Places are contexts of
+//! kubeconfigs, and Secrets ([`secret`]). Pure: no I/O, no clock.
 
 mod format;
 mod found;
 mod layout;
 mod output;
+mod place;
+mod secret;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,16 +25,11 @@ pub(crate) use self::layout::VARIABLES;
 pub(crate) use self::layout::{Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, OWN_PREFIX};
 pub use self::layout::{Layout, OutputEntry, OutputFile};
 pub use self::output::{CredentialForm, Output, OutputId};
-
-/// Identifies a place, which can hold a credential: one context of one output file. Each place of an inventory is
-/// unique.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// The file.
-    pub file: PathBuf,
-    /// The name of the context in it.
-    pub context: String,
-}
+pub use self::place::HubName;
+pub(crate) use self::place::{ContextPlace, Place, SecretPlace};
+pub(crate) use self::secret::{
+    HeldSecret, KubeconfigNames, Piece, Rotation, SecretChange, SecretContent, SecretForm, SecretTarget,
+};
 
 /// Where a living credential is, and the facts about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +45,7 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Delivery {
-    /// The mark of its entries.
+    /// The mark of what is written.
     pub mark: Mark,
     /// Every place that holds the credential when the step is done.
     pub destinations: Vec<Destination>,
@@ -58,16 +55,36 @@ pub(crate) struct Delivery {
     pub reissue: Reissue,
 }
 
+/// What a step takes away of one grant at one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Removal {
+    /// Entries of a kubeconfig.
+    Entries(EntriesRemoval),
+    /// A Secret.
+    Secret(SecretPlace),
+}
+
 /// What a step takes away of one grant in one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Removal {
+pub(crate) struct EntriesRemoval {
     /// The file.
     pub file: PathBuf,
     /// The entries in it.
     pub entries: BTreeSet<EntryName>,
     /// The file with the token, if the user entry names one.
     pub token_file: Option<PathBuf>,
+}
+
+impl Removal {
+    /// Returns where it is, as reports and messages name it.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Entries(removal) => removal.file.display().to_string(),
+            Self::Secret(place) => place.to_string(),
+        }
+    }
 }
 
 /// A place that a delivery goes to.
@@ -90,7 +107,7 @@ pub(crate) enum Before {
     Whole,
     /// It lacked something.
     Lacking,
-    /// Its entries had lost their mark, and count as ours.
+    /// It had lost its mark or had none, and counts as ours by consent.
     Unmarked,
 }
 
@@ -100,10 +117,10 @@ impl Delivery {
         Self { mark, destinations: vec![], changes: vec![], reissue }
     }
 
-    /// Returns the files that are written, once for each entry.
-    pub(crate) fn written(&self) -> impl Iterator<Item = &Path> {
+    /// Returns the places that are written.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Place> {
         let written = self.destinations.iter().filter(|destination| destination.before != Before::Whole);
-        written.map(|destination| destination.place.file.as_path())
+        written.map(|destination| &destination.place)
     }
 
     /// Returns whether every place already held what is wanted.

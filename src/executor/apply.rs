@@ -8,17 +8,19 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::hubs::Hubs;
 use super::kept::{Connected, KeptConnections};
 use super::limit::{collect_within, part_of};
 use super::observe::access;
 use super::publish::{FileChange, NotWritten, Publisher, TargetFile, removals};
 use super::{Cancellation, Clock, Ended, Events, Pace, Slot, each_cluster};
+use crate::cluster::secret::{IncomingSecret, NotDelivered};
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
     write,
 };
 use crate::credential::{Claims, Credential, Generation, MintReason};
-use crate::delivery::{Before, Delivery, Destination, Format, Place, Source};
+use crate::delivery::{Before, ContextPlace, Delivery, Destination, Format, HeldSecret, Place, SecretPlace, Source};
 use crate::event::{End, Event, Issued, StepEnded, StepOutcome};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
@@ -49,6 +51,8 @@ pub(crate) struct ApplyTask {
 pub(crate) struct NamedOutputs {
     /// The files, by path.
     pub files: BTreeMap<PathBuf, Arc<TargetFile>>,
+    /// The Secrets, as they were read; nothing where there was none.
+    pub secrets: BTreeMap<SecretPlace, Option<Arc<HeldSecret>>>,
     /// The credentials, as the places held them when they were read.
     pub credentials: BTreeMap<Place, Credential>,
 }
@@ -76,6 +80,8 @@ pub(crate) struct ApplyContext {
     pub clock: Clock,
     /// The connections that clusters were planned over.
     pub kept: KeptConnections,
+    /// The clusters whose Secrets hold credentials of others.
+    pub hubs: Arc<Hubs>,
 }
 
 /// What a task has done so far. It survives if the task is dropped half-way.
@@ -370,8 +376,9 @@ impl StepRunner {
             awaits |= step.awaits;
             for source in &step.awaited {
                 let Some(Credential { token, .. }) = task.outputs.credential(source) else {
-                    let file = source.place.file.display();
-                    let cause = format!("the token in `{file}`, which should be refused by now, is not known any more");
+                    let place = &source.place;
+                    let cause =
+                        format!("the token in `{place}`, which should be refused by now, is not known any more");
                     first_failure = first_failure.or(Some(StepFailure::new(cause)));
                     continue;
                 };
@@ -582,44 +589,97 @@ impl StepRunner {
         Ok(())
     }
 
-    /// Removes entries from output files.
+    /// Removes what outputs hold of a grant.
     async fn remove(&mut self, task: &ApplyTask, step: &Remove) -> Result<(), StepFailure> {
-        let changes = removals(step, &task.outputs.files);
-        self.slot.lend(self.publisher.publish(changes)).await.map_err(|not_written| not_written.failure)
+        self.slot.lend(remove(step, &task.outputs.files, &self.publisher, &self.context.hubs)).await
     }
 
-    /// Writes a credential to the outputs that hold one, or the entries of exec plugins, which hold none.
+    /// Writes a credential to the outputs that hold one, or the entries of exec plugins, which hold none. Secrets come first:
+    /// a hub refuses more often than a disk, and as long as nothing is written, nothing has to be kept.
     async fn publish(
         &mut self,
         task: &ApplyTask,
         delivery: &Delivery,
         credential: Option<&Credential>,
     ) -> Result<(), NotWritten> {
-        let unknown = |failure| NotWritten { failure, written: 0 };
-        let incoming = delivery.destinations.iter().map(|Destination { place, format, before }| {
-            let file = task.outputs.files.get(&place.file).ok_or_else(|| {
-                let file = place.file.display();
-                unknown(StepFailure::new(format!("the plan writes to `{file}`, which is no output of this run")))
-            })?;
+        let unknown = |cause| NotWritten { failure: StepFailure::new(cause), written: 0 };
+        let (mut files, mut secrets) = (vec![], vec![]);
+        for Destination { place, format, before } in &delivery.destinations {
             if format.holds_credential() != credential.is_some() {
-                let file = place.file.display();
-                let cause = format!("the plan brings `{file}` what its form does not take; this is a bug in kubemint");
-                return Err(unknown(StepFailure::new(cause)));
+                return Err(unknown(format!("the plan brings `{place}` what its form does not take; {BUG}")));
             }
-            let Format::Kubeconfig(names) = format;
-            let incoming = Incoming {
-                names: names.clone(),
-                mark: delivery.mark.clone(),
-                endpoint: task.endpoint.clone(),
-                credential: credential.cloned(),
-                reissue: delivery.reissue,
-                adopts: *before == Before::Unmarked,
-            };
-            Ok((Arc::clone(file), FileChange::Write(Box::new(incoming))))
-        });
-        let incoming = incoming.collect::<Result<Vec<_>, NotWritten>>()?;
-        self.slot.lend(self.publisher.publish(incoming)).await
+            let adopts = *before == Before::Unmarked;
+            match (place, format) {
+                (Place::Context(ContextPlace { file, .. }), Format::Kubeconfig(names)) => {
+                    let target = task.outputs.files.get(file);
+                    let target = target.ok_or_else(|| unknown(format!("the plan writes to `{place}`, {NO_OUTPUT}")))?;
+                    let incoming = Incoming {
+                        names: names.clone(),
+                        mark: delivery.mark.clone(),
+                        endpoint: task.endpoint.clone(),
+                        credential: credential.cloned(),
+                        reissue: delivery.reissue,
+                        adopts,
+                    };
+                    files.push((Arc::clone(target), FileChange::Write(Box::new(incoming))));
+                }
+                (Place::Secret(secret), Format::Secret(form)) => {
+                    let held = task.outputs.secrets.get(secret);
+                    let held = held.ok_or_else(|| unknown(format!("the plan writes to `{place}`, {NO_OUTPUT}")))?;
+                    secrets.push(IncomingSecret {
+                        place: secret.clone(),
+                        form: form.clone(),
+                        mark: delivery.mark.clone(),
+                        endpoint: task.endpoint.clone(),
+                        credential: credential.cloned(),
+                        reissue: delivery.reissue,
+                        adopts,
+                        held: held.clone(),
+                    });
+                }
+                (Place::Context(_), Format::Secret(_)) | (Place::Secret(_), Format::Kubeconfig(_)) => {
+                    return Err(unknown(format!("the plan brings `{place}` what its form does not take; {BUG}")));
+                }
+            }
+        }
+        let (hubs, publisher) = (&self.context.hubs, &self.publisher);
+        let written = async {
+            for (written, secret) in secrets.iter().enumerate() {
+                hubs.deliver(secret).await.map_err(|NotDelivered { failure, may_be_there }| NotWritten {
+                    failure,
+                    written: written + usize::from(may_be_there),
+                })?;
+            }
+            publisher
+                .publish(files)
+                .await
+                .map_err(|not_written| NotWritten { written: not_written.written + secrets.len(), ..not_written })
+        };
+        self.slot.lend(written).await
     }
+}
+
+const BUG: &str = "this is a bug in kubemint";
+const NO_OUTPUT: &str = "which is no output of this run";
+
+/// Removes what outputs hold of a grant: its Secrets, and its entries in files.
+///
+/// # Errors
+///
+/// The first failure; the others are removed nevertheless.
+pub(crate) async fn remove(
+    step: &Remove,
+    files: &BTreeMap<PathBuf, Arc<TargetFile>>,
+    publisher: &Publisher,
+    hubs: &Hubs,
+) -> Result<(), StepFailure> {
+    let mut first_failure = None;
+    for place in step.secrets() {
+        let removed = hubs.remove(place, &step.mark()).await;
+        first_failure = first_failure.or(removed.err());
+    }
+    let removed = publisher.publish(removals(step, files)).await;
+    first_failure.or(removed.err().map(|not_written| not_written.failure)).map_or(Ok(()), Err)
 }
 
 /// Returns the identifier of a token in the audit logs of API servers.

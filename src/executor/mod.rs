@@ -1,10 +1,11 @@
 //! Runs work on many clusters at once: bounded, cancellable, each cluster on its own.
 //!
 //! [`each_cluster`] is the driver. In it, [`apply`] runs the steps of plans, and [`renew`] plans each cluster and runs
-//! its steps at once; [`publish`] collects the minted credentials into files. Steps go in, outcomes and events come
+//! its steps at once; [`publish`] collects the minted credentials into files, [`Hubs`] writes those that go into Secrets. Steps go in, outcomes and events come
 //! out. Nothing here prints, and a failure of one cluster does not affect another.
 
 pub(crate) mod apply;
+mod hubs;
 mod kept;
 mod limit;
 pub(crate) mod observe;
@@ -15,6 +16,7 @@ pub(crate) mod renew;
 pub(crate) mod revoke;
 pub(crate) mod verify;
 
+pub(crate) use hubs::Hubs;
 pub(crate) use kept::KeptConnections;
 pub(crate) use limit::Pace;
 pub(crate) use pool::{Bound, Cancellation, Ended, Slot, each_cluster};

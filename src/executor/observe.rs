@@ -9,14 +9,16 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::kept::{Connected, KeptConnections};
-use super::{Cancellation, Clock, Ended, Events, Slot, each_cluster};
+use super::{Cancellation, Clock, Ended, Events, Hubs, Slot, each_cluster};
 use crate::cluster::observe::{ByName, identify, legacy_tokens, look_for_assumed, observe};
 use crate::cluster::probe::{Probed, probe, read_role};
+use crate::cluster::secret::IncomingSecret;
 use crate::cluster::verify::distrust;
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
 };
 use crate::credential::{Credential, Distrust};
+use crate::delivery::{Before, Destination, Format, Place};
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
@@ -27,8 +29,8 @@ use crate::names::ClusterName;
 use crate::observed::ObservedCluster;
 use crate::outcome::{NotStarted, Planned};
 use crate::plan::{
-    Assessed, ClusterPlan, Extent, GrantInput, Note, NoteKind, PlanInput, PlanOptions, judge_probes, judge_roles,
-    judged_roles, plan_cluster, shows_absent,
+    Assessed, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Note, NoteKind, PlanInput, PlanOptions,
+    judge_probes, judge_roles, judged_roles, plan_cluster, shows_absent,
 };
 use crate::step::Remove;
 
@@ -64,6 +66,8 @@ pub(crate) struct PlanContext {
     pub clock: Clock,
     /// Where connections go that the steps of a plan can be carried out over.
     pub kept: KeptConnections,
+    /// The clusters whose Secrets are outputs.
+    pub hubs: Arc<Hubs>,
 }
 
 /// Whether writes are tried without effect, to find refusals before the first real write.
@@ -325,7 +329,47 @@ async fn plan_over(
         });
         judge_roles(&mut assessed.plan, &roles, policy, &grants, (cluster, now));
     }
+    if context.probing == Probing::Try {
+        try_secrets(&context.hubs, &task.grants, &endpoint, &mut assessed.plan).await;
+    }
     Ok(Box::new(assessed))
+}
+
+/// Tries without effect whether the hubs take the Secrets that a plan writes. Where one does not, the grant is blocked
+/// before anything is minted for it.
+async fn try_secrets(hubs: &Hubs, grants: &[GrantInput], endpoint: &Endpoint, plan: &mut ClusterPlan) {
+    let mut refused: Vec<Blocker> = vec![];
+    for (grant, delivery) in plan.steps.iter().filter_map(|step| Some((step.grant()?, step.delivery()?))) {
+        let written = delivery.destinations.iter().filter(|destination| destination.before != Before::Whole);
+        for Destination { place, format, before } in written {
+            let (Place::Secret(secret), Format::Secret(form)) = (place, format) else { continue };
+            let input = grants.iter().find(|input| input.grant.is(grant));
+            let read = input.and_then(|input| input.outputs.iter().find(|read| read.place == *place));
+            let incoming = IncomingSecret {
+                place: secret.clone(),
+                form: form.clone(),
+                mark: delivery.mark.clone(),
+                endpoint: endpoint.clone(),
+                credential: None,
+                reissue: delivery.reissue,
+                adopts: *before == Before::Unmarked,
+                held: read.and_then(|read| read.secret().cloned()),
+            };
+            if let Err(failure) = hubs.try_delivery(&incoming).await {
+                refused.push(Blocker {
+                    profile: Some(grant.profile.clone()),
+                    kind: BlockerKind::OutputUnusable,
+                    message: format!("{}; nothing was minted for it", failure.cause),
+                    hint: failure.hint,
+                });
+                break;
+            }
+        }
+    }
+    if !refused.is_empty() {
+        plan.blockers.extend(refused);
+        plan.drop_blocked_steps();
+    }
 }
 
 /// A cluster that responds.

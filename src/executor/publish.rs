@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::delivery::Removal;
+use crate::delivery::{EntriesRemoval, Removal};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::GrantKey;
 use crate::kubeconfig::{Document, FileOrder, Incoming, Leaving, MergeError, UserForm, merge, remove, token_file};
@@ -60,7 +60,7 @@ pub(crate) fn removals(
     step: &Remove,
     known: &BTreeMap<PathBuf, Arc<TargetFile>>,
 ) -> Vec<(Arc<TargetFile>, FileChange)> {
-    let change = |removal: &Removal| {
+    let change = |removal: &EntriesRemoval| {
         let new = || {
             let path = removal.file.clone();
             Arc::new(TargetFile { path, order: Arc::default(), current_context: None, others: 0 })
@@ -70,7 +70,11 @@ pub(crate) fn removals(
         let change = FileChange::Remove { leaving, token_file: removal.token_file.clone() };
         (known.get(&removal.file).cloned().unwrap_or_else(new), change)
     };
-    step.removals.iter().map(change).collect()
+    let of_files = step.removals.iter().filter_map(|removal| match removal {
+        Removal::Entries(removal) => Some(removal),
+        Removal::Secret(_) => None,
+    });
+    of_files.map(change).collect()
 }
 
 /// Why a credential is not in all of its files.

@@ -15,10 +15,11 @@ use crate::access::{
 use crate::cluster::rbac::read_policy;
 use crate::cluster::verify::{is_of_nobody, who_am_i};
 use crate::cluster::{
-    AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_with, consumer_endpoint, review,
+    AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
+    review,
 };
 use crate::credential::{CredentialFacts, StoredCredential};
-use crate::delivery::{Format, Held, Place};
+use crate::delivery::{ContextPlace, Format, Held, Place};
 use crate::desired::service_account;
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure, clean};
@@ -63,7 +64,7 @@ pub(crate) struct UsedPlace {
 
 impl UsedPlace {
     fn file(&self) -> String {
-        self.place.file.display().to_string()
+        self.place.to_string()
     }
 
     /// Returns the credential that it holds, with what is known about it; nothing for an exec plugin.
@@ -105,10 +106,10 @@ const MOST_NAMESPACES: usize = 50;
 /// writes, and another API server's behind those of the one that was written to.
 const CACHES_LAG: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
 
-/// Returns how the context of an output is used: as kubectl would use it.
-pub(crate) fn issued_access(place: &Place) -> AdminAccess {
-    let Place { file, context } = place.clone();
-    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(file), context }
+/// Returns how the context of an output is used: as kubectl would use it. Nothing for a Secret, which no kubectl reads.
+pub(crate) fn issued_access(place: &Place) -> Option<AdminAccess> {
+    let Place::Context(ContextPlace { file, context }) = place.clone() else { return None };
+    Some(AdminAccess::Kubeconfig { source: KubeconfigSource::Path(file), context })
 }
 
 /// Verifies clusters.
@@ -334,12 +335,20 @@ impl OneCluster<'_> {
             let connected = connect_with(self.admin, &used.stored.token, self.context.admin.network(), self.limits);
             return connected.map_err(|error| error.to_string());
         }
+        if used.held.secret().is_some() {
+            // What differs from the inventory's endpoint is reported as altered.
+            let endpoint =
+                consumer_endpoint(&grant.cluster, &self.admin.endpoint()).map_err(|error| error.to_string())?;
+            let token = &used.stored.token;
+            let connected = connect_consumer(&endpoint, token, self.context.admin.network(), self.limits);
+            return connected.map_err(|error| error.to_string());
+        }
         self.connect_as_in_file(used.place).await
     }
 
     /// Connects as kubectl would with the context of a file; an exec plugin is run.
     async fn connect_as_in_file(&self, place: &UsedPlace) -> Result<Api, String> {
-        let access = issued_access(&place.place);
+        let access = issued_access(&place.place).ok_or("only kubeconfigs are used as kubectl would")?;
         let clock = self.context.clock;
         let entry = self.context.issued.resolve(&access, Insecure::Refused, || clock.now()).await;
         let entry = entry.map_err(|error| error.to_string())?;

@@ -39,6 +39,7 @@ impl Fleet {
             run: self.run.clone(),
             clock: self.clock,
             kept: self.kept.clone(),
+            hubs: Arc::clone(&self.hubs),
         })
     }
 

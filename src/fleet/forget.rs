@@ -7,11 +7,13 @@ use std::sync::Arc;
 use super::outputs::{Leavings, Reading, Wanted};
 use super::trail::Trail;
 use super::{Follower, Surroundings};
+use crate::cluster::AdminSources;
 use crate::delivery::Layout;
 use crate::error::Error;
 use crate::event::{End, Event, StepEnded, StepOutcome};
-use crate::executor::Events;
-use crate::executor::publish::{Publisher, publisher, removals};
+use crate::executor::apply::remove as remove_all;
+use crate::executor::publish::{Publisher, publisher};
+use crate::executor::{Events, Hubs};
 use crate::inventory::Inventory;
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned, StepFailed};
@@ -29,6 +31,7 @@ pub(crate) struct Forgetting {
     run: String,
     follower: Follower,
     plans: Vec<ClusterPlan>,
+    hubs: Arc<Hubs>,
     /// The entries that leave.
     pub(crate) leavings: Leavings,
 }
@@ -45,10 +48,14 @@ impl Forgetting {
         layout: Layout,
         clusters: &[String],
     ) -> Result<Self, Error> {
-        let Surroundings { clock, run, progress, caller, .. } = surroundings;
+        let Surroundings { clock, run, progress, caller, admin, .. } = surroundings;
         let inventory = Arc::new(inventory);
         let holder = inventory.holder.clone();
-        let reading = Reading { inventory: Arc::clone(&inventory), layout: Arc::new(layout), holder, caller };
+        let accesses = inventory.hubs.iter().map(|hub| &hub.access);
+        let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
+        let hubs = Arc::new(Hubs::new(&inventory, admin, clock));
+        let layout = Arc::new(layout);
+        let reading = Reading { inventory: Arc::clone(&inventory), layout, holder, caller, hubs: Arc::clone(&hubs) };
         let names = || clusters.iter().map(ClusterName::new);
         let leavings = reading.leavings(Wanted::Clusters(names().collect(), RemoveReason::ClusterGone)).await?;
         let plan = |cluster: ClusterName| {
@@ -62,7 +69,7 @@ impl Forgetting {
             plan
         };
         let plans = names().map(plan).collect();
-        Ok(Self { inventory, run, follower: Follower { style: progress, clock, trail: None }, plans, leavings })
+        Ok(Self { inventory, run, follower: Follower { style: progress, clock, trail: None }, plans, leavings, hubs })
     }
 
     /// Writes the audit trail into a file, if one is named; relative paths start at `directory`.
@@ -112,7 +119,7 @@ impl Forgetting {
         let (publisher, writing) = publisher(manner);
         let (events, shown) = self.follower.events(Phase::Applying, None, self.plans.len());
         let work = async move {
-            let forgotten = self.plans.iter().map(|plan| forget(plan, &publisher, &events));
+            let forgotten = self.plans.iter().map(|plan| forget(plan, &publisher, &self.hubs, &events));
             futures::future::join_all(forgotten).await
         };
         let (applied, (), _) = tokio::join!(work, writing, shown);
@@ -132,19 +139,18 @@ impl Forgetting {
 }
 
 /// Removes the entries of one cluster.
-async fn forget(plan: &ClusterPlan, publisher: &Publisher, events: &Events) -> Applied {
+async fn forget(plan: &ClusterPlan, publisher: &Publisher, hubs: &Hubs, events: &Events) -> Applied {
     let mut applied = Applied::nothing();
     events.send(Event::Started(plan.cluster.clone()));
     for (number, step) in (1..).zip(&plan.steps) {
         let Step::Remove(remove) = step else { continue };
-        let removed = publisher.publish(removals(remove, &BTreeMap::new())).await;
+        let removed = remove_all(remove, &BTreeMap::new(), publisher, hubs).await;
         let outcome = match removed {
             Ok(()) => {
                 applied.done.push(step.id());
                 StepOutcome::Done
             }
-            Err(not_written) => {
-                let failure = not_written.failure;
+            Err(failure) => {
                 let failed =
                     StepFailed { number, of: plan.steps.len(), doing: step.to_string(), failure: failure.clone() };
                 applied.failure.get_or_insert(failed);

@@ -25,7 +25,7 @@ use self::carry_out::task;
 pub(crate) use self::display::{Follower, Timeline};
 pub(crate) use self::forget::Forgetting;
 use self::outputs::{Leavings, Reading};
-pub(crate) use self::outputs::{Outputs, PluginCaller, Wanted, with_token_file};
+pub(crate) use self::outputs::{Outputs, PluginCaller, Wanted, read_secrets, with_token_file};
 pub(crate) use self::prune::MAX_PRUNE;
 pub(crate) use self::rollout::Order;
 pub(crate) use self::run::{ClusterRun, FleetRun};
@@ -41,7 +41,7 @@ use crate::executor::apply::orphan_after;
 use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
 use crate::executor::publish::publisher;
 use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
-use crate::executor::{Bound, Cancellation, Clock, Events, KeptConnections, Pace, WantedEvents};
+use crate::executor::{Bound, Cancellation, Clock, Events, Hubs, KeptConnections, Pace, WantedEvents};
 use crate::failure::StepFailure;
 use crate::foreign::shown;
 use crate::inventory::{Budget, Cluster, Grant, GrantKey, Inventory};
@@ -161,6 +161,7 @@ pub(crate) struct Fleet {
     /// The times that are taken for now where a saved plan is made again.
     as_of: HashMap<ClusterName, Timestamp>,
     kept: KeptConnections,
+    hubs: Arc<Hubs>,
 }
 
 impl Fleet {
@@ -189,17 +190,25 @@ impl Fleet {
         }
         let inventory = Arc::new(inventory);
         let (layout, holder) = (Arc::new(layout), inventory.holder.clone());
-        let reading = Reading { inventory: Arc::clone(&inventory), layout, holder: holder.clone(), caller };
+        let accesses = selected.iter().map(|selected| &selected.cluster.admin);
+        let accesses = accesses.chain(inventory.hubs.iter().map(|hub| &hub.access));
+        let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
+        for warning in admin.warnings() {
+            printer.remark(&format!("warning: {}\n", shown(&warning)));
+        }
+        let hubs = Arc::new(Hubs::new(&inventory, Arc::clone(&admin), clock));
+        let reading = Reading {
+            inventory: Arc::clone(&inventory),
+            layout,
+            holder: holder.clone(),
+            caller,
+            hubs: Arc::clone(&hubs),
+        };
         let outputs = reading.clone().read(move |grant| grants.contains(grant)).await?;
         let leavings = match policy.prune {
             Prune::Remove => prune::leavings(&reading, printer).await?,
             Prune::Keep => Leavings::default(),
         };
-        let accesses = selected.iter().map(|selected| &selected.cluster.admin);
-        let admin = Arc::new(AdminSources::load(accesses, admin, inventory.run.cluster_timeout));
-        for warning in admin.warnings() {
-            printer.remark(&format!("warning: {}\n", shown(&warning)));
-        }
         let options = PlanOptions {
             holder,
             adoption: policy.adoption.clone(),
@@ -231,6 +240,7 @@ impl Fleet {
             printer,
             as_of: HashMap::new(),
             kept: KeptConnections::default(),
+            hubs,
         })
     }
 
@@ -356,6 +366,7 @@ impl Fleet {
             legacy: self.legacy,
             clock: self.clock,
             kept: self.kept.clone(),
+            hubs: Arc::clone(&self.hubs),
         })
     }
 

@@ -13,9 +13,10 @@ use super::model::VerifyVia;
 use super::policy::{DanglingRoles, PolicyRule};
 use super::problem::At;
 use super::read::{Named, Read, choice, presence, tables};
+use super::target::{SecretKind, SecretReader};
 use super::until::Until;
 use super::wave::Budget;
-use crate::delivery::CredentialForm;
+use crate::delivery::{CredentialForm, Rotation};
 use crate::rbac::Escalating;
 
 /// A list of strings.
@@ -26,9 +27,31 @@ pub(crate) type Strings = Vec<At<String>>;
 pub(crate) enum OutputKind {
     /// A kubeconfig file.
     Kubeconfig,
+    /// A Secret, of a form that the inventory spells out or that a consumer wants.
+    Secret(SecretKind),
 }
 
-choice!(OutputKind { "kubeconfig" => Self::Kubeconfig, });
+choice!(OutputKind {
+    "kubeconfig" => Self::Kubeconfig,
+    "secret" => Self::Secret(SecretKind::Free),
+    "argocd" => Self::Secret(SecretKind::Argocd),
+    "istio" => Self::Secret(SecretKind::Istio),
+    "flux" => Self::Secret(SecretKind::Flux),
+    "kueue" => Self::Secret(SecretKind::Kueue),
+    "cluster-api" => Self::Secret(SecretKind::ClusterApi),
+    "sveltos" => Self::Secret(SecretKind::Sveltos),
+    "cluster-profile" => Self::Secret(SecretKind::ClusterProfile),
+    "linkerd" => Self::Secret(SecretKind::Linkerd),
+    "calico" => Self::Secret(SecretKind::Calico),
+});
+choice!(Rotation {
+    "watch" => Self::Watch,
+    "each-use" => Self::EachUse,
+    "on-401" => Self::On401,
+    "recreate" => Self::Recreate,
+    "restart" => Self::Restart,
+});
+choice!(SecretReader { "secretreader" => Self::Token, "kubeconfig-secretreader" => Self::Kubeconfig, });
 choice!(CredentialForm { "token" => Self::Token, "token-file" => Self::TokenFile, "exec" => Self::Exec, });
 choice!(VerifyVia { "endpoint" => Self::Endpoint, "admin" => Self::Admin, });
 choice!(DanglingRoles { "deny" => Self::Deny, "allow" => Self::Allow, });
@@ -115,6 +138,8 @@ tables! {
     /// The existing credential that provisions a cluster: a context of kubeconfigs (`kubeconfig`), an
     /// endpoint and a credential (`server`), or the pod's own ServiceAccount (`in-cluster`).
     AdminTable("`admin`") {
+        /// The name of a cluster of the inventory, whose admin access this is. Only in `[[outputs]]`.
+        "cluster" cluster: String [optional];
         /// Where the kubeconfigs are: a file, several files separated by `:` and merged as kubectl
         /// merges them, a directory, a pattern such as `admin/*.yaml`, or `$KUBECONFIG` for what
         /// kubectl would read. `~/` is the home directory; a relative path starts at the directory
@@ -320,12 +345,13 @@ tables! {
         "verify" verify: bool [default "false"];
     }
 
-    /// Where credentials go: templates of a file's path and of the names in it.
+    /// Where credentials go: a kubeconfig, or a Secret in a cluster whose controllers use it.
     OutputTable("an output") {
-        /// What is written.
+        /// What is written: `"kubeconfig"` is a file; `"secret"` a Secret whose keys are in `data`; the others are Secrets
+        /// in the form that their consumer wants. docs/targets.md describes each.
         "kind" kind: OutputKind [default r#""kubeconfig""#];
-        /// The template of the path. The variables in it decide which grants share a file.
-        "path" path: String [required];
+        /// The template of the path of a kubeconfig, which needs it. The variables in it decide which grants share a file.
+        "path" path: String [optional];
         /// How a user entry gives its credential: `"token"` holds it, `"token-file"` names a file
         /// beside the kubeconfig that is replaced at each renewal, `"exec"` runs
         /// `kubemint credential`.
@@ -342,7 +368,7 @@ tables! {
         "cluster" cluster: String [optional];
         /// The template of the names of user entries. Defaults to `context`.
         "user" user: String [optional];
-        /// The namespace of the contexts.
+        /// The namespace of the contexts. A Secret needs it, and it is the Secret's.
         "namespace" namespace: String [optional];
         /// The template of the context that becomes current. Without it, it is the only context of
         /// a file that has one.
@@ -354,6 +380,52 @@ tables! {
         "selector" selector: String [optional];
         /// Only grants on these clusters.
         "clusters" clusters: Strings [optional];
+        /// How the cluster is reached that a Secret is written to: its hub. `{ cluster = "NAME" }` is a cluster of the
+        /// inventory; otherwise as the `admin` of a cluster. A Secret needs it.
+        "admin" admin: AdminTable [optional];
+        /// Whether the hub may be reached without checking its certificate.
+        "allow-insecure" allow_insecure: bool [default "false"];
+        /// Whether the namespace of a Secret is created if it is missing. Otherwise its grants are blocked.
+        "create-namespaces" create_namespaces: bool [default "false"];
+        /// The template of a Secret's name. Presets have one of their own.
+        "name" name: String [optional];
+        /// The type of a Secret of kind `"secret"`.
+        "type" secret_type: String [default r#""Opaque""#];
+        /// Further labels of a Secret: templates, which may use the labels of the cluster as `{labels.NAME}`.
+        "labels" labels: Named<String> [optional];
+        /// Further annotations of a Secret: templates, as `labels`.
+        "annotations" annotations: Named<String> [optional];
+        /// The keys of a Secret of kind `"secret"`: templates, which may also use `{token}`, `{kubeconfig}`, `{server}`
+        /// and `{ca}`, the PEM text of the CA certificates.
+        "data" data: Named<String> [optional];
+        /// How the consumer of a Secret of kind `"secret"` takes a change. `"watch"`: it watches the Secret; `"each-use"`:
+        /// it reads it each time; `"on-401"`: when the token is refused; `"recreate"`: it notices only that a Secret comes
+        /// or goes, so it is deleted and made anew; `"restart"`: it reads it when it starts.
+        "rotation" rotation: Rotation [default r#""each-use""#];
+        /// Whether somebody restarts the consumer before a token expires, where `rotation` is `"restart"`. Otherwise a
+        /// `ttl` below 90 days is refused.
+        "restart-acknowledged" restart_acknowledged: bool [default "false"];
+        /// What only some consumers know.
+        "options" options: OptionsTable [optional];
+    }
+
+    /// What only some consumers of Secrets know.
+    OptionsTable("`options`") {
+        /// `argocd`: the project that the cluster belongs to.
+        "project" project: String [optional];
+        /// `argocd`: the namespaces that it may use, instead of all.
+        "namespaces" namespaces: Strings [optional];
+        /// `argocd`: whether it may use objects of the whole cluster. Needs `namespaces`.
+        "cluster-resources" cluster_resources: bool [optional];
+        /// `argocd`: the shard of its application controller.
+        "shard" shard: u64 [optional];
+        /// `cluster-profile`: the plugin that reads the Secret.
+        "reader" reader: SecretReader [default r#""secretreader""#];
+        /// `linkerd`: the trust domain of the cluster. Together with `cluster-domain`, it makes the Secret of the
+        /// control plane's namespace; without both, it is the one of the service mirror's.
+        "trust-domain" trust_domain: String [optional];
+        /// `linkerd`: the DNS domain of the cluster.
+        "cluster-domain" cluster_domain: String [optional];
     }
 }
 

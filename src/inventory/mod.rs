@@ -15,18 +15,19 @@ pub(crate) mod read;
 pub(crate) mod render;
 mod starter;
 pub(crate) mod syntax;
+pub(crate) mod target;
 pub(crate) mod until;
 pub(crate) mod wave;
 
-pub use crate::delivery::{CredentialForm, Output, OutputId};
+pub use crate::delivery::{CredentialForm, HubName, Output, OutputId};
 pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName, WaveName};
 pub use crate::rbac::{Escalating, Rule};
 pub(crate) use duration::parse as parse_duration;
 pub use file::schema;
 pub(crate) use intended::{Intended, IntendedSource, intended, wildcards};
 pub use model::{
-    AdminAccess, Cluster, Consumer, Grant, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace, NamespaceAccess,
-    Profile, RunPolicy, TokenPolicy, VerifyVia,
+    AdminAccess, Cluster, Consumer, Grant, Hub, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace,
+    NamespaceAccess, Profile, RunPolicy, TokenPolicy, VerifyVia,
 };
 pub use period::Period;
 pub(crate) use period::Phase;

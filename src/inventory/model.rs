@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::period::Period;
 use super::wave::Wave;
-use crate::delivery::{CredentialForm, Output};
+use crate::delivery::{CredentialForm, HubName, Output};
 use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName};
 use crate::rbac::Rule;
 
@@ -34,6 +34,8 @@ pub struct Inventory {
     pub(crate) by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>>,
     /// The outputs, in the order of the inventory.
     pub outputs: Vec<Arc<Output>>,
+    /// The hubs that Secrets are written to.
+    pub hubs: Vec<Hub>,
     /// The waves of rollouts, in their order; what none selects comes last.
     pub(crate) waves: Vec<Arc<Wave>>,
     /// How a run behaves.
@@ -66,6 +68,17 @@ pub struct Cluster {
     pub allow_insecure: bool,
     /// The endpoint that consumers are given, where it differs from the admin's.
     pub consumer: Consumer,
+}
+
+/// A cluster that Secrets with the credentials of others are written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hub {
+    /// Its name; no two hubs have the same.
+    pub name: HubName,
+    /// The existing credential that writes there.
+    pub access: AdminAccess,
+    /// Whether it may connect without checking the server certificate.
+    pub allow_insecure: bool,
 }
 
 /// The existing credential that kubemint provisions a cluster with.

@@ -54,6 +54,13 @@ pub(crate) struct At<T> {
     pub(crate) location: Location,
 }
 
+impl<T> At<T> {
+    /// Puts a value at a location.
+    pub(crate) fn new(value: T, location: Location) -> Self {
+        Self { value, location }
+    }
+}
+
 /// Whether a problem makes the inventory unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {

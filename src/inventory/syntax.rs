@@ -101,6 +101,15 @@ pub(crate) fn is_for_pods_only(url: &str) -> bool {
     )
 }
 
+/// Whether the host of a URL is one that a controller in another cluster cannot reach: the machine that asks, or a Service.
+pub(crate) fn is_for_here_only(url: &str) -> bool {
+    let uri = url.parse::<http::Uri>().ok();
+    let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let is_loopback = address.is_ok_and(|address| address.is_loopback() || address.is_unspecified());
+    is_loopback || host.eq_ignore_ascii_case("localhost") || is_for_pods_only(url)
+}
+
 /// The URL of a proxy.
 pub(crate) fn proxy_url(url: &str) -> Verdict {
     parse_url(url, &["http", "https", "socks5"]).map(|_| ())

@@ -547,7 +547,7 @@ impl Held {
 }
 
 /// Returns the facts in the claims of a token of ours; the requested lifetime is not among them.
-fn facts_of(claims: &Claims) -> Option<CredentialFacts> {
+pub(crate) fn facts_of(claims: &Claims) -> Option<CredentialFacts> {
     let anchor = claims.anchor_name.clone()?;
     let generation = generation_of_anchor(&anchor).filter(|number| *number <= LARGEST_GENERATION)?;
     Some(CredentialFacts {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::edit::List;
+use super::edit::{Edit, List, Unranked, edit};
 use super::endpoint::Endpoint;
 use super::fields::{CLUSTER_UID, note_given};
 use crate::credential::{Credential, CredentialFacts};
@@ -203,6 +203,26 @@ impl OurEntries {
             user: json!({ "name": names.user, "user": user }),
             context: json!({ "context": context, "name": names.context }),
         }
+    }
+
+    /// Returns a whole kubeconfig of one context, without our marks: who reads it may refuse extensions.
+    pub(crate) fn plain_kubeconfig(names: &EntryNames, endpoint: &Endpoint, credential: &Credential) -> Vec<u8> {
+        let nobody = Mark {
+            inventory: InventoryName::new(""),
+            holder: Holder::new(""),
+            cluster: ClusterName::new(""),
+            profile: ProfileName::new(""),
+        };
+        let entries = Self::render(names, &nobody, endpoint, Some(credential));
+        let plain = |(list, mut entry): (List, Value)| {
+            if let Some(body) = entry[list.singular()].as_object_mut() {
+                body.shift_remove("extensions");
+            }
+            Edit::Upsert { list, entry }
+        };
+        let mut edits: Vec<Edit> = entries.into_lists().into_iter().map(plain).collect();
+        edits.push(Edit::CurrentContext(names.context.clone()));
+        edit(b"", &edits, &Unranked).expect("a new file takes every entry")
     }
 
     /// Returns the user entry.

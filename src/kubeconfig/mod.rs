@@ -20,7 +20,7 @@ mod refusal;
 mod removal;
 
 pub use document::{Document, DocumentError};
-pub(crate) use document::{EntryState, Held, OtherHolder, RENAME, foreign_owner};
+pub(crate) use document::{EntryState, Held, OtherHolder, RENAME, facts_of, foreign_owner};
 pub(crate) use endpoint::{Endpoint, without_user};
 pub(crate) use entry::{EXEC_API_VERSION, Mark, OurEntries};
 pub use entry::{EntryNames, ExecPlugin, UserForm};

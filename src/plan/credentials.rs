@@ -70,10 +70,12 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     let anchors = chain.map(|chain| anchor_states(input, (&account, observed), chain)).unwrap_or_default();
     let uid = observed.map(|observed| observed.uid.as_str());
     let grant_input = &*delivery::take_back(input, grant_input, uid, &anchors);
-    let foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
+    let mut foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
+    foreign.extend(delivery::fixed_secrets(input, grant_input));
     if !foreign.is_empty() {
         return blocked(foreign, draft);
     }
+    draft.plan.notes.extend(delivery::taken_over(input, grant_input));
     let stored = |read: &ReadPlace| read.held()?.stored().cloned();
     let outputs: Vec<_> = grant_input.holding().map(|read| (read.place.clone(), stored(read))).collect();
     draft.plan.notes.extend(delivery::another_server(input, grant_input));
@@ -85,13 +87,18 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         policy: &grant.profile.token,
         ends: grant.period.expires,
         outputs: &outputs,
-        reissue: input.options.reissue,
+        reissue: if is_lost_to_all(grant_input) { Reissue::Allowed } else { input.options.reissue },
         renewal: input.options.renewal,
         distrust: grant_input.distrust,
         now: input.now,
         orphan_after: input.options.orphan_after,
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
+    if let Decision::Mint { reason: MintReason::Reissue, .. } = &decision
+        && input.options.reissue == Reissue::Refused
+    {
+        draft.plan.notes.push(lost(profile, grant_input));
+    }
     draft.plan.notes.extend(left_by_another_inventory(input, &account, observed, &anchors));
     let is_suspended = index.is_suspended(holder);
     let handing_on = match &decision {
@@ -124,6 +131,23 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     let has_plugin = plugins.is_any;
     note_life(input, grant, chain, draft);
     follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, handing_on, draft);
+}
+
+/// Whether nobody can hold a credential of a grant that no place holds: every machine sees the same Secrets, so what they
+/// lost is lost to their consumers too. A file may be on another machine.
+fn is_lost_to_all(grant_input: &GrantInput) -> bool {
+    grant_input.holding().next().is_some() && grant_input.holding().all(|read| read.place.is_seen_everywhere())
+}
+
+/// Says that a Secret lost a living credential.
+fn lost(profile: &ProfileName, grant_input: &GrantInput) -> Note {
+    let places: Vec<String> = grant_input.holding().map(|read| format!("`{}`", read.place)).collect();
+    let message = format!(
+        "no Secret holds the living credential of `{profile}` any more ({}): a new one is minted, and the one before ends \
+         after its overlap",
+        crate::wording::list(places.iter().map(String::as_str), 3)
+    );
+    Note::new(NoteKind::Replaced, message)
 }
 
 /// Whether the planning of a grant goes on. It ends if another holder's credential is in an output, or if a revocation

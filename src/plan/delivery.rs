@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 
 use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput};
 use crate::credential::{AnchorState, Credential, CredentialFacts, Generation};
-use crate::delivery::{Before, Delivery, Destination, Found, Held, Others, Place, ReadPlace, Source, Wanted};
+use crate::delivery::{
+    Before, Delivery, Destination, Format, Found, Held, HeldSecret, Others, Place, ReadPlace, Source, Wanted,
+};
+use crate::foreign::shown;
 use crate::inventory::Grant;
 use crate::kubeconfig::Mark;
+use crate::names::ProfileName;
+use crate::observed::Ownership;
 use crate::wording::command;
 
 pub(super) fn mark(input: &PlanInput<'_>, grant: &Grant) -> Mark {
@@ -59,22 +64,41 @@ pub(super) fn plugins(input: &PlanInput<'_>, grant_input: &GrantInput) -> Delive
     deliver(input, grant_input, with_plugins, |read, mark| (read.format.wanted(mark, input.endpoint, None), true))
 }
 
-/// Treats an entry that lost its mark as ours, if adoption is allowed and it holds a living generation of ours.
+/// Treats what is at a place as ours where adoption is allowed: an entry that lost its mark and holds a living generation
+/// of ours, and a Secret of somebody else's.
 pub(super) fn take_back<'a>(
     input: &PlanInput<'_>,
     grant_input: &'a GrantInput,
     account_uid: Option<&str>,
     anchors: &BTreeMap<u64, AnchorState>,
 ) -> Cow<'a, GrantInput> {
-    let is_living = |read: &ReadPlace| living(input, grant_input, read, account_uid, anchors).is_some();
-    if !input.options.adoption.foreign || !grant_input.outputs.iter().any(is_living) {
+    let taken = |read: &'a ReadPlace| {
+        let Found::Others(Others { unmarked: Some(held), .. }) = &read.found else { return None };
+        match held.secret() {
+            Some(secret) => is_adopted(secret, input).then_some(held),
+            None if input.options.adoption.foreign => living(input, grant_input, read, account_uid, anchors),
+            None => None,
+        }
+    };
+    if !grant_input.outputs.iter().any(|read| taken(read).is_some()) {
         return Cow::Borrowed(grant_input);
     }
-    let take_back = |read: &ReadPlace| match living(input, grant_input, read, account_uid, anchors) {
+    let take_back = |read: &'a ReadPlace| match taken(read) {
         Some(held) => ReadPlace { found: Found::TakenBack(held.clone()), ..read.clone() },
         None => read.clone(),
     };
     Cow::Owned(GrantInput { outputs: grant_input.outputs.iter().map(take_back).collect(), ..grant_input.clone() })
+}
+
+/// Whether a Secret that is not ours may be taken over. What another object owns, its controller would write again.
+fn is_adopted(secret: &HeldSecret, input: &PlanInput<'_>) -> bool {
+    let adoption = &input.options.adoption;
+    let is_allowed = match &secret.ownership {
+        Ownership::Ours => true,
+        Ownership::Foreign(_) => adoption.foreign,
+        Ownership::OtherInventory(other) => adoption.inventories.contains(other),
+    };
+    is_allowed && secret.owner.is_none()
 }
 
 /// Returns the content of a place that lost its mark, if it holds a living generation of ours.
@@ -106,7 +130,10 @@ pub(super) fn foreign_entries(
     let cluster = input.cluster.as_str();
     let adopt = ["kubemint", "apply", "--adopt", "--cluster", cluster, "--profile", profile.as_str()];
     let blocker = |read: &ReadPlace| {
-        let Found::Others(Others { what, owner, hint, .. }) = &read.found else { return None };
+        let Found::Others(Others { what, owner, hint, unmarked }) = &read.found else { return None };
+        if let Some(secret) = unmarked.as_ref().and_then(Held::secret) {
+            return Some(foreign_secret(input, profile, &read.place, (secret, owner, hint)));
+        }
         let (owner, hint) = match living(input, grant_input, read, account_uid, anchors) {
             Some(_) => (
                 "has lost kubemint's mark; what it gives is a living credential of this inventory",
@@ -117,11 +144,103 @@ pub(super) fn foreign_entries(
         Some(Blocker {
             profile: Some(profile.clone()),
             kind: BlockerKind::ForeignEntry,
-            message: format!("`{}`: {what} exists and {owner}", read.place.file.display()),
+            message: format!("`{}`: {what} exists and {owner}", read.place),
             hint: Some(hint),
         })
     };
     grant_input.outputs.iter().filter_map(blocker).collect()
+}
+
+/// Returns the blocker for a Secret of somebody else's.
+fn foreign_secret(
+    input: &PlanInput<'_>,
+    profile: &ProfileName,
+    place: &Place,
+    (secret, owner, otherwise): (&HeldSecret, &str, &str),
+) -> Blocker {
+    let mut words = vec!["kubemint", "apply", "--cluster", input.cluster.as_str(), "--profile", profile.as_str()];
+    let hint = match (&secret.owner, &secret.ownership) {
+        (Some(owner), _) => {
+            let owner = shown(owner);
+            format!(
+                "{owner} owns it and may write it again, so it is not taken over; set another `name` in that `[[outputs]]`"
+            )
+        }
+        (None, Ownership::OtherInventory(other)) => {
+            words.extend(["--adopt-from", other]);
+            format!("take it over with `{}`, or {otherwise}", command(&words))
+        }
+        (None, Ownership::Foreign(_) | Ownership::Ours) => {
+            words.push("--adopt");
+            format!("take it over with `{}`, or {otherwise}", command(&words))
+        }
+    };
+    let keys: Vec<String> = secret.keys().map(|key| format!("`{key}`")).collect();
+    let keys = if keys.is_empty() { "no keys".to_owned() } else { format!("the keys {}", keys.join(", ")) };
+    Blocker {
+        profile: Some(profile.clone()),
+        kind: BlockerKind::ForeignEntry,
+        message: format!("`{place}`: the Secret exists, has {keys}, and {owner}"),
+        hint: Some(hint),
+    }
+}
+
+/// Returns a blocker for each Secret that cannot be changed in place, unless it may be replaced.
+pub(super) fn fixed_secrets(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker> {
+    let (cluster, profile) = (input.cluster.as_str(), &grant_input.grant.profile.name);
+    let adopt = ["kubemint", "apply", "--adopt", "--cluster", cluster, "--profile", profile.as_str()];
+    let blocker = |read: &ReadPlace| {
+        let (Some(secret), Format::Secret(form)) = (read.held().and_then(Held::secret), &read.format) else {
+            return None;
+        };
+        let (kind, why, hint) = if secret.is_being_deleted {
+            (BlockerKind::BeingDeleted, "it is being deleted".to_owned(), "wait until it is gone".to_owned())
+        } else if input.options.adoption.foreign {
+            return None;
+        } else if secret.is_immutable {
+            let hint = format!("delete it and make it anew with `{}`", command(&adopt));
+            (BlockerKind::Refused, "it is immutable".to_owned(), hint)
+        } else if secret.secret_type != form.secret_type {
+            let why = format!("its type is `{}` and should be `{}`", secret.secret_type, form.secret_type);
+            let hint = format!("Kubernetes changes no type; delete it and make it anew with `{}`", command(&adopt));
+            (BlockerKind::Refused, why, hint)
+        } else {
+            return None;
+        };
+        let message = format!("`{}`: {why}", read.place);
+        Some(Blocker { profile: Some(profile.clone()), kind, message, hint: Some(hint) })
+    };
+    grant_input.outputs.iter().filter_map(blocker).collect()
+}
+
+/// Says what a plan replaces in Secrets that it takes over: their keys, and where their consumers would be led.
+pub(super) fn taken_over(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Note> {
+    let note = |read: &ReadPlace| {
+        let (Found::TakenBack(held), Format::Secret(form)) = (&read.found, &read.format) else { return None };
+        let secret = held.secret()?;
+        let (replaced, others): (Vec<&str>, Vec<&str>) = secret.keys().partition(|key| form.data.contains_key(*key));
+        let list = |keys: Vec<&str>| {
+            let keys: Vec<String> = keys.into_iter().map(|key| format!("`{key}`")).collect();
+            if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
+        };
+        let mut message = format!(
+            "`{}` is taken over: it replaces the keys {}, and leaves {}",
+            read.place,
+            list(replaced),
+            list(others)
+        );
+        if let (Some(key), Some(before)) = (&form.identity, secret.identity()) {
+            let now = input.endpoint.server.trim_end_matches('/');
+            let is_same = before.trim_end_matches('/') == now;
+            message.push_str(&if is_same {
+                format!("; its `{key}` stays <{now}>")
+            } else {
+                format!("; its `{key}` was <{before}> and will be <{now}>, another cluster to its consumer")
+            });
+        }
+        Some(Note::new(NoteKind::TakenOver, message))
+    };
+    grant_input.outputs.iter().filter_map(note).collect()
 }
 
 /// Returns where a credential that is not minted yet goes, and which other fields change there.
@@ -143,7 +262,7 @@ pub(super) fn another_server(input: &PlanInput<'_>, grant_input: &GrantInput) ->
     let message = format!(
         "another API server answers than the one that `{}` was written for: the uid of namespace `kube-system` was \
          `{before}` and is `{now}`; see whether `admin` names the right context",
-        read.place.file.display()
+        read.place
     );
     Some(Note::new(NoteKind::AnotherServer, message))
 }
@@ -160,10 +279,12 @@ fn deliver<'a>(
     for read in places {
         let (wanted, holds_token) = wanted(read, &delivery.mark);
         let differences = read.held().map(|held| held.differences(&wanted));
-        let before = match (differences.as_ref().is_some_and(Vec::is_empty) && holds_token, &read.found) {
-            (true, _) => Before::Whole,
-            (false, Found::TakenBack(_)) => Before::Unmarked,
-            (false, _) => Before::Lacking,
+        let is_whole = differences.as_ref().is_some_and(Vec::is_empty) && holds_token;
+        let before = match &read.found {
+            _ if is_whole => Before::Whole,
+            Found::TakenBack(_) => Before::Unmarked,
+            Found::Ours(held) if is_fixed(held, &read.format) => Before::Unmarked,
+            Found::Ours(_) | Found::Nothing | Found::Others(_) => Before::Lacking,
         };
         delivery.destinations.push(Destination { place: read.place.clone(), format: read.format.clone(), before });
         // Where nothing of ours is, everything is new, which the file itself says.
@@ -173,4 +294,12 @@ fn deliver<'a>(
     delivery.changes.sort();
     delivery.changes.dedup();
     delivery
+}
+
+/// Whether a Secret of ours cannot be changed, only replaced; without consent to that, it blocks its grant.
+fn is_fixed(held: &Held, format: &Format) -> bool {
+    match (held.secret(), format) {
+        (Some(secret), Format::Secret(form)) => secret.is_immutable || secret.secret_type != form.secret_type,
+        _ => false,
+    }
 }

@@ -138,6 +138,10 @@ pub(crate) enum NoteKind {
     AnotherServer,
     /// A ServiceAccount was made anew without what others had added to it.
     NotKept,
+    /// A Secret of somebody else's is taken over.
+    TakenOver,
+    /// The Secrets of a grant lost its living credential, and get a new one.
+    Replaced,
     /// A grant has not begun, has ended, or ends soon.
     OutsidePeriod,
     /// The policy of the inventory refuses something that this run leaves as it is.

@@ -3,7 +3,6 @@
 //! Pure: no I/O, `now` comes with the input.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -35,7 +34,7 @@ pub(crate) struct Standing {
     /// Other holders, and how many credentials of each may be used.
     pub others: Vec<(String, usize)>,
     /// The outputs that a run would write.
-    pub lacking: Vec<PathBuf>,
+    pub lacking: Vec<Place>,
 }
 
 /// What is known about a generation.
@@ -232,13 +231,7 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
         due,
         superseded: generations.iter().filter(older).map(|generation| generation.n).collect(),
         others: others.filter(|(_, living)| *living > 0).collect(),
-        lacking: basis
-            .delivery
-            .into_iter()
-            .chain([basis.for_plugins])
-            .flat_map(Delivery::written)
-            .map(Path::to_owned)
-            .collect(),
+        lacking: basis.delivery.into_iter().chain([basis.for_plugins]).flat_map(Delivery::written).cloned().collect(),
         newest,
     }
 }

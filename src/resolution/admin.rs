@@ -46,6 +46,9 @@ impl Admin {
     }
 
     fn read(&mut self, table: &AdminTable, location: Location, ctx: &mut Context<'_>) {
+        if let Some(cluster) = &table.cluster {
+            ctx.error(cluster.location, "`cluster` is for the `admin` of `[[outputs]]`");
+        }
         if let Some(context) = &table.context {
             ctx.check("context", context, syntax::plain_text);
             self.context = Some(context.value.clone());

@@ -23,8 +23,20 @@ pub(super) struct ResolvedCluster {
     pub(super) namespace: Option<String>,
     /// Whether that namespace is created, if the cluster's table says so.
     pub(super) create_namespaces: Option<bool>,
-    /// The server that its consumers are told, in comparable form.
-    consumer_server: Option<String>,
+    /// The server that its consumers are told, in comparable form, if the inventory says it.
+    pub(super) consumer_server: Option<String>,
+}
+
+impl ResolvedCluster {
+    /// Returns the server that consumers are told, if the inventory says it.
+    pub(super) fn told_server(&self) -> Option<&str> {
+        let own = match &self.cluster.admin {
+            AdminAccess::Inline(inline) => Some(inline.server.as_str()),
+            AdminAccess::InCluster => Some("https://kubernetes.default.svc"),
+            AdminAccess::Kubeconfig { .. } => None,
+        };
+        self.cluster.consumer.server.as_deref().or(own)
+    }
 }
 
 /// All clusters, in the order of the inventory.
@@ -32,6 +44,8 @@ pub(super) struct ResolvedCluster {
 pub(super) struct Clusters {
     pub(super) list: Vec<ResolvedCluster>,
     by_name: HashMap<ClusterName, usize>,
+    /// What `admin` lacks, wherever it stands.
+    pub(super) default_admin: Admin,
 }
 
 impl Clusters {
@@ -43,7 +57,7 @@ impl Clusters {
 
 pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Clusters {
     let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
-    let mut clusters = Clusters::default();
+    let mut clusters = Clusters { default_admin: default_admin.clone(), ..Clusters::default() };
     for table in files.iter().filter_map(|parsed| parsed.content.clusters.as_ref()).flat_map(|list| &list.value) {
         let Some(resolved) = cluster(table, &default_admin, ctx) else {
             ctx.incomplete = true;

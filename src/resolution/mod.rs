@@ -38,7 +38,10 @@ mod policy;
 mod profiles;
 mod rollout;
 mod rules;
+mod secrets;
 mod selection;
+
+use self::outputs::Outputs;
 
 pub(crate) use self::admin::kubeconfig_source;
 pub use self::load::{Include, Loading, Resolution, parse_holder, resolve};
@@ -154,27 +157,31 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
     let profiles = profiles::resolve(files, defaults, allows_dangling_roles, ctx);
     let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);
     let policy = policy::resolve(files, root_content, defaults, (&clusters, &profiles, &granted), ctx);
-    let outputs = outputs::resolve(files, &clusters, &profiles, &granted, ctx);
-
     let waves = rollout::resolve(root, &clusters, ctx);
     let holder = match (&ctx.setting.holder, &root_content.holder) {
         (Some(holder), _) => holder.clone(),
         (None, Some(holder)) => Holder::new(&holder.value),
         (None, None) => Holder::new(DEFAULT_HOLDER),
     };
+    let name = InventoryName::new(root_content.name.as_ref().map_or("", |name| &name.value));
+    let outputs = outputs::resolve(files, (&clusters, &profiles, &granted), (&name, &holder), ctx);
+    let Outputs { kubeconfigs: outputs, secrets } = outputs;
+    let (hubs, secrets, secret_namespaces) = secrets.into_parts();
+
     let grants: Vec<Arc<Grant>> = granted.list.into_iter().map(|granted| granted.grant).collect();
     let mut by_cluster: HashMap<ClusterName, Vec<Arc<Grant>>> = HashMap::new();
     for grant in &grants {
         by_cluster.entry(grant.cluster.name.clone()).or_default().push(Arc::clone(grant));
     }
     let inventory = Inventory {
-        name: InventoryName::new(root_content.name.as_ref().map_or("", |name| &name.value)),
+        name,
         holder,
         clusters: clusters.list.iter().map(|resolved| resolved.cluster.clone()).collect(),
         profiles: profiles.by_name.values().map(|p| (p.profile.name.clone(), p.profile.clone())).collect(),
         grants,
         by_cluster,
         outputs: outputs.iter().map(|resolved| Arc::clone(&resolved.output)).collect(),
+        hubs,
         waves: waves.into_iter().map(Arc::new).collect(),
         run,
         policy,
@@ -183,7 +190,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
         return None;
     }
     let layout = outputs::check_layout(&inventory, &outputs, ctx)?;
-    Some((inventory, layout))
+    Some((inventory, Layout { secrets, secret_namespaces, ..layout }))
 }
 
 /// Refuses keys that only the root file may have.

@@ -1,4 +1,4 @@
-//! Outputs: their templates and grants, and what their files collide with. Pure.
+//! Outputs: which grants each selects, the templates of kubeconfigs, and what their files collide with. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -9,19 +9,20 @@ use super::Parsed;
 use super::clusters::Clusters;
 use super::grants::{Granted, Grants};
 use super::profiles::Profiles;
+use super::secrets::Secrets;
 use super::selection::select;
 use crate::delivery::{
     Collision, CollisionKind, CredentialForm, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, Output, OutputFile,
     OutputId, VARIABLES,
 };
-use crate::inventory::file::OutputTable;
+use crate::inventory::file::{OutputKind, OutputTable};
 use crate::inventory::problem::{At, Location, Problem, quote};
 use crate::inventory::render::count;
 use crate::inventory::syntax;
-use crate::inventory::{GrantKey, Inventory};
-use crate::names::ProfileName;
+use crate::inventory::{Grant, GrantKey, Inventory};
+use crate::names::{ClusterName, Holder, InventoryName, ProfileName};
 use crate::paths;
-use crate::template::{Template, TemplateErrorKind};
+use crate::template::{Template, TemplateError, TemplateErrorKind};
 use crate::wording::list;
 
 /// An output, and the locations of its keys.
@@ -36,35 +37,110 @@ pub(super) struct ResolvedOutput {
     current_context: Option<Location>,
 }
 
+/// What the outputs come to: kubeconfigs and Secrets.
+pub(super) struct Outputs {
+    /// The kubeconfigs, in the order of the inventory.
+    pub(super) kubeconfigs: Vec<ResolvedOutput>,
+    /// The Secrets.
+    pub(super) secrets: Secrets,
+}
+
+/// Which grants an output selects.
+pub(super) struct Selected<'a> {
+    clusters: Option<HashSet<&'a ClusterName>>,
+    profiles: Option<BTreeSet<&'a ProfileName>>,
+    /// The inventory's name, which templates know.
+    pub(super) inventory: &'a InventoryName,
+    /// The holder, which templates know.
+    pub(super) holder: &'a Holder,
+}
+
+impl Selected<'_> {
+    /// Returns whether it selects a grant.
+    pub(super) fn holds(&self, granted: &Granted) -> bool {
+        let Grant { cluster, profile, .. } = &*granted.grant;
+        self.clusters.as_ref().is_none_or(|selected| selected.contains(&cluster.name))
+            && self.profiles.as_ref().is_none_or(|wanted| wanted.contains(&profile.name))
+    }
+}
+
 pub(super) fn resolve(
     files: &[Parsed],
-    clusters: &Clusters,
-    profiles: &Profiles,
-    grants: &Grants,
+    (clusters, profiles, grants): (&Clusters, &Profiles, &Grants),
+    (inventory, holder): (&InventoryName, &Holder),
     ctx: &mut Context<'_>,
-) -> Vec<ResolvedOutput> {
+) -> Outputs {
     let tables = files.iter().filter_map(|parsed| parsed.content.outputs.as_ref()).flat_map(|list| &list.value);
-    let numbered = (0..).map(OutputId::new).zip(tables);
-    let outputs: Vec<ResolvedOutput> =
-        numbered.filter_map(|(id, table)| output(id, table, clusters, profiles, grants, ctx)).collect();
-    if !ctx.incomplete {
-        for resolved in outputs.iter().filter(|resolved| resolved.output.grants.is_empty()) {
-            ctx.problems.push(Problem::warning(resolved.location, "no grant reaches this output"));
+    let mut outputs = Outputs { kubeconfigs: vec![], secrets: Secrets::default() };
+    for (id, table) in (0..).map(OutputId::new).zip(tables) {
+        let output = &table.value;
+        let wanted = output.profiles.as_ref().map(|names| {
+            let found = names.value.iter().filter_map(|name| profiles.find(name, ctx));
+            found.map(|resolved| &resolved.profile.name).collect()
+        });
+        let selected = Selected {
+            clusters: select(output.selector.as_ref(), output.clusters.as_ref(), clusters, ctx),
+            profiles: wanted,
+            inventory,
+            holder,
+        };
+        if let Some(names) = output.profiles.as_ref().filter(|names| names.value.is_empty()) {
+            ctx.error(names.location, "the output names no profile");
+            ctx.incomplete = true;
         }
+        if !ctx.incomplete && !grants.list.iter().any(|granted| selected.holds(granted)) {
+            ctx.problems.push(Problem::warning(table.location, "no grant reaches this output"));
+        }
+        match output.kind.as_ref().map_or(OutputKind::Kubeconfig, |kind| kind.value) {
+            OutputKind::Kubeconfig => outputs.kubeconfigs.extend(kubeconfig(id, table, grants, &selected, ctx)),
+            OutputKind::Secret(kind) => {
+                outputs.secrets.add((id, kind), table, (clusters, grants), &selected, ctx);
+            }
+        }
+    }
+    if !ctx.incomplete {
+        outputs.secrets.check_collisions(clusters, ctx);
         warn_about_tokenless(&outputs, grants, ctx);
     }
     outputs
 }
 
-fn output(
+/// Refuses keys of Secrets.
+fn refuse_keys_of_secrets(output: &OutputTable, ctx: &mut Context<'_>) {
+    fn at<T>(at: Option<&At<T>>) -> Option<Location> {
+        at.map(|at| at.location)
+    }
+    let keys = [
+        ("admin", at(output.admin.as_ref())),
+        ("allow-insecure", at(output.allow_insecure.as_ref())),
+        ("create-namespaces", at(output.create_namespaces.as_ref())),
+        ("name", at(output.name.as_ref())),
+        ("type", at(output.secret_type.as_ref())),
+        ("labels", at(output.labels.as_ref())),
+        ("annotations", at(output.annotations.as_ref())),
+        ("data", at(output.data.as_ref())),
+        ("rotation", at(output.rotation.as_ref())),
+        ("restart-acknowledged", at(output.restart_acknowledged.as_ref())),
+        ("options", at(output.options.as_ref())),
+    ];
+    for (key, location) in keys {
+        if let Some(location) = location {
+            let problem =
+                Problem::error(location, format!("`{key}` is for Secrets, and this output is a kubeconfig file"));
+            ctx.problems.push(problem.hint("set `kind` to `\"secret\"`, or to the consumer that the Secret is for"));
+        }
+    }
+}
+
+fn kubeconfig(
     id: OutputId,
     table: &At<OutputTable>,
-    clusters: &Clusters,
-    profiles: &Profiles,
     grants: &Grants,
+    selected: &Selected<'_>,
     ctx: &mut Context<'_>,
 ) -> Option<ResolvedOutput> {
     let output = &table.value;
+    refuse_keys_of_secrets(output, ctx);
     let names = [&output.context, &output.cluster, &output.user, &output.current_context];
     for template in names.into_iter().flatten() {
         check_template(template, ctx);
@@ -72,14 +148,8 @@ fn output(
     if let Some(namespace) = &output.namespace {
         ctx.check("namespace", namespace, syntax::dns_label);
     }
-    let selected = select(output.selector.as_ref(), output.clusters.as_ref(), clusters, ctx);
-    let wanted: Option<BTreeSet<&ProfileName>> = output.profiles.as_ref().map(|names| {
-        let found = names.value.iter().filter_map(|name| profiles.find(name, ctx));
-        found.map(|resolved| &resolved.profile.name).collect()
-    });
-    if let Some(names) = output.profiles.as_ref().filter(|names| names.value.is_empty()) {
-        ctx.error(names.location, "the output names no profile");
-        ctx.incomplete = true;
+    if output.path.is_none() && !ctx.misread {
+        ctx.error(table.location, "an output lacks the key `path`");
     }
     let credential = output.credential.as_ref().map(|form| form.value).unwrap_or_default();
     let plugin_keys = [("command", &output.command), ("credential-directory", &output.credential_directory)];
@@ -108,12 +178,8 @@ fn output(
             "two holders would write one token file, whose name has no `{holder}`: put `{holder}` into `path` instead",
         );
     }
-    let holds = |granted: &Granted| {
-        selected.as_ref().is_none_or(|selected| selected.contains(&granted.grant.cluster.name))
-            && wanted.as_ref().is_none_or(|wanted| wanted.contains(&granted.grant.profile.name))
-    };
     let held: Vec<GrantKey> =
-        grants.list.iter().filter(|granted| holds(granted)).map(|granted| granted.grant.key()).collect();
+        grants.list.iter().filter(|granted| selected.holds(granted)).map(|granted| granted.grant.key()).collect();
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
     let location = |at: &Option<At<String>>| at.as_ref().map(|at| at.location);
     Some(ResolvedOutput {
@@ -153,28 +219,43 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
         return true;
     };
     let location = ctx.inside(text, error.offset, error.length);
-    let problem = match &error.kind {
+    let problem = unknown_variable(&error, location, &VARIABLES, ctx);
+    ctx.problems.push(problem);
+    ctx.incomplete = true;
+    false
+}
+
+/// Returns the problem of a template that cannot be read.
+pub(super) fn unknown_variable(
+    error: &TemplateError,
+    location: Location,
+    variables: &[&'static str],
+    ctx: &mut Context<'_>,
+) -> Problem {
+    match &error.kind {
         TemplateErrorKind::UnknownVariable(name) => {
             let mut problem = Problem::error(location, format!("unknown variable {}", quote(&format!("{{{name}}}"))));
-            let nearest = ctx.problems.nearest(name, VARIABLES);
-            problem.hint = Some(match nearest {
-                Some(nearest) => format!("did you mean `{{{nearest}}}`?"),
-                None => "the variables are `{cluster}`, `{profile}`, `{inventory}` and `{holder}`".to_owned(),
+            let nearest = ctx.problems.nearest(name, variables.iter().copied());
+            problem.hint = Some(match (nearest, variables.split_last()) {
+                (Some(nearest), _) => format!("did you mean `{{{nearest}}}`?"),
+                (None, Some((last, others))) => {
+                    let others: Vec<String> = others.iter().map(|name| format!("`{{{name}}}`")).collect();
+                    format!("the variables are {} and `{{{last}}}`", others.join(", "))
+                }
+                (None, None) => "there are no variables here".to_owned(),
             });
             problem
         }
         TemplateErrorKind::LoneBrace(brace) => {
             Problem::error(location, error.kind.to_string()).hint(format!("write `{brace}{brace}` for a brace"))
         }
-    };
-    ctx.problems.push(problem);
-    ctx.incomplete = true;
-    false
+    }
 }
 
 /// Warns about profiles whose grants get objects but no token.
-fn warn_about_tokenless(outputs: &[ResolvedOutput], grants: &Grants, ctx: &mut Context<'_>) {
-    let is_held: HashSet<&GrantKey> = outputs.iter().flat_map(|resolved| &resolved.output.grants).collect();
+fn warn_about_tokenless(outputs: &Outputs, grants: &Grants, ctx: &mut Context<'_>) {
+    let in_files = outputs.kubeconfigs.iter().flat_map(|resolved| &resolved.output.grants);
+    let is_held: HashSet<&GrantKey> = in_files.chain(outputs.secrets.grants()).collect();
     let mut lacking: BTreeMap<&ProfileName, Vec<&Granted>> = BTreeMap::new();
     for granted in grants.list.iter().filter(|granted| !is_held.contains(&granted.grant.key())) {
         lacking.entry(&granted.grant.profile.name).or_default().push(granted);

@@ -112,6 +112,12 @@ impl Request {
         Self { body: Some(json_of(body)), content_type, ..Self::new(http::Method::PATCH, path) }
     }
 
+    /// Changes some fields of an object (RFC 7386).
+    pub(crate) fn merge_patch(path: impl Into<String>, body: impl Serialize) -> Self {
+        let content_type = "application/merge-patch+json";
+        Self { body: Some(json_of(body)), content_type, ..Self::new(http::Method::PATCH, path) }
+    }
+
     /// Deletes an object.
     pub(crate) fn delete(path: impl Into<String>, options: impl Serialize) -> Self {
         Self { body: Some(json_of(options)), ..Self::new(http::Method::DELETE, path) }

@@ -12,8 +12,8 @@ use super::{CommandContext, load};
 use crate::cli::VerifyArgs;
 use crate::cluster::AdminSources;
 use crate::error::Error;
-use crate::executor::Cancellation;
 use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_access, verify_clusters};
+use crate::executor::{Cancellation, Hubs};
 use crate::exit_code::ExitCode;
 use crate::fleet::{Follower, Selected, Visits, select};
 use crate::foreign::shown;
@@ -41,13 +41,21 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let grants: BTreeSet<GrantKey> =
         selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
     let mut places = places::read(&inventory, &layout, &holder, &context.plugin_caller(), &grants);
-    let accesses: Vec<_> = places.values().flatten().map(|used| issued_access(&used.place)).collect();
+    let cancellation = Cancellation::default();
     let admins = selected.iter().map(|selected| &selected.cluster.admin);
+    let admins = admins.chain(inventory.hubs.iter().map(|hub| &hub.access));
     let (environment, limit) = (&context.environment.admin, inventory.run.cluster_timeout);
     let admin = Arc::new(AdminSources::load(admins, environment, limit));
     for warning in admin.warnings() {
         context.printer.remark(&format!("warning: {}\n", shown(&warning)));
     }
+    if !layout.secrets.is_empty() {
+        let hubs = Hubs::new(&inventory, Arc::clone(&admin), clock);
+        let names = (&inventory.name, &layout, &holder);
+        let add = places::add_secrets(&mut places, &hubs, names, &grants);
+        block_on(interruptible(context, &cancellation, add))?;
+    }
+    let accesses: Vec<_> = places.values().flatten().filter_map(|used| issued_access(&used.place)).collect();
     let issued = AdminSources::load(&accesses, environment, limit);
     let tasks: Vec<VerifyTask> = selected
         .into_iter()
@@ -60,7 +68,6 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let clusters: Vec<Arc<Cluster>> = tasks.iter().map(|task| Arc::clone(&task.cluster)).collect();
     let inventory = Arc::new(inventory);
     let shared = Arc::new(VerifyContext { inventory: Arc::clone(&inventory), admin, issued, clock });
-    let cancellation = Cancellation::default();
     let (mut verified, timeline) = block_on(async {
         let follower = Follower { style: context.progress, clock, trail: None };
         let (events, shown) = follower.events(Phase::Verifying, None, tasks.len());

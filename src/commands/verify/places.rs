@@ -1,16 +1,17 @@
-//! Reads the output files of some grants. Unlike an apply, a verification goes on if a file cannot be used, because it
+//! Reads the outputs of some grants. Unlike an apply, a verification goes on if a file cannot be used, because it
 //! has to report that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::delivery::{Format, Found, Held, Layout, Others, OutputFile, Place};
+use crate::executor::Hubs;
 use crate::executor::publish::describe;
 use crate::executor::verify::UsedPlace;
 use crate::failure::StepFailure;
-use crate::fleet::{PluginCaller, with_token_file};
+use crate::fleet::{PluginCaller, read_secrets, with_token_file};
 use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::{Document, Mark};
-use crate::names::Holder;
+use crate::names::{Holder, InventoryName};
 use crate::store;
 
 /// Reads the outputs of some grants.
@@ -34,13 +35,29 @@ pub(super) fn read(
                 let state = with_token_file(&file.path, &names, &mark, document.state(&names, &mark));
                 state.map_err(|error| StepFailure { hint: error.hint, ..StepFailure::new(error.causes.join(": ")) })
             });
-            let place = Place { file: file.path.clone(), context: entry.context.clone() };
+            let place = Place::context(&file.path, &entry.context);
             let format = Format::Kubeconfig(names);
             let held = held.and_then(|state| held_in(&format, state.into()));
             places.entry(entry.grant.clone()).or_default().push(UsedPlace { place, format, mark, held });
         }
     }
     places
+}
+
+/// Adds the Secrets of some grants.
+pub(super) async fn add_secrets(
+    places: &mut BTreeMap<GrantKey, Vec<UsedPlace>>,
+    hubs: &Hubs,
+    (inventory, layout, holder): (&InventoryName, &Layout, &Holder),
+    grants: &BTreeSet<GrantKey>,
+) {
+    let targets = layout.secrets.iter().filter(|target| grants.contains(&target.grant)).collect();
+    for (target, read) in read_secrets(hubs, (inventory, holder), targets).await {
+        let mark = Mark::of(inventory, holder, &target.grant);
+        let (place, format) = (Place::Secret(target.place.clone()), Format::Secret(target.form.clone()));
+        let held = read.and_then(|held| held_in(&format, held.into()));
+        places.entry(target.grant.clone()).or_default().push(UsedPlace { place, format, mark, held });
+    }
 }
 
 fn document(file: &OutputFile) -> Result<Document, StepFailure> {
@@ -56,16 +73,23 @@ const APPLY: &str = "`kubemint apply` writes it; `kubemint plan` shows what may 
 
 fn held_in(format: &Format, found: Found) -> Result<Held, StepFailure> {
     match found {
-        Found::Nothing => Err(StepFailure::new("it has no such context").hint(APPLY)),
+        Found::Nothing => {
+            let missing = match format {
+                Format::Kubeconfig(_) => "it has no such context",
+                Format::Secret(_) => "it does not exist",
+            };
+            Err(StepFailure::new(missing).hint(APPLY))
+        }
         Found::Others(Others { what, owner, hint, .. }) => {
-            Err(StepFailure::new(format!("its {what} {owner}")).hint(hint))
+            let its = if matches!(format, Format::Secret(_)) { "" } else { "its " };
+            Err(StepFailure::new(format!("{its}{what} {owner}")).hint(hint))
         }
         Found::Ours(held) | Found::TakenBack(held) if !format.holds_credential() => Ok(held),
         Found::Ours(held) | Found::TakenBack(held) => match (held.stored(), held.other_holder()) {
             (Some(_), _) => Ok(held),
             (None, Some(other)) => Err(StepFailure::new(format!("it has the credential of holder `{}`", other.holder))
                 .hint("give each holder outputs of its own, as with `{holder}` in `path`")),
-            (None, None) => Err(StepFailure::new("its entry has no token of this grant that can be read").hint(APPLY)),
+            (None, None) => Err(StepFailure::new("it has no token of this grant that can be read").hint(APPLY)),
         },
     }
 }

@@ -41,7 +41,7 @@ fn stored(n: u64) -> Option<StoredCredential> {
 
 /// Gives each output a place that is named by its number, from 0.
 fn numbered(outputs: Vec<Option<StoredCredential>>) -> Vec<(Place, Option<StoredCredential>)> {
-    let place = |number: usize| Place { file: "out".into(), context: number.to_string() };
+    let place = |number: usize| Place::context("out", number.to_string());
     outputs.into_iter().enumerate().map(|(number, stored)| (place(number), stored)).collect()
 }
 
@@ -111,7 +111,11 @@ fn check(case: Case, expected: &str) {
     let actual = match decision {
         Decision::NoOutput => "no output".to_owned(),
         Decision::Publish { from, generation, recorded, retire, superseded, retire_at, .. } => {
-            let from: Vec<String> = from.iter().map(|place| place.context.clone()).collect();
+            let context = |place: &Place| match place {
+                Place::Context(place) => place.context.clone(),
+                Place::Secret(place) => unreachable!("{place}"),
+            };
+            let from: Vec<String> = from.iter().map(context).collect();
             let mut text = format!("publish {generation} from {}", from.join("+"));
             if !recorded {
                 text.push_str(", record");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Reading;
 use super::reading::{in_thread, parse_document, read_text};
-use crate::delivery::{LOCK_SUFFIX, OWN_PREFIX, OutputEntry, OutputFile, Removal};
+use crate::delivery::{EntriesRemoval, LOCK_SUFFIX, OWN_PREFIX, OutputEntry, OutputFile, Removal};
 use crate::error::Error;
 use crate::inventory::GrantKey;
 use crate::kubeconfig::edit::List;
@@ -90,7 +90,13 @@ impl Reading {
     ///
     /// If the thread that reads was lost.
     pub(crate) async fn leavings(self, wanted: Wanted) -> Result<Leavings, Error> {
-        in_thread(move || self.find_leavings(&wanted)).await
+        let (of_files, wanted) = {
+            let reading = self.clone();
+            in_thread(move || (reading.find_leavings(&wanted), wanted)).await?
+        };
+        let mut found = of_files;
+        self.find_leaving_secrets(&wanted, &mut found).await;
+        Ok(found)
     }
 
     fn find_leavings(&self, wanted: &Wanted) -> Leavings {
@@ -206,7 +212,8 @@ impl Reading {
                 let has_token_file = of_grant.iter().any(|marked| marked.names_token_file);
                 let token_file = has_token_file.then(|| token_file(path, &grant));
                 let entries = of_grant.iter().map(|marked| marked.entry.clone()).collect();
-                self.add(&grant, Removal { file: path.to_owned(), entries, token_file }, wanted, found);
+                let removal = EntriesRemoval { file: path.to_owned(), entries, token_file };
+                self.add(&grant, Removal::Entries(removal), wanted, found);
             }
         }
     }
@@ -221,11 +228,12 @@ impl Reading {
 
     fn remove_named(&self, path: &Path, entry: &OutputEntry, wanted: &Wanted, found: &mut Leavings) {
         let entries = names(entry).map(|(list, name)| EntryName { list, name: name.to_owned() });
-        let removal = Removal { file: path.to_owned(), entries: BTreeSet::from(entries), token_file: None };
-        self.add(&entry.grant, removal, wanted, found);
+        let removal = EntriesRemoval { file: path.to_owned(), entries: BTreeSet::from(entries), token_file: None };
+        self.add(&entry.grant, Removal::Entries(removal), wanted, found);
     }
 
-    fn add(&self, grant: &GrantKey, removal: Removal, wanted: &Wanted, found: &mut Leavings) {
+    /// Adds something that leaves.
+    pub(super) fn add(&self, grant: &GrantKey, removal: Removal, wanted: &Wanted, found: &mut Leavings) {
         let reason = match wanted {
             Wanted::Unexplained if self.inventory.grant(grant).is_some() => RemoveReason::NoOutput,
             Wanted::Unexplained => RemoveReason::NoGrant,

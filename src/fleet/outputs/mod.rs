@@ -1,8 +1,9 @@
-//! The output files: their contents, and whether they can be written.
+//! The outputs: what they hold, and whether they can be written.
 
 mod caller;
 mod leaving;
 mod reading;
+mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use std::time::Instant;
 pub(crate) use self::caller::PluginCaller;
 pub(crate) use self::leaving::{Leavings, Wanted};
 pub(crate) use self::reading::{Reading, with_token_file};
+pub(crate) use self::secrets::read_secrets;
 use crate::credential::Credential;
-use crate::delivery::{Format, Found, Held, Others, Place, ReadPlace, Source};
+use crate::delivery::{ContextPlace, Format, Found, Held, Others, Place, ReadPlace, Removal, Source};
 use crate::executor::apply::NamedOutputs;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
@@ -51,8 +53,9 @@ impl Outputs {
         checked: &Mutex<HashMap<PathBuf, Option<StepFailure>>>,
     ) -> Option<StepFailure> {
         let known = || checked.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut failures = self.of(grant).iter().map(|read| {
-            let file = &read.place.file;
+        // Whether a hub takes a Secret was tried when its cluster was planned.
+        let in_files = self.of(grant).iter().filter_map(|read| Some((read, read.place.file()?)));
+        let mut failures = in_files.map(|(read, file)| {
             // `checked` is not locked during a check, so checks of other files need not wait.
             let check = |path: &Path| {
                 store::check_replaceable(path, manner, Instant::now()).err().map(|error| describe(&error))
@@ -60,7 +63,7 @@ impl Outputs {
             let remembered = known().get(file).cloned();
             let kubeconfig = remembered.unwrap_or_else(|| {
                 let found = check(file);
-                known().insert(file.clone(), found.clone());
+                known().insert(file.to_owned(), found.clone());
                 found
             });
             kubeconfig.or_else(|| token_file(read).and_then(|path| check(&path)))
@@ -76,9 +79,7 @@ impl Outputs {
     /// Returns why an output is useless to a grant: it cannot be read, or an entry there is not ours.
     pub(crate) fn trouble(&self, grant: &GrantKey) -> Option<String> {
         let foreign = self.of(grant).iter().find_map(|read| match &read.found {
-            Found::Others(Others { what, owner, .. }) => {
-                Some(format!("`{}`: {what} exists and {owner}", read.place.file.display()))
-            }
+            Found::Others(Others { what, owner, .. }) => Some(format!("`{}`: {what} exists and {owner}", read.place)),
             Found::Nothing | Found::Ours(_) | Found::TakenBack(_) => None,
         });
         self.unusable.get(grant).map(|failure| failure.cause.clone()).or(foreign)
@@ -99,15 +100,23 @@ impl Outputs {
         let mut named = NamedOutputs::default();
         for step in &plan.steps {
             if let Step::Remove(remove) = step {
-                let known = remove.removals.iter().filter_map(|removal| self.files.get_key_value(&removal.file));
+                let of_files = remove.removals.iter().filter_map(|removal| match removal {
+                    Removal::Entries(removal) => Some(&removal.file),
+                    Removal::Secret(_) => None,
+                });
+                let known = of_files.filter_map(|file| self.files.get_key_value(file));
                 named.files.extend(known.map(|(path, file)| (path.clone(), Arc::clone(file))));
             }
             let Some(profile) = step.profile() else { continue };
             let grant = GrantKey { cluster: plan.cluster.clone(), profile: profile.clone() };
             let sources: BTreeSet<&Place> = step.sources().iter().map(|source| &source.place).collect();
             for read in self.of(&grant) {
-                let path = &read.place.file;
-                named.files.extend(self.files.get(path).map(|file| (path.clone(), Arc::clone(file))));
+                match &read.place {
+                    Place::Context(ContextPlace { file: path, .. }) => {
+                        named.files.extend(self.files.get(path).map(|file| (path.clone(), Arc::clone(file))));
+                    }
+                    Place::Secret(place) => drop(named.secrets.insert(place.clone(), read.secret().cloned())),
+                }
                 let credential = sources.contains(&read.place).then(|| read.credential()).flatten();
                 named.credentials.extend(credential.map(|credential| (read.place.clone(), credential)));
             }
@@ -123,10 +132,9 @@ impl Outputs {
 
     /// Returns what the outputs of a grant hold, compared with the newest generation; `lacking` are those that a run
     /// would write.
-    pub(crate) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[PathBuf]) -> Vec<OutputStatus> {
+    pub(crate) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[Place]) -> Vec<OutputStatus> {
         let status = |read: &ReadPlace| {
-            let path = &read.place.file;
-            let is_altered = |held: &Held| !held.is_complete() || lacking.contains(path);
+            let is_altered = |held: &Held| !held.is_complete() || lacking.contains(&read.place);
             let (holds, generation) = match (&read.found, read.format.holds_credential()) {
                 (Found::Nothing, _) => (Holds::Nothing, None),
                 (Found::Others(_), _) => (Holds::Foreign, None),
@@ -144,16 +152,16 @@ impl Outputs {
                     (None, None) => (Holds::Nothing, None),
                 },
             };
-            OutputStatus { path: path.display().to_string(), holds, generation }
+            OutputStatus { path: read.place.to_string(), holds, generation }
         };
         self.of(grant).iter().map(status).collect()
     }
 
-    /// Returns the files in which entries of a grant were altered, as far as this is known without its cluster.
-    pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<PathBuf> {
+    /// Returns the places where something of a grant was altered, as far as this is known without its cluster.
+    pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<Place> {
         let is_altered =
             |read: &&ReadPlace| read.held().is_some_and(|held| held.is_altered_wherever_it_leads(&read.format, mark));
-        self.of(grant).iter().filter(is_altered).map(|read| read.place.file.clone()).collect()
+        self.of(grant).iter().filter(is_altered).map(|read| read.place.clone()).collect()
     }
 
     /// Returns the places that hold a token of a grant, each different token once.
@@ -171,9 +179,9 @@ impl Outputs {
 
 /// Returns the token file of a place, if it has one.
 fn token_file(read: &ReadPlace) -> Option<PathBuf> {
-    let Format::Kubeconfig(names) = &read.format;
+    let Format::Kubeconfig(names) = &read.format else { return None };
     match &names.form {
-        UserForm::TokenFile(relative) => Some(token_file_path(&read.place.file, relative)),
+        UserForm::TokenFile(relative) => Some(token_file_path(read.place.file()?, relative)),
         UserForm::Token | UserForm::Exec(_) => None,
     }
 }

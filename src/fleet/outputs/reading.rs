@@ -1,4 +1,4 @@
-//! Reading the output files, before any cluster is contacted.
+//! Reading the outputs, before any cluster of a grant is contacted.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Outputs, PluginCaller};
 use crate::delivery::{Format, Layout, OutputEntry, OutputFile, Place, ReadPlace};
 use crate::error::Error;
+use crate::executor::Hubs;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::exit_code::ExitCode;
 use crate::failure::StepFailure;
@@ -30,6 +31,8 @@ pub(crate) struct Reading {
     pub(crate) holder: Holder,
     /// The program and arguments for the entries of exec plugins.
     pub(crate) caller: PluginCaller,
+    /// The clusters whose Secrets are outputs.
+    pub(crate) hubs: Arc<Hubs>,
 }
 
 impl Reading {
@@ -39,8 +42,15 @@ impl Reading {
     /// # Errors
     ///
     /// If the thread that reads was lost.
-    pub(crate) async fn read(self, is_selected: impl Fn(&GrantKey) -> bool + Send + 'static) -> Result<Outputs, Error> {
-        in_thread(move || self.files(&is_selected)).await
+    pub(crate) async fn read(
+        self,
+        is_selected: impl Fn(&GrantKey) -> bool + Send + Sync + 'static,
+    ) -> Result<Outputs, Error> {
+        let reading = self.clone();
+        let read = in_thread(move || (reading.files(&is_selected), is_selected)).await;
+        let (mut outputs, is_selected) = read?;
+        self.read_secrets(&mut outputs, &is_selected).await;
+        Ok(outputs)
     }
 
     fn files(&self, is_selected: &dyn Fn(&GrantKey) -> bool) -> Outputs {
@@ -75,7 +85,7 @@ impl Reading {
                     outputs.unusable.entry(entry.grant.clone()).or_insert(failed);
                     EntryState::Absent
                 });
-                let place = Place { file: output.path.clone(), context: names.context.clone() };
+                let place = Place::context(&output.path, &names.context);
                 let read = ReadPlace { place, format: Format::Kubeconfig(names), found: state.into() };
                 outputs.places.entry(entry.grant.clone()).or_default().push(read);
             }

@@ -204,7 +204,7 @@ impl Input {
     fn unit(&self, context: &Value, cluster: &Value, user: &Value, options: &CombineOptions) -> Unit {
         let names = match &options.context {
             Some(template) => {
-                let value = |variable: &'static str| match variable {
+                let value = |variable: &str| match variable {
                     "context" => name_of(context),
                     "cluster" => name_of(cluster),
                     "user" => name_of(user),

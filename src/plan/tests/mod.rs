@@ -389,7 +389,7 @@ fn an_address_of_pods_is_a_note() {
         form: UserForm::Token,
         shares_cluster: false,
     };
-    let place = Place { file: "/x".into(), context: "x".into() };
+    let place = Place::context("/x", "x");
     let output = ReadPlace { place, format: Format::Kubeconfig(names), found: Found::Nothing };
     let notes = |server: &str| {
         let grant = Arc::clone(&inventory.grants[0]);

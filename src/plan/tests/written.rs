@@ -4,7 +4,9 @@ use crate::credential::tests_support::{generation, token};
 use crate::credential::{
     Credential, CredentialFacts, Generation, HolderIndex, MintReason, Spent, Suspended, policy_fingerprint,
 };
-use crate::delivery::{Before, Delivery, Destination, Format, Found, Place, ReadPlace, Removal, Source};
+use crate::delivery::{
+    Before, Delivery, Destination, EntriesRemoval, Format, Found, Place, ReadPlace, Removal, Source,
+};
 use crate::field_diff::FieldDiff;
 use crate::kubeconfig::edit::List;
 use crate::kubeconfig::{Document, EntryName, EntryNames, ExecPlugin, FileOrder, Incoming, Mark, UserForm, merge};
@@ -117,7 +119,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     let text = planted.kubeconfig(&held, &mark, credential.clone());
     let state = Document::parse(&text).unwrap().state(&held, &mark);
     let read = |names: EntryNames, found: Found| {
-        let place = Place { file: "/x/out".into(), context: names.context.clone() };
+        let place = Place::context("/x/out", &names.context);
         ReadPlace { place, format: Format::Kubeconfig(names), found }
     };
     let exec = UserForm::Exec(Arc::new(ExecPlugin {
@@ -229,7 +231,7 @@ fn a_token_is_named_by_its_place() {
     plans(&planted, |expected, plan| {
         if expected == "revoke" || expected.starts_with("write") {
             let sources: Vec<&Place> = plan.steps.iter().flat_map(Step::sources).map(|source| &source.place).collect();
-            assert_eq!(sources, [&Place { file: "/x/out".into(), context: "held".into() }], "{expected}");
+            assert_eq!(sources, [&Place::context("/x/out", "held")], "{expected}");
         }
     });
 }
@@ -280,7 +282,7 @@ fn one_of_each() -> Vec<Step> {
     let role = desired_objects(&inventory.name, grant).into_iter().find(|desired| desired.object.name.contains("acme"));
     let role = role.unwrap();
     let field = FieldDiff { field: "rules".into(), removed: vec!["get on pods".into()], added: vec![] };
-    let place = Place { file: "/x/out".into(), context: "x".into() };
+    let place = Place::context("/x/out", "x");
     let delivery = delivery(Mark::of(&inventory.name, &holder, &key), &place, field.clone());
     let planted = Planted { password: String::new(), signature: "c2ln".into() };
     let source = Source { place, facts: planted.credential("anchor").facts };
@@ -373,8 +375,11 @@ fn one_of_each() -> Vec<Step> {
         })),
     ];
     let entry = EntryName { list: List::Users, name: "old".into() };
-    let removal =
-        Removal { file: "/x/out".into(), entries: BTreeSet::from([entry]), token_file: Some("/x/out.tokens/x".into()) };
+    let removal = Removal::Entries(EntriesRemoval {
+        file: "/x/out".into(),
+        entries: BTreeSet::from([entry]),
+        token_file: Some("/x/out.tokens/x".into()),
+    });
     steps.push(Step::Remove(Box::new(Remove {
         inventory: "acme".into(),
         grant: GrantKey { cluster: "a".into(), profile: "gone".into() },

@@ -3,14 +3,13 @@
 //! Pure: no I/O, no clock.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Change, ClusterReport, CredentialReport, ErrorReport, State};
 use crate::credential::{Spent, due_at, jitter_seed};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Place, Removal};
 use crate::desired::Content;
 use crate::diff::describe_rules;
 use crate::failure::FailureKind;
@@ -245,8 +244,8 @@ fn change(step: &Step) -> Change {
         Step::Remove(remove) => Change {
             reason: Some(remove.reason.as_str()),
             // Which files lose something has to be seen.
-            fields: removed("", remove.removals.iter().map(|removal| place(&removal.file, &remove.grant)).collect()),
-            files: remove.removals.iter().map(|removal| removal.file.display().to_string()).collect(),
+            fields: removed("", remove.removals.iter().map(|removal| place(&removal.place(), &remove.grant)).collect()),
+            files: remove.removals.iter().map(Removal::place).collect(),
             ..plain
         },
         Step::ExecAnchor(_) | Step::Recreate(_) | Step::Resume(_) => plain,
@@ -255,10 +254,10 @@ fn change(step: &Step) -> Change {
 
 /// Returns a file as an inventory names it, so that the same change of many clusters is one: with `{cluster}` where the
 /// cluster's name stands by itself.
-fn place(file: &Path, grant: &GrantKey) -> String {
-    let (text, cluster) = (file.display().to_string(), grant.cluster.as_str());
+fn place(text: &str, grant: &GrantKey) -> String {
+    let cluster = grant.cluster.as_str();
     let mut place = String::new();
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some(at) = rest.find(cluster) {
         let (before, after) = (&rest[..at], &rest[at + cluster.len()..]);
         let is_part = before.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
@@ -270,7 +269,7 @@ fn place(file: &Path, grant: &GrantKey) -> String {
 }
 
 fn files(delivery: &Delivery) -> Vec<String> {
-    delivery.written().map(|path| path.display().to_string()).collect()
+    delivery.written().map(Place::to_string).collect()
 }
 
 fn removed(field: &str, removed: Vec<String>) -> Vec<FieldDiff> {

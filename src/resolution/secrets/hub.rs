@@ -1,0 +1,125 @@
+//! Hubs: the clusters that Secrets are written to. Pure.
+
+use super::super::Context;
+use super::super::admin::Admin;
+use super::super::clusters::Clusters;
+use crate::delivery::HubName;
+use crate::inventory::file::{AdminTable, OutputTable};
+use crate::inventory::problem::{At, Problem, quote};
+use crate::inventory::{AdminAccess, Hub, KubeconfigSource};
+
+/// The hubs of an inventory: the same access is the same hub.
+#[derive(Debug, Default)]
+pub(super) struct Hubs(Vec<Hub>);
+
+impl Hubs {
+    pub(super) fn into_list(self) -> Vec<Hub> {
+        self.0
+    }
+
+    /// Finds the hub of an output.
+    pub(super) fn find(
+        &mut self,
+        table: &At<OutputTable>,
+        clusters: &Clusters,
+        ctx: &mut Context<'_>,
+    ) -> Option<HubName> {
+        let Some(admin) = &table.value.admin else {
+            let problem = Problem::error(table.location, "an output that is a Secret lacks the key `admin`");
+            ctx.problems.push(problem.hint("name the cluster that it is written to: `admin = { cluster = \"hub\" }`"));
+            return None;
+        };
+        let insecure = table.value.allow_insecure.as_ref();
+        if let Some(name) = &admin.value.cluster {
+            if has_other_keys(&admin.value) {
+                ctx.error(name.location, "`cluster` is a whole admin access, so it needs no other keys");
+            }
+            let Some(cluster) = clusters.find(&name.value).map(|resolved| &resolved.cluster) else {
+                let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
+                let mut problem = Problem::error(name.location, format!("unknown cluster {}", quote(&name.value)));
+                problem.hint = ctx.problems.suggest("clusters", &name.value, known);
+                ctx.problems.push(problem);
+                return None;
+            };
+            let allow_insecure = insecure.map_or(cluster.allow_insecure, |at| at.value);
+            return Some(self.add(&name.value, cluster.admin.clone(), allow_insecure));
+        }
+        let access = Admin::resolve(Some(admin), ctx).or(&clusters.default_admin);
+        let context = admin.value.context.as_ref().map_or("", |context| &context.value);
+        let access = access.access(context, admin.location, ctx);
+        let name = match &access {
+            AdminAccess::Kubeconfig { .. } if context.is_empty() => {
+                let problem = Problem::error(admin.location, "the `admin` of an output lacks the key `context`");
+                ctx.problems.push(problem.hint("say the context of the cluster that the Secret is written to"));
+                return None;
+            }
+            AdminAccess::Kubeconfig { context, .. } => context.clone(),
+            AdminAccess::Inline(inline) => inline.server.clone(),
+            AdminAccess::InCluster => "in-cluster".to_owned(),
+        };
+        Some(self.add(&name, access, insecure.is_some_and(|at| at.value)))
+    }
+
+    /// Returns the name of an access, which no other access has.
+    fn add(&mut self, name: &str, access: AdminAccess, allow_insecure: bool) -> HubName {
+        let is_same = |hub: &&Hub| hub.access == access && hub.allow_insecure == allow_insecure;
+        if let Some(known) = self.0.iter().find(is_same) {
+            return known.name.clone();
+        }
+        let is_taken = |name: &str| self.0.iter().any(|hub| hub.name.as_str() == name);
+        let mut unique = name.to_owned();
+        if is_taken(&unique)
+            && let AdminAccess::Kubeconfig { source, .. } = &access
+        {
+            unique = format!("{name} of {}", shown(source));
+        }
+        for number in 2.. {
+            if !is_taken(&unique) {
+                break;
+            }
+            unique = format!("{name} ({number})");
+        }
+        let name = HubName::new(&unique);
+        self.0.push(Hub { name: name.clone(), access, allow_insecure });
+        name
+    }
+}
+
+fn shown(source: &KubeconfigSource) -> String {
+    match source {
+        KubeconfigSource::Path(path) => path.display().to_string(),
+        KubeconfigSource::List(paths) => {
+            paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
+        }
+        KubeconfigSource::Glob(pattern) => pattern.clone(),
+    }
+}
+
+fn has_other_keys(admin: &AdminTable) -> bool {
+    let AdminTable {
+        cluster: _,
+        kubeconfig,
+        context,
+        server,
+        certificate_authority,
+        token_file,
+        client_certificate,
+        client_key,
+        tls_server_name,
+        proxy_url,
+        insecure_skip_tls_verify,
+        in_cluster,
+    } = admin;
+    let texts = [
+        kubeconfig,
+        context,
+        server,
+        certificate_authority,
+        token_file,
+        client_certificate,
+        client_key,
+        tls_server_name,
+        proxy_url,
+    ];
+    texts.into_iter().any(Option::is_some) || insecure_skip_tls_verify.is_some() || in_cluster.is_some()
+}

@@ -1,0 +1,1 @@
+// Lets the compiler take the declaration in main.go whose body is in another package.
