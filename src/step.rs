@@ -422,9 +422,9 @@ impl Action {
             (Self::Retire | Self::Revoke, None) => format!("tokens of `{profile}`"),
             (Self::Resume, None) => format!("issuing for `{profile}`"),
             (Self::Anchor, None) => format!("anchor of exec plugins for `{profile}`"),
-            (Self::Remove, None) => format!("kubeconfig entries of `{profile}`"),
+            (Self::Remove, None) => format!("entries of `{profile}`"),
             (Self::Link, None) => format!("kubeconfig with an exec plugin for `{profile}`"),
-            (_, None) => format!("kubeconfig for `{profile}`"),
+            (_, None) => format!("outputs of `{profile}`"),
         }
     }
 }

@@ -225,7 +225,9 @@ impl Held {
     pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Kubeconfig(held), Self::Kubeconfig(other)) => held.is_reached_like(other),
-            _ => false,
+            // What a Secret says of the server is compared with the inventory, and the token used there.
+            (Self::Secret(_), Self::Secret(_)) => true,
+            (Self::Kubeconfig(_), Self::Secret(_)) | (Self::Secret(_), Self::Kubeconfig(_)) => false,
         }
     }
 }

@@ -70,8 +70,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     let anchors = chain.map(|chain| anchor_states(input, (&account, observed), chain)).unwrap_or_default();
     let uid = observed.map(|observed| observed.uid.as_str());
     let grant_input = &*delivery::take_back(input, grant_input, uid, &anchors);
-    let mut foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
-    foreign.extend(delivery::fixed_secrets(input, grant_input));
+    let foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
     if !foreign.is_empty() {
         return blocked(foreign, draft);
     }
@@ -124,7 +123,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         },
         &decision,
     ));
-    if !may_go_on(input, grant_input, &account, is_suspended, draft) {
+    let is_written = |place: &Place| match (&decision, &handing_on) {
+        (Decision::Mint { .. }, _) => true,
+        (_, Some(handing_on)) => handing_on.delivery.written().any(|written| written == place),
+        (_, None) => false,
+    };
+    let fixed = delivery::fixed_secrets(input, grant_input, is_written);
+    if !may_go_on(input, grant_input, &account, is_suspended, fixed, draft) {
         return;
     }
     plan_plugins(input, grant_input, &account, plugins, for_plugins, draft);
@@ -150,17 +155,18 @@ fn lost(profile: &ProfileName, grant_input: &GrantInput) -> Note {
     Note::new(NoteKind::Replaced, message)
 }
 
-/// Whether the planning of a grant goes on. It ends if another holder's credential is in an output, or if a revocation
-/// suspended issuing and this run keeps that. Otherwise it lifts a suspension.
+/// Whether the planning of a grant goes on. It ends if another holder's credential is in an output, if something else
+/// stands in the way there (`others`), or if a revocation suspended issuing and this run keeps that. Otherwise it lifts a suspension.
 fn may_go_on(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
     account: &ObjectRef,
     is_suspended: bool,
+    others: Vec<Blocker>,
     draft: &mut Assessed,
 ) -> bool {
     let profile = &grant_input.grant.profile.name;
-    let others = other_holders(input, grant_input);
+    let others = [other_holders(input, grant_input), others].concat();
     if let Some(blocker) = others.first() {
         if let Some(standing) = draft.assessment.standings.last_mut() {
             standing.detail = Some(blocker.message.clone());

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput};
 use crate::credential::{AnchorState, Credential, CredentialFacts, Generation};
 use crate::delivery::{
-    Before, Delivery, Destination, Format, Found, Held, HeldSecret, Others, Place, ReadPlace, Source, Wanted,
+    Before, Delivery, Destination, Format, Found, Held, HeldSecret, Others, Place, ReadPlace, SecretContent, Source,
+    Wanted,
 };
+use crate::field_diff::FieldDiff;
 use crate::foreign::shown;
 use crate::inventory::Grant;
 use crate::kubeconfig::Mark;
-use crate::names::ProfileName;
+use crate::names::{DELIVERY_ANNOTATION, ProfileName};
 use crate::observed::Ownership;
 use crate::wording::command;
 
@@ -185,8 +187,12 @@ fn foreign_secret(
     }
 }
 
-/// Returns a blocker for each Secret that cannot be changed in place, unless it may be replaced.
-pub(super) fn fixed_secrets(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker> {
+/// Returns a blocker for each Secret that is written and cannot be changed in place, unless it may be replaced.
+pub(super) fn fixed_secrets(
+    input: &PlanInput<'_>,
+    grant_input: &GrantInput,
+    is_written: impl Fn(&Place) -> bool,
+) -> Vec<Blocker> {
     let (cluster, profile) = (input.cluster.as_str(), &grant_input.grant.profile.name);
     let adopt = ["kubemint", "apply", "--adopt", "--cluster", cluster, "--profile", profile.as_str()];
     let blocker = |read: &ReadPlace| {
@@ -210,7 +216,7 @@ pub(super) fn fixed_secrets(input: &PlanInput<'_>, grant_input: &GrantInput) -> 
         let message = format!("`{}`: {why}", read.place);
         Some(Blocker { profile: Some(profile.clone()), kind, message, hint: Some(hint) })
     };
-    grant_input.outputs.iter().filter_map(blocker).collect()
+    grant_input.outputs.iter().filter(|read| is_written(&read.place)).filter_map(blocker).collect()
 }
 
 /// Says what a plan replaces in Secrets that it takes over: their keys, and where their consumers would be led.
@@ -287,9 +293,14 @@ fn deliver<'a>(
             Found::Ours(_) | Found::Nothing | Found::Others(_) => Before::Lacking,
         };
         delivery.destinations.push(Destination { place: read.place.clone(), format: read.format.clone(), before });
-        // Where nothing of ours is, everything is new, which the file itself says.
-        let is_new = !read.held().is_some_and(Held::says_something);
-        delivery.changes.extend(differences.into_iter().flatten().filter(|_| before != Before::Whole && !is_new));
+        let changes = match (&read.format, &wanted) {
+            _ if before == Before::Whole => vec![],
+            (Format::Secret(_), Wanted::Secret(content)) => secret_changes(read, content, differences),
+            // Where nothing of ours is, everything is new, which the file itself says.
+            _ if !read.held().is_some_and(Held::says_something) => vec![],
+            _ => differences.unwrap_or_default(),
+        };
+        delivery.changes.extend(changes);
     }
     delivery.changes.sort();
     delivery.changes.dedup();
@@ -302,4 +313,18 @@ fn is_fixed(held: &Held, format: &Format) -> bool {
         (Some(secret), Format::Secret(form)) => secret.is_immutable || secret.secret_type != form.secret_type,
         _ => false,
     }
+}
+
+/// Returns what changes in a Secret, by its name: it is created, or these are the fields, those included that the token is in.
+fn secret_changes(read: &ReadPlace, content: &SecretContent, differences: Option<Vec<FieldDiff>>) -> Vec<FieldDiff> {
+    let Some(differences) = differences else {
+        let keys: Vec<String> = content.keys().map(|key| format!("`{key}`")).collect();
+        let added = vec![format!("created with {}", keys.join(", "))];
+        return vec![FieldDiff { field: read.place.to_string(), removed: vec![], added }];
+    };
+    let named = |change: FieldDiff| FieldDiff { field: format!("{}, {}", read.place, change.field), ..change };
+    let is_noise = |change: &FieldDiff| change.field.ends_with(DELIVERY_ANNOTATION);
+    let changes: Vec<FieldDiff> = differences.into_iter().chain(content.to_come()).collect();
+    let only_noise = changes.iter().all(is_noise);
+    changes.into_iter().filter(|change| only_noise || !is_noise(change)).map(named).collect()
 }

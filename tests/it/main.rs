@@ -14,6 +14,7 @@ mod cli;
 mod clients;
 mod damaged;
 mod dead;
+mod delivering;
 mod doctor;
 mod editing;
 mod errors;

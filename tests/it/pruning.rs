@@ -105,7 +105,7 @@ pub(crate) fn a_saved_plan_prunes_what_was_reviewed(cluster: &TestCluster) {
     machine.inventory("prune-saved", &inventory(&["kept", "late"], OUTPUTS));
     machine.expect(0, &["plan", "--prune", "--max-prune", "1", "--out", "plan.json"]);
     let shown = machine.kubemint(&["show", "plan.json"]).exits(0).stdout;
-    assert!(shown.contains("remove kubeconfig entries of `gone` (no grant, 2 files)"), "{shown}");
+    assert!(shown.contains("remove entries of `gone` (no grant, 2 files)"), "{shown}");
     machine.expect(0, &["apply", "plan.json"]);
     let admin = machine.admin(0);
     assert!(admin.get("/api/v1/namespaces/prune-saved/serviceaccounts/gone").is_err());

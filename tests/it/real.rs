@@ -67,6 +67,7 @@ crate::timeboxed::every_period!(lives_on_real);
 crate::reviewed::every_review!(lives_on_real);
 crate::judged::every_judgement!(lives_on_real);
 crate::alone::every_limit!(lives_on_real);
+crate::delivering::every_secret!(lives_on_real);
 crate::dead::every_death!(lives_on_real);
 
 /// All scenarios of the life of a credential.
@@ -74,6 +75,7 @@ mod lives {
     pub(super) use crate::alone::*;
     pub(super) use crate::damaged::*;
     pub(super) use crate::dead::*;
+    pub(super) use crate::delivering::*;
     pub(super) use crate::judged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;

@@ -37,12 +37,14 @@ crate::timeboxed::every_period!(lives_on_simulated);
 crate::reviewed::every_review!(lives_on_simulated);
 crate::judged::every_judgement!(lives_on_simulated);
 crate::alone::every_limit!(lives_on_simulated);
+crate::delivering::every_secret!(lives_on_simulated);
 
 /// All scenarios of the life of a credential.
 mod lives {
     pub(super) use crate::alone::*;
     pub(super) use crate::damaged::*;
     pub(super) use crate::dead::*;
+    pub(super) use crate::delivering::*;
     pub(super) use crate::judged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;

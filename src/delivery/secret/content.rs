@@ -14,6 +14,7 @@ use super::form::{Piece, SecretForm};
 use super::held::HeldSecret;
 use crate::credential::{Credential, CredentialFacts};
 use crate::delivery::SecretPlace;
+use crate::field_diff::FieldDiff;
 use crate::kubeconfig::{Endpoint, EntryNames, Mark, OurEntries, UserForm};
 use crate::names::{DELIVERY_ANNOTATION, INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
 
@@ -127,6 +128,20 @@ impl SecretContent {
             value.get_or_insert_with(|| vec![b'x'; STANDS_IN]);
         }
         self
+    }
+
+    /// Returns the names of its keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.data.keys().map(String::as_str)
+    }
+
+    /// Returns the fields that a credential will change that is not known yet.
+    pub(crate) fn to_come(&self) -> impl Iterator<Item = FieldDiff> {
+        self.data.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| FieldDiff {
+            field: format!("data.{key}"),
+            removed: vec!["the one before".to_owned()],
+            added: vec!["another".to_owned()],
+        })
     }
 
     /// Returns the size of the data in bytes, as Kubernetes counts it (`MaxSecretSize`, 1 MiB).

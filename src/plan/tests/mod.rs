@@ -204,8 +204,8 @@ fn what_has_vanished_is_noted_or_removed() {
             "delete ClusterRoleBinding `kubemint:acme:gone:7ae7ea98c1`",
             "delete Role `apps/kubemint:acme:gone`",
             "delete ServiceAccount `kubemint/gone`",
-            "remove kubeconfig entries of `deployer`",
-            "remove kubeconfig entries of `gone`",
+            "remove entries of `deployer`",
+            "remove entries of `gone`",
         ]
     );
     assert_eq!(pruned.prunes, BTreeSet::from(["deployer".into(), "gone".into()]), "both lose something");

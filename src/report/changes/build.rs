@@ -210,6 +210,7 @@ fn change(step: &Step) -> Change {
         overrules: vec![],
         adopted_from: None,
         files: vec![],
+        secrets: vec![],
         risk: None,
         done: None,
     };
@@ -226,35 +227,32 @@ fn change(step: &Step) -> Change {
         Step::Mint(mint) => Change {
             generation: Some(mint.generation),
             reason: Some(mint.reason.as_str()),
-            fields: [mint.delivery.changes.clone(), spent(&mint.spent)].concat(),
-            files: files(&mint.delivery),
-            ..plain
+            fields: [named(&mint.delivery.changes, &mint.grant), spent(&mint.spent)].concat(),
+            ..writing(plain, &mint.delivery)
         },
         Step::Publish(publish) => Change {
             generation: publish.from.first().map(|source| source.facts.generation),
-            fields: publish.delivery.changes.clone(),
-            files: files(&publish.delivery),
-            ..plain
+            fields: named(&publish.delivery.changes, &publish.grant),
+            ..writing(plain, &publish.delivery)
         },
-        Step::Plugin(plugin) => {
-            Change { fields: plugin.delivery.changes.clone(), files: files(&plugin.delivery), ..plain }
-        }
+        Step::Plugin(plugin) => Change { fields: plugin.delivery.changes.clone(), ..writing(plain, &plugin.delivery) },
         Step::Retire(retire) => Change { fields: spent(&retire.generations), ..plain },
         Step::Revoke(revoke) => Change { fields: removed(GENERATIONS, revoke.shown.clone()), ..plain },
         Step::Remove(remove) => Change {
             reason: Some(remove.reason.as_str()),
-            // Which files lose something has to be seen.
-            fields: removed("", remove.removals.iter().map(|removal| place(&removal.place(), &remove.grant)).collect()),
-            files: remove.removals.iter().map(Removal::place).collect(),
+            // Where something goes has to be seen.
+            fields: removed("", remove.removals.iter().map(|removal| from(removal, &remove.grant)).collect()),
+            files: places(&remove.removals, |removal| matches!(removal, Removal::Entries(_))),
+            secrets: places(&remove.removals, |removal| matches!(removal, Removal::Secret(_))),
             ..plain
         },
         Step::ExecAnchor(_) | Step::Recreate(_) | Step::Resume(_) => plain,
     }
 }
 
-/// Returns a file as an inventory names it, so that the same change of many clusters is one: with `{cluster}` where the
+/// Returns a place as an inventory names it, so that the same change of many clusters is one: with `{cluster}` where the
 /// cluster's name stands by itself.
-fn place(text: &str, grant: &GrantKey) -> String {
+fn as_named(text: &str, grant: &GrantKey) -> String {
     let cluster = grant.cluster.as_str();
     let mut place = String::new();
     let mut rest = text;
@@ -265,11 +263,34 @@ fn place(text: &str, grant: &GrantKey) -> String {
         place.push_str(if is_part { cluster } else { "{cluster}" });
         rest = after;
     }
-    format!("from `{place}{rest}`")
+    place + rest
 }
 
-fn files(delivery: &Delivery) -> Vec<String> {
-    delivery.written().map(Place::to_string).collect()
+/// Returns changes of fields, in which Secrets are named as an inventory names them.
+fn named(changes: &[FieldDiff], grant: &GrantKey) -> Vec<FieldDiff> {
+    let named = |change: &FieldDiff| FieldDiff { field: as_named(&change.field, grant), ..change.clone() };
+    changes.iter().map(named).collect()
+}
+
+fn from(removal: &Removal, grant: &GrantKey) -> String {
+    let place = as_named(&removal.place(), grant);
+    match removal {
+        Removal::Entries(_) => format!("from `{place}`"),
+        Removal::Secret(_) => format!("`{place}`"),
+    }
+}
+
+fn places(removals: &[Removal], is_meant: impl Fn(&Removal) -> bool) -> Vec<String> {
+    removals.iter().filter(|removal| is_meant(removal)).map(Removal::place).collect()
+}
+
+/// Adds the places that a delivery writes.
+fn writing(change: Change, delivery: &Delivery) -> Change {
+    let places = |is_file: bool| {
+        let written = delivery.written().filter(|place| place.file().is_some() == is_file);
+        written.map(Place::to_string).collect()
+    };
+    Change { files: places(true), secrets: places(false), ..change }
 }
 
 fn removed(field: &str, removed: Vec<String>) -> Vec<FieldDiff> {

@@ -206,6 +206,9 @@ pub(crate) struct Change {
     /// The files that a credential goes to, or that entries are removed from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// The Secrets that a credential goes to, or that are removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// What it does to the access of somebody; absent if nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
@@ -260,7 +263,7 @@ pub(super) struct ClusterSaid<'a> {
     pub(super) notes: &'a [Note],
 }
 
-/// What is shown of a change. Files are only counted, because each cluster may have its own.
+/// What is shown of a change. Files and Secrets are only counted, because each cluster may have its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ChangeSaid<'a> {
     pub(super) action: Action,
@@ -269,6 +272,7 @@ pub(super) struct ChangeSaid<'a> {
     pub(super) generation: Option<u64>,
     pub(super) reason: Option<&'static str>,
     pub(super) files: usize,
+    pub(super) secrets: usize,
     pub(super) fields: &'a [FieldDiff],
     pub(super) overrules: &'a [String],
     pub(super) adopted_from: Option<&'a str>,
@@ -280,7 +284,9 @@ impl ChangeSaid<'_> {
     pub(super) fn details(&self) -> String {
         let generation = self.generation.map(|generation| format!("generation {generation}"));
         let files = (self.files > 0).then(|| count(self.files, "file"));
-        let details: Vec<String> = [generation, self.reason.map(str::to_owned), files].into_iter().flatten().collect();
+        let secrets = (self.secrets > 0).then(|| count(self.secrets, "Secret"));
+        let details = [generation, self.reason.map(str::to_owned), files, secrets];
+        let details: Vec<String> = details.into_iter().flatten().collect();
         if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) }
     }
 }
@@ -346,6 +352,7 @@ impl Change {
             generation: self.generation,
             reason: self.reason,
             files: self.files.len(),
+            secrets: self.secrets.len(),
             fields: &self.fields,
             overrules: &self.overrules,
             adopted_from: self.adopted_from.as_deref(),
