@@ -136,6 +136,11 @@ impl ObjectRef {
         Self { kind: Kind::Secret, namespace: account.namespace.clone(), name: name.into() }
     }
 
+    /// Returns the address of a Secret that a credential is delivered to.
+    pub(crate) fn delivered(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: Kind::Secret, namespace: Some(namespace.into()), name: name.into() }
+    }
+
     /// Addresses an object in a namespace.
     pub(crate) fn namespaced(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { kind, namespace: Some(namespace.into()), name: name.into() }

@@ -1,6 +1,6 @@
 //! Secrets that redact themselves: a token cannot be formatted, compared or serialised by accident.
 //!
-//! [`SecretToken::expose`] is the only way out. Its callers are the kubeconfig writer, the HTTP client
+//! [`SecretToken::expose`] is the only way out. Its callers are the writers of kubeconfigs and Secrets, the HTTP client
 //! that proves a token, and the reader of claims, which keeps nothing of it; a test holds the list. Pure: no I/O, no clock.
 
 use std::fmt;

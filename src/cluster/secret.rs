@@ -191,7 +191,7 @@ pub(crate) async fn delivered(
             let mark = noted.and_then(|noted| serde_json::from_str::<Mark>(noted).ok());
             let name = metadata["name"].as_str().unwrap_or_default();
             if let Some(mark) = mark.filter(|mark| mark.inventory == *inventory)
-                && ObjectRef::namespaced(Kind::Secret, namespace, name).is_possible()
+                && ObjectRef::delivered(namespace, name).is_possible()
             {
                 found.push((name.to_owned(), mark));
             }

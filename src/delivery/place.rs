@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::object::{Kind, ObjectRef};
+use crate::object::ObjectRef;
 
 /// Identifies a place, which can hold a credential. Each place of an inventory is unique.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ impl Place {
 impl SecretPlace {
     /// Returns the address of the Secret in its hub.
     pub(crate) fn object(&self) -> ObjectRef {
-        ObjectRef::namespaced(Kind::Secret, &self.namespace, &self.name)
+        ObjectRef::delivered(&self.namespace, &self.name)
     }
 }
 

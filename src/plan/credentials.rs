@@ -58,13 +58,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         Ok(index) => index,
         Err(error) => return blocked(vec![unusable_index(grant, &account, &error)], draft),
     };
-    if index.incomplete {
-        let message = format!(
-            "{account} lost its annotation `{INDEX_ANNOTATION}` at some time: tokens may live that it does not list; \
-             `kubemint revoke --hard` ends them"
-        );
-        draft.plan.notes.push(Note::new(NoteKind::LostIndex, message));
-    }
+    draft.plan.notes.extend(index.incomplete.then(|| lost_index(&account)));
     let holder = &input.options.holder;
     let chain = index.holder(holder);
     let anchors = chain.map(|chain| anchor_states(input, (&account, observed), chain)).unwrap_or_default();
@@ -136,6 +130,15 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     let has_plugin = plugins.is_any;
     note_life(input, grant, chain, draft);
     follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, handing_on, draft);
+}
+
+/// Notes that an index was lost at some time.
+fn lost_index(account: &ObjectRef) -> Note {
+    let message = format!(
+        "{account} lost its annotation `{INDEX_ANNOTATION}` at some time: tokens may live that it does not list; \
+         `kubemint revoke --hard` ends them"
+    );
+    Note::new(NoteKind::LostIndex, message)
 }
 
 /// Whether nobody can hold a credential of a grant that no place holds: every machine sees the same Secrets, so what they

@@ -470,7 +470,7 @@ pub(crate) fn a_writer_of_named_secrets_is_enough(cluster: &TestCluster) {
     // Only what is left over has to be looked for, which is said.
     let pruning = machine.kubemint(&["plan", "--prune"]).exits(6);
     assert!(pruning.stderr.contains("cannot be listed"), "{}", pruning.stderr);
-    machine.expect(0, &["revoke", "--access", "--yes"]);
+    machine.expect(6, &["revoke", "--access", "--yes"]);
     assert!(admin.get(&path("least-hub", &name)).is_err_and(|status| status.code == 404));
 }
 

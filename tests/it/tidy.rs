@@ -215,9 +215,15 @@ fn only_cluster_talks_to_kubernetes() {
 
 #[test]
 fn a_token_leaves_its_type_in_named_places_only() {
-    // The kubeconfig writer, the exec plugin, the claims reader, and the HTTP client that uses a token.
-    let allowed =
-        ["secret.rs", "kubeconfig/entry.rs", "kubeconfig/exec.rs", "credential/claims.rs", "cluster/connect.rs"];
+    // The writers of kubeconfigs and of Secrets, the exec plugin, the claims reader, and the HTTP client that uses a token.
+    let allowed = [
+        "secret.rs",
+        "kubeconfig/entry.rs",
+        "delivery/secret/content.rs",
+        "kubeconfig/exec.rs",
+        "credential/claims.rs",
+        "cluster/connect.rs",
+    ];
     only(&allowed, &[".expose()"], "tokens are exposed elsewhere");
     // What admin kubeconfigs hold is checked, sent, and left out of what comes back.
     only(

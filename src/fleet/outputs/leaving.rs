@@ -248,8 +248,8 @@ impl Reading {
 }
 
 impl Wanted {
-    /// Returns whether every entry of a grant leaves.
-    fn includes(&self, grant: &GrantKey) -> bool {
+    /// Returns whether everything of a grant leaves.
+    pub(super) fn includes(&self, grant: &GrantKey) -> bool {
         match self {
             Self::Unexplained => false,
             Self::Grants(grants) => grants.contains(grant),

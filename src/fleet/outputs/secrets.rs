@@ -27,21 +27,22 @@ impl Reading {
         }
     }
 
-    /// Finds the Secrets that leave. Those of known grants are looked for by name; what an earlier inventory delivered has
+    /// Finds the Secrets that leave. Those that outputs give are looked for by name; what an earlier inventory delivered has
     /// to be listed, by the label of the inventory.
     pub(super) async fn find_leaving_secrets(&self, wanted: &Wanted, found: &mut Leavings) {
-        if let Wanted::Grants(grants) = wanted {
-            let targets = self.layout.secrets.iter().filter(|target| grants.contains(&target.grant)).collect();
-            for (target, read) in read_secrets(&self.hubs, (&self.inventory.name, &self.holder), targets).await {
-                let mark = Mark::of(&self.inventory.name, &self.holder, &target.grant);
-                match read {
-                    Ok(held) if !held.as_ref().is_some_and(|held| held.is_of(&mark)) => {}
-                    // Trying to remove what cannot be read fails, and the report of the cluster says so.
-                    Ok(_) | Err(_) => {
-                        self.add(&target.grant, Removal::Secret(target.place.clone()), wanted, found);
-                    }
-                }
+        let targets: Vec<&SecretTarget> =
+            self.layout.secrets.iter().filter(|target| wanted.includes(&target.grant)).collect();
+        let mut named: HashSet<&SecretPlace> = HashSet::new();
+        for (target, read) in read_secrets(&self.hubs, (&self.inventory.name, &self.holder), targets).await {
+            let mark = Mark::of(&self.inventory.name, &self.holder, &target.grant);
+            let is_left = matches!(&read, Ok(held) if !held.as_ref().is_some_and(|held| held.is_of(&mark)));
+            // Trying to remove what cannot be read fails, and the report of the cluster says so.
+            if !is_left {
+                named.insert(&target.place);
+                self.add(&target.grant, Removal::Secret(target.place.clone()), wanted, found);
             }
+        }
+        if matches!(wanted, Wanted::Grants(_)) {
             return;
         }
         let given: HashSet<(&SecretPlace, &GrantKey)> =
@@ -67,7 +68,7 @@ impl Reading {
                     Wanted::Grants(_) => false,
                     Wanted::Unexplained => !is_explained(&place, &grant, &mark),
                 };
-                if leaves {
+                if leaves && !named.contains(&place) {
                     self.add(&grant, Removal::Secret(place), wanted, found);
                 }
             }

@@ -39,6 +39,7 @@ fn change(text: &str, action: Action) -> Change {
         overrules: vec![text()],
         adopted_from: Some(text()),
         files: vec![text()],
+        secrets: vec![text()],
         risk: None,
         done: Some(false),
     }

@@ -32,6 +32,7 @@ fn change(action: Action, kind: Kind, name: &str) -> Change {
         overrules: vec![],
         adopted_from: None,
         files: vec![],
+        secrets: vec![],
         risk: None,
         done: None,
     }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -46,19 +47,22 @@ func open(ctx context.Context, arguments judge.Arguments) (judge.Follow, error) 
 			return judge.Connection{}, err
 		}
 		var cluster *v1alpha1.Cluster
-		server := wanted.Server
 		err = judge.Until(ctx, "the informer does not have this Secret (it lists only those with the label of clusters)", func() (bool, error) {
-			found, err := informer.GetClusterByURL(server)
+			// Argo CD takes any one of the Secrets with this server: with two of them, which one is chance.
+			same, err := informer.GetIndexer().ByIndex(settings.ClusterCacheByURLIndexer, wanted.Server)
+			if err != nil || len(same) > 1 {
+				return false, cmp.Or(err, fmt.Errorf("%d Secrets are for the cluster %s", len(same), wanted.Server))
+			}
+			found, err := informer.GetClusterByURL(wanted.Server)
 			if apierrors.IsNotFound(err) {
 				return false, nil
 			}
+			if err != nil {
+				return false, err
+			}
 			cluster = found
-			return err == nil && found.ObjectMeta.Name == secret.Name && reflect.DeepEqual(found.Config, wanted.Config), err
+			return found.ObjectMeta.Name == secret.Name && reflect.DeepEqual(found.Config, wanted.Config), nil
 		})
-		if err != nil && cluster != nil && cluster.ObjectMeta.Name != secret.Name {
-			// Argo CD takes the first of those with this server, and which is first is chance.
-			return judge.Connection{}, fmt.Errorf("%s is answered from Secret %s", server, cluster.ObjectMeta.Name)
-		}
 		if err != nil {
 			return judge.Connection{}, err
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 	_ "unsafe" // for go:linkname
 
+	"github.com/go-logr/logr"
 	authentication "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/cluster-api/util/secret"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"kubemint.dev/tests/consumers/judge"
 )
@@ -100,5 +102,7 @@ func open(ctx context.Context, arguments judge.Arguments) (judge.Follow, error) 
 }
 
 func main() {
+	// The client library complains where nobody says what becomes of its log.
+	log.SetLogger(logr.Discard())
 	judge.Main(judge.Consumer{Name: "clusterapi", Module: "sigs.k8s.io/cluster-api", Open: open})
 }

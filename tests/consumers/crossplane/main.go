@@ -8,8 +8,10 @@ import (
 	"github.com/crossplane-contrib/provider-kubernetes/pkg/kube/client"
 	"github.com/crossplane-contrib/provider-kubernetes/pkg/kube/config"
 	crossplane "github.com/crossplane/crossplane/apis/v2/core/v2"
+	"github.com/go-logr/logr"
 	authentication "k8s.io/api/authentication/v1"
 	controller "sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"kubemint.dev/tests/consumers/judge"
 )
@@ -46,6 +48,8 @@ func open(_ context.Context, arguments judge.Arguments) (judge.Follow, error) {
 }
 
 func main() {
+	// The client library complains where nobody says what becomes of its log.
+	log.SetLogger(logr.Discard())
 	judge.Main(judge.Consumer{
 		Name:   "crossplane",
 		Module: "github.com/crossplane-contrib/provider-kubernetes",

@@ -7,9 +7,11 @@ import (
 
 	"github.com/fluxcd/pkg/apis/meta"
 	"github.com/fluxcd/pkg/runtime/client"
+	"github.com/go-logr/logr"
 	authentication "k8s.io/api/authentication/v1"
 	core "k8s.io/api/core/v1"
 	controller "sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"kubemint.dev/tests/consumers/judge"
 )
@@ -66,5 +68,7 @@ func server(ctx context.Context, hub controller.Client, arguments judge.Argument
 }
 
 func main() {
+	// The client library complains where nobody says what becomes of its log.
+	log.SetLogger(logr.Discard())
 	judge.Main(judge.Consumer{Name: "flux", Module: "github.com/fluxcd/pkg/runtime", Keyed: true, Open: open})
 }

@@ -21,6 +21,9 @@ import (
 	"kubemint.dev/tests/consumers/judge"
 )
 
+// self is what istiod calls the cluster that it runs in, unless it is told another name.
+const self = "Kubernetes"
+
 // built is what istiod made of one entry of a Secret.
 type built struct {
 	text   []byte
@@ -41,7 +44,7 @@ func open(ctx context.Context, arguments judge.Arguments) (judge.Follow, error) 
 	if err != nil {
 		return nil, err
 	}
-	hub, err := kube.NewClient(kube.NewClientConfigForRestConfig(kube.SetRestDefaults(config)), "hub")
+	hub, err := kube.NewClient(kube.NewClientConfigForRestConfig(kube.SetRestDefaults(config)), self)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +54,7 @@ func open(ctx context.Context, arguments judge.Arguments) (judge.Follow, error) 
 	opts := krt.NewOptionsBuilder(ctx.Done(), "kubemint", nil)
 	controller := multicluster.NewController(multicluster.ControllerOptions{
 		Client:          kube.EnableCrdWatcher(hub),
-		ClusterID:       "hub",
+		ClusterID:       self,
 		SystemNamespace: arguments.Namespace,
 		MeshConfig:      meshwatcher.ConfigAdapter(meshwatcher.NewCollection(opts)),
 		// The controller only logs why it refuses a kubeconfig: its own builder, wrapped, says it.
@@ -80,17 +83,19 @@ func open(ctx context.Context, arguments judge.Arguments) (judge.Follow, error) 
 		}
 		id := ids[0]
 		var found built
-		err = judge.Until(ctx, "istiod does not have this Secret (it lists only those with its label, and a cluster of one Secret only)", func() (bool, error) {
+		err = judge.Until(ctx, "istiod has no cluster of this Secret (it wants its label, and a name that neither istiod itself nor another Secret has)", func() (bool, error) {
 			lock.Lock()
 			defer lock.Unlock()
 			found = clusters[id]
-			return found.text != nil && bytes.Equal(found.text, secret.Data[id]), found.err
+			if found.err != nil && bytes.Equal(found.text, secret.Data[id]) {
+				return false, found.err
+			}
+			// Of this Secret, that is: with two Secrets for one cluster istiod ignores the second.
+			kept := controller.ClusterStore().Get(secret.Namespace+"/"+secret.Name, cluster.ID(id))
+			return kept != nil && kept.Client == found.client && bytes.Equal(found.text, secret.Data[id]), nil
 		})
 		if err != nil {
 			return judge.Connection{}, err
-		}
-		if controller.GetRemoteKubeClient(cluster.ID(id)) == nil {
-			return judge.Connection{}, fmt.Errorf("istiod has no cluster %q", id)
 		}
 		return judge.Connect(found.client.RESTConfig(), nil)
 	}, nil

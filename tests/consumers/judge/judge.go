@@ -11,10 +11,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"time"
 
 	authentication "k8s.io/api/authentication/v1"
@@ -27,7 +25,7 @@ import (
 )
 
 // Patience is how long a consumer may take to answer, or to notice a change that is on the hub already.
-const Patience = 30 * time.Second
+var Patience = 30 * time.Second
 
 // Arguments are what a program is told on its command line.
 type Arguments struct {
@@ -93,6 +91,7 @@ func Main(consumer Consumer) {
 func run(consumer Consumer, lines *json.Encoder) error {
 	var arguments Arguments
 	follow := flag.Bool("follow", false, "after the first request, make another for each line on standard input")
+	flag.DurationVar(&Patience, "patience", Patience, "how long the consumer may take")
 	if consumer.File {
 		flag.StringVar(&arguments.Server, "server", "", "URL of the cluster")
 		flag.StringVar(&arguments.CA, "ca", "", "file with the cluster's CA")
@@ -111,9 +110,7 @@ func run(consumer Consumer, lines *json.Encoder) error {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-
+	ctx := context.Background()
 	next, err := consumer.Open(ctx, arguments)
 	if err != nil {
 		return err
@@ -139,7 +136,13 @@ func run(consumer Consumer, lines *json.Encoder) error {
 	return nil
 }
 
-func ask(ctx context.Context, consumer Consumer, next Follow) (line, error) {
+func ask(ctx context.Context, consumer Consumer, next Follow) (answer line, err error) {
+	// A Secret that makes a consumer panic is the worst of refusals, and still one.
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("the code of %s panics: %v", consumer.Name, panicked)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, 2*Patience)
 	defer cancel()
 

@@ -12,12 +12,14 @@ import (
 	"time"
 	_ "unsafe" // for go:linkname
 
+	"github.com/go-logr/logr"
 	authentication "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	inventory "sigs.k8s.io/cluster-inventory-api/apis/v1alpha1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	kueue "sigs.k8s.io/kueue/apis/kueue/v1beta2"
 	"sigs.k8s.io/kueue/pkg/controller/admissionchecks/multikueue"
 	"sigs.k8s.io/kueue/pkg/controller/jobframework"
@@ -99,5 +101,7 @@ func open(_ context.Context, arguments judge.Arguments) (judge.Follow, error) {
 }
 
 func main() {
+	// The client library complains where nobody says what becomes of its log.
+	log.SetLogger(logr.Discard())
 	judge.Main(judge.Consumer{Name: "kueue", Module: "sigs.k8s.io/kueue", Open: open})
 }
