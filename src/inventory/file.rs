@@ -31,6 +31,22 @@ pub(crate) enum OutputKind {
     Secret(SecretKind),
 }
 
+impl OutputKind {
+    /// All kinds of Secrets.
+    const SECRETS: [SecretKind; 10] = [
+        SecretKind::Free,
+        SecretKind::Argocd,
+        SecretKind::Istio,
+        SecretKind::Flux,
+        SecretKind::Kueue,
+        SecretKind::ClusterApi,
+        SecretKind::Sveltos,
+        SecretKind::ClusterProfile,
+        SecretKind::Linkerd,
+        SecretKind::Calico,
+    ];
+}
+
 choice!(OutputKind {
     "kubeconfig" => Self::Kubeconfig,
     "secret" => Self::Secret(SecretKind::Free),
@@ -433,6 +449,12 @@ tables! {
 pub fn schema() -> Value {
     let mut definitions = Map::new();
     let root = InventoryFile::schema(&mut definitions);
+    // What an output needs depends on its kind.
+    let secrets = OutputKind::SECRETS.map(SecretKind::as_str);
+    let output = definitions.get_mut("OutputTable").and_then(Value::as_object_mut).expect("the inventory has outputs");
+    output.insert("if".to_owned(), json!({ "properties": { "kind": { "enum": secrets } }, "required": ["kind"] }));
+    output.insert("then".to_owned(), json!({ "required": ["admin", "namespace"] }));
+    output.insert("else".to_owned(), json!({ "required": ["path"] }));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kubemint inventory",

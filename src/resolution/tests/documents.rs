@@ -140,6 +140,7 @@ fn the_reference_has_the_keys_and_defaults_of_the_schema() {
         ("ConsumerTable", "## `consumer`"),
         ("GrantTable", "## `[[grants]]`"),
         ("OutputTable", "## `[[outputs]]`"),
+        ("OptionsTable", "## `options`"),
         ("WaveTable", "## `[[rollout]]`"),
     ];
     let schema = schema();

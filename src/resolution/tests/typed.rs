@@ -47,7 +47,7 @@ fn unknown_keys_name_the_nearest() {
     check_added(
         "colour = 1\n",
         &[
-            "error at colour: unknown key `colour` in an output [known keys: `kind`, `path`, `credential`, `command`, `credential-directory`, `context`, `cluster`, `user`, `namespace`, `current-context`, `profiles`, `selector`, and 1 more]",
+            "error at colour: unknown key `colour` in an output [known keys: `kind`, `path`, `credential`, `command`, `credential-directory`, `context`, `cluster`, `user`, `namespace`, `current-context`, `profiles`, `selector`, and 12 more]",
         ],
     );
     check_replaced(
@@ -174,7 +174,7 @@ fn wrong_types_name_both_types() {
         "clusters = 1979-05-27",
         &["error at 1979-05-27: `clusters` must be a list of strings, not a date"],
     );
-    check_added("kind = 'secret'\n", &["error at 'secret': `kind` must be `kubeconfig`, not `secret`"]);
+    check_added("kind = 'secrt'\n", &["error at 'secrt': `kind` must be `kubeconfig` or `secret` or `argocd` or `istio` or `flux` or `kueue` or `cluster-api` or `sveltos` or `cluster-profile` or `linkerd` or `calico`, not `secrt` [did you mean `secret`?]"]);
     check(
         "version = 1\nname = 'a'\nprofiles = []\n[clusters]\nname = 'a'\n",
         &[
