@@ -16,7 +16,6 @@ use super::outputs::{Selected, unknown_variable};
 use crate::delivery::{HubName, OutputId, Rotation, SecretTarget};
 use crate::inventory::file::OutputTable;
 use crate::inventory::problem::{At, Location, Problem, quote};
-use crate::inventory::render::count;
 use crate::inventory::target::SecretKind;
 use crate::inventory::{Hub, duration, syntax};
 use crate::names::{
@@ -82,8 +81,8 @@ impl Secrets {
         self.locations.insert(id, (kind, table.location));
         self.namespaces.insert((hub.clone(), namespace.value.clone()));
         let creates_namespace = output.create_namespaces.as_ref().is_some_and(|at| at.value);
-        let mut problems: HashMap<String, (Location, usize)> = HashMap::new();
-        let mut order: Vec<String> = vec![];
+        // What is wrong with the Secrets of a thousand clusters is said once for each place in the file.
+        let mut problems: Vec<(Wrong, usize)> = vec![];
         for granted in of_output {
             let values = Values { grant: &granted.grant, inventory: selected.inventory, holder: selected.holder };
             match templates.target(id, (&hub, &namespace.value), &preset, &values) {
@@ -91,21 +90,14 @@ impl Secrets {
                     target.form.creates_namespace = creates_namespace;
                     self.targets.push(target);
                 }
-                Err(wrong) => {
-                    let known = problems.get_mut(&wrong.what);
-                    match known {
-                        Some((_, more)) => *more += 1,
-                        None => {
-                            order.push(wrong.what.clone());
-                            problems.insert(wrong.what, (wrong.location, 0));
-                        }
-                    }
-                }
+                Err(wrong) => match problems.iter_mut().find(|(known, _)| known.location == wrong.location) {
+                    Some((_, more)) => *more += 1,
+                    None => problems.push((wrong, 0)),
+                },
             }
         }
-        for what in order {
-            let (location, more) = problems[&what];
-            let others = if more > 0 { format!(", and {} like this", count(more, "more")) } else { String::new() };
+        for (Wrong { location, what }, more) in problems {
+            let others = if more > 0 { format!(", and {more} more like this") } else { String::new() };
             ctx.error(location, format!("{what}{others}"));
         }
     }

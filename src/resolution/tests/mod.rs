@@ -7,6 +7,7 @@ mod meant;
 mod policy;
 mod rendering;
 mod resolving;
+mod secrets;
 mod typed;
 
 use super::{Loading, Resolution, Setting, resolve};

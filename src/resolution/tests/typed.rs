@@ -174,7 +174,12 @@ fn wrong_types_name_both_types() {
         "clusters = 1979-05-27",
         &["error at 1979-05-27: `clusters` must be a list of strings, not a date"],
     );
-    check_added("kind = 'secrt'\n", &["error at 'secrt': `kind` must be `kubeconfig` or `secret` or `argocd` or `istio` or `flux` or `kueue` or `cluster-api` or `sveltos` or `cluster-profile` or `linkerd` or `calico`, not `secrt` [did you mean `secret`?]"]);
+    check_added(
+        "kind = 'secrt'\n",
+        &[
+            "error at 'secrt': `kind` must be `kubeconfig` or `secret` or `argocd` or `istio` or `flux` or `kueue` or `cluster-api` or `sveltos` or `cluster-profile` or `linkerd` or `calico`, not `secrt` [did you mean `secret`?]",
+        ],
+    );
     check(
         "version = 1\nname = 'a'\nprofiles = []\n[clusters]\nname = 'a'\n",
         &[
