@@ -12,6 +12,7 @@ mod api;
 mod browser;
 mod cli;
 mod clients;
+mod consumers;
 mod damaged;
 mod dead;
 mod delivering;
