@@ -13,6 +13,7 @@ use super::kept::{Connected, KeptConnections};
 use super::limit::{collect_within, part_of};
 use super::observe::access;
 use super::publish::{FileChange, NotWritten, Publisher, TargetFile, removals};
+use super::stopwatch::Stopwatch;
 use super::{Cancellation, Clock, Ended, Events, Pace, Slot, each_cluster};
 use crate::cluster::secret::{IncomingSecret, NotDelivered};
 use crate::cluster::{
@@ -147,7 +148,8 @@ pub(super) async fn apply_task(
     slot: Slot,
     events: Events,
 ) -> Result<(), StepFailure> {
-    StepRunner { context, publisher, events, ledger, slot, admin: None }.run(task, connected).await
+    let watch = Arc::default();
+    StepRunner { context, publisher, events, ledger, slot, admin: None, watch }.run(task, connected).await
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
@@ -188,6 +190,8 @@ struct StepRunner {
     slot: Slot,
     /// How the cluster was reached, once it was.
     admin: Option<AdminEntry>,
+    /// How long the steps took, without what they waited for hubs.
+    watch: Arc<Stopwatch>,
 }
 
 impl StepRunner {
@@ -201,7 +205,8 @@ impl StepRunner {
         let result = match self.connect(&task.cluster, connected).await {
             Ok(api) => {
                 let since = Instant::now();
-                let done = tokio::time::timeout(limit, self.steps(&task, &api)).await;
+                let watch = Arc::clone(&self.watch);
+                let done = watch.within(limit, Box::pin(self.steps(&task, &api))).await;
                 let done = done.unwrap_or_else(|_| Err(late()));
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
@@ -591,7 +596,11 @@ impl StepRunner {
 
     /// Removes what outputs hold of a grant.
     async fn remove(&mut self, task: &ApplyTask, step: &Remove) -> Result<(), StepFailure> {
-        self.slot.lend(remove(step, &task.outputs.files, &self.publisher, &self.context.hubs)).await
+        let removed = remove(step, &task.outputs.files, &self.publisher, &self.context.hubs);
+        if step.secrets().next().is_none() {
+            return self.slot.lend(removed).await;
+        }
+        self.slot.lend(self.watch.off(removed)).await
     }
 
     /// Writes a credential to the outputs that hold one, or the entries of exec plugins, which hold none. Secrets come first:
@@ -642,10 +651,10 @@ impl StepRunner {
                 }
             }
         }
-        let (hubs, publisher) = (&self.context.hubs, &self.publisher);
+        let (hubs, publisher, watch) = (&self.context.hubs, &self.publisher, &self.watch);
         let written = async {
             for (written, secret) in secrets.iter().enumerate() {
-                hubs.deliver(secret).await.map_err(|NotDelivered { failure, may_be_there }| NotWritten {
+                watch.off(hubs.deliver(secret)).await.map_err(|NotDelivered { failure, may_be_there }| NotWritten {
                     failure,
                     written: written + usize::from(may_be_there),
                 })?;

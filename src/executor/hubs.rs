@@ -169,7 +169,7 @@ impl Hubs {
         let result = work(&api).await;
         *state = match &result {
             Err(failure) if is_down(failure.kind) => State::Down(StepFailure {
-                cause: format!("`{name}` does not respond: {}", failure.cause),
+                cause: format!("`{name}` did not respond to an earlier request of this run: {}", failure.cause),
                 ..failure.clone()
             }),
             Ok(_) | Err(_) => State::Connected(api),
@@ -192,8 +192,9 @@ impl Hubs {
         connect_admin(&admin, self.admin.network(), self.limits()).map_err(|error| unusable(error.to_string(), None))
     }
 
+    /// A hub has half the time of a cluster, so that those who wait for it learn that it does not respond.
     fn limits(&self) -> Limits {
-        Limits::new(self.request_timeout, self.work_timeout)
+        Limits::new(self.request_timeout, self.work_timeout / 2)
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod renew;
 pub(crate) mod revoke;
+mod stopwatch;
 pub(crate) mod verify;
 
 pub(crate) use hubs::Hubs;

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::kept::{Connected, KeptConnections};
+use super::stopwatch::Stopwatch;
 use super::{Cancellation, Clock, Ended, Events, Hubs, Slot, each_cluster};
 use crate::cluster::observe::{ByName, identify, legacy_tokens, look_for_assumed, observe};
 use crate::cluster::probe::{Probed, probe, read_role};
@@ -184,7 +185,8 @@ pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut 
     let planning = Box::pin(async {
         match access(&context.admin, &task.cluster, context.clock).await {
             Ok(access) => {
-                let planned = tokio::time::timeout(limit, plan_within(context, task, access)).await;
+                let watch = Stopwatch::default();
+                let planned = watch.within(limit, Box::pin(plan_within(context, task, access, &watch))).await;
                 let late =
                     || Planned::Failed { doing: "read the current access objects", failure: StepFailure::late(limit) };
                 planned.unwrap_or_else(|_| (late(), None))
@@ -270,6 +272,7 @@ async fn plan_within(
     context: &PlanContext,
     task: PlanTask,
     (admin, endpoint): (AdminEntry, Endpoint),
+    watch: &Stopwatch,
 ) -> (Planned, Option<Connected>) {
     let limits = Limits::new(context.inventory.run.request_timeout, context.inventory.run.cluster_timeout);
     let api = match connect_admin(&admin, context.admin.network(), limits) {
@@ -280,7 +283,7 @@ async fn plan_within(
         }
     };
     let since = Instant::now();
-    match plan_over(context, task, (&admin, endpoint), (&api, limits)).await {
+    match plan_over(context, task, (&admin, endpoint), (&api, limits), watch).await {
         // What was kept in memory for planning is not needed any more.
         Ok(assessed) => (Planned::Plan(assessed), Some(Connected { admin, since, api: api.go_on(limits) })),
         Err((doing, failure)) => (Planned::Failed { doing, failure }, None),
@@ -297,6 +300,7 @@ async fn plan_over(
     mut task: PlanTask,
     (admin, mut endpoint): (&AdminEntry, Endpoint),
     (api, limits): (&Api, Limits),
+    watch: &Stopwatch,
 ) -> Result<Box<Assessed>, (&'static str, StepFailure)> {
     let inventory = &context.inventory;
     let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
@@ -330,7 +334,7 @@ async fn plan_over(
         judge_roles(&mut assessed.plan, &roles, policy, &grants, (cluster, now));
     }
     if context.probing == Probing::Try {
-        try_secrets(&context.hubs, &task.grants, &endpoint, &mut assessed.plan).await;
+        watch.off(try_secrets(&context.hubs, &task.grants, &endpoint, &mut assessed.plan)).await;
     }
     Ok(Box::new(assessed))
 }

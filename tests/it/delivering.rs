@@ -59,7 +59,7 @@ fn machine(cluster: &TestCluster, name: &str, outputs: &str) -> Machine {
     machine
 }
 
-fn path(namespace: &str, name: &str) -> String {
+pub(crate) fn path(namespace: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets/{name}")
 }
 
@@ -72,7 +72,7 @@ fn value(secret: &Value, key: &str) -> String {
 
 /// Returns the token that Argo CD would read.
 #[track_caller]
-fn argocd_token(admin: &Admin, namespace: &str, name: &str) -> String {
+pub(crate) fn argocd_token(admin: &Admin, namespace: &str, name: &str) -> String {
     let secret = admin.get(&path(namespace, name)).unwrap();
     let config: Value = serde_json::from_str(&value(&secret, "config")).unwrap();
     config["bearerToken"].as_str().unwrap().to_owned()

@@ -22,6 +22,7 @@ mod errors;
 mod examples;
 mod faults;
 mod hostile;
+mod hubs;
 mod judged;
 mod leaks;
 mod life;

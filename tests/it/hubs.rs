@@ -1,0 +1,281 @@
+//! Hubs that fail, are slow, or are asked too much, on the simulated fleet.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use jiff::SignedDuration;
+use kubemint_testkit::Admin;
+use kubemint_testkit::sim::{Fault, Fleet};
+use serde_json::Value;
+
+use crate::delivering::{argocd_token, path};
+use crate::life::{anchors, eventually, generations};
+use crate::support::{Machine, can_i, simulated};
+
+/// Clusters whose credentials go into Argo CD's Secrets in `hub`; those of `a` into a file as well.
+fn machine(fleet: &Fleet, name: &str) -> Machine {
+    let machine = Machine::of(
+        fleet,
+        name,
+        "[profiles.reader]\ncluster-rules = [{ api-groups = [''], resources = ['pods'], verbs = ['get', 'list'] }]\n\
+         [profiles.filed]\ncluster-rules = [{ api-groups = [''], resources = ['pods'], verbs = ['get'] }]\n\
+         [[grants]]\nprofile = 'reader'\nselector = ''\n[[grants]]\nprofile = 'filed'\nclusters = ['b']\n\
+         [[outputs]]\nkind = 'argocd'\nadmin = { cluster = 'hub' }\nnamespace = 'argocd'\ncreate-namespaces = true\n\
+         profiles = ['reader']\n\
+         [[outputs]]\npath = 'out/{cluster}-{profile}.kubeconfig'\n",
+    );
+    machine.impatient();
+    machine
+}
+
+fn of_cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
+    report["clusters"].as_array().unwrap().iter().find(|cluster| cluster["name"] == name).unwrap()
+}
+
+/// The grants that deliver there are not minted, and nobody else waits.
+#[test]
+fn a_hub_that_is_down_stops_its_own_grants_only() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let machine = machine(&fleet, "down");
+    fleet.cluster("hub").set_fault(Some(Fault::Refuse));
+    let began = Instant::now();
+    let run = machine.kubemint(&["apply", "--yes", "--cluster", "a", "-o", "json"]).exits(5);
+    let report = run.report();
+    let blocker = &of_cluster(&report, "a")["blockers"][0];
+    assert_eq!((&blocker["kind"], &blocker["profile"]), (&"output-unusable".into(), &"reader".into()), "{blocker:#}");
+    let message = blocker["message"].as_str().unwrap();
+    assert!(message.contains("hub") && message.ends_with("nothing was minted for it"), "{message}");
+    assert!(!machine.path("out/a-reader.kubeconfig").exists(), "no file either");
+    assert!(anchors(&machine.admin(1), "down").is_empty());
+
+    // Once it was there, the others are renewed while it is down, and nothing of it is lost.
+    fleet.cluster("hub").set_fault(None);
+    machine.expect(0, &["apply", "--yes"]);
+    let token = argocd_token(&machine.admin(0), "argocd", "cluster-b");
+    let filed = machine.token("out/b-filed.kubeconfig");
+    fleet.cluster("hub").set_fault(Some(Fault::Hang));
+    let run = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(7);
+    let report = run.report();
+    let renewed: Vec<&str> = of_cluster(&report, "b")["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| change["profile"].as_str().unwrap())
+        .collect();
+    assert_eq!(renewed, ["filed"], "{report:#}");
+    assert_ne!(machine.token("out/b-filed.kubeconfig"), filed);
+    let status = machine.kubemint(&["status"]).exits(6);
+    assert!(status.stdout.contains("Secret argocd/cluster-hub in hub"), "{}", status.stdout);
+    fleet.cluster("hub").set_fault(None);
+    assert_eq!(argocd_token(&machine.admin(0), "argocd", "cluster-b"), token);
+    assert!(can_i(&machine.admin(2), &token, "list", "pods", ""));
+    machine.expect(0, &["apply", "--yes"]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+/// What a hub refuses for one Secret is that grant's failure.
+#[test]
+fn a_refused_secret_fails_alone_and_before_it_is_minted() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let machine = machine(&fleet, "refused");
+    let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"admission webhook \"guard.example.com\" denied the request: no","reason":"Forbidden","code":403}"#;
+    machine.expect(0, &["apply", "--yes", "--cluster", "hub", "--cluster", "b"]);
+    fleet.cluster("hub").set_fault(Some(Fault::FailOn {
+        method: Some(Method::POST),
+        path_contains: "/namespaces/argocd/secrets".to_owned(),
+        code: 403,
+        body: Some(body.to_owned()),
+        times: None,
+    }));
+    let run = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(6);
+    let report = run.report();
+    assert_eq!(of_cluster(&report, "b")["state"], "unchanged");
+    let blocker = &of_cluster(&report, "a")["blockers"][0];
+    let message = blocker["message"].as_str().unwrap();
+    assert!(message.starts_with("`Secret argocd/cluster-a in hub`: the API server refused (403)"), "{message}");
+    assert!(blocker["hint"].as_str().unwrap().contains("guard.example.com"), "{blocker:#}");
+    assert!(anchors(&machine.admin(1), "refused").is_empty(), "nothing was minted");
+}
+
+/// The answer to a write that is lost costs a look, and no token.
+#[test]
+fn a_lost_answer_of_a_hub_is_looked_into() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let machine = machine(&fleet, "reply");
+    machine.expect(0, &["apply", "--yes", "--cluster", "hub", "--cluster", "b"]);
+    let lose = |method: Method| {
+        let path_contains = "fieldValidation=Strict".to_owned();
+        // The trial first, then the write.
+        Some(Fault::LoseReply { method: Some(method), path_contains, times: Some(2) })
+    };
+    fleet.cluster("hub").set_fault(lose(Method::POST));
+    machine.expect(0, &["apply", "--yes", "--cluster", "a"]);
+    assert_eq!(generations(&machine.admin(1), "reply").len(), 1);
+    fleet.cluster("hub").set_fault(lose(Method::PATCH));
+    machine.expect(0, &["refresh", "--force", "--cluster", "a"]);
+    let token = argocd_token(&machine.admin(0), "argocd", "cluster-a");
+    assert_eq!(machine.token("out/a-reader.kubeconfig"), token);
+    assert!(can_i(&machine.admin(1), &token, "list", "pods", ""));
+    fleet.cluster("hub").set_fault(None);
+    machine.expect(0, &["plan", "--check"]);
+}
+
+/// A hub costs one connection; a Secret that is up to date costs one request, one that is written three.
+#[test]
+fn a_hub_costs_one_connection_and_no_list() {
+    const CLUSTERS: usize = 40;
+    let names = std::iter::once("hub".to_owned()).chain((1..=CLUSTERS).map(|number| format!("c{number:02}")));
+    let fleet = simulated(names);
+    let machine = Machine::of(
+        &fleet,
+        "load",
+        "[profiles.reader]\ncluster-rules = [{ api-groups = [''], resources = ['pods'], verbs = ['get'] }]\n\
+         [[grants]]\nprofile = 'reader'\nclusters = []\nselector = 'env=test'\n\
+         [[outputs]]\nkind = 'argocd'\nadmin = { cluster = 'hub' }\nnamespace = 'argocd'\ncreate-namespaces = true\n\
+         selector = 'env=test'\n",
+    );
+    // The hub is no target of its own, so that all its requests are for Secrets.
+    let text = machine.read("clusters.toml").replacen("env = \"test\"", "env = \"hub\"", 1);
+    machine.write("clusters.toml", &text);
+    let hub = fleet.cluster("hub");
+    let mut seen = vec![];
+    for arguments in
+        [&["apply", "--yes"][..], &["apply", "--yes"], &["status"], &["refresh"], &["refresh", "--force"], &["verify"]]
+    {
+        hub.reset_traffic();
+        let before = hub.connections();
+        machine.expect(0, arguments);
+        let recorded = hub.recorded();
+        assert!(
+            recorded.iter().all(|request| !request.path.ends_with("/secrets") || request.method != Method::GET),
+            "a list"
+        );
+        seen.push((arguments[0].to_owned(), hub.connections() - before, recorded.len()));
+    }
+    let names = |name: &str| name.to_owned();
+    // The first Secret also creates the namespace: a trial and a create, and the Secret once more.
+    let expected = [
+        (names("apply"), 1, 3 * CLUSTERS + seen[0].2 - 3 * CLUSTERS),
+        (names("apply"), 1, CLUSTERS),
+        (names("status"), 1, CLUSTERS),
+        (names("refresh"), 1, CLUSTERS),
+        (names("refresh"), 1, 3 * CLUSTERS),
+        (names("verify"), 1, CLUSTERS),
+    ];
+    assert_eq!(seen, expected);
+    let more = seen[0].2 - 3 * CLUSTERS;
+    println!("first apply: {} requests of {CLUSTERS} Secrets, {more} for the namespace", seen[0].2);
+    assert!(more <= 2 * CLUSTERS, "each Secret tries to create the namespace at most once");
+}
+
+/// The token in a Secret works at any time.
+#[track_caller]
+fn works(hub: &Admin, cluster: &Admin, when: &str) {
+    let token = argocd_token(hub, "argocd", "cluster-a");
+    assert!(can_i(cluster, &token, "list", "pods", "default"), "a dead token {when}");
+}
+
+/// A run is killed during each request to the hub: the credential in the Secret works at once, and the next run completes
+/// the work.
+#[test]
+fn killed_at_every_request_to_the_hub_a_rotation_converges() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let machine = machine(&fleet, "killed");
+    machine.expect(0, &["apply", "--yes"]);
+    let (hub, cluster) = (fleet.cluster("hub"), fleet.cluster("a"));
+    let admins = (machine.admin(0), machine.admin(1));
+    let only = ["refresh", "--force", "--cluster", "a"];
+    hub.reset_traffic();
+    machine.expect(0, &only);
+    let requests: Vec<String> =
+        hub.recorded().iter().map(|request| format!("{} {}", request.method, request.path)).collect();
+    assert_eq!(requests.len(), 3, "{requests:#?}");
+    let mut minutes = 0;
+    for arrow in 0..requests.len() as u64 {
+        hub.reset_traffic();
+        hub.set_fault(Some(Fault::HangAfter(arrow)));
+        let mut child = machine.command(&only).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("the request arrives that is not answered", || hub.requests() > arrow);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        hub.set_fault(None);
+        let place = &requests[usize::try_from(arrow).unwrap()];
+        works(&admins.0, &admins.1, &format!("killed at {place}"));
+        machine.expect(0, &["refresh", "--cluster", "a"]);
+        works(&admins.0, &admins.1, &format!("after the run after the kill at {place}"));
+        assert_eq!(
+            machine.token("out/a-reader.kubeconfig"),
+            argocd_token(&admins.0, "argocd", "cluster-a"),
+            "killed at {place}"
+        );
+        minutes += 30;
+        cluster.set_clock_skew(SignedDuration::from_mins(minutes));
+        eventually(&format!("all is well after the kill at {place}"), || {
+            machine.expect(0, &["refresh", "--cluster", "a"]);
+            generations(&admins.1, "killed").len() == 1
+        });
+        assert_eq!(anchors(&admins.1, "killed").len(), 1);
+    }
+}
+
+/// A hub that stops answering half-way holds up nobody for long, and the next run completes the work.
+#[test]
+fn a_hub_that_fails_half_way_is_named_and_the_next_run_converges() {
+    let names: Vec<String> = std::iter::once("hub".to_owned())
+        .chain((1..=12).map(|number| format!("c{number:02}")))
+        .chain(["b".to_owned()])
+        .collect();
+    let fleet = simulated(names);
+    let machine = machine(&fleet, "half");
+    machine.expect(0, &["apply", "--yes"]);
+    let hub = fleet.cluster("hub");
+    hub.reset_traffic();
+    // After the reading, some writes.
+    hub.set_fault(Some(Fault::HangAfter(14 + 6 + 5)));
+    let began = Instant::now();
+    let run = machine.kubemint(&["refresh", "--force"]);
+    assert!(run.code == 6 || run.code == 7, "{}", run.stderr);
+    assert!(run.stderr.contains("`hub` did not respond to an earlier request of this run"), "{}", run.stderr);
+    assert!(!run.stderr.contains("not done within"), "what waits for the hub is not late: {}", run.stderr);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    hub.set_fault(None);
+    for name in ["c01", "c12"] {
+        let token = argocd_token(&machine.admin(0), "argocd", &format!("cluster-{name}"));
+        let number = machine.clusters.iter().position(|cluster| cluster.name == name).unwrap();
+        assert!(can_i(&machine.admin(number), &token, "list", "pods", ""), "{name}");
+    }
+    machine.expect(0, &["refresh"]);
+    machine.expect(0, &["plan", "--check"]);
+}
+
+/// Two machines renew the same Secret at once: one wins, and what stands there works.
+#[test]
+fn two_machines_renew_one_secret() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let (first, second) = (machine(&fleet, "twice"), machine(&fleet, "twice"));
+    // Only the Secret is shared.
+    let text = first.read("clusters.toml");
+    let shared = text.split("[[outputs]]\npath").next().unwrap();
+    first.write("clusters.toml", shared);
+    second.write("clusters.toml", shared);
+    first.expect(0, &["apply", "--yes"]);
+    let admins = (first.admin(0), first.admin(1));
+    for round in 0..8 {
+        let start = |machine: &Machine| {
+            machine
+                .command(&["refresh", "--force", "--cluster", "a"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let ends = [start(&first), start(&second)].map(|child| child.wait_with_output().unwrap());
+        works(&admins.0, &admins.1, &format!("in round {round}"));
+        let codes = ends.each_ref().map(|end| end.status.code());
+        assert!(codes.contains(&Some(0)), "{codes:?}: {}", String::from_utf8_lossy(&ends[0].stderr));
+    }
+    let secret = admins.0.get(&path("argocd", "cluster-a")).unwrap();
+    assert!(secret["metadata"]["annotations"]["kubemint.dev/delivery"].is_string());
+    first.expect(0, &["refresh"]);
+}
