@@ -308,7 +308,7 @@ impl Remove {
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretPlace> {
         self.removals.iter().filter_map(|removal| match removal {
             Removal::Secret(place) => Some(place),
-            Removal::Entries(_) => None,
+            Removal::Entries(_) | Removal::TokenFile(_) => None,
         })
     }
 

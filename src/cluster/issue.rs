@@ -64,6 +64,7 @@ pub(crate) async fn claim(api: &Api, mint: &Mint, run: &str, now: Timestamp) -> 
             jti: None,
             date_ahead: None,
             published: None,
+            in_secrets: false,
             other: serde_json::Map::new(),
         };
         let superseded = index.published(&mint.holder);
@@ -556,6 +557,7 @@ mod tests {
             jti: None,
             date_ahead: None,
             published: None,
+            in_secrets: false,
             other: serde_json::Map::new(),
         };
         let (inventory, holder) = ("acme".into(), Holder::new("default"));

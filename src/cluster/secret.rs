@@ -4,7 +4,9 @@
 //! named Secrets of one namespace are enough. A change is a JSON merge patch of the version that was read, because an
 //! apply could not remove a key that a create made (its field manager's entry is of operation `Update`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -15,7 +17,9 @@ use crate::credential::{Credential, Reissue};
 use crate::delivery::{HeldSecret, Rotation, SecretChange, SecretContent, SecretForm, SecretPlace};
 use crate::failure::{ApiFailure, FailureKind, StepFailure};
 use crate::kubeconfig::{Endpoint, Mark};
-use crate::names::{DELIVERY_ANNOTATION, FIELD_MANAGER, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::names::{
+    DELIVERY_ANNOTATION, FIELD_MANAGER, HOLDER_LABEL, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL,
+};
 use crate::object::{Kind, ObjectRef};
 
 /// A credential on its way into a Secret.
@@ -83,12 +87,15 @@ pub(crate) async fn try_delivery(api: &Api, incoming: &IncomingSecret) -> Result
         let deleted = api.send(&deletion::request(&place.object(), version(held)).dry_run()).await;
         deleted.map(drop).or_else(|failure| if failure.is_stale() { Ok(()) } else { Err(refused(place, failure)) })?;
     }
-    let request = match replaced {
-        // The one before stands in the way of a trial under its own name.
-        Some(_) => trial_request(place, &content),
-        None => write_request(place, &content, held),
+    // What is replaced is in the way of a create, which is noticed last: policies, webhooks and quotas are asked before.
+    let request = write_request(place, &content, held.filter(|_| replaced.is_none()));
+    let failure = match api.send(&request.dry_run()).await {
+        Ok(answer) => {
+            let stored = HeldSecret::of(&answer.value, form, mark);
+            return check(place, &stored, &content).map_err(|not_delivered| not_delivered.failure);
+        }
+        Err(failure) => failure,
     };
-    let Err(failure) = api.send(&request.dry_run()).await else { return Ok(()) };
     if is_without_namespace(&failure, held) {
         if !form.creates_namespace {
             return Err(no_namespace(place));
@@ -113,32 +120,49 @@ pub(crate) async fn deliver(api: &Api, incoming: &IncomingSecret) -> Result<(), 
     check_size(place, &content).map_err(safe)?;
     let mut held = incoming.held.clone();
     let mut is_namespace_there = !form.creates_namespace;
+    // What was read for the plan may be long ago: it is enough to write on, because that names the version, and not to say
+    // that all is well.
+    let mut is_fresh = false;
     for _ in 0..MOST_TRIES {
-        if let Some(held) = held.as_deref() {
-            judge(incoming, held).map_err(safe)?;
-            if held.differences(&content).is_empty() && !held.is_being_deleted {
-                return Ok(());
-            }
-        }
-        match write(api, incoming, held.as_deref(), &content).await {
-            Ok(stored) => return check(place, &HeldSecret::of(&stored, form, mark), &content),
-            Err(failure) if is_without_namespace(&failure, held.as_deref()) && !is_namespace_there => {
-                create_namespace(api, &place.namespace, Effect::Real).await.map_err(safe)?;
-                is_namespace_there = true;
+        if let Some(read) = held.as_deref() {
+            judge(incoming, read).map_err(safe)?;
+            if read.differences(&content).is_empty() {
+                if is_fresh {
+                    return Ok(());
+                }
+                held = read_again(api, incoming).await?;
+                is_fresh = true;
                 continue;
             }
-            Err(failure) if is_without_namespace(&failure, held.as_deref()) => return Err(safe(no_namespace(place))),
-            // Somebody else wrote it since it was read, or an earlier try of ours did and its response was lost.
-            Err(failure) if failure.is_stale() || failure.is_already_exists() || failure.is_not_found() => {}
-            Err(failure) => {
-                let is_refused = failure.code().is_some_and(|code| (400..500).contains(&code));
-                return Err(NotDelivered { may_be_there: !is_refused, failure: refused(place, failure) });
-            }
         }
-        let now = read(api, place)
-            .await
-            .map_err(|failure| NotDelivered { failure: refused(place, failure), may_be_there: true })?;
-        held = now.map(|object| Arc::new(HeldSecret::of(&object, form, mark)));
+        let failure = match write(api, incoming, held.as_deref(), &content).await {
+            Ok(stored) => return check(place, &HeldSecret::of(&stored, form, mark), &content),
+            Err(Unwritten::Lost(failure)) => return Err(NotDelivered { failure, may_be_there: true }),
+            Err(Unwritten::Refused(failure)) => failure,
+        };
+        if is_without_namespace(&failure, held.as_deref()) {
+            if is_namespace_there {
+                return Err(safe(no_namespace(place)));
+            }
+            create_namespace(api, &place.namespace, Effect::Real).await.map_err(safe)?;
+            is_namespace_there = true;
+            continue;
+        }
+        // Somebody else wrote it since it was read, or an earlier try of ours did and its response was lost: a refusal
+        // may be the answer to a repetition.
+        held = read_again(api, incoming).await?;
+        is_fresh = true;
+        if failure.is_stale() || failure.is_already_exists() || failure.is_not_found() {
+            continue;
+        }
+        let holds = |held: &HeldSecret| held.differences(&content).is_empty();
+        if held.as_deref().is_some_and(holds) {
+            return Ok(());
+        }
+        let token = credential.as_ref().map(|credential| &credential.token);
+        let is_there = held.as_deref().and_then(|held| held.credential.as_ref());
+        let may_be_there = is_there.zip(token).is_some_and(|((stored, _), token)| stored.token.is_same_as(token));
+        return Err(NotDelivered { may_be_there, failure: refused(place, failure) });
     }
     Err(safe(
         StepFailure::new(format!("`{place}`: somebody else keeps changing it")).hint(format!(
@@ -146,6 +170,14 @@ pub(crate) async fn deliver(api: &Api, incoming: &IncomingSecret) -> Result<(), 
             place.object().kubectl("get", &["-o", "yaml", "--show-managed-fields"])
         )),
     ))
+}
+
+/// Reads a Secret again that a credential goes to; a write before that may have had its effect.
+async fn read_again(api: &Api, incoming: &IncomingSecret) -> Result<Option<Arc<HeldSecret>>, NotDelivered> {
+    let place = &incoming.place;
+    let now = read(api, place).await;
+    let now = now.map_err(|failure| NotDelivered { failure: refused(place, failure), may_be_there: true })?;
+    Ok(now.map(|object| Arc::new(HeldSecret::of(&object, &incoming.form, &incoming.mark))))
 }
 
 /// Removes the Secret of a grant. One that is not this grant's is left.
@@ -168,39 +200,43 @@ pub(crate) async fn remove(api: &Api, place: &SecretPlace, mark: &Mark) -> Resul
     Err(StepFailure::new(format!("`{place}`: somebody else keeps changing it")))
 }
 
-/// Returns the names of the Secrets of a namespace that an inventory delivered credentials to, each with whose that is.
+/// A Secret with the labels of an inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Whose credential it holds; nothing if its annotation is gone.
+    pub mark: Option<Mark>,
+}
+
+/// Returns the Secrets that an inventory delivered credentials to: those of all namespaces, or of one.
 ///
 /// # Errors
 ///
 /// If the API server does not respond, or refuses a list.
 pub(crate) async fn delivered(
     api: &Api,
-    namespace: &str,
+    namespace: Option<&str>,
     inventory: &InventoryName,
-) -> Result<Vec<(String, Mark)>, ApiFailure> {
-    let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory}");
-    let mut found = vec![];
-    list(
-        api,
-        &Kind::Secret.collection_path(Some(namespace)),
-        &[("labelSelector", selector)],
-        Items::Metadata,
-        |item| {
-            let metadata = &item["metadata"];
-            let noted = metadata["annotations"][DELIVERY_ANNOTATION].as_str();
-            let mark = noted.and_then(|noted| serde_json::from_str::<Mark>(noted).ok());
-            let name = metadata["name"].as_str().unwrap_or_default();
-            if let Some(mark) = mark.filter(|mark| mark.inventory == *inventory)
-                && ObjectRef::delivered(namespace, name).is_possible()
-            {
-                found.push((name.to_owned(), mark));
-            }
-        },
-    )
+) -> Result<Vec<Delivered>, ApiFailure> {
+    // Anchors have the label of a holder.
+    let selector = format!("{MANAGED_BY_LABEL}={MANAGED_BY},{INVENTORY_LABEL}={inventory},!{HOLDER_LABEL}");
+    let mut found: BTreeMap<(String, String), Option<Mark>> = BTreeMap::new();
+    list(api, &Kind::Secret.collection_path(namespace), &[("labelSelector", selector)], Items::Metadata, |item| {
+        let metadata = &item["metadata"];
+        let noted = metadata["annotations"][DELIVERY_ANNOTATION].as_str();
+        let mark = noted.and_then(|noted| serde_json::from_str::<Mark>(noted).ok());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (namespace, name) = (text(&metadata["namespace"]), text(&metadata["name"]));
+        if ObjectRef::delivered(&namespace, &name).is_possible() {
+            // A list that starts again contains some objects twice.
+            found.insert((namespace, name), mark.filter(|mark| mark.inventory == *inventory));
+        }
+    })
     .await?;
-    found.sort_by(|(first, _), (second, _)| first.cmp(second));
-    found.dedup_by(|(first, _), (second, _)| first == second);
-    Ok(found)
+    Ok(found.into_iter().map(|((namespace, name), mark)| Delivered { namespace, name, mark }).collect())
 }
 
 /// Refuses what must not be overwritten.
@@ -210,13 +246,28 @@ fn judge(incoming: &IncomingSecret, held: &HeldSecret) -> Result<(), StepFailure
         let failure = StepFailure::new(format!("`{place}`: it is being deleted"));
         return Err(failure.hint(format!("see what holds it: `{}`", place.object().kubectl("get", &["-o", "yaml"]))));
     }
-    if !held.is_ours() && !incoming.adopts {
-        return Err(StepFailure::new(format!("`{place}`: it appeared after the plan was made, and is not kubemint's"))
-            .hint("run the plan again to see what it is"));
+    let is_planned = |read: &Arc<HeldSecret>| {
+        read.uid == held.uid && read.resource_version == held.resource_version && read.owner.is_none()
+    };
+    // Consent is for what was shown.
+    let may_be_written = held.is_ours() || (incoming.adopts && incoming.held.as_ref().is_some_and(is_planned));
+    if !may_be_written {
+        return Err(StepFailure::new(format!(
+            "`{place}`: it appeared or changed after the plan was made, and is not kubemint's"
+        ))
+        .hint("run the plan again to see what it is"));
     }
     if (held.is_immutable || held.secret_type != incoming.form.secret_type) && !incoming.adopts {
         return Err(StepFailure::new(format!("`{place}`: it cannot be changed any more, only replaced"))
             .hint("run the plan again to see why"));
+    }
+    let was_of = incoming.held.as_ref().and_then(|read| read.other_grant(&incoming.mark));
+    if let Some(other) = held.other_grant(&incoming.mark).filter(|other| Some(*other) != was_of) {
+        let Mark { cluster, profile, .. } = other;
+        return Err(StepFailure::new(format!(
+            "`{place}`: the credential of `{profile}` on cluster `{cluster}` was written there after the plan was made"
+        ))
+        .hint("see whether two hubs of the inventory are one API server, and give each Secret a name of its own"));
     }
     let Some(credential) = &incoming.credential else { return Ok(()) };
     if let Some(other) = held.other_holder.as_ref().filter(|other| other.may_live(credential.facts.issued))
@@ -234,22 +285,90 @@ fn judge(incoming: &IncomingSecret, held: &HeldSecret) -> Result<(), StepFailure
     }
 }
 
+/// Why a Secret was not written.
+enum Unwritten {
+    Refused(ApiFailure),
+    /// The one before was deleted, and neither the new one nor the one before could be created.
+    Lost(StepFailure),
+}
+
+impl From<ApiFailure> for Unwritten {
+    fn from(failure: ApiFailure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
 /// Writes the content, and returns what the API server stored.
 async fn write(
     api: &Api,
     incoming: &IncomingSecret,
     held: Option<&HeldSecret>,
     content: &SecretContent,
-) -> Result<Value, ApiFailure> {
+) -> Result<Value, Unwritten> {
     let (place, object) = (&incoming.place, incoming.place.object());
-    let mut before = held;
-    if let Some(held) = held.filter(|held| is_replaced(incoming, held)) {
-        match api.send(&deletion::request(&object, version(held))).await {
-            Err(failure) if !failure.is_not_found() => return Err(failure),
-            Ok(_) | Err(_) => before = None,
-        }
+    match held.filter(|held| is_replaced(incoming, held)) {
+        Some(held) => replace(api, place, held, content).await,
+        None => Ok(api.object(&write_request(place, content, held), &object).await?.value),
     }
-    Ok(api.object(&write_request(place, content, before), &object).await?.value)
+}
+
+/// The waits for a quota to be counted again after a deletion: the controller does that by itself, and soon
+/// (kube-controller-manager, `pkg/controller/resourcequota`).
+const RECOUNTS: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// Deletes a Secret and makes it anew, with what others have put into it. If the new one is refused, the one before comes
+/// back.
+async fn replace(
+    api: &Api,
+    place: &SecretPlace,
+    held: &HeldSecret,
+    content: &SecretContent,
+) -> Result<Value, Unwritten> {
+    let object = place.object();
+    let Some(before) = read(api, place).await? else {
+        return Ok(api.object(&write_request(place, content, None), &object).await?.value);
+    };
+    let create =
+        |manifest: Value| Request::post(object.collection_path(), manifest).query("fieldManager", FIELD_MANAGER);
+    let anew = create(content.anew(&before, held));
+    match api.send(&deletion::request(&object, version(held))).await {
+        Err(failure) if !failure.is_not_found() => return Err(failure.into()),
+        Ok(_) | Err(_) => {}
+    }
+    let mut waits = RECOUNTS.into_iter();
+    let failure = loop {
+        match api.object(&anew, &object).await {
+            Ok(answer) => return Ok(answer.value),
+            Err(failure) => match waits.next().filter(|_| failure.is_over_quota()) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break failure,
+            },
+        }
+    };
+    // Somebody else made one, or the answer to ours was lost: it is looked into.
+    if failure.is_already_exists() {
+        return Err(failure.into());
+    }
+    match api.object(&create(SecretContent::back(&before)), &object).await {
+        Ok(_) => Err(failure.into()),
+        Err(again) if again.is_already_exists() => Err(failure.into()),
+        Err(again) => Err(Unwritten::Lost(
+            StepFailure {
+                kind: failure.kind(),
+                ..StepFailure::new(format!(
+                    "`{place}`: it was deleted to be made anew, the new one was refused ({failure}), and so was the one \
+                     before ({again}): its consumer has no credential"
+                ))
+            }
+            .hint("see what refuses it, and run the same command again: it delivers a new one"),
+        )),
+    }
 }
 
 fn write_request(place: &SecretPlace, content: &SecretContent, held: Option<&HeldSecret>) -> Request {
@@ -259,16 +378,6 @@ fn write_request(place: &SecretPlace, content: &SecretContent, held: Option<&Hel
         SecretChange::Patch(patch) => Request::merge_patch(object.path(), patch),
     };
     request.query("fieldManager", FIELD_MANAGER).query("fieldValidation", "Strict")
-}
-
-/// Returns the request that tries to create such a Secret under a name that is not taken.
-fn trial_request(place: &SecretPlace, content: &SecretContent) -> Request {
-    let (SecretChange::Create(mut manifest) | SecretChange::Patch(mut manifest)) = content.change(place, None);
-    if let Some(metadata) = manifest["metadata"].as_object_mut() {
-        metadata.shift_remove("name");
-        metadata.insert("generateName".to_owned(), "kubemint-trial-".into());
-    }
-    Request::post(place.object().collection_path(), manifest).query("fieldManager", FIELD_MANAGER)
 }
 
 /// Whether a Secret is deleted and made anew, rather than changed: where Kubernetes does not let it be changed, and where its
@@ -312,7 +421,8 @@ fn is_without_namespace(failure: &ApiFailure, held: Option<&HeldSecret>) -> bool
 fn no_namespace(place: &SecretPlace) -> StepFailure {
     let command = crate::wording::command(&["kubectl", "create", "namespace", &place.namespace]);
     StepFailure {
-        kind: FailureKind::Refused,
+        // The inventory and the hub do not fit together: whoever runs this has to decide.
+        kind: FailureKind::Blocked,
         ..StepFailure::new(format!("`{place}`: namespace `{}` does not exist", place.namespace))
     }
     .hint(format!("create it there with `{command}`, or set `create-namespaces = true` in that `[[outputs]]`"))

@@ -96,6 +96,9 @@ pub(crate) struct Generation {
     /// Since when all outputs hold it, by the cluster's clock; known when the generation is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Timestamp>,
+    /// Whether it was delivered to Secrets only, which every machine sees; known when the generation is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_secrets: bool,
     /// What a newer version added.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -405,6 +408,7 @@ pub(crate) mod tests {
             jti: None,
             date_ahead: None,
             published: None,
+            in_secrets: false,
             other: Map::new(),
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::secret::{SecretContent, SecretForm};
 use crate::credential::Credential;
 use crate::kubeconfig::{Endpoint, EntryNames, Mark, OurEntries, UserForm};
+use crate::secret::SecretToken;
 
 /// The form in which a credential is written at a place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,8 @@ use crate::kubeconfig::{Endpoint, EntryNames, Mark, OurEntries, UserForm};
 pub(crate) enum Format {
     /// Entries of a kubeconfig, under these names.
     Kubeconfig(EntryNames),
+    /// A file with the token and nothing else.
+    TokenFile,
     /// A Secret of this form.
     Secret(SecretForm),
 }
@@ -21,6 +24,8 @@ pub(crate) enum Format {
 pub(crate) enum Wanted {
     /// Entries of a kubeconfig.
     Kubeconfig(OurEntries),
+    /// The token and nothing else; nothing as long as it is not known.
+    TokenFile(Option<SecretToken>),
     /// The content of a Secret.
     Secret(SecretContent),
 }
@@ -30,7 +35,7 @@ impl Format {
     pub(crate) fn holds_credential(&self) -> bool {
         match self {
             Self::Kubeconfig(names) => !matches!(names.form, UserForm::Exec(_)),
-            Self::Secret(_) => true,
+            Self::TokenFile | Self::Secret(_) => true,
         }
     }
 
@@ -38,6 +43,7 @@ impl Format {
     pub(crate) fn wanted(&self, mark: &Mark, endpoint: &Endpoint, credential: Option<&Credential>) -> Wanted {
         match self {
             Self::Kubeconfig(names) => Wanted::Kubeconfig(OurEntries::render(names, mark, endpoint, credential)),
+            Self::TokenFile => Wanted::TokenFile(credential.map(|credential| credential.token.clone())),
             Self::Secret(form) => Wanted::Secret(SecretContent::render(form, mark, endpoint, credential)),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::secret::HeldSecret;
+use super::token::HeldToken;
 use super::{Format, Place, Wanted};
 use crate::credential::{Credential, CredentialFacts, StoredCredential};
 use crate::field_diff::FieldDiff;
@@ -52,6 +53,8 @@ pub(crate) struct Others {
 pub(crate) enum Held {
     /// Entries of a kubeconfig.
     Kubeconfig(Arc<kubeconfig::Held>),
+    /// A token and nothing else.
+    TokenFile(Arc<HeldToken>),
     /// A Secret.
     Secret(Arc<HeldSecret>),
 }
@@ -120,7 +123,7 @@ impl Held {
     /// Returns the Secret, if it is one.
     pub(crate) fn secret(&self) -> Option<&Arc<HeldSecret>> {
         match self {
-            Self::Kubeconfig(_) => None,
+            Self::Kubeconfig(_) | Self::TokenFile(_) => None,
             Self::Secret(held) => Some(held),
         }
     }
@@ -128,6 +131,7 @@ impl Held {
     fn held_credential(&self) -> Option<&(StoredCredential, CredentialFacts)> {
         match self {
             Self::Kubeconfig(held) => held.credential.as_ref(),
+            Self::TokenFile(held) => held.credential.as_ref(),
             Self::Secret(held) => held.credential.as_ref(),
         }
     }
@@ -152,6 +156,7 @@ impl Held {
     pub(crate) fn other_holder(&self) -> Option<&OtherHolder> {
         match self {
             Self::Kubeconfig(held) => held.other_holder.as_ref(),
+            Self::TokenFile(held) => held.other_holder.as_ref(),
             Self::Secret(held) => held.other_holder.as_ref(),
         }
     }
@@ -160,7 +165,7 @@ impl Held {
     pub(crate) fn holds(&self, token: &SecretToken) -> bool {
         match self {
             Self::Kubeconfig(held) => held.holds(token),
-            Self::Secret(_) => self.stored().is_some_and(|stored| stored.token.is_same_as(token)),
+            Self::TokenFile(_) | Self::Secret(_) => self.stored().is_some_and(|stored| stored.token.is_same_as(token)),
         }
     }
 
@@ -168,6 +173,7 @@ impl Held {
     pub(crate) fn cluster_uid(&self) -> Option<&str> {
         match self {
             Self::Kubeconfig(held) => held.cluster_uid(),
+            Self::TokenFile(_) => None,
             Self::Secret(held) => held.cluster_uid(),
         }
     }
@@ -176,6 +182,7 @@ impl Held {
     pub(crate) fn is_complete(&self) -> bool {
         match self {
             Self::Kubeconfig(held) => held.is_complete(),
+            Self::TokenFile(_) => true,
             Self::Secret(held) => held.is_complete,
         }
     }
@@ -184,6 +191,7 @@ impl Held {
     pub(crate) fn says_something(&self) -> bool {
         match self {
             Self::Kubeconfig(held) => held.has_entries(),
+            Self::TokenFile(_) => false,
             Self::Secret(_) => true,
         }
     }
@@ -193,9 +201,12 @@ impl Held {
         match (self, wanted) {
             (Self::Kubeconfig(held), Wanted::Kubeconfig(wanted)) => held.differences(wanted),
             (Self::Secret(held), Wanted::Secret(wanted)) => held.differences(wanted),
-            (Self::Kubeconfig(_), Wanted::Secret(_)) | (Self::Secret(_), Wanted::Kubeconfig(_)) => {
-                unreachable!("{MIXED}")
+            (Self::TokenFile(_), Wanted::TokenFile(wanted)) => {
+                let is_another = wanted.as_ref().is_some_and(|wanted| !self.holds(wanted));
+                let [removed, added] = ["the one before", "another"].map(|text| vec![text.to_owned()]);
+                is_another.then(|| FieldDiff { field: "token".to_owned(), removed, added }).into_iter().collect()
             }
+            _ => unreachable!("{MIXED}"),
         }
     }
 
@@ -204,9 +215,8 @@ impl Held {
         match (self, format) {
             (Self::Kubeconfig(held), Format::Kubeconfig(names)) => held.is_altered_wherever_it_leads(names, mark),
             (Self::Secret(held), Format::Secret(form)) => held.is_altered_wherever_it_leads(form, mark),
-            (Self::Kubeconfig(_), Format::Secret(_)) | (Self::Secret(_), Format::Kubeconfig(_)) => {
-                unreachable!("{MIXED}")
-            }
+            (Self::TokenFile(_), Format::TokenFile) => false,
+            _ => unreachable!("{MIXED}"),
         }
     }
 
@@ -225,9 +235,9 @@ impl Held {
     pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Kubeconfig(held), Self::Kubeconfig(other)) => held.is_reached_like(other),
-            // What a Secret says of the server is compared with the inventory, and the token used there.
-            (Self::Secret(_), Self::Secret(_)) => true,
-            (Self::Kubeconfig(_), Self::Secret(_)) | (Self::Secret(_), Self::Kubeconfig(_)) => false,
+            // What a Secret says of the server is compared with the inventory; its token, and one in a file, is used there.
+            (Self::Secret(_) | Self::TokenFile(_), Self::Secret(_) | Self::TokenFile(_)) => true,
+            (Self::Kubeconfig(_), _) | (_, Self::Kubeconfig(_)) => false,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CredentialForm, HubName, Output, OutputId, SecretTarget};
+use super::{CredentialForm, FileForm, HubName, Output, OutputId, SecretTarget};
 use crate::names::{GrantKey, Holder, InventoryName, token_directory_name, token_file_name};
 use crate::paths::normalise;
 use crate::template::Template;
@@ -47,6 +47,8 @@ pub struct OutputFile {
     pub path: PathBuf,
     /// The entries, in the order of the outputs and their grants.
     pub entries: Vec<OutputEntry>,
+    /// The grant whose token is all that the file holds, if it is no kubeconfig.
+    pub token_of: Option<GrantKey>,
     /// The context that an output names as current, if this file has it.
     ///
     /// Without one, the only context of a file becomes current when it is written.
@@ -157,6 +159,8 @@ pub(crate) enum CollisionKind {
     Lock,
     /// A file inside another file's directory of token files.
     TokenFiles,
+    /// A file that holds one token and nothing else.
+    Token,
 }
 
 /// The grant and output that an entry comes from.
@@ -188,7 +192,10 @@ impl Layout {
         let (mut collisions, mut patterns) = (vec![], vec![]);
         for output in outputs {
             let templates = Templates::parse(output);
-            patterns.push(templates.pattern());
+            // Whose the token in a file is says the token, but not of which cluster.
+            if output.form == FileForm::Kubeconfig {
+                patterns.push(templates.pattern());
+            }
             for grant in &output.grants {
                 let origin = Origin { grant: grant.clone(), output: Arc::clone(output) };
                 let values = values(inventory, holder, grant);
@@ -197,6 +204,10 @@ impl Layout {
                     files.push(Building::new(path.clone()));
                     files.len() - 1
                 });
+                if output.form == FileForm::TokenFile {
+                    collisions.extend(files[file].hold_token(grant, origin));
+                    continue;
+                }
                 if let Some(current) = &templates.current_context {
                     files[file].wanted.push((current.expand(&values), origin.clone()));
                 }
@@ -253,6 +264,7 @@ impl Collision {
             }
             CollisionKind::Lock => return format!("`{path}` is where the lock of `{name}` must be"),
             CollisionKind::TokenFiles => return format!("`{path}` is among the token files of `{name}`"),
+            CollisionKind::Token => "a token that stands alone".to_owned(),
         };
         let (first, second) = (&self.first.grant, &self.second.grant);
         let GrantKey { profile, cluster } = first;
@@ -285,7 +297,7 @@ impl Collision {
             CollisionKind::CurrentContext => {
                 return Some("name one context, or give the contexts a file each".to_owned());
             }
-            CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles => {
+            CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles | CollisionKind::Token => {
                 return Some("give one of them another path".to_owned());
             }
         };
@@ -356,7 +368,7 @@ struct Building {
 impl Building {
     fn new(path: PathBuf) -> Self {
         Self {
-            file: OutputFile { path, entries: vec![], current_context: None, outputs: vec![] },
+            file: OutputFile { path, entries: vec![], token_of: None, current_context: None, outputs: vec![] },
             origins: vec![],
             contexts: HashMap::new(),
             clusters: HashMap::new(),
@@ -365,11 +377,32 @@ impl Building {
         }
     }
 
+    /// Notes that an output gives the file.
+    fn of_output(&mut self, id: OutputId) {
+        // Outputs are added one after the other, so only the last one has to be compared.
+        if self.file.outputs.last() != Some(&id) {
+            self.file.outputs.push(id);
+        }
+    }
+
+    /// Makes it the file of a token; returns what that collides with.
+    fn hold_token(&mut self, grant: &GrantKey, origin: Origin) -> Option<Collision> {
+        self.of_output(origin.output.id);
+        match &self.file.token_of {
+            Some(known) if known == grant => return None,
+            Some(_) => return Some(self.collision(CollisionKind::Token, "", 0, origin)),
+            None if !self.origins.is_empty() => return Some(self.collision(CollisionKind::Token, "", 0, origin)),
+            None => self.file.token_of = Some(grant.clone()),
+        }
+        self.origins.push(origin);
+        None
+    }
+
     /// Adds an entry, unless it exists already; returns what it collides with.
     fn add(&mut self, entry: OutputEntry, origin: Origin) -> Option<Collision> {
-        // Outputs are added one after the other, so only the last one has to be compared.
-        if self.file.outputs.last() != Some(&origin.output.id) {
-            self.file.outputs.push(origin.output.id);
+        self.of_output(origin.output.id);
+        if self.file.token_of.is_some() {
+            return Some(self.collision(CollisionKind::Token, "", 0, origin));
         }
         if let Some(known) = self.contexts.get(&entry.context) {
             let is_same = self.file.entries[*known].says_the_same(&entry);

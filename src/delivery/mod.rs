@@ -9,6 +9,7 @@ mod layout;
 mod output;
 mod place;
 mod secret;
+mod token;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,12 +25,13 @@ pub(crate) use self::found::{Found, Held, Others, ReadPlace};
 pub(crate) use self::layout::VARIABLES;
 pub(crate) use self::layout::{Collision, CollisionKind, DEFAULT_CONTEXT, LOCK_SUFFIX, OWN_PREFIX};
 pub use self::layout::{Layout, OutputEntry, OutputFile};
-pub use self::output::{CredentialForm, Output, OutputId};
+pub use self::output::{CredentialForm, FileForm, Output, OutputId};
 pub use self::place::HubName;
-pub(crate) use self::place::{ContextPlace, Place, SecretPlace};
+pub(crate) use self::place::{ContextPlace, Place, SecretPlace, TokenPlace};
 pub(crate) use self::secret::{
     HeldSecret, KubeconfigNames, Piece, Rotation, SecretChange, SecretContent, SecretForm, SecretTarget,
 };
+pub(crate) use self::token::TokenOwner;
 
 /// Where a living credential is, and the facts about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +63,20 @@ pub(crate) struct Delivery {
 pub(crate) enum Removal {
     /// Entries of a kubeconfig.
     Entries(EntriesRemoval),
+    /// A file with a token and nothing else.
+    TokenFile(TokenRemoval),
     /// A Secret.
     Secret(SecretPlace),
+}
+
+/// A file with a token and nothing else that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct TokenRemoval {
+    /// The file.
+    pub token_file: PathBuf,
+    /// Whose token it must hold.
+    pub owner: TokenOwner,
 }
 
 /// What a step takes away of one grant in one file.
@@ -82,6 +96,7 @@ impl Removal {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Entries(removal) => removal.file.display().to_string(),
+            Self::TokenFile(place) => place.token_file.display().to_string(),
             Self::Secret(place) => place.to_string(),
         }
     }
@@ -121,6 +136,21 @@ impl Delivery {
     pub(crate) fn written(&self) -> impl Iterator<Item = &Place> {
         let written = self.destinations.iter().filter(|destination| destination.before != Before::Whole);
         written.map(|destination| &destination.place)
+    }
+
+    /// Returns the hubs of the Secrets that are written.
+    pub(crate) fn hubs(&self) -> BTreeSet<&HubName> {
+        self.written()
+            .filter_map(|place| match place {
+                Place::Secret(place) => Some(&place.hub),
+                Place::Context(_) | Place::TokenFile(_) => None,
+            })
+            .collect()
+    }
+
+    /// Returns whether every machine sees all places that hold the credential.
+    pub(crate) fn is_seen_everywhere(&self) -> bool {
+        self.destinations.iter().all(|destination| destination.place.is_seen_everywhere())
     }
 
     /// Returns whether every place already held what is wanted.

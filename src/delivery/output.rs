@@ -28,13 +28,25 @@ pub enum CredentialForm {
     Exec,
 }
 
-/// A kubeconfig output: its templates decide which grants share a file, and the names of its entries.
+/// What the files of an output hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FileForm {
+    /// Entries of a kubeconfig.
+    #[default]
+    Kubeconfig,
+    /// The token of one grant and nothing else.
+    TokenFile,
+}
+
+/// An output of files: its templates decide which grants share a file, and the names of its entries.
 ///
 /// Templates know `{cluster}`, `{profile}`, `{inventory}` and `{holder}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// Its id.
     pub id: OutputId,
+    /// What its files hold.
+    pub form: FileForm,
     /// The template of the file's path; absolute after resolution.
     pub path: String,
     /// How user entries give their credential.

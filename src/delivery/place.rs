@@ -16,6 +16,8 @@ use crate::object::ObjectRef;
 pub(crate) enum Place {
     /// A context of a kubeconfig.
     Context(ContextPlace),
+    /// A file with a token and nothing else.
+    TokenFile(TokenPlace),
     /// A Secret.
     Secret(SecretPlace),
 }
@@ -28,6 +30,14 @@ pub(crate) struct ContextPlace {
     pub file: PathBuf,
     /// The name of the context in it.
     pub context: String,
+}
+
+/// A file with a token and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct TokenPlace {
+    /// The file.
+    pub token_file: PathBuf,
 }
 
 /// A Secret in a hub.
@@ -72,10 +82,16 @@ impl Place {
         Self::Context(ContextPlace { file: file.into(), context: context.into() })
     }
 
+    /// Names a file with a token and nothing else.
+    pub(crate) fn token_file(path: impl Into<PathBuf>) -> Self {
+        Self::TokenFile(TokenPlace { token_file: path.into() })
+    }
+
     /// Returns the file, if it is in one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Context(place) => Some(&place.file),
+            Self::TokenFile(place) => Some(&place.token_file),
             Self::Secret(_) => None,
         }
     }
@@ -98,6 +114,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Context(place) => place.file.display().fmt(f),
+            Self::TokenFile(place) => place.token_file.display().fmt(f),
             Self::Secret(place) => place.fmt(f),
         }
     }

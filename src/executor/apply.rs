@@ -21,7 +21,9 @@ use crate::cluster::{
     write,
 };
 use crate::credential::{Claims, Credential, Generation, MintReason};
-use crate::delivery::{Before, ContextPlace, Delivery, Destination, Format, HeldSecret, Place, SecretPlace, Source};
+use crate::delivery::{
+    Before, ContextPlace, Delivery, Destination, Format, HeldSecret, Place, SecretPlace, Source, TokenPlace,
+};
 use crate::event::{End, Event, Issued, StepEnded, StepOutcome};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
@@ -436,6 +438,10 @@ impl StepRunner {
     async fn mint(&mut self, api: &Api, task: &ApplyTask, mint: &Mint) -> Result<(), StepFailure> {
         let cluster = &task.plan.cluster;
         let say = |run: &Self, what: &str| run.doing(cluster, format!("{what} for `{}`", mint.grant.profile));
+        // A token that could not be delivered is not minted.
+        for hub in mint.delivery.hubs() {
+            self.watch.off(self.context.hubs.check(hub)).await?;
+        }
         say(self, "claim a generation");
         let claimed = issue::claim(api, mint, &self.context.run, self.context.clock.now()).await?;
         say(self, "create the anchor");
@@ -496,7 +502,8 @@ impl StepRunner {
             superseded: claimed.superseded.clone(),
         };
         lock(&self.ledger).published.push(published);
-        Ok(Generation { date_ahead, ..claimed.generation.clone().recorded(&credential) })
+        let in_secrets = mint.delivery.is_seen_everywhere();
+        Ok(Generation { date_ahead, in_secrets, ..claimed.generation.clone().recorded(&credential) })
     }
 
     /// Writes the entries of exec plugins. First it proves a token like theirs, as for a token that is kept in a file,
@@ -588,7 +595,8 @@ impl StepRunner {
             superseded: vec![],
         });
         if let Some((account, claim)) = &step.record {
-            let generation = claim.clone().recorded(&credential);
+            let in_secrets = step.delivery.is_seen_everywhere();
+            let generation = Generation { in_secrets, ..claim.clone().recorded(&credential) };
             issue::record(api, account, &step.delivery.mark.inventory, &step.delivery.mark.holder, &generation).await?;
         }
         Ok(())
@@ -646,7 +654,13 @@ impl StepRunner {
                         held: held.clone(),
                     });
                 }
-                (Place::Context(_), Format::Secret(_)) | (Place::Secret(_), Format::Kubeconfig(_)) => {
+                (Place::TokenFile(TokenPlace { token_file }), Format::TokenFile) => {
+                    let target = task.outputs.files.get(token_file);
+                    let target = target.ok_or_else(|| unknown(format!("the plan writes to `{place}`, {NO_OUTPUT}")))?;
+                    let credential = credential.cloned().ok_or_else(|| unknown(format!("no token; {BUG}")))?;
+                    files.push((Arc::clone(target), FileChange::Token(Box::new(credential))));
+                }
+                (Place::Context(_) | Place::Secret(_) | Place::TokenFile(_), _) => {
                     return Err(unknown(format!("the plan brings `{place}` what its form does not take; {BUG}")));
                 }
             }

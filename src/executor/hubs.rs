@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::Clock;
-use crate::cluster::secret::{self, IncomingSecret, NotDelivered};
-use crate::cluster::{AdminSources, Api, Insecure, Limits, connect_admin};
+use crate::cluster::secret::{self, Delivered, IncomingSecret, NotDelivered};
+use crate::cluster::{AdminSources, Api, Insecure, Limits, Request, connect_admin};
 use crate::delivery::{HubName, SecretPlace};
 use crate::failure::{ApiFailure, FailureKind, StepFailure};
 use crate::inventory::{Hub, Inventory};
@@ -34,23 +35,46 @@ pub(crate) struct Hubs {
 enum State {
     /// Nobody needed it yet, or what was sent to it last was dropped half-way.
     Unconnected,
-    Connected(Api),
-    /// It did not respond, or cannot be used.
-    Down(StepFailure),
+    /// It responded; the connection was made then.
+    Connected(Api, Instant),
+    /// It did not respond, or cannot be used; since then.
+    Down(StepFailure, Instant),
 }
+
+/// What an exec plugin gave for a connection is asked for again after so long; some tokens last for minutes only.
+const TRUSTED_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// A hub that did not respond is tried again after so long: it may have been restarted.
+const DOWN_FOR: Duration = Duration::from_secs(15);
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Unconnected => "Unconnected",
-            Self::Connected(_) => "Connected",
-            Self::Down(_) => "Down",
+            Self::Connected(..) => "Connected",
+            Self::Down(..) => "Down",
         })
     }
 }
 
 /// What reading a Secret gave.
 pub(crate) type ReadSecret = Result<Option<serde_json::Value>, StepFailure>;
+
+/// Does some work over the connection of a hub.
+macro_rules! over {
+    ($hubs:expr, $hub:expr, $api:ident => $work:expr) => {{
+        let mut lease = $hubs.lease($hub).await?;
+        let result = loop {
+            let $api = &lease.api;
+            let result = $work;
+            if !lease.begins_anew(&result).await? {
+                break result;
+            }
+        };
+        lease.end(&result).await;
+        result
+    }};
+}
 
 impl Hubs {
     /// Knows the hubs of an inventory; none is contacted yet. `admin` must have been loaded with their accesses.
@@ -73,18 +97,16 @@ impl Hubs {
             by_hub.entry(&place.hub).or_default().push(place);
         }
         let reads = by_hub.into_values().map(|places| {
-            futures::stream::iter(places).then(|place| async move {
-                let read = self.on(&place.hub, async |api| {
-                    let read = secret::read(api, place).await;
-                    read.map_err(|failure| unread(place, failure))
-                });
-                (place, read.await)
-            })
+            futures::stream::iter(places).then(|place| async move { (place, self.read_one(place).await) })
         });
         let mut reads = futures::stream::iter(reads).map(Box::pin).flatten_unordered(Some(self.concurrency));
         while let Some((place, read)) = reads.next().await {
             take(place, read);
         }
+    }
+
+    async fn read_one(&self, place: &SecretPlace) -> ReadSecret {
+        over!(self, &place.hub, api => secret::read(api, place).await.map_err(|failure| unread(place, failure)))
     }
 
     /// Tries without effect whether a hub takes a Secret.
@@ -93,7 +115,7 @@ impl Hubs {
     ///
     /// If it does not.
     pub(crate) async fn try_delivery(&self, incoming: &IncomingSecret) -> Result<(), StepFailure> {
-        self.on(&incoming.place.hub, async |api| secret::try_delivery(api, incoming).await).await
+        over!(self, &incoming.place.hub, api => secret::try_delivery(api, incoming).await)
     }
 
     /// Writes a credential to a Secret.
@@ -103,14 +125,15 @@ impl Hubs {
     /// If the hub does not take it.
     pub(crate) async fn deliver(&self, incoming: &IncomingSecret) -> Result<(), NotDelivered> {
         let mut may_be_there = false;
-        let delivered = self.on(&incoming.place.hub, async |api| {
-            secret::deliver(api, incoming).await.map_err(|not_delivered| {
-                may_be_there = not_delivered.may_be_there;
-                not_delivered.failure
-            })
-        });
-        let delivered = delivered.await;
+        let delivered = self.deliver_over(incoming, &mut may_be_there).await;
         delivered.map_err(|failure| NotDelivered { failure, may_be_there })
+    }
+
+    async fn deliver_over(&self, incoming: &IncomingSecret, may_be_there: &mut bool) -> Result<(), StepFailure> {
+        over!(self, &incoming.place.hub, api => secret::deliver(api, incoming).await.map_err(|not_delivered| {
+            *may_be_there = not_delivered.may_be_there;
+            not_delivered.failure
+        }))
     }
 
     /// Removes the Secret of a grant, if it still is that grant's.
@@ -119,10 +142,11 @@ impl Hubs {
     ///
     /// If the hub refuses.
     pub(crate) async fn remove(&self, place: &SecretPlace, mark: &Mark) -> Result<(), StepFailure> {
-        self.on(&place.hub, async |api| secret::remove(api, place, mark).await).await
+        over!(self, &place.hub, api => secret::remove(api, place, mark).await)
     }
 
-    /// Lists the Secrets that an inventory delivered to a namespace, each with whose it is.
+    /// Lists the Secrets that an inventory delivered to a hub, in all namespaces; in `namespaces` only, if more may not be
+    /// listed.
     ///
     /// # Errors
     ///
@@ -130,51 +154,60 @@ impl Hubs {
     pub(crate) async fn delivered(
         &self,
         hub: &HubName,
-        namespace: &str,
+        namespaces: &[&str],
         inventory: &InventoryName,
-    ) -> Result<Vec<(SecretPlace, Mark)>, StepFailure> {
-        let found = self.on(hub, async |api| {
-            let found = secret::delivered(api, namespace, inventory).await;
-            found.map_err(|failure| {
-                let cause = format!("the Secrets in namespace `{namespace}` of `{hub}` cannot be listed: {failure}");
-                StepFailure { kind: failure.kind(), ..StepFailure::new(cause) }
-            })
-        });
-        let place = |name| SecretPlace { hub: hub.clone(), namespace: namespace.to_owned(), name };
-        Ok(found.await?.into_iter().map(|(name, mark)| (place(name), mark)).collect())
+    ) -> Result<Vec<Delivered>, StepFailure> {
+        over!(self, hub, api => delivered_in(api, hub, namespaces, inventory).await)
     }
 
-    /// Works on a hub over its one connection.
-    async fn on<T>(
-        &self,
-        name: &HubName,
-        work: impl AsyncFnOnce(&Api) -> Result<T, StepFailure>,
-    ) -> Result<T, StepFailure> {
+    /// Waits for the connection of a hub, and makes one where there is none.
+    async fn lease(&self, name: &HubName) -> Result<Lease<'_>, StepFailure> {
         let unknown = || StepFailure::new(format!("there is no hub `{name}`; this is a bug in kubemint"));
         let (hub, state) = self.by_name.get(name).ok_or_else(unknown)?;
         let mut state = state.lock().await;
-        // If this is dropped half-way, the connection goes with it.
-        let api = match std::mem::replace(&mut *state, State::Unconnected) {
-            State::Connected(api) => Ok(api.go_on(self.limits())),
-            State::Unconnected => self.connect(hub).await,
-            State::Down(failure) => Err(failure),
-        };
-        let api = match api {
-            Ok(api) => api,
-            Err(failure) => {
-                *state = State::Down(failure.clone());
+        // If the lease is dropped half-way, the connection goes with it.
+        let known = match std::mem::replace(&mut *state, State::Unconnected) {
+            State::Connected(api, since) if since.elapsed() < TRUSTED_FOR => Some((api.go_on(self.limits()), since)),
+            State::Down(failure, since) if since.elapsed() < DOWN_FOR => {
+                *state = State::Down(failure.clone(), since);
                 return Err(failure);
             }
+            State::Unconnected | State::Down(..) | State::Connected(..) => None,
         };
-        let result = work(&api).await;
-        *state = match &result {
-            Err(failure) if is_down(failure.kind) => State::Down(StepFailure {
-                cause: format!("`{name}` did not respond to an earlier request of this run: {}", failure.cause),
-                ..failure.clone()
-            }),
-            Ok(_) | Err(_) => State::Connected(api),
+        let is_fresh = known.is_none();
+        let (api, since) = match known {
+            Some(known) => known,
+            None => match self.connect(hub).await {
+                Ok(api) => (api, Instant::now()),
+                Err(failure) => {
+                    *state = State::Down(failure.clone(), Instant::now());
+                    return Err(failure);
+                }
+            },
         };
-        result
+        Ok(Lease { hubs: self, hub, state, api, since, is_fresh })
+    }
+
+    /// Returns the state of a hub after a request that got no answer. A webhook may have held up that one request.
+    async fn after(name: &HubName, failure: &StepFailure, api: Api) -> State {
+        if failure.kind == FailureKind::Timeout && is_alive(&api).await {
+            return State::Connected(api, Instant::now());
+        }
+        let cause = format!("`{name}` did not respond to an earlier request of this run: {}", failure.cause);
+        State::Down(StepFailure { cause, ..failure.clone() }, Instant::now())
+    }
+
+    /// Checks that a hub responded when it was asked last.
+    ///
+    /// # Errors
+    ///
+    /// If it did not.
+    pub(crate) async fn check(&self, name: &HubName) -> Result<(), StepFailure> {
+        let Some((_, state)) = self.by_name.get(name) else { return Ok(()) };
+        match &*state.lock().await {
+            State::Down(failure, since) if since.elapsed() < DOWN_FOR => Err(failure.clone()),
+            State::Down(..) | State::Unconnected | State::Connected(..) => Ok(()),
+        }
     }
 
     async fn connect(&self, hub: &Hub) -> Result<Api, StepFailure> {
@@ -198,9 +231,74 @@ impl Hubs {
     }
 }
 
+/// The connection of a hub, which nobody else uses meanwhile.
+struct Lease<'a> {
+    hubs: &'a Hubs,
+    hub: &'a Hub,
+    state: MutexGuard<'a, State>,
+    api: Api,
+    since: Instant,
+    /// Whether the connection was made for this.
+    is_fresh: bool,
+}
+
+impl Lease<'_> {
+    /// Whether some work is to be done again, over a new connection: what an exec plugin gave may have ended meanwhile, and
+    /// nothing was done with it then.
+    async fn begins_anew<T>(&mut self, result: &Result<T, StepFailure>) -> Result<bool, StepFailure> {
+        let is_over = matches!(result, Err(failure) if failure.kind == FailureKind::Unauthorized);
+        if self.is_fresh || !is_over {
+            return Ok(false);
+        }
+        (self.api, self.since, self.is_fresh) = (self.hubs.connect(self.hub).await?, Instant::now(), true);
+        Ok(true)
+    }
+
+    /// Gives the connection back.
+    async fn end<T>(mut self, result: &Result<T, StepFailure>) {
+        *self.state = match result {
+            Err(failure) if is_down(failure.kind) => {
+                Hubs::after(&self.hub.name, failure, self.api.go_on(self.hubs.limits())).await
+            }
+            Ok(_) | Err(_) => State::Connected(self.api, self.since),
+        };
+    }
+}
+
 /// Whether a failure means that the next request would fail alike, and perhaps as slowly.
 fn is_down(kind: FailureKind) -> bool {
     matches!(kind, FailureKind::Unreachable | FailureKind::Timeout | FailureKind::Certificate)
+}
+
+async fn delivered_in(
+    api: &Api,
+    hub: &HubName,
+    namespaces: &[&str],
+    inventory: &InventoryName,
+) -> Result<Vec<Delivered>, StepFailure> {
+    match secret::delivered(api, None, inventory).await {
+        Err(failure) if failure.is_forbidden() => {}
+        all => return all.map_err(|failure| unlisted(&format!("the Secrets of `{hub}`"), &failure)),
+    }
+    let mut found = vec![];
+    for namespace in namespaces {
+        let more = secret::delivered(api, Some(namespace), inventory).await;
+        let what = || format!("the Secrets in namespace `{namespace}` of `{hub}`");
+        found.extend(more.map_err(|failure| unlisted(&what(), &failure))?);
+    }
+    Ok(found)
+}
+
+/// Whether an API server answers a question that needs no right and no webhook.
+async fn is_alive(api: &Api) -> bool {
+    match api.send(&Request::get("/version")).await {
+        Ok(_) => true,
+        Err(failure) => failure.status().is_some(),
+    }
+}
+
+fn unlisted(what: &str, failure: &ApiFailure) -> StepFailure {
+    StepFailure { kind: failure.kind(), ..StepFailure::new(format!("{what} cannot be listed: {failure}")) }
 }
 
 fn unread(place: &SecretPlace, failure: ApiFailure) -> StepFailure {

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::delivery::{EntriesRemoval, Removal};
+use crate::credential::Credential;
+use crate::delivery::{EntriesRemoval, Removal, TokenOwner};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::GrantKey;
 use crate::kubeconfig::{Document, FileOrder, Incoming, Leaving, MergeError, UserForm, merge, remove, token_file};
@@ -53,6 +54,10 @@ pub(crate) enum FileChange {
         /// The file with the token, if there is one.
         token_file: Option<PathBuf>,
     },
+    /// The whole file is a token.
+    Token(Box<Credential>),
+    /// The file is removed if it holds a token of this owner, whichever holder's.
+    RemoveToken(TokenOwner),
 }
 
 /// Returns the changes of files that a step is; `known` are the files that other steps write too.
@@ -60,21 +65,28 @@ pub(crate) fn removals(
     step: &Remove,
     known: &BTreeMap<PathBuf, Arc<TargetFile>>,
 ) -> Vec<(Arc<TargetFile>, FileChange)> {
+    let target = |path: &PathBuf| known.get(path).cloned().unwrap_or_else(|| Arc::new(TargetFile::of_nothing(path)));
     let change = |removal: &EntriesRemoval| {
-        let new = || {
-            let path = removal.file.clone();
-            Arc::new(TargetFile { path, order: Arc::default(), current_context: None, others: 0 })
-        };
         let GrantKey { cluster, profile } = step.grant.clone();
         let leaving = Leaving { inventory: step.inventory.clone(), cluster, profile, entries: removal.entries.clone() };
         let change = FileChange::Remove { leaving, token_file: removal.token_file.clone() };
-        (known.get(&removal.file).cloned().unwrap_or_else(new), change)
+        (target(&removal.file), change)
     };
     let of_files = step.removals.iter().filter_map(|removal| match removal {
-        Removal::Entries(removal) => Some(removal),
+        Removal::Entries(removal) => Some(change(removal)),
+        Removal::TokenFile(removal) => {
+            Some((target(&removal.token_file), FileChange::RemoveToken(removal.owner.clone())))
+        }
         Removal::Secret(_) => None,
     });
-    of_files.map(change).collect()
+    of_files.collect()
+}
+
+impl TargetFile {
+    /// Names a file of which nothing else is known.
+    pub(crate) fn of_nothing(path: &Path) -> Self {
+        Self { path: path.to_owned(), order: Arc::default(), current_context: None, others: 0 }
+    }
 }
 
 /// Why a credential is not in all of its files.
@@ -276,6 +288,10 @@ impl Files {
 
 fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) -> FileWritten {
     let start = std::time::Instant::now();
+    if batch.iter().all(|(_, change)| matches!(change, FileChange::Token(_) | FileChange::RemoveToken(_))) {
+        let results = batch.iter().map(|(id, change)| (*id, write_token(&target.path, change, manner).err()));
+        return FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() };
+    }
     let mut incoming: Vec<Incoming> = vec![];
     let mut departures: Vec<Departure<'_>> = vec![];
     for (id, change) in batch {
@@ -284,6 +300,8 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
             FileChange::Remove { leaving, token_file } => {
                 departures.push(Departure { id: *id, leaving, token_file: token_file.as_deref(), failure: None });
             }
+            // A file that holds a token is no kubeconfig, which resolving an inventory makes sure of.
+            FileChange::Token(_) | FileChange::RemoveToken(_) => {}
         }
     }
     let mut refused: HashMap<usize, StepFailure> = HashMap::new();
@@ -320,10 +338,36 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
                 whole.clone().or(refused).or_else(written)
             }
             FileChange::Remove { .. } => whole.clone().or_else(|| failed.remove(id)),
+            FileChange::Token(_) | FileChange::RemoveToken(_) => {
+                Some(StepFailure::new(format!("`{}` is a kubeconfig and a token file", target.path.display())))
+            }
         };
         (*id, failure)
     });
     FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() }
+}
+
+/// Writes a file that holds a token and nothing else, or removes it.
+fn write_token(path: &Path, change: &FileChange, manner: Manner) -> Result<(), StepFailure> {
+    let written = match change {
+        FileChange::Token(credential) => store::update(path, manner, |before| token_file(before, credential)).map(drop),
+        FileChange::RemoveToken(owner) => {
+            let held = store::read(path).map_err(|error| describe(&error))?;
+            // One that somebody else wrote meanwhile stays.
+            if held.is_none_or(|held| !matches!(owner.read(&held), Ok(Some(_)))) {
+                return Ok(());
+            }
+            store::remove(path, manner)
+        }
+        FileChange::Write(_) | FileChange::Remove { .. } => return Ok(()),
+    };
+    written.map_err(|error| StepFailure { is_overtaken: is_overtaken(&error), ..describe(&error) })
+}
+
+/// Whether a file was not written because another run was faster.
+fn is_overtaken(error: &StoreError) -> bool {
+    matches!(error, StoreError::Edit { source, .. }
+        if matches!(source.downcast_ref(), Some(MergeError::Superseded(_))))
 }
 
 /// Entries on their way out of a file.
@@ -369,11 +413,7 @@ fn write_token_file(target: &TargetFile, incoming: &Incoming, manner: Manner) ->
     let credential = incoming.credential.as_ref()?;
     let path = token_file_path(&target.path, relative);
     let written = store::update(&path, manner, |before| token_file(before, credential));
-    Some(written.map(drop).map_err(|error| {
-        let is_overtaken = matches!(&error, StoreError::Edit { source, .. }
-            if matches!(source.downcast_ref(), Some(MergeError::Superseded(_))));
-        StepFailure { is_overtaken, ..describe(&error) }
-    }))
+    Some(written.map(drop).map_err(|error| StepFailure { is_overtaken: is_overtaken(&error), ..describe(&error) }))
 }
 
 /// Returns the path of an entry's token file, which is relative to its kubeconfig.

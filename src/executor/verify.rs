@@ -335,7 +335,7 @@ impl OneCluster<'_> {
             let connected = connect_with(self.admin, &used.stored.token, self.context.admin.network(), self.limits);
             return connected.map_err(|error| error.to_string());
         }
-        if used.held.secret().is_some() {
+        if !matches!(used.place.place, Place::Context(_)) {
             // What differs from the inventory's endpoint is reported as altered.
             let endpoint =
                 consumer_endpoint(&grant.cluster, &self.admin.endpoint()).map_err(|error| error.to_string())?;

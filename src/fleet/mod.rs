@@ -25,7 +25,7 @@ use self::carry_out::task;
 pub(crate) use self::display::{Follower, Timeline};
 pub(crate) use self::forget::Forgetting;
 use self::outputs::{Leavings, Reading};
-pub(crate) use self::outputs::{Outputs, PluginCaller, Wanted, read_secrets, with_token_file};
+pub(crate) use self::outputs::{Outputs, PluginCaller, Wanted, read_secrets, read_token, token_owner, with_token_file};
 pub(crate) use self::prune::MAX_PRUNE;
 pub(crate) use self::rollout::Order;
 pub(crate) use self::run::{ClusterRun, FleetRun};

@@ -76,6 +76,7 @@ fn generation(n: u64) -> Generation {
         jti: None,
         date_ahead: None,
         published: None,
+        in_secrets: false,
         other: Map::new(),
     }
 }

@@ -27,6 +27,8 @@ pub(crate) type Strings = Vec<At<String>>;
 pub(crate) enum OutputKind {
     /// A kubeconfig file.
     Kubeconfig,
+    /// A file with a token and nothing else.
+    TokenFile,
     /// A Secret, of a form that the inventory spells out or that a consumer wants.
     Secret(SecretKind),
 }
@@ -49,6 +51,7 @@ impl OutputKind {
 
 choice!(OutputKind {
     "kubeconfig" => Self::Kubeconfig,
+    "token-file" => Self::TokenFile,
     "secret" => Self::Secret(SecretKind::Free),
     "argocd" => Self::Secret(SecretKind::Argocd),
     "istio" => Self::Secret(SecretKind::Istio),
@@ -363,10 +366,10 @@ tables! {
 
     /// Where credentials go: a kubeconfig, or a Secret in a cluster whose controllers use it.
     OutputTable("an output") {
-        /// What is written: `"kubeconfig"` is a file; `"secret"` a Secret whose keys are in `data`; the others are Secrets
+        /// What is written: `"kubeconfig"` is a file; `"token-file"` a file with the token and nothing else; `"secret"` a Secret whose keys are in `data`; the others are Secrets
         /// in the form that their consumer wants. docs/targets.md describes each.
         "kind" kind: OutputKind [default r#""kubeconfig""#];
-        /// The template of the path of a kubeconfig, which needs it. The variables in it decide which grants share a file.
+        /// The template of the path of a file, which needs it. The variables in it decide which grants share a file.
         "path" path: String [optional];
         /// How a user entry gives its credential: `"token"` holds it, `"token-file"` names a file
         /// beside the kubeconfig that is replaced at each renewal, `"exec"` runs

@@ -19,7 +19,7 @@ pub(crate) mod target;
 pub(crate) mod until;
 pub(crate) mod wave;
 
-pub use crate::delivery::{CredentialForm, HubName, Output, OutputId};
+pub use crate::delivery::{CredentialForm, FileForm, HubName, Output, OutputId};
 pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName, WaveName};
 pub use crate::rbac::{Escalating, Rule};
 pub(crate) use duration::parse as parse_duration;

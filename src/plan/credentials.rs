@@ -51,8 +51,8 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         draft.assessment.standings.push(Standing::only(grant.key(), CredentialState::Unknown, detail));
         draft.plan.blockers.extend(blockers);
     };
-    if let Some(failure) = &grant_input.unusable {
-        return blocked(vec![unusable_output(profile, failure)], draft);
+    if let Some((kind, failure)) = &grant_input.unusable {
+        return blocked(vec![unusable_output(profile, *kind, failure)], draft);
     }
     let index = match read_index(input, observed) {
         Ok(index) => index,
@@ -80,16 +80,14 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         policy: &grant.profile.token,
         ends: grant.period.expires,
         outputs: &outputs,
-        reissue: if is_lost_to_all(grant_input) { Reissue::Allowed } else { input.options.reissue },
+        reissue: input.options.reissue,
         renewal: input.options.renewal,
         distrust: grant_input.distrust,
         now: input.now,
         orphan_after: input.options.orphan_after,
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
-    if let Decision::Mint { reason: MintReason::Reissue, .. } = &decision
-        && input.options.reissue == Reissue::Refused
-    {
+    if let Decision::Mint { reason: MintReason::Lost, .. } = &decision {
         draft.plan.notes.push(lost(profile, grant_input));
     }
     draft.plan.notes.extend(left_by_another_inventory(input, &account, observed, &anchors));
@@ -139,12 +137,6 @@ fn lost_index(account: &ObjectRef) -> Note {
          `kubemint revoke --hard` ends them"
     );
     Note::new(NoteKind::LostIndex, message)
-}
-
-/// Whether nobody can hold a credential of a grant that no place holds: every machine sees the same Secrets, so what they
-/// lost is lost to their consumers too. A file may be on another machine.
-fn is_lost_to_all(grant_input: &GrantInput) -> bool {
-    grant_input.holding().next().is_some() && grant_input.holding().all(|read| read.place.is_seen_everywhere())
 }
 
 /// Says that a Secret lost a living credential.
@@ -242,10 +234,10 @@ fn went_back(
 }
 
 /// Returns the blocker for an output of a grant that cannot be read: nothing is minted for it.
-fn unusable_output(profile: &ProfileName, failure: &StepFailure) -> Blocker {
+fn unusable_output(profile: &ProfileName, kind: BlockerKind, failure: &StepFailure) -> Blocker {
     Blocker {
         profile: Some(profile.clone()),
-        kind: BlockerKind::OutputUnusable,
+        kind,
         message: format!("{}; nothing was minted for it", failure.cause),
         hint: failure.hint.clone(),
     }

@@ -55,6 +55,8 @@ pub(crate) enum BlockerKind {
     NoSuchGeneration,
     /// A file that a credential goes to cannot be read or written.
     OutputUnusable,
+    /// A hub does not respond, or refuses a Secret. It stops the grants that deliver there, and nothing else.
+    HubUnusable,
     /// An entry of that name in an output is not ours.
     ForeignEntry,
     /// The cluster or its outputs are not as they were when a saved plan was made.

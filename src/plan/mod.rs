@@ -132,8 +132,8 @@ pub(crate) struct GrantInput {
     pub outputs: Vec<ReadPlace>,
     /// The result of using its current credential, if there was a problem.
     pub distrust: Option<Distrust>,
-    /// Why a place of it cannot be used: then nothing is minted for it.
-    pub unusable: Option<StepFailure>,
+    /// Why a place of it cannot be used, and what that blocks: then nothing is minted for it.
+    pub unusable: Option<(BlockerKind, StepFailure)>,
 }
 
 /// Everything that planning one cluster looks at.
@@ -273,11 +273,11 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     policy::judge(input, &mut draft.plan);
     credentials::plan_credentials(input, &mut draft);
     let plan = &mut draft.plan;
-    plan.drop_blocked_steps();
     // Retiring comes last, so that a generation that cannot be ended does not keep others from being renewed.
     plan.steps.sort_by_key(|step| matches!(step, Step::Retire(_)));
     // A ServiceAccount is deleted only after the credential of its successor is published.
     plan.steps.extend(deletions);
+    plan.drop_blocked_steps();
     if input.options.extent == Extent::Access {
         plan.risks = risk::risks(input, &plan.steps);
         plan.blockers.extend(risk::denied(plan, &input.options.deny));

@@ -285,19 +285,34 @@ fn frees(probe: &Probe, plan: &ClusterPlan) -> bool {
 }
 
 impl ClusterPlan {
-    /// Removes the steps of blocked profiles from a plan that changes credentials only; the other profiles go on.
+    /// Removes the steps that mint and publish for blocked profiles, where these do not stop the whole cluster; the other
+    /// profiles go on.
     pub(crate) fn drop_blocked_steps(&mut self) {
-        if self.extent != Extent::Credentials {
+        let blocks = |blocker: &&Blocker| !self.stops(blocker);
+        let blocked: BTreeSet<&ProfileName> =
+            self.blockers.iter().filter(blocks).filter_map(|it| it.profile.as_ref()).collect();
+        if blocked.is_empty() {
             return;
         }
-        let blocked: BTreeSet<&ProfileName> = self.blockers.iter().filter_map(|it| it.profile.as_ref()).collect();
-        self.steps.retain(|step| !step.is_about_credentials() || step.profile().is_none_or(|it| !blocked.contains(it)));
+        let is_of_blocked = |step: &Step| step.profile().is_some_and(|it| blocked.contains(it));
+        // A ServiceAccount whose successor gets no credential keeps its own.
+        let is_account =
+            |step: &Step| matches!(step, Step::Delete(delete) if delete.object.kind == Kind::ServiceAccount);
+        self.steps.retain(|step| !((step.is_about_credentials() && is_of_blocked(step)) || is_account(step)));
+        let left: BTreeSet<StepId> = self.steps.iter().map(Step::id).collect();
+        self.risks.retain(|id, _| left.contains(id));
     }
 
-    /// Returns why a run must not start on this cluster: its blockers, or that the admin may not write. If only
-    /// credentials change, the blockers of single profiles do not count.
+    /// Whether a blocker stops the whole cluster. If only credentials change, those of single profiles do not; nor does a
+    /// hub in which the credential of a profile cannot be kept.
+    fn stops(&self, blocker: &Blocker) -> bool {
+        let is_of_profile = self.extent == Extent::Credentials || blocker.kind == BlockerKind::HubUnusable;
+        !(is_of_profile && blocker.profile.is_some())
+    }
+
+    /// Returns why a run must not start on this cluster: the blockers that stop it, or that the admin may not write.
     pub(crate) fn refusals(&self) -> Vec<Blocker> {
-        let blocks = |blocker: &&Blocker| self.extent == Extent::Access || blocker.profile.is_none();
+        let blocks = |blocker: &&Blocker| self.stops(blocker);
         let read_only = self.notes.iter().filter(|note| note.kind == NoteKind::ReadOnly).map(|_| Blocker {
             profile: None,
             kind: BlockerKind::MissingRight,

@@ -201,7 +201,7 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
         Decision::Publish { due, .. } => (CredentialState::Current, None, Some(*due)),
         Decision::Mint { reason, .. } => {
             let state = match reason {
-                MintReason::First => CredentialState::Missing,
+                MintReason::First | MintReason::Lost => CredentialState::Missing,
                 MintReason::Expired => CredentialState::Expired,
                 MintReason::Revoked | MintReason::AccountRecreated | MintReason::Refused | MintReason::WrongSubject => {
                     CredentialState::Revoked

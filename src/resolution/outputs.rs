@@ -12,8 +12,8 @@ use super::profiles::Profiles;
 use super::secrets::Secrets;
 use super::selection::select;
 use crate::delivery::{
-    Collision, CollisionKind, CredentialForm, DEFAULT_CONTEXT, LOCK_SUFFIX, Layout, OWN_PREFIX, Output, OutputFile,
-    OutputId, VARIABLES,
+    Collision, CollisionKind, CredentialForm, DEFAULT_CONTEXT, FileForm, LOCK_SUFFIX, Layout, OWN_PREFIX, Output,
+    OutputFile, OutputId, VARIABLES,
 };
 use crate::inventory::file::{OutputKind, OutputTable};
 use crate::inventory::problem::{At, Location, Problem, quote};
@@ -93,6 +93,10 @@ pub(super) fn resolve(
         }
         match output.kind.as_ref().map_or(OutputKind::Kubeconfig, |kind| kind.value) {
             OutputKind::Kubeconfig => outputs.kubeconfigs.extend(kubeconfig(id, table, grants, &selected, ctx)),
+            OutputKind::TokenFile => {
+                refuse_keys_of_kubeconfigs(output, ctx);
+                outputs.kubeconfigs.extend(kubeconfig(id, table, grants, &selected, ctx));
+            }
             OutputKind::Secret(kind) => {
                 outputs.secrets.add((id, kind), table, (clusters, grants), &selected, ctx);
             }
@@ -128,6 +132,29 @@ fn refuse_keys_of_secrets(output: &OutputTable, ctx: &mut Context<'_>) {
             let problem =
                 Problem::error(location, format!("`{key}` is for Secrets, and this output is a kubeconfig file"));
             ctx.problems.push(problem.hint("set `kind` to `\"secret\"`, or to the consumer that the Secret is for"));
+        }
+    }
+}
+
+/// Refuses keys of kubeconfigs in an output of token files.
+fn refuse_keys_of_kubeconfigs(output: &OutputTable, ctx: &mut Context<'_>) {
+    fn at<T>(at: Option<&At<T>>) -> Option<Location> {
+        at.map(|at| at.location)
+    }
+    let keys = [
+        ("credential", at(output.credential.as_ref())),
+        ("context", at(output.context.as_ref())),
+        ("cluster", at(output.cluster.as_ref())),
+        ("user", at(output.user.as_ref())),
+        ("namespace", at(output.namespace.as_ref())),
+        ("current-context", at(output.current_context.as_ref())),
+    ];
+    for (key, location) in keys {
+        if let Some(location) = location {
+            ctx.error(
+                location,
+                format!("`{key}` is for kubeconfigs, and the files of this output hold a token and nothing else"),
+            );
         }
     }
 }
@@ -185,6 +212,10 @@ fn kubeconfig(
     Some(ResolvedOutput {
         output: Arc::new(Output {
             id,
+            form: match output.kind.as_ref().map(|kind| kind.value) {
+                Some(OutputKind::TokenFile) => FileForm::TokenFile,
+                Some(OutputKind::Kubeconfig | OutputKind::Secret(_)) | None => FileForm::Kubeconfig,
+            },
             path,
             credential,
             command: output.command.as_ref().map(|command| PathBuf::from(&command.value)),
@@ -310,7 +341,7 @@ fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: 
             CollisionKind::Cluster => output.cluster.or(output.context),
             CollisionKind::User => output.user.or(output.context),
             CollisionKind::CurrentContext => output.current_context,
-            CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles => None,
+            CollisionKind::Directory | CollisionKind::Lock | CollisionKind::TokenFiles | CollisionKind::Token => None,
         };
         let mut problem = Problem::error(location.unwrap_or(output.path), message);
         problem.hint = collisions[0].hint();

@@ -40,14 +40,15 @@ fn a_hub_that_is_down_stops_its_own_grants_only() {
     let machine = machine(&fleet, "down");
     fleet.cluster("hub").set_fault(Some(Fault::Refuse));
     let began = Instant::now();
-    let run = machine.kubemint(&["apply", "--yes", "--cluster", "a", "-o", "json"]).exits(5);
+    let run = machine.kubemint(&["apply", "--yes", "--cluster", "a", "-o", "json"]).exits(7);
     let report = run.report();
     let blocker = &of_cluster(&report, "a")["blockers"][0];
-    assert_eq!((&blocker["kind"], &blocker["profile"]), (&"output-unusable".into(), &"reader".into()), "{blocker:#}");
+    assert_eq!((&blocker["kind"], &blocker["profile"]), (&"hub-unusable".into(), &"reader".into()), "{blocker:#}");
     let message = blocker["message"].as_str().unwrap();
     assert!(message.contains("hub") && message.ends_with("nothing was minted for it"), "{message}");
     assert!(!machine.path("out/a-reader.kubeconfig").exists(), "no file either");
     assert!(anchors(&machine.admin(1), "down").is_empty());
+    assert!(machine.admin(1).get("/api/v1/namespaces/down/serviceaccounts/reader").is_ok(), "everything else goes on");
 
     // Once it was there, the others are renewed while it is down, and nothing of it is lost.
     fleet.cluster("hub").set_fault(None);

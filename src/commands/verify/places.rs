@@ -8,7 +8,7 @@ use crate::executor::Hubs;
 use crate::executor::publish::describe;
 use crate::executor::verify::UsedPlace;
 use crate::failure::StepFailure;
-use crate::fleet::{PluginCaller, read_secrets, with_token_file};
+use crate::fleet::{PluginCaller, read_secrets, read_token, token_owner, with_token_file};
 use crate::inventory::{GrantKey, Inventory};
 use crate::kubeconfig::{Document, Mark};
 use crate::names::{Holder, InventoryName};
@@ -24,6 +24,17 @@ pub(super) fn read(
 ) -> BTreeMap<GrantKey, Vec<UsedPlace>> {
     let mut places: BTreeMap<GrantKey, Vec<UsedPlace>> = BTreeMap::new();
     for file in &layout.files {
+        if let Some(grant) =
+            file.token_of.as_ref().filter(|grant| grants.contains(grant)).and_then(|it| inventory.grant(it))
+        {
+            let found = read_token(&file.path, &token_owner(inventory, holder, grant));
+            let found =
+                found.map_err(|error| StepFailure { hint: error.hint, ..StepFailure::new(error.causes.join(": ")) });
+            let format = Format::TokenFile;
+            let held = found.and_then(|found| held_in(&format, found));
+            let (place, mark) = (Place::token_file(&file.path), Mark::of(&inventory.name, holder, &grant.key()));
+            places.entry(grant.key()).or_default().push(UsedPlace { place, format, mark, held });
+        }
         if !file.entries.iter().any(|entry| grants.contains(&entry.grant)) {
             continue;
         }
@@ -76,12 +87,12 @@ fn held_in(format: &Format, found: Found) -> Result<Held, StepFailure> {
         Found::Nothing => {
             let missing = match format {
                 Format::Kubeconfig(_) => "it has no such context",
-                Format::Secret(_) => "it does not exist",
+                Format::TokenFile | Format::Secret(_) => "it does not exist",
             };
             Err(StepFailure::new(missing).hint(APPLY))
         }
         Found::Others(Others { what, owner, hint, .. }) => {
-            let its = if matches!(format, Format::Secret(_)) { "" } else { "its " };
+            let its = if matches!(format, Format::Kubeconfig(_)) { "its " } else { "" };
             Err(StepFailure::new(format!("{its}{what} {owner}")).hint(hint))
         }
         Found::Ours(held) | Found::TakenBack(held) if !format.holds_credential() => Ok(held),

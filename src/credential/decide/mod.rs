@@ -135,6 +135,8 @@ pub(crate) enum MintReason {
     PolicyChanged,
     /// The user asked to supersede one that is held elsewhere.
     Reissue,
+    /// The Secrets that held the current one lost it.
+    Lost,
     /// The user asked for a new one.
     Forced,
 }
@@ -220,6 +222,7 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
     let Some((_, stored)) = held.first() else {
         return match input.reissue {
             Reissue::Allowed => mint(MintReason::Reissue),
+            Reissue::Refused if is_lost_to_all(input, current) => mint(MintReason::Lost),
             Reissue::Refused => Decision::Withheld { generation: current.n, expires },
         };
     };
@@ -270,6 +273,14 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
         retire_at: older.ripe_at,
         superseded: older.green,
     }
+}
+
+/// Whether nobody holds a credential that no output holds: every machine sees the same Secrets, so what they lost is lost to
+/// their consumers too. A file may be on another machine, and another run may be about to write the Secrets.
+fn is_lost_to_all(input: &DecisionInput<'_>, current: &Generation) -> bool {
+    current.in_secrets
+        && input.outputs.iter().all(|(place, _)| place.is_seen_everywhere())
+        && claim_in_flight(input, current).is_none()
 }
 
 /// Returns why there is no current generation: nothing was ever published, or the outputs hold only dead tokens.

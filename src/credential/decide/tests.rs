@@ -113,7 +113,7 @@ fn check(case: Case, expected: &str) {
         Decision::Publish { from, generation, recorded, retire, superseded, retire_at, .. } => {
             let context = |place: &Place| match place {
                 Place::Context(place) => place.context.clone(),
-                Place::Secret(place) => unreachable!("{place}"),
+                place => unreachable!("{place}"),
             };
             let from: Vec<String> = from.iter().map(context).collect();
             let mut text = format!("publish {generation} from {}", from.join("+"));

@@ -130,6 +130,34 @@ impl SecretContent {
         self
     }
 
+    /// Returns the manifest of a Secret that takes the place of another: with what others put into that one.
+    pub(crate) fn anew(&self, before: &Value, held: &HeldSecret) -> Value {
+        let mut manifest = Self::back(before);
+        manifest["type"] = self.secret_type.as_str().into();
+        // One that cannot be changed could not be renewed.
+        manifest.as_object_mut().and_then(|manifest| manifest.shift_remove("immutable"));
+        let mut data = Map::new();
+        for (key, value) in &self.data {
+            data.extend(value.as_ref().map(|value| (key.clone(), STANDARD.encode(value).into())));
+        }
+        put(&mut manifest["data"], data, &held.keys_gone(self));
+        let metadata = &mut manifest["metadata"];
+        put(&mut metadata["labels"], texts(&self.labels), &held.labels_gone(self));
+        put(&mut metadata["annotations"], texts(&self.annotations), &held.annotations_gone(self));
+        manifest
+    }
+
+    /// Returns the manifest that makes a Secret again after it was deleted.
+    pub(crate) fn back(before: &Value) -> Value {
+        const OF_THE_SERVER: [&str; 6] =
+            ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "selfLink"];
+        let mut manifest = before.clone();
+        if let Some(metadata) = manifest["metadata"].as_object_mut() {
+            metadata.retain(|field, _| !OF_THE_SERVER.contains(&field.as_str()));
+        }
+        manifest
+    }
+
     /// Returns the names of its keys.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.data.keys().map(String::as_str)
@@ -190,6 +218,14 @@ impl SecretContent {
             "data": data,
         }))
     }
+}
+
+/// Puts entries into an object, and takes others out.
+fn put(object: &mut Value, entries: Map<String, Value>, gone: &[&String]) {
+    let mut map = object.as_object().cloned().unwrap_or_default();
+    map.retain(|key, _| !gone.contains(&key));
+    map.extend(entries);
+    *object = Value::Object(map);
 }
 
 fn texts(map: &BTreeMap<String, String>) -> Map<String, Value> {

@@ -144,10 +144,20 @@ impl HeldSecret {
         self.ownership == Ownership::Ours
     }
 
-    /// Returns whether it is noted to be for a grant, whoever holds that.
+    /// Returns the mark of another grant of this inventory that it is noted to be for.
+    pub(crate) fn other_grant(&self, mark: &Mark) -> Option<&Mark> {
+        let of = self.noted.as_ref().map(|noted| &noted.mark).filter(|_| self.is_ours())?;
+        (of.cluster != mark.cluster || of.profile != mark.profile).then_some(of)
+    }
+
+    /// Returns whether it is for a grant, whoever holds that: by its annotation, or by its labels if that is gone.
     pub(crate) fn is_of(&self, mark: &Mark) -> bool {
-        let of = self.noted.as_ref().map(|noted| &noted.mark);
-        self.is_ours() && of.is_some_and(|of| of.cluster == mark.cluster && of.profile == mark.profile)
+        let has_label = || self.labels.get(PROFILE_LABEL).is_some_and(|profile| profile == mark.profile.as_str());
+        self.is_ours()
+            && match &self.noted {
+                Some(noted) => noted.mark.cluster == mark.cluster && noted.mark.profile == mark.profile,
+                None => has_label(),
+            }
     }
 
     /// Returns whether a label or annotation differs from what is wanted: these do not depend on how the cluster is reached.

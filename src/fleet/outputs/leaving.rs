@@ -33,7 +33,7 @@ pub(crate) enum Wanted {
 pub(crate) struct Leavings {
     /// The steps that remove them, by cluster and profile.
     steps: BTreeMap<ClusterName, BTreeMap<ProfileName, Remove>>,
-    /// What stays because somebody's context refers to it, in words.
+    /// What stays because somebody's context refers to it, or because it is not marked, in words.
     needed: BTreeMap<ClusterName, Vec<String>>,
     /// The uids that cluster entries were written for.
     uids: BTreeMap<ClusterName, BTreeSet<String>>,
@@ -47,6 +47,11 @@ impl Leavings {
     /// Returns the steps that remove the entries of a cluster, each for another profile.
     pub(crate) fn steps(&self, cluster: &ClusterName) -> Vec<Remove> {
         self.steps.get(cluster).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Notes what stays of a cluster.
+    pub(super) fn leave_alone(&mut self, cluster: &ClusterName, what: String) {
+        self.needed.entry(cluster.clone()).or_default().push(what);
     }
 
     /// Returns what the user should know of the entries of a cluster.
@@ -92,7 +97,12 @@ impl Reading {
     pub(crate) async fn leavings(self, wanted: Wanted) -> Result<Leavings, Error> {
         let (of_files, wanted) = {
             let reading = self.clone();
-            in_thread(move || (reading.find_leavings(&wanted), wanted)).await?
+            in_thread(move || {
+                let mut found = reading.find_leavings(&wanted);
+                reading.find_leaving_tokens(&wanted, &mut found);
+                (found, wanted)
+            })
+            .await?
         };
         let mut found = of_files;
         self.find_leaving_secrets(&wanted, &mut found).await;

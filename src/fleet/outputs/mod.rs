@@ -4,6 +4,7 @@ mod caller;
 mod leaving;
 mod reading;
 mod secrets;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,14 +15,15 @@ pub(crate) use self::caller::PluginCaller;
 pub(crate) use self::leaving::{Leavings, Wanted};
 pub(crate) use self::reading::{Reading, with_token_file};
 pub(crate) use self::secrets::read_secrets;
+pub(crate) use self::tokens::{read_token, token_owner};
 use crate::credential::Credential;
-use crate::delivery::{ContextPlace, Format, Found, Held, Others, Place, ReadPlace, Removal, Source};
+use crate::delivery::{ContextPlace, Format, Found, Held, Others, Place, ReadPlace, Removal, Source, TokenPlace};
 use crate::executor::apply::NamedOutputs;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
 use crate::inventory::GrantKey;
 use crate::kubeconfig::{Mark, UserForm};
-use crate::plan::{ClusterPlan, Newest};
+use crate::plan::{BlockerKind, ClusterPlan, Newest};
 use crate::report::{Holds, OutputStatus};
 use crate::secret::SecretToken;
 use crate::step::Step;
@@ -36,8 +38,8 @@ pub(crate) struct Outputs {
     files: BTreeMap<PathBuf, Arc<TargetFile>>,
     /// The files that were skipped, and why.
     pub(crate) warnings: Vec<String>,
-    /// The grants with a place that cannot be used, and why.
-    unusable: BTreeMap<GrantKey, StepFailure>,
+    /// The grants with a place that cannot be used, why, and what that blocks.
+    unusable: BTreeMap<GrantKey, (BlockerKind, StepFailure)>,
 }
 
 impl Outputs {
@@ -72,7 +74,7 @@ impl Outputs {
     }
 
     /// Returns why a place of a grant cannot be used.
-    pub(crate) fn unusable(&self, grant: &GrantKey) -> Option<StepFailure> {
+    pub(crate) fn unusable(&self, grant: &GrantKey) -> Option<(BlockerKind, StepFailure)> {
         self.unusable.get(grant).cloned()
     }
 
@@ -82,7 +84,7 @@ impl Outputs {
             Found::Others(Others { what, owner, .. }) => Some(format!("`{}`: {what} exists and {owner}", read.place)),
             Found::Nothing | Found::Ours(_) | Found::TakenBack(_) => None,
         });
-        self.unusable.get(grant).map(|failure| failure.cause.clone()).or(foreign)
+        self.unusable.get(grant).map(|(_, failure)| failure.cause.clone()).or(foreign)
     }
 
     /// Returns whether some place of a grant holds its credential, rather than a plugin.
@@ -102,6 +104,7 @@ impl Outputs {
             if let Step::Remove(remove) = step {
                 let of_files = remove.removals.iter().filter_map(|removal| match removal {
                     Removal::Entries(removal) => Some(&removal.file),
+                    Removal::TokenFile(removal) => Some(&removal.token_file),
                     Removal::Secret(_) => None,
                 });
                 let known = of_files.filter_map(|file| self.files.get_key_value(file));
@@ -113,6 +116,9 @@ impl Outputs {
             for read in self.of(&grant) {
                 match &read.place {
                     Place::Context(ContextPlace { file: path, .. }) => {
+                        named.files.extend(self.files.get(path).map(|file| (path.clone(), Arc::clone(file))));
+                    }
+                    Place::TokenFile(TokenPlace { token_file: path }) => {
                         named.files.extend(self.files.get(path).map(|file| (path.clone(), Arc::clone(file))));
                     }
                     Place::Secret(place) => drop(named.secrets.insert(place.clone(), read.secret().cloned())),

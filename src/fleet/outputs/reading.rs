@@ -17,6 +17,7 @@ use crate::kubeconfig::{
     Document, EntryNames, EntryState, FileOrder, Held, Mark, MergeError, UserForm, may_replace_token,
 };
 use crate::names::Holder;
+use crate::plan::BlockerKind;
 use crate::secret::SecretToken;
 use crate::store;
 
@@ -47,7 +48,12 @@ impl Reading {
         is_selected: impl Fn(&GrantKey) -> bool + Send + Sync + 'static,
     ) -> Result<Outputs, Error> {
         let reading = self.clone();
-        let read = in_thread(move || (reading.files(&is_selected), is_selected)).await;
+        let read = in_thread(move || {
+            let mut outputs = reading.files(&is_selected);
+            reading.read_tokens(&mut outputs, &is_selected);
+            (outputs, is_selected)
+        })
+        .await;
         let (mut outputs, is_selected) = read?;
         self.read_secrets(&mut outputs, &is_selected).await;
         Ok(outputs)
@@ -82,7 +88,7 @@ impl Reading {
                     continue;
                 }
                 let state = self.state(&output.path, entry, &names, document.as_ref()).unwrap_or_else(|failed| {
-                    outputs.unusable.entry(entry.grant.clone()).or_insert(failed);
+                    outputs.unusable.entry(entry.grant.clone()).or_insert((BlockerKind::OutputUnusable, failed));
                     EntryState::Absent
                 });
                 let place = Place::context(&output.path, &names.context);
@@ -132,7 +138,7 @@ impl Reading {
 }
 
 /// Turns an error about one file into the failure of the grants that go there.
-fn failure(error: Error) -> StepFailure {
+pub(super) fn failure(error: Error) -> StepFailure {
     let cause = std::iter::once(error.message).chain(error.causes).collect::<Vec<_>>().join(": ");
     StepFailure { hint: error.hint, ..StepFailure::new(cause) }
 }

@@ -1,24 +1,42 @@
 //! Secrets among the outputs: reading those of the selected grants, and finding those that leave.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::leaving::{Leavings, Wanted};
 use super::{Outputs, Reading};
-use crate::delivery::{Format, HeldSecret, Place, ReadPlace, Removal, SecretPlace, SecretTarget};
+use crate::cluster::secret::Delivered;
+use crate::delivery::{Format, HeldSecret, HubName, Place, ReadPlace, Removal, SecretPlace, SecretTarget};
 use crate::executor::Hubs;
 use crate::failure::StepFailure;
 use crate::inventory::GrantKey;
 use crate::kubeconfig::Mark;
 use crate::names::{Holder, InventoryName};
+use crate::plan::BlockerKind;
 
 impl Reading {
     /// Reads the Secrets that selected grants go to. One that cannot be read makes its grant unusable.
     pub(super) async fn read_secrets(&self, outputs: &mut Outputs, is_selected: &dyn Fn(&GrantKey) -> bool) {
         let targets: Vec<&SecretTarget> =
             self.layout.secrets.iter().filter(|target| is_selected(&target.grant)).collect();
+        let given: HashSet<(&str, &str, &GrantKey)> = self
+            .layout
+            .secrets
+            .iter()
+            .map(|target| (target.place.namespace.as_str(), target.place.name.as_str(), &target.grant))
+            .collect();
         for (target, read) in read_secrets(&self.hubs, (&self.inventory.name, &self.holder), targets).await {
+            let mark = Mark::of(&self.inventory.name, &self.holder, &target.grant);
+            let read = read.and_then(|held| {
+                let other = held.as_ref().and_then(|held| held.other_grant(&mark));
+                let other = other.map(|of| GrantKey { cluster: of.cluster.clone(), profile: of.profile.clone() });
+                let place = &target.place;
+                match other.filter(|other| given.contains(&(&*place.namespace, &*place.name, other))) {
+                    Some(other) => Err(taken(place, &other)),
+                    None => Ok(held),
+                }
+            });
             let held = read.unwrap_or_else(|failure| {
-                outputs.unusable.entry(target.grant.clone()).or_insert(failure);
+                outputs.unusable.entry(target.grant.clone()).or_insert((BlockerKind::HubUnusable, failure));
                 None
             });
             let place = Place::Secret(target.place.clone());
@@ -35,11 +53,18 @@ impl Reading {
         let mut named: HashSet<&SecretPlace> = HashSet::new();
         for (target, read) in read_secrets(&self.hubs, (&self.inventory.name, &self.holder), targets).await {
             let mark = Mark::of(&self.inventory.name, &self.holder, &target.grant);
-            let is_left = matches!(&read, Ok(held) if !held.as_ref().is_some_and(|held| held.is_of(&mark)));
-            // Trying to remove what cannot be read fails, and the report of the cluster says so.
-            if !is_left {
-                named.insert(&target.place);
-                self.add(&target.grant, Removal::Secret(target.place.clone()), wanted, found);
+            match read {
+                Ok(None) => {}
+                Ok(Some(held)) if !held.is_of(&mark) => {
+                    let what =
+                        format!("`{}` is left alone: its marks do not say that it is of this grant", target.place);
+                    found.leave_alone(&target.grant.cluster, what);
+                }
+                // Trying to remove what cannot be read fails, and the report of the cluster says so.
+                Ok(Some(_)) | Err(_) => {
+                    named.insert(&target.place);
+                    self.add(&target.grant, Removal::Secret(target.place.clone()), wanted, found);
+                }
             }
         }
         if matches!(wanted, Wanted::Grants(_)) {
@@ -51,8 +76,12 @@ impl Reading {
         let is_explained = |place: &SecretPlace, grant: &GrantKey, mark: &Mark| {
             given.contains(&(place, grant)) || (mark.holder != self.holder && self.inventory.grant(grant).is_some())
         };
+        let mut by_hub: BTreeMap<&HubName, Vec<&str>> = BTreeMap::new();
         for (hub, namespace) in &self.layout.secret_namespaces {
-            let delivered = match self.hubs.delivered(hub, namespace, &self.inventory.name).await {
+            by_hub.entry(hub).or_default().push(namespace);
+        }
+        for (hub, namespaces) in by_hub {
+            let delivered = match self.hubs.delivered(hub, &namespaces, &self.inventory.name).await {
                 Ok(delivered) => delivered,
                 Err(failure) => {
                     let why = format!("{}; whether Secrets have to leave it is not known", failure.cause);
@@ -60,7 +89,17 @@ impl Reading {
                     continue;
                 }
             };
-            for (place, mark) in delivered {
+            for Delivered { namespace, name, mark } in delivered {
+                let place = SecretPlace { hub: hub.clone(), namespace, name };
+                let Some(mark) = mark else {
+                    if !named.contains(&place) && !self.layout.secrets.iter().any(|target| target.place == place) {
+                        found.unsearched.push(format!(
+                            "`{place}` has the labels of this inventory and not its annotation: whether it has to leave is \
+                             not known"
+                        ));
+                    }
+                    continue;
+                };
                 found.clusters.insert(mark.cluster.clone());
                 let grant = GrantKey { cluster: mark.cluster.clone(), profile: mark.profile.clone() };
                 let leaves = match wanted {
@@ -74,6 +113,16 @@ impl Reading {
             }
         }
     }
+}
+
+/// Describes a Secret that another output delivers to as well.
+fn taken(place: &SecretPlace, other: &GrantKey) -> StepFailure {
+    let GrantKey { cluster, profile } = other;
+    StepFailure::new(format!(
+        "`{place}` holds the credential of `{profile}` on cluster `{cluster}`, which another output delivers under the same \
+         name and namespace: two hubs of the inventory are one API server"
+    ))
+    .hint("name that hub alike in both `[[outputs]]`, and give each Secret a name of its own")
 }
 
 /// Reads some Secrets, and returns them in the same order.

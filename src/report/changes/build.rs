@@ -242,7 +242,7 @@ fn change(step: &Step) -> Change {
             reason: Some(remove.reason.as_str()),
             // Where something goes has to be seen.
             fields: removed("", remove.removals.iter().map(|removal| from(removal, &remove.grant)).collect()),
-            files: places(&remove.removals, |removal| matches!(removal, Removal::Entries(_))),
+            files: places(&remove.removals, |removal| !matches!(removal, Removal::Secret(_))),
             secrets: places(&remove.removals, |removal| matches!(removal, Removal::Secret(_))),
             ..plain
         },
@@ -276,7 +276,7 @@ fn from(removal: &Removal, grant: &GrantKey) -> String {
     let place = as_named(&removal.place(), grant);
     match removal {
         Removal::Entries(_) => format!("from `{place}`"),
-        Removal::Secret(_) => format!("`{place}`"),
+        Removal::TokenFile(_) | Removal::Secret(_) => format!("`{place}`"),
     }
 }
 

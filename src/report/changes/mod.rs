@@ -379,6 +379,7 @@ impl MintReason {
             Self::Due => "due",
             Self::PolicyChanged => "policy changed",
             Self::Reissue => "reissue",
+            Self::Lost => "lost",
             Self::AccountRecreated => "ServiceAccount recreated",
             Self::Refused => "no longer accepted",
             Self::WrongSubject => "wrong subject",

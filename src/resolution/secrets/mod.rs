@@ -30,6 +30,8 @@ pub(super) struct Secrets {
     hubs: Hubs,
     targets: Vec<SecretTarget>,
     namespaces: BTreeSet<(HubName, String)>,
+    /// The grants whose credential some Secret holds, also where something is wrong with that.
+    held: HashSet<GrantKey>,
     /// Where each output stands, by the id.
     locations: HashMap<OutputId, (SecretKind, Location)>,
 }
@@ -37,7 +39,7 @@ pub(super) struct Secrets {
 impl Secrets {
     /// Returns the grants whose credential some Secret holds.
     pub(super) fn grants(&self) -> impl Iterator<Item = &GrantKey> {
-        self.targets.iter().map(|target| &target.grant)
+        self.held.iter()
     }
 
     /// Returns hubs, targets, and the namespaces that Secrets may have been written to.
@@ -72,6 +74,8 @@ impl Secrets {
         }
         let templates = name.as_ref().and_then(|name| Templates::parse(&preset, name, output, ctx));
         let of_output: Vec<&Granted> = grants.list.iter().filter(|granted| selected.holds(granted)).collect();
+        self.held.extend(of_output.iter().map(|granted| granted.grant.key()));
+        check_type(output, ctx);
         check_rotation(&preset, output, table.location, &of_output, ctx);
         warn_about_addresses(&of_output, clusters, (hub.as_ref(), table.location), ctx);
         let (Some(hub), Some(namespace), Some(templates)) = (hub, namespace, templates) else {
@@ -105,7 +109,7 @@ impl Secrets {
     /// Refuses two credentials for one Secret, and two Secrets that Argo CD would take for one cluster.
     pub(super) fn check_collisions(&self, clusters: &Clusters, ctx: &mut Context<'_>) {
         let mut by_place = HashMap::new();
-        let mut by_server: HashMap<(&HubName, String), &SecretTarget> = HashMap::new();
+        let mut by_identity: HashMap<(SecretKind, &HubName, &str, String), &SecretTarget> = HashMap::new();
         let mut refused: HashSet<(OutputId, OutputId)> = HashSet::new();
         for target in &self.targets {
             let (kind, location) = self.locations[&target.output];
@@ -125,22 +129,38 @@ impl Secrets {
                 refuse(first, message, "put `{profile}` or `{cluster}` into `name`, or select fewer grants");
                 continue;
             }
-            if kind != SecretKind::Argocd {
-                continue;
-            }
             let cluster = clusters.find(target.grant.cluster.as_str());
-            let server = cluster.and_then(|resolved| resolved.consumer_server.clone());
-            let server = server.unwrap_or_else(|| format!("cluster {}", target.grant.cluster));
-            if let Some(first) = by_server.insert((&target.place.hub, server), target) {
-                let message =
-                    format!("{} give Argo CD the same `server`, by which it tells clusters apart", both(first, target));
+            let of_cluster = || format!("cluster {}", target.grant.cluster);
+            // What its consumer tells clusters apart by, which reads one namespace.
+            let (identity, what) = match kind {
+                SecretKind::Argocd => (
+                    cluster.and_then(|resolved| resolved.consumer_server.clone()).unwrap_or_else(of_cluster),
+                    "Argo CD the same `server`",
+                ),
+                SecretKind::Istio => (of_cluster(), "Istio the same cluster"),
+                _ => continue,
+            };
+            let key = (kind, &target.place.hub, target.place.namespace.as_str(), identity);
+            if let Some(first) = by_identity.insert(key, target) {
+                let message = format!("{} give {what}, by which it tells clusters apart", both(first, target));
                 refuse(
                     first,
                     message,
-                    "give Argo CD one profile of each cluster, with `profiles`, `clusters` or `selector`",
+                    "give it one profile of each cluster, with `profiles`, `clusters` or `selector`",
                 );
             }
         }
+    }
+}
+
+/// Refuses types that other parts of Kubernetes, or kubemint's own, give a meaning.
+fn check_type(output: &OutputTable, ctx: &mut Context<'_>) {
+    let Some(kind) = &output.secret_type else { return };
+    ctx.check("type", kind, syntax::plain_text);
+    if kind.value == "kubernetes.io/service-account-token" || kind.value.starts_with("kubemint.dev/") {
+        let message =
+            format!("a Secret of type {} means something else than a delivered credential", quote(&kind.value));
+        ctx.error(kind.location, message);
     }
 }
 
@@ -302,21 +322,34 @@ fn is_variable(name: &str) -> bool {
         || name.strip_prefix("labels.").is_some_and(|key| !key.is_empty())
 }
 
+/// What a template knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Knows {
+    /// The grant and the labels of its cluster.
+    Names,
+    /// The credential as well.
+    Credential,
+    /// What only presets know as well.
+    Everything,
+}
+
 /// Parses a template, and reports what it does not know.
-fn parse(text: &At<String>, knows_credential: bool, ctx: &mut Context<'_>) -> Option<Template> {
+fn parse(text: &At<String>, knows: Knows, ctx: &mut Context<'_>) -> Option<Template> {
     let is_known = |name: &str| {
         is_variable(name)
-            || (knows_credential && matches!(name, "token" | "kubeconfig" | "server" | "ca" | ARGOCD_CONFIG))
+            || (knows != Knows::Names && matches!(name, "token" | "kubeconfig" | "server" | "ca"))
+            || (knows == Knows::Everything && name == ARGOCD_CONFIG)
     };
     let error = match Template::parse_with(&text.value, is_known) {
         Ok(template) => return Some(template),
         Err(error) => error,
     };
     let location = ctx.inside(text, error.offset, error.length);
-    let known: &[&'static str] = if knows_credential {
-        &["cluster", "profile", "inventory", "holder", "labels.NAME", "token", "kubeconfig", "server", "ca"]
-    } else {
-        &["cluster", "profile", "inventory", "holder", "labels.NAME"]
+    let known: &[&'static str] = match knows {
+        Knows::Names => &["cluster", "profile", "inventory", "holder", "labels.NAME"],
+        Knows::Credential | Knows::Everything => {
+            &["cluster", "profile", "inventory", "holder", "labels.NAME", "token", "kubeconfig", "server", "ca"]
+        }
     };
     let problem = unknown_variable(&error, location, known, ctx);
     ctx.problems.push(problem);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::preset::{ARGOCD_CONFIG, Preset};
-use super::{Namer, Wrong, parse};
+use super::{Knows, Namer, Wrong, parse};
 use crate::delivery::{HubName, KubeconfigNames, OutputId, Piece, SecretForm, SecretPlace, SecretTarget};
 use crate::inventory::file::OutputTable;
 use crate::inventory::problem::{At, Location};
@@ -43,7 +43,7 @@ impl Templates {
             // What a consumer needs is not overruled.
             let typed = typed.into_iter().filter(|(key, _)| !preset.has(key));
             for (key, text) in own.chain(typed) {
-                match parse(&text, false, ctx) {
+                match parse(&text, Knows::Names, ctx) {
                     Some(template) => templates.push((key, template, text.location)),
                     None => is_whole = false,
                 }
@@ -64,8 +64,9 @@ impl Templates {
         let mut data = vec![];
         let own = preset.data.iter().map(|(key, value)| (at(key), at(value)));
         let of_inventory = output.data.iter().flat_map(|table| table.value.0.iter().cloned());
+        let knows = if preset.data.is_empty() { Knows::Credential } else { Knows::Everything };
         for (key, value) in own.chain(of_inventory) {
-            let parsed = (parse(&key, false, ctx), parse(&value, true, ctx));
+            let parsed = (parse(&key, Knows::Names, ctx), parse(&value, knows, ctx));
             let (Some(key_template), Some(template)) = parsed else {
                 is_whole = false;
                 continue;
@@ -78,12 +79,12 @@ impl Templates {
         }
         let holds_token =
             |(_, template, _): &(Template, Template, Location)| template.parts().iter().any(is_credential);
-        if is_whole && !data.is_empty() && !data.iter().any(holds_token) {
+        if is_whole && output.data.is_some() && !data.iter().any(holds_token) {
             let location = output.data.as_ref().map_or(name.location, |data| data.location);
             ctx.error(location, "no key of `data` holds the credential: one needs `{token}` or `{kubeconfig}`");
             is_whole = false;
         }
-        let template = parse(name, false, ctx)?;
+        let template = parse(name, Knows::Names, ctx)?;
         is_whole.then_some(Self { name: (template, name.location), labels, annotations, data })
     }
 

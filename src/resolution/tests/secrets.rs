@@ -242,7 +242,7 @@ fn two_credentials_for_one_secret_are_refused() {
     check_added(
         &both,
         &[
-            "error at [[outputs]]: `deployer` on cluster `eu` and `viewer` on cluster `eu` give Argo CD the same `server`, by which it tells clusters apart [give Argo CD one profile of each cluster, with `profiles`, `clusters` or `selector`]",
+            "error at [[outputs]]: `deployer` on cluster `eu` and `viewer` on cluster `eu` give Argo CD the same `server`, by which it tells clusters apart [give it one profile of each cluster, with `profiles`, `clusters` or `selector`]",
         ],
     );
     // The same hub, however it is named.

@@ -177,7 +177,7 @@ fn wrong_types_name_both_types() {
     check_added(
         "kind = 'secrt'\n",
         &[
-            "error at 'secrt': `kind` must be `kubeconfig` or `secret` or `argocd` or `istio` or `flux` or `kueue` or `cluster-api` or `sveltos` or `cluster-profile` or `linkerd` or `calico`, not `secrt` [did you mean `secret`?]",
+            "error at 'secrt': `kind` must be `kubeconfig` or `token-file` or `secret` or `argocd` or `istio` or `flux` or `kueue` or `cluster-api` or `sveltos` or `cluster-profile` or `linkerd` or `calico`, not `secrt` [did you mean `secret`?]",
         ],
     );
     check(
