@@ -257,7 +257,11 @@ fn judge(incoming: &IncomingSecret, held: &HeldSecret) -> Result<(), StepFailure
         ))
         .hint("run the plan again to see what it is"));
     }
-    if (held.is_immutable || held.secret_type != incoming.form.secret_type) && !incoming.adopts {
+    if let Some(finalizer) = held.finalizers.first().filter(|_| is_replaced(incoming, held)) {
+        let cause = format!("`{place}`: it has to be made anew, and finalizer `{finalizer}` would hold the one before");
+        return Err(StepFailure::new(cause));
+    }
+    if held.is_fixed(&incoming.form) && !incoming.adopts {
         return Err(StepFailure::new(format!("`{place}`: it cannot be changed any more, only replaced"))
             .hint("run the plan again to see why"));
     }
@@ -383,8 +387,7 @@ fn write_request(place: &SecretPlace, content: &SecretContent, held: Option<&Hel
 /// Whether a Secret is deleted and made anew, rather than changed: where Kubernetes does not let it be changed, and where its
 /// consumer notices only that.
 fn is_replaced(incoming: &IncomingSecret, held: &HeldSecret) -> bool {
-    let cannot_change = held.is_immutable || held.secret_type != incoming.form.secret_type;
-    cannot_change || incoming.form.rotation == Rotation::Recreate
+    held.is_fixed(&incoming.form) || incoming.form.rotation == Rotation::Recreate
 }
 
 fn version(held: &HeldSecret) -> Version<'_> {

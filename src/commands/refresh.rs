@@ -139,7 +139,7 @@ pub(super) async fn refresh(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let began = std::time::Instant::now();
-    let mut fleet = context.fleet(loaded, selection, &policy(args)).await?;
+    let mut fleet = ready(context, loaded, selection, args, cancellation).await?;
     fleet.leave_trail(args.writing.events.as_ref(), &context.environment.directory, Command::Refresh)?;
     let run = if args.check {
         fleet.plan(cancellation).await
@@ -177,8 +177,25 @@ async fn look(
     selection: &SelectionArgs,
     cancellation: &Cancellation,
 ) -> Result<FleetRun, Error> {
-    let fleet = context.fleet(loaded, selection, &policy(args)).await?;
+    let fleet = ready(context, loaded, selection, args, cancellation).await?;
     Ok(fleet.plan(cancellation).await)
+}
+
+/// Makes the inventory ready, unless it is interrupted: reading the Secrets of a slow hub takes minutes.
+async fn ready(
+    context: &CommandContext<'_>,
+    loaded: load::Loaded,
+    selection: &SelectionArgs,
+    args: &RefreshArgs,
+    cancellation: &Cancellation,
+) -> Result<Fleet, Error> {
+    let policy = policy(args);
+    tokio::select! {
+        fleet = context.fleet(loaded, selection, &policy) => fleet,
+        () = cancellation.no_new.cancelled() => {
+            Err(Error::new(ExitCode::Interrupted, "interrupted while the outputs were read: nothing was begun"))
+        }
+    }
 }
 
 fn policy(args: &RefreshArgs) -> FleetPolicy {

@@ -238,8 +238,12 @@ impl StepRunner {
     async fn steps(&mut self, task: &ApplyTask, api: &Api) -> Result<(), StepFailure> {
         let mut failed: Vec<FailedStep<'_>> = vec![];
         for (number, step) in (1..).zip(&task.plan.steps) {
-            // A file keeps its entries as long as something that they give access to may be left.
+            // An output keeps what it holds as long as something that this gives access to may be left.
             if matches!(step, Step::Remove(_)) && !failed.is_empty() {
+                continue;
+            }
+            // A ServiceAccount is deleted only after the credential of its successor is published.
+            if matches!(step, Step::Delete(_)) && !failed.is_empty() && task.plan.on_failure == OnFailure::Stop {
                 continue;
             }
             lock(&self.ledger).number = number;
@@ -252,7 +256,10 @@ impl StepRunner {
                     self.settle(step, &mut failed);
                 }
                 Ok(Done::ByAnotherRun) => {}
-                Err(failure) if task.plan.on_failure == OnFailure::Stop => return Err(failure),
+                // Later steps refer to objects; the credential of one grant is nothing to another.
+                Err(failure) if task.plan.on_failure == OnFailure::Stop && !step.is_about_credentials() => {
+                    return Err(failure);
+                }
                 Err(failure) => {
                     failed.push(FailedStep { step, number, doing: lock(&self.ledger).doing.clone(), failure });
                 }

@@ -22,7 +22,7 @@ use crate::credential::{CredentialFacts, StoredCredential};
 use crate::delivery::{ContextPlace, Format, Held, Place};
 use crate::desired::service_account;
 use crate::event::{End, Event};
-use crate::failure::{ApiFailure, StepFailure, clean};
+use crate::failure::{ApiFailure, FailureKind, StepFailure, clean};
 use crate::field_diff::FieldDiff;
 use crate::inventory::{AdminAccess, Cluster, Grant, Intended, Inventory, KubeconfigSource, VerifyVia, intended};
 use crate::kubeconfig::{Endpoint, Mark};
@@ -71,6 +71,12 @@ impl UsedPlace {
     fn credential(&self) -> Option<(&Held, &StoredCredential, &CredentialFacts)> {
         let held = self.held.as_ref().ok().filter(|_| self.format.holds_credential())?;
         Some((held, held.stored()?, held.facts()?))
+    }
+
+    /// Returns why nothing is known of it: its hub did not say.
+    fn unread(&self) -> Option<&StepFailure> {
+        let failure = self.held.as_ref().err()?;
+        (self.place.file().is_none() && failure.kind != FailureKind::Other).then_some(failure)
     }
 
     fn has_plugin(&self) -> bool {
@@ -253,7 +259,11 @@ impl OneCluster<'_> {
         }
         access.notes.sort();
         access.condense();
-        let missing = |place: &UsedPlace| Some((place.file(), place.held.as_ref().err()?.clone()));
+        let unread = task.places.iter().find_map(UsedPlace::unread);
+        let missing = |place: &UsedPlace| {
+            let failure = place.held.as_ref().err().filter(|_| place.unread().is_none());
+            Some((place.file(), failure?.clone()))
+        };
         let endpoint = consumer_endpoint(&grant.cluster, &self.admin.endpoint());
         let altered = |place: &UsedPlace| {
             let differences = place.differences(endpoint.as_ref().ok()?);
@@ -267,7 +277,8 @@ impl OneCluster<'_> {
             access,
             is_excess_known: self.policy.is_some(),
         };
-        (verified, failure.map(|failure| ("ask what the credential may do", failure.into())))
+        let failure = failure.map(|failure| ("ask what the credential may do", failure.into()));
+        (verified, failure.or(unread.map(|unread| ("read its Secrets", unread.clone()))))
     }
 
     /// Uses every distinct credential of a grant once; returns a connection with the newest that works.

@@ -141,7 +141,7 @@ fn lost_index(account: &ObjectRef) -> Note {
 
 /// Says that a Secret lost a living credential.
 fn lost(profile: &ProfileName, grant_input: &GrantInput) -> Note {
-    let places: Vec<String> = grant_input.holding().map(|read| format!("`{}`", read.place)).collect();
+    let places: Vec<String> = grant_input.holding().map(|read| read.place.to_string()).collect();
     let message = format!(
         "no Secret holds the living credential of `{profile}` any more ({}): a new one is minted, and the one before ends \
          after its overlap",
@@ -453,7 +453,10 @@ fn other_holders(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Blocker
         profile: Some(grant_input.grant.profile.name.clone()),
         kind: BlockerKind::CredentialHeldElsewhere,
         message: format!("an output holds {}; it would be overwritten", holds(other)),
-        hint: Some("give each holder outputs of its own, as with `{holder}` in `path`, or pass `--reissue`".to_owned()),
+        hint: Some(
+            "give each holder outputs of its own, as with `{holder}` in `path` or `name`, or pass `--reissue`"
+                .to_owned(),
+        ),
     };
     let mut blockers: Vec<Blocker> = others.map(blocker).collect();
     blockers.dedup();

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput};
 use crate::credential::{AnchorState, Credential, CredentialFacts, Generation};
 use crate::delivery::{
-    Before, Delivery, Destination, Format, Found, Held, HeldSecret, Others, Place, ReadPlace, SecretContent, Source,
-    Wanted,
+    Before, Delivery, Destination, Format, Found, Held, HeldSecret, Others, Place, ReadPlace, Rotation, SecretContent,
+    SecretForm, Source, Wanted,
 };
 use crate::field_diff::FieldDiff;
 use crate::foreign::shown;
@@ -201,6 +201,9 @@ pub(super) fn fixed_secrets(
         };
         let (kind, why, hint) = if secret.is_being_deleted {
             (BlockerKind::BeingDeleted, "it is being deleted".to_owned(), "wait until it is gone".to_owned())
+        } else if let Some(finalizer) = secret.finalizers.first().filter(|_| is_replaced(secret, form)) {
+            let why = format!("it has to be made anew, and finalizer `{finalizer}` would hold the one before");
+            (BlockerKind::BeingDeleted, why, "see what put the finalizer there, and take it away".to_owned())
         } else if input.options.adoption.foreign {
             return None;
         } else if secret.is_immutable {
@@ -310,9 +313,14 @@ fn deliver<'a>(
 /// Whether a Secret of ours cannot be changed, only replaced; without consent to that, it blocks its grant.
 fn is_fixed(held: &Held, format: &Format) -> bool {
     match (held.secret(), format) {
-        (Some(secret), Format::Secret(form)) => secret.is_immutable || secret.secret_type != form.secret_type,
+        (Some(secret), Format::Secret(form)) => secret.is_fixed(form),
         _ => false,
     }
+}
+
+/// Whether a Secret is deleted and made anew when it is written.
+fn is_replaced(secret: &HeldSecret, form: &SecretForm) -> bool {
+    secret.is_fixed(form) || form.rotation == Rotation::Recreate
 }
 
 /// Returns what changes in a Secret, by its name: it is created, or these are the fields, those included that the token is in.

@@ -93,7 +93,7 @@ fn inventory(hub: &TestCluster, cluster: &TestCluster) -> String {
     let head = format!(
         "[profiles.reader]\ncluster-rules = [{{ api-groups = [''], resources = ['pods'], verbs = ['get'] }}]\n\
          [[grants]]\nprofile = 'reader'\nclusters = ['{}']\n\
-         [[outputs]]\npath = 'out/prometheus'\ncredential = 'token-file'\n",
+         [[outputs]]\npath = 'out/prometheus'\nkind = 'token-file'\n",
         cluster.name
     );
     let output = |(_, kind, more): &(&str, &str, &str)| {
@@ -141,7 +141,7 @@ fn consumers_load_what_is_delivered_and_follow_a_rotation() {
         eprintln!("KUBEMINT_CONSUMERS is not set: no consumer judges what was written");
         return;
     };
-    let token_file = machine.path(&format!("out/prometheus.tokens/reader@{}.token", cluster.name));
+    let token_file = machine.path("out/prometheus");
     let token =
         || std::fs::read_to_string(&token_file).unwrap_or_else(|error| panic!("{}: {error}", token_file.display()));
     let first = token();

@@ -26,6 +26,7 @@ macro_rules! every_secret {
             who_notices_only_comings_and_goings_gets_a_new_secret,
             a_writer_of_named_secrets_is_enough,
             no_output_shows_what_a_secret_holds,
+            a_token_file_holds_the_token_and_nothing_else,
         );
     };
 }
@@ -530,4 +531,44 @@ pub(crate) fn no_output_shows_what_a_secret_holds(cluster: &TestCluster) {
         }
     }
     assert!(!shown.contains("eyJ.another.token"));
+}
+
+/// As Prometheus reads it.
+pub(crate) fn a_token_file_holds_the_token_and_nothing_else(cluster: &TestCluster) {
+    let outputs = "[[outputs]]\nkind = 'token-file'\npath = 'tokens/{cluster}'\n\
+                   [[outputs]]\npath = 'out/{cluster}.kubeconfig'\n";
+    let machine = machine(cluster, "bare", outputs);
+    let admin = machine.admin(0);
+    let (file, kubeconfig) = (format!("tokens/{}", cluster.name), format!("out/{}.kubeconfig", cluster.name));
+    machine.write(&file, "precious\n");
+    let refused = machine.kubemint(&["apply", "--yes"]).exits(5);
+    assert!(refused.stderr.contains("the file exists and holds something else than a token"), "{}", refused.stderr);
+    assert_eq!(machine.read(&file), "precious\n");
+    machine.write(&file, &cluster.admin_token);
+    if cluster.admin_token.starts_with("eyJ") {
+        machine.expect(5, &["apply", "--yes"]);
+        assert_eq!(machine.read(&file), cluster.admin_token, "the token of somebody else stays");
+    }
+    machine.write(&file, "");
+    machine.expect(0, &["apply", "--yes"]);
+    let token = machine.read(&file);
+    assert_eq!(token, machine.token(&kubeconfig));
+    assert!(can_i(&admin, &token, "list", "pods", ""));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(machine.path(&file)).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let again = machine.kubemint(&["apply", "--yes"]).exits(0);
+    assert!(again.stdout.contains("up to date"), "{}", again.stdout);
+    machine.expect(0, &["verify"]);
+    machine.expect(0, &["refresh", "--force"]);
+    let second = machine.read(&file);
+    assert!(second != token && second == machine.token(&kubeconfig));
+
+    // What one holds is copied to the other, and nothing is minted.
+    machine.write(&file, "");
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert_eq!(changes(&report, 0), ["write reader"]);
+    assert_eq!(machine.read(&file), second);
+    let report = machine.kubemint(&["revoke", "--access", "--yes", "-o", "json"]).exits(0).report();
+    assert!(report.to_string().contains(&file), "{report:#}");
+    assert!(!machine.path(&file).exists());
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use http::Method;
 use jiff::SignedDuration;
 use kubemint_testkit::Admin;
-use kubemint_testkit::sim::{Fault, Fleet};
-use serde_json::Value;
+use kubemint_testkit::User;
+use kubemint_testkit::sim::{Fault, Fleet, Webhook};
+use serde_json::{Value, json};
 
 use crate::delivering::{argocd_token, path};
 use crate::life::{anchors, eventually, generations};
@@ -104,6 +105,9 @@ fn a_refused_secret_fails_alone_and_before_it_is_minted() {
 fn a_lost_answer_of_a_hub_is_looked_into() {
     let fleet = simulated(["hub", "a", "b"]);
     let machine = machine(&fleet, "reply");
+    // There is time to repeat a request.
+    let text = machine.read("clusters.toml");
+    machine.write("clusters.toml", &text.replace("\"4s\"", "\"20s\""));
     machine.expect(0, &["apply", "--yes", "--cluster", "hub", "--cluster", "b"]);
     let lose = |method: Method| {
         let path_contains = "fieldValidation=Strict".to_owned();
@@ -279,4 +283,139 @@ fn two_machines_renew_one_secret() {
     let secret = admins.0.get(&path("argocd", "cluster-a")).unwrap();
     assert!(secret["metadata"]["annotations"]["kubemint.dev/delivery"].is_string());
     first.expect(0, &["refresh"]);
+}
+
+/// A kubeconfig Secret of Linkerd's, which is deleted and made anew at each renewal.
+fn recreating(fleet: &Fleet, name: &str) -> Machine {
+    let machine = Machine::of(
+        fleet,
+        name,
+        "[profiles.reader]\ncluster-rules = [{ api-groups = [''], resources = ['pods'], verbs = ['get', 'list'] }]\n\
+         [[grants]]\nprofile = 'reader'\nclusters = ['a']\n\
+         [[outputs]]\nkind = 'linkerd'\nadmin = { cluster = 'hub' }\nnamespace = 'linkerd'\ncreate-namespaces = true\n",
+    );
+    machine.impatient();
+    machine
+}
+
+/// Refuses creates that are no trials, so many times.
+fn refuses_creates(times: u64) -> Fault {
+    let path_contains = "/secrets?fieldManager=kubemint$".to_owned();
+    Fault::FailOn { method: Some(Method::POST), path_contains, code: 403, body: None, times: Some(times) }
+}
+
+/// What is made anew keeps what others put into it, and comes back if the new one is refused.
+#[test]
+fn a_secret_that_is_made_anew_is_never_lost() {
+    let fleet = simulated(["hub", "a"]);
+    let machine = recreating(&fleet, "anew");
+    machine.expect(0, &["apply", "--yes"]);
+    let (admin, hub) = (machine.admin(0), fleet.cluster("hub"));
+    let secret = || admin.get(&path("linkerd", "cluster-credentials-a")).unwrap();
+    let more = json!({ "metadata": { "labels": { "team": "blue" } }, "data": { "extra": "eA==" } });
+    admin.merge_patch(&path("linkerd", "cluster-credentials-a"), &more).unwrap();
+    let before = secret();
+    machine.expect(0, &["refresh", "--force"]);
+    let after = secret();
+    assert_ne!(before["metadata"]["uid"], after["metadata"]["uid"]);
+    assert_eq!((&after["metadata"]["labels"]["team"], &after["data"]["extra"]), (&json!("blue"), &json!("eA==")));
+    assert_ne!(before["data"]["kubeconfig"], after["data"]["kubeconfig"]);
+
+    // The trial passes, the create is refused once: the one before is there again.
+    hub.set_fault(Some(refuses_creates(1)));
+    machine.expect(7, &["refresh", "--force"]);
+    hub.set_fault(None);
+    assert_eq!(secret()["data"], after["data"], "the one before came back");
+    machine.expect(0, &["refresh"]);
+
+    // A finalizer would keep the one before, so nothing is begun.
+    let held = json!({ "metadata": { "finalizers": ["example.com/hold"] } });
+    admin.merge_patch(&path("linkerd", "cluster-credentials-a"), &held).unwrap();
+    let refused = machine.kubemint(&["refresh", "--force"]);
+    assert!(refused.stderr.contains("finalizer `example.com/hold` would hold the one before"), "{}", refused.stderr);
+    assert!(secret()["metadata"]["deletionTimestamp"].is_null());
+}
+
+/// A webhook that takes away what kubemint writes is noticed before anything is minted.
+#[test]
+fn what_a_webhook_takes_away_is_noticed_in_the_trial() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let machine = machine(&fleet, "strip");
+    machine.expect(0, &["apply", "--yes"]);
+    let token = argocd_token(&machine.admin(0), "argocd", "cluster-a");
+    let remove_label = Some("argocd.argoproj.io/secret-type".to_owned());
+    fleet.cluster("hub").set_webhook(Some(Webhook { remove_label, ..Webhook::default() }));
+    let run = machine.kubemint(&["refresh", "--force", "--cluster", "a"]).exits(5);
+    assert!(run.stderr.contains("changed `metadata.labels.argocd.argoproj.io/secret-type` back"), "{}", run.stderr);
+    assert_eq!(generations(&machine.admin(1), "strip").len(), 1, "nothing was minted");
+    assert_eq!(argocd_token(&machine.admin(0), "argocd", "cluster-a"), token);
+}
+
+/// A request that is repeated and then refused may have had its effect the first time.
+#[test]
+fn a_refusal_of_a_repeated_write_is_looked_into() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let machine = machine(&fleet, "again");
+    machine.expect(0, &["apply", "--yes", "--cluster", "hub", "--cluster", "b"]);
+    let (hub, admin) = (fleet.cluster("hub"), machine.admin(0));
+    // Each create is stored and answered by nobody, so it is repeated until no time is left.
+    hub.set_fault(Some(Fault::LoseReply {
+        method: Some(Method::POST),
+        path_contains: "fieldValidation=Strict$".to_owned(),
+        times: None,
+    }));
+    machine.expect(0, &["apply", "--yes", "--cluster", "a"]);
+    hub.set_fault(None);
+    let token = argocd_token(&admin, "argocd", "cluster-a");
+    assert!(can_i(&machine.admin(1), &token, "list", "pods", ""), "the token that is there lives");
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["plan", "--check"]);
+}
+
+/// Two names for one hub are found out, and neither grant takes the Secret of the other.
+#[test]
+fn two_names_of_one_hub_do_not_take_turns() {
+    let fleet = simulated(["hub", "a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    machine.write("other.yaml", &machine.read("admin.yaml"));
+    let profile = |name: &str| {
+        format!(
+            "[profiles.{name}]\ncluster-rules = [{{ api-groups = [''], resources = ['pods'], verbs = ['get'] }}]\n\
+             [[grants]]\nprofile = '{name}'\nclusters = ['a']\n"
+        )
+    };
+    let output = |kind: &str, profile: &str, admin: &str| {
+        format!(
+            "[[outputs]]\nkind = '{kind}'\nadmin = {{ {admin} }}\nnamespace = 'ns'\ncreate-namespaces = true\n\
+             name = 'x-{{cluster}}'\nprofiles = ['{profile}']\n"
+        )
+    };
+    let text = [
+        profile("p"),
+        profile("q"),
+        output("flux", "p", "cluster = 'hub'"),
+        output("kueue", "q", "kubeconfig = 'other.yaml', context = 'hub'"),
+    ];
+    machine.inventory("names", &text.concat());
+    let run = machine.kubemint(&["apply", "--yes"]);
+    assert_ne!(run.code, 0, "{}", run.stdout);
+    let again = machine.kubemint(&["apply", "--yes"]);
+    assert!(again.stderr.contains("two hubs of the inventory are one API server"), "{}", again.stderr);
+    let secret = machine.admin(0).get(&path("ns", "x-a")).unwrap();
+    assert_eq!(secret["data"].as_object().unwrap().len(), 1, "{:?}", secret["data"].as_object().unwrap().keys());
+}
+
+/// A credential that a file on another machine may hold is not superseded because the output became a Secret.
+#[test]
+fn what_a_file_may_hold_elsewhere_still_needs_consent() {
+    let fleet = simulated(["hub", "a", "b"]);
+    let machine = machine(&fleet, "moved");
+    let text = machine.read("clusters.toml");
+    let (head, secret) = text.split_once("[[outputs]]\nkind").unwrap();
+    machine.write("clusters.toml", &format!("{head}[[outputs]]\npath = 'out/{{cluster}}-{{profile}}.kubeconfig'\n"));
+    machine.expect(0, &["apply", "--yes"]);
+    let secret = format!("{head}[[outputs]]\nkind{}", secret.split("[[outputs]]").next().unwrap());
+    machine.write("clusters.toml", &secret);
+    let run = machine.kubemint(&["apply", "--yes", "--cluster", "a"]).exits(5);
+    assert!(run.stderr.contains("pass `--reissue`"), "{}", run.stderr);
 }

@@ -53,7 +53,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
         let hubs = Hubs::new(&inventory, Arc::clone(&admin), clock);
         let names = (&inventory.name, &layout, &holder);
         let add = places::add_secrets(&mut places, &hubs, names, &grants);
-        block_on(interruptible(context, &cancellation, add))?;
+        block_on(add)?;
     }
     let accesses: Vec<_> = places.values().flatten().filter_map(|used| issued_access(&used.place)).collect();
     let issued = AdminSources::load(&accesses, environment, limit);

@@ -31,6 +31,8 @@ pub(crate) struct HeldSecret {
     pub ownership: Ownership,
     /// Whether its data cannot be changed.
     pub is_immutable: bool,
+    /// What holds it when it is deleted.
+    pub finalizers: Vec<String>,
     /// Whether it is being deleted.
     pub is_being_deleted: bool,
     /// The object that owns it, and so may write it again.
@@ -83,6 +85,7 @@ impl HeldSecret {
             resource_version: text(&metadata["resourceVersion"]),
             ownership: ObservedObject::from_json(object).ownership(&mark.inventory),
             is_immutable: object["immutable"].as_bool().unwrap_or_default(),
+            finalizers: metadata["finalizers"].as_array().into_iter().flatten().map(|it| clean(&text(it))).collect(),
             is_being_deleted: metadata["deletionTimestamp"].is_string(),
             owner: metadata["ownerReferences"][0]
                 .as_object()
@@ -165,6 +168,11 @@ impl HeldSecret {
         let wanted = SecretContent::render(form, mark, &Endpoint::default(), None);
         let is_about_data = |difference: &FieldDiff| difference.field.starts_with("data.");
         self.differences(&wanted).iter().any(|difference| !is_about_data(difference))
+    }
+
+    /// Returns whether Kubernetes does not let it be changed to a form.
+    pub(crate) fn is_fixed(&self, form: &SecretForm) -> bool {
+        self.is_immutable || self.secret_type != form.secret_type
     }
 
     /// Returns the names of its keys.

@@ -298,3 +298,25 @@ fn addresses_that_the_hub_does_not_reach_are_a_warning() {
         ],
     );
 }
+
+#[test]
+fn a_token_file_is_of_one_grant_and_no_kubeconfig() {
+    let output = |rest: &str| format!("[[outputs]]\nkind = 'token-file'\n{rest}\n");
+    check_added(&output("path = 'tokens/{cluster}-{profile}'"), &[]);
+    check_added(
+        &output("path = 'tokens/{cluster}'"),
+        &[
+            "error at 'tokens/{cluster}': profiles `deployer` and `viewer` on cluster `eu` both produce a token that stands alone in `/inv/tokens/eu`, and 1 more collision like this [give one of them another path]",
+        ],
+    );
+    check_added(
+        &output("path = 'out/{cluster}-{profile}.yaml'"),
+        &[
+            "error at 'out/{cluster}-{profile}.yaml': profile `deployer` on cluster `eu` produces a token that stands alone twice in `/inv/out/eu-deployer.yaml`, with different entries, and 3 more collisions like this [give one of them another path]",
+        ],
+    );
+    check_added(
+        &output("path = 'tokens/{cluster}-{profile}'\ncontext = 'x'"),
+        &["error at 'x': `context` is for kubeconfigs, and the files of this output hold a token and nothing else"],
+    );
+}

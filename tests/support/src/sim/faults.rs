@@ -37,7 +37,7 @@ pub enum Fault {
     LoseReply {
         /// The method; `None` for all.
         method: Option<Method>,
-        /// A part of the path and query.
+        /// A part of the path and query; its end, if this ends with `$`.
         path_contains: String,
         /// How many requests; `None` for all.
         times: Option<u64>,
@@ -48,7 +48,7 @@ pub enum Fault {
     FailOn {
         /// The method; `None` for all.
         method: Option<Method>,
-        /// A part of the path and query.
+        /// A part of the path and query; its end, if this ends with `$`.
         path_contains: String,
         /// The HTTP status code.
         code: u16,
@@ -226,5 +226,9 @@ impl ActiveFault {
 }
 
 fn is_match(wanted: Option<&Method>, path_contains: &str, method: &Method, path_and_query: &str) -> bool {
-    wanted.is_none_or(|wanted| wanted == method) && path_and_query.contains(path_contains)
+    let has_path = match path_contains.strip_suffix('$') {
+        Some(end) => path_and_query.ends_with(end),
+        None => path_and_query.contains(path_contains),
+    };
+    wanted.is_none_or(|wanted| wanted == method) && has_path
 }
