@@ -190,7 +190,9 @@ impl Hubs {
 
     /// Returns the state of a hub after a request that got no answer. A webhook may have held up that one request.
     async fn after(name: &HubName, failure: &StepFailure, api: Api) -> State {
-        if failure.kind == FailureKind::Timeout && is_alive(&api).await {
+        let may_be_one =
+            matches!(failure.kind, FailureKind::Timeout | FailureKind::ServerError | FailureKind::NotAnApiServer);
+        if may_be_one && is_alive(&api).await {
             return State::Connected(api, Instant::now());
         }
         let cause = format!("`{name}` did not respond to an earlier request of this run: {}", failure.cause);
@@ -225,9 +227,11 @@ impl Hubs {
         connect_admin(&admin, self.admin.network(), self.limits()).map_err(|error| unusable(error.to_string(), None))
     }
 
-    /// A hub has half the time of a cluster, so that those who wait for it learn that it does not respond.
+    /// A request that was answered at once is repeated for half of what one may take, and no other: whoever waits for a hub
+    /// that does not respond has to learn that soon.
     fn limits(&self) -> Limits {
-        Limits::new(self.request_timeout, self.work_timeout / 2)
+        let all = self.request_timeout + self.request_timeout / 2;
+        Limits::new(self.request_timeout, all.min(self.work_timeout))
     }
 }
 
@@ -267,7 +271,14 @@ impl Lease<'_> {
 
 /// Whether a failure means that the next request would fail alike, and perhaps as slowly.
 fn is_down(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Unreachable | FailureKind::Timeout | FailureKind::Certificate)
+    matches!(
+        kind,
+        FailureKind::Unreachable
+            | FailureKind::Timeout
+            | FailureKind::Certificate
+            | FailureKind::ServerError
+            | FailureKind::NotAnApiServer
+    )
 }
 
 async fn delivered_in(
@@ -293,7 +304,8 @@ async fn delivered_in(
 async fn is_alive(api: &Api) -> bool {
     match api.send(&Request::get("/version")).await {
         Ok(_) => true,
-        Err(failure) => failure.status().is_some(),
+        // Who may not ask was answered by an API server all the same.
+        Err(failure) => failure.code().is_some_and(|code| matches!(code, 401 | 403 | 404)),
     }
 }
 

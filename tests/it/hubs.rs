@@ -107,7 +107,7 @@ fn a_lost_answer_of_a_hub_is_looked_into() {
     let machine = machine(&fleet, "reply");
     // There is time to repeat a request.
     let text = machine.read("clusters.toml");
-    machine.write("clusters.toml", &text.replace("\"4s\"", "\"20s\""));
+    machine.write("clusters.toml", &text.replace("\"1s\"", "\"8s\"").replace("\"4s\"", "\"20s\""));
     machine.expect(0, &["apply", "--yes", "--cluster", "hub", "--cluster", "b"]);
     let lose = |method: Method| {
         let path_contains = "fieldValidation=Strict".to_owned();
@@ -418,4 +418,20 @@ fn what_a_file_may_hold_elsewhere_still_needs_consent() {
     machine.write("clusters.toml", &secret);
     let run = machine.kubemint(&["apply", "--yes", "--cluster", "a"]).exits(5);
     assert!(run.stderr.contains("pass `--reissue`"), "{}", run.stderr);
+}
+
+/// A hub that is overloaded is not asked for each Secret, and a revocation does not wait for it.
+#[test]
+fn an_overloaded_hub_holds_up_nobody() {
+    let names = std::iter::once("hub".to_owned()).chain((1..=12).map(|number| format!("c{number:02}")));
+    let fleet = simulated(names.chain(["b".to_owned()]));
+    let machine = machine(&fleet, "busy");
+    machine.expect(0, &["apply", "--yes"]);
+    fleet.cluster("hub").set_fault(Some(Fault::Status { code: 503, retry_after: None, times: None }));
+    let began = Instant::now();
+    drop(machine.kubemint(&["revoke", "--yes", "--profile", "reader", "--cluster", "c01"]).exits(0));
+    drop(machine.kubemint(&["refresh", "--force", "--profile", "reader"]).exits(7));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    fleet.cluster("hub").set_fault(None);
+    machine.expect(0, &["apply", "--yes"]);
 }
