@@ -424,6 +424,8 @@ tables! {
         /// Whether somebody restarts the consumer before a token expires, where `rotation` is `"restart"`. Otherwise a
         /// `ttl` below 90 days is refused.
         "restart-acknowledged" restart_acknowledged: bool [default "false"];
+        /// What is restarted where `rotation` is `"restart"`, as in `deployment/backup`. A plan that mints names it.
+        "workload" workload: String [optional];
         /// What only some consumers know.
         "options" options: OptionsTable [optional];
     }

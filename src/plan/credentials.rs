@@ -87,8 +87,9 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
         orphan_after: input.options.orphan_after,
         jitter_seed: &jitter_seed(&grant.cluster.name, profile, holder),
     });
-    if let Decision::Mint { reason: MintReason::Lost, .. } = &decision {
-        draft.plan.notes.push(lost(profile, grant_input));
+    if let Decision::Mint { reason, .. } = &decision {
+        draft.plan.notes.extend(delivery::restarts(grant_input));
+        draft.plan.notes.extend((*reason == MintReason::Lost).then(|| lost(profile, grant_input)));
     }
     draft.plan.notes.extend(left_by_another_inventory(input, &account, observed, &anchors));
     let is_suspended = index.is_suspended(holder);

@@ -222,6 +222,24 @@ pub(super) fn fixed_secrets(
     grant_input.outputs.iter().filter(|read| is_written(&read.place)).filter_map(blocker).collect()
 }
 
+/// Says what has to be restarted to get a credential that is minted.
+pub(super) fn restarts(grant_input: &GrantInput) -> Vec<Note> {
+    let note = |read: &ReadPlace| {
+        let Format::Secret(form) = &read.format else { return None };
+        if form.rotation != Rotation::Restart || read.held().is_none() {
+            return None;
+        }
+        let what = form.workload.as_ref().map_or_else(|| "its consumer".to_owned(), |workload| format!("`{workload}`"));
+        let message = format!(
+            "restart {what} after this: it reads `{}` when it starts, and the token that it has now ends when it expires, \
+             or when the overlap is over",
+            read.place
+        );
+        Some(Note::new(NoteKind::RestartNeeded, message))
+    };
+    grant_input.outputs.iter().filter_map(note).collect()
+}
+
 /// Says what a plan replaces in Secrets that it takes over: their keys, and where their consumers would be led.
 pub(super) fn taken_over(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Note> {
     let note = |read: &ReadPlace| {

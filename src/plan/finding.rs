@@ -142,6 +142,8 @@ pub(crate) enum NoteKind {
     NotKept,
     /// A Secret of somebody else's is taken over.
     TakenOver,
+    /// Who reads a Secret has to be restarted to get a new credential.
+    RestartNeeded,
     /// The Secrets of a grant lost its living credential, and get a new one.
     Replaced,
     /// A grant has not begun, has ended, or ends soon.

@@ -125,6 +125,7 @@ fn refuse_keys_of_secrets(output: &OutputTable, ctx: &mut Context<'_>) {
         ("data", at(output.data.as_ref())),
         ("rotation", at(output.rotation.as_ref())),
         ("restart-acknowledged", at(output.restart_acknowledged.as_ref())),
+        ("workload", at(output.workload.as_ref())),
         ("options", at(output.options.as_ref())),
     ];
     for (key, location) in keys {

@@ -27,6 +27,7 @@ macro_rules! every_secret {
             a_writer_of_named_secrets_is_enough,
             no_output_shows_what_a_secret_holds,
             a_token_file_holds_the_token_and_nothing_else,
+            who_has_to_be_restarted_is_named,
         );
     };
 }
@@ -571,4 +572,18 @@ pub(crate) fn a_token_file_holds_the_token_and_nothing_else(cluster: &TestCluste
     let report = machine.kubemint(&["revoke", "--access", "--yes", "-o", "json"]).exits(0).report();
     assert!(report.to_string().contains(&file), "{report:#}");
     assert!(!machine.path(&file).exists());
+}
+
+pub(crate) fn who_has_to_be_restarted_is_named(cluster: &TestCluster) {
+    let form = "name = 'karmada'\ndata = { token = '{token}' }\nrotation = 'restart'\nrestart-acknowledged = true\n\
+                workload = 'deployment/karmada-controller-manager'";
+    let machine = machine(cluster, "restart", &output(cluster, "secret", "restart", form));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    assert!(!notes(&report).contains("restart-needed"), "nothing runs with it yet: {}", notes(&report));
+    let report = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(0).report();
+    assert!(
+        notes(&report).contains("restart `deployment/karmada-controller-manager` after this"),
+        "{}",
+        notes(&report)
+    );
 }

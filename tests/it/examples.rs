@@ -96,6 +96,11 @@ fn the_documented_example_is_planned() {
         let role = json!({"metadata": {"name": "queue-operator"}, "rules": []});
         admin.create(&format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/roles"), &role).unwrap();
     }
+    // And namespaces of hubs, which their controllers have.
+    for name in ["argocd", "fleet", "linkerd"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        Admin::new(&fleet.cluster("prod-eu")).create("/api/v1/namespaces", &namespace).unwrap();
+    }
     let report = machine.kubemint(&["plan", "-o", "json", "--check"]).exits(4).report();
     assert_eq!(report["summary"]["pending"], 2, "{report:#}");
 }

@@ -317,6 +317,69 @@ fn a_quota_is_freed_before_it_is_needed() {
     assert!(can_i(&admin, &machine.token(&output(&cluster)), "list", "pods", "default"));
 }
 
+/// A full quota of a hub's namespace lets every renewal pass, also of a Secret that is made anew, and refuses one more Secret
+/// before anything is minted for it. A policy that refuses a Secret does the same.
+#[test]
+fn a_full_quota_of_a_hub_is_no_matter_for_renewals() {
+    let options = ClusterOptions { controller_manager: ControllerManager::On, ..ClusterOptions::named("hub") };
+    let Some(plane) = ControlPlane::start(vec![options]) else { return };
+    let cluster = plane.test_cluster(0).clone();
+    let machine = Machine::new(&[&cluster], User::Admin);
+    let output = |kind: &str| {
+        format!("[[outputs]]\nkind = '{kind}'\nadmin = {{ cluster = 'hub' }}\nnamespace = 'full'\nselector = ''\n")
+    };
+    let outputs = |kinds: &[&str]| profile("1m") + &kinds.iter().map(|kind| output(kind)).collect::<String>();
+    let admin = machine.admin(0);
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "full" } });
+    admin.create("/api/v1/namespaces", &namespace).unwrap();
+    machine.inventory("hubquota", &outputs(&["argocd", "linkerd"]));
+    machine.expect(0, &["apply", "--yes"]);
+    let quotas = "/api/v1/namespaces/full/resourcequotas";
+    let two = json!({"metadata": {"name": "two"}, "spec": {"hard": {"count/secrets": "2"}}});
+    admin.create(quotas, &two).unwrap();
+    let used = || admin.get(&format!("{quotas}/two")).unwrap()["status"]["used"]["count/secrets"].clone();
+    eventually("the quota counts", || used() == "2");
+    machine.expect(0, &["refresh", "--force"]);
+    machine.expect(0, &["refresh", "--force"]);
+    let generation = || {
+        let secret = admin.get("/api/v1/namespaces/full/secrets/cluster-credentials-hub").unwrap();
+        let noted = secret["metadata"]["annotations"]["kubemint.dev/delivery"].as_str().unwrap().to_owned();
+        serde_json::from_str::<Value>(&noted).unwrap()["generation"].clone()
+    };
+    assert_eq!(generation(), 3);
+
+    machine.inventory("hubquota", &outputs(&["argocd", "linkerd", "kueue"]));
+    let report = machine.kubemint(&["refresh", "--force", "-o", "json"]).exits(5).report();
+    let blocker = &report["clusters"][0]["blockers"][0];
+    assert!(blocker["message"].as_str().unwrap().contains("exceeded quota: two"), "{report:#}");
+    assert!(blocker["hint"].as_str().unwrap().contains("raise quota `two`"), "{report:#}");
+    assert_eq!(generation(), 3, "nothing was minted");
+
+    machine.inventory("hubquota", &outputs(&["argocd", "linkerd"]));
+    let policies = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({"metadata": {"name": "guard.example.com"}, "spec": {
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"],
+        }]},
+        "validations": [{"expression": "object.metadata.name != 'cluster-credentials-hub'", "message": "not this one"}],
+    }});
+    admin.create(&format!("{policies}/validatingadmissionpolicies"), &policy).unwrap();
+    let binding = json!({"metadata": {"name": "guard"}, "spec": {
+        "policyName": "guard.example.com", "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "full"}}},
+    }});
+    admin.create(&format!("{policies}/validatingadmissionpolicybindings"), &binding).unwrap();
+    let mut said = String::new();
+    eventually("the policy holds", || {
+        said = machine.kubemint(&["refresh", "--force"]).stderr;
+        said.contains("not this one")
+    });
+    assert!(said.contains("`Secret full/cluster-credentials-hub in hub`"), "{said}");
+    let before = generation();
+    drop(machine.kubemint(&["refresh", "--force"]).exits(5));
+    assert_eq!(generation(), before, "the one before is still there");
+}
+
 /// A policy that limits the lifetime of tokens is named, with the keys of the profile that depend on it.
 #[test]
 fn a_policy_that_refuses_tokens_is_named() {

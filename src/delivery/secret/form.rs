@@ -40,6 +40,9 @@ pub(crate) struct SecretForm {
     pub identity: Option<String>,
     /// How the consumer takes a change.
     pub rotation: Rotation,
+    /// What is restarted to take a change, if somebody has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
     /// Whether a missing namespace is created.
     pub creates_namespace: bool,
 }
@@ -127,6 +130,7 @@ impl SecretForm {
             data: BTreeMap::new(),
             identity: None,
             rotation: Rotation::Watch,
+            workload: None,
             creates_namespace: false,
         }
     }

@@ -211,6 +211,7 @@ fn refuse_keys(kind: SecretKind, output: &OutputTable, ctx: &mut Context<'_>) {
         ("data", at(output.data.as_ref())),
         ("rotation", at(output.rotation.as_ref())),
         ("restart-acknowledged", at(output.restart_acknowledged.as_ref())),
+        ("workload", at(output.workload.as_ref())),
     ];
     for (key, location) in of_the_free_form {
         if let Some(location) = location.filter(|_| kind != SecretKind::Free) {
@@ -248,6 +249,12 @@ fn check_rotation(
 ) {
     /// Nobody restarts a controller each week for a token.
     const SHORTEST_TTL: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 60 * 60);
+    if let Some(workload) = &output.workload {
+        ctx.check("workload", workload, syntax::plain_text);
+        if preset.rotation != Rotation::Restart {
+            ctx.error(workload.location, "`workload` needs `rotation = \"restart\"`");
+        }
+    }
     let needed = preset.rotation.shortest_overlap();
     let is_acknowledged = output.restart_acknowledged.as_ref().is_some_and(|at| at.value);
     let location = output.kind.as_ref().map_or(location, |kind| kind.location);

@@ -23,6 +23,8 @@ pub(super) struct Preset {
     /// The key by which the consumer tells clusters apart.
     pub(super) identity: Option<&'static str>,
     pub(super) rotation: Rotation,
+    /// What is restarted to take a change.
+    pub(super) workload: Option<String>,
 }
 
 /// The variable that stands for the value of Argo CD's key `config`; inventories do not know it.
@@ -37,6 +39,7 @@ impl Preset {
         match kind {
             SecretKind::Free => Self {
                 secret_type: table.secret_type.as_ref().map_or("Opaque", |at| &at.value).to_owned(),
+                workload: table.workload.as_ref().map(|at| at.value.clone()),
                 ..Self::new(None, table.rotation.as_ref().map_or(Rotation::EachUse, |at| at.value), &[])
             },
             SecretKind::Argocd => Self {
@@ -92,6 +95,7 @@ impl Preset {
             kubeconfig: ["{cluster}"; 3],
             identity: None,
             rotation,
+            workload: None,
         }
     }
 }

@@ -137,6 +137,7 @@ impl Templates {
                 data,
                 identity: preset.identity.map(str::to_owned),
                 rotation: preset.rotation,
+                workload: preset.workload.clone(),
                 creates_namespace: false,
             },
         })

@@ -282,7 +282,15 @@ fn tokens_outlive_the_time_that_a_consumer_needs() {
             "error at 'secret': the consumer reads its token when it starts, and tokens of profile `viewer` live for 24h [set a `ttl` of at least 2160h, or `restart-acknowledged = true` if something restarts it in time]",
         ],
     );
-    refuses("secret", &format!("{restart}restart-acknowledged = true"), &[]);
+    refuses("secret", &format!("{restart}restart-acknowledged = true\nworkload = 'deployment/x'"), &[]);
+    refuses(
+        "flux",
+        "workload = 'deployment/x'",
+        &[
+            "error at 'deployment/x': `workload` is for kind `secret` [`flux` decides that itself]",
+            "error at 'deployment/x': `workload` needs `rotation = \"restart\"`",
+        ],
+    );
 }
 
 #[test]
