@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::delivery::{self, HandingOn, handing_on};
-use super::standing::{Basis, CredentialState, Plugins, Standing, standing};
+use super::standing::{Basis, CredentialState, Plugins, Standing, newest, standing};
 use super::{
     Assessed, Blocker, BlockerKind, Extent, GrantInput, KeptCredential, Note, NoteKind, PlanInput, Suspension,
 };
@@ -36,37 +36,29 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     let profile = &grant.profile.name;
     let account = service_account(grant);
     let observed = input.observed.objects.get(&account);
+    let key = grant.key();
     if input.options.extent == Extent::Credentials
         && let Some(blocker) = not_provisioned(input, profile, &account, observed)
     {
-        draft.assessment.standings.push(Standing::only(
-            grant_input.grant.key(),
-            CredentialState::Missing,
-            Some(blocker.message.clone()),
-        ));
-        return draft.plan.blockers.push(blocker);
+        return block(Standing::only(key, CredentialState::Missing, None), vec![blocker], draft);
     }
-    let blocked = |blockers: Vec<Blocker>, draft: &mut Assessed| {
-        let detail = blockers.first().map(|blocker| blocker.message.clone());
-        draft.assessment.standings.push(Standing::only(grant.key(), CredentialState::Unknown, detail));
-        draft.plan.blockers.extend(blockers);
-    };
-    if let Some((kind, failure)) = &grant_input.unusable {
-        return blocked(vec![unusable_output(profile, *kind, failure)], draft);
-    }
+    let unknown = |newest| Standing { newest, ..Standing::only(key.clone(), CredentialState::Unknown, None) };
     let index = match read_index(input, observed) {
         Ok(index) => index,
-        Err(error) => return blocked(vec![unusable_index(grant, &account, &error)], draft),
+        Err(error) => return block(unknown(None), vec![unusable_index(grant, &account, &error)], draft),
     };
     draft.plan.notes.extend(index.incomplete.then(|| lost_index(&account)));
     let holder = &input.options.holder;
     let chain = index.holder(holder);
+    if let Some((kind, failure)) = &grant_input.unusable {
+        return block(unknown(newest(chain, &[])), vec![unusable_output(profile, *kind, failure)], draft);
+    }
     let anchors = chain.map(|chain| anchor_states(input, (&account, observed), chain)).unwrap_or_default();
     let uid = observed.map(|observed| observed.uid.as_str());
     let grant_input = &*delivery::take_back(input, grant_input, uid, &anchors);
     let foreign = delivery::foreign_entries(input, grant_input, uid, &anchors);
     if !foreign.is_empty() {
-        return blocked(foreign, draft);
+        return block(unknown(newest(chain, &[])), foreign, draft);
     }
     draft.plan.notes.extend(delivery::taken_over(input, grant_input));
     let stored = |read: &ReadPlace| read.held()?.stored().cloned();
@@ -129,6 +121,13 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     let has_plugin = plugins.is_any;
     note_life(input, grant, chain, draft);
     follow(&Grounds { input, grant_input, grant, account: &account, chain, has_plugin }, decision, handing_on, draft);
+}
+
+/// Ends the planning of a grant with blockers; the first says why its standing is what it is.
+fn block(standing: Standing, blockers: Vec<Blocker>, draft: &mut Assessed) {
+    let detail = blockers.first().map(|blocker| blocker.message.clone());
+    draft.assessment.standings.push(Standing { detail, ..standing });
+    draft.plan.blockers.extend(blockers);
 }
 
 /// Notes that an index was lost at some time.

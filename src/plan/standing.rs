@@ -272,7 +272,7 @@ fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String>
 }
 
 /// Returns the newest published generation, from the index and from the outputs.
-fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<StoredCredential>)]) -> Option<Newest> {
+pub(super) fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<StoredCredential>)]) -> Option<Newest> {
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     let recorded = generations.iter().filter_map(|generation| {
         Some(Newest {
