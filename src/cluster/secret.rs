@@ -85,7 +85,12 @@ pub(crate) async fn try_delivery(api: &Api, incoming: &IncomingSecret) -> Result
     let replaced = held.filter(|held| is_replaced(incoming, held));
     if let Some(held) = replaced {
         let deleted = api.send(&deletion::request(&place.object(), version(held)).dry_run()).await;
-        deleted.map(drop).or_else(|failure| if failure.is_stale() { Ok(()) } else { Err(refused(place, failure)) })?;
+        if let Err(failure) = deleted
+            && !failure.is_stale()
+            && !failure.is_not_found()
+        {
+            return Err(refused(place, failure));
+        }
     }
     // What is replaced is in the way of a create, which is noticed last: policies, webhooks and quotas are asked before.
     let request = write_request(place, &content, held.filter(|_| replaced.is_none()));
@@ -155,21 +160,27 @@ pub(crate) async fn deliver(api: &Api, incoming: &IncomingSecret) -> Result<(), 
         if failure.is_stale() || failure.is_already_exists() || failure.is_not_found() {
             continue;
         }
-        let holds = |held: &HeldSecret| held.differences(&content).is_empty();
-        if held.as_deref().is_some_and(holds) {
-            return Ok(());
-        }
-        let token = credential.as_ref().map(|credential| &credential.token);
-        let is_there = held.as_deref().and_then(|held| held.credential.as_ref());
-        let may_be_there = is_there.zip(token).is_some_and(|((stored, _), token)| stored.token.is_same_as(token));
-        return Err(NotDelivered { may_be_there, failure: refused(place, failure) });
+        return settle(incoming, held.as_deref(), &content, refused(place, failure));
     }
-    Err(safe(
-        StepFailure::new(format!("`{place}`: somebody else keeps changing it")).hint(format!(
-            "see who does: `{}`",
-            place.object().kubectl("get", &["-o", "yaml", "--show-managed-fields"])
-        )),
-    ))
+    let command = place.object().kubectl("get", &["-o", "yaml", "--show-managed-fields"]);
+    let failure = StepFailure::new(format!("`{place}`: somebody else keeps changing it"));
+    settle(incoming, held.as_deref(), &content, failure.hint(format!("see who does: `{command}`")))
+}
+
+/// Says what came of a delivery whose last write failed, by what is there.
+fn settle(
+    incoming: &IncomingSecret,
+    now: Option<&HeldSecret>,
+    content: &SecretContent,
+    failure: StepFailure,
+) -> Result<(), NotDelivered> {
+    if now.is_some_and(|now| now.differences(content).is_empty()) {
+        return Ok(());
+    }
+    let token = incoming.credential.as_ref().map(|credential| &credential.token);
+    let there = now.and_then(|now| now.credential.as_ref()).zip(token);
+    let may_be_there = there.is_some_and(|((stored, _), token)| stored.token.is_same_as(token));
+    Err(NotDelivered { failure, may_be_there })
 }
 
 /// Reads a Secret again that a credential goes to; a write before that may have had its effect.
