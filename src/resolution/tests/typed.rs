@@ -47,7 +47,7 @@ fn unknown_keys_name_the_nearest() {
     check_added(
         "colour = 1\n",
         &[
-            "error at colour: unknown key `colour` in an output [known keys: `kind`, `path`, `credential`, `command`, `credential-directory`, `context`, `cluster`, `user`, `namespace`, `current-context`, `profiles`, `selector`, and 12 more]",
+            "error at colour: unknown key `colour` in an output [known keys: `kind`, `path`, `credential`, `command`, `credential-directory`, `context`, `cluster`, `user`, `namespace`, `current-context`, `profiles`, `selector`, and 13 more]",
         ],
     );
     check_replaced(
