@@ -17,3 +17,10 @@ pub(crate) struct FieldDiff {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
 }
+
+impl FieldDiff {
+    /// Stands for a value that would go and is not shown, because it may be a secret.
+    pub(crate) const WAS: &str = "(what was there, not shown)";
+    /// Stands for a value that would come and is not shown, because it may be a secret.
+    pub(crate) const WRITTEN: &str = "(what kubemint writes, not shown)";
+}

@@ -439,7 +439,11 @@ fn no_namespace(place: &SecretPlace) -> StepFailure {
         kind: FailureKind::Blocked,
         ..StepFailure::new(format!("`{place}`: namespace `{}` does not exist", place.namespace))
     }
-    .hint(format!("create it there with `{command}`, or set `create-namespaces = true` in that `[[outputs]]`"))
+    .hint(format!(
+        "check `namespace` in that `[[outputs]]`; if it is right, run `{command}` with a kubeconfig of the hub `{}`, or set \
+         `create-namespaces = true` there",
+        place.hub
+    ))
 }
 
 fn check_size(place: &SecretPlace, content: &SecretContent) -> Result<(), StepFailure> {

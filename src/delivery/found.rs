@@ -203,7 +203,7 @@ impl Held {
             (Self::Secret(held), Wanted::Secret(wanted)) => held.differences(wanted),
             (Self::TokenFile(_), Wanted::TokenFile(wanted)) => {
                 let is_another = wanted.as_ref().is_some_and(|wanted| !self.holds(wanted));
-                let [removed, added] = ["the one before", "another"].map(|text| vec![text.to_owned()]);
+                let [removed, added] = [FieldDiff::WAS, FieldDiff::WRITTEN].map(|text| vec![text.to_owned()]);
                 is_another.then(|| FieldDiff { field: "token".to_owned(), removed, added }).into_iter().collect()
             }
             _ => unreachable!("{MIXED}"),

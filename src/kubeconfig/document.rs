@@ -204,14 +204,31 @@ impl fmt::Debug for Document {
 #[serde(deny_unknown_fields)]
 struct PlainFile<const UNMARKED: bool> {
     #[serde(rename = "apiVersion")]
-    _api_version: Option<String>,
+    _api_version: Option<Text>,
     clusters: Option<Vec<Parsed<Clusters, UNMARKED>>>,
     users: Option<Vec<Parsed<Users, UNMARKED>>>,
     contexts: Option<Vec<Parsed<Contexts, UNMARKED>>>,
     #[serde(rename = "current-context")]
-    current_context: Option<String>,
-    kind: Option<String>,
+    current_context: Option<Text>,
+    kind: Option<Text>,
     preferences: Option<Nothing>,
+}
+
+/// A scalar that is text in YAML, too. Others, such as `.inf`, can be read as text where text is expected, and cannot be read
+/// when a file is edited.
+#[derive(Deserialize)]
+#[serde(try_from = "Value")]
+struct Text(String);
+
+impl TryFrom<Value> for Text {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            _ => Err("it is no text"),
+        }
+    }
 }
 
 /// A mapping without keys, which is what kubectl writes after `preferences`.
@@ -222,6 +239,7 @@ struct Nothing {}
 impl<const UNMARKED: bool> From<PlainFile<UNMARKED>> for File<UNMARKED> {
     fn from(file: PlainFile<UNMARKED>) -> Self {
         let PlainFile { clusters, users, contexts, current_context, kind, preferences, .. } = file;
+        let [current_context, kind] = [current_context, kind].map(|text| text.map(|Text(text)| text));
         Self { clusters, users, contexts, current_context, kind, preferences: preferences.map(|_| IgnoredAny) }
     }
 }

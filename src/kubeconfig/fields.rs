@@ -284,7 +284,9 @@ impl HeldEntry {
                 return None;
             }
             let (removed, added) = match (field.shows, held, wanted) {
-                (Shows::Presence, Some(_), Some(_)) => (vec!["the one before".to_owned()], vec!["another".to_owned()]),
+                (Shows::Presence, Some(_), Some(_)) => {
+                    (vec![FieldDiff::WAS.to_owned()], vec![FieldDiff::WRITTEN.to_owned()])
+                }
                 _ => (
                     held.map(|held| held.shown.clone()).into_iter().collect(),
                     wanted.map(|wanted| field.shown(wanted)).into_iter().collect(),

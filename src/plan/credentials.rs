@@ -143,8 +143,8 @@ fn lost_index(account: &ObjectRef) -> Note {
 fn lost(profile: &ProfileName, grant_input: &GrantInput) -> Note {
     let places: Vec<String> = grant_input.holding().map(|read| read.place.to_string()).collect();
     let message = format!(
-        "no Secret holds the living credential of `{profile}` any more ({}): a new one is minted, and the one before ends \
-         after its overlap",
+        "none of the Secrets that outputs name holds the living credential of `{profile}` any more ({}): a new one is \
+         minted, and the one before ends after its overlap",
         crate::wording::list(places.iter().map(String::as_str), 3)
     );
     Note::new(NoteKind::Replaced, message)

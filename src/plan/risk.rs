@@ -168,7 +168,7 @@ impl Assessing<'_> {
                 class: RiskClass::Deletes,
                 profile: Some(remove.grant.profile.clone()),
                 gains: vec![],
-                losses: vec![Access::all_of("whoever uses its kubeconfig entries".to_owned())],
+                losses: vec![Access::all_of("whoever reads it from what is removed".to_owned())],
                 escalating: BTreeSet::new(),
             }),
             Step::Delete(delete) => self.deleted(&delete.object, self.observed.objects.get(&delete.object)?),

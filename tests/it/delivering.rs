@@ -220,7 +220,8 @@ pub(crate) fn a_lost_secret_is_delivered_again(cluster: &TestCluster) {
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
     assert_eq!(changes(&report, 0), ["mint reader"]);
     assert!(
-        notes(&report).contains("no Secret holds the living credential of `reader` any more"),
+        notes(&report)
+            .contains("none of the Secrets that outputs name holds the living credential of `reader` any more"),
         "{}",
         notes(&report)
     );

@@ -167,8 +167,8 @@ impl SecretContent {
     pub(crate) fn to_come(&self) -> impl Iterator<Item = FieldDiff> {
         self.data.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| FieldDiff {
             field: format!("data.{key}"),
-            removed: vec!["the one before".to_owned()],
-            added: vec!["another".to_owned()],
+            removed: vec![FieldDiff::WAS.to_owned()],
+            added: vec![FieldDiff::WRITTEN.to_owned()],
         })
     }
 

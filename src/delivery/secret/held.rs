@@ -200,7 +200,9 @@ impl HeldSecret {
             let Some(value) = value else { continue };
             match self.data.get(key) {
                 Some(held) if *held == digest_of(value) => {}
-                Some(_) => differs(format!("data.{key}"), Some(BEFORE.to_owned()), Some(ANOTHER.to_owned())),
+                Some(_) => {
+                    differs(format!("data.{key}"), Some(FieldDiff::WAS.to_owned()), Some(FieldDiff::WRITTEN.to_owned()))
+                }
                 None => differs(format!("data.{key}"), None, Some(NOT_SHOWN.to_owned())),
             }
         }
@@ -219,7 +221,7 @@ impl HeldSecret {
                     continue;
                 }
                 if key == DELIVERY_ANNOTATION {
-                    differs(field(key), before.map(|_| BEFORE.to_owned()), Some(ANOTHER.to_owned()));
+                    differs(field(key), before.map(|_| FieldDiff::WAS.to_owned()), Some(FieldDiff::WRITTEN.to_owned()));
                 } else {
                     differs(field(key), before.map(|before| shown(before)), Some(value.clone()));
                 }
@@ -253,8 +255,6 @@ impl HeldSecret {
 
 /// What stands for a value that is not shown.
 const NOT_SHOWN: &str = "(not shown)";
-const BEFORE: &str = "the one before";
-const ANOTHER: &str = "another";
 
 fn gone<'a>(
     ours: impl Iterator<Item = &'a String>,

@@ -52,10 +52,29 @@ fn what_was_read_whole_need_not_be_read_again() {
         ("kind: Config\n? [a, b]\n: c\nusers: []\n", false),
         ("kind: Config\npreferences: {[a, b]: c}\nusers: []\n", false),
         ("kind: Config\nx: &x {a: 1}\npreferences: *x\nusers: []\n", false),
+        // Not all that can be read as text is text.
+        ("kind: Config\ncurrent-context: .inf # the usual one\n", false),
+        ("apiVersion: .nan\nkind: Config\nusers: []\n", false),
+        ("kind: Config\ncurrent-context: 12\n", false),
     ] {
         let Ok(document) = Document::parse(text) else { continue };
         assert_eq!(document.is_plain(), is_plain, "{text}");
         if is_plain {
+            assert_eq!(check_editable(text.as_bytes()), check_editable_once_read(text.as_bytes()), "{text}");
+        }
+    }
+    // Whether these count as read whole is not what matters.
+    for text in [
+        "kind: Config\nusers:\n- name: .inf\n  user: {}\n",
+        "kind: Config\nusers:\n- name: a\n  user: {token: .inf}\n",
+        "kind: Config\nusers:\n- name: a\n  user: {username: .nan}\n",
+        "kind: Config\ncontexts:\n- name: a\n  context: {cluster: -.inf, user: 0x1}\n",
+        "kind: Config\nclusters:\n- name: a\n  cluster: {server: .Inf}\n",
+        "kind: Config\nclusters:\n- name: a\n  cluster: {extensions: [{name: .nan, extension: .nan}]}\n",
+        "kind: Config\nusers:\n- name: a\n  user: {exec: {env: [{name: .inf, value: .inf}]}}\n",
+    ] {
+        let Ok(document) = Document::parse(text) else { continue };
+        if document.is_plain() {
             assert_eq!(check_editable(text.as_bytes()), check_editable_once_read(text.as_bytes()), "{text}");
         }
     }

@@ -163,7 +163,7 @@ impl ClusterReport {
                 kind: FailureKind::Blocked,
                 step: 0,
                 steps: 0,
-                doing: "carry out everything".to_owned(),
+                doing: "carry out the whole plan".to_owned(),
                 cause: blocker.message.clone(),
                 hint: blocker.hint.clone(),
             });
@@ -254,8 +254,13 @@ fn change(step: &Step) -> Change {
 /// cluster's name stands by itself.
 fn as_named(text: &str, grant: &GrantKey) -> String {
     let cluster = grant.cluster.as_str();
+    // The hub and the fields of a Secret are not named after its cluster: `Secret argocd/prod-eu in hub, data.server`.
+    let is_secret = text.starts_with("Secret ");
+    let (mut rest, common) = match text.find(" in ").filter(|_| is_secret) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
     let mut place = String::new();
-    let mut rest = text;
     while let Some(at) = rest.find(cluster) {
         let (before, after) = (&rest[..at], &rest[at + cluster.len()..]);
         let is_part = before.ends_with(char::is_alphanumeric) || after.starts_with(char::is_alphanumeric);
@@ -263,7 +268,7 @@ fn as_named(text: &str, grant: &GrantKey) -> String {
         place.push_str(if is_part { cluster } else { "{cluster}" });
         rest = after;
     }
-    place + rest
+    place + rest + common
 }
 
 /// Returns changes of fields, in which Secrets are named as an inventory names them.
@@ -312,4 +317,25 @@ fn created(content: &Content) -> Vec<FieldDiff> {
         Content::Binding { role, subject } => ("roleRef", vec![format!("{role} for {subject}")]),
     };
     vec![FieldDiff { field: field.to_owned(), removed: vec![], added }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_after_a_cluster_is_shown_with_its_variable() {
+        let grant = GrantKey { cluster: "dev".into(), profile: "reader".into() };
+        let texts = [
+            ("Secret argocd/cluster-dev in dev", "Secret argocd/cluster-{cluster} in dev"),
+            (
+                "Secret dev/cluster-dev in hub, metadata.labels.kubemint.dev/inventory",
+                "Secret {cluster}/cluster-{cluster} in hub, metadata.labels.kubemint.dev/inventory",
+            ),
+            ("/etc/devices/dev in use/dev", "/etc/devices/{cluster} in use/{cluster}"),
+        ];
+        for (text, expected) in texts {
+            assert_eq!(as_named(text, &grant), expected);
+        }
+    }
 }

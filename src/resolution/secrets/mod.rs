@@ -196,8 +196,8 @@ fn refuse_keys(kind: SecretKind, output: &OutputTable, ctx: &mut Context<'_>) {
     ];
     for (key, location) in of_kubeconfigs {
         if let Some(location) = location {
-            let problem =
-                Problem::error(location, format!("`{key}` is for kubeconfig files, and this output is a Secret"));
+            let what = if key == "path" { "files" } else { "kubeconfig files" };
+            let problem = Problem::error(location, format!("`{key}` is for {what}, and this output is a Secret"));
             ctx.problems.push(match key {
                 "credential" => {
                     problem.hint("its consumer reads neither token files nor plugins; a Secret holds the token")
@@ -270,15 +270,19 @@ fn check_rotation(
             let problem = Problem::error(
                 location,
                 format!(
-                    "a superseded token of profile `{}` lives for {}, and a consumer that reads it by `{}` needs {}",
+                    "a superseded token of profile `{}` lives for {} ({}), and a consumer with `rotation` `{}` needs {}",
                     profile.name,
                     duration::show(overlap),
+                    if token.overlap <= token.ttl / 2 { "its `overlap`" } else { "half of its `ttl`" },
                     preset.rotation.as_str(),
                     duration::show(needed)
                 ),
             );
-            let hint = "set a longer `overlap`, and a `ttl` of more than twice as much, in its `token`";
-            ctx.problems.push(problem.hint(hint));
+            ctx.problems.push(problem.hint(format!(
+                "in its `token`, set an `overlap` of at least {}, and a `ttl` of at least {}",
+                duration::show(needed),
+                duration::show(needed * 2)
+            )));
         }
         if preset.rotation == Rotation::Restart && token.ttl < SHORTEST_TTL && !is_acknowledged {
             let message = format!(

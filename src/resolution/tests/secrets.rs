@@ -271,7 +271,7 @@ fn tokens_outlive_the_time_that_a_consumer_needs() {
     check(
         &format!("{text}{}", output("argocd", "")),
         &[
-            "error at 'argocd': a superseded token of profile `viewer` lives for 30s, and a consumer that reads it by `watch` needs 1m [set a longer `overlap`, and a `ttl` of more than twice as much, in its `token`]",
+            "error at 'argocd': a superseded token of profile `viewer` lives for 30s (its `overlap`), and a consumer with `rotation` `watch` needs 1m [in its `token`, set an `overlap` of at least 1m, and a `ttl` of at least 2m]",
         ],
     );
     let restart = "name = '{cluster}'\ndata = { a = '{token}' }\nrotation = 'restart'\n";
