@@ -397,6 +397,14 @@ pub(crate) fn secrets_that_no_output_gives_are_pruned(cluster: &TestCluster) {
     assert!(admin.get(&path("pruned", &old)).is_err_and(|status| status.code == 404));
     assert!(admin.get(&path("pruned", &new)).is_ok());
 
+    // An output that selects no cluster makes its hub known, which is how the last Secrets there are removed.
+    machine.inventory("pruned", &format!("{}selector = 'tier=none'\n", with("new-{cluster}")));
+    machine.expect(0, &["apply", "--prune", "--max-prune", "1", "--yes"]);
+    assert!(admin.get(&path("pruned", &new)).is_err_and(|status| status.code == 404));
+    machine.inventory("pruned", &with("new-{cluster}"));
+    machine.expect(0, &["apply", "--yes"]);
+    assert!(admin.get(&path("pruned", &new)).is_ok());
+
     // A cluster that is gone takes its Secrets along.
     let hub = format!("[[clusters]]\nname = 'hub'\nadmin = {{ context = '{}' }}\n", cluster.name);
     let outputs = with("new-{cluster}").replace(&format!("cluster = '{}'", cluster.name), "cluster = 'hub'");
