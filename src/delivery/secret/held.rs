@@ -201,7 +201,11 @@ impl HeldSecret {
             match self.data.get(key) {
                 Some(held) if *held == digest_of(value) => {}
                 Some(_) => {
-                    differs(format!("data.{key}"), Some(FieldDiff::WAS.to_owned()), Some(FieldDiff::WRITTEN.to_owned()))
+                    differs(
+                        format!("data.{key}"),
+                        Some(FieldDiff::WAS.to_owned()),
+                        Some(FieldDiff::WRITTEN.to_owned()),
+                    );
                 }
                 None => differs(format!("data.{key}"), None, Some(NOT_SHOWN.to_owned())),
             }
