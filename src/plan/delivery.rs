@@ -348,9 +348,10 @@ fn secret_changes(read: &ReadPlace, content: &SecretContent, differences: Option
         let added = vec![format!("created with {}", keys.join(", "))];
         return vec![FieldDiff { field: read.place.to_string(), removed: vec![], added }];
     };
+    let held = read.held().and_then(Held::secret).map(AsRef::as_ref);
     let named = |change: FieldDiff| FieldDiff { field: format!("{}, {}", read.place, change.field), ..change };
     let is_noise = |change: &FieldDiff| change.field.ends_with(DELIVERY_ANNOTATION);
-    let changes: Vec<FieldDiff> = differences.into_iter().chain(content.to_come()).collect();
+    let changes: Vec<FieldDiff> = differences.into_iter().chain(content.to_come(held)).collect();
     let only_noise = changes.iter().all(is_noise);
     changes.into_iter().filter(|change| only_noise || !is_noise(change)).map(named).collect()
 }

@@ -109,11 +109,13 @@ pub(super) fn resolve(
     outputs
 }
 
+/// Returns where a key stands, if it is there.
+pub(super) fn at<T>(key: Option<&At<T>>) -> Option<Location> {
+    key.map(|key| key.location)
+}
+
 /// Refuses keys of Secrets.
 fn refuse_keys_of_secrets(output: &OutputTable, ctx: &mut Context<'_>) {
-    fn at<T>(at: Option<&At<T>>) -> Option<Location> {
-        at.map(|at| at.location)
-    }
     let keys = [
         ("admin", at(output.admin.as_ref())),
         ("allow-insecure", at(output.allow_insecure.as_ref())),
@@ -128,10 +130,11 @@ fn refuse_keys_of_secrets(output: &OutputTable, ctx: &mut Context<'_>) {
         ("workload", at(output.workload.as_ref())),
         ("options", at(output.options.as_ref())),
     ];
+    let is_token_file = output.kind.as_ref().is_some_and(|kind| kind.value == OutputKind::TokenFile);
+    let what = if is_token_file { "a file with a token" } else { "a kubeconfig file" };
     for (key, location) in keys {
         if let Some(location) = location {
-            let problem =
-                Problem::error(location, format!("`{key}` is for Secrets, and this output is a kubeconfig file"));
+            let problem = Problem::error(location, format!("`{key}` is for Secrets, and this output is {what}"));
             ctx.problems.push(problem.hint("set `kind` to `\"secret\"`, or to the consumer that the Secret is for"));
         }
     }
@@ -139,9 +142,6 @@ fn refuse_keys_of_secrets(output: &OutputTable, ctx: &mut Context<'_>) {
 
 /// Refuses keys of kubeconfigs in an output of token files.
 fn refuse_keys_of_kubeconfigs(output: &OutputTable, ctx: &mut Context<'_>) {
-    fn at<T>(at: Option<&At<T>>) -> Option<Location> {
-        at.map(|at| at.location)
-    }
     let keys = [
         ("credential", at(output.credential.as_ref())),
         ("context", at(output.context.as_ref())),

@@ -281,6 +281,16 @@ pub(crate) fn a_foreign_secret_blocks_until_it_is_adopted(cluster: &TestCluster)
     assert!(said.contains("replaces the keys `config`, `name`, `server`, and leaves `mine`"), "{said}");
     assert!(said.contains("its `server` was <https://old:6443> and will be <https://"), "{said}");
     assert!(!refreshed.to_string().contains("s3cr3t"));
+    let goes = |report: &Value| {
+        let changes = report["clusters"][0]["changes"].as_array().unwrap().clone();
+        let mut fields = changes.iter().filter_map(|change| change["fields"].as_array()).flatten();
+        let field = fields.find(|field| field["field"].as_str().unwrap().ends_with(", data.config")).unwrap().clone();
+        field["removed"].is_array()
+    };
+    assert!(goes(&refreshed));
+    // What is not there is not shown as something that goes.
+    admin.merge_patch(&path("adopting", &name), &json!({ "data": { "config": null } })).unwrap();
+    assert!(!goes(&machine.kubemint(&["plan", "--adopt", "-o", "json"]).exits(0).report()));
     machine.expect(0, &["apply", "--adopt", "--yes"]);
     let secret = admin.get(&path("adopting", &name)).unwrap();
     assert_eq!((value(&secret, "mine"), value(&secret, "name")), ("stays".to_owned(), cluster.name.clone()));

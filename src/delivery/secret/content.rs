@@ -163,11 +163,12 @@ impl SecretContent {
         self.data.keys().map(String::as_str)
     }
 
-    /// Returns the fields that a credential will change that is not known yet.
-    pub(crate) fn to_come(&self) -> impl Iterator<Item = FieldDiff> {
-        self.data.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| FieldDiff {
+    /// Returns the fields of a Secret that a credential will change that is not known yet.
+    pub(crate) fn to_come(&self, held: Option<&HeldSecret>) -> impl Iterator<Item = FieldDiff> {
+        let is_held = move |key: &str| held.is_some_and(|held| held.keys().any(|held| held == key));
+        self.data.iter().filter(|(_, value)| value.is_none()).map(move |(key, _)| FieldDiff {
             field: format!("data.{key}"),
-            removed: vec![FieldDiff::WAS.to_owned()],
+            removed: is_held(key).then(|| FieldDiff::WAS.to_owned()).into_iter().collect(),
             added: vec![FieldDiff::WRITTEN.to_owned()],
         })
     }

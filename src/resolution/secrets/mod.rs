@@ -12,7 +12,7 @@ use self::target::{Templates, Values};
 use super::Context;
 use super::clusters::Clusters;
 use super::grants::{Granted, Grants};
-use super::outputs::{Selected, unknown_variable};
+use super::outputs::{Selected, at, unknown_variable};
 use crate::delivery::{HubName, OutputId, Rotation, SecretTarget};
 use crate::inventory::file::OutputTable;
 use crate::inventory::problem::{At, Location, Problem, quote};
@@ -181,9 +181,6 @@ fn lacks(location: Location, kind: SecretKind, key: &str, ctx: &mut Context<'_>)
 
 /// Refuses keys that are for kubeconfigs, or that a preset decides itself.
 fn refuse_keys(kind: SecretKind, output: &OutputTable, ctx: &mut Context<'_>) {
-    fn at<T>(at: Option<&At<T>>) -> Option<Location> {
-        at.map(|at| at.location)
-    }
     let of_kubeconfigs = [
         ("path", at(output.path.as_ref())),
         ("credential", at(output.credential.as_ref())),

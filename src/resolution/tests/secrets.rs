@@ -194,6 +194,12 @@ fn keys_of_the_other_kinds_are_refused() {
             "error at { context = 'hub' }: `admin` is for Secrets, and this output is a kubeconfig file [set `kind` to `\"secret\"`, or to the consumer that the Secret is for]",
         ],
     );
+    check_added(
+        "[[outputs]]\nkind = 'token-file'\npath = 't/{cluster}-{profile}'\nworkload = 'x'\n",
+        &[
+            "error at 'x': `workload` is for Secrets, and this output is a file with a token [set `kind` to `\"secret\"`, or to the consumer that the Secret is for]",
+        ],
+    );
     check_replaced(
         "path = 'out/{cluster}-{profile}.yaml'\n",
         "context = 'x'\n",
