@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1 as rbac;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::credential::Index;
 use crate::inventory::{Grant, Intended, IntendedSource, MissingNamespace, intended};
@@ -119,6 +119,10 @@ impl DesiredObject {
             Kind::Role => serde_json::to_value(rbac::Role { metadata, rules: rules() }),
             Kind::ClusterRoleBinding => serde_json::to_value(rbac::ClusterRoleBinding { metadata, role_ref, subjects }),
             Kind::RoleBinding => serde_json::to_value(rbac::RoleBinding { metadata, role_ref, subjects }),
+            kind @ (Kind::SveltosCluster | Kind::RemoteClusterConfiguration | Kind::ClusterProfile) => {
+                let api_version = kind.api_version();
+                Ok(json!({ "apiVersion": api_version, "kind": kind.as_str(), "metadata": metadata }))
+            }
         };
         manifest.expect("a manifest has text as keys")
     }

@@ -40,8 +40,14 @@ pub(crate) enum Kind {
     ClusterRoleBinding,
     /// Assignment of a role in one namespace.
     RoleBinding,
-    /// An anchor.
+    /// An anchor, or what a credential is delivered to.
     Secret,
+    /// Sveltos' registration of a cluster.
+    SveltosCluster,
+    /// Calico's registration of a cluster.
+    RemoteClusterConfiguration,
+    /// A cluster in the ClusterProfile API of SIG Multicluster.
+    ClusterProfile,
 }
 
 impl Kind {
@@ -55,6 +61,9 @@ impl Kind {
             Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => {
                 "rbac.authorization.k8s.io/v1"
             }
+            Self::SveltosCluster => "lib.projectsveltos.io/v1beta1",
+            Self::RemoteClusterConfiguration => "projectcalico.org/v3",
+            Self::ClusterProfile => "multicluster.x-k8s.io/v1alpha1",
         }
     }
 
@@ -73,6 +82,9 @@ impl Kind {
             Self::ClusterRoleBinding => "ClusterRoleBinding",
             Self::RoleBinding => "RoleBinding",
             Self::Secret => "Secret",
+            Self::SveltosCluster => "SveltosCluster",
+            Self::RemoteClusterConfiguration => "RemoteClusterConfiguration",
+            Self::ClusterProfile => "ClusterProfile",
         }
     }
 
@@ -86,14 +98,15 @@ impl Kind {
             Self::ClusterRoleBinding => "clusterrolebindings",
             Self::RoleBinding => "rolebindings",
             Self::Secret => "secrets",
+            Self::SveltosCluster => "sveltosclusters",
+            Self::RemoteClusterConfiguration => "remoteclusterconfigurations",
+            Self::ClusterProfile => "clusterprofiles",
         }
     }
 
-    fn root(self) -> &'static str {
-        match self.group() {
-            "" => "/api/v1",
-            _ => "/apis/rbac.authorization.k8s.io/v1",
-        }
+    fn root(self) -> String {
+        let root = if self.group().is_empty() { "api" } else { "apis" };
+        format!("/{root}/{}", self.api_version())
     }
 
     /// Returns the path of the collection, encoded for a URL: in one namespace, or in the whole cluster.
@@ -175,7 +188,11 @@ impl ObjectRef {
         let name = self.name.as_str();
         let is_named = match self.kind {
             Kind::Namespace => is_namespace(name),
-            Kind::ServiceAccount | Kind::Secret => syntax::dns_subdomain(name).is_ok(),
+            Kind::ServiceAccount
+            | Kind::Secret
+            | Kind::SveltosCluster
+            | Kind::RemoteClusterConfiguration
+            | Kind::ClusterProfile => syntax::dns_subdomain(name).is_ok(),
             Kind::ClusterRole | Kind::Role | Kind::ClusterRoleBinding | Kind::RoleBinding => {
                 syntax::path_segment(name).is_ok()
             }

@@ -98,6 +98,7 @@ impl Fate {
                     Kind::Namespace | Kind::ClusterRole | Kind::Role | Kind::ClusterRoleBinding | Kind::RoleBinding => {
                         "; until it is gone it still allows what it allowed"
                     }
+                    Kind::SveltosCluster | Kind::RemoteClusterConfiguration | Kind::ClusterProfile => "",
                 };
                 Err(StepFailure::new(format!("{object} still exists: `{held}` holds it{follows}"))
                     .hint(format!("see what that finalizer waits for: `{}`", object.kubectl("get", &["-o", "yaml"]))))

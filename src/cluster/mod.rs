@@ -2,7 +2,7 @@
 //!
 //! [`AdminSources`] finds the admin credential, [`connect_admin`] connects with it, and [`Api`] sends requests with
 //! deadlines and retries. On top of these there is one file for each task: [`observe`], [`probe`], [`mod@write`],
-//! [`issue`], [`secret`], [`revoke`], [`verify`], [`rbac`], [`review`], [`doctor`]. Requests to one cluster go one after another
+//! [`issue`], [`secret`], [`registration`], [`revoke`], [`verify`], [`rbac`], [`review`], [`doctor`]. Requests to one cluster go one after another
 //! over one connection.
 
 mod admin;
@@ -17,6 +17,7 @@ pub(crate) mod issue;
 pub(crate) mod observe;
 pub(crate) mod probe;
 pub(crate) mod rbac;
+mod registration;
 pub(crate) mod review;
 pub(crate) mod revoke;
 pub(crate) mod secret;

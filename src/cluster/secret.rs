@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::api::{Api, Request};
 use super::deletion::{self, Version};
 use super::observe::{Items, list};
+use super::registration;
 use crate::credential::{Credential, Reissue};
-use crate::delivery::{HeldSecret, Rotation, SecretChange, SecretContent, SecretForm, SecretPlace};
+use crate::delivery::{HeldSecret, Registration, Rotation, SecretChange, SecretContent, SecretForm, SecretPlace};
 use crate::failure::{ApiFailure, FailureKind, StepFailure};
 use crate::kubeconfig::{Endpoint, Mark};
 use crate::names::{
@@ -58,12 +59,47 @@ const MOST_TRIES: usize = 4;
 /// The Kubernetes limit of a Secret's data (`core.MaxSecretSize`).
 const LARGEST: usize = 1 << 20;
 
+/// A Secret as it was read, and the object by which its consumer finds it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SecretRead {
+    /// The Secret, if there is one.
+    pub secret: Option<Value>,
+    /// The object, if the inventory wants one and there is one.
+    pub registration: Option<Value>,
+}
+
+/// Reads a Secret, and the object by which its consumer finds it.
+///
+/// # Errors
+///
+/// If the API server does not respond, or refuses.
+pub(crate) async fn read_whole(
+    api: &Api,
+    place: &SecretPlace,
+    registration: Option<&Registration>,
+) -> Result<SecretRead, StepFailure> {
+    let secret = read(api, place).await.map_err(|failure| unread(place, failure))?;
+    let registration = match registration {
+        Some(wanted) => registration::read(api, wanted).await.map_err(|failure| {
+            let cause = format!("{} cannot be read: {failure}", wanted.object);
+            StepFailure { cause, ..StepFailure::from(failure) }
+        })?,
+        None => None,
+    };
+    Ok(SecretRead { secret, registration })
+}
+
+fn unread(place: &SecretPlace, failure: ApiFailure) -> StepFailure {
+    let cause = format!("`{place}` cannot be read: {failure}");
+    StepFailure { cause, ..StepFailure::from(failure) }
+}
+
 /// Reads a Secret; returns nothing if there is none.
 ///
 /// # Errors
 ///
 /// If the API server does not respond, or refuses.
-pub(crate) async fn read(api: &Api, place: &SecretPlace) -> Result<Option<Value>, ApiFailure> {
+async fn read(api: &Api, place: &SecretPlace) -> Result<Option<Value>, ApiFailure> {
     let object = place.object();
     match api.object(&Request::get(object.path()), &object).await {
         Ok(answer) => Ok(Some(answer.value)),
@@ -78,6 +114,13 @@ pub(crate) async fn read(api: &Api, place: &SecretPlace) -> Result<Option<Value>
 ///
 /// If it does not, or the Secret would be too large.
 pub(crate) async fn try_delivery(api: &Api, incoming: &IncomingSecret) -> Result<(), StepFailure> {
+    try_secret(api, incoming).await?;
+    let IncomingSecret { form, mark, endpoint, .. } = incoming;
+    let Some(registration) = &form.registration else { return Ok(()) };
+    registration::try_registration(api, registration, (mark, endpoint), form.creates_namespace).await
+}
+
+async fn try_secret(api: &Api, incoming: &IncomingSecret) -> Result<(), StepFailure> {
     let IncomingSecret { place, form, mark, endpoint, credential, held, .. } = incoming;
     let content = SecretContent::render(form, mark, endpoint, credential.as_ref()).for_trial();
     check_size(place, &content)?;
@@ -120,6 +163,20 @@ pub(crate) async fn try_delivery(api: &Api, incoming: &IncomingSecret) -> Result
 ///
 /// If the API server refuses, the Secret is not ours or holds something newer, or what was stored differs.
 pub(crate) async fn deliver(api: &Api, incoming: &IncomingSecret) -> Result<(), NotDelivered> {
+    let IncomingSecret { form, mark, endpoint, held, .. } = incoming;
+    let wanted = form.registration.as_ref();
+    let former = held.as_ref().and_then(|held| held.noted_registration());
+    // What the Secret notes of an object is needed as long as that is there.
+    if let Some(former) = former.filter(|former| !wanted.is_some_and(|wanted| wanted.is_like(former))) {
+        registration::unregister(api, former, &mark.inventory).await.map_err(safe)?;
+    }
+    deliver_secret(api, incoming).await?;
+    let Some(registration) = wanted else { return Ok(()) };
+    let registered = registration::register(api, registration, (mark, endpoint)).await;
+    registered.map_err(|failure| NotDelivered { failure, may_be_there: true })
+}
+
+async fn deliver_secret(api: &Api, incoming: &IncomingSecret) -> Result<(), NotDelivered> {
     let IncomingSecret { place, form, mark, endpoint, credential, .. } = incoming;
     let content = SecretContent::render(form, mark, endpoint, credential.as_ref());
     check_size(place, &content).map_err(safe)?;
@@ -131,7 +188,7 @@ pub(crate) async fn deliver(api: &Api, incoming: &IncomingSecret) -> Result<(), 
     for _ in 0..MOST_TRIES {
         if let Some(read) = held.as_deref() {
             judge(incoming, read).map_err(safe)?;
-            if read.differences(&content).is_empty() {
+            if read.own_differences(&content).is_empty() {
                 if is_fresh {
                     return Ok(());
                 }
@@ -174,7 +231,7 @@ fn settle(
     content: &SecretContent,
     failure: StepFailure,
 ) -> Result<(), NotDelivered> {
-    if now.is_some_and(|now| now.differences(content).is_empty()) {
+    if now.is_some_and(|now| now.own_differences(content).is_empty()) {
         return Ok(());
     }
     let token = incoming.credential.as_ref().map(|credential| &credential.token);
@@ -202,6 +259,9 @@ pub(crate) async fn remove(api: &Api, place: &SecretPlace, mark: &Mark) -> Resul
         let found = read(api, place).await.map_err(|failure| refused(place, failure))?;
         let held = found.map(|found| HeldSecret::noted_at(&found, mark));
         let Some(held) = held.filter(|held| held.is_of(mark)) else { return Ok(()) };
+        if let Some(registration) = held.noted_registration() {
+            registration::unregister(api, registration, &mark.inventory).await?;
+        }
         match deletion::delete(api, &object, version(&held)).await {
             Ok(fate) => return fate.gone(&object),
             Err(failure) if failure.is_stale() => {}
@@ -456,7 +516,7 @@ fn check_size(place: &SecretPlace, content: &SecretContent) -> Result<(), StepFa
 
 /// Compares what was stored with what was sent: a webhook may have changed it.
 fn check(place: &SecretPlace, stored: &HeldSecret, content: &SecretContent) -> Result<(), NotDelivered> {
-    let Some(difference) = stored.differences(content).into_iter().next() else { return Ok(()) };
+    let Some(difference) = stored.own_differences(content).into_iter().next() else { return Ok(()) };
     let cause = format!(
         "`{place}`: something in that cluster, such as an admission webhook, changed `{}` back",
         difference.field

@@ -29,7 +29,8 @@ pub use self::output::{CredentialForm, FileForm, Output, OutputId};
 pub use self::place::HubName;
 pub(crate) use self::place::{ContextPlace, Place, SecretPlace, TokenPlace};
 pub(crate) use self::secret::{
-    HeldSecret, KubeconfigNames, Piece, Rotation, SecretChange, SecretContent, SecretForm, SecretTarget,
+    Departure, HeldSecret, KubeconfigNames, Piece, Registration, RegistrationChange, RegistrationForm, Rotation,
+    SecretChange, SecretContent, SecretForm, SecretTarget,
 };
 pub(crate) use self::token::TokenOwner;
 

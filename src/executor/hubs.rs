@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::Clock;
-use crate::cluster::secret::{self, Delivered, IncomingSecret, NotDelivered};
+use crate::cluster::secret::{self, Delivered, IncomingSecret, NotDelivered, SecretRead};
 use crate::cluster::{AdminSources, Api, Insecure, Limits, Request, connect_admin};
-use crate::delivery::{HubName, SecretPlace};
+use crate::delivery::{HubName, SecretPlace, SecretTarget};
 use crate::failure::{ApiFailure, FailureKind, StepFailure};
 use crate::inventory::{Hub, Inventory};
 use crate::kubeconfig::Mark;
@@ -57,9 +57,6 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// What reading a Secret gave.
-pub(crate) type ReadSecret = Result<Option<serde_json::Value>, StepFailure>;
-
 /// Does some work over the connection of a hub.
 macro_rules! over {
     ($hubs:expr, $hub:expr, $api:ident => $work:expr) => {{
@@ -91,22 +88,27 @@ impl Hubs {
     }
 
     /// Reads some Secrets by name, hub by hub at the same time and one after another in each. Each is handed out as it comes.
-    pub(crate) async fn read(&self, places: &[SecretPlace], mut take: impl FnMut(&SecretPlace, ReadSecret)) {
-        let mut by_hub: HashMap<&HubName, Vec<&SecretPlace>> = HashMap::new();
-        for place in places {
-            by_hub.entry(&place.hub).or_default().push(place);
+    pub(crate) async fn read<'t>(
+        &self,
+        targets: &[&'t SecretTarget],
+        mut take: impl FnMut(&'t SecretTarget, Result<SecretRead, StepFailure>),
+    ) {
+        let mut by_hub: HashMap<&HubName, Vec<&'t SecretTarget>> = HashMap::new();
+        for target in targets {
+            by_hub.entry(&target.place.hub).or_default().push(target);
         }
-        let reads = by_hub.into_values().map(|places| {
-            futures::stream::iter(places).then(|place| async move { (place, self.read_one(place).await) })
+        let reads = by_hub.into_values().map(|targets| {
+            futures::stream::iter(targets).then(|target| async move { (target, self.read_one(target).await) })
         });
         let mut reads = futures::stream::iter(reads).map(Box::pin).flatten_unordered(Some(self.concurrency));
-        while let Some((place, read)) = reads.next().await {
-            take(place, read);
+        while let Some((target, read)) = reads.next().await {
+            take(target, read);
         }
     }
 
-    async fn read_one(&self, place: &SecretPlace) -> ReadSecret {
-        over!(self, &place.hub, api => secret::read(api, place).await.map_err(|failure| unread(place, failure)))
+    async fn read_one(&self, target: &SecretTarget) -> Result<SecretRead, StepFailure> {
+        let SecretTarget { place, form, .. } = target;
+        over!(self, &place.hub, api => secret::read_whole(api, place, form.registration.as_ref()).await)
     }
 
     /// Tries without effect whether a hub takes a Secret.
@@ -311,10 +313,4 @@ async fn is_alive(api: &Api) -> bool {
 
 fn unlisted(what: &str, failure: &ApiFailure) -> StepFailure {
     StepFailure { kind: failure.kind(), ..StepFailure::new(format!("{what} cannot be listed: {failure}")) }
-}
-
-fn unread(place: &SecretPlace, failure: ApiFailure) -> StepFailure {
-    let cause = format!("`{place}` cannot be read: {failure}");
-    let failed = StepFailure::from(failure);
-    StepFailure { cause, ..failed }
 }

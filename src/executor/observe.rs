@@ -22,7 +22,7 @@ use crate::credential::{Credential, Distrust};
 use crate::delivery::{Before, Destination, Format, Place};
 use crate::desired::service_account_user;
 use crate::event::{End, Event};
-use crate::failure::{ApiFailure, FailureKind, StepFailure};
+use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::policy::{Lifted, Policy, PolicyRule};
 use crate::inventory::{Cluster, Grant, Inventory, VerifyVia};
 use crate::kubeconfig::Endpoint;
@@ -362,10 +362,7 @@ async fn try_secrets(hubs: &Hubs, grants: &[GrantInput], endpoint: &Endpoint, pl
             if let Err(failure) = hubs.try_delivery(&incoming).await {
                 refused.push(Blocker {
                     profile: Some(grant.profile.clone()),
-                    kind: match failure.kind {
-                        FailureKind::Blocked => BlockerKind::OutputUnusable,
-                        _ => BlockerKind::HubUnusable,
-                    },
+                    kind: BlockerKind::HubUnusable,
                     message: format!("{}; nothing was minted for it", failure.cause),
                     hint: failure.hint,
                 });

@@ -447,6 +447,12 @@ tables! {
         "trust-domain" trust_domain: String [optional];
         /// `linkerd`: the DNS domain of the cluster.
         "cluster-domain" cluster_domain: String [optional];
+        /// `sveltos`, `calico`, `cluster-profile`: also writes the object by which the consumer finds the Secret, under
+        /// this name, with the same variables as `name`: a SveltosCluster, a RemoteClusterConfiguration, or an access
+        /// provider in the status of a ClusterProfile that its cluster manager made.
+        "register" register: String [optional];
+        /// `cluster-profile`: the namespace of the ClusterProfile, if it is not that of the Secret.
+        "register-namespace" register_namespace: String [optional];
     }
 }
 

@@ -345,7 +345,8 @@ fn is_replaced(secret: &HeldSecret, form: &SecretForm) -> bool {
 fn secret_changes(read: &ReadPlace, content: &SecretContent, differences: Option<Vec<FieldDiff>>) -> Vec<FieldDiff> {
     let Some(differences) = differences else {
         let keys: Vec<String> = content.keys().map(|key| format!("`{key}`")).collect();
-        let added = vec![format!("created with {}", keys.join(", "))];
+        let registered = content.registered().map(|object| format!(", and named by {object}")).unwrap_or_default();
+        let added = vec![format!("created with {}{registered}", keys.join(", "))];
         return vec![FieldDiff { field: read.place.to_string(), removed: vec![], added }];
     };
     let held = read.held().and_then(Held::secret).map(AsRef::as_ref);

@@ -353,17 +353,24 @@ pub(crate) fn what_cannot_be_changed_is_replaced_by_consent(cluster: &TestCluste
 
 pub(crate) fn a_namespace_is_missing_unless_it_may_be_created(cluster: &TestCluster) {
     let outputs = output(cluster, "flux", "nowhere", "");
-    let machine = machine(cluster, "missing", &outputs.replace("create-namespaces = true\n", ""));
+    let other = "[[outputs]]\npath = 'out/{cluster}-{profile}'\nprofiles = ['second']\n[profiles.second]\ncluster-roles = ['view']\n\
+                 [[grants]]\nprofile = 'second'\nselector = ''\n";
+    let outputs = outputs.replace("create-namespaces", "profiles = ['reader']\ncreate-namespaces");
+    let machine = machine(cluster, "missing", "");
+    machine.inventory("missing", &format!("{PROFILE}{}{other}", outputs.replace("create-namespaces = true\n", "")));
     let admin = machine.admin(0);
-    let refused = machine.kubemint(&["apply", "--yes"]).exits(5);
+    let refused = machine.kubemint(&["apply", "--yes"]).exits(7);
     assert!(
         refused.stderr.contains("namespace `nowhere` does not exist; nothing was minted for it"),
         "{}",
         refused.stderr
     );
     assert!(refused.stderr.contains("kubectl create namespace nowhere"), "{}", refused.stderr);
-    assert!(admin.get("/api/v1/namespaces/missing/serviceaccounts/reader").is_err());
-    machine.inventory("missing", &format!("{PROFILE}{outputs}"));
+    // Only the grant that goes there waits.
+    let secrets = admin.get("/api/v1/namespaces/missing/secrets").unwrap();
+    assert_eq!(secrets["items"].as_array().unwrap().len(), 1, "{secrets:#}");
+    assert!(machine.path(&format!("out/{}-second", cluster.name)).exists());
+    machine.inventory("missing", &format!("{PROFILE}{outputs}{other}"));
     machine.expect(0, &["apply", "--yes"]);
     assert!(admin.get("/api/v1/namespaces/nowhere").is_ok());
 }

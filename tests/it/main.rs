@@ -34,6 +34,7 @@ mod pruning;
 mod races;
 mod readme;
 mod real;
+mod registering;
 mod reports;
 mod requests;
 mod reviewed;

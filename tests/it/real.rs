@@ -68,6 +68,7 @@ crate::reviewed::every_review!(lives_on_real);
 crate::judged::every_judgement!(lives_on_real);
 crate::alone::every_limit!(lives_on_real);
 crate::delivering::every_secret!(lives_on_real);
+crate::registering::every_registration!(lives_on_real);
 crate::dead::every_death!(lives_on_real);
 
 /// All scenarios of the life of a credential.
@@ -80,6 +81,7 @@ mod lives {
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
     pub(super) use crate::pruning::*;
+    pub(super) use crate::registering::*;
     pub(super) use crate::reviewed::*;
     pub(super) use crate::revoking::*;
     pub(super) use crate::timeboxed::*;

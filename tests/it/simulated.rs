@@ -38,6 +38,7 @@ crate::reviewed::every_review!(lives_on_simulated);
 crate::judged::every_judgement!(lives_on_simulated);
 crate::alone::every_limit!(lives_on_simulated);
 crate::delivering::every_secret!(lives_on_simulated);
+crate::registering::every_registration!(lives_on_simulated);
 
 /// All scenarios of the life of a credential.
 mod lives {
@@ -49,6 +50,7 @@ mod lives {
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;
     pub(super) use crate::pruning::*;
+    pub(super) use crate::registering::*;
     pub(super) use crate::reviewed::*;
     pub(super) use crate::revoking::*;
     pub(super) use crate::timeboxed::*;

@@ -12,11 +12,13 @@ use serde_json::{Map, Value, json};
 
 use super::form::{Piece, SecretForm};
 use super::held::HeldSecret;
+use super::registration::Registration;
 use crate::credential::{Credential, CredentialFacts};
 use crate::delivery::SecretPlace;
 use crate::field_diff::FieldDiff;
 use crate::kubeconfig::{Endpoint, EntryNames, Mark, OurEntries, UserForm};
 use crate::names::{DELIVERY_ANNOTATION, INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL};
+use crate::object::ObjectRef;
 
 /// The version of the format of the annotation.
 const VERSION: u64 = 1;
@@ -32,6 +34,8 @@ pub(crate) struct SecretContent {
     pub(super) annotations: BTreeMap<String, String>,
     /// The values by key; nothing where a value depends on a credential that is not known.
     pub(super) data: BTreeMap<String, Option<Vec<u8>>>,
+    /// The object by which the consumer finds it, with whose credential it is for and what it leads to.
+    pub(super) registration: Option<(Registration, Mark, Endpoint)>,
 }
 
 impl fmt::Debug for SecretContent {
@@ -62,6 +66,9 @@ pub(super) struct Noted {
     /// The annotations that kubemint wrote, besides this one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub annotations: BTreeSet<String>,
+    /// The object by which the consumer finds the Secret, if kubemint writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
 }
 
 /// How a Secret is changed.
@@ -100,6 +107,8 @@ impl SecretContent {
                 keys: form.data.keys().cloned().collect(),
                 labels: form.labels.keys().cloned().collect(),
                 annotations: form.annotations.keys().cloned().collect(),
+                // Its labels are noted at that object.
+                registration: form.registration.as_ref().map(Registration::without_labels),
             };
             let noted = serde_json::to_string(&noted).expect("names, times and numbers can be written");
             annotations.insert(DELIVERY_ANNOTATION.to_owned(), noted);
@@ -116,6 +125,7 @@ impl SecretContent {
             labels,
             annotations,
             data: form.data.iter().map(|(key, pieces)| (key.clone(), value(pieces))).collect(),
+            registration: form.registration.clone().map(|it| (it, mark.clone(), endpoint.clone())),
         }
     }
 
@@ -156,6 +166,11 @@ impl SecretContent {
             metadata.retain(|field, _| !OF_THE_SERVER.contains(&field.as_str()));
         }
         manifest
+    }
+
+    /// Returns the object by which the consumer finds it.
+    pub(crate) fn registered(&self) -> Option<&ObjectRef> {
+        self.registration.as_ref().map(|(registration, _, _)| &registration.object)
     }
 
     /// Returns the names of its keys.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::{OutputId, SecretPlace};
+use super::registration::Registration;
 use crate::names::GrantKey;
 
 /// A Secret that the credential of a grant goes to.
@@ -45,6 +46,9 @@ pub(crate) struct SecretForm {
     pub workload: Option<String>,
     /// Whether a missing namespace is created.
     pub creates_namespace: bool,
+    /// The object by which the consumer finds the Secret, if it is to be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Registration>,
 }
 
 /// The value of a key: pieces that are put together.
@@ -132,6 +136,7 @@ impl SecretForm {
             rotation: Rotation::Watch,
             workload: None,
             creates_namespace: false,
+            registration: None,
         }
     }
 

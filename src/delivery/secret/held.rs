@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::content::{Noted, SecretContent};
 use super::form::SecretForm;
+use super::registration::Registration;
 use crate::credential::{Claims, CredentialFacts, StoredCredential};
 use crate::failure::{clean, holds_secret};
 use crate::field_diff::FieldDiff;
@@ -51,6 +52,14 @@ pub(crate) struct HeldSecret {
     pub credential: Option<(StoredCredential, CredentialFacts)>,
     /// The holder whose credential it has, if that is another one.
     pub other_holder: Option<OtherHolder>,
+    registered: Registered,
+}
+
+/// What was read of the object by which the consumer finds a Secret.
+#[derive(Clone)]
+enum Registered {
+    NotRead,
+    Read(Option<Value>),
 }
 
 impl fmt::Debug for HeldSecret {
@@ -99,9 +108,21 @@ impl HeldSecret {
             noted,
             credential: None,
             other_holder: None,
+            registered: Registered::NotRead,
         };
         held.take_token(&values, form, mark);
         held
+    }
+
+    /// Adds the object by which the consumer finds it, if there is one.
+    #[must_use]
+    pub(crate) fn with_registration(self, read: Option<Value>) -> Self {
+        Self { registered: Registered::Read(read), ..self }
+    }
+
+    /// Returns the object by which the consumer finds it, as kubemint noted it there.
+    pub(crate) fn noted_registration(&self) -> Option<&Registration> {
+        self.noted.as_ref()?.registration.as_ref().filter(|_| self.is_ours())
     }
 
     /// Reads whose a Secret is, and nothing of its data.
@@ -167,7 +188,7 @@ impl HeldSecret {
     pub(crate) fn is_altered_wherever_it_leads(&self, form: &SecretForm, mark: &Mark) -> bool {
         let wanted = SecretContent::render(form, mark, &Endpoint::default(), None);
         let is_about_data = |difference: &FieldDiff| difference.field.starts_with("data.");
-        self.differences(&wanted).iter().any(|difference| !is_about_data(difference))
+        self.own_differences(&wanted).iter().any(|difference| !is_about_data(difference))
     }
 
     /// Returns whether Kubernetes does not let it be changed to a form.
@@ -185,9 +206,19 @@ impl HeldSecret {
         self.identity.as_deref()
     }
 
+    /// Returns the fields in which it, or the object by which its consumer finds it, differs from what is wanted.
+    pub(crate) fn differences(&self, wanted: &SecretContent) -> Vec<FieldDiff> {
+        let mut differences = self.own_differences(wanted);
+        if let (Some((registration, mark, endpoint)), Registered::Read(read)) = (&wanted.registration, &self.registered)
+        {
+            differences.extend(registration.differences(read.as_ref(), mark, endpoint));
+        }
+        differences
+    }
+
     /// Returns the fields in which it differs from what is wanted. No value of the data is shown, and those that depend on
     /// a credential that is not known are not compared.
-    pub(crate) fn differences(&self, wanted: &SecretContent) -> Vec<FieldDiff> {
+    pub(crate) fn own_differences(&self, wanted: &SecretContent) -> Vec<FieldDiff> {
         let mut differences = vec![];
         let mut differs = |field: String, removed: Option<String>, added: Option<String>| {
             let (removed, added) = (removed.into_iter().collect(), added.into_iter().collect());

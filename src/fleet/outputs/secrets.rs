@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::leaving::{Leavings, Wanted};
 use super::{Outputs, Reading};
-use crate::cluster::secret::Delivered;
+use crate::cluster::secret::{Delivered, SecretRead};
 use crate::delivery::{Format, HeldSecret, HubName, Place, ReadPlace, Removal, SecretPlace, SecretTarget};
 use crate::executor::Hubs;
-use crate::failure::StepFailure;
+use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::GrantKey;
 use crate::kubeconfig::Mark;
 use crate::names::{Holder, InventoryName};
@@ -36,7 +36,11 @@ impl Reading {
                 }
             });
             let held = read.unwrap_or_else(|failure| {
-                outputs.unusable.entry(target.grant.clone()).or_insert((BlockerKind::HubUnusable, failure));
+                let kind = match failure.kind {
+                    FailureKind::Blocked => BlockerKind::ForeignEntry,
+                    _ => BlockerKind::HubUnusable,
+                };
+                outputs.unusable.entry(target.grant.clone()).or_insert((kind, failure));
                 None
             });
             let place = Place::Secret(target.place.clone());
@@ -131,14 +135,16 @@ pub(crate) async fn read_secrets<'t>(
     (inventory, holder): (&InventoryName, &Holder),
     targets: Vec<&'t SecretTarget>,
 ) -> Vec<(&'t SecretTarget, Result<Option<HeldSecret>, StepFailure>)> {
-    let places: Vec<SecretPlace> = targets.iter().map(|target| target.place.clone()).collect();
-    let by_place: HashMap<&SecretPlace, &SecretTarget> =
-        targets.iter().map(|target| (&target.place, *target)).collect();
     let mut read = HashMap::new();
-    hubs.read(&places, |place, found| {
-        let Some(target) = by_place.get(place) else { return };
+    hubs.read(&targets, |target, found| {
         let mark = Mark::of(inventory, holder, &target.grant);
-        let held = found.map(|found| found.map(|object| HeldSecret::of(&object, &target.form, &mark)));
+        let held = found.and_then(|SecretRead { secret, registration }| {
+            if let Some(wanted) = &target.form.registration {
+                wanted.check(registration.as_ref(), inventory)?;
+            }
+            let held = secret.map(|object| HeldSecret::of(&object, &target.form, &mark));
+            Ok(held.map(|held| held.with_registration(registration)))
+        });
         read.insert(&target.place, held);
     })
     .await;

@@ -13,7 +13,7 @@ use super::Context;
 use super::clusters::Clusters;
 use super::grants::{Granted, Grants};
 use super::outputs::{Selected, at, unknown_variable};
-use crate::delivery::{HubName, OutputId, Rotation, SecretTarget};
+use crate::delivery::{HubName, OutputId, RegistrationForm, Rotation, SecretTarget};
 use crate::inventory::file::OutputTable;
 use crate::inventory::problem::{At, Location, Problem, quote};
 use crate::inventory::target::SecretKind;
@@ -109,6 +109,7 @@ impl Secrets {
     /// Refuses two credentials for one Secret, and two Secrets that Argo CD would take for one cluster.
     pub(super) fn check_collisions(&self, clusters: &Clusters, ctx: &mut Context<'_>) {
         let mut by_place = HashMap::new();
+        let mut by_object = HashMap::new();
         let mut by_identity: HashMap<(SecretKind, &HubName, &str, String), &SecretTarget> = HashMap::new();
         let mut refused: HashSet<(OutputId, OutputId)> = HashSet::new();
         for target in &self.targets {
@@ -128,6 +129,17 @@ impl Secrets {
                 let message = format!("{} both go to `{}`", both(first, target), target.place);
                 refuse(first, message, "put `{profile}` or `{cluster}` into `name`, or select fewer grants");
                 continue;
+            }
+            if let Some(registration) = &target.form.registration {
+                let provider = match &registration.form {
+                    RegistrationForm::AccessProvider { name, .. } => name.as_str(),
+                    RegistrationForm::Spec(_) => "",
+                };
+                if let Some(first) = by_object.insert((&target.place.hub, &registration.object, provider), target) {
+                    let message = format!("{} are both registered by {}", both(first, target), registration.object);
+                    refuse(first, message, "put `{profile}` or `{cluster}` into `register`, or select fewer grants");
+                    continue;
+                }
             }
             let cluster = clusters.find(target.grant.cluster.as_str());
             let of_cluster = || format!("cluster {}", target.grant.cluster);

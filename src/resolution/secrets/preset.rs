@@ -6,7 +6,9 @@ use super::super::Context;
 use crate::delivery::Rotation;
 use crate::inventory::file::{OptionsTable, OutputTable};
 use crate::inventory::problem::{At, Location};
+use crate::inventory::syntax;
 use crate::inventory::target::{SecretKind, SecretReader};
+use crate::object::Kind;
 use crate::template::escape;
 
 /// The form of a Secret, in templates. Names in it know the cluster, its labels and the grant; values know the credential too.
@@ -25,6 +27,21 @@ pub(super) struct Preset {
     pub(super) rotation: Rotation,
     /// What is restarted to take a change.
     pub(super) workload: Option<String>,
+    /// The object by which the consumer finds the Secret, if the inventory wants it written.
+    pub(super) register: Option<Register>,
+}
+
+/// The object by which a consumer finds a Secret, as the inventory names it.
+#[derive(Debug, Clone)]
+pub(super) struct Register {
+    /// Its kind.
+    pub(super) kind: Kind,
+    /// Its name, a template.
+    pub(super) name: At<String>,
+    /// Its namespace, if that is not the Secret's.
+    pub(super) namespace: Option<String>,
+    /// The plugin that reads the Secret.
+    pub(super) reader: SecretReader,
 }
 
 /// The variable that stands for the value of Argo CD's key `config`; inventories do not know it.
@@ -36,6 +53,16 @@ impl Preset {
         let no_options = OptionsTable::default();
         let options = table.options.as_ref().map_or(&no_options, |options| &options.value);
         refuse_options(kind, options, ctx);
+        let register = options.register.as_ref().zip(registers(kind)).map(|(name, kind)| Register {
+            kind,
+            name: name.clone(),
+            namespace: options.register_namespace.as_ref().map(|at| at.value.clone()),
+            reader: options.reader.as_ref().map(|at| at.value).unwrap_or_default(),
+        });
+        Self { register, ..Self::secret(kind, table, options, ctx) }
+    }
+
+    fn secret(kind: SecretKind, table: &OutputTable, options: &OptionsTable, ctx: &mut Context<'_>) -> Self {
         match kind {
             SecretKind::Free => Self {
                 secret_type: table.secret_type.as_ref().map_or("Opaque", |at| &at.value).to_owned(),
@@ -96,6 +123,7 @@ impl Preset {
             identity: None,
             rotation,
             workload: None,
+            register: None,
         }
     }
 }
@@ -116,7 +144,7 @@ fn argocd(options: &OptionsTable, ctx: &mut Context<'_>) -> Vec<(String, String)
         let names: Vec<&str> = namespaces.value.iter().map(|name| name.value.as_str()).collect();
         add("namespaces", names.join(","));
         for namespace in &namespaces.value {
-            ctx.check("namespace", namespace, crate::inventory::syntax::dns_label);
+            ctx.check("namespace", namespace, syntax::dns_label);
         }
     }
     if let Some(shard) = &options.shard {
@@ -159,12 +187,51 @@ fn linkerd(options: &OptionsTable, ctx: &mut Context<'_>) -> Preset {
     }
 }
 
+/// Returns the kind of the object by which a consumer finds its Secret, if it has one beside the Secret.
+fn registers(kind: SecretKind) -> Option<Kind> {
+    match kind {
+        SecretKind::Sveltos => Some(Kind::SveltosCluster),
+        SecretKind::Calico => Some(Kind::RemoteClusterConfiguration),
+        SecretKind::ClusterProfile => Some(Kind::ClusterProfile),
+        SecretKind::Free
+        | SecretKind::Argocd
+        | SecretKind::Istio
+        | SecretKind::Flux
+        | SecretKind::Kueue
+        | SecretKind::ClusterApi
+        | SecretKind::Linkerd => None,
+    }
+}
+
 /// Refuses options of other kinds.
 fn refuse_options(kind: SecretKind, options: &OptionsTable, ctx: &mut Context<'_>) {
     fn at<T>(at: Option<&At<T>>) -> Option<Location> {
         at.map(|at| at.location)
     }
-    let OptionsTable { project, namespaces, cluster_resources, shard, reader, trust_domain, cluster_domain } = options;
+    let OptionsTable {
+        project,
+        namespaces,
+        cluster_resources,
+        shard,
+        reader,
+        trust_domain,
+        cluster_domain,
+        register,
+        register_namespace,
+    } = options;
+    if let Some(register) = register.as_ref().filter(|_| registers(kind).is_none()) {
+        let message = format!(
+            "`register` is an option of `sveltos`, `calico` and `cluster-profile`, and this output is for `{}`",
+            kind.as_str()
+        );
+        ctx.error(register.location, message);
+    }
+    if let Some(namespace) = register_namespace {
+        ctx.check("register-namespace", namespace, syntax::dns_label);
+        if register.is_none() {
+            ctx.error(namespace.location, "`register-namespace` needs `register`, the name of the ClusterProfile");
+        }
+    }
     let known = [
         ("project", at(project.as_ref()), SecretKind::Argocd),
         ("namespaces", at(namespaces.as_ref()), SecretKind::Argocd),
@@ -173,6 +240,7 @@ fn refuse_options(kind: SecretKind, options: &OptionsTable, ctx: &mut Context<'_
         ("reader", at(reader.as_ref()), SecretKind::ClusterProfile),
         ("trust-domain", at(trust_domain.as_ref()), SecretKind::Linkerd),
         ("cluster-domain", at(cluster_domain.as_ref()), SecretKind::Linkerd),
+        ("register-namespace", at(register_namespace.as_ref()), SecretKind::ClusterProfile),
     ];
     for (key, location, of) in known {
         if let Some(location) = location.filter(|_| kind != of) {

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::preset::{ARGOCD_CONFIG, Preset};
+use serde_json::{Value, json};
+
+use super::preset::{ARGOCD_CONFIG, Preset, Register};
 use super::{Knows, Namer, Wrong, parse};
-use crate::delivery::{HubName, KubeconfigNames, OutputId, Piece, SecretForm, SecretPlace, SecretTarget};
+use crate::delivery::{
+    HubName, KubeconfigNames, OutputId, Piece, Registration, RegistrationForm, SecretForm, SecretPlace, SecretTarget,
+};
 use crate::inventory::file::OutputTable;
 use crate::inventory::problem::{At, Location};
+use crate::inventory::target::SecretReader;
 use crate::inventory::{Grant, Holder, InventoryName, syntax};
+use crate::object::{Kind, ObjectRef};
 use crate::resolution::Context;
 use crate::selector;
 use crate::template::{Part, Template};
@@ -18,6 +24,7 @@ pub(super) struct Templates {
     labels: Vec<(String, Template, Location)>,
     annotations: Vec<(String, Template, Location)>,
     data: Vec<(Template, Template, Location)>,
+    register: Option<(Template, Location)>,
 }
 
 /// What variables stand for.
@@ -85,7 +92,11 @@ impl Templates {
             is_whole = false;
         }
         let template = parse(name, Knows::Names, ctx)?;
-        is_whole.then_some(Self { name: (template, name.location), labels, annotations, data })
+        let register = match &preset.register {
+            Some(register) => Some((parse(&register.name, Knows::Names, ctx)?, register.name.location)),
+            None => None,
+        };
+        is_whole.then_some(Self { name: (template, name.location), labels, annotations, data, register })
     }
 
     /// Returns the Secret of one grant.
@@ -126,10 +137,22 @@ impl Templates {
                 return Err(Wrong::new(*location, format!("two keys of the Secret are called `{key}`")));
             }
         }
+        let place = SecretPlace { hub: hub.clone(), namespace: namespace.to_owned(), name };
+        let registration = match preset.register.as_ref().zip(self.register.as_ref()) {
+            Some((register, (template, location))) => {
+                let name = values.text(template, *location)?;
+                let wrong = |reason: String| {
+                    Wrong::name(*location, &format!("the name of the {}", register.kind), &name, &reason)
+                };
+                syntax::dns_subdomain(&name).map_err(wrong)?;
+                Some(register.of(&name, &place, &names.context, &labels))
+            }
+            None => None,
+        };
         Ok(SecretTarget {
             output,
             grant: values.grant.key(),
-            place: SecretPlace { hub: hub.clone(), namespace: namespace.to_owned(), name },
+            place,
             form: SecretForm {
                 secret_type: preset.secret_type.clone(),
                 labels,
@@ -139,6 +162,7 @@ impl Templates {
                 rotation: preset.rotation,
                 workload: preset.workload.clone(),
                 creates_namespace: false,
+                registration,
             },
         })
     }
@@ -201,6 +225,48 @@ impl Values<'_> {
             }
         }
         Ok(pieces)
+    }
+}
+
+impl Register {
+    /// Returns the object of one Secret; `context` is the one in its kubeconfig, and `labels` are its labels.
+    fn of(&self, name: &str, secret: &SecretPlace, context: &str, labels: &BTreeMap<String, String>) -> Registration {
+        let spec = |fields: Value| {
+            let fields = fields.as_object().into_iter().flatten();
+            RegistrationForm::Spec(fields.map(|(key, value)| (key.clone(), value.clone())).collect())
+        };
+        let namespace = self.namespace.as_ref().unwrap_or(&secret.namespace);
+        let namespaced = ObjectRef::namespaced(self.kind, namespace, name);
+        let (object, form) = match (self.kind, self.reader) {
+            // libsveltos, `api/v1beta1/sveltoscluster_type.go`.
+            (Kind::SveltosCluster, _) => {
+                (namespaced, spec(json!({ "kubeconfigName": secret.name, "kubeconfigKeyName": "kubeconfig" })))
+            }
+            // Tigera's `pkg/apis/projectcalico/v3/remoteclusterconfig.go`.
+            (Kind::RemoteClusterConfiguration, _) => {
+                let of_secret = json!({ "kind": "Secret", "namespace": secret.namespace, "name": secret.name });
+                (ObjectRef::cluster_scoped(self.kind, name), spec(json!({ "clusterAccessSecret": of_secret })))
+            }
+            // The plugins of cluster-inventory-api: `secretreader` finds the Secret by the name of a cluster.
+            (_, SecretReader::Token) => {
+                let config = json!({ "clusterName": secret.name });
+                (namespaced, RegistrationForm::AccessProvider { name: "secretreader".to_owned(), config })
+            }
+            (_, SecretReader::Kubeconfig) => {
+                let config = json!({
+                    "name": secret.name,
+                    "namespace": secret.namespace,
+                    "key": "kubeconfig",
+                    "context": context,
+                });
+                (namespaced, RegistrationForm::AccessProvider { name: "kubeconfig-secretreader".to_owned(), config })
+            }
+        };
+        let labels = match self.kind {
+            Kind::SveltosCluster => labels.clone(),
+            _ => BTreeMap::new(),
+        };
+        Registration { object, form, labels }
     }
 }
 

@@ -118,6 +118,18 @@ pub(crate) static ROLE_BINDINGS: ResourceType = ResourceType {
     fields: &["subjects", "roleRef"],
 };
 
+static SVELTOS_CLUSTERS: ResourceType =
+    custom("lib.projectsveltos.io", "sveltosclusters", "sveltoscluster", "SveltosCluster", Scope::Namespaced);
+static REMOTE_CLUSTER_CONFIGURATIONS: ResourceType = custom(
+    "projectcalico.org",
+    "remoteclusterconfigurations",
+    "remoteclusterconfiguration",
+    "RemoteClusterConfiguration",
+    Scope::Cluster,
+);
+static CLUSTER_PROFILES: ResourceType =
+    custom("multicluster.x-k8s.io", "clusterprofiles", "clusterprofile", "ClusterProfile", Scope::Namespaced);
+
 static PODS: ResourceType = empty("", "pods", "pod", "Pod", &["po"], Scope::Namespaced);
 static NODES: ResourceType = empty("", "nodes", "node", "Node", &["no"], Scope::Cluster);
 static CONFIG_MAPS: ResourceType = empty("", "configmaps", "configmap", "ConfigMap", &["cm"], Scope::Namespaced);
@@ -128,7 +140,7 @@ static DEPLOYMENTS: ResourceType =
 static JOBS: ResourceType = empty("batch", "jobs", "job", "Job", &[], Scope::Namespaced);
 
 /// All types, in the order of discovery.
-pub(crate) static RESOURCE_TYPES: [&ResourceType; 14] = [
+pub(crate) static RESOURCE_TYPES: [&ResourceType; 17] = [
     &CONFIG_MAPS,
     &ENDPOINTS,
     &NAMESPACES,
@@ -143,6 +155,9 @@ pub(crate) static RESOURCE_TYPES: [&ResourceType; 14] = [
     &CLUSTER_ROLES,
     &ROLE_BINDINGS,
     &ROLES,
+    &SVELTOS_CLUSTERS,
+    &REMOTE_CLUSTER_CONFIGURATIONS,
+    &CLUSTER_PROFILES,
 ];
 
 impl ResourceType {
@@ -153,7 +168,22 @@ impl ResourceType {
 
     /// Returns `v1` or `GROUP/v1`.
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", self.group) }
+        if self.group.is_empty() { "v1".to_owned() } else { format!("{}/{}", self.group, self.version()) }
+    }
+
+    /// Returns the only version that is served.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.kind {
+            "SveltosCluster" => "v1beta1",
+            "RemoteClusterConfiguration" => "v3",
+            "ClusterProfile" => "v1alpha1",
+            _ => "v1",
+        }
+    }
+
+    /// Returns whether it is a custom resource, of which status and the rest are written apart.
+    pub(crate) fn is_custom(&self) -> bool {
+        self.version() != "v1"
     }
 
     /// Returns `clusterroles.rbac.authorization.k8s.io`, as messages name it.
@@ -175,6 +205,17 @@ impl ResourceType {
 /// Returns `name.group`, or the bare name in the core group.
 pub(crate) fn qualified(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
+}
+
+const fn custom(
+    group: &'static str,
+    plural: &'static str,
+    singular: &'static str,
+    kind: &'static str,
+    scope: Scope,
+) -> ResourceType {
+    let fields = &["spec", "status"];
+    ResourceType { group, plural, singular, kind, short_names: &[], scope, storage: Storage::Stored, fields }
 }
 
 const fn empty(

@@ -223,7 +223,8 @@ impl Server {
         if let Some(reply) = review(store, request, caller, attributes, now) {
             return reply;
         }
-        let found = ResourceType::find(&attributes.group, &attributes.resource).filter(|_| attributes.version == "v1");
+        let found = ResourceType::find(&attributes.group, &attributes.resource)
+            .filter(|resource| attributes.version == resource.version());
         let Some(resource) = found else {
             let root = match attributes.group.as_str() {
                 "" => format!("/api/{}", attributes.version),
@@ -256,6 +257,7 @@ impl Server {
             ("token", "serviceaccounts") => {
                 return self.token(store, request, target, now);
             }
+            ("status", _) if resource.is_custom() && attributes.verb == "patch" => {}
             _ => return Err(Failure::unknown_resource()),
         }
         let verb = attributes.verb.as_str();
@@ -268,7 +270,8 @@ impl Server {
             _ => {}
         }
         let webhook = lock(&self.webhook).clone();
-        let write = Write { store, request, caller, target, webhook: webhook.as_ref(), now };
+        let is_of_status = attributes.subresource == "status";
+        let write = Write { store, request, caller, target, is_of_status, webhook: webhook.as_ref(), now };
         match verb {
             "create" if target.name.is_empty() => write.create(),
             "patch" if !target.name.is_empty() => write.patch(),

@@ -35,6 +35,8 @@ pub(crate) struct Write<'a> {
     pub(crate) request: &'a Request,
     pub(crate) caller: &'a Caller,
     pub(crate) target: Target<'a>,
+    /// Whether it is of the subresource `status`.
+    pub(crate) is_of_status: bool,
     pub(crate) webhook: Option<&'a Webhook>,
     pub(crate) now: Timestamp,
 }
@@ -83,6 +85,10 @@ impl Write<'_> {
             }
         }
         self.check_name(&object)?;
+        if self.target.resource.is_custom() {
+            let kept = if self.is_of_status { "spec" } else { "status" };
+            object[kept] = live[kept].clone();
+        }
         self.update(&live, object)
     }
 
@@ -380,7 +386,7 @@ impl Write<'_> {
         let refuse = |given: &str, why: &str| {
             let version = match resource.group {
                 "" => "v1".to_owned(),
-                group => format!("{group}/v1"),
+                group => format!("{group}/{}", resource.version()),
             };
             Err(Failure::bad_request(format!("{given} in version \"{version}\" cannot be handled as a {kind}: {why}")))
         };
