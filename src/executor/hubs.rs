@@ -219,8 +219,11 @@ impl Hubs {
         let insecure = if hub.allow_insecure { Insecure::Allowed } else { Insecure::Refused };
         let admin = self.admin.resolve(&hub.access, insecure, || self.clock.now()).await;
         let unusable = |cause: String, hint| StepFailure {
-            hint,
-            ..StepFailure::of_access(format!("`{}` cannot be used: {cause}", hub.name))
+            hint: Some(match hint {
+                Some(hint) => format!("see `admin` in the `[[outputs]]` that names it; {hint}"),
+                None => "see `admin` in the `[[outputs]]` that names it".to_owned(),
+            }),
+            ..StepFailure::of_access(format!("the hub `{}` cannot be used: {cause}", hub.name))
         };
         let admin = admin.map_err(|error| {
             let failure = StepFailure::from(error);

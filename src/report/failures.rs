@@ -2,13 +2,14 @@
 //!
 //! Pure: no I/O, no clock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Body, ClusterReport, Command, Report, State, VerifyState};
+use crate::failure::FailureKind;
 use crate::foreign::shown;
 use crate::names::ClusterName;
 use crate::outcome::NotStarted;
-use crate::wording::{count, kubemint};
+use crate::wording::{command, count, kubemint};
 
 /// The most clusters that are listed; a report has them all.
 const MOST: usize = 20;
@@ -44,6 +45,8 @@ struct Sick<'a> {
     is_seen: bool,
     /// Whether running it again may help.
     may_be_repeated: bool,
+    /// The profiles that were left out, if the others are done: these need no second run, which might force them again.
+    left_out: BTreeSet<&'a str>,
 }
 
 /// What is said of the clusters of a report.
@@ -79,9 +82,16 @@ pub(crate) fn failures(report: &Report, arguments: &[String], seen: Seen<'_>) ->
         lines.push(format!("  … and {} more; `-o json` lists them all", new.len() - MOST));
     }
     lines.extend(others);
-    let again: Vec<&str> = sick.iter().filter(|sick| sick.may_be_repeated).map(|sick| sick.cluster.as_str()).collect();
+    let repeated: Vec<&Sick<'_>> = sick.iter().filter(|sick| sick.may_be_repeated).collect();
+    let again: Vec<&str> = repeated.iter().map(|sick| sick.cluster.as_str()).collect();
+    let mut arguments = arguments.to_owned();
+    if repeated.iter().all(|sick| !sick.left_out.is_empty()) && !arguments.iter().any(|it| it.starts_with("--profile"))
+    {
+        let profiles: BTreeSet<&str> = repeated.iter().flat_map(|sick| sick.left_out.iter().copied()).collect();
+        arguments.extend(profiles.into_iter().map(|profile| command(&["--profile", profile])));
+    }
     let hint = (!again.is_empty() && again.len() <= MOST)
-        .then(|| format!("run `{}`", kubemint(report.head.command.as_str(), arguments, &again)));
+        .then(|| format!("run `{}`", kubemint(report.head.command.as_str(), &arguments, &again)));
     Some(Failures { message: format!("{} of {}", kinds.join(", "), count(clusters, "cluster")), lines, hint })
 }
 
@@ -109,6 +119,13 @@ fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
                     // What is blocked is blocked again until somebody does something about it.
                     may_be_repeated: cluster.state != State::Blocked
                         && cluster.not_started != Some(NotStarted::PruneCeiling),
+                    left_out: match &cluster.error {
+                        Some(error) if error.kind == FailureKind::Blocked => {
+                            let profiles = cluster.blockers.iter().map(|it| Some(it.profile.as_ref()?.as_str()));
+                            profiles.collect::<Option<_>>().unwrap_or_default()
+                        }
+                        _ => BTreeSet::new(),
+                    },
                 })
             });
             let summary = &changes.summary;
@@ -139,6 +156,7 @@ fn sickness<'a>(report: &'a Report, seen: Seen<'_>) -> Sickness<'a> {
                     hint: cluster.error.as_ref().and_then(|error| error.hint.as_deref()),
                     is_seen: matches!(seen, Seen::This) && cluster.error.is_some(),
                     may_be_repeated: true,
+                    left_out: BTreeSet::new(),
                 })
                 .collect();
             let summary = &verification.summary;

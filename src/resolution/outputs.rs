@@ -168,7 +168,10 @@ fn kubeconfig(
     ctx: &mut Context<'_>,
 ) -> Option<ResolvedOutput> {
     let output = &table.value;
-    refuse_keys_of_secrets(output, ctx);
+    // An output whose `kind` could not be read may be a Secret.
+    if output.kind.is_some() || !ctx.misread {
+        refuse_keys_of_secrets(output, ctx);
+    }
     let names = [&output.context, &output.cluster, &output.user, &output.current_context];
     for template in names.into_iter().flatten() {
         check_template(template, ctx);
@@ -257,6 +260,9 @@ fn check_template(text: &At<String>, ctx: &mut Context<'_>) -> bool {
     false
 }
 
+/// How lists of variables name those that stand for labels.
+pub(super) const LABEL_VARIABLE: &str = "labels.NAME";
+
 /// Returns the problem of a template that cannot be read.
 pub(super) fn unknown_variable(
     error: &TemplateError,
@@ -268,13 +274,15 @@ pub(super) fn unknown_variable(
         TemplateErrorKind::UnknownVariable(name) => {
             let mut problem = Problem::error(location, format!("unknown variable {}", quote(&format!("{{{name}}}"))));
             let nearest = ctx.problems.nearest(name, variables.iter().copied());
-            problem.hint = Some(match (nearest, variables.split_last()) {
-                (Some(nearest), _) => format!("did you mean `{{{nearest}}}`?"),
-                (None, Some((last, others))) => {
+            let label = name.strip_prefix("label.").filter(|_| variables.contains(&LABEL_VARIABLE));
+            problem.hint = Some(match (label, nearest, variables.split_last()) {
+                (Some(label), _, _) => format!("did you mean `{{labels.{label}}}`?"),
+                (None, Some(nearest), _) => format!("did you mean `{{{nearest}}}`?"),
+                (None, None, Some((last, others))) => {
                     let others: Vec<String> = others.iter().map(|name| format!("`{{{name}}}`")).collect();
                     format!("the variables are {} and `{{{last}}}`", others.join(", "))
                 }
-                (None, None) => "there are no variables here".to_owned(),
+                (None, None, None) => "there are no variables here".to_owned(),
             });
             problem
         }

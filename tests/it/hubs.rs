@@ -67,6 +67,9 @@ fn a_hub_that_is_down_stops_its_own_grants_only() {
         .collect();
     assert_eq!(renewed, ["filed"], "{report:#}");
     assert_ne!(machine.token("out/b-filed.kubeconfig"), filed);
+    // What was renewed needs no second time.
+    let one = machine.kubemint(&["refresh", "--force", "--cluster", "b"]).exits(7);
+    assert!(one.stderr.contains("`kubemint refresh --force --profile reader --cluster b`"), "{}", one.stderr);
     let status = machine.kubemint(&["status"]).exits(6);
     assert!(status.stdout.contains("Secret argocd/cluster-hub in hub"), "{}", status.stdout);
     fleet.cluster("hub").set_fault(None);
@@ -434,4 +437,29 @@ fn an_overloaded_hub_holds_up_nobody() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     fleet.cluster("hub").set_fault(None);
     machine.expect(0, &["apply", "--yes"]);
+}
+
+/// Kubernetes takes no Secret with more data, which is known before anything is minted.
+#[test]
+fn a_secret_over_one_mebibyte_is_refused_before_it_is_minted() {
+    let fleet = simulated(["hub", "a"]);
+    let with = |length: usize| {
+        format!(
+            "[profiles.reader]\ncluster-roles = ['view']\n[[grants]]\nprofile = 'reader'\nclusters = ['a']\n\
+             [[outputs]]\nkind = 'secret'\nadmin = {{ cluster = 'hub' }}\nnamespace = 'default'\nname = 'large'\n\
+             data = {{ token = '{{token}}', note = '{}' }}\n",
+            "x".repeat(length)
+        )
+    };
+    let machine = Machine::of(&fleet, "large", &with(1 << 20));
+    let refused = machine.kubemint(&["apply", "--yes"]).exits(7);
+    assert!(
+        refused.stderr.contains("`Secret default/large in hub`: it would have more than 1 MiB"),
+        "{}",
+        refused.stderr
+    );
+    assert!(anchors(&machine.admin(1), "large").is_empty());
+    machine.inventory("large", &with((1 << 20) - 4096));
+    machine.expect(0, &["apply", "--yes"]);
+    assert_eq!(generations(&machine.admin(1), "large").len(), 1);
 }

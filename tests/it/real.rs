@@ -1,9 +1,12 @@
 //! The scenarios on real API servers, and tests that need real ones.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kubemint_testkit::control_plane::{self, ClusterOptions, ControlPlane, ControllerManager};
 use kubemint_testkit::{TestCluster, User};
 use serde_json::{Value, json};
@@ -452,4 +455,105 @@ fn the_trail_names_what_the_audit_log_names() {
     if let Some(cluster) = shared(0) {
         crate::trail::the_trail_names_what_the_audit_log_names(&cluster, audit_log);
     }
+}
+
+/// A hub `hub` and a cluster `a`, whose credential goes into some Secrets of the hub, and into a file.
+fn hub_of(machine: &Machine, name: &str, secrets: usize) {
+    let secret = |number| {
+        format!(
+            "[[outputs]]\nkind = 'secret'\nadmin = {{ cluster = 'hub' }}\nnamespace = 'hub'\ncreate-namespaces = true\n\
+             name = 's{number:02}'\nclusters = ['a']\ndata = {{ token = '{{token}}' }}\n"
+        )
+    };
+    let outputs: String = (0..secrets).map(secret).collect();
+    machine.inventory(name, &format!("{}{outputs}", profile("10m")));
+    machine.impatient();
+}
+
+fn delivered(hub: &kubemint_testkit::Admin, number: usize) -> String {
+    let secret = hub.get(&format!("/api/v1/namespaces/hub/secrets/s{number:02}")).unwrap();
+    let token = STANDARD.decode(secret["data"]["token"].as_str().unwrap()).unwrap();
+    String::from_utf8(token).unwrap()
+}
+
+/// A hub is stopped while Secrets are written to it: what it has works, and the next run completes the work.
+#[test]
+fn a_real_hub_is_stopped_half_way() {
+    let Some(mut plane) = ControlPlane::start(["hub", "a"].map(ClusterOptions::named).into()) else { return };
+    let machine = Machine::new(&plane.test_clusters(), User::Admin);
+    hub_of(&machine, "stopped", 60);
+    let (hub, cluster) = (machine.admin(0), machine.admin(1));
+    machine.expect(0, &["apply", "--yes"]);
+    let first = delivered(&hub, 0);
+    let mut command = machine.command(&["refresh", "--force", "--cluster", "a"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the first Secret is renewed", || delivered(&hub, 0) != first);
+    plane.stop_cluster(0);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(7), "{stderr}");
+    assert!(stderr.contains("in hub`"), "it says where: {stderr}");
+    plane.restart_cluster(0).unwrap();
+    let tokens: Vec<String> = (0..60).map(|number| delivered(&hub, number)).collect();
+    assert!(tokens[59] == first && tokens[0] != first, "it was half-way");
+    for token in &tokens {
+        assert!(can_i(&cluster, token, "list", "pods", "default"), "each of them works");
+    }
+    machine.expect(0, &["refresh", "--cluster", "a"]);
+    let now = delivered(&hub, 0);
+    assert!((0..60).all(|number| delivered(&hub, number) == now));
+    assert_eq!(machine.token("out/a.kubeconfig"), now);
+    machine.expect(0, &["plan", "--check"]);
+}
+
+/// Whoever reads a Secret at any time, and whoever read it before a rotation, is never refused: over renewals that complete,
+/// and over some that are killed at any instant.
+#[test]
+fn a_continuous_reader_of_a_real_hub_is_never_refused() {
+    let Some(plane) = ControlPlane::start(["hub", "a"].map(ClusterOptions::named).into()) else { return };
+    let machine = Machine::new(&plane.test_clusters(), User::Admin);
+    hub_of(&machine, "read", 3);
+    let (hub, cluster) = (machine.admin(0), machine.admin(1));
+    machine.expect(0, &["apply", "--yes"]);
+    let ends = AtomicBool::new(false);
+    let (reads, tokens) = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut known: Vec<String> = vec![];
+            let mut reads = 0;
+            while !ends.load(Ordering::Relaxed) {
+                let token = delivered(&hub, reads % 3);
+                assert!(can_i(&cluster, &token, "list", "pods", "default"), "read {reads}");
+                // Who has not looked since the rotation before.
+                if let Some(before) = known.iter().rev().find(|known| **known != token) {
+                    assert!(can_i(&cluster, before, "list", "pods", "default"), "the one before, at read {reads}");
+                }
+                if !known.contains(&token) {
+                    known.push(token);
+                }
+                reads += 1;
+            }
+            (reads, known.len())
+        });
+        let began = Instant::now();
+        machine.expect(0, &["refresh", "--force", "--cluster", "a"]);
+        let whole = began.elapsed();
+        for kill in 1..=20 {
+            let refresh = ["refresh", "--force", "--cluster", "a"];
+            let began = Instant::now();
+            let mut child = machine.command(&refresh).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            while began.elapsed() < whole * kill / 20 && child.try_wait().unwrap().is_none() {}
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let whose = delivered(&hub, 2);
+            assert!(can_i(&cluster, &whose, "list", "pods", "default"), "after kill {kill}");
+        }
+        machine.expect(0, &["refresh", "--cluster", "a"]);
+        ends.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(reads > 20 && tokens > 2, "{reads} reads of {tokens} tokens");
+    let now = delivered(&hub, 0);
+    assert!((0..3).all(|number| delivered(&hub, number) == now));
+    assert_eq!(machine.token("out/a.kubeconfig"), now);
+    machine.expect(0, &["plan", "--check"]);
 }

@@ -35,7 +35,7 @@ pub(crate) struct SecretContent {
     /// The values by key; nothing where a value depends on a credential that is not known.
     pub(super) data: BTreeMap<String, Option<Vec<u8>>>,
     /// The object by which the consumer finds it, with whose credential it is for and what it leads to.
-    pub(super) registration: Option<(Registration, Mark, Endpoint)>,
+    pub(super) registration: Option<Box<(Registration, Mark, Endpoint)>>,
 }
 
 impl fmt::Debug for SecretContent {
@@ -125,7 +125,7 @@ impl SecretContent {
             labels,
             annotations,
             data: form.data.iter().map(|(key, pieces)| (key.clone(), value(pieces))).collect(),
-            registration: form.registration.clone().map(|it| (it, mark.clone(), endpoint.clone())),
+            registration: form.registration.clone().map(|it| Box::new((it, mark.clone(), endpoint.clone()))),
         }
     }
 
@@ -170,7 +170,7 @@ impl SecretContent {
 
     /// Returns the object by which the consumer finds it.
     pub(crate) fn registered(&self) -> Option<&ObjectRef> {
-        self.registration.as_ref().map(|(registration, _, _)| &registration.object)
+        self.registration.as_ref().map(|wanted| &wanted.0.object)
     }
 
     /// Returns the names of its keys.

@@ -209,8 +209,8 @@ impl HeldSecret {
     /// Returns the fields in which it, or the object by which its consumer finds it, differs from what is wanted.
     pub(crate) fn differences(&self, wanted: &SecretContent) -> Vec<FieldDiff> {
         let mut differences = self.own_differences(wanted);
-        if let (Some((registration, mark, endpoint)), Registered::Read(read)) = (&wanted.registration, &self.registered)
-        {
+        if let (Some(wanted), Registered::Read(read)) = (&wanted.registration, &self.registered) {
+            let (registration, mark, endpoint) = &**wanted;
             differences.extend(registration.differences(read.as_ref(), mark, endpoint));
         }
         differences

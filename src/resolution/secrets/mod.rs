@@ -12,7 +12,7 @@ use self::target::{Templates, Values};
 use super::Context;
 use super::clusters::Clusters;
 use super::grants::{Granted, Grants};
-use super::outputs::{Selected, at, unknown_variable};
+use super::outputs::{LABEL_VARIABLE, Selected, at, unknown_variable};
 use crate::delivery::{HubName, OutputId, RegistrationForm, Rotation, SecretTarget};
 use crate::inventory::file::OutputTable;
 use crate::inventory::problem::{At, Location, Problem, quote};
@@ -366,9 +366,9 @@ fn parse(text: &At<String>, knows: Knows, ctx: &mut Context<'_>) -> Option<Templ
     };
     let location = ctx.inside(text, error.offset, error.length);
     let known: &[&'static str] = match knows {
-        Knows::Names => &["cluster", "profile", "inventory", "holder", "labels.NAME"],
+        Knows::Names => &["cluster", "profile", "inventory", "holder", LABEL_VARIABLE],
         Knows::Credential | Knows::Everything => {
-            &["cluster", "profile", "inventory", "holder", "labels.NAME", "token", "kubeconfig", "server", "ca"]
+            &["cluster", "profile", "inventory", "holder", LABEL_VARIABLE, "token", "kubeconfig", "server", "ca"]
         }
     };
     let problem = unknown_variable(&error, location, known, ctx);

@@ -71,9 +71,7 @@ fn what_templates_do_not_know_is_marked() {
     refuses(
         "argocd",
         "labels = { env = '{label.env}' }",
-        &[
-            "error at {label.env}: unknown variable `{label.env}` [the variables are `{cluster}`, `{profile}`, `{inventory}`, `{holder}` and `{labels.NAME}`]",
-        ],
+        &["error at {label.env}: unknown variable `{label.env}` [did you mean `{labels.env}`?]"],
     );
     refuses(
         "argocd",
@@ -297,6 +295,73 @@ fn tokens_outlive_the_time_that_a_consumer_needs() {
             "error at 'deployment/x': `workload` needs `rotation = \"restart\"`",
         ],
     );
+}
+
+#[test]
+fn a_registration_names_the_secret() {
+    let registered = |kind: &str, options: &str| {
+        let text = output(
+            kind,
+            &format!("clusters = ['eu']\nlabels = {{ env = '{{labels.env}}' }}\noptions = {{ {options} }}"),
+        );
+        let resolution = load(&format!("{BASE}{text}"));
+        assert_eq!(summarise(&resolution), Vec::<String>::new(), "{text}");
+        let registration = resolution.layout.unwrap().secrets[0].form.registration.clone().unwrap();
+        let form = serde_json::to_value(&registration.form).unwrap();
+        (registration.object.to_string(), form, registration.labels.len())
+    };
+    let config =
+        serde_json::json!({ "access-provider": { "name": "secretreader", "config": { "clusterName": "eu" } } });
+    assert_eq!(
+        registered("cluster-profile", "register = 'x-{cluster}', register-namespace = 'fleet'"),
+        ("ClusterProfile `fleet/x-eu`".to_owned(), config, 0)
+    );
+    let spec = serde_json::json!({
+        "spec": { "kubeconfigKeyName": "kubeconfig", "kubeconfigName": "eu-sveltos-kubeconfig" },
+    });
+    assert_eq!(registered("sveltos", "register = '{cluster}'"), ("SveltosCluster `ns/eu`".to_owned(), spec, 1));
+    let (calico, ..) = registered("calico", "register = '{cluster}'");
+    assert_eq!(calico, "RemoteClusterConfiguration `eu`");
+
+    refuses(
+        "flux",
+        "options = { register = 'x' }",
+        &[
+            "error at 'x': `register` is an option of `sveltos`, `calico` and `cluster-profile`, and this output is for `flux`",
+        ],
+    );
+    refuses(
+        "sveltos",
+        "options = { register = '{cluster}', register-namespace = 'x' }",
+        &["error at 'x': `register-namespace` is an option of `cluster-profile`, and this output is for `sveltos`"],
+    );
+    refuses(
+        "cluster-profile",
+        "options = { register-namespace = 'x' }",
+        &["error at 'x': `register-namespace` needs `register`, the name of the ClusterProfile"],
+    );
+    refuses(
+        "sveltos",
+        "options = { register = 'X' }",
+        &[
+            "error at 'X': the name of the SveltosCluster `X` is not valid: it must have 1 to 253 lowercase letters, digits, `-` or `.`, and each part between dots must begin and end with a letter or digit, and 1 more like this",
+        ],
+    );
+    refuses(
+        "sveltos",
+        "options = { register = 'x' }",
+        &[
+            "error at [[outputs]]: `viewer` on cluster `eu` and `viewer` on cluster `us` are both registered by SveltosCluster `ns/x` [put `{profile}` or `{cluster}` into `register`, or select fewer grants]",
+        ],
+    );
+}
+
+/// What the other keys are for is not known then.
+#[test]
+fn an_unknown_kind_is_one_problem() {
+    let resolution = load(&format!("{BASE}{}", output("argo", "labels = { a = 'b' }")));
+    let found = summarise(&resolution);
+    assert!(found.len() == 1 && found[0].contains("argo"), "{found:?}");
 }
 
 #[test]
