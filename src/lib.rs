@@ -16,6 +16,7 @@ mod credential;
 mod delivery;
 mod desired;
 mod diff;
+mod discovery;
 mod event;
 mod failure;
 mod field_diff;
@@ -62,6 +63,7 @@ mod output;
 pub mod store;
 
 use std::ffi::OsString;
+use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
 
@@ -96,7 +98,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         (false, true) => ProgressStyle::Bar,
         (false, false) => ProgressStyle::Plain,
     };
-    let context = CommandContext { global, environment, printer, progress };
+    let is_undiscovered = &AtomicBool::new(false);
+    let context = CommandContext { global, environment, printer, progress, is_undiscovered };
     commands::run(&cli, &context).unwrap_or_else(|error| {
         printer.problem(&render_error(&error));
         error.code

@@ -68,6 +68,20 @@ pub(crate) struct GlobalArgs {
     pub log_format: LogFormat,
 }
 
+/// Arguments of `discover`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DiscoverArgs {
+    /// Ask only these sources, by their `id`
+    #[arg(long, value_name = "ID")]
+    pub source: Vec<String>,
+    /// Write the clusters into a file that the inventory can include
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
+    pub output: Option<String>,
+}
+
 /// Reads a flag as the environment has it; an empty variable is none.
 fn yes_or_no(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -84,6 +98,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Report all problems of the inventory, offline
     Validate,
+    /// Show the clusters that the sources of the inventory find, or write them down
+    Discover(DiscoverArgs),
     /// Show what apply would do
     Plan(PlanArgs),
     /// Make the clusters match the inventory and write the kubeconfigs
@@ -458,11 +474,18 @@ pub(crate) struct RevokeArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RetireArgs {
     /// The cluster; may be repeated
-    #[arg(long, value_name = "NAME", required = true)]
+    #[arg(long, value_name = "NAME", required_unless_present = "gone")]
     pub cluster: Vec<String>,
     /// Only remove its entries from the outputs, because it is gone for good and cannot be reached
     #[arg(long)]
     pub forget: bool,
+    /// Forget every cluster that outputs know and the inventory does not have any more
+    #[arg(long, requires = "forget", conflicts_with = "cluster")]
+    pub gone: bool,
+    /// How many clusters may be gone at most, as in `3` or `10%`, which is the default; beyond that,
+    /// nothing is done
+    #[arg(long, value_name = "N|P%", requires = "gone", value_parser = Budget::parse)]
+    pub max_gone: Option<Budget>,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

@@ -11,6 +11,7 @@ mod api;
 mod classify;
 mod connect;
 mod deletion;
+pub(crate) mod discover;
 pub(crate) mod doctor;
 pub(crate) mod index;
 pub(crate) mod issue;

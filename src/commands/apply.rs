@@ -36,7 +36,7 @@ async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCod
         None => (args.selection.clone(), args.policy.clone()),
     };
     let fleet_policy = FleetPolicy { max_failures: args.rollout.max_failures, ..FleetPolicy::from(&policy) };
-    let loaded = load(context, fleet_policy.holder.as_deref())?;
+    let loaded = load(context, fleet_policy.holder.as_deref()).await?;
     if let Some(saved) = &saved {
         saved::check_inventory(args, saved, &loaded)?;
     }

@@ -2,13 +2,17 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use super::{CommandContext, Environment};
 use crate::cluster::kubeconfig_files;
 use crate::delivery::Layout;
+use crate::discovery::Named;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::inventory::{Color, Inventory, KubeconfigSource, Severity, SourceFile, render};
+use crate::fleet::discovery::{self, Asked};
+use crate::foreign::shown;
+use crate::inventory::{Color, Discovery, Inventory, KubeconfigSource, Severity, SourceFile, render};
 use crate::names::Holder;
 use crate::resolution::{self, Loading, Resolution};
 use crate::saved::digest_of_texts;
@@ -63,8 +67,72 @@ impl Loaded {
 /// # Errors
 ///
 /// If a file cannot be read, or the inventory has an error; all of them are shown.
-pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Loaded, Error> {
-    let (resolution, patterns) = read(&context.global.inventory, context.environment, holder)?;
+pub(super) async fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Loaded, Error> {
+    let (mut loading, patterns) = begin(&context.global.inventory, context.environment, holder)?;
+    discover(context, &mut loading).await;
+    shown_problems(context, loading.finish(), patterns)
+}
+
+/// Loads the inventory without asking any source for further clusters; prints its warnings to stderr.
+///
+/// # Errors
+///
+/// Like [`load`].
+pub(super) fn load_offline(context: &CommandContext<'_>) -> Result<Loaded, Error> {
+    let (resolution, patterns) = read(&context.global.inventory, context.environment, None)?;
+    shown_problems(context, resolution, patterns)
+}
+
+/// Asks the sources that are not frozen for their clusters. What they cannot say is reported, and the run goes on with the
+/// others.
+async fn discover(context: &CommandContext<'_>, loading: &mut Loading) {
+    let live: Vec<Discovery> = loading.discoveries().into_iter().filter(|it| !it.is_frozen).collect();
+    if live.is_empty() {
+        return;
+    }
+    for Asked { discovery, result } in ask(context, live).await {
+        match result {
+            Ok(named) => {
+                report_left_out(context, &discovery, &named);
+                loading.discovered(&discovery, named.text);
+            }
+            Err(why) => {
+                context.is_undiscovered.store(true, Ordering::Relaxed);
+                context.printer.problem(&format!(
+                    "warning: discovery `{}` did not answer: {}; its clusters are left out of this run\n",
+                    discovery.id,
+                    shown(&why)
+                ));
+                loading.undiscovered(&discovery, &why);
+            }
+        }
+    }
+}
+
+/// Asks some sources for their clusters.
+pub(super) async fn ask(context: &CommandContext<'_>, sources: Vec<Discovery>) -> Vec<Asked> {
+    discovery::ask(sources, &context.environment.admin, context.environment.clock, resolution::DEFAULT_TIMEOUT).await
+}
+
+/// Says what a source found and could not be a cluster.
+pub(super) fn report_left_out(context: &CommandContext<'_>, discovery: &Discovery, named: &Named) {
+    /// How many are listed.
+    const MOST: usize = 5;
+    for why in named.left_out.iter().take(MOST) {
+        context.printer.problem(&format!("warning: discovery `{}`: {}; it is left out\n", discovery.id, shown(why)));
+    }
+    if named.left_out.len() > MOST {
+        let more = named.left_out.len() - MOST;
+        context.printer.problem(&format!("warning: discovery `{}` leaves out {more} more\n", discovery.id));
+    }
+}
+
+/// Returns what a run needs of an inventory; prints its problems.
+fn shown_problems(
+    context: &CommandContext<'_>,
+    resolution: Resolution,
+    patterns: Vec<String>,
+) -> Result<Loaded, Error> {
     let color = if context.printer.colors_stderr() { Color::Always } else { Color::Never };
     let shown = render(&resolution.problems, &resolution.sources, color);
     match (resolution.inventory, resolution.layout) {
@@ -88,16 +156,27 @@ pub(super) fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result
 }
 
 /// Reads and resolves the inventory, whatever its problems.
-pub(super) fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
-    read(&context.global.inventory, context.environment, holder).map(|(resolution, _)| resolution)
+pub(super) async fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
+    let (mut loading, _) = begin(&context.global.inventory, context.environment, holder)?;
+    discover(context, &mut loading).await;
+    Ok(loading.finish())
 }
 
-/// Reads and resolves an inventory; returns the patterns of its includes too.
+/// Reads and resolves an inventory without asking any source; returns the patterns of its includes too.
 pub(super) fn read(
     written: &Path,
     environment: &Environment,
     holder: Option<&str>,
 ) -> Result<(Resolution, Vec<String>), Error> {
+    let (mut loading, patterns) = begin(written, environment, holder)?;
+    for discovery in loading.discoveries().into_iter().filter(|it| !it.is_frozen) {
+        loading.undiscovered(&discovery, "it was not asked");
+    }
+    Ok((loading.finish(), patterns))
+}
+
+/// Reads an inventory and its includes; returns their patterns too.
+fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<(Loading, Vec<String>), Error> {
     let holder = match holder {
         Some(name) => Some(parse_holder(name)?),
         None => None,
@@ -133,7 +212,7 @@ pub(super) fn read(
             }
         }
     }
-    Ok((loading.finish(), patterns))
+    Ok((loading, patterns))
 }
 
 /// Reads one file of an inventory.

@@ -3,6 +3,7 @@
 mod apply;
 mod complete;
 mod credential;
+mod discover;
 mod environment;
 mod generate;
 mod init;
@@ -21,6 +22,8 @@ mod status;
 mod validate;
 mod verify;
 mod watch;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::{Cli, Command, GlobalArgs, SelectionArgs};
 use crate::error::Error;
@@ -44,6 +47,8 @@ pub(crate) struct CommandContext<'a> {
     pub printer: Printer,
     /// How progress is shown.
     pub progress: ProgressStyle,
+    /// Whether some source of clusters did not answer, so that not everything can have been done.
+    pub is_undiscovered: &'a AtomicBool,
 }
 
 impl CommandContext<'_> {
@@ -90,7 +95,7 @@ impl CommandContext<'_> {
     ///
     /// If the inventory is invalid, or nothing is selected.
     async fn load_fleet(&self, selection: &SelectionArgs, policy: &FleetPolicy) -> Result<Fleet, Error> {
-        self.fleet(load::load(self, policy.holder.as_deref())?, selection, policy).await
+        self.fleet(load::load(self, policy.holder.as_deref()).await?, selection, policy).await
     }
 
     /// Returns what may be done to write files; `break_lock` is what the flag `--break-lock` says.
@@ -113,8 +118,9 @@ impl From<&SelectionArgs> for Selection {
 ///
 /// If the command could not do its work; what happened to single clusters is in the exit code.
 pub(crate) fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, Error> {
-    match &cli.command {
+    let code = match &cli.command {
         Command::Validate => validate::run(context),
+        Command::Discover(args) => discover::run(context, args),
         Command::Plan(args) => plan::run(context, args),
         Command::Apply(args) => apply::run(context, args),
         Command::Show(args) => saved::show(context, args),
@@ -130,7 +136,9 @@ pub(crate) fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, E
         Command::Schema { of } => generate::schema(context, *of),
         Command::Completions { shell } => complete::script(*shell),
         Command::Man { directory } => generate::man(context, directory),
-    }
+    }?;
+    let is_fine = matches!(code, ExitCode::Done | ExitCode::Pending);
+    Ok(if is_fine && context.is_undiscovered.load(Ordering::Relaxed) { ExitCode::Partial } else { code })
 }
 
 /// Returns a report as the JSON document that is printed.

@@ -1,5 +1,6 @@
 //! `kubemint plan`: shows what apply would do, and writes nothing.
 
+use super::discover::compare;
 use super::load::load;
 use super::session::{block_on, interruptible};
 use super::show::{Showing, arguments, check_outputs, exit_code, print, prune_exit_code};
@@ -49,8 +50,9 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
     check_outputs(context, &args.report.output)?;
     saved::check_out(context, args)?;
     let policy = FleetPolicy::from(&args.policy);
-    let loaded = load(context, policy.holder.as_deref())?;
+    let loaded = load(context, policy.holder.as_deref()).await?;
     let digest = loaded.digest.clone();
+    compare(context, &loaded.inventory).await;
     let fleet = context.fleet(loaded, &args.selection, &policy).await?;
     let cancellation = Cancellation::default();
     let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;

@@ -72,7 +72,7 @@ async fn until_done(
     cancellation: &Cancellation,
 ) -> Result<Pass, Error> {
     let load = || load::load(context, args.holder.as_deref());
-    let loaded = load()?;
+    let loaded = load().await?;
     check_metrics_file(context, args, &loaded)?;
     let mut pass = refresh(context, args, loaded, &args.selection, &HashSet::new(), metrics, cancellation).await?;
     // Credentials that were just renewed are not renewed again.
@@ -84,7 +84,7 @@ async fn until_done(
     let mut deadline = None;
     loop {
         // Newly superseded generations show only in a new plan.
-        let run = look(context, &rest, load()?, &args.selection, cancellation).await?;
+        let run = look(context, &rest, load().await?, &args.selection, cancellation).await?;
         let now = context.environment.clock.now();
         let times = retirements(&run);
         let deadline = *deadline.get_or_insert(times.iter().max().copied().unwrap_or_default());
@@ -102,7 +102,8 @@ async fn until_done(
             pass.is_cut_short = true;
             break;
         }
-        let after = refresh(context, &rest, load()?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
+        let after =
+            refresh(context, &rest, load().await?, &args.selection, &HashSet::new(), metrics, cancellation).await?;
         let is_over = after.changes.summary.changed == 0;
         pass = merged(&mut pass, after);
         // If nothing changed, the rest is left to a later run; trying again every second would not help.

@@ -12,7 +12,7 @@ use crate::cli::{ReportOutput, RetireArgs, RevokeArgs, SelectionArgs};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
-use crate::fleet::Forgetting;
+use crate::fleet::{Forgetting, MAX_PRUNE, Which};
 use crate::foreign::shown;
 use crate::report::{Changes, Command, Report, Seen, notes_text, summary_line};
 use crate::wording::{count, list};
@@ -30,7 +30,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RetireArgs) -> Result<Exi
 
 /// Removes everything that was made on some clusters: what `revoke --access` removes of all grants of a cluster.
 async fn retire(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitCode, Error> {
-    let inventory = load(context, None)?.inventory;
+    let inventory = load(context, None).await?.inventory;
     let is_unknown = |name: &&String| !inventory.clusters.iter().any(|cluster| cluster.name.as_str() == name.as_str());
     if let Some(name) = args.cluster.iter().find(is_unknown) {
         return Err(Error::usage(format!("the inventory has no cluster `{name}`, so it cannot be reached"))
@@ -63,15 +63,19 @@ async fn retire(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitC
 /// Removes the entries of clusters that are gone for good.
 async fn forget(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitCode, Error> {
     check_outputs(context, &args.report.output)?;
-    let loaded = load(context, None)?;
-    let mut forgetting =
-        Forgetting::new(context.surroundings(), loaded.inventory, loaded.layout, &args.cluster).await?;
+    let loaded = load(context, None).await?;
+    let which = if args.gone { Which::Gone(args.max_gone.unwrap_or(MAX_PRUNE)) } else { Which::Named(&args.cluster) };
+    let mut forgetting = Forgetting::new(context.surroundings(), loaded.inventory, loaded.layout, which).await?;
     for warning in &forgetting.leavings.unsearched {
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     forgetting.leave_trail(args.writing.events.as_ref(), &context.environment.directory)?;
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     let planned = forgetting.planned();
+    if planned.is_empty() {
+        context.printer.remark("no output has an entry of a cluster that the inventory does not have\n");
+        return Ok(if forgetting.leavings.unsearched.is_empty() { ExitCode::Done } else { ExitCode::Partial });
+    }
     let clusters = planned.iter().filter(|report| !report.changes.is_empty()).count();
     if clusters > 0 {
         show_before(context, &Report::new(forgetting.head(), Changes::new(planned.clone())), &args.report, !args.yes)?;

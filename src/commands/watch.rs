@@ -41,6 +41,8 @@ const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(15);
 /// Work that falls due within this time is done in one run, because each run reads the output files.
 const TOGETHER: SignedDuration = SignedDuration::from_secs(5);
+/// How often the sources of clusters are asked.
+const DISCOVER_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// How often the inventory's files are checked for changes.
 const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
@@ -52,13 +54,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
         environment: context.environment,
         printer: context.printer,
         progress: ProgressStyle::Silent,
+        is_undiscovered: context.is_undiscovered,
     };
     block_on(async {
         let cannot =
             |error: std::io::Error| Error::new(ExitCode::Internal, "cannot handle SIGHUP").because(error.to_string());
         // This comes before reading the inventory, so that a signal after a later change is not missed.
         let hangup = signal(SignalKind::hangup()).map_err(cannot)?;
-        let loaded = load::load(&context, args.holder.as_deref())?;
+        let loaded = load::load(&context, args.holder.as_deref()).await?;
         check_metrics_file(&context, args, &loaded)?;
         let cancellation = Cancellation::default();
         let work = Box::pin(watch(&context, args, loaded, hangup, &cancellation));
@@ -107,6 +110,7 @@ async fn watch(
         wake: BTreeMap::new(),
         failures: HashMap::new(),
         not_before: wall_clock(),
+        discovered: wall_clock(),
     };
     let result = watch.run(hangup, cancellation).await;
     stop.cancel();
@@ -127,6 +131,8 @@ struct Watch<'a> {
     failures: HashMap<ClusterName, u32>,
     /// The next run starts no earlier than this, however often a signal asks for one.
     not_before: Timestamp,
+    /// When the sources of clusters were asked last.
+    discovered: Timestamp,
 }
 
 impl Watch<'_> {
@@ -146,8 +152,8 @@ impl Watch<'_> {
                 let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    _ = hangup.recv() => self.reload(),
-                    _ = look.tick() => if self.files.have_changed() { self.reload() },
+                    _ = hangup.recv() => self.reload().await,
+                    _ = look.tick() => if self.files.have_changed() || self.is_to_discover() { self.reload().await },
                     () = cancellation.no_new.cancelled() => return Ok(()),
                 }
             }
@@ -168,10 +174,18 @@ impl Watch<'_> {
         Ok(())
     }
 
+    /// Whether the sources of clusters are to be asked again.
+    fn is_to_discover(&self) -> bool {
+        let is_live = self.loaded.inventory.discoveries.iter().any(|discovery| !discovery.is_frozen);
+        let now = wall_clock();
+        is_live && (later(self.discovered, DISCOVER_AGAIN) <= now || is_beyond(self.discovered, now))
+    }
+
     /// Loads the inventory again. If it is broken, this is reported, and the previous one stays in use.
-    fn reload(&mut self) {
+    async fn reload(&mut self) {
         let before = self.loaded.clone();
-        let loaded = load::load(self.context, self.args.holder.as_deref());
+        let loaded = load::load(self.context, self.args.holder.as_deref()).await;
+        self.discovered = wall_clock();
         let result = loaded.and_then(|loaded| {
             self.loaded = loaded;
             self.select()

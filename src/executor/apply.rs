@@ -324,7 +324,7 @@ impl StepRunner {
             Step::Create(desired) => write::create(api, desired).await,
             Step::Update(update) => self.update(api, update).await,
             Step::Delete(delete) => write::delete(api, delete).await,
-            Step::Mint(mint) => match self.mint(api, task, mint).await {
+            Step::Mint(mint) => match Box::pin(self.mint(api, task, mint)).await {
                 Err(failure) if failure.is_overtaken && renews(mint) => {
                     lock(&self.ledger).overtaken.push(mint.grant.clone());
                     return Ok(self.left_to_another_run(step, &failure));

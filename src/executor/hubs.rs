@@ -132,7 +132,7 @@ impl Hubs {
     }
 
     async fn deliver_over(&self, incoming: &IncomingSecret, may_be_there: &mut bool) -> Result<(), StepFailure> {
-        over!(self, &incoming.place.hub, api => secret::deliver(api, incoming).await.map_err(|not_delivered| {
+        over!(self, &incoming.place.hub, api => Box::pin(secret::deliver(api, incoming)).await.map_err(|not_delivered| {
             *may_be_there = not_delivered.may_be_there;
             not_delivered.failure
         }))

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::outputs::{Leavings, Reading, Wanted};
+use super::prune::gone_clusters;
 use super::trail::Trail;
 use super::{Follower, Surroundings};
 use crate::cluster::AdminSources;
@@ -14,7 +15,8 @@ use crate::event::{End, Event, StepEnded, StepOutcome};
 use crate::executor::apply::remove as remove_all;
 use crate::executor::publish::{Publisher, publisher};
 use crate::executor::{Events, Hubs};
-use crate::inventory::Inventory;
+use crate::exit_code::ExitCode;
+use crate::inventory::{Budget, Inventory};
 use crate::names::ClusterName;
 use crate::outcome::{Applied, Planned, StepFailed};
 use crate::output::Phase;
@@ -23,6 +25,7 @@ use crate::report::{ClusterReport, Command, Head};
 use crate::step::{RemoveReason, Step};
 use crate::store::Manner;
 use crate::trail::TrailHead;
+use crate::wording::{count, list};
 
 /// Clusters that are forgotten.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Forgetting {
         surroundings: Surroundings<'_>,
         inventory: Inventory,
         layout: Layout,
-        clusters: &[String],
+        which: Which<'_>,
     ) -> Result<Self, Error> {
         let Surroundings { clock, run, progress, caller, admin, .. } = surroundings;
         let inventory = Arc::new(inventory);
@@ -56,7 +59,11 @@ impl Forgetting {
         let hubs = Arc::new(Hubs::new(&inventory, admin, clock));
         let layout = Arc::new(layout);
         let reading = Reading { inventory: Arc::clone(&inventory), layout, holder, caller, hubs: Arc::clone(&hubs) };
-        let names = || clusters.iter().map(ClusterName::new);
+        let clusters = match which {
+            Which::Named(names) => names.iter().map(ClusterName::new).collect(),
+            Which::Gone(most) => gone(&reading, most).await?,
+        };
+        let names = || clusters.iter().cloned();
         let leavings = reading.leavings(Wanted::Clusters(names().collect(), RemoveReason::ClusterGone)).await?;
         let plan = |cluster: ClusterName| {
             let mut plan = ClusterPlan::of_nothing(&cluster, "");
@@ -136,6 +143,47 @@ impl Forgetting {
             )
             .collect()
     }
+}
+
+/// Which clusters are forgotten.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which<'a> {
+    /// Those of these names.
+    Named(&'a [String]),
+    /// Those that outputs know and the inventory does not have, if they are no more than this.
+    Gone(Budget),
+}
+
+/// Finds the clusters that outputs know and the inventory does not have.
+///
+/// # Errors
+///
+/// If a source did not answer or some output could not be searched, because then what is gone is not known; or if more is
+/// gone than may be.
+async fn gone(reading: &Reading, most: Budget) -> Result<Vec<ClusterName>, Error> {
+    let inventory = &reading.inventory;
+    let blocked = |message: String| Error::new(ExitCode::Blocked, message);
+    if !inventory.undiscovered.is_empty() {
+        let sources: Vec<String> = inventory.undiscovered.iter().map(|(id, _)| format!("`{id}`")).collect();
+        let sources = sources.join(" and ");
+        return Err(blocked(format!("nothing is forgotten, because discovery {sources} did not answer")));
+    }
+    let leavings = reading.clone().leavings(Wanted::Unexplained).await?;
+    let gone: Vec<ClusterName> = gone_clusters(&leavings, inventory).into_iter().cloned().collect();
+    let all = gone.len() + inventory.clusters.len();
+    if gone.len() > most.of(all) {
+        let names = list(gone.iter().map(ClusterName::as_str), 5);
+        return Err(blocked(format!(
+            "the outputs know {} of {all} that the inventory does not have ({names}), and `--max-gone` is {most}: nothing \
+             is forgotten",
+            count(gone.len(), "cluster")
+        ))
+        .hint(format!(
+            "see whether the inventory and what its sources find are whole, and pass `--max-gone {}` if they are",
+            gone.len()
+        )));
+    }
+    Ok(gone)
 }
 
 /// Removes the entries of one cluster.

@@ -3,6 +3,7 @@
 //! [`Fleet`] is an inventory made ready, [`FleetRun`] one run over it, cluster by cluster.
 
 mod carry_out;
+pub(crate) mod discovery;
 mod display;
 mod ending;
 mod forget;
@@ -23,7 +24,7 @@ use tokio::sync::mpsc;
 
 use self::carry_out::task;
 pub(crate) use self::display::{Follower, Timeline};
-pub(crate) use self::forget::Forgetting;
+pub(crate) use self::forget::{Forgetting, Which};
 use self::outputs::{Leavings, Reading};
 pub(crate) use self::outputs::{Outputs, PluginCaller, Wanted, read_secrets, read_token, token_owner, with_token_file};
 pub(crate) use self::prune::MAX_PRUNE;

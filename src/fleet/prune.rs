@@ -37,6 +37,15 @@ pub(super) async fn leavings(reading: &Reading, printer: Printer) -> Result<Leav
         )
         .hint("see whether it is whole; `kubemint retire --cluster NAME` removes what is on a cluster"));
     }
+    if !inventory.undiscovered.is_empty() {
+        // What is not known may not be gone.
+        let sources: Vec<String> = inventory.undiscovered.iter().map(|(id, _)| format!("`{id}`")).collect();
+        let message = format!("nothing is pruned, because discovery {} did not answer", sources.join(" and "));
+        printer.problem(&format!("warning: {message}\n"));
+        let mut nothing = Leavings::default();
+        nothing.unsearched.push(message);
+        return Ok(nothing);
+    }
     let leavings = reading.clone().leavings(Wanted::Unexplained).await?;
     for warning in &leavings.unsearched {
         printer.problem(&format!("warning: {}\n", shown(warning)));
@@ -46,7 +55,7 @@ pub(super) async fn leavings(reading: &Reading, printer: Printer) -> Result<Leav
         let gone = list(gone.iter().map(|cluster| cluster.as_str()), NAMED);
         printer.problem(&format!(
             "warning: outputs have entries of clusters that are not in the inventory: {}; `kubemint retire --forget \
-             --cluster NAME` removes those of a cluster that is gone for good\n",
+             --cluster NAME` removes those of a cluster that is gone for good, `--gone` those of all\n",
             shown(&gone)
         ));
     }
@@ -54,7 +63,7 @@ pub(super) async fn leavings(reading: &Reading, printer: Printer) -> Result<Leav
 }
 
 /// Returns the clusters that contexts in the outputs name, and the inventory does not.
-fn gone_clusters<'a>(leavings: &'a Leavings, inventory: &Inventory) -> BTreeSet<&'a ClusterName> {
+pub(super) fn gone_clusters<'a>(leavings: &'a Leavings, inventory: &Inventory) -> BTreeSet<&'a ClusterName> {
     let known: BTreeSet<&ClusterName> = inventory.clusters.iter().map(|cluster| &cluster.name).collect();
     leavings.clusters.iter().filter(|cluster| !known.contains(cluster)).collect()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::discovery::DiscoveryPreset;
 use super::model::VerifyVia;
 use super::policy::{DanglingRoles, PolicyRule};
 use super::problem::At;
@@ -21,6 +22,31 @@ use crate::rbac::Escalating;
 
 /// A list of strings.
 pub(crate) type Strings = Vec<At<String>>;
+
+/// What is asked for clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiscoverKind {
+    /// Secrets of a hub, or objects that name them.
+    Secrets,
+    /// ClusterProfiles of a hub.
+    ClusterProfile,
+    /// Kubeconfigs on this machine.
+    Kubeconfigs,
+    /// A program.
+    Command,
+}
+
+impl DiscoverKind {
+    /// Returns how the inventory calls it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Secrets => "secrets",
+            Self::ClusterProfile => "cluster-profile",
+            Self::Kubeconfigs => "kubeconfigs",
+            Self::Command => "command",
+        }
+    }
+}
 
 /// What an output is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +97,20 @@ choice!(Rotation {
     "restart" => Self::Restart,
 });
 choice!(SecretReader { "secretreader" => Self::Token, "kubeconfig-secretreader" => Self::Kubeconfig, });
+choice!(DiscoverKind {
+    "secrets" => Self::Secrets,
+    "cluster-profile" => Self::ClusterProfile,
+    "kubeconfigs" => Self::Kubeconfigs,
+    "command" => Self::Command,
+});
+choice!(DiscoveryPreset {
+    "capi" => Self::ClusterApi,
+    "argocd" => Self::Argocd,
+    "sveltos" => Self::Sveltos,
+    "rancher-fleet" => Self::RancherFleet,
+    "vcluster" => Self::Vcluster,
+    "kubeconfig" => Self::Kubeconfig,
+});
 choice!(CredentialForm { "token" => Self::Token, "token-file" => Self::TokenFile, "exec" => Self::Exec, });
 choice!(VerifyVia { "endpoint" => Self::Endpoint, "admin" => Self::Admin, });
 choice!(DanglingRoles { "deny" => Self::Deny, "allow" => Self::Allow, });
@@ -128,6 +168,8 @@ tables! {
         "grants" grants: Vec<At<GrantTable>> [optional];
         /// Where credentials go. A grant that no output holds gets its objects and no token.
         "outputs" outputs: Vec<At<OutputTable>> [optional];
+        /// Where further clusters are found by themselves. See docs/discovery.md.
+        "discover" discover: Vec<At<DiscoverTable>> [optional];
         /// The waves in which access is changed, in their order. A cluster is in the first wave whose
         /// selector matches it; clusters that none matches come last, as wave `rest`.
         "rollout" rollout: Vec<At<WaveTable>> [optional];
@@ -186,6 +228,61 @@ tables! {
         "insecure-skip-tls-verify" insecure_skip_tls_verify: bool [default "false"];
         /// Use the ServiceAccount of the pod that kubemint runs in.
         "in-cluster" in_cluster: bool [default "false"];
+        /// The `id` of the `[[discover]]` in whose hub a Secret holds the access. `kubemint discover --write` writes this
+        /// and the keys below.
+        "discovered" discovered: String [optional];
+        /// That Secret, as `NAMESPACE/NAME`.
+        "secret" secret: String [optional];
+        /// The key of the kubeconfig in it. Defaults to what the consumer uses whose Secret it is.
+        "key" key: String [optional];
+        /// The ClusterProfile that says where the cluster is, as `NAMESPACE/NAME`, if the Secret holds a token only.
+        "profile" profile: String [optional];
+        /// The address that the Secret led to when it was found. It is refused if it leads elsewhere.
+        "seen-server" seen_server: String [optional];
+    }
+
+    /// Where clusters are found by themselves.
+    DiscoverTable("a discovery") {
+        /// What is asked: `"secrets"` and `"cluster-profile"` objects of a hub, `"kubeconfigs"` files, `"command"` a
+        /// program.
+        "kind" kind: DiscoverKind [required];
+        /// The name of the source, by which the `admin` of its clusters refers to it. Defaults to `preset` or `kind`.
+        "id" id: String [optional];
+        /// Whose Secrets a hub has: `"capi"`, `"argocd"`, `"sveltos"`, `"rancher-fleet"`, `"vcluster"`, or any
+        /// `"kubeconfig"`.
+        "preset" preset: DiscoveryPreset [default r#""kubeconfig""#];
+        /// How the hub is reached. `{ cluster = "NAME" }` is a cluster that the inventory names; otherwise as the `admin`
+        /// of a cluster.
+        "admin" admin: AdminTable [optional];
+        /// Whether the hub may be reached without checking its certificate.
+        "allow-insecure" allow_insecure: bool [default "false"];
+        /// The namespaces that are looked in. Defaults to all.
+        "namespaces" namespaces: Strings [optional];
+        /// The label selector of the objects.
+        "selector" selector: String [optional];
+        /// The pattern of the names of the objects, such as `"*-kubeconfig"`.
+        "named" named: String [optional];
+        /// The type of the Secrets, for `preset = "kubeconfig"`.
+        "type" secret_type: String [optional];
+        /// The key of the kubeconfig, for `preset = "kubeconfig"`.
+        "key" key: String [default r#""kubeconfig""#];
+        /// The namespace of the Secrets that `secretreader` reads, for `"cluster-profile"`. Defaults to the profile's.
+        "secret-namespace" secret_namespace: String [optional];
+        /// Whether kubeconfigs out of Secrets may run programs, and name files of this machine.
+        "allow-exec" allow_exec: bool [default "false"];
+        /// Where the kubeconfigs are, for `"kubeconfigs"`: a file, a directory or a pattern. Each context is a cluster.
+        "path" path: String [optional];
+        /// The program and its arguments, for `"command"`. It prints one JSON object for each cluster.
+        "command" command: Strings [optional];
+        /// The template of the names of the clusters.
+        "name" name: String [optional];
+        /// The labels that are taken over from what is found.
+        "labels" labels: Strings [optional];
+        /// Labels that all of its clusters get.
+        "add-labels" add_labels: Named<String> [optional];
+        /// Whether only clusters in a file that `kubemint discover --write` wrote are worked on; `plan` says what has
+        /// changed since.
+        "frozen" frozen: bool [default "false"];
     }
 
     /// How tokens are minted and renewed.

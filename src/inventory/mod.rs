@@ -3,6 +3,7 @@
 //! `file` has the tables as typed, `model` the resolved inventory; [`crate::resolution`] leads from one to the other.
 //! `problem` and `render` show all problems at once, with their locations. Pure: no I/O, no clock.
 
+pub(crate) mod discovery;
 pub(crate) mod duration;
 pub(crate) mod file;
 mod intended;
@@ -22,6 +23,7 @@ pub(crate) mod wave;
 pub use crate::delivery::{CredentialForm, FileForm, HubName, Output, OutputId};
 pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName, WaveName};
 pub use crate::rbac::{Escalating, Rule};
+pub use discovery::{AdminSecret, Discovery, DiscoveryHub, DiscoveryId, DiscoveryKind, DiscoveryPreset};
 pub(crate) use duration::parse as parse_duration;
 pub use file::schema;
 pub(crate) use intended::{Intended, IntendedSource, intended, wildcards};

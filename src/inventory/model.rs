@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::discovery::{AdminSecret, Discovery, DiscoveryId};
 use super::period::Period;
 use super::wave::Wave;
 use crate::delivery::{CredentialForm, HubName, Output};
@@ -42,6 +43,10 @@ pub struct Inventory {
     pub run: RunPolicy,
     /// What profiles may not have.
     pub policy: Policy,
+    /// Where further clusters are found by themselves.
+    pub discoveries: Vec<Discovery>,
+    /// The sources that did not answer, and why: their clusters are unknown.
+    pub undiscovered: Vec<(DiscoveryId, String)>,
 }
 
 /// How a run behaves.
@@ -139,6 +144,8 @@ pub enum KubeconfigSource {
     List(Vec<PathBuf>),
     /// The files that a pattern matches.
     Glob(String),
+    /// A Secret of another cluster.
+    Secret(Arc<AdminSecret>),
 }
 
 /// An endpoint and a credential that the inventory itself names. All paths are absolute.

@@ -32,7 +32,7 @@ pub(crate) use render::{RenderError, Rendering, render};
 pub(crate) use schema::schema;
 pub(crate) use status::{Drifted, GrantStatus, Holds, LegacyTokenStatus, OutputStatus, Status};
 pub(crate) use text::{
-    TextOptions, collision_lines, kubeconfig_text, merge_text, notes_text, refresh_line, summary_line,
+    TextOptions, collision_lines, kubeconfig_text, merge_text, notes_text, refresh_line, rows, summary_line,
 };
 pub(crate) use verify::{
     BindingReport, FindingKind, GrantReport, Verification, VerifiedClusterReport, VerifyState, VerifySummary,

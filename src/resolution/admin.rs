@@ -1,12 +1,14 @@
 //! Admin access: which of its three forms is used, and whether its keys fit together. Pure.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Context;
 use crate::inventory::file::AdminTable;
 use crate::inventory::model::{AdminAccess, InlineAdmin, KubeconfigSource};
-use crate::inventory::problem::{At, Location, Problem};
+use crate::inventory::problem::{At, Location, Problem, quote};
 use crate::inventory::syntax::{self, Verdict};
+use crate::inventory::{AdminSecret, DiscoveryKind};
 
 /// The value that stands for the files that kubectl would read.
 const AMBIENT: &str = "$KUBECONFIG";
@@ -34,6 +36,7 @@ enum Form {
     Kubeconfig(KubeconfigSource),
     Server(String),
     InCluster,
+    Secret(Arc<AdminSecret>),
 }
 
 impl Admin {
@@ -85,11 +88,27 @@ impl Admin {
         ];
         self.inline_key = inline.into_iter().find_map(|(key, location)| Some((key, location?)));
 
+        let of_secrets = [
+            ("secret", &table.secret),
+            ("key", &table.key),
+            ("profile", &table.profile),
+            ("seen-server", &table.seen_server),
+        ];
+        for (key, at) in of_secrets {
+            if let Some(at) = at.as_ref().filter(|_| table.discovered.is_none()) {
+                ctx.error(at.location, format!("`{key}` needs `discovered`, the `id` of a `[[discover]]`"));
+            }
+        }
         let in_cluster = table.in_cluster.as_ref().is_some_and(|at| at.value);
-        let forms = usize::from(table.kubeconfig.is_some()) + usize::from(table.server.is_some());
-        if forms + usize::from(in_cluster) > 1 {
-            ctx.error(location, "`admin` has more than one of `kubeconfig`, `server` and `in-cluster`");
+        let forms = [table.kubeconfig.is_some(), table.server.is_some(), in_cluster, table.discovered.is_some()];
+        if forms.into_iter().filter(|form| *form).count() > 1 {
+            ctx.error(location, "`admin` has more than one of `kubeconfig`, `server`, `in-cluster` and `discovered`");
             self.is_broken = true;
+        }
+        if let Some(discovered) = &table.discovered {
+            let secret = admin_secret(table, discovered, ctx);
+            self.is_broken |= secret.is_none();
+            self.form = secret.map(|secret| Form::Secret(Arc::new(secret)));
         }
         if let Some(kubeconfig) = &table.kubeconfig {
             let source = source(kubeconfig, ctx);
@@ -117,10 +136,12 @@ impl Admin {
         // If a cluster names another form than the defaults, their keys for `server` do not have to fit it.
         let is_inline = matches!(self.form.as_ref().or(other.form.as_ref()), Some(Form::Server(_)) | None);
         let other = if is_inline { other } else { Self { inline_key: None, ..other } };
+        let is_secret = matches!(self.form, Some(Form::Secret(_)));
         Self {
             is_broken: self.is_broken || (other.is_broken && self.form.is_none()),
             form: self.form.or(other.form),
-            context: self.context.or(other.context),
+            // A Secret's contexts have names of their own.
+            context: if is_secret { self.context } else { self.context.or(other.context) },
             certificate_authority: self.certificate_authority.or(other.certificate_authority),
             token_file: self.token_file.or(other.token_file),
             client_certificate: self.client_certificate.or(other.client_certificate),
@@ -134,7 +155,8 @@ impl Admin {
 
     /// Returns the admin access of a cluster, and reports keys that do not fit together.
     pub(super) fn access(self, cluster: &str, location: Location, ctx: &mut Context<'_>) -> AdminAccess {
-        if let (Some((key, key_place)), Some(Form::Kubeconfig(_) | Form::InCluster)) = (self.inline_key, &self.form) {
+        let is_inline = matches!(self.form, Some(Form::Server(_)) | None);
+        if let Some((key, key_place)) = self.inline_key.filter(|_| !is_inline) {
             let problem = Problem::error(key_place, format!("`{key}` is for `admin` with `server` only"));
             ctx.problems.push(problem.hint("a kubeconfig says that itself; remove the key or name the `server`"));
         }
@@ -143,6 +165,11 @@ impl Admin {
                 AdminAccess::Kubeconfig { source, context: self.context.unwrap_or_else(|| cluster.to_owned()) }
             }
             Some(Form::InCluster) => AdminAccess::InCluster,
+            // Without a name, it is the current context: nobody chose what the kubeconfig of such a Secret calls it.
+            Some(Form::Secret(secret)) => AdminAccess::Kubeconfig {
+                source: KubeconfigSource::Secret(secret),
+                context: self.context.unwrap_or_default(),
+            },
             Some(Form::Server(server)) => {
                 let has_certificate = self.client_certificate.is_some();
                 if !self.is_broken && has_certificate != self.client_key.is_some() {
@@ -178,8 +205,90 @@ impl Admin {
     }
 }
 
+/// Whether the access of a hub says more than the cluster whose access it is.
+pub(super) fn has_other_keys(admin: &AdminTable) -> bool {
+    let AdminTable {
+        cluster: _,
+        kubeconfig,
+        context,
+        server,
+        certificate_authority,
+        token_file,
+        client_certificate,
+        client_key,
+        tls_server_name,
+        proxy_url,
+        insecure_skip_tls_verify,
+        in_cluster,
+        discovered,
+        secret,
+        key,
+        profile,
+        seen_server,
+    } = admin;
+    let texts = [
+        kubeconfig,
+        context,
+        server,
+        certificate_authority,
+        token_file,
+        client_certificate,
+        client_key,
+        tls_server_name,
+        proxy_url,
+        discovered,
+        secret,
+        key,
+        profile,
+        seen_server,
+    ];
+    texts.into_iter().any(Option::is_some) || insecure_skip_tls_verify.is_some() || in_cluster.is_some()
+}
+
+/// Returns the Secret that an access names.
+fn admin_secret(table: &AdminTable, discovered: &At<String>, ctx: &mut Context<'_>) -> Option<AdminSecret> {
+    let Some(source) = ctx.discoveries.iter().find(|source| source.id.as_str() == discovered.value) else {
+        // What is wrong with a source is reported there.
+        if !ctx.misread && !ctx.incomplete {
+            let known: Vec<&str> = ctx.discoveries.iter().map(|source| source.id.as_str()).collect();
+            let mut problem = Problem::error(
+                discovered.location,
+                format!("no `[[discover]]` has the `id` {}", quote(&discovered.value)),
+            );
+            problem.hint = ctx.problems.suggest("sources", &discovered.value, known.into_iter());
+            ctx.problems.push(problem);
+        }
+        return None;
+    };
+    let id = source.id.clone();
+    let DiscoveryKind::Hub(hub) = source.kind.clone() else {
+        ctx.error(discovered.location, format!("discovery `{id}` finds no Secrets"));
+        return None;
+    };
+    let Some(secret) = &table.secret else {
+        ctx.error(discovered.location, "`discovered` needs `secret`, as `NAMESPACE/NAME`");
+        return None;
+    };
+    let mut parts = |text: &At<String>| match text.value.split_once('/') {
+        Some((namespace, name)) if syntax::dns_label(namespace).is_ok() && syntax::dns_subdomain(name).is_ok() => {
+            Some((namespace.to_owned(), name.to_owned()))
+        }
+        _ => {
+            ctx.error(text.location, format!("{} is no `NAMESPACE/NAME`", quote(&text.value)));
+            None
+        }
+    };
+    let (namespace, name) = parts(secret)?;
+    if let Some(profile) = &table.profile {
+        parts(profile)?;
+    }
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    let (key, profile, seen_server) = (text(&table.key), text(&table.profile), text(&table.seen_server));
+    Some(AdminSecret { source: id, hub, namespace, name, key, profile, seen_server })
+}
+
 /// Returns the source of kubeconfigs that a value means.
-fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource> {
+pub(super) fn source(value: &At<String>, ctx: &mut Context<'_>) -> Option<KubeconfigSource> {
     if value.value == AMBIENT && ctx.setting.kubeconfig.is_empty() {
         ctx.error(value.location, format!("`{AMBIENT}` names no file: neither it nor the home directory is set"));
         return None;

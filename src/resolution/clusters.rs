@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::admin::{self, Admin};
-use super::{Context, Parsed};
+use super::{Context, Parsed, discovery};
 use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
 use crate::inventory::model::{AdminAccess, Cluster, Consumer};
 use crate::inventory::problem::{At, Location, Problem};
@@ -58,7 +58,11 @@ impl Clusters {
 pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Clusters {
     let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
     let mut clusters = Clusters { default_admin: default_admin.clone(), ..Clusters::default() };
-    for table in files.iter().filter_map(|parsed| parsed.content.clusters.as_ref()).flat_map(|list| &list.value) {
+    let tables = |is_discovered: bool| {
+        let files = files.iter().filter(move |parsed| parsed.is_discovered == is_discovered);
+        files.filter_map(|parsed| parsed.content.clusters.as_ref()).flat_map(|list| &list.value)
+    };
+    for table in &discovery::refined(tables(false), tables(true)) {
         let Some(resolved) = cluster(table, &default_admin, ctx) else {
             ctx.incomplete = true;
             continue;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Context, Parsed, Setting, resolve_all};
+use super::{Context, Parsed, Setting, discovery, resolve_all};
 use crate::delivery::Layout;
-use crate::inventory::file::InventoryFile;
+use crate::inventory::file::{DefaultsTable, InventoryFile};
 use crate::inventory::masking::looks_like_inventory;
 use crate::inventory::problem::{FileId, Problems};
 use crate::inventory::read::Reader;
-use crate::inventory::{Inventory, Location, Omitted, Problem, SourceFile, Sources, syntax};
+use crate::inventory::{Discovery, DiscoveryId, Inventory, Location, Omitted, Problem, SourceFile, Sources, syntax};
 use crate::names::Holder;
 
 /// The version of the inventory format.
@@ -43,6 +43,8 @@ pub struct Loading {
     incomplete: bool,
     /// Whether a value had the wrong type.
     misread: bool,
+    /// The sources whose clusters are not known, and why.
+    undiscovered: Vec<(DiscoveryId, String)>,
 }
 
 /// The result of loading.
@@ -72,6 +74,7 @@ impl Loading {
             problems: Problems::default(),
             incomplete: false,
             misread: false,
+            undiscovered: vec![],
         };
         loading.parse(root);
         if let Some(patterns) = loading.files.first().and_then(|root| root.content.include.clone()) {
@@ -108,12 +111,45 @@ impl Loading {
         self.incomplete = true;
     }
 
+    /// Returns the sources of further clusters, without those that something is wrong with.
+    pub fn discoveries(&self) -> Vec<Discovery> {
+        let no_defaults = DefaultsTable::default();
+        let root = self.files.iter().find(|parsed| parsed.file.is_root());
+        let defaults = root.and_then(|root| root.content.defaults.as_ref()).map_or(&no_defaults, |it| &it.value);
+        // What is wrong with them is reported in the end.
+        let mut problems = Problems::default();
+        let mut ctx = Context::new(&self.sources, &self.setting, &mut problems);
+        ctx.misread = self.misread;
+        discovery::resolve(&self.files, defaults, &mut ctx)
+    }
+
+    /// Adds the clusters that a source found, as the text of an inventory file.
+    pub fn discovered(&mut self, discovery: &Discovery, text: String) {
+        // Paths in it start where those of the inventory do.
+        let directory = self.sources.root().map(|root| root.directory().to_owned()).unwrap_or_default();
+        let file = SourceFile::new(directory.join(format!(".discovered-by-{}", discovery.id)), text);
+        let file = self.sources.add(file.named(format!("what discovery {} found", discovery.id)));
+        let known = self.files.len();
+        if self.read(file) {
+            self.sources.show(file);
+        }
+        for parsed in self.files.iter_mut().skip(known) {
+            parsed.is_discovered = true;
+        }
+    }
+
+    /// Notes that the clusters of a source are not known: it was not asked, or did not answer.
+    pub fn undiscovered(&mut self, discovery: &Discovery, why: &str) {
+        self.undiscovered.push((discovery.id.clone(), why.to_owned()));
+    }
+
     /// Resolves all files together.
     pub fn finish(mut self) -> Resolution {
         let mut ctx = Context::new(&self.sources, &self.setting, &mut self.problems);
         ctx.incomplete = self.incomplete || self.misread;
         ctx.misread = self.misread;
-        let resolved = resolve_all(&self.files, &mut ctx);
+        ctx.is_undiscovered = !self.undiscovered.is_empty();
+        let resolved = resolve_all(&self.files, self.undiscovered, &mut ctx);
         let (inventory, layout) = match resolved {
             Some((inventory, layout)) if !self.problems.has_errors() => (Some(inventory), Some(layout)),
             _ => (None, None),
@@ -174,7 +210,7 @@ impl Loading {
         let mut reader = Reader { file, problems: &mut self.problems, partial: !file.is_root(), misread: false };
         let content = InventoryFile::read_table(table.get_ref(), Location::new(file, 0..0), &mut reader);
         self.misread |= reader.misread;
-        self.files.push(Parsed { file, content });
+        self.files.push(Parsed { file, content, is_discovered: false });
         is_shown
     }
 }

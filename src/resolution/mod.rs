@@ -31,6 +31,7 @@
 mod admin;
 mod anchor;
 mod clusters;
+mod discovery;
 mod grants;
 mod load;
 mod outputs;
@@ -56,7 +57,7 @@ use crate::inventory::duration;
 use crate::inventory::file::{DefaultsTable, InventoryFile};
 use crate::inventory::problem::{At, FileId, Location, Problem, Problems, Sources, quote};
 use crate::inventory::syntax::{self, Verdict};
-use crate::inventory::{Grant, Inventory, MissingNamespace, RunPolicy};
+use crate::inventory::{Discovery, DiscoveryId, Grant, Inventory, MissingNamespace, RunPolicy};
 use crate::names::{ClusterName, DEFAULT_HOLDER, Holder, InventoryName};
 
 /// The time for all work on one cluster if the inventory does not set one.
@@ -81,6 +82,8 @@ pub struct Setting {
 struct Parsed {
     file: FileId,
     content: InventoryFile,
+    /// Whether nobody typed it: a source found what it says.
+    is_discovered: bool,
 }
 
 /// The state that every topic needs.
@@ -94,11 +97,23 @@ struct Context<'a> {
     /// Whether something that others refer to is missing or broken. Then nothing is reported of names that nobody
     /// refers to, or that are not found.
     incomplete: bool,
+    /// The sources of clusters.
+    discoveries: Vec<Discovery>,
+    /// Whether some source has not been asked or did not answer: a cluster that is unknown may be one of its.
+    is_undiscovered: bool,
 }
 
 impl<'a> Context<'a> {
     fn new(sources: &'a Sources, setting: &'a Setting, problems: &'a mut Problems) -> Self {
-        Self { sources, setting, problems, misread: false, incomplete: false }
+        Self {
+            sources,
+            setting,
+            problems,
+            misread: false,
+            incomplete: false,
+            discoveries: vec![],
+            is_undiscovered: false,
+        }
     }
 
     fn error(&mut self, location: Location, message: impl Into<String>) {
@@ -134,8 +149,12 @@ fn missing(create: bool) -> MissingNamespace {
 }
 
 /// Resolves all files together; `None` if the root file could not be read at all.
-fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, Layout)> {
-    for parsed in files.iter().filter(|parsed| !parsed.file.is_root()) {
+fn resolve_all(
+    files: &[Parsed],
+    undiscovered: Vec<(DiscoveryId, String)>,
+    ctx: &mut Context<'_>,
+) -> Option<(Inventory, Layout)> {
+    for parsed in files.iter().filter(|parsed| !parsed.file.is_root() && !parsed.is_discovered) {
         refuse_root_keys(&parsed.content, ctx);
     }
     let root = files.iter().find(|parsed| parsed.file.is_root());
@@ -152,6 +171,7 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
         ctx.check("holder", holder, syntax::dns_label);
     }
     let run = run_policy(defaults, ctx);
+    ctx.discoveries = discovery::resolve(files, defaults, ctx);
     let clusters = clusters::resolve(files, defaults, ctx);
     let allows_dangling_roles = policy::allows_dangling_roles(root_content);
     let profiles = profiles::resolve(files, defaults, allows_dangling_roles, ctx);
@@ -185,6 +205,8 @@ fn resolve_all(files: &[Parsed], ctx: &mut Context<'_>) -> Option<(Inventory, La
         waves: waves.into_iter().map(Arc::new).collect(),
         run,
         policy,
+        discoveries: std::mem::take(&mut ctx.discoveries),
+        undiscovered,
     };
     if ctx.incomplete {
         return None;
@@ -202,6 +224,7 @@ fn refuse_root_keys(included: &InventoryFile, ctx: &mut Context<'_>) {
         ("defaults", included.defaults.as_ref().map(|at| at.location)),
         ("rollout", included.rollout.as_ref().map(|at| at.location)),
         ("policy", included.policy.as_ref().map(|at| at.location)),
+        ("discover", included.discover.as_ref().map(|at| at.location)),
     ];
     for (key, location) in keys {
         if let Some(location) = location {

@@ -88,7 +88,7 @@ pub(super) fn resolve(
             ctx.error(names.location, "the output names no profile");
             ctx.incomplete = true;
         }
-        if !ctx.incomplete && !grants.list.iter().any(|granted| selected.holds(granted)) {
+        if !ctx.incomplete && !ctx.is_undiscovered && !grants.list.iter().any(|granted| selected.holds(granted)) {
             ctx.problems.push(Problem::warning(table.location, "no grant reaches this output"));
         }
         match output.kind.as_ref().map_or(OutputKind::Kubeconfig, |kind| kind.value) {

@@ -27,7 +27,7 @@ pub(super) fn select<'a>(
             Ok(parsed) => {
                 let all = clusters.list.iter().map(|resolved| &resolved.cluster);
                 selected.extend(all.filter(|cluster| parsed.matches(&cluster.labels)).map(|cluster| &cluster.name));
-                if selected.is_empty() && !ctx.incomplete {
+                if selected.is_empty() && !ctx.incomplete && !ctx.is_undiscovered {
                     warn_unmatched(text, &parsed, clusters, ctx);
                 }
             }
@@ -43,6 +43,8 @@ pub(super) fn select<'a>(
             Some(resolved) => {
                 selected.insert(&resolved.cluster.name);
             }
+            // A source that did not answer may know it.
+            None if ctx.is_undiscovered => {}
             None => {
                 let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
                 let mut problem = Problem::error(name.location, format!("unknown cluster {}", quote(&name.value)));

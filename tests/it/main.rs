@@ -16,6 +16,7 @@ mod consumers;
 mod damaged;
 mod dead;
 mod delivering;
+mod discovering;
 mod doctor;
 mod editing;
 mod errors;

@@ -72,6 +72,7 @@ crate::judged::every_judgement!(lives_on_real);
 crate::alone::every_limit!(lives_on_real);
 crate::delivering::every_secret!(lives_on_real);
 crate::registering::every_registration!(lives_on_real);
+crate::discovering::every_discovery!(lives_on_real);
 crate::dead::every_death!(lives_on_real);
 
 /// All scenarios of the life of a credential.
@@ -80,6 +81,7 @@ mod lives {
     pub(super) use crate::damaged::*;
     pub(super) use crate::dead::*;
     pub(super) use crate::delivering::*;
+    pub(super) use crate::discovering::*;
     pub(super) use crate::judged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;

@@ -98,7 +98,7 @@ fn crds() -> Vec<Value> {
 
 /// Installs the types where they are not built in, and waits until they are served.
 #[track_caller]
-fn install(admin: &Admin) {
+pub(crate) fn install(admin: &Admin) {
     for crd in crds() {
         let [group, plural] = [&crd["spec"]["group"], &crd["spec"]["names"]["plural"]].map(|it| it.as_str().unwrap());
         let list = format!("/apis/{group}/{}/{plural}", crd["spec"]["versions"][0]["name"].as_str().unwrap());

@@ -39,6 +39,7 @@ crate::judged::every_judgement!(lives_on_simulated);
 crate::alone::every_limit!(lives_on_simulated);
 crate::delivering::every_secret!(lives_on_simulated);
 crate::registering::every_registration!(lives_on_simulated);
+crate::discovering::every_discovery!(lives_on_simulated);
 
 /// All scenarios of the life of a credential.
 mod lives {
@@ -46,6 +47,7 @@ mod lives {
     pub(super) use crate::damaged::*;
     pub(super) use crate::dead::*;
     pub(super) use crate::delivering::*;
+    pub(super) use crate::discovering::*;
     pub(super) use crate::judged::*;
     pub(super) use crate::life::*;
     pub(super) use crate::plugin::*;

@@ -57,12 +57,12 @@ pub(super) struct ClusterFields {
     pub(super) proxy_url: Option<String>,
     #[serde(deserialize_with = "flag")]
     pub(super) disable_compression: Option<bool>,
-    extensions: Option<Vec<NamedExtension>>,
+    pub(super) extensions: Option<Vec<NamedExtension>>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-struct NamedExtension {
+pub(super) struct NamedExtension {
     #[serde(deserialize_with = "text")]
     name: Option<String>,
     extension: Value,

@@ -10,6 +10,7 @@ mod exec;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod secret;
 mod source;
 mod usable;
 
@@ -25,6 +26,8 @@ pub(crate) use self::doctor::{Examined, examine};
 pub(crate) use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;
+use self::secret::{SecretHubs, check_seen};
+pub(crate) use self::secret::{discovered_kubeconfig, provider_config};
 use self::source::Source;
 pub(crate) use self::source::{kubeconfig_files, kubeconfigs_in};
 use self::usable::Usable;
@@ -65,6 +68,7 @@ pub(crate) struct AdminSources {
     network: Network,
     service: Option<(String, String)>,
     pod_directory: PathBuf,
+    hubs: SecretHubs,
 }
 
 /// The admin access of one cluster, ready to connect.
@@ -131,9 +135,12 @@ impl AdminSources {
         };
         let mut sources = HashMap::new();
         for access in accesses {
-            if let AdminAccess::Kubeconfig { source, .. } = access
-                && !sources.contains_key(source)
-            {
+            // The kubeconfig in a Secret is read when its cluster is worked on, through the access of its hub.
+            let source = match access.source() {
+                Some(KubeconfigSource::Secret(secret)) => secret.hub.access.source(),
+                source => source,
+            };
+            if let Some(source) = source.filter(|source| !sources.contains_key(*source)) {
                 sources.insert(source.clone(), Source::load(source, &mut read));
             }
         }
@@ -143,6 +150,7 @@ impl AdminSources {
             network: Network::new(environment.proxies.clone()),
             service: environment.service.clone(),
             pod_directory: usable::pod_directory(),
+            hubs: SecretHubs::new(plugin_limit),
         }
     }
 
@@ -206,20 +214,31 @@ impl AdminSources {
         insecure: Insecure,
         now: impl Fn() -> Timestamp,
     ) -> Result<AdminEntry, AdminError> {
+        match access {
+            AdminAccess::Kubeconfig { source: KubeconfigSource::Secret(secret), context } => {
+                let source = self.read_secret(secret, &now).await?;
+                let context = if context.is_empty() { source.only_context()? } else { context.clone() };
+                let (target, login, _) = self.in_source(&source, &context, insecure, now).await?;
+                check_seen(secret, &target)?;
+                Ok(AdminEntry { target, login, try_command: None })
+            }
+            access => self.resolve_own(access, insecure, now).await,
+        }
+    }
+
+    /// Returns the credential and target of an access that this machine has.
+    async fn resolve_own(
+        &self,
+        access: &AdminAccess,
+        insecure: Insecure,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<AdminEntry, AdminError> {
         let allow_insecure = insecure == Insecure::Allowed;
         match access {
             AdminAccess::Kubeconfig { source, context } => {
                 let source = self.sources.get(source).expect("every source of the inventory was loaded");
                 let source = source.as_ref().map_err(Clone::clone)?;
-                let (target, usable, file) = self.usable(source, context, allow_insecure)?;
-                let unusable = |problem: Problem| unusable(file, context, problem);
-                let login = match usable {
-                    Usable::Login(login) => login,
-                    Usable::Plugin(plugin, impersonation) => {
-                        let login = self.plugins.login(&plugin, now).await.map_err(unusable)?;
-                        Login { impersonation, ..login }
-                    }
-                };
+                let (target, login, file) = self.in_source(source, context, insecure, now).await?;
                 let path = file.path.display().to_string();
                 let words = ["kubectl", "--kubeconfig", &path, "--context", context, "get", "namespaces"];
                 let try_command = crate::wording::command(&words);
@@ -236,6 +255,26 @@ impl AdminSources {
                 self.checked(target).map(|target| AdminEntry { target, login, try_command: None })
             }
         }
+    }
+
+    /// Returns target and credential of a context; runs its exec plugin if it has one that did not run yet.
+    async fn in_source<'a>(
+        &self,
+        source: &'a Source,
+        context: &str,
+        insecure: Insecure,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<(Target, Login, &'a AdminFile), AdminError> {
+        let (target, usable, file) = self.usable(source, context, insecure == Insecure::Allowed)?;
+        let login = match usable {
+            Usable::Login(login) => login,
+            Usable::Plugin(plugin, impersonation) => {
+                let login = self.plugins.login(&plugin, now).await;
+                let login = login.map_err(|problem: Problem| unusable(file, context, problem))?;
+                Login { impersonation, ..login }
+            }
+        };
+        Ok((target, login, file))
     }
 
     fn checked(&self, target: Target) -> Result<Target, AdminError> {

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::AdminError;
+use super::error::{AdminError, Problem};
 use super::file::{AdminFile, ClusterFields, ContextFields, UserFields};
 use crate::inventory::KubeconfigSource;
 use crate::store::distinct;
@@ -49,7 +49,13 @@ impl Source {
             }),
             KubeconfigSource::List(paths) => Self::merged(paths, read),
             KubeconfigSource::Glob(pattern) => Self::separate(format!("`{pattern}`"), matching(pattern), read),
+            KubeconfigSource::Secret(secret) => Err(AdminError::Nothing { source_name: secret.to_string() }),
         }
+    }
+
+    /// Makes a source of one kubeconfig that is no file.
+    pub(super) fn of(name: String, file: AdminFile) -> Self {
+        Self { name, is_merged: true, files: vec![Arc::new(file)], unusable: vec![] }
     }
 
     fn separate(
@@ -114,6 +120,22 @@ impl Source {
             contexts.extend(names.into_iter().map(|name| (name, file.path.as_path(), current == Some(name))));
         }
         contexts
+    }
+
+    /// Returns the current context, or the only one.
+    ///
+    /// # Errors
+    ///
+    /// If there is neither.
+    pub(super) fn only_context(&self) -> Result<String, AdminError> {
+        let file = self.files.first();
+        let current = file.and_then(|file| file.current_context.clone());
+        let only =
+            || file.filter(|file| file.contexts.len() == 1).and_then(|file| file.contexts.keys().next().cloned());
+        current.or_else(only).ok_or_else(|| {
+            let problem = format!("{} has several contexts, and none is current", self.name);
+            AdminError::Access(Problem::new(problem).hint("say which with `context` in the `admin` of that cluster"))
+        })
     }
 
     /// Finds a context and what it refers to.
@@ -185,6 +207,7 @@ pub(crate) fn kubeconfig_files(source: &KubeconfigSource) -> Vec<PathBuf> {
         KubeconfigSource::Path(path) => vec![path.clone()],
         KubeconfigSource::List(paths) => paths.clone(),
         KubeconfigSource::Glob(pattern) => matching(pattern),
+        KubeconfigSource::Secret(_) => vec![],
     }
 }
 

@@ -278,7 +278,7 @@ async fn obtain(
     wanted: &Wanted<'_>,
     refused: Option<&CachedToken>,
 ) -> Result<CachedToken, Obtaining> {
-    let inventory = inventory(context, wanted).map_err(Obtaining::Unusable)?;
+    let inventory = inventory(context, wanted).await.map_err(Obtaining::Unusable)?;
     let grant = grant(&inventory, wanted).map_err(Obtaining::Unusable)?;
     let policy = &grant.profile.token;
     if let Some(least) = wanted.args.min_left.filter(|least| least.saturating_add(Duration::from_secs(1)) > policy.ttl)
@@ -359,9 +359,9 @@ async fn check_cluster(api: &Api, wanted: &Wanted<'_>, now: impl Fn() -> Timesta
     }
 }
 
-fn inventory(context: &CommandContext<'_>, wanted: &Wanted<'_>) -> Result<Inventory, Error> {
+async fn inventory(context: &CommandContext<'_>, wanted: &Wanted<'_>) -> Result<Inventory, Error> {
     let path = context.global.inventory.display();
-    let resolution = load::resolve(context, wanted.args.holder.as_deref())?;
+    let resolution = load::resolve(context, wanted.args.holder.as_deref()).await?;
     let inventory = resolution.inventory.ok_or_else(|| {
         Error::new(ExitCode::InvalidInventory, format!("invalid inventory `{path}`"))
             .hint(format!("run `{}`", command(&["kubemint", "validate", "-f", &path.to_string()])))

@@ -28,7 +28,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
         return doctor::run(context, path, args);
     }
     check_outputs(context, &args.report.output)?;
-    let load::Loaded { mut inventory, layout, .. } = load::load(context, args.holder.as_deref())?;
+    let load::Loaded { mut inventory, layout, .. } = block_on(load::load(context, args.holder.as_deref()))??;
     if let Some(concurrency) = args.selection.concurrency {
         inventory.run.concurrency = usize::from(concurrency);
     }

@@ -72,6 +72,16 @@ fn table() -> Table {
     table
 }
 
+/// Returns rows of text as a table.
+pub(crate) fn rows<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = table();
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row.map(|cell| shown(&cell).into_owned()));
+    }
+    trimmed(&table)
+}
+
 /// Returns the lines of a table.
 fn trimmed(table: &Table) -> String {
     table.lines().map(|line| line.trim().to_owned() + "\n").collect()

@@ -1,10 +1,10 @@
 //! Hubs: the clusters that Secrets are written to. Pure.
 
 use super::super::Context;
-use super::super::admin::Admin;
+use super::super::admin::{self, Admin};
 use super::super::clusters::Clusters;
 use crate::delivery::HubName;
-use crate::inventory::file::{AdminTable, OutputTable};
+use crate::inventory::file::OutputTable;
 use crate::inventory::problem::{At, Problem, quote};
 use crate::inventory::{AdminAccess, Hub, KubeconfigSource};
 
@@ -31,7 +31,7 @@ impl Hubs {
         };
         let insecure = table.value.allow_insecure.as_ref();
         if let Some(name) = &admin.value.cluster {
-            if has_other_keys(&admin.value) {
+            if admin::has_other_keys(&admin.value) {
                 ctx.error(name.location, "`cluster` is a whole admin access, so it needs no other keys");
             }
             let Some(cluster) = clusters.find(&name.value).map(|resolved| &resolved.cluster) else {
@@ -92,34 +92,6 @@ fn shown(source: &KubeconfigSource) -> String {
             paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
         }
         KubeconfigSource::Glob(pattern) => pattern.clone(),
+        KubeconfigSource::Secret(secret) => secret.to_string(),
     }
-}
-
-fn has_other_keys(admin: &AdminTable) -> bool {
-    let AdminTable {
-        cluster: _,
-        kubeconfig,
-        context,
-        server,
-        certificate_authority,
-        token_file,
-        client_certificate,
-        client_key,
-        tls_server_name,
-        proxy_url,
-        insecure_skip_tls_verify,
-        in_cluster,
-    } = admin;
-    let texts = [
-        kubeconfig,
-        context,
-        server,
-        certificate_authority,
-        token_file,
-        client_certificate,
-        client_key,
-        tls_server_name,
-        proxy_url,
-    ];
-    texts.into_iter().any(Option::is_some) || insecure_skip_tls_verify.is_some() || in_cluster.is_some()
 }

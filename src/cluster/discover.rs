@@ -1,0 +1,272 @@
+//! Finds clusters in a hub: lists its objects, and reads where each leads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use toml::Table;
+
+use super::admin::discovered_kubeconfig;
+use super::api::{Api, Request};
+use super::observe::{Items, list};
+use crate::discovery::FoundCluster;
+use crate::failure::{ApiFailure, clean};
+use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryId, DiscoveryPreset};
+use crate::names::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::object::ObjectRef;
+
+/// What a source found, or why something of it was left out.
+pub(crate) type Finds = Vec<Result<FoundCluster, String>>;
+
+/// Finds the clusters that the objects of a hub lead to.
+///
+/// # Errors
+///
+/// If the hub does not respond, or refuses a list.
+pub(crate) async fn discover(api: &Api, id: &DiscoveryId, hub: &Arc<DiscoveryHub>) -> Result<Finds, ApiFailure> {
+    let mut objects: BTreeMap<(String, String), Object> = BTreeMap::new();
+    let namespaces: Vec<Option<&str>> = match hub.namespaces.as_slice() {
+        [] => vec![None],
+        some => some.iter().map(|namespace| Some(namespace.as_str())).collect(),
+    };
+    let named = hub.named.as_deref().and_then(|pattern| glob::Pattern::new(pattern).ok());
+    let selection = selection(hub);
+    for namespace in namespaces {
+        list(api, &collection(hub.preset, namespace), &selection, Items::Whole, |item| {
+            let object = Object::of(item);
+            let is_wanted = named.as_ref().is_none_or(|named| named.matches(&object.name));
+            // What kubemint delivered is access that it gave, not access that it was given.
+            let is_ours = object.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGED_BY);
+            if is_wanted && !(is_ours && kind(hub.preset) == "Secret") && is_of(hub, &object) {
+                // A list that starts again contains some objects twice.
+                objects.insert((object.namespace.clone(), object.name.clone()), object.with(item, hub.preset));
+            }
+        })
+        .await?;
+    }
+    let mut finds = vec![];
+    for object in objects.into_values() {
+        finds.push(find(api, id, hub, object).await?);
+    }
+    Ok(finds)
+}
+
+/// What is kept of a listed object.
+struct Object {
+    namespace: String,
+    name: String,
+    labels: BTreeMap<String, String>,
+    /// Argo CD's name of the cluster.
+    shown_name: Option<String>,
+    /// What the object says of the Secret, or the Secret itself.
+    content: Value,
+}
+
+impl Object {
+    fn of(item: &Value) -> Self {
+        let metadata = &item["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let labels = metadata["labels"].as_object().into_iter().flatten();
+        Self {
+            namespace: text(&metadata["namespace"]),
+            name: text(&metadata["name"]),
+            labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(),
+            shown_name: None,
+            content: Value::Null,
+        }
+    }
+
+    /// Keeps what is needed of an object.
+    fn with(mut self, item: &Value, preset: DiscoveryPreset) -> Self {
+        self.content = match preset {
+            DiscoveryPreset::Sveltos | DiscoveryPreset::RancherFleet => item["spec"].clone(),
+            DiscoveryPreset::ClusterProfile => serde_json::json!({ "status": item["status"] }),
+            _ => serde_json::json!({ "data": item["data"] }),
+        };
+        if preset == DiscoveryPreset::Argocd {
+            self.shown_name = text_of(item, "name");
+        }
+        self
+    }
+}
+
+/// Returns a key of a Secret as text.
+fn text_of(secret: &Value, key: &str) -> Option<String> {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str()?).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Returns the kind of the objects that are listed.
+fn kind(preset: DiscoveryPreset) -> &'static str {
+    match preset {
+        DiscoveryPreset::Sveltos => "SveltosCluster",
+        DiscoveryPreset::RancherFleet => "Cluster",
+        DiscoveryPreset::ClusterProfile => "ClusterProfile",
+        DiscoveryPreset::ClusterApi
+        | DiscoveryPreset::Argocd
+        | DiscoveryPreset::Vcluster
+        | DiscoveryPreset::Kubeconfig => "Secret",
+    }
+}
+
+/// Returns the path of the collection that is listed.
+fn collection(preset: DiscoveryPreset, namespace: Option<&str>) -> String {
+    let (root, resource) = match preset {
+        DiscoveryPreset::Sveltos => ("/apis/lib.projectsveltos.io/v1beta1", "sveltosclusters"),
+        DiscoveryPreset::RancherFleet => ("/apis/fleet.cattle.io/v1alpha1", "clusters"),
+        DiscoveryPreset::ClusterProfile => ("/apis/multicluster.x-k8s.io/v1alpha1", "clusterprofiles"),
+        DiscoveryPreset::ClusterApi
+        | DiscoveryPreset::Argocd
+        | DiscoveryPreset::Vcluster
+        | DiscoveryPreset::Kubeconfig => ("/api/v1", "secrets"),
+    };
+    match namespace {
+        Some(namespace) => format!("{root}/namespaces/{namespace}/{resource}"),
+        None => format!("{root}/{resource}"),
+    }
+}
+
+/// The label with the name of a cluster on Cluster API's Secrets.
+const CAPI_CLUSTER: &str = "cluster.x-k8s.io/cluster-name";
+
+/// Returns what narrows the list: the selector of the inventory, and what the preset's objects have.
+fn selection(hub: &DiscoveryHub) -> Vec<(&'static str, String)> {
+    let own = match hub.preset {
+        DiscoveryPreset::ClusterApi => CAPI_CLUSTER,
+        DiscoveryPreset::Argocd => "argocd.argoproj.io/secret-type=cluster",
+        _ => "",
+    };
+    let labels: Vec<&str> = [own, hub.selector.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
+    let mut selection = vec![];
+    if !labels.is_empty() {
+        selection.push(("labelSelector", labels.join(",")));
+    }
+    let secret_type = match hub.preset {
+        DiscoveryPreset::ClusterApi => Some("cluster.x-k8s.io/secret"),
+        _ => hub.secret_type.as_deref(),
+    };
+    selection.extend(secret_type.map(|it| ("fieldSelector", format!("type={it}"))));
+    selection
+}
+
+/// Whether an object is one of those that the preset means, by its name.
+fn is_of(hub: &DiscoveryHub, object: &Object) -> bool {
+    match hub.preset {
+        // Others have that type too, such as those with certificates.
+        DiscoveryPreset::ClusterApi => {
+            object.labels.get(CAPI_CLUSTER).is_some_and(|cluster| object.name == format!("{cluster}-kubeconfig"))
+        }
+        DiscoveryPreset::Vcluster => object.name.starts_with("vc-") && !object.name.starts_with("vc-config-"),
+        _ => true,
+    }
+}
+
+/// Finds where one object leads.
+///
+/// # Errors
+///
+/// If the hub does not respond, or refuses a Secret.
+async fn find(
+    api: &Api,
+    id: &DiscoveryId,
+    hub: &Arc<DiscoveryHub>,
+    object: Object,
+) -> Result<Result<FoundCluster, String>, ApiFailure> {
+    let at = clean(&format!("{} {}/{}", kind(hub.preset), object.namespace, object.name));
+    let secret = |name: &str, key: Option<&str>| AdminSecret {
+        source: id.clone(),
+        hub: Arc::clone(hub),
+        namespace: object.namespace.clone(),
+        name: name.to_owned(),
+        key: key.map(str::to_owned),
+        profile: None,
+        seen_server: None,
+    };
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut context = None;
+    let secret = match hub.preset {
+        DiscoveryPreset::Sveltos => {
+            let spec = &object.content;
+            let name = text(&spec["kubeconfigName"]).unwrap_or_else(|| format!("{}-sveltos-kubeconfig", object.name));
+            secret(&name, text(&spec["kubeconfigKeyName"]).as_deref())
+        }
+        DiscoveryPreset::RancherFleet => match text(&object.content["kubeConfigSecret"]) {
+            Some(name) => secret(&name, None),
+            None => {
+                return Ok(Err(format!("{at}: its `spec.kubeConfigSecret` is empty: its agent reaches out by itself")));
+            }
+        },
+        DiscoveryPreset::ClusterProfile => {
+            let named = |provider: &str| super::admin::provider_config(&object.content, provider);
+            let of = |config: &Value, key: &str| text(&config[key]);
+            if let Some(config) = named("kubeconfig-secretreader") {
+                context = of(&config, "context");
+                let namespace = of(&config, "namespace").unwrap_or_else(|| object.namespace.clone());
+                let Some(name) = of(&config, "name") else {
+                    return Ok(Err(format!("{at}: its access provider names no Secret")));
+                };
+                AdminSecret { namespace, ..secret(&name, of(&config, "key").as_deref()) }
+            } else if let Some(config) = named("secretreader") {
+                let Some(name) = of(&config, "clusterName") else {
+                    return Ok(Err(format!("{at}: its access provider names no Secret")));
+                };
+                let namespace = hub.secret_namespace.clone().unwrap_or_else(|| object.namespace.clone());
+                let profile = Some(format!("{}/{}", object.namespace, object.name));
+                AdminSecret { namespace, profile, ..secret(&name, None) }
+            } else {
+                let why = "it has none of the access providers `secretreader` and `kubeconfig-secretreader`";
+                return Ok(Err(format!("{at}: {why}")));
+            }
+        }
+        _ => secret(&object.name, None),
+    };
+    if !secret.is_possible() {
+        return Ok(Err(format!("{at}: what it names cannot be a Secret")));
+    }
+    let content = if kind(hub.preset) == "Secret" {
+        object.content.clone()
+    } else {
+        let place = ObjectRef::delivered(&secret.namespace, &secret.name);
+        match api.object(&Request::get(place.path()), &place).await {
+            Ok(answer) => answer.value,
+            Err(failure) if failure.is_not_found() => return Ok(Err(format!("{at}: {place} does not exist"))),
+            Err(failure) => return Err(failure),
+        }
+    };
+    let led = discovered_kubeconfig(&content, &secret, Some(&object.content), context.as_deref());
+    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|(context, server)| {
+        let cluster = match hub.preset {
+            DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
+            DiscoveryPreset::Argocd => object.shown_name.clone(),
+            DiscoveryPreset::Vcluster => object.name.strip_prefix("vc-").map(str::to_owned),
+            _ => None,
+        };
+        let cluster = cluster.unwrap_or_else(|| object.name.clone());
+        let AdminSecret { namespace, name, key, profile, .. } = &secret;
+        let mut admin = Table::new();
+        let mut put = |key: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                admin.insert(key.to_owned(), value.into());
+            }
+        };
+        put("discovered", Some(id.as_str()));
+        put("secret", Some(&format!("{namespace}/{name}")));
+        put("key", key.as_deref());
+        put("profile", profile.as_deref());
+        put("context", context.as_deref());
+        put("seen-server", Some(&server));
+        FoundCluster {
+            at,
+            variables: vec![
+                ("namespace", object.namespace.clone()),
+                ("name", object.name.clone()),
+                ("cluster", cluster),
+            ],
+            labels: object.labels.clone(),
+            admin,
+            consumer: None,
+            server: Some(server),
+        }
+    }))
+}

@@ -1,0 +1,158 @@
+//! Discovered clusters: how they are named, and the text of the inventory file that they become.
+//!
+//! What a source finds is turned into the same text that `kubemint discover --write` writes, and is then read like any file
+//! of an inventory: so a run with it does what a run with the written file would do. Pure: no I/O, no clock.
+
+mod compare;
+
+use std::collections::{BTreeMap, HashMap};
+
+use toml::{Table, Value};
+
+pub(crate) use self::compare::{Frozen, changes};
+use crate::inventory::{Discovery, DiscoveryId, syntax};
+use crate::selector;
+use crate::template::{Part, Template};
+
+/// A cluster that a source found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FoundCluster {
+    /// What was found, as in `Secret fleet/prod-kubeconfig`.
+    pub at: String,
+    /// What the template of its name knows, besides labels.
+    pub variables: Vec<(&'static str, String)>,
+    /// All labels of what was found.
+    pub labels: BTreeMap<String, String>,
+    /// The keys of its `admin`.
+    pub admin: Table,
+    /// The keys of its `consumer`, if the source says any.
+    pub consumer: Option<Table>,
+    /// Where it leads, if that is known.
+    pub server: Option<String>,
+}
+
+/// A cluster with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Discovered {
+    /// The source.
+    pub source: DiscoveryId,
+    /// The name.
+    pub name: String,
+    /// What was found.
+    pub at: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where it leads, if that is known.
+    pub server: Option<String>,
+}
+
+/// What a source came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The clusters, by name.
+    pub clusters: Vec<Discovered>,
+    /// The text of an inventory file that has them.
+    pub text: String,
+    /// What was left out, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Names what a source found. `taken` are the names that other sources gave, and what they gave them to.
+pub(crate) fn named(
+    discovery: &Discovery,
+    found: Vec<Result<FoundCluster, String>>,
+    taken: &mut HashMap<String, String>,
+) -> Named {
+    let mut named = Named::default();
+    let mut tables: BTreeMap<String, (Table, Discovered)> = BTreeMap::new();
+    // Of two that come to one name, neither is taken: which one was meant is not known.
+    let mut doubled: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for found in found {
+        let cluster = found.and_then(|found| one(discovery, found));
+        let (name, table, discovered) = match cluster {
+            Ok(cluster) => cluster,
+            Err(why) => {
+                named.left_out.push(why);
+                continue;
+            }
+        };
+        let at = discovered.at.clone();
+        if let Some(other) = taken.get(&name) {
+            named.left_out.push(format!("{at} comes to the name `{name}`, as does {other} of another source"));
+        } else if let Some(all) = doubled.get_mut(&name) {
+            all.push(at);
+        } else if let Some((_, first)) = tables.remove(&name) {
+            doubled.insert(name, vec![first.at, at]);
+        } else {
+            tables.insert(name, (table, discovered));
+        }
+    }
+    for (name, all) in doubled {
+        let all = crate::wording::list(all.iter().map(String::as_str), 3);
+        named.left_out.push(format!("{all} come to one name, `{name}`: set another `name` in that `[[discover]]`"));
+    }
+    for (name, (table, discovered)) in tables {
+        taken.insert(name, discovered.at.clone());
+        named.text.push_str(&text(table));
+        named.clusters.push(discovered);
+    }
+    named
+}
+
+/// Names one cluster, and returns its table.
+///
+/// # Errors
+///
+/// If it cannot have that name, or lacks a label that its name needs; the error says what was found.
+fn one(discovery: &Discovery, found: FoundCluster) -> Result<(String, Table, Discovered), String> {
+    let FoundCluster { at, variables, labels: all, admin, consumer, server } = found;
+    let template =
+        Template::parse_with(&discovery.name, |_| true).map_err(|_| format!("{at}: its name has no form"))?;
+    let value = |variable: &str| match variable.strip_prefix("labels.") {
+        Some(key) => all.get(key).map(String::as_str),
+        None => variables.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.as_str()),
+    };
+    let mut name = String::new();
+    for part in template.parts() {
+        match part {
+            Part::Text(text) => name.push_str(text),
+            Part::Variable(variable) => match value(variable) {
+                Some(value) => name.push_str(value),
+                None => return Err(format!("{at}: it has no `{variable}`, which its name needs")),
+            },
+        }
+    }
+    syntax::cluster_name(&name).map_err(|why| format!("{at}: `{name}` cannot be the name of a cluster: {why}"))?;
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for key in &discovery.labels {
+        // Labels of other kinds of things may have values that labels cannot have.
+        if let Some(value) = all.get(key).filter(|value| selector::validate_label_value(value).is_ok()) {
+            labels.insert(key.clone(), value.clone());
+        }
+    }
+    labels.extend(discovery.add_labels.clone());
+    let mut table = Table::new();
+    table.insert("name".to_owned(), name.clone().into());
+    if !labels.is_empty() {
+        let labels: Table = labels.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+        table.insert("labels".to_owned(), labels.into());
+    }
+    table.insert("admin".to_owned(), admin.into());
+    if let Some(consumer) = consumer {
+        table.insert("consumer".to_owned(), consumer.into());
+    }
+    let discovered = Discovered { source: discovery.id.clone(), name: name.clone(), at, labels, server };
+    Ok((name, table, discovered))
+}
+
+/// Returns the text of one cluster's table.
+fn text(cluster: Table) -> String {
+    let tables = Table::from_iter([("clusters".to_owned(), Value::Array(vec![cluster.into()]))]);
+    let mut text = toml::to_string(&tables).expect("tables of texts can be written");
+    text.push('\n');
+    text
+}
+
+/// What a file that `kubemint discover --write` writes begins with.
+pub(crate) const HEADER: &str =
+    "# Written by `kubemint discover --write`, which writes it again. Review it and include it.\n\n";

@@ -1,0 +1,215 @@
+//! Asks the sources of an inventory for clusters.
+
+use std::collections::{BTreeMap, HashMap};
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::Value as Json;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use toml::{Table, Value};
+
+use crate::cluster::discover::{Finds, discover};
+use crate::cluster::{AdminEnvironment, AdminSources};
+use crate::discovery::{FoundCluster, Named, named};
+use crate::executor::Clock;
+use crate::failure::clean;
+use crate::inventory::{AdminAccess, Discovery, DiscoveryKind, KubeconfigSource};
+
+/// What one source came to.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The source.
+    pub discovery: Discovery,
+    /// Its clusters, or why there are none.
+    pub result: Result<Named, String>,
+}
+
+/// How long a program may take to print its clusters.
+const LONGEST: Duration = Duration::from_secs(120);
+/// A line for each of 100,000 clusters.
+const LARGEST_OUTPUT: u64 = 64 * 1024 * 1024;
+/// How many sources are asked at the same time.
+const AT_A_TIME: usize = 16;
+
+/// Asks some sources, all at the same time, and names what they found. One that fails changes nothing for the others.
+pub(crate) async fn ask(
+    discoveries: Vec<Discovery>,
+    environment: &AdminEnvironment,
+    clock: Clock,
+    limit: Duration,
+) -> Vec<Asked> {
+    let hubs = discoveries.iter().filter_map(|discovery| match &discovery.kind {
+        DiscoveryKind::Hub(hub) => Some(&hub.access),
+        DiscoveryKind::Kubeconfigs(_) | DiscoveryKind::Command(_) => None,
+    });
+    let admin = AdminSources::load(hubs, environment, limit);
+    let asked = futures::stream::iter(discoveries).map(|discovery| {
+        let admin = &admin;
+        async move {
+            let found = match &discovery.kind {
+                DiscoveryKind::Hub(hub) => match admin.lease_hub(hub, || clock.now()).await {
+                    Ok(lease) => {
+                        let found = discover(&lease.api, &discovery.id, hub).await;
+                        lease.end(found).map_err(|error| error.to_string())
+                    }
+                    Err(error) => Err(error.to_string()),
+                },
+                DiscoveryKind::Kubeconfigs(source) => kubeconfigs(source, environment, limit),
+                DiscoveryKind::Command(command) => run(command).await,
+            };
+            (discovery, found)
+        }
+    });
+    let asked: Vec<(Discovery, Result<Finds, String>)> = asked.buffered(AT_A_TIME).collect().await;
+    // In the order of the inventory, so that names are given alike in each run.
+    let mut taken = HashMap::new();
+    let name = |(discovery, found): (Discovery, Result<Finds, String>)| {
+        let result = found.map(|found| named(&discovery, found, &mut taken));
+        Asked { discovery, result }
+    };
+    asked.into_iter().map(name).collect()
+}
+
+/// Finds the contexts of kubeconfigs.
+fn kubeconfigs(source: &KubeconfigSource, environment: &AdminEnvironment, limit: Duration) -> Result<Finds, String> {
+    let access = AdminAccess::Kubeconfig { source: source.clone(), context: String::new() };
+    let sources = AdminSources::load([&access], environment, limit);
+    let contexts = sources.contexts().map_err(|error| error.to_string())?;
+    let found = contexts.into_iter().map(|found| {
+        let file = found.file.display().to_string();
+        let at = clean(&format!("context `{}` of `{file}`", found.name));
+        if let Some(problem) = found.problem {
+            return Err(format!("{at}: {problem}"));
+        }
+        if found.is_insecure {
+            return Err(format!(
+                "{at}: it does not check the server's certificate; name that cluster in the inventory"
+            ));
+        }
+        let kubeconfig = match source {
+            KubeconfigSource::List(paths) => {
+                paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
+            }
+            _ => file.clone(),
+        };
+        let stem = found.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(FoundCluster {
+            at,
+            variables: vec![("context", found.name.clone()), ("file", stem)],
+            labels: BTreeMap::new(),
+            admin: Table::from_iter([
+                ("kubeconfig".to_owned(), Value::from(kubeconfig)),
+                ("context".to_owned(), found.name.into()),
+            ]),
+            consumer: None,
+            server: None,
+        })
+    });
+    Ok(found.collect())
+}
+
+/// Runs a program, and reads the clusters that it prints.
+async fn run(command: &[String]) -> Result<Finds, String> {
+    let (program, arguments) = command.split_first().ok_or("it names no program")?;
+    let shown = clean(program);
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let read = async |pipe: Option<_>, largest: u64| {
+        let mut bytes = vec![];
+        if let Some(pipe) = pipe {
+            let mut pipe = AsyncReadExt::take(pipe, largest + 1);
+            pipe.read_to_end(&mut bytes).await.map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+        }
+        Ok::<Vec<u8>, String>(bytes)
+    };
+    let errors = async |pipe: Option<tokio::process::ChildStderr>| {
+        let mut bytes = vec![];
+        if let Some(pipe) = pipe {
+            let mut pipe = pipe.take(64 * 1024);
+            pipe.read_to_end(&mut bytes).await.map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+            // It may go on writing; what is beyond is not shown.
+            drop(tokio::io::copy(&mut pipe.into_inner(), &mut tokio::io::sink()).await);
+        }
+        Ok::<Vec<u8>, String>(bytes)
+    };
+    let all = async { tokio::try_join!(read(stdout, LARGEST_OUTPUT), errors(stderr)) };
+    let work = async {
+        let (output, said) = all.await?;
+        let status = child.wait().await.map_err(|error| format!("`{shown}` cannot be waited for: {error}"))?;
+        Ok::<_, String>((output, said, status))
+    };
+    let ended = tokio::time::timeout(LONGEST, work).await;
+    let (output, said, status) =
+        ended.map_err(|_| format!("`{shown}` did not end within {} s", LONGEST.as_secs()))??;
+    if !status.success() {
+        let said = String::from_utf8_lossy(&said);
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        return Err(format!("`{shown}` failed ({status}): {}", clean(last)));
+    }
+    if output.len() as u64 > LARGEST_OUTPUT {
+        return Err(format!("`{shown}` printed more than {} MiB", LARGEST_OUTPUT >> 20));
+    }
+    let output = String::from_utf8(output).map_err(|_| format!("`{shown}` printed what is not UTF-8 text"))?;
+    let lines = (1..).zip(output.lines()).filter(|(_, line)| !line.trim().is_empty());
+    Ok(lines.map(|(number, text)| line(text, &format!("line {number} of `{shown}`"))).collect())
+}
+
+/// The keys of an `admin` that a program may say, and of a `consumer`.
+const ADMIN: [&str; 10] = [
+    "kubeconfig",
+    "context",
+    "server",
+    "certificate-authority",
+    "token-file",
+    "client-certificate",
+    "client-key",
+    "tls-server-name",
+    "proxy-url",
+    "in-cluster",
+];
+const CONSUMER: [&str; 5] = ["server", "certificate-authority", "tls-server-name", "proxy-url", "verify"];
+
+/// Reads one line. Its values are not quoted in errors: somebody may have printed a secret.
+fn line(text: &str, at: &str) -> Result<FoundCluster, String> {
+    let object: Json = serde_json::from_str(text).map_err(|_| format!("{at} is no JSON object"))?;
+    let fields = object.as_object().ok_or_else(|| format!("{at} is no JSON object"))?;
+    let name = fields.get("name").and_then(Json::as_str).ok_or_else(|| format!("{at} has no `name`"))?;
+    let at = clean(&format!("`{name}` in {at}"));
+    let mut labels = BTreeMap::new();
+    for (key, value) in fields.get("labels").and_then(Json::as_object).into_iter().flatten() {
+        let value = value.as_str().ok_or_else(|| format!("{at}: the label `{}` is no text", clean(key)))?;
+        labels.insert(key.clone(), value.to_owned());
+    }
+    let table = |fields: &serde_json::Map<String, Json>, known: &[&str], others: &[&str]| {
+        let mut table = Table::new();
+        for (key, value) in fields.iter().filter(|(key, _)| !others.contains(&key.as_str())) {
+            let value = match value {
+                Json::String(text) => Value::from(text.as_str()),
+                Json::Bool(flag) => Value::from(*flag),
+                _ => return Err(format!("{at}: `{}` is neither text nor a boolean", clean(key))),
+            };
+            if !known.contains(&key.as_str()) {
+                return Err(format!("{at}: `{}` is unknown; known are {}", clean(key), known.join(", ")));
+            }
+            table.insert(key.clone(), value);
+        }
+        Ok(table)
+    };
+    let admin = table(fields, &ADMIN, &["name", "labels", "consumer"])?;
+    let consumer = match fields.get("consumer") {
+        Some(Json::Object(consumer)) => Some(table(consumer, &CONSUMER, &[])?),
+        Some(_) => return Err(format!("{at}: its `consumer` is no object")),
+        None => None,
+    };
+    let server = admin.get("server").and_then(Value::as_str).map(str::to_owned);
+    Ok(FoundCluster { at, variables: vec![("name", name.to_owned())], labels, admin, consumer, server })
+}
