@@ -169,9 +169,7 @@ pub(super) fn read(
     holder: Option<&str>,
 ) -> Result<(Resolution, Vec<String>), Error> {
     let (mut loading, patterns) = begin(written, environment, holder)?;
-    for discovery in loading.discoveries().into_iter().filter(|it| !it.is_frozen) {
-        loading.undiscovered(&discovery, "it was not asked");
-    }
+    loading.ask_nobody();
     Ok((loading.finish(), patterns))
 }
 

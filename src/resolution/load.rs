@@ -143,6 +143,13 @@ impl Loading {
         self.undiscovered.push((discovery.id.clone(), why.to_owned()));
     }
 
+    /// Notes that no source was asked: the clusters of those that are not frozen are not known.
+    pub fn ask_nobody(&mut self) {
+        for discovery in self.discoveries().into_iter().filter(|discovery| !discovery.is_frozen) {
+            self.undiscovered(&discovery, "it was not asked");
+        }
+    }
+
     /// Resolves all files together.
     pub fn finish(mut self) -> Resolution {
         let mut ctx = Context::new(&self.sources, &self.setting, &mut self.problems);
@@ -215,12 +222,13 @@ impl Loading {
     }
 }
 
-/// Resolves an inventory whose files are all known.
+/// Resolves an inventory whose files are all known. No source is asked for further clusters.
 pub fn resolve(root: SourceFile, included: Vec<SourceFile>, setting: Setting) -> Resolution {
     let mut loading = Loading::start(root, setting);
     for file in included {
         loading.include(file);
     }
+    loading.ask_nobody();
     loading.finish()
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kubemint_testkit::control_plane::{ClusterOptions, ControlPlane};
 use kubemint_testkit::sim::Fault;
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::{Value, json};
@@ -475,4 +476,93 @@ fn a_source_that_fails_leaves_the_others_alone() {
     machine.expect(0, &["validate"]);
     fleet.cluster("hub").set_fault(None);
     machine.expect(0, &["refresh"]);
+}
+
+/// The program of a cloud: it answers what lists ask, and writes a kubeconfig where it is told to.
+fn cloud(answers: &[(&str, Value)], file: &str, config: &str) -> String {
+    let answers: Value = answers.iter().map(|(words, answer)| ((*words).to_owned(), answer.clone())).collect();
+    format!(
+        "#!/usr/bin/env python3\nimport json, os, sys\nline = ' '.join(sys.argv[1:])\n\
+         for words, answer in json.loads(r'''{answers}''').items():\n    if words in line:\n        \
+         sys.exit(print(json.dumps(answer)))\nwith open({file}, 'w') as out:\n    out.write(r'''{config}''')\n"
+    )
+}
+
+/// The scripts for clouds, with programs in place of the clouds' own that print what these print.
+#[test]
+fn the_scripts_for_clouds_print_what_is_read() {
+    let fleet = simulated(["cloud"]);
+    let cluster: TestCluster = (*fleet.cluster("cloud")).clone();
+    let machine = Machine::new(&[&cluster], User::Admin);
+    let config =
+        |context: &str| kubeconfig_yaml(&[&TestCluster { name: context.to_owned(), ..cluster.clone() }], User::Admin);
+    let after = |flag: &str| format!("sys.argv[sys.argv.index('{flag}') + 1]");
+    let eks = json!({ "cluster": { "status": "ACTIVE", "tags": { "kubemint/env": "prod", "owner": "x" } } });
+    let aws = [("list-clusters", json!({ "clusters": ["prod"] })), ("describe-cluster", eks)];
+    let gke = json!([{ "name": "prod", "location": "eu", "status": "RUNNING", "resourceLabels": { "env": "prod" } }]);
+    let aks = json!([{ "name": "prod", "resourceGroup": "g", "location": "eu", "provisioningState": "Succeeded",
+        "tags": { "kubemint-env": "prod" } }]);
+    let clouds = [
+        ("eks", "aws", cloud(&aws, &after("--kubeconfig"), &config("prod"))),
+        ("gke", "gcloud", cloud(&[("clusters list", gke)], "os.environ['KUBECONFIG']", &config("gke_p_eu_prod"))),
+        ("aks", "az", cloud(&[("aks list", aks)], &after("--file"), &config("prod"))),
+    ];
+    for (script, tool, program) in clouds {
+        machine.write(&format!("bin/{tool}"), &program);
+        let executable = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(machine.path(&format!("bin/{tool}")), executable).unwrap();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/discover").join(script);
+        inventory(
+            &machine,
+            script,
+            &format!(
+                "[[discover]]\nkind = 'command'\ncommand = ['{}', 'kubeconfigs', 'p']\nlabels = ['env', 'cloud']\n\
+                 [[outputs]]\npath = 'out/{script}'\n",
+                path.display()
+            ),
+        );
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", machine.path("bin").display());
+        let run = |arguments: &[&str]| {
+            let output = machine.command(arguments).env("PATH", &path).output().unwrap();
+            assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        let found: Value = serde_json::from_slice(&run(&["discover", "-o", "json"])).unwrap();
+        let found = &found["sources"][0]["clusters"][0];
+        assert_eq!((&found["name"], &found["labels"]["env"]), (&json!("prod"), &json!("prod")), "{script}: {found:#}");
+        run(&["apply", "--yes"]);
+        assert!(can_i(&machine.admin(0), &machine.token(&format!("out/{script}")), "list", "pods", ""));
+    }
+}
+
+/// The example of docs/discovery.md, on real API servers: Cluster API's access comes in, Argo CD's goes out, and it goes when
+/// the cluster goes.
+#[test]
+fn the_example_from_cluster_api_to_argo_cd_works_on_real_servers() {
+    let names = ["management", "edge-1", "edge-2"].map(ClusterOptions::named);
+    let Some(plane) = ControlPlane::start(names.into()) else { return };
+    let machine = Machine::new(&plane.test_clusters(), User::Admin);
+    machine.write("management.kubeconfig", &machine.read("admin.yaml"));
+    machine.write("clusters.toml", include_str!("../../examples/inventories/capi-to-argocd.toml"));
+    let hub = machine.admin(0);
+    namespace(&hub, "argocd");
+    namespace(&hub, "capi");
+    for number in [1, 2] {
+        let cluster = &machine.clusters[number];
+        capi(&hub, "capi", &cluster.name, "prod", &kubeconfig(cluster));
+    }
+    machine.expect(0, &["validate"]);
+    machine.expect(0, &["apply", "--prune", "--yes"]);
+    let token = argocd_token(&hub, "argocd", "cluster-edge-1");
+    let edge = machine.admin(1);
+    assert!(can_i(&edge, &token, "create", "configmaps", "default") && can_i(&edge, &token, "list", "nodes", ""));
+    assert!(!can_i(&edge, &token, "create", "namespaces", ""));
+    machine.expect(0, &["plan", "--check"]);
+    hub.delete(&path("capi", "edge-2-kubeconfig")).unwrap();
+    let refused = machine.kubemint(&["retire", "--forget", "--gone", "--yes"]).exits(5);
+    assert!(refused.stderr.contains("pass `--max-gone 1` if they are"), "half of them: {}", refused.stderr);
+    machine.expect(0, &["retire", "--forget", "--gone", "--max-gone", "1", "--yes"]);
+    assert!(hub.get(&path("argocd", "cluster-edge-2")).is_err_and(|status| status.code == 404));
+    machine.expect(0, &["apply", "--prune", "--yes"]);
+    assert_eq!(argocd_token(&hub, "argocd", "cluster-edge-1"), token);
 }

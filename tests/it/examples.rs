@@ -101,6 +101,8 @@ fn the_documented_example_is_planned() {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         Admin::new(&fleet.cluster("prod-eu")).create("/api/v1/namespaces", &namespace).unwrap();
     }
+    // And what its ClusterProfile is registered in.
+    crate::registering::profile_objects(&Admin::new(&fleet.cluster("prod-eu")), "inventory", &["prod-eu", "dev"]);
     let report = machine.kubemint(&["plan", "-o", "json", "--check"]).exits(4).report();
     assert_eq!(report["summary"]["pending"], 2, "{report:#}");
 }

@@ -124,6 +124,19 @@ fn profile(namespace: &str, name: &str) -> String {
 
 const CALICO: &str = "/apis/projectcalico.org/v3/remoteclusterconfigurations";
 
+/// Creates ClusterProfiles, as a cluster manager does.
+pub(crate) fn profile_objects(admin: &Admin, namespace: &str, names: &[&str]) {
+    let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+    admin.create("/api/v1/namespaces", &object).unwrap();
+    for name in names {
+        let object = json!({
+            "apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ClusterProfile",
+            "metadata": { "name": name, "namespace": namespace }, "spec": { "clusterManager": { "name": "acme" } },
+        });
+        admin.create(&profile(namespace, "").replace("clusterprofiles/", "clusterprofiles"), &object).unwrap();
+    }
+}
+
 fn is_gone(admin: &Admin, path: &str) -> bool {
     admin.get(path).is_err_and(|status| status.code == 404)
 }

@@ -69,7 +69,7 @@ fn what_does_not_fit_together_is_refused() {
     one(
         "admin = { kubeconfig = 'a', server = 'https://a' }",
         &[
-            "error at { kubeconfig = 'a', server = 'https://a' }: `admin` has more than one of `kubeconfig`, `server` and `in-cluster`",
+            "error at { kubeconfig = 'a', server = 'https://a' }: `admin` has more than one of `kubeconfig`, `server`, `in-cluster` and `discovered`",
         ],
     );
     one(

@@ -11,10 +11,11 @@ use crate::resolution::resolve;
 
 const EXAMPLE: &str = include_str!("../../../clusters.toml.example");
 const REFERENCE: &str = include_str!("../../../docs/inventory.md");
-const INVENTORIES: [(&str, &str); 4] = [
+const INVENTORIES: [(&str, &str); 5] = [
     ("clusters.toml.example", EXAMPLE),
     ("minimal.toml", include_str!("../../../examples/inventories/minimal.toml")),
     ("calico-federation.toml", include_str!("../../../examples/inventories/calico-federation.toml")),
+    ("capi-to-argocd.toml", include_str!("../../../examples/inventories/capi-to-argocd.toml")),
     ("team-per-namespace.toml", include_str!("../../../examples/inventories/team-per-namespace.toml")),
 ];
 
@@ -138,6 +139,7 @@ fn the_reference_has_the_keys_and_defaults_of_the_schema() {
         ("RuleTable", "## Rules"),
         ("ClusterTable", "## `[[clusters]]`"),
         ("ConsumerTable", "## `consumer`"),
+        ("DiscoverTable", "## `[[discover]]`"),
         ("GrantTable", "## `[[grants]]`"),
         ("OutputTable", "## `[[outputs]]`"),
         ("OptionsTable", "## `options`"),

@@ -1,6 +1,7 @@
 //! Tests of the whole way from text to inventory, problems and layout.
 
 mod admin;
+mod discovery;
 mod documents;
 mod large;
 mod meant;
