@@ -42,6 +42,7 @@ mod risk;
 mod saved;
 mod secret;
 mod selector;
+mod shard;
 mod step;
 mod template;
 mod trail;
@@ -80,7 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     if commands::complete(arguments.clone(), environment) {
         return ExitCode::Done;
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let mut cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors and go to stdout; a broken pipe there ends quietly.
@@ -90,7 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         }
     };
     prepare_process();
-    let global = &cli.global;
+    let global = &cli.global.clone();
     let printer = Printer::new(PrinterOptions { color: global.color, quiet: global.quiet });
     start_logging(global.verbose, global.log_format, printer.colors_stderr());
     let progress = match (global.quiet, environment.shows_progress && !global.no_progress) {
@@ -100,7 +101,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     };
     let is_undiscovered = &AtomicBool::new(false);
     let context = CommandContext { global, environment, printer, progress, is_undiscovered };
-    commands::run(&cli, &context).unwrap_or_else(|error| {
+    let shard = commands::take_shard(&mut cli.command, environment);
+    let result = shard.and_then(|()| commands::run(&cli, &context));
+    result.unwrap_or_else(|error| {
         printer.problem(&render_error(&error));
         error.code
     })

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::crosscheck::{RulesReview, crosscheck, listed};
 use super::policy::{Account, Granted, Policy, RoleRules, Through, is_granted, is_idle};
@@ -79,7 +79,7 @@ pub(crate) struct Everyone {
 }
 
 /// Something that is good to know.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AccessNote {
     /// What it is, for programs.
     pub kind: AccessNoteKind,
@@ -95,7 +95,7 @@ impl AccessNote {
 }
 
 /// Kinds of notes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AccessNoteKind {
     /// The admin may not read roles and bindings, so what is allowed beyond the profile is unknown.

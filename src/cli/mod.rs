@@ -13,6 +13,7 @@ pub(crate) use self::output::{OutputFormat, ReportOutput};
 use crate::inventory::Budget;
 use crate::output::{ColorWhen, LogFormat};
 use crate::risk::RiskClass;
+use crate::shard::Shard;
 
 /// Mint access to Kubernetes clusters, for a whole fleet at once
 ///
@@ -68,6 +69,45 @@ pub(crate) struct GlobalArgs {
     pub log_format: LogFormat,
 }
 
+impl Command {
+    /// Returns which grants it is about, if it can be told.
+    pub(crate) fn selection_mut(&mut self) -> Option<&mut SelectionArgs> {
+        match self {
+            Self::Plan(args) => Some(&mut args.selection),
+            Self::Apply(args) => Some(&mut args.selection),
+            Self::Refresh(args) => Some(&mut args.selection),
+            Self::Status(args) => Some(&mut args.selection),
+            Self::Revoke(args) => Some(&mut args.selection),
+            Self::Verify(args) => Some(&mut args.selection),
+            Self::Init(_)
+            | Self::Validate
+            | Self::Discover(_)
+            | Self::Show(_)
+            | Self::Retire(_)
+            | Self::Join(_)
+            | Self::Merge(_)
+            | Self::Credential(_)
+            | Self::Schema { .. }
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
+        }
+    }
+}
+
+/// Arguments of `join`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct JoinArgs {
+    /// The reports that the parts wrote with `-o json=FILE`
+    #[arg(value_name = "REPORT", required = true)]
+    pub reports: Vec<PathBuf>,
+    /// Show all of a large fleet, as `-o wide` does
+    #[arg(long)]
+    pub all: bool,
+    /// How the result is reported
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
 /// Arguments of `discover`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DiscoverArgs {
@@ -116,6 +156,8 @@ pub(crate) enum Command {
     Retire(RetireArgs),
     /// Use the issued credentials, and compare what they may do with what they should
     Verify(VerifyArgs),
+    /// Put the reports of the parts of a fleet together into one
+    Join(JoinArgs),
     /// Merge kubeconfigs into one, without changing whom any of them means
     Merge(MergeArgs),
     /// Print a credential for kubectl and other clients, which kubeconfigs of outputs with
@@ -161,6 +203,10 @@ pub(crate) struct SelectionArgs {
     /// Clusters that are worked on at the same time, instead of the inventory's number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub concurrency: Option<u16>,
+    /// Only this part of the fleet, as in `0/8`; in an Indexed Job, `JOB_COMPLETION_INDEX` and
+    /// `KUBEMINT_SHARDS` say it
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
+    pub shard: Option<Shard>,
 }
 
 /// What a plan may do
@@ -610,9 +656,21 @@ pub(crate) struct MergeArgs {
     /// Show what would come, change and go, and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// The order of new entries
+    #[arg(long, value_name = "WHAT", default_value = "inputs")]
+    pub order: OrderArg,
     /// Break a lock that nobody released in time
     #[arg(long)]
     pub break_lock: bool,
+}
+
+/// The order of entries that a merge adds
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OrderArg {
+    /// That of the inputs
+    Inputs,
+    /// That of the inventory, of which OUT is an output: for what the parts of a fleet wrote
+    Inventory,
 }
 
 /// What a JSON Schema describes

@@ -26,6 +26,8 @@ pub struct Environment {
     pub inventory: Option<PathBuf>,
     /// Where caches go: `XDG_CACHE_HOME`, else `.cache` in the home directory, and `kubemint` below.
     pub cache: Option<PathBuf>,
+    /// The part of the fleet that an Indexed Job says: its index, and how many there are.
+    pub(super) shard: (Option<String>, Option<String>),
     /// What a client passes to its exec plugin: `KUBERNETES_EXEC_INFO`.
     pub exec_info: Option<String>,
     /// The process that started this one.
@@ -95,6 +97,7 @@ impl Environment {
                 .filter(|path| path.is_absolute())
                 .or_else(|| home.as_ref().map(|home| home.join(".cache")))
                 .map(|caches| caches.join("kubemint")),
+            shard: (set("JOB_COMPLETION_INDEX"), set("KUBEMINT_SHARDS")),
             exec_info: set("KUBERNETES_EXEC_INFO"),
             parent: std::os::unix::process::parent_id(),
             home,

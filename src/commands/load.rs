@@ -136,10 +136,11 @@ fn shown_problems(
     let color = if context.printer.colors_stderr() { Color::Always } else { Color::Never };
     let shown = render(&resolution.problems, &resolution.sources, color);
     match (resolution.inventory, resolution.layout) {
-        (Some(inventory), Some(layout)) => {
+        (Some(mut inventory), Some(layout)) => {
             context.printer.remark(&shown);
             let files = resolution.sources.files().map(|file| file.path.clone()).collect();
             let digest = digest_of_texts(resolution.sources.files().map(|file| &*file.text));
+            inventory.digest.clone_from(&digest);
             Ok(Loaded { inventory, layout, files, digest, patterns })
         }
         _ => {

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::load::load_offline;
 use super::{CommandContext, printed};
-use crate::cli::{CollisionArg, MergeArgs};
+use crate::cli::{CollisionArg, MergeArgs, OrderArg};
 use crate::cluster::kubeconfigs_in;
+use crate::delivery::OutputFile;
 use crate::error::Error;
 use crate::executor::publish::describe;
 use crate::exit_code::ExitCode;
@@ -12,7 +14,8 @@ use crate::foreign::shown;
 use crate::kubeconfig::combine::{
     Collision, CombineOptions, Combined, Input, OnCollision, combine, context_template, prefix_template,
 };
-use crate::kubeconfig::edit::{EditError, Unranked, edit};
+use crate::kubeconfig::edit::{EditError, edit};
+use crate::kubeconfig::{EntryNames, FileOrder};
 use crate::output::Printer;
 use crate::report::{MergeReport, collision_lines, merge_text};
 use crate::store::{self, Manner, StoreError};
@@ -26,6 +29,7 @@ const LARGEST_LIST: u64 = 64 * 1024 * 1024;
 pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<ExitCode, Error> {
     let output = (args.output != Path::new(STANDARD)).then(|| context.environment.directory.join(&args.output));
     let options = options(args, output.as_deref())?;
+    let order = order(context, args, output.as_deref())?;
     let inputs = Inputs::read(context, args, output.as_deref())?;
     for problem in &inputs.unusable {
         context.printer.problem(&format!("{}\n", shown(problem)));
@@ -46,7 +50,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
         None => {
             let combined = merged(None);
             refuse(&combined.collisions)?;
-            let text = edit(b"", &combined.edits, &Unranked).map_err(|error| cannot_edit(STANDARD, &error))?;
+            let text = edit(b"", &combined.edits, &order).map_err(|error| cannot_edit(STANDARD, &error))?;
             if !args.dry_run {
                 printed(Printer::bytes(&text))?;
             }
@@ -56,23 +60,28 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
             let before = store::read(path).map_err(|error| unusable(&error))?;
             let combined = merged(parse(path, before.as_deref())?.as_ref());
             refuse(&combined.collisions)?;
-            let edited = edit(before.as_deref().unwrap_or_default(), &combined.edits, &Unranked);
+            let edited = edit(before.as_deref().unwrap_or_default(), &combined.edits, &order);
             edited.map_err(|error| cannot_edit(&args.output.display().to_string(), &error))?;
             combined
         }
-        Some(path) => write(path, context.manner(args.break_lock), &merged)?,
+        Some(path) => write(path, context.manner(args.break_lock), &order, &merged)?,
     };
     report(context, args, &inputs, &combined)
 }
 
 /// Writes the file under its lock, starting from what it holds then.
-fn write(path: &Path, manner: Manner, merged: &dyn Fn(Option<&Input>) -> Combined) -> Result<Combined, Error> {
+fn write(
+    path: &Path,
+    manner: Manner,
+    order: &FileOrder,
+    merged: &dyn Fn(Option<&Input>) -> Combined,
+) -> Result<Combined, Error> {
     let mut result = Combined::default();
     let written = store::update(path, manner, |before| {
         let combined = parse(path, before).map(|input| merged(input.as_ref()));
         let combined = combined.and_then(|combined| refuse(&combined.collisions).map(|()| combined));
         let combined = combined.map_err(NotMerged::Refused)?;
-        let bytes = edit(before.unwrap_or_default(), &combined.edits, &Unranked).map_err(NotMerged::Edit)?;
+        let bytes = edit(before.unwrap_or_default(), &combined.edits, order).map_err(NotMerged::Edit)?;
         result = combined;
         Ok::<_, NotMerged>(bytes)
     });
@@ -87,6 +96,27 @@ fn write(path: &Path, manner: Manner, merged: &dyn Fn(Option<&Input>) -> Combine
         },
         Err(error) => Err(unusable(&error)),
     }
+}
+
+/// Returns the order of the entries: that of the inventory, if it is asked for.
+///
+/// # Errors
+///
+/// If the inventory is invalid, or the file is no output of it.
+fn order(context: &CommandContext<'_>, args: &MergeArgs, output: Option<&Path>) -> Result<FileOrder, Error> {
+    if args.order == OrderArg::Inputs {
+        return Ok(FileOrder::default());
+    }
+    let loaded = load_offline(context)?;
+    let is_it = |file: &&OutputFile| output.is_some_and(|path| store::is_same_file(path, &file.path));
+    let file = loaded.layout.files.iter().find(is_it).ok_or_else(|| {
+        Error::usage(format!("`{}` is no output of the inventory, whose order it should get", args.output.display()))
+            .hint("name the file as an output does, or leave out `--order inventory`")
+    })?;
+    let (caller, inventory) = (context.plugin_caller(), &loaded.inventory);
+    let names: Vec<EntryNames> =
+        file.entries.iter().map(|entry| caller.names(inventory, &inventory.holder, &file.path, entry)).collect();
+    Ok(FileOrder::new(&names))
 }
 
 /// Why nothing is written.

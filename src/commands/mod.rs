@@ -7,6 +7,7 @@ mod discover;
 mod environment;
 mod generate;
 mod init;
+mod join;
 mod kubectl;
 mod load;
 mod merge;
@@ -30,6 +31,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fleet::{Fleet, FleetPolicy, PluginCaller, Selection, Surroundings};
 use crate::output::{Printer, ProgressStyle};
+use crate::shard::Shard;
 use crate::store::{BreakLock, Manner, Sharing};
 
 pub(crate) use complete::complete;
@@ -107,9 +109,36 @@ impl CommandContext<'_> {
 
 impl From<&SelectionArgs> for Selection {
     fn from(args: &SelectionArgs) -> Self {
-        let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency } = args.clone();
-        Self { selector, cluster, profile, wave, from_wave, concurrency }
+        let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency, shard } = args.clone();
+        Self { selector, cluster, profile, wave, from_wave, concurrency, shard }
     }
+}
+
+/// Tells a command which part of the fleet it is about, if the environment says so and the command line does not.
+///
+/// # Errors
+///
+/// If the environment says one half of it only, or there is no such part.
+pub(crate) fn take_shard(command: &mut Command, environment: &Environment) -> Result<(), Error> {
+    let Some(selection) = command.selection_mut().filter(|selection| selection.shard.is_none()) else { return Ok(()) };
+    let (index, of) = match &environment.shard {
+        (None, None) => return Ok(()),
+        (Some(index), Some(of)) => (index, of),
+        (Some(_), None) => {
+            return Err(Error::usage("this is a pod of an Indexed Job, and `KUBEMINT_SHARDS` is not set").hint(
+                "set it to the Job's `completions`, or to 1 with `JOB_COMPLETION_INDEX` to 0 for a run on the whole fleet",
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(Error::usage("`KUBEMINT_SHARDS` is set, and `JOB_COMPLETION_INDEX` is not")
+                .hint("an Indexed Job sets it; elsewhere, pass `--shard I/N`"));
+        }
+    };
+    let shard = Shard::parse(&format!("{index}/{of}"));
+    selection.shard = Some(shard.map_err(|why| {
+        Error::usage(format!("`JOB_COMPLETION_INDEX` ({index}) and `KUBEMINT_SHARDS` ({of}) name no part")).because(why)
+    })?);
+    Ok(())
 }
 
 /// Runs a command.
@@ -129,6 +158,7 @@ pub(crate) fn run(cli: &Cli, context: &CommandContext<'_>) -> Result<ExitCode, E
         Command::Revoke(args) => revoke::run(context, args),
         Command::Retire(args) => retire::run(context, args),
         Command::Init(args) => init::run(context, args),
+        Command::Join(args) => join::run(context, args),
         Command::Merge(args) => merge::run(context, args),
         Command::Status(args) => status::run(context, args),
         Command::Credential(args) => credential::run(context, args),

@@ -29,6 +29,10 @@ const LARGEST: u64 = 1024 * 1024 * 1024;
 /// If the file is something else.
 pub(super) fn check_out(context: &CommandContext<'_>, args: &PlanArgs) -> Result<(), Error> {
     let Some(out) = &args.out else { return Ok(()) };
+    if args.selection.shard.is_some() {
+        return Err(Error::usage("a part of a fleet cannot be saved as a plan")
+            .hint("save the plan of the whole fleet, or let each part plan and apply for itself"));
+    }
     let path = context.environment.directory.join(out);
     store::check_public(&path, is_saved_plan).map_err(|error| unsaved(out, &error, ExitCode::Usage))
 }
@@ -45,7 +49,8 @@ pub(super) fn save(
     inventory_digest: String,
 ) -> Result<(), Error> {
     let Some(out) = &args.out else { return Ok(()) };
-    let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency: _ } = args.selection.clone();
+    let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency: _, shard: _ } =
+        args.selection.clone();
     let PolicyArgs { holder: _, adopt, adopt_from, reissue, deny, prune, max_prune } = args.policy.clone();
     let deny = deny.into_iter().map(RiskClass::from).collect();
     let plan = SavedPlan {
@@ -101,6 +106,9 @@ fn read(context: &CommandContext<'_>, file: &Path) -> Result<(SavedPlan, String)
 /// If it cannot be read, has another digest than expected, or is too old.
 pub(super) fn to_apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<Option<SavedPlan>, Error> {
     let Some(file) = &args.plan else { return Ok(None) };
+    if args.selection.shard.is_some() {
+        return Err(Error::usage("a saved plan is carried out as a whole, and not by a part of a fleet"));
+    }
     let (plan, digest) = read(context, file)?;
     if let Some(expected) = args.expect_digest.as_ref().filter(|expected| **expected != digest) {
         return Err(refused(file, format!("its digest is {digest}, and not {expected}"))
@@ -149,8 +157,15 @@ pub(super) fn arguments(plan: &SavedPlan, args: &ApplyArgs) -> (SelectionArgs, P
     }
     let SavedPolicy { adopt, adopt_from, reissue, deny, prune, max_prune } = plan.policy.clone();
     let concurrency = chosen.concurrency;
-    let selection =
-        SelectionArgs { selector, cluster: clusters, profile: profiles, wave: waves, from_wave, concurrency };
+    let selection = SelectionArgs {
+        selector,
+        cluster: clusters,
+        profile: profiles,
+        wave: waves,
+        from_wave,
+        concurrency,
+        shard: None,
+    };
     let deny = deny.into_iter().map(DeniedClass::from).chain(args.policy.deny.iter().copied()).collect();
     let holder = Some(plan.holder.as_str().to_owned());
     (selection, PolicyArgs { holder, adopt, adopt_from, reissue, deny, prune, max_prune })

@@ -219,6 +219,9 @@ pub(super) fn exit_code(summary: &Summary, cancellation: &Cancellation) -> ExitC
     let is_cut_short = cancellation.stop.is_cancelled() && failed > 0;
     if is_cut_short || (cancellation.no_new.is_cancelled() && not_started > 0) {
         ExitCode::Interrupted
+    } else if clusters == 0 {
+        // A part of a fleet may have none.
+        ExitCode::Done
     } else if blocked == clusters {
         ExitCode::Blocked
     } else if blocked + failed == clusters {

@@ -31,7 +31,7 @@ pub(crate) use self::prune::MAX_PRUNE;
 pub(crate) use self::rollout::Order;
 pub(crate) use self::run::{ClusterRun, FleetRun};
 pub(crate) use self::saved::Replan;
-pub(crate) use self::selection::{Selected, Selection, Visits, select};
+pub(crate) use self::selection::{Selected, Selection, Visits, select, shard_report};
 use self::trail::Trail;
 use crate::cluster::{AdminEnvironment, AdminSources};
 use crate::credential::{Reissue, Renewal};
@@ -54,7 +54,7 @@ use crate::plan::{
     Adoption, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Identities, PlanOptions, Prune, Suspension,
     block_duplicates,
 };
-use crate::report::{Command, Head};
+use crate::report::{Command, Head, ShardReport};
 use crate::risk::RiskClass;
 use crate::step::Step;
 use crate::store::Manner;
@@ -159,6 +159,7 @@ pub(crate) struct Fleet {
     /// The entries that nothing explains, if these are removed.
     leavings: Leavings,
     printer: Printer,
+    shard: Option<ShardReport>,
     /// The times that are taken for now where a saved plan is made again.
     as_of: HashMap<ClusterName, Timestamp>,
     kept: KeptConnections,
@@ -189,6 +190,7 @@ impl Fleet {
         if policy.periods == Periods::Count {
             selected = selected.into_iter().map(|selected| selected.at(clock.now())).collect();
         }
+        let shard = shard_report(selection.shard, &selected, &inventory);
         let inventory = Arc::new(inventory);
         let (layout, holder) = (Arc::new(layout), inventory.holder.clone());
         let accesses = selected.iter().map(|selected| &selected.cluster.admin);
@@ -239,6 +241,7 @@ impl Fleet {
             max_prune: policy.max_prune,
             leavings,
             printer,
+            shard,
             as_of: HashMap::new(),
             kept: KeptConnections::default(),
             hubs,
@@ -301,7 +304,8 @@ impl Fleet {
 
     /// Returns the head of a report of this run, of a command that writes nothing.
     pub(crate) fn head(&self, command: Command) -> Head {
-        Head::new(command, self.clock.began(), &self.inventory.name, self.holder())
+        let head = Head::new(command, self.clock.began(), &self.inventory.name, self.holder());
+        Head { shard: self.shard.clone(), ..head }
     }
 
     /// Returns the head of a report of this run, of a command that writes.

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use crate::error::Error;
 use crate::inventory::{Cluster, Grant, Inventory, Phase, REST};
 use crate::names::WaveName;
+use crate::report::ShardReport;
 use crate::selector::Selector;
+use crate::shard::Shard;
 
 /// Which clusters a run visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct Selection {
     pub(crate) from_wave: Option<String>,
     /// Clusters that are worked on at the same time, instead of the inventory's number.
     pub(crate) concurrency: Option<u16>,
+    /// The part of the fleet; all of it if there is none.
+    pub(crate) shard: Option<Shard>,
 }
 
 /// A cluster that a run is about, with the selected grants on it.
@@ -47,6 +51,8 @@ pub(crate) struct Selected {
     pub(crate) outside: Vec<Arc<Grant>>,
     /// The wave that it is in; nothing if the inventory has no waves.
     pub(crate) wave: Option<WaveName>,
+    /// Where it stands among all that were selected, whichever part they are in.
+    pub(crate) position: usize,
 }
 
 /// Returns the selected grants by cluster, in the order of the inventory.
@@ -82,6 +88,7 @@ pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) ->
             grants: inventory.grants_on(&cluster.name).iter().filter(is_wanted).cloned().collect(),
             outside: vec![],
             wave: inventory.wave_of(cluster),
+            position: 0,
         })
         .collect();
     if let Some(waves) = waves(inventory, args)? {
@@ -94,7 +101,21 @@ pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) ->
         return Err(Error::usage("no grant is selected")
             .hint("loosen `--selector`, `--cluster`, `--profile` and `--wave`, or add `[[grants]]` to the inventory"));
     }
+    for (position, selected) in selected.iter_mut().enumerate() {
+        selected.position = position;
+    }
+    // A part may be empty: the others have what there is.
+    if let Some(shard) = args.shard {
+        selected.retain(|selected| shard.has(&selected.cluster.name));
+    }
     Ok(selected)
+}
+
+/// Says which part of a fleet a report is about.
+pub(crate) fn shard_report(shard: Option<Shard>, selected: &[Selected], inventory: &Inventory) -> Option<ShardReport> {
+    let Shard { index, of } = shard?;
+    let positions = selected.iter().map(|selected| (selected.cluster.name.clone(), selected.position)).collect();
+    Some(ShardReport { index, of, inventory_digest: inventory.digest.clone(), positions })
 }
 
 impl Selected {

@@ -47,6 +47,8 @@ pub struct Inventory {
     pub discoveries: Vec<Discovery>,
     /// The sources that did not answer, and why: their clusters are unknown.
     pub undiscovered: Vec<(DiscoveryId, String)>,
+    /// The digest of the texts that it was read from; empty if nobody asked for it.
+    pub digest: String,
 }
 
 /// How a run behaves.

@@ -141,7 +141,7 @@ impl Metrics {
     pub(crate) fn observe(&self, report: &Changes, grants: Vec<GrantState>, took: Duration, now: Timestamp) {
         for cluster in &report.clusters {
             for change in cluster.changes.iter().filter(|change| change.action == Action::Mint) {
-                if let (Some(true), Some(reason)) = (change.done, change.reason) {
+                if let (Some(true), Some(reason)) = (change.done, change.reason.as_deref()) {
                     self.renewals.get_or_create(&ReasonLabel { reason: reason.replace(' ', "-") }).inc();
                 }
             }

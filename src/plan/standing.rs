@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::credential::{
     AnchorState, CredentialFacts, Decision, Generation, HolderIndex, Index, MintReason, StoredCredential,
@@ -72,7 +72,7 @@ impl Newest {
 }
 
 /// The state of a grant's credential, the most urgent first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CredentialState {
     /// The cluster could not be read.

@@ -2,12 +2,14 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Status, Verification};
-use crate::names::{Holder, InventoryName};
+use crate::names::{ClusterName, Holder, InventoryName};
 
 /// The version of the model.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -27,7 +29,7 @@ pub(crate) fn is_json_report(content: &[u8]) -> bool {
 }
 
 /// What a command found or did.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Report {
     /// The fields of every report.
     #[serde(flatten)]
@@ -38,13 +40,13 @@ pub(crate) struct Report {
 }
 
 /// The fields of every report.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Head {
     /// The version of this model. It changes if a field changes its meaning or goes away.
     #[schemars(range(min = 1, max = 1))]
     pub schema_version: u32,
     /// The version of kubemint.
-    pub kubemint: &'static str,
+    pub kubemint: String,
     /// The command.
     pub command: Command,
     /// When the run began.
@@ -56,10 +58,27 @@ pub(crate) struct Head {
     pub inventory: InventoryName,
     /// Who keeps the chain of generations.
     pub holder: Holder,
+    /// Which part of the fleet it is about; absent if it is about all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardReport>,
+}
+
+/// A part of a fleet that one of several runs was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ShardReport {
+    /// Its number, from 0.
+    pub index: u32,
+    /// How many there are.
+    pub of: u32,
+    /// The digest of the inventory: parts of different inventories do not belong together.
+    pub inventory_digest: String,
+    /// Where each of its clusters stands among all that were selected, from 0.
+    pub positions: BTreeMap<ClusterName, usize>,
 }
 
 /// What a report is about.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Body {
     /// The body for `plan`, `apply`, `refresh`, `revoke` and `retire`.
@@ -71,7 +90,7 @@ pub(crate) enum Body {
 }
 
 /// The command that made a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Command {
     /// `kubemint plan`
@@ -110,12 +129,13 @@ impl Head {
     pub(crate) fn new(command: Command, started: Timestamp, inventory: &InventoryName, holder: &Holder) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
-            kubemint: env!("CARGO_PKG_VERSION"),
+            kubemint: env!("CARGO_PKG_VERSION").to_owned(),
             command,
             started,
             run: None,
             inventory: inventory.clone(),
             holder: holder.clone(),
+            shard: None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod failures;
 mod group;
 mod head;
 mod html;
+mod join;
 mod junit;
 mod kubeconfig;
 mod markdown;
@@ -22,8 +23,9 @@ mod waves;
 
 pub(crate) use changes::{Change, Changes, ClusterReport, CredentialSummary, ErrorReport, State, Summary};
 pub(crate) use failures::{Failures, Seen, failures};
-pub(crate) use head::{Body, Command, Head, Report, SCHEMA_VERSION, is_json_report};
+pub(crate) use head::{Body, Command, Head, Report, SCHEMA_VERSION, ShardReport, is_json_report};
 pub(crate) use html::is_html;
+pub(crate) use join::{duplicates, join, read as read_report};
 pub(crate) use junit::is_junit;
 pub(crate) use kubeconfig::KubeconfigReport;
 pub(crate) use markdown::is_markdown;

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::FailureKind;
 use crate::names::{ClusterName, ProfileName};
 use crate::plan::CredentialState;
 
 /// How the credentials of a fleet stand: the body of the report of `status`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Status {
     /// Whether only the output files were looked at.
     pub offline: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Status {
 }
 
 /// How the credential of one grant stands.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct GrantStatus {
     /// The cluster.
@@ -35,7 +35,7 @@ pub(crate) struct GrantStatus {
     /// The profile.
     pub profile: ProfileName,
     /// The labels of the cluster.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The state.
     pub state: CredentialState,
@@ -89,7 +89,7 @@ pub(crate) struct GrantStatus {
 }
 
 /// Whether objects differ from the inventory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Drifted {
     /// They do.
@@ -101,7 +101,7 @@ pub(crate) enum Drifted {
 }
 
 /// What one output holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct OutputStatus {
     /// The file.
@@ -114,7 +114,7 @@ pub(crate) struct OutputStatus {
 }
 
 /// What an output holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Holds {
     /// The newest generation that was published.
@@ -134,7 +134,7 @@ pub(crate) enum Holds {
 }
 
 /// A token that never expires.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LegacyTokenStatus {
     /// The cluster.

@@ -2,11 +2,12 @@
 //!
 //! It has no field that could hold a token. Pure: no I/O, no clock.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::{AccessNote, AccessReview, Account, IntendedReview};
 use crate::failure::FailureKind;
@@ -18,7 +19,7 @@ use crate::rbac::{Right, RightGroup, summarise};
 use crate::verified::{CredentialState, Verified, VerifiedCredential, VerifiedGrant};
 
 /// The result of a verification: the body of the report of `verify`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Verification {
     /// Whether excess is a finding.
     pub strict: bool,
@@ -29,7 +30,7 @@ pub(crate) struct Verification {
 }
 
 /// The clusters counted by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct VerifySummary {
     /// All selected clusters.
@@ -47,7 +48,7 @@ pub(crate) struct VerifySummary {
 }
 
 /// The state of a cluster or a grant, from good to bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum VerifyState {
     /// As intended.
@@ -63,13 +64,13 @@ pub(crate) enum VerifyState {
 }
 
 /// One cluster.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct VerifiedClusterReport {
     /// Its name.
     pub name: ClusterName,
     /// Its labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// When it was verified.
     #[serde(flatten)]
@@ -84,12 +85,12 @@ pub(crate) struct VerifiedClusterReport {
 }
 
 /// Why a cluster could not be verified.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct VerifyError {
     /// What kind of failure it is.
     pub kind: FailureKind,
     /// What was being done.
-    pub doing: &'static str,
+    pub doing: Cow<'static, str>,
     /// Why it failed.
     pub cause: String,
     /// What to do about it.
@@ -98,7 +99,7 @@ pub(crate) struct VerifyError {
 }
 
 /// One grant.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct GrantReport {
     /// The profile.
@@ -129,7 +130,7 @@ pub(crate) struct GrantReport {
 }
 
 /// A credential in the outputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct VerifiedCredentialReport {
     /// Its generation; absent for the token of an exec plugin.
@@ -141,11 +142,11 @@ pub(crate) struct VerifiedCredentialReport {
     /// The files that hold it.
     pub files: Vec<String>,
     /// Its state: `works`, `expired`, `revoked`, `refused`, `other-identity`, `unusable`, `unreachable`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
 }
 
 /// Rights of a profile, counted: one verb on one resource or name each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RightCounts {
     /// Those that are allowed.
     pub allowed: usize,
@@ -156,7 +157,7 @@ pub(crate) struct RightCounts {
 }
 
 /// Some rights of a profile.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RightsReport {
     /// The namespace; absent for the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,18 +167,18 @@ pub(crate) struct RightsReport {
     /// How many.
     pub count: usize,
     /// The rights; allowed rights of existing roles are only counted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rights: Vec<RightGroup>,
 }
 
 /// What one binding grants.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct BindingReport {
     /// The binding.
     pub binding: ObjectRef,
     /// The kind of the role.
-    pub role_kind: &'static str,
+    pub role_kind: Cow<'static, str>,
     /// The name of the role.
     pub role: String,
     /// The group that the binding names, if it does not name the account itself.
@@ -194,7 +195,7 @@ pub(crate) struct BindingReport {
 }
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Finding {
     /// What it is, for programs.
     pub kind: FindingKind,
@@ -206,7 +207,7 @@ pub(crate) struct Finding {
 }
 
 /// Kinds of findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FindingKind {
     /// An output does not hold the credential.
@@ -284,8 +285,12 @@ impl VerifiedClusterReport {
                 (state, grants, None)
             }
             Verified::Failed { doing, failure, grants } => {
-                let error =
-                    VerifyError { kind: failure.kind, doing, cause: failure.cause.clone(), hint: failure.hint.clone() };
+                let error = VerifyError {
+                    kind: failure.kind,
+                    doing: (*doing).into(),
+                    cause: failure.cause.clone(),
+                    hint: failure.hint.clone(),
+                };
                 (VerifyState::Failed, reports(grants), Some(error))
             }
             Verified::NotStarted => (VerifyState::NotStarted, vec![], None),
@@ -390,7 +395,7 @@ fn credential(verified: &VerifiedCredential) -> VerifiedCredentialReport {
     };
     let (generation, expires) = verified.token.unzip();
     let files = verified.files.clone();
-    VerifiedCredentialReport { generation, expires, files, state }
+    VerifiedCredentialReport { generation, expires, files, state: state.into() }
 }
 
 fn credential_findings(verified: &VerifiedGrant) -> Vec<Finding> {
@@ -464,7 +469,7 @@ fn binding(
 ) -> BindingReport {
     BindingReport {
         binding: binding.clone(),
-        role_kind: role.kind.as_str(),
+        role_kind: role.kind.as_str().into(),
         role: role.name.clone(),
         group,
         default,

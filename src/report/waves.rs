@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Changes, ClusterReport, State};
 use crate::inventory::{REST, Wave};
@@ -13,7 +13,7 @@ use crate::names::{ClusterName, WaveName};
 use crate::wording::{count, duration};
 
 /// One wave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct WaveReport {
     /// Its name.
@@ -39,6 +39,26 @@ impl Changes {
             (clusters > 0).then(|| WaveReport { name: name.clone(), clusters, changing, rules })
         });
         self.waves = reports.collect();
+        self
+    }
+
+    /// Adds the waves that other reports say, in their order, with the clusters that are here.
+    #[must_use]
+    pub(super) fn in_known_waves(mut self, waves: Vec<WaveReport>) -> Self {
+        let mut known: Vec<WaveReport> = vec![];
+        for wave in waves {
+            if !known.iter().any(|known| known.name == wave.name) {
+                known.push(wave);
+            }
+        }
+        // What no wave selects comes last, whichever report said it first.
+        known.sort_by_key(|wave| wave.name == WaveName::new(REST));
+        for wave in &mut known {
+            let of_wave = || self.clusters.iter().filter(|cluster| cluster.wave.as_ref() == Some(&wave.name));
+            wave.changing = of_wave().filter(|cluster| cluster.state != State::Unchanged).count();
+            wave.clusters = of_wave().count();
+        }
+        self.waves = known;
         self
     }
 

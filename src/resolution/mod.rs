@@ -207,6 +207,7 @@ fn resolve_all(
         policy,
         discoveries: std::mem::take(&mut ctx.discoveries),
         undiscovered,
+        digest: String::new(),
     };
     if ctx.incomplete {
         return None;

@@ -43,6 +43,7 @@ mod revoking;
 mod rollouts;
 mod rotation;
 mod scenarios;
+mod sharding;
 mod simulated;
 mod storing;
 mod support;

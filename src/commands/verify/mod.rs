@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::executor::verify::{VerifyContext, VerifyGrant, VerifyTask, issued_access, verify_clusters};
 use crate::executor::{Cancellation, Hubs};
 use crate::exit_code::ExitCode;
-use crate::fleet::{Follower, Selected, Visits, select};
+use crate::fleet::{Follower, Selected, Visits, select, shard_report};
 use crate::foreign::shown;
 use crate::inventory::{Cluster, Grant, GrantKey};
 use crate::output::Phase;
@@ -38,6 +38,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let selected = select(&inventory, &(&args.selection).into(), Visits::Granted)?;
     let selected: Vec<Selected> = selected.into_iter().map(|selected| selected.at(clock.now())).collect();
     let selected: Vec<Selected> = selected.into_iter().filter(|selected| !selected.grants.is_empty()).collect();
+    let shard = shard_report(args.selection.shard, &selected, &inventory);
     let grants: BTreeSet<GrantKey> =
         selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
     let mut places = places::read(&inventory, &layout, &holder, &context.plugin_caller(), &grants);
@@ -83,7 +84,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     });
     let verification = Verification::new(args.strict, reports.collect());
     let summary = verification.summary;
-    let head = Head::new(Command::Verify, clock.began(), &inventory.name, &holder);
+    let head = Head { shard, ..Head::new(Command::Verify, clock.began(), &inventory.name, &holder) };
     print(context, &Report::new(head, verification), Showing::new(&args.report, args.all), &repeated(context, args))?;
     Ok(verify_exit_code(&summary, &cancellation))
 }

@@ -240,6 +240,7 @@ impl<'a> Splicer<'a> {
         if added.is_empty() {
             return Ok(());
         }
+        added.sort_by_key(|entry| self.ranking.rank(list, name_of(entry)).unwrap_or(usize::MAX));
         match root {
             Some(root) if root.kind == Kind::BlockSequence => self.add_to_block(list, root, &added),
             Some(root) if root.kind == Kind::FlowSequence && (self.flow || !root.items.is_empty()) => {
@@ -286,13 +287,11 @@ impl<'a> Splicer<'a> {
         entries.iter().map(|entry| format!("{indent}{}{}", style.item(entry), self.line_end)).collect()
     }
 
-    /// Groups new entries by the position where they belong, in the order of their ranks.
+    /// Groups new entries, which come in the order of their ranks, by the position where they belong.
     fn by_neighbour(&self, list: List, root: &'a Root, entries: &[&'a Value]) -> BTreeMap<usize, Group<'a>> {
-        let mut sorted: Vec<&Value> = entries.to_vec();
-        sorted.sort_by_key(|entry| self.ranking.rank(list, name_of(entry)).unwrap_or(usize::MAX));
         let mut groups: BTreeMap<usize, Group<'a>> = BTreeMap::new();
         let ranks = RankedItems::of(list, root, self.ranking);
-        for entry in sorted {
+        for entry in entries {
             let (after, before) = ranks.neighbour(list, self.ranking, root, entry);
             let key = after.map_or(0, |item| item.end) + before.map_or(0, |item| item.dash);
             groups.entry(key).or_insert_with(|| Group { after, before, entries: vec![] }).entries.push(entry);

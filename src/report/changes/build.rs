@@ -31,6 +31,7 @@ impl ClusterReport {
             labels: BTreeMap::new(),
             wave: None,
             span: Span::default(),
+            cluster_uid: None,
             profiles: vec![],
             state,
             changes: vec![],
@@ -115,6 +116,7 @@ impl ClusterReport {
             blockers: plan.blockers.clone(),
             notes: plan.notes.clone(),
             missing_rights: plan.missing_rights.clone(),
+            cluster_uid: Some(plan.cluster_uid.clone()).filter(|uid| !uid.is_empty()),
             ..Self::empty(plan.cluster.clone(), state)
         }
     }
@@ -226,7 +228,7 @@ fn change(step: &Step) -> Change {
         Step::Delete(delete) => Change { fields: removed("", delete.removed.clone()), ..plain },
         Step::Mint(mint) => Change {
             generation: Some(mint.generation),
-            reason: Some(mint.reason.as_str()),
+            reason: Some(mint.reason.as_str().into()),
             fields: [named(&mint.delivery.changes, &mint.grant), spent(&mint.spent)].concat(),
             ..writing(plain, &mint.delivery)
         },
@@ -239,7 +241,7 @@ fn change(step: &Step) -> Change {
         Step::Retire(retire) => Change { fields: spent(&retire.generations), ..plain },
         Step::Revoke(revoke) => Change { fields: removed(GENERATIONS, revoke.shown.clone()), ..plain },
         Step::Remove(remove) => Change {
-            reason: Some(remove.reason.as_str()),
+            reason: Some(remove.reason.as_str().into()),
             // Where something goes has to be seen.
             fields: removed("", remove.removals.iter().map(|removal| from(removal, &remove.grant)).collect()),
             files: places(&remove.removals, |removal| !matches!(removal, Removal::Secret(_))),

@@ -6,6 +6,7 @@ mod build;
 
 pub(super) use build::GENERATIONS;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ use crate::wording::count;
 
 /// What changes, or changed: the body of the reports of `plan`, `apply`, `refresh`, `revoke` and
 /// `retire`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Changes {
     /// The clusters counted by state.
     pub summary: Summary,
@@ -34,7 +35,7 @@ pub(crate) struct Changes {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialSummary>,
     /// The waves of the rollout, in their order; absent if the inventory has none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waves: Vec<WaveReport>,
     /// The clusters, in the order of the inventory.
     pub clusters: Vec<ClusterReport>,
@@ -60,7 +61,7 @@ impl Changes {
 }
 
 /// The clusters counted by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Summary {
     /// All selected clusters.
@@ -80,7 +81,7 @@ pub(crate) struct Summary {
 }
 
 /// The credentials of a refresh, counted by their result.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct CredentialSummary {
     /// They were current already, or another run renews them.
@@ -98,14 +99,29 @@ pub(crate) struct CredentialSummary {
     pub next_due: Option<Timestamp>,
 }
 
+impl CredentialSummary {
+    /// Adds those of another part of the fleet.
+    pub(super) fn and(self, other: Self) -> Self {
+        let next_due = [self.next_due, other.next_due].into_iter().flatten().min();
+        Self {
+            current: self.current + other.current,
+            renewed: self.renewed + other.renewed,
+            due: self.due + other.due,
+            failed: self.failed + other.failed,
+            suspended: self.suspended + other.suspended,
+            next_due,
+        }
+    }
+}
+
 /// One cluster.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ClusterReport {
     /// Its name.
     pub name: ClusterName,
     /// Its labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The wave that it is in; absent if the inventory has no waves.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +129,9 @@ pub(crate) struct ClusterReport {
     /// When it was last worked on.
     #[serde(flatten)]
     pub span: Span,
+    /// The uid of its namespace kube-system, which identifies it; absent if it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
     /// The profiles on it that the run was about.
     pub profiles: Vec<ProfileName>,
     /// Its state.
@@ -126,7 +145,7 @@ pub(crate) struct ClusterReport {
     /// What the user should know.
     pub notes: Vec<Note>,
     /// Rights that the admin lacks and would have to hold before it may grant them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_rights: Vec<MissingRights>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +156,7 @@ pub(crate) struct ClusterReport {
 }
 
 /// The state of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     /// It matches the inventory.
@@ -169,7 +188,7 @@ impl State {
 }
 
 /// What is done to one object or credential.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Change {
     /// Identifies it among the changes of its cluster.
@@ -193,21 +212,21 @@ pub(crate) struct Change {
     pub generation: Option<u64>,
     /// Why a credential is minted, or entries are removed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// The fields that differ.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldDiff>,
     /// The field managers whose values are replaced.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrules: Vec<String>,
     /// The previous owner of the object, if it is adopted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted_from: Option<String>,
     /// The files that a credential goes to, or that entries are removed from.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
     /// The Secrets that a credential goes to, or that are removed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
     /// What it does to the access of somebody; absent if nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,7 +237,7 @@ pub(crate) struct Change {
 }
 
 /// A credential in the outputs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct CredentialReport {
     /// The profile.
@@ -270,7 +289,7 @@ pub(super) struct ChangeSaid<'a> {
     /// The object or credential that it changes.
     pub(super) subject: String,
     pub(super) generation: Option<u64>,
-    pub(super) reason: Option<&'static str>,
+    pub(super) reason: Option<&'a str>,
     pub(super) files: usize,
     pub(super) secrets: usize,
     pub(super) fields: &'a [FieldDiff],
@@ -350,7 +369,7 @@ impl Change {
             action: self.action,
             subject: self.subject(),
             generation: self.generation,
-            reason: self.reason,
+            reason: self.reason.as_deref(),
             files: self.files.len(),
             secrets: self.secrets.len(),
             fields: &self.fields,

@@ -46,7 +46,7 @@ fn change(text: &str, action: Action) -> Change {
 }
 
 fn head(command: Command, text: &str) -> Head {
-    Head { kubemint: "0", ..Head::new(command, Timestamp::UNIX_EPOCH, &text.into(), &text.into()) }
+    Head { kubemint: "0".to_owned(), ..Head::new(command, Timestamp::UNIX_EPOCH, &text.into(), &text.into()) }
 }
 
 fn labels(text: &str) -> BTreeMap<String, String> {
@@ -60,6 +60,7 @@ pub(super) fn report(text: &str) -> Report {
         name: text.into(),
         labels: labels(text),
         wave: Some(text.into()),
+        cluster_uid: Some(owned()),
         span: Span::default(),
         profiles: vec![text.into()],
         state,
@@ -134,7 +135,7 @@ pub(super) fn verified(text: &str) -> Report {
     };
     let binding = |default| BindingReport {
         binding: ObjectRef::namespaced(Kind::RoleBinding, owned(), owned()),
-        role_kind: "Role",
+        role_kind: "Role".into(),
         role: owned(),
         group: Some(owned()),
         default,
@@ -155,7 +156,7 @@ pub(super) fn verified(text: &str) -> Report {
         findings: vec![Finding { kind: FindingKind::NoCredential, message: owned(), hint: Some(owned()) }],
         notes: vec![AccessNote::new(AccessNoteKind::NotAsked, owned())],
     };
-    let error = VerifyError { kind: FailureKind::Other, doing: "verify", cause: owned(), hint: Some(owned()) };
+    let error = VerifyError { kind: FailureKind::Other, doing: "verify".into(), cause: owned(), hint: Some(owned()) };
     let verification = Verification {
         strict: true,
         summary: VerifySummary { clusters: 1, fine: 0, excess: 0, findings: 0, failed: 1, not_started: 0 },

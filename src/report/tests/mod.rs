@@ -39,8 +39,10 @@ fn change(action: Action, kind: Kind, name: &str) -> Change {
 }
 
 fn report(command: Command, clusters: Vec<ClusterReport>) -> Report {
-    let head =
-        Head { kubemint: "0.0.0", ..Head::new(command, Timestamp::UNIX_EPOCH, &"acme".into(), &"default".into()) };
+    let head = Head {
+        kubemint: "0.0.0".to_owned(),
+        ..Head::new(command, Timestamp::UNIX_EPOCH, &"acme".into(), &"default".into())
+    };
     Report::new(head, Changes::new(clusters))
 }
 
@@ -155,7 +157,7 @@ fn failures_name_cluster_step_cause_and_command() {
 fn the_json_model_is_stable() {
     let mut mint = change(Action::Mint, Kind::Secret, "x");
     (mint.kind, mint.name) = (None, None);
-    (mint.profile, mint.generation, mint.reason) = (Some("deployer".into()), Some(2), Some("due"));
+    (mint.profile, mint.generation, mint.reason) = (Some("deployer".into()), Some(2), Some("due".into()));
     mint.files = vec!["out/a.kubeconfig".into()];
     let clusters = vec![ClusterReport { changes: vec![mint], ..cluster("a", State::Pending) }];
     insta::assert_json_snapshot!(report(Command::Plan, clusters), @r#"

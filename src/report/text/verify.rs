@@ -122,7 +122,7 @@ fn credential(grant: &GrantReport, started: Timestamp) -> String {
             let how = if credential.state == "works" {
                 format!("{} left", duration(left))
             } else {
-                credential.state.to_owned()
+                credential.state.to_string()
             };
             format!("generation {generation}, {how}")
         })
