@@ -24,6 +24,7 @@ mod examples;
 mod faults;
 mod hostile;
 mod hubs;
+mod jobs;
 mod judged;
 mod leaks;
 mod life;

@@ -176,7 +176,7 @@ impl ApiServer {
                 "--controllers=namespace-controller,serviceaccount-controller,\
                  serviceaccount-token-controller,clusterrole-aggregation-controller,\
                  garbage-collector-controller,root-ca-certificate-publisher-controller,\
-                 resourcequota-controller"
+                 resourcequota-controller,job-controller,cronjob-controller"
                     .replace(' ', ""),
                 format!("--service-account-private-key-file={}", file("token-signing-key.pem")),
                 format!("--root-ca-file={}", file("ca.pem")),

@@ -55,8 +55,8 @@ pub enum ControllerManager {
     /// the aggregated roles `admin`, `edit` and `view`.
     #[default]
     Off,
-    /// The controllers for namespaces, ServiceAccounts, legacy tokens, aggregated roles, quotas and
-    /// garbage collection.
+    /// The controllers for namespaces, ServiceAccounts, legacy tokens, aggregated roles, quotas, Jobs,
+    /// CronJobs and garbage collection.
     On,
 }
 
