@@ -56,7 +56,7 @@ pub enum ControllerManager {
     #[default]
     Off,
     /// The controllers for namespaces, ServiceAccounts, legacy tokens, aggregated roles, quotas, Jobs,
-    /// CronJobs and garbage collection.
+    /// `CronJobs` and garbage collection.
     On,
 }
 
