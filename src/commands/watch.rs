@@ -4,12 +4,14 @@
 //! backoff if something failed, and at least once an hour.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -100,6 +102,13 @@ async fn watch(
     let mut serving = JoinSet::new();
     if let Some(server) = server {
         serving.spawn(server);
+    }
+    for path in loaded.files.iter().filter(|path| is_mounted_alone(path)) {
+        context.printer.problem(&format!(
+            "warning: `{}` is mounted by itself (`subPath`), so a later version of it is not seen here; mount the \
+             directory that holds it\n",
+            path.display()
+        ));
     }
     let watch = Watch {
         context,
@@ -310,7 +319,7 @@ fn backoff(failures: u32, cluster: &ClusterName) -> SignedDuration {
 /// The files of an inventory, as they were when it was loaded.
 #[derive(Debug)]
 struct Files {
-    stamps: Vec<(PathBuf, Option<(SystemTime, u64)>)>,
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// The patterns in `include`, and the files that they match.
     patterns: Vec<(String, Vec<PathBuf>)>,
 }
@@ -329,9 +338,39 @@ impl Files {
     }
 }
 
-fn stamp(path: &std::path::Path) -> Option<(SystemTime, u64)> {
+/// What tells one state of a file from another.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds and nanoseconds of the last change of its content, which a program may set.
+    modified: (i64, i64),
+    /// Seconds and nanoseconds of the last change of anything, which no program can set.
+    changed: (i64, i64),
+}
+
+/// Follows links: a mounted ConfigMap changes by making one of its links point to another directory.
+fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some(Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        length: metadata.len(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    })
+}
+
+/// Whether a file is mounted by itself, as a volume's `subPath` does. It is then the same file until the mount ends,
+/// whatever replaces it where it came from.
+fn is_mounted_alone(path: &Path) -> bool {
+    let flags = AtFlags::NO_AUTOMOUNT;
+    // A kernel that cannot say it sets no bit in the mask.
+    statx(CWD, path, flags, StatxFlags::TYPE).is_ok_and(|found| {
+        found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+            && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+    })
 }
 
 #[cfg(test)]
@@ -352,5 +391,12 @@ mod tests {
         assert!((45..=60).contains(&at(1, "a")));
         assert!((675..=900).contains(&at(40, "a")), "{}", at(40, "a"));
         assert_ne!(at(5, "a"), at(5, "b"));
+    }
+
+    #[test]
+    fn a_file_that_is_mounted_by_itself_is_known() {
+        assert!(is_mounted_alone(Path::new("/proc")));
+        assert!(!is_mounted_alone(Path::new("/proc/self/mounts")));
+        assert!(!is_mounted_alone(Path::new("/no/such/file")));
     }
 }

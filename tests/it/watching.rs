@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use jiff::SignedDuration;
 use kubemint_testkit::sim::{Fault, Fleet};
@@ -201,7 +202,7 @@ fn a_running_renewal_is_finished() {
     let before = machine.token("out/a.kubeconfig");
     let cluster = fleet.cluster("a");
     cluster.set_clock_skew(SignedDuration::from_mins(45));
-    cluster.set_latency(std::time::Duration::from_millis(50));
+    cluster.set_latency(Duration::from_millis(50));
     cluster.reset_traffic();
     watcher.signal("-HUP");
     eventually("a token was requested", || cluster.recorded().iter().any(|request| request.path.contains("/token")));
@@ -226,7 +227,7 @@ fn clients_that_stay_do_not_keep_others_out() {
         .collect();
     let began = std::time::Instant::now();
     assert_eq!(watcher.get("/healthz").0, 200);
-    assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     drop(stays);
 }
 
@@ -240,6 +241,31 @@ fn a_new_included_file_is_taken_up() {
     let watcher = Watcher::start(&machine, &[]);
     watcher.await_metric(CURRENT, 1.0);
     machine.write("more/second.toml", &cluster);
+    watcher.await_metric(CURRENT, 2.0);
+}
+
+/// A mounted ConfigMap changes by making a link point to another directory. Not even the length and the time of the
+/// file need to differ.
+#[test]
+fn a_link_that_points_elsewhere_changes_the_inventory() {
+    let (_fleet, machine) = fleet(&["a", "b"]);
+    let whole = machine.read("clusters.toml");
+    let (without, second) = without_second(&whole);
+    let padded = format!("{without}# {}", "-".repeat(second.len() - 2));
+    assert_eq!(padded.len(), whole.len());
+    let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for (version, text) in [("..first", &padded), ("..second", &whole)] {
+        let name = format!("{version}/clusters.toml");
+        machine.write(&name, text);
+        std::fs::File::options().write(true).open(machine.path(&name)).unwrap().set_modified(written).unwrap();
+    }
+    std::fs::remove_file(machine.path("clusters.toml")).unwrap();
+    symlink("..data/clusters.toml", machine.path("clusters.toml")).unwrap();
+    symlink("..first", machine.path("..data")).unwrap();
+    let watcher = Watcher::start(&machine, &[]);
+    watcher.await_metric(CURRENT, 1.0);
+    symlink("..second", machine.path("..data_tmp")).unwrap();
+    std::fs::rename(machine.path("..data_tmp"), machine.path("..data")).unwrap();
     watcher.await_metric(CURRENT, 2.0);
 }
 
