@@ -350,7 +350,7 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// Follows links: a mounted ConfigMap changes by making one of its links point to another directory.
+/// Follows links: a mounted `ConfigMap` changes by making one of its links point to another directory.
 fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = std::fs::metadata(path).ok()?;
     Some(Stamp {
