@@ -244,7 +244,7 @@ fn a_new_included_file_is_taken_up() {
     watcher.await_metric(CURRENT, 2.0);
 }
 
-/// A mounted ConfigMap changes by making a link point to another directory. Not even the length and the time of the
+/// A mounted `ConfigMap` changes by making a link point to another directory. Not even the length and the time of the
 /// file need to differ.
 #[test]
 fn a_link_that_points_elsewhere_changes_the_inventory() {
