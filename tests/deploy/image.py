@@ -40,7 +40,7 @@ def main(archive, directory):
     for layer in layers:
         for member in layer.getmembers():
             if not member.isdir():
-                files[member.name.lstrip("./")] = member.mode
+                files[member.name.lstrip("./")] = member.mode & 0o7777
         layer.extractall(directory, filter="tar")
     # Nothing else: no shell, no passwd.
     if files != EXPECTED:
