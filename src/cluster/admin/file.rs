@@ -4,6 +4,7 @@
 //! half of an impersonation and accept names that are defined twice.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -280,8 +281,17 @@ impl AdminFile {
 
 /// Whether a file's group or others can read it.
 pub(super) fn is_exposed(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode()) & 0o077 != 0
+    let user = rustix::process::geteuid();
+    std::fs::metadata(path)
+        .is_ok_and(|metadata| exposes(metadata.mode(), user.is_root() || metadata.uid() == user.as_raw()))
+}
+
+/// Whether others than its owner can read a file of this mode.
+///
+/// A file of somebody else that its group may only read is not meant: the group is how this process reads it. The
+/// kubelet makes the files of a Secret so, with a pod's `fsGroup`.
+fn exposes(mode: u32, can_change_mode: bool) -> bool {
+    mode & 0o077 != 0 && (can_change_mode || mode & 0o077 != 0o040)
 }
 
 /// Collects entries; kubectl refuses names that are defined twice.
@@ -330,5 +340,24 @@ pub(super) fn describe_io(error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_reads_on_purpose_exposes_nothing() {
+        for (mode, can_change_mode, expected) in [
+            (0o600, true, false),
+            (0o640, true, true),
+            (0o604, true, true),
+            (0o440, false, false),
+            (0o460, false, true),
+            (0o444, false, true),
+        ] {
+            assert_eq!(exposes(0o100_000 | mode, can_change_mode), expected, "{mode:o} {can_change_mode}");
+        }
     }
 }
