@@ -113,24 +113,25 @@ impl Agent<'_> {
     }
 }
 
-/// The Job of `deploy/kustomize/overlays/indexed-job`, without what only a node has.
+/// The Job of `deploy/kustomize/overlays/indexed-job`, in the directory of a machine and without what only a node has.
 fn job(name: &str, completions: usize, shards: usize) -> Value {
-    let rule = |action: &str, values: &[i32]| json!({ "action": action, "onExitCodes": { "operator": "In", "values": values } });
-    let results = format!("json=results/{name}-$(JOB_COMPLETION_INDEX).json");
-    json!({
-        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
-        "spec": {
-            "completions": completions, "parallelism": completions, "completionMode": "Indexed", "backoffLimitPerIndex": 3,
-            "podFailurePolicy": { "rules": [rule("FailJob", &[2, 3]), rule("FailIndex", &[5]), rule("Count", &[6, 7, 130])] },
-            "template": { "spec": {
-                "restartPolicy": "Never",
-                "containers": [{
-                    "name": "kubemint", "image": "kubemint", "args": ["apply", "--yes", "-o", results],
-                    "env": [{ "name": "KUBEMINT_SHARDS", "value": shards.to_string() }],
-                }],
-            } },
-        },
-    })
+    let manifest = include_str!("../../deploy/kustomize/overlays/indexed-job/job.yaml");
+    let mut job: Value = serde_saphyr::from_str(manifest).unwrap();
+    job["metadata"] = json!({ "name": name });
+    let spec = job["spec"].as_object_mut().unwrap();
+    for field in ["completions", "parallelism", "maxFailedIndexes"] {
+        assert!(spec.insert(field.to_owned(), completions.into()).is_some(), "{field}");
+    }
+    let container = &mut spec["template"]["spec"]["containers"][0];
+    for argument in container["args"].as_array_mut().unwrap() {
+        *argument = argument.as_str().unwrap().replace("/results/", &format!("results/{name}-")).into();
+    }
+    let environment = container["env"].as_array_mut().unwrap();
+    let of_the_machine = ["KUBEMINT_INVENTORY", "XDG_CACHE_HOME"];
+    environment.retain(|variable| !of_the_machine.contains(&variable["name"].as_str().unwrap()));
+    let number = environment.iter_mut().find(|variable| variable["name"] == "KUBEMINT_SHARDS").unwrap();
+    number["value"] = shards.to_string().into();
+    job
 }
 
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
@@ -155,6 +156,9 @@ fn an_indexed_job_works_on_a_fleet() {
         running: HashMap::new(),
         kills: HashMap::from([("3".to_owned(), 2)]),
     };
+
+    // The manifest names it, and admission looks for it.
+    admin.create("/api/v1/namespaces/default/serviceaccounts", &json!({ "metadata": { "name": "kubemint" } })).unwrap();
 
     // A number of parts that is not the Job's ends all of it, because no repetition helps.
     admin.create(JOBS, &job("wrong", 3, 2)).unwrap();
