@@ -207,6 +207,9 @@ pub(crate) struct SelectionArgs {
     /// `KUBEMINT_SHARDS` say it
     #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
     pub shard: Option<Shard>,
+    /// What only the parts of one run have in common; the environment says it.
+    #[arg(skip)]
+    pub job: Option<String>,
 }
 
 /// What a plan may do

@@ -28,6 +28,8 @@ pub struct Environment {
     pub cache: Option<PathBuf>,
     /// The part of the fleet that an Indexed Job says: its index, and how many there are.
     pub(super) shard: (Option<String>, Option<String>),
+    /// What only the parts of one run have in common: `KUBEMINT_JOB`.
+    pub(super) job: Option<String>,
     /// What a client passes to its exec plugin: `KUBERNETES_EXEC_INFO`.
     pub exec_info: Option<String>,
     /// The process that started this one.
@@ -98,6 +100,7 @@ impl Environment {
                 .or_else(|| home.as_ref().map(|home| home.join(".cache")))
                 .map(|caches| caches.join("kubemint")),
             shard: (set("JOB_COMPLETION_INDEX"), set("KUBEMINT_SHARDS")),
+            job: set("KUBEMINT_JOB"),
             exec_info: set("KUBERNETES_EXEC_INFO"),
             parent: std::os::unix::process::parent_id(),
             home,

@@ -27,11 +27,21 @@ pub(super) fn run(context: &CommandContext<'_>, args: &JoinArgs) -> Result<ExitC
         let report = read_report(&content).map_err(unusable)?;
         parts.push((name, report));
     }
+    // Nothing else tells the reports of this run from those that an earlier one left behind.
+    let heads = || parts.iter().map(|(_, report)| &report.head);
+    let has_job = heads().any(|head| head.shard.as_ref().is_some_and(|shard| shard.job.is_some()));
+    let (first, last) = (heads().map(|head| head.started).min(), heads().map(|head| head.started).max());
     let report = join(parts).map_err(|why| {
         Error::new(ExitCode::Usage, "these reports do not make one").because(why).hint(
             "each part writes one with `-o json=FILE`; run those again that failed, with the same inventory and number of parts",
         )
     })?;
+    if let (Some(first), Some(last), false) = (first, last, has_job) {
+        context.printer.remark(&format!(
+            "the parts began between {first:.0} and {last:.0}; set `KUBEMINT_JOB` to a new value for each run, and reports of \
+             another run are refused\n"
+        ));
+    }
     let same = duplicates(&report);
     if !same.is_empty() {
         let names = list(same.iter().map(|name| ClusterName::as_str(name)), 5);

@@ -109,8 +109,8 @@ impl CommandContext<'_> {
 
 impl From<&SelectionArgs> for Selection {
     fn from(args: &SelectionArgs) -> Self {
-        let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency, shard } = args.clone();
-        Self { selector, cluster, profile, wave, from_wave, concurrency, shard }
+        let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency, shard, job } = args.clone();
+        Self { selector, cluster, profile, wave, from_wave, concurrency, shard, job }
     }
 }
 
@@ -120,7 +120,11 @@ impl From<&SelectionArgs> for Selection {
 ///
 /// If the environment says one half of it only, or there is no such part.
 pub(crate) fn take_shard(command: &mut Command, environment: &Environment) -> Result<(), Error> {
-    let Some(selection) = command.selection_mut().filter(|selection| selection.shard.is_none()) else { return Ok(()) };
+    let Some(selection) = command.selection_mut() else { return Ok(()) };
+    selection.job.clone_from(&environment.job);
+    if selection.shard.is_some() {
+        return Ok(());
+    }
     let (index, of) = match &environment.shard {
         (None, None) => return Ok(()),
         (Some(index), Some(of)) => (index, of),

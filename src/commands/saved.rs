@@ -49,7 +49,7 @@ pub(super) fn save(
     inventory_digest: String,
 ) -> Result<(), Error> {
     let Some(out) = &args.out else { return Ok(()) };
-    let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency: _, shard: _ } =
+    let SelectionArgs { selector, cluster, profile, wave, from_wave, concurrency: _, shard: _, job: _ } =
         args.selection.clone();
     let PolicyArgs { holder: _, adopt, adopt_from, reissue, deny, prune, max_prune } = args.policy.clone();
     let deny = deny.into_iter().map(RiskClass::from).collect();
@@ -165,6 +165,7 @@ pub(super) fn arguments(plan: &SavedPlan, args: &ApplyArgs) -> (SelectionArgs, P
         from_wave,
         concurrency,
         shard: None,
+        job: None,
     };
     let deny = deny.into_iter().map(DeniedClass::from).chain(args.policy.deny.iter().copied()).collect();
     let holder = Some(plan.holder.as_str().to_owned());

@@ -190,7 +190,7 @@ impl Fleet {
         if policy.periods == Periods::Count {
             selected = selected.into_iter().map(|selected| selected.at(clock.now())).collect();
         }
-        let shard = shard_report(selection.shard, &selected, &inventory);
+        let shard = shard_report(selection, &selected, &inventory);
         let inventory = Arc::new(inventory);
         let (layout, holder) = (Arc::new(layout), inventory.holder.clone());
         let accesses = selected.iter().map(|selected| &selected.cluster.admin);

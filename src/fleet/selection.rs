@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::inventory::{Cluster, Grant, Inventory, Phase, REST};
-use crate::names::WaveName;
+use crate::names::{WaveName, short_hash};
 use crate::report::ShardReport;
 use crate::selector::Selector;
 use crate::shard::Shard;
@@ -38,6 +38,8 @@ pub(crate) struct Selection {
     pub(crate) concurrency: Option<u16>,
     /// The part of the fleet; all of it if there is none.
     pub(crate) shard: Option<Shard>,
+    /// What only the parts of one run have in common.
+    pub(crate) job: Option<String>,
 }
 
 /// A cluster that a run is about, with the selected grants on it.
@@ -112,10 +114,32 @@ pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) ->
 }
 
 /// Says which part of a fleet a report is about.
-pub(crate) fn shard_report(shard: Option<Shard>, selected: &[Selected], inventory: &Inventory) -> Option<ShardReport> {
-    let Shard { index, of } = shard?;
+pub(crate) fn shard_report(args: &Selection, selected: &[Selected], inventory: &Inventory) -> Option<ShardReport> {
+    let Shard { index, of } = args.shard?;
     let positions = selected.iter().map(|selected| (selected.cluster.name.clone(), selected.position)).collect();
-    Some(ShardReport { index, of, inventory_digest: inventory.digest.clone(), positions })
+    Some(ShardReport {
+        index,
+        of,
+        inventory_digest: inventory.digest.clone(),
+        selection_digest: args.digest(),
+        job: args.job.clone(),
+        positions,
+    })
+}
+
+impl Selection {
+    /// Identifies what was chosen, in whichever order; how it is worked on and in which part does not matter.
+    fn digest(&self) -> String {
+        let Self { selector, cluster, profile, wave, from_wave, concurrency: _, shard: _, job: _ } = self;
+        let sorted = |names: &[String]| {
+            let mut names = names.to_vec();
+            names.sort();
+            names.dedup();
+            names
+        };
+        let chosen = serde_json::json!([selector, sorted(cluster), sorted(profile), sorted(wave), from_wave]);
+        short_hash(&[&chosen.to_string()])
+    }
 }
 
 impl Selected {

@@ -73,6 +73,11 @@ pub(crate) struct ShardReport {
     pub of: u32,
     /// The digest of the inventory: parts of different inventories do not belong together.
     pub inventory_digest: String,
+    /// The digest of what was chosen on the command line: parts of different choices do not belong together.
+    pub selection_digest: String,
+    /// What only the parts of one run have in common, as `KUBEMINT_JOB` says it: a Job's uid, for example.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// Where each of its clusters stands among all that were selected, from 0.
     pub positions: BTreeMap<ClusterName, usize>,
 }

@@ -45,28 +45,32 @@ fn parse<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, String> {
 /// If a part is missing or there twice, or they are not of one run on one inventory; the error is a sentence.
 pub(crate) fn join(parts: Vec<(String, Report)>) -> Result<Report, String> {
     let mut by_index: BTreeMap<u32, (String, Report)> = BTreeMap::new();
-    let mut first: Option<(String, Head, u32, String)> = None;
+    let mut first: Option<(String, Head, ShardReport)> = None;
     for (name, report) in parts {
         let Some(shard) = report.head.shard.clone() else {
             return Err(format!("`{name}` is about a whole fleet, and not about a part of one"));
         };
-        let (known, head, of, digest) =
-            first.get_or_insert_with(|| (name.clone(), report.head.clone(), shard.of, shard.inventory_digest.clone()));
+        let (index, head) = (shard.index, &report.head);
+        let (known, other_head, other) = first.get_or_insert_with(|| (name.clone(), head.clone(), shard.clone()));
+        let inventories_differ =
+            other_head.inventory != head.inventory || other.inventory_digest != shard.inventory_digest;
         let differs = [
-            ("commands", head.command != report.head.command),
-            ("inventories", head.inventory != report.head.inventory || *digest != shard.inventory_digest),
-            ("holders", head.holder != report.head.holder),
-            ("numbers of parts", *of != shard.of),
-            ("versions of kubemint", head.kubemint != report.head.kubemint),
+            ("commands", other_head.command != head.command),
+            ("inventories", inventories_differ),
+            ("choices of clusters and profiles", other.selection_digest != shard.selection_digest),
+            ("holders", other_head.holder != head.holder),
+            ("numbers of parts", other.of != shard.of),
+            ("jobs (`KUBEMINT_JOB`)", other.job != shard.job),
+            ("versions of kubemint", other_head.kubemint != head.kubemint),
         ];
         if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
             return Err(format!("`{known}` and `{name}` are of different {what}"));
         }
-        if let Some((other, _)) = by_index.insert(shard.index, (name.clone(), report)) {
-            return Err(format!("`{other}` and `{name}` are both about part {} of {of}", shard.index));
+        if let Some((other, _)) = by_index.insert(index, (name.clone(), report)) {
+            return Err(format!("`{other}` and `{name}` are both about part {index} of {}", shard.of));
         }
     }
-    let Some((_, head, of, _)) = first else { return Err("there is no report".to_owned()) };
+    let Some((_, head, ShardReport { of, .. })) = first else { return Err("there is no report".to_owned()) };
     let missing: Vec<String> = (0..of).filter(|index| !by_index.contains_key(index)).map(|it| it.to_string()).collect();
     if !missing.is_empty() {
         let missing = list(missing.iter().map(String::as_str), 5);

@@ -137,7 +137,8 @@ def main():
         case ["words", path]:
             print("\n".join(container(path)["args"]))
         case ["environment", path]:
-            print("\n".join(f"{each['name']}={each['value']}" for each in container(path)["env"]))
+            # What refers to the pod's own fields, a kubelet would have to fill in.
+            print("\n".join(f"{each['name']}={each['value']}" for each in container(path)["env"] if "value" in each))
         case ["only", kinds, path]:
             print(yaml.safe_dump_all([each for each in read(path) if each["kind"] in kinds.split(",")]))
         case _:

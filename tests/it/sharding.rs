@@ -182,6 +182,23 @@ fn missing_doubled_and_mixed_reports_are_refused() {
     refused(&["results/whole.json"], "is about a whole fleet, and not about a part of one");
     machine.write("results/none.json", "{}");
     refused(&["results/none.json"], "no report of a version that this kubemint reads");
+    machine.expect(0, &["apply", "--yes", "--shard", "2/3", "--profile", "reader", "-o", "json=results/chosen.json"]);
+    refused(&[a, b, "results/chosen.json"], "are of different choices of clusters and profiles");
+    let of_job = |job: &str, part: &str| {
+        let file = format!("results/{job}-{part}.json");
+        let output = format!("json={file}");
+        let mut command = machine.command(&["apply", "--yes", "--shard", &format!("{part}/3"), "-o", &output]);
+        assert!(command.env("KUBEMINT_JOB", job).output().unwrap().status.success());
+        file
+    };
+    let [first, second, third] = ["0", "1", "2"].map(|part| of_job("monday", part));
+    let stale = of_job("sunday", "2");
+    refused(&[&first, &second, &stale], "are of different jobs");
+    refused(&[a, b, &third], "are of different jobs");
+    let joined = join(&machine, &[first, second, third], &[]).exits(0);
+    assert!(!joined.stderr.contains("the parts began between"), "{}", joined.stderr);
+    let joined = join(&machine, &files, &[]).exits(0);
+    assert!(joined.stderr.contains("the parts began between 20"), "{}", joined.stderr);
     let text = machine.read("clusters.toml");
     machine.write("clusters.toml", &format!("{text}\n# Another inventory.\n"));
     machine.expect(0, &["apply", "--yes", "--shard", "2/3", "-o", "json=results/changed.json"]);

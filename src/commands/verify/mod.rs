@@ -35,10 +35,11 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     let holder = inventory.holder.clone();
     let clock = context.environment.clock;
     // What does not hold now has no access that could be verified.
-    let selected = select(&inventory, &(&args.selection).into(), Visits::Granted)?;
+    let selection = (&args.selection).into();
+    let selected = select(&inventory, &selection, Visits::Granted)?;
     let selected: Vec<Selected> = selected.into_iter().map(|selected| selected.at(clock.now())).collect();
     let selected: Vec<Selected> = selected.into_iter().filter(|selected| !selected.grants.is_empty()).collect();
-    let shard = shard_report(args.selection.shard, &selected, &inventory);
+    let shard = shard_report(&selection, &selected, &inventory);
     let grants: BTreeSet<GrantKey> =
         selected.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
     let mut places = places::read(&inventory, &layout, &holder, &context.plugin_caller(), &grants);

@@ -42,6 +42,11 @@ containers:
   # With JOB_COMPLETION_INDEX, which Kubernetes sets, this says which shard it is: the same as `--shard`.
   - name: KUBEMINT_SHARDS
     value: {{ .root.Values.indexedJob.shards | quote }}
+  # The reports of an earlier Job on the same volume are then not taken for those of this one.
+  - name: KUBEMINT_JOB
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.labels['batch.kubernetes.io/controller-uid']
   {{- end }}
   {{- if eq .mode "watcher" }}
   ports:
