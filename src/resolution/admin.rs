@@ -205,6 +205,12 @@ impl Admin {
     }
 }
 
+/// Whether an access names a source of clusters and nothing else.
+pub(super) fn is_discovered_only(admin: &AdminTable) -> bool {
+    let others = AdminTable { discovered: None, ..admin.clone() };
+    admin.discovered.is_some() && others.cluster.is_none() && !has_other_keys(&others)
+}
+
 /// Whether the access of a hub says more than the cluster whose access it is.
 pub(super) fn has_other_keys(admin: &AdminTable) -> bool {
     let AdminTable {
@@ -266,7 +272,10 @@ fn admin_secret(table: &AdminTable, discovered: &At<String>, ctx: &mut Context<'
         return None;
     };
     let Some(secret) = &table.secret else {
-        ctx.error(discovered.location, "`discovered` needs `secret`, as `NAMESPACE/NAME`");
+        ctx.error(
+            discovered.location,
+            "`discovered` needs `secret`, as `NAMESPACE/NAME`, unless the discovery is asked in each run",
+        );
         return None;
     };
     let mut parts = |text: &At<String>| match text.value.split_once('/') {

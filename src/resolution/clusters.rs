@@ -58,11 +58,7 @@ impl Clusters {
 pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Clusters {
     let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
     let mut clusters = Clusters { default_admin: default_admin.clone(), ..Clusters::default() };
-    let tables = |is_discovered: bool| {
-        let files = files.iter().filter(move |parsed| parsed.is_discovered == is_discovered);
-        files.filter_map(|parsed| parsed.content.clusters.as_ref()).flat_map(|list| &list.value)
-    };
-    for table in &discovery::refined(tables(false), tables(true)) {
+    for table in &discovery::refined(files, ctx) {
         let Some(resolved) = cluster(table, &default_admin, ctx) else {
             ctx.incomplete = true;
             continue;

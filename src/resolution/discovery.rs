@@ -290,40 +290,90 @@ fn refuse_keys(kind: DiscoverKind, discover: &DiscoverTable, ctx: &mut Context<'
     }
 }
 
-/// Puts what was found together with what the inventory says: a table of an inventory refines the discovered cluster of the
-/// same name, key by key.
-pub(super) fn refined<'a>(
-    typed: impl Iterator<Item = &'a At<ClusterTable>>,
-    discovered: impl Iterator<Item = &'a At<ClusterTable>>,
-) -> Vec<Cow<'a, At<ClusterTable>>> {
-    let mut tables: Vec<Cow<'a, At<ClusterTable>>> = typed.map(Cow::Borrowed).collect();
-    let mut discovered = discovered.peekable();
-    if discovered.peek().is_none() {
-        return tables;
+/// Puts what was found together with what the inventory says.
+///
+/// A table whose `admin` names the source refines the cluster of its name that the source found, key by key. Any other table
+/// stays as it is: whoever may write in a hub does not get to be the cluster that somebody else named.
+pub(super) fn refined<'a>(files: &'a [Parsed], ctx: &mut Context<'_>) -> Vec<Cow<'a, At<ClusterTable>>> {
+    let tables = |parsed: &'a Parsed| parsed.content.clusters.iter().flat_map(|list| &list.value);
+    let typed = files.iter().filter(|parsed| parsed.discovered_by.is_none());
+    let mut all: Vec<Cow<'a, At<ClusterTable>>> = typed.flat_map(tables).map(Cow::Borrowed).collect();
+    if files.iter().all(|parsed| parsed.discovered_by.is_none()) && ctx.discoveries.is_empty() {
+        return all;
     }
-    let name = |table: &At<ClusterTable>| table.value.name.as_ref().map(|name| name.value.clone());
     let by_name: HashMap<Option<String>, usize> =
-        tables.iter().enumerate().rev().map(|(index, table)| (name(table), index)).collect();
+        all.iter().enumerate().rev().map(|(index, table)| (name_of(table).map(str::to_owned), index)).collect();
     let mut seen = HashSet::new();
-    for found in discovered {
-        let Some(typed) = by_name.get(&name(found)).and_then(|index| tables.get_mut(*index)) else {
+    let found = files.iter().filter_map(|parsed| Some((parsed.discovered_by.as_ref()?, parsed)));
+    for (source, found) in found.flat_map(|(source, parsed)| tables(parsed).map(move |table| (source, table))) {
+        let name = name_of(found).map(str::to_owned);
+        match by_name.get(&name).and_then(|index| all.get_mut(*index)) {
+            Some(table) if source_of(table).is_some_and(|id| id.value == source.as_str()) => {
+                refine(&mut table.to_mut().value, found.value.clone());
+            }
+            Some(table) => {
+                let named = quote(name.as_deref().unwrap_or_default());
+                let problem = Problem::warning(
+                    table.location,
+                    format!(
+                        "discovery `{source}` found a cluster {named} too, which is left out: this one has the name"
+                    ),
+                );
+                ctx.problems.push(problem.hint(format!(
+                    "if this is meant to refine what is found, say `admin = {{ discovered = \"{source}\" }}`; otherwise \
+                     give the discovery another `name`"
+                )));
+            }
             // Two sources may find one cluster; what reads them says so.
-            if seen.insert(name(found)) {
-                tables.push(Cow::Borrowed(found));
-            }
-            continue;
-        };
-        let (typed, found) = (&mut typed.to_mut().value, found.value.clone());
-        typed.admin = typed.admin.take().or(found.admin);
-        typed.consumer = typed.consumer.take().or(found.consumer);
-        typed.labels = match (typed.labels.take(), found.labels) {
-            (Some(mut typed), Some(found)) => {
-                let keys: HashSet<String> = typed.value.0.iter().map(|(key, _)| key.value.clone()).collect();
-                typed.value.0.extend(found.value.0.into_iter().filter(|(key, _)| !keys.contains(&key.value)));
-                Some(typed)
-            }
-            (typed, found) => typed.or(found),
-        };
+            None if seen.insert(name) => all.push(Cow::Borrowed(found)),
+            None => {}
+        }
     }
-    tables
+    // What refines a cluster that is not found has no access.
+    let live: HashSet<&str> =
+        ctx.discoveries.iter().filter(|source| !source.is_frozen).map(|source| source.id.as_str()).collect();
+    let is_found =
+        |table: &At<ClusterTable>| placeholder_of(table).is_none_or(|source| !live.contains(source.value.as_str()));
+    let (found, lacking): (Vec<_>, Vec<_>) = all.into_iter().partition(|table| is_found(table));
+    if !ctx.is_undiscovered {
+        for table in &lacking {
+            let (Some(source), Some(name)) = (placeholder_of(table), name_of(table)) else { continue };
+            let (source, name) = (quote(&source.value), quote(name));
+            let message = format!("discovery {source} does not find cluster {name}, so it is left out");
+            ctx.problems.push(Problem::warning(table.location, message));
+        }
+    }
+    // Grants and outputs may name it still.
+    ctx.is_undiscovered |= !lacking.is_empty();
+    found
+}
+
+fn name_of(table: &At<ClusterTable>) -> Option<&str> {
+    table.value.name.as_ref().map(|name| name.value.as_str())
+}
+
+/// Returns the source that a table's `admin` names.
+fn source_of(table: &At<ClusterTable>) -> Option<&At<String>> {
+    table.value.admin.as_ref()?.value.discovered.as_ref()
+}
+
+/// Returns the source that a table's `admin` names, if it leaves to that which Secret or file it is.
+fn placeholder_of(table: &At<ClusterTable>) -> Option<&At<String>> {
+    let admin = &table.value.admin.as_ref()?.value;
+    admin.discovered.as_ref().filter(|_| admin::is_discovered_only(admin))
+}
+
+fn refine(typed: &mut ClusterTable, found: ClusterTable) {
+    if typed.admin.as_ref().is_none_or(|admin| admin::is_discovered_only(&admin.value)) {
+        typed.admin = found.admin;
+    }
+    typed.consumer = typed.consumer.take().or(found.consumer);
+    typed.labels = match (typed.labels.take(), found.labels) {
+        (Some(mut typed), Some(found)) => {
+            let keys: HashSet<String> = typed.value.0.iter().map(|(key, _)| key.value.clone()).collect();
+            typed.value.0.extend(found.value.0.into_iter().filter(|(key, _)| !keys.contains(&key.value)));
+            Some(typed)
+        }
+        (typed, found) => typed.or(found),
+    };
 }

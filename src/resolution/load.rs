@@ -134,7 +134,7 @@ impl Loading {
             self.sources.show(file);
         }
         for parsed in self.files.iter_mut().skip(known) {
-            parsed.is_discovered = true;
+            parsed.discovered_by = Some(discovery.id.clone());
         }
     }
 
@@ -217,7 +217,7 @@ impl Loading {
         let mut reader = Reader { file, problems: &mut self.problems, partial: !file.is_root(), misread: false };
         let content = InventoryFile::read_table(table.get_ref(), Location::new(file, 0..0), &mut reader);
         self.misread |= reader.misread;
-        self.files.push(Parsed { file, content, is_discovered: false });
+        self.files.push(Parsed { file, content, discovered_by: None });
         is_shown
     }
 }

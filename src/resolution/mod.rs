@@ -82,8 +82,8 @@ pub struct Setting {
 struct Parsed {
     file: FileId,
     content: InventoryFile,
-    /// Whether nobody typed it: a source found what it says.
-    is_discovered: bool,
+    /// The source that found what it says, if nobody typed it.
+    discovered_by: Option<DiscoveryId>,
 }
 
 /// The state that every topic needs.
@@ -154,7 +154,7 @@ fn resolve_all(
     undiscovered: Vec<(DiscoveryId, String)>,
     ctx: &mut Context<'_>,
 ) -> Option<(Inventory, Layout)> {
-    for parsed in files.iter().filter(|parsed| !parsed.file.is_root() && !parsed.is_discovered) {
+    for parsed in files.iter().filter(|parsed| !parsed.file.is_root() && parsed.discovered_by.is_none()) {
         refuse_root_keys(&parsed.content, ctx);
     }
     let root = files.iter().find(|parsed| parsed.file.is_root());

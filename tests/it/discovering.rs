@@ -341,8 +341,8 @@ pub(crate) fn files_and_programs_name_clusters(cluster: &TestCluster) {
     let out = "[[outputs]]\npath = 'out/{cluster}.kubeconfig'\n";
     let files =
         "[[discover]]\nkind = 'kubeconfigs'\npath = 'more/*.yaml'\nname = '{file}'\nadd-labels = { from = 'files' }\n";
-    // A table of the same name refines what is found.
-    let refines = "[[clusters]]\nname = 'site-a'\nlabels = { env = 'prod' }\nnamespace = 'refined'\n";
+    // A table that says so refines what is found.
+    let refines = "[[clusters]]\nname = 'site-a'\nadmin = { discovered = 'kubeconfigs' }\nlabels = { env = 'prod' }\nnamespace = 'refined'\n";
     inventory(
         &machine,
         "files",

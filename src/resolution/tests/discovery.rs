@@ -56,7 +56,7 @@ fn found(text: &str, clusters: &str) -> Resolution {
 #[test]
 fn a_table_refines_what_is_found() {
     let text = format!("{BASE}{SOURCE}")
-        .replace("name = 'us'\n", "name = 'found'\n")
+        .replace("name = 'us'\n", "name = 'found'\nadmin = { discovered = 'capi' }\n")
         .replace("{ env = 'dev' }", "{ own = 'x', env = 'dev' }");
     let clusters = "[[clusters]]\nname = 'found'\nlabels = { env = 'prod', region = 'eu' }\n\
                     admin = { discovered = 'capi', secret = 'ns/found-kubeconfig' }\n\
@@ -84,4 +84,36 @@ fn a_source_that_does_not_answer_leaves_names_open() {
     assert_eq!(inventory.undiscovered.len(), 1);
     let resolution = found(&text, "");
     assert!(summarise(&resolution).iter().any(|problem| problem.contains("unknown cluster `unknown`")));
+}
+
+/// Whoever may write in the hub chooses names and labels there.
+#[test]
+fn what_is_found_does_not_become_a_cluster_that_somebody_named() {
+    let text = format!("{BASE}{SOURCE}");
+    let clusters = "[[clusters]]\nname = 'us'\nlabels = { env = 'prod', own = 'y' }\n\
+                    admin = { discovered = 'capi', secret = 'ns/us-kubeconfig' }\n";
+    let without = found(&text, "").inventory.unwrap();
+    let resolution = found(&text, clusters);
+    let problems = summarise(&resolution);
+    assert!(
+        problems.iter().any(|it| it.contains("discovery `capi` found a cluster `us` too, which is left out")),
+        "{problems:?}"
+    );
+    let inventory = resolution.inventory.unwrap_or_else(|| panic!("{problems:?}"));
+    assert_eq!(inventory.clusters, without.clusters);
+}
+
+/// It may be gone from its hub, which changes nothing for the other clusters.
+#[test]
+fn what_refines_a_cluster_that_is_not_found_is_left_out() {
+    let refines = "[[clusters]]\nname = 'gone'\nadmin = { discovered = 'capi' }\n";
+    let grant = "[[grants]]\nprofile = 'viewer'\nclusters = ['gone']\n";
+    let text = format!("{BASE}{SOURCE}{refines}{grant}");
+    let resolution = found(&text, "");
+    let problems = summarise(&resolution);
+    assert!(problems.iter().any(|it| it.contains("discovery `capi` does not find cluster `gone`")), "{problems:?}");
+    let inventory = resolution.inventory.unwrap_or_else(|| panic!("{problems:?}"));
+    assert!(inventory.clusters.iter().all(|cluster| cluster.name.as_str() != "gone"));
+    let frozen = text.replace("preset = 'capi'", "preset = 'capi'\nfrozen = true");
+    assert!(summarise(&found(&frozen, "")).iter().any(|it| it.contains("`discovered` needs `secret`")));
 }
