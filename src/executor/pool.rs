@@ -39,8 +39,6 @@ pub(crate) enum Ended<T> {
 pub(crate) struct Slot {
     semaphore: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
-    /// Held until the item ends. It bounds the waiting items too, because each keeps a connection.
-    _in_flight: Option<OwnedSemaphorePermit>,
 }
 
 /// How many clusters are worked on.
@@ -106,7 +104,7 @@ where
     let driver = Driver {
         waiting: tasks.into(),
         semaphore: Arc::new(Semaphore::new(working)),
-        in_flight: Arc::new(Semaphore::new(in_flight)),
+        in_flight,
         running: JoinSet::new(),
         names: HashMap::new(),
         cancellation,
@@ -119,7 +117,8 @@ where
 struct Driver<'a, I, T, W> {
     waiting: VecDeque<(ClusterName, I)>,
     semaphore: Arc<Semaphore>,
-    in_flight: Arc<Semaphore>,
+    /// The most items in flight. Those that wait count too, because each keeps a connection.
+    in_flight: usize,
     running: JoinSet<Ended<T>>,
     names: HashMap<Id, ClusterName>,
     cancellation: &'a Cancellation,
@@ -135,14 +134,16 @@ where
     /// Starts tasks as slots become free, until one ends.
     async fn next(&mut self) -> Option<(ClusterName, Ended<T>)> {
         while !self.waiting.is_empty() && !self.cancellation.no_new.is_cancelled() {
-            let (semaphore, in_flight) = (Arc::clone(&self.semaphore), Arc::clone(&self.in_flight));
-            let permits = async { (in_flight.acquire_owned().await.ok(), semaphore.acquire_owned().await.ok()) };
+            let semaphore = Arc::clone(&self.semaphore);
+            // An item is in flight until its end is returned, and not only until it gives its slot back: the caller may
+            // want to stop the run between the two.
+            let may_start = self.running.len() < self.in_flight;
             tokio::select! {
                 biased;
                 () = self.cancellation.no_new.cancelled() => break,
                 // An ended task is returned before its slot is filled, so that the caller can stop the run.
                 Some(joined) = self.running.join_next_with_id() => return self.ended(joined),
-                (in_flight, permit) = permits => self.start(in_flight, permit),
+                permit = semaphore.acquire_owned(), if may_start => self.start(permit.ok()),
             }
         }
         if let Some(joined) = self.running.join_next_with_id().await {
@@ -152,9 +153,9 @@ where
         Some((name, Ended::NotStarted(NotStarted::Interrupted)))
     }
 
-    fn start(&mut self, in_flight: Option<OwnedSemaphorePermit>, permit: Option<OwnedSemaphorePermit>) {
+    fn start(&mut self, permit: Option<OwnedSemaphorePermit>) {
         let Some((name, item)) = self.waiting.pop_front() else { return };
-        let slot = Slot { semaphore: Arc::clone(&self.semaphore), permit, _in_flight: in_flight };
+        let slot = Slot { semaphore: Arc::clone(&self.semaphore), permit };
         let work = (self.work)(item, slot);
         let stop = self.cancellation.stop.clone();
         let handle = self.running.spawn(async move {
@@ -309,6 +310,23 @@ mod tests {
         })
         .await;
         assert_eq!(ends, [Ended::Done(0), Ended::Done(1), Ended::Done(2)]);
+    }
+
+    /// Under a strict bound, the caller knows of each end before another starts, even if a slot came back earlier.
+    #[tokio::test(start_paused = true)]
+    async fn after_an_end_the_caller_decides_whether_another_starts() {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let cancellation = Cancellation::default();
+        let tasks = ["a", "b"].map(|name| (name.into(), ())).into();
+        let mut ends = std::pin::pin!(each_cluster(tasks, Bound::strict(1), &cancellation, |(), slot| async move {
+            STARTED.fetch_add(1, Ordering::SeqCst);
+            drop(slot);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }));
+        assert_eq!(ends.next().await, Some(("a".into(), Ended::Done(()))));
+        assert_eq!(STARTED.load(Ordering::SeqCst), 1);
+        cancellation.no_new.cancel();
+        assert_eq!(ends.next().await, Some(("b".into(), Ended::NotStarted(NotStarted::Interrupted))));
     }
 
     /// Under a strict bound, nothing more starts while one waits.
