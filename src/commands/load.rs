@@ -94,6 +94,11 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading) {
         match result {
             Ok(named) => {
                 report_left_out(context, &discovery, &named);
+                // What is left out may be a cluster of before: it is not gone, and the run is not about all of them.
+                if let Some(first) = named.left_out.first() {
+                    context.is_undiscovered.store(true, Ordering::Relaxed);
+                    loading.undiscovered(&discovery, first);
+                }
                 loading.discovered(&discovery, named.text);
             }
             Err(why) => {
