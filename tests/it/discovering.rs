@@ -85,6 +85,8 @@ pub(crate) fn from_an_admin_secret_to_a_limited_one_in_one_step(cluster: &TestCl
     let labels = json!({ "cluster.x-k8s.io/cluster-name": "edge", "env": "prod" });
     secret(&admin, ("capi", "edge-ca"), "cluster.x-k8s.io/secret", &labels, &[("tls.crt", "x")]);
     capi(&admin, "capi", "broken", "prod", "no: kubeconfig");
+    let leaky = kubeconfig(cluster).replace("https://", "https://admin:hunter2@");
+    capi(&admin, "capi", "leaky", "prod", &leaky);
     let name = &cluster.name;
     inventory(
         &machine,
@@ -103,6 +105,8 @@ pub(crate) fn from_an_admin_secret_to_a_limited_one_in_one_step(cluster: &TestCl
     assert!(found.stdout.contains("edge"), "{}", found.stdout);
     assert!(!found.stdout.contains("lab") && !found.stdout.contains("edge-ca"), "{}", found.stdout);
     assert!(found.stderr.contains("Secret capi/broken-kubeconfig: "), "{}", found.stderr);
+    assert!(found.stderr.contains("`server` has a user, a query or a fragment"), "{}", found.stderr);
+    assert!(!found.stdout.contains("hunter2") && !found.stderr.contains("hunter2"), "{}", found.stdout);
     let document: Value = serde_json::from_str(&machine.kubemint(&["discover", "-o", "json"]).exits(0).stdout).unwrap();
     let found = &document["sources"][0]["clusters"][0];
     assert_eq!((&found["name"], &found["server"]), (&json!("edge"), &json!(cluster.server)), "{document:#}");
@@ -111,6 +115,7 @@ pub(crate) fn from_an_admin_secret_to_a_limited_one_in_one_step(cluster: &TestCl
     // What is left out may be a cluster of before, so a run without it is not about all of them.
     machine.expect(6, &["apply", "--yes"]);
     admin.delete(&path("capi", "broken-kubeconfig")).unwrap();
+    admin.delete(&path("capi", "leaky-kubeconfig")).unwrap();
     let token = argocd_token(&admin, "onestep-argocd", "cluster-edge");
     assert_eq!(machine.token("out/edge.kubeconfig"), token);
     assert!(can_i(&admin, &token, "list", "pods", "") && !can_i(&admin, &token, "get", "secrets", ""));

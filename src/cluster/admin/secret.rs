@@ -222,6 +222,8 @@ pub(crate) fn discovered_kubeconfig(
     };
     let found = source.find(&used).map_err(|error| error.to_string())?;
     let server = found.cluster.1.server.clone().ok_or("its cluster has no `server`")?;
+    // It is shown and written down, so it must not hold a password.
+    super::usable::check_server(&server).map_err(|problem| problem.what)?;
     Ok((context.map(str::to_owned), server))
 }
 

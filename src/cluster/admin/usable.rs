@@ -79,7 +79,7 @@ fn check_insecure(insecure: bool, allowed: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_server(server: &str) -> Result<(), Problem> {
+pub(super) fn check_server(server: &str) -> Result<(), Problem> {
     if lacks_brackets(server) {
         return Err(format!("`server` is not a URL: {BRACKETS}").into());
     }
