@@ -6,13 +6,12 @@ use std::sync::Arc;
 use serde_json::Value;
 use toml::Table;
 
-use super::admin::discovered_kubeconfig;
+use super::admin::{Leads, discovered_kubeconfig, is_delivered};
 use super::api::{Api, Request};
 use super::observe::{Items, list};
 use crate::discovery::FoundCluster;
 use crate::failure::{ApiFailure, clean};
 use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryId, DiscoveryPreset};
-use crate::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::object::ObjectRef;
 
 /// What a source found, or why something of it was left out.
@@ -35,9 +34,8 @@ pub(crate) async fn discover(api: &Api, id: &DiscoveryId, hub: &Arc<DiscoveryHub
         list(api, &collection(hub.preset, namespace), &selection, Items::Whole, |item| {
             let object = Object::of(item);
             let is_wanted = named.as_ref().is_none_or(|named| named.matches(&object.name));
-            // What kubemint delivered is access that it gave, not access that it was given.
-            let is_ours = object.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGED_BY);
-            if is_wanted && !(is_ours && kind(hub.preset) == "Secret") && is_of(hub, &object) {
+            let is_ours = kind(hub.preset) == "Secret" && is_delivered(item);
+            if is_wanted && !is_ours && is_of(hub, &object) {
                 // A list that starts again contains some objects twice.
                 objects.insert((object.namespace.clone(), object.name.clone()), object.with(item, hub.preset));
             }
@@ -162,18 +160,16 @@ fn is_of(hub: &DiscoveryHub, object: &Object) -> bool {
     }
 }
 
-/// Finds where one object leads.
+/// Returns the Secret that an object names, and the context in it, if it names one.
 ///
 /// # Errors
 ///
-/// If the hub does not respond, or refuses a Secret.
-async fn find(
-    api: &Api,
+/// If it names none, or one that may not be read.
+fn named_secret(
     id: &DiscoveryId,
     hub: &Arc<DiscoveryHub>,
-    object: Object,
-) -> Result<Result<FoundCluster, String>, ApiFailure> {
-    let at = clean(&format!("{} {}/{}", kind(hub.preset), object.namespace, object.name));
+    object: &Object,
+) -> Result<(AdminSecret, Option<String>), String> {
     let secret = |name: &str, key: Option<&str>| AdminSecret {
         source: id.clone(),
         hub: Arc::clone(hub),
@@ -182,6 +178,7 @@ async fn find(
         key: key.map(str::to_owned),
         profile: None,
         seen_server: None,
+        seen_endpoint: None,
     };
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let mut context = None;
@@ -194,7 +191,7 @@ async fn find(
         DiscoveryPreset::RancherFleet => match text(&object.content["kubeConfigSecret"]) {
             Some(name) => secret(&name, None),
             None => {
-                return Ok(Err(format!("{at}: its `spec.kubeConfigSecret` is empty: its agent reaches out by itself")));
+                return Err("its `spec.kubeConfigSecret` is empty: its agent reaches out by itself".to_owned());
             }
         },
         DiscoveryPreset::ClusterProfile => {
@@ -204,26 +201,51 @@ async fn find(
                 context = of(&config, "context");
                 let namespace = of(&config, "namespace").unwrap_or_else(|| object.namespace.clone());
                 let Some(name) = of(&config, "name") else {
-                    return Ok(Err(format!("{at}: its access provider names no Secret")));
+                    return Err("its access provider names no Secret".to_owned());
                 };
                 AdminSecret { namespace, ..secret(&name, of(&config, "key").as_deref()) }
             } else if let Some(config) = named("secretreader") {
                 let Some(name) = of(&config, "clusterName") else {
-                    return Ok(Err(format!("{at}: its access provider names no Secret")));
+                    return Err("its access provider names no Secret".to_owned());
                 };
                 let namespace = hub.secret_namespace.clone().unwrap_or_else(|| object.namespace.clone());
                 let profile = Some(format!("{}/{}", object.namespace, object.name));
                 AdminSecret { namespace, profile, ..secret(&name, None) }
             } else {
                 let why = "it has none of the access providers `secretreader` and `kubeconfig-secretreader`";
-                return Ok(Err(format!("{at}: {why}")));
+                return Err(why.to_owned());
             }
         }
         _ => secret(&object.name, None),
     };
     if !secret.is_possible() {
-        return Ok(Err(format!("{at}: what it names cannot be a Secret")));
+        return Err("what it names cannot be a Secret".to_owned());
     }
+    // Whoever writes the object chooses what it names.
+    let mut meant = hub.namespaces.iter().chain(&hub.secret_namespace);
+    if !hub.namespaces.is_empty() && meant.all(|namespace| *namespace != secret.namespace) {
+        let namespace = &secret.namespace;
+        return Err(format!("it names a Secret in namespace `{namespace}`, where this discovery does not look"));
+    }
+    Ok((secret, context))
+}
+
+/// Finds where one object leads.
+///
+/// # Errors
+///
+/// If the hub does not respond, or refuses a Secret.
+async fn find(
+    api: &Api,
+    id: &DiscoveryId,
+    hub: &Arc<DiscoveryHub>,
+    object: Object,
+) -> Result<Result<FoundCluster, String>, ApiFailure> {
+    let at = clean(&format!("{} {}/{}", kind(hub.preset), object.namespace, object.name));
+    let (secret, context) = match named_secret(id, hub, &object) {
+        Ok(named) => named,
+        Err(why) => return Ok(Err(format!("{at}: {why}"))),
+    };
     let content = if kind(hub.preset) == "Secret" {
         object.content.clone()
     } else {
@@ -231,11 +253,13 @@ async fn find(
         match api.object(&Request::get(place.path()), &place).await {
             Ok(answer) => answer.value,
             Err(failure) if failure.is_not_found() => return Ok(Err(format!("{at}: {place} does not exist"))),
+            // Whoever wrote the object chose the Secret. The other objects are found without it.
+            Err(failure) if failure.code() == Some(403) => return Ok(Err(format!("{at}: {place}: {failure}"))),
             Err(failure) => return Err(failure),
         }
     };
     let led = discovered_kubeconfig(&content, &secret, Some(&object.content), context.as_deref());
-    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|(context, server)| {
+    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|Leads { context, server, endpoint }| {
         let cluster = match hub.preset {
             DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
             DiscoveryPreset::Argocd => object.shown_name.clone(),
@@ -256,6 +280,7 @@ async fn find(
         put("profile", profile.as_deref());
         put("context", context.as_deref());
         put("seen-server", Some(&server));
+        put("seen-endpoint", Some(&endpoint));
         FoundCluster {
             at,
             variables: vec![

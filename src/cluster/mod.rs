@@ -2,8 +2,8 @@
 //!
 //! [`AdminSources`] finds the admin credential, [`connect_admin`] connects with it, and [`Api`] sends requests with
 //! deadlines and retries. On top of these there is one file for each task: [`observe`], [`probe`], [`mod@write`],
-//! [`issue`], [`secret`], [`registration`], [`revoke`], [`verify`], [`rbac`], [`review`], [`doctor`]. Requests to one cluster go one after another
-//! over one connection.
+//! [`issue`], [`secret`], [`registration`], [`revoke`], [`verify`], [`rbac`], [`review`], [`doctor`],
+//! [`mod@discover`]. Requests to one cluster go one after another over one connection. [`process`] runs programs.
 
 mod admin;
 mod anchor;
@@ -17,6 +17,7 @@ pub(crate) mod index;
 pub(crate) mod issue;
 pub(crate) mod observe;
 pub(crate) mod probe;
+pub(crate) mod process;
 pub(crate) mod rbac;
 mod registration;
 pub(crate) mod review;

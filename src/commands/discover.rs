@@ -153,21 +153,25 @@ pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory)
 /// Returns the clusters of the inventory that a source found before. Those in files and of programs are known by their names
 /// only.
 fn written_down(discovery: &Discovery, inventory: &Inventory, found: &[Discovered]) -> Vec<Frozen> {
-    let of =
-        |name: &str, server: Option<String>| Frozen { source: discovery.id.clone(), name: name.to_owned(), server };
+    let of = |name: &str, server: Option<String>, endpoint: Option<String>| Frozen {
+        source: discovery.id.clone(),
+        name: name.to_owned(),
+        server,
+        endpoint,
+    };
     let clusters = inventory.clusters.iter();
     match discovery.kind {
         DiscoveryKind::Hub(_) => clusters
             .filter_map(|cluster| match cluster.admin.source() {
                 Some(KubeconfigSource::Secret(secret)) if secret.source == discovery.id => {
-                    Some(of(cluster.name.as_str(), secret.seen_server.clone()))
+                    Some(of(cluster.name.as_str(), secret.seen_server.clone(), secret.seen_endpoint.clone()))
                 }
                 _ => None,
             })
             .collect(),
         DiscoveryKind::Kubeconfigs(_) | DiscoveryKind::Command(_) => clusters
             .filter(|cluster| found.iter().any(|found| found.name == cluster.name.as_str()))
-            .map(|cluster| of(cluster.name.as_str(), None))
+            .map(|cluster| of(cluster.name.as_str(), None, None))
             .collect(),
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Frozen {
     pub name: String,
     /// Where it led.
     pub server: Option<String>,
+    /// The digest of that, and of how it was reached and trusted.
+    pub endpoint: Option<String>,
 }
 
 /// How many names a line shows.
@@ -29,8 +31,14 @@ pub(crate) fn changes(source: &DiscoveryId, frozen: &[Frozen], found: &[Discover
     let appeared = found.keys().filter(|name| !frozen.contains_key(*name)).copied();
     let went = frozen.keys().filter(|name| !found.contains_key(*name)).copied();
     let moved = frozen.iter().filter_map(|(name, before)| {
-        let (before, now) = (before.server.as_deref()?, found.get(name)?.server.as_deref()?);
-        (before != now).then(|| format!("{name} (<{before}>, now <{now}>)"))
+        let now = found.get(name)?;
+        if let (Some(before), Some(now)) = (&before.server, &now.server)
+            && before != now
+        {
+            return Some(format!("{name} (<{before}>, now <{now}>)"));
+        }
+        let is_other = before.endpoint.is_some() && before.endpoint != now.endpoint;
+        is_other.then(|| format!("{name} (another CA, `tls-server-name` or `proxy-url`)"))
     });
     let moved: Vec<String> = moved.collect();
     let mut said = vec![];

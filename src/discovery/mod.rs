@@ -44,6 +44,8 @@ pub(crate) struct Discovered {
     pub labels: BTreeMap<String, String>,
     /// Where it leads, if that is known.
     pub server: Option<String>,
+    /// The digest of that, and of how it is reached and trusted, if that is known.
+    pub endpoint: Option<String>,
 }
 
 /// What a source came to.
@@ -137,11 +139,12 @@ fn one(discovery: &Discovery, found: FoundCluster) -> Result<(String, Table, Dis
         let labels: Table = labels.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
         table.insert("labels".to_owned(), labels.into());
     }
+    let endpoint = admin.get("seen-endpoint").and_then(Value::as_str).map(str::to_owned);
     table.insert("admin".to_owned(), admin.into());
     if let Some(consumer) = consumer {
         table.insert("consumer".to_owned(), consumer.into());
     }
-    let discovered = Discovered { source: discovery.id.clone(), name: name.clone(), at, labels, server };
+    let discovered = Discovered { source: discovery.id.clone(), name: name.clone(), at, labels, server, endpoint };
     Ok((name, table, discovered))
 }
 

@@ -1,16 +1,15 @@
 //! Asks the sources of an inventory for clusters.
 
 use std::collections::{BTreeMap, HashMap};
-use std::process::Stdio;
 use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value as Json;
-use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use toml::{Table, Value};
 
 use crate::cluster::discover::{Finds, discover};
+use crate::cluster::process::{Finished, spawn};
 use crate::cluster::{AdminEnvironment, AdminSources};
 use crate::discovery::{FoundCluster, Named, named};
 use crate::executor::Clock;
@@ -26,7 +25,7 @@ pub(crate) struct Asked {
     pub result: Result<Named, String>,
 }
 
-/// How long a program may take to print its clusters.
+/// How long a hub or a program may take to name its clusters.
 const LONGEST: Duration = Duration::from_secs(120);
 /// A line for each of 100,000 clusters.
 const LARGEST_OUTPUT: u64 = 64 * 1024 * 1024;
@@ -51,8 +50,11 @@ pub(crate) async fn ask(
             let found = match &discovery.kind {
                 DiscoveryKind::Hub(hub) => match admin.lease_hub(hub, || clock.now()).await {
                     Ok(lease) => {
-                        let found = discover(&lease.api, &discovery.id, hub).await;
-                        lease.end(found).map_err(|error| error.to_string())
+                        let found = discover(&lease.api, &discovery.id, hub);
+                        match tokio::time::timeout(LONGEST, found).await {
+                            Ok(found) => lease.end(found).map_err(|error| error.to_string()),
+                            Err(_) => Err(format!("it took longer than {} s", LONGEST.as_secs())),
+                        }
                     }
                     Err(error) => Err(error.to_string()),
                 },
@@ -114,51 +116,16 @@ fn kubeconfigs(source: &KubeconfigSource, environment: &AdminEnvironment, limit:
 async fn run(command: &[String]) -> Result<Finds, String> {
     let (program, arguments) = command.split_first().ok_or("it names no program")?;
     let shown = clean(program);
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let read = async |pipe: Option<_>, largest: u64| {
-        let mut bytes = vec![];
-        if let Some(pipe) = pipe {
-            let mut pipe = AsyncReadExt::take(pipe, largest + 1);
-            pipe.read_to_end(&mut bytes).await.map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
-        }
-        Ok::<Vec<u8>, String>(bytes)
-    };
-    let errors = async |pipe: Option<tokio::process::ChildStderr>| {
-        let mut bytes = vec![];
-        if let Some(pipe) = pipe {
-            let mut pipe = pipe.take(64 * 1024);
-            pipe.read_to_end(&mut bytes).await.map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
-            // It may go on writing; what is beyond is not shown.
-            drop(tokio::io::copy(&mut pipe.into_inner(), &mut tokio::io::sink()).await);
-        }
-        Ok::<Vec<u8>, String>(bytes)
-    };
-    let all = async { tokio::try_join!(read(stdout, LARGEST_OUTPUT), errors(stderr)) };
-    let work = async {
-        let (output, said) = all.await?;
-        let status = child.wait().await.map_err(|error| format!("`{shown}` cannot be waited for: {error}"))?;
-        Ok::<_, String>((output, said, status))
-    };
-    let ended = tokio::time::timeout(LONGEST, work).await;
-    let (output, said, status) =
-        ended.map_err(|_| format!("`{shown}` did not end within {} s", LONGEST.as_secs()))??;
+    let child =
+        spawn(Command::new(program).args(arguments)).map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+    let Finished { status, stdout, stderr } =
+        Finished::of(child, LONGEST, LARGEST_OUTPUT).await.map_err(|why| format!("`{shown}` {why}"))?;
     if !status.success() {
-        let said = String::from_utf8_lossy(&said);
+        let said = String::from_utf8_lossy(&stderr);
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
         return Err(format!("`{shown}` failed ({status}): {}", clean(last)));
     }
-    if output.len() as u64 > LARGEST_OUTPUT {
-        return Err(format!("`{shown}` printed more than {} MiB", LARGEST_OUTPUT >> 20));
-    }
-    let output = String::from_utf8(output).map_err(|_| format!("`{shown}` printed what is not UTF-8 text"))?;
+    let output = String::from_utf8(stdout).map_err(|_| format!("`{shown}` printed what is not UTF-8 text"))?;
     let lines = (1..).zip(output.lines()).filter(|(_, line)| !line.trim().is_empty());
     Ok(lines.map(|(number, text)| line(text, &format!("line {number} of `{shown}`"))).collect())
 }

@@ -135,6 +135,9 @@ pub struct AdminSecret {
     pub profile: Option<String>,
     /// The address that somebody has seen it lead to. It is refused if it leads elsewhere.
     pub seen_server: Option<String>,
+    /// The digest of how that was reached and trusted: address, CA, name in the certificate, proxy. It is refused if one
+    /// of these is another.
+    pub seen_endpoint: Option<String>,
 }
 
 impl AdminSecret {

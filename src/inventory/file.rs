@@ -239,6 +239,8 @@ tables! {
         "profile" profile: String [optional];
         /// The address that the Secret led to when it was found. It is refused if it leads elsewhere.
         "seen-server" seen_server: String [optional];
+        /// The digest of address, CA, `tls-server-name` and `proxy-url` when it was found.
+        "seen-endpoint" seen_endpoint: String [optional];
     }
 
     /// Where clusters are found by themselves.

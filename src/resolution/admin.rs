@@ -93,6 +93,7 @@ impl Admin {
             ("key", &table.key),
             ("profile", &table.profile),
             ("seen-server", &table.seen_server),
+            ("seen-endpoint", &table.seen_endpoint),
         ];
         for (key, at) in of_secrets {
             if let Some(at) = at.as_ref().filter(|_| table.discovered.is_none()) {
@@ -231,6 +232,7 @@ pub(super) fn has_other_keys(admin: &AdminTable) -> bool {
         key,
         profile,
         seen_server,
+        seen_endpoint,
     } = admin;
     let texts = [
         kubeconfig,
@@ -247,6 +249,7 @@ pub(super) fn has_other_keys(admin: &AdminTable) -> bool {
         key,
         profile,
         seen_server,
+        seen_endpoint,
     ];
     texts.into_iter().any(Option::is_some) || insecure_skip_tls_verify.is_some() || in_cluster.is_some()
 }
@@ -292,8 +295,9 @@ fn admin_secret(table: &AdminTable, discovered: &At<String>, ctx: &mut Context<'
         parts(profile)?;
     }
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
-    let (key, profile, seen_server) = (text(&table.key), text(&table.profile), text(&table.seen_server));
-    Some(AdminSecret { source: id, hub, namespace, name, key, profile, seen_server })
+    let (key, profile) = (text(&table.key), text(&table.profile));
+    let (seen_server, seen_endpoint) = (text(&table.seen_server), text(&table.seen_endpoint));
+    Some(AdminSecret { source: id, hub, namespace, name, key, profile, seen_server, seen_endpoint })
 }
 
 /// Returns the source of kubeconfigs that a value means.

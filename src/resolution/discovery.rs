@@ -196,6 +196,13 @@ fn hub(
     }
     if let Some(namespace) = &discover.secret_namespace {
         ctx.check("secret-namespace", namespace, syntax::dns_label);
+        if discover.frozen.as_ref().is_none_or(|frozen| !frozen.value) {
+            let why = "who may edit a ClusterProfile would choose the server that a token of that namespace is sent to";
+            let problem =
+                Problem::error(namespace.location, format!("`secret-namespace` needs `frozen = true`: {why}"));
+            ctx.problems
+                .push(problem.hint("write its clusters down with `kubemint discover --write FILE`, and review them"));
+        }
     }
     if let Some(text) = &discover.selector
         && let Err(error) = Selector::parse(&text.value)

@@ -194,6 +194,14 @@ pub(crate) fn every_preset_leads_to_the_cluster(cluster: &TestCluster) {
     profile("by-token", "secretreader", json!({ "clusterName": "profile" }));
     profile("by-config", "kubeconfig-secretreader", json!({ "name": "whole", "key": "k", "context": cluster.name }));
     profile("by-cloud", "google", json!({}));
+    // Whoever writes a ClusterProfile chooses what it names.
+    namespace(&admin, "elsewhere");
+    secret(&admin, ("elsewhere", "whole"), "Opaque", &plain, &[("k", &config)]);
+    let ours = json!({ "app.kubernetes.io/managed-by": "kubemint" });
+    secret(&admin, ("presets", "ours"), "Opaque", &ours, &[("k", &config)]);
+    let elsewhere = json!({ "name": "whole", "namespace": "elsewhere", "key": "k", "context": cluster.name });
+    profile("by-elsewhere", "kubeconfig-secretreader", elsewhere);
+    profile("by-ours", "kubeconfig-secretreader", json!({ "name": "ours", "key": "k", "context": cluster.name }));
     let sources = [
         ("vcluster", "kind = 'secrets'\npreset = 'vcluster'", "virtual"),
         (
@@ -222,14 +230,19 @@ pub(crate) fn every_preset_leads_to_the_cluster(cluster: &TestCluster) {
         machine.expect(0, &["apply", "--yes", "--reissue"]);
         assert!(can_i(&admin, &machine.token(&format!("out/{name}.kubeconfig")), "list", "pods", ""), "{name}");
     }
-    let discover = format!("[[discover]]\nkind = 'cluster-profile'\nadmin = {{ context = '{}' }}\n", cluster.name);
+    let discover = format!(
+        "[[discover]]\nkind = 'cluster-profile'\nnamespaces = ['presets']\nadmin = {{ context = '{}' }}\n",
+        cluster.name
+    );
     inventory(&machine, "presets", &discover);
     let all = machine.kubemint(&["discover"]).exits(0);
-    assert!(
-        all.stderr.contains("ClusterProfile presets/by-cloud: it has none of the access providers"),
-        "{}",
-        all.stderr
-    );
+    for why in [
+        "by-cloud: it has none of the access providers",
+        "by-elsewhere: it names a Secret in namespace `elsewhere`, where this discovery does not look",
+        "by-ours: kubemint delivered it",
+    ] {
+        assert!(all.stderr.contains(&format!("ClusterProfile presets/{why}")), "{why}: {}", all.stderr);
+    }
 }
 
 pub(crate) fn a_secret_may_not_run_programs_or_name_files(cluster: &TestCluster) {
@@ -330,6 +343,21 @@ pub(crate) fn a_frozen_source_gives_what_was_reviewed(cluster: &TestCluster) {
     let moved = format!("`one (<https://127.0.0.1:{port}>, now <https://localhost:{port}>)");
     assert!(plan.stderr.contains(&moved), "{}", plan.stderr);
     assert!(plan.stderr.contains("and led to <https://127.0.0.1"), "nothing goes there: {}", plan.stderr);
+    // The same address over a proxy is somebody else's.
+    let mut proxied: Value = serde_saphyr::from_str(&kubeconfig(cluster)).unwrap();
+    proxied["clusters"][0]["cluster"]["proxy-url"] = "http://127.0.0.1:9".into();
+    let patch = json!({ "data": { "value": STANDARD.encode(proxied.to_string()) } });
+    admin.merge_patch(&path("frozen", "one-kubeconfig"), &patch).unwrap();
+    let plan = machine.kubemint(&["plan"]).exits(7);
+    assert!(plan.stderr.contains("`one (another CA, `tls-server-name` or `proxy-url`)`"), "{}", plan.stderr);
+    assert!(
+        plan.stderr.contains("its CA, `tls-server-name` or `proxy-url` is another than when it was found"),
+        "{}",
+        plan.stderr
+    );
+    admin
+        .merge_patch(&path("frozen", "one-kubeconfig"), &json!({ "data": { "value": STANDARD.encode(&elsewhere) } }))
+        .unwrap();
     assert_eq!(machine.token("out/one.kubeconfig"), token);
     machine.expect(0, &["discover", "--write", "found.toml"]);
     admin.delete(&path("frozen", "two-kubeconfig")).unwrap();

@@ -26,8 +26,8 @@ pub(crate) use self::doctor::{Examined, examine};
 pub(crate) use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;
+pub(crate) use self::secret::{Leads, discovered_kubeconfig, is_delivered, provider_config};
 use self::secret::{SecretHubs, check_seen};
-pub(crate) use self::secret::{discovered_kubeconfig, provider_config};
 use self::source::Source;
 pub(crate) use self::source::{kubeconfig_files, kubeconfigs_in};
 use self::usable::Usable;
@@ -218,8 +218,9 @@ impl AdminSources {
             AdminAccess::Kubeconfig { source: KubeconfigSource::Secret(secret), context } => {
                 let source = self.read_secret(secret, &now).await?;
                 let context = if context.is_empty() { source.only_context()? } else { context.clone() };
+                // This comes before its plugin runs, which is told where the cluster is.
+                check_seen(secret, source.find(&context)?.cluster.1)?;
                 let (target, login, _) = self.in_source(&source, &context, insecure, now).await?;
-                check_seen(secret, &target)?;
                 Ok(AdminEntry { target, login, try_command: None })
             }
             access => self.resolve_own(access, insecure, now).await,

@@ -27,6 +27,14 @@ fn what_a_source_lacks_or_does_not_know_is_refused() {
         &format!("{SOURCE}name = '{{label.env}}'\n"),
         &["error at {label.env}: unknown variable `{label.env}` [did you mean `{labels.env}`?]"],
     );
+    let profiles = "[[discover]]\nkind = 'cluster-profile'\nadmin = { context = 'hub' }\nsecret-namespace = 'access'\n";
+    refuses(
+        profiles,
+        &[
+            "error at 'access': `secret-namespace` needs `frozen = true`: who may edit a ClusterProfile would choose the server that a token of that namespace is sent to [write its clusters down with `kubemint discover --write FILE`, and review them]",
+        ],
+    );
+    refuses(&format!("{profiles}frozen = true\n"), &[]);
     refuses(
         &format!("{SOURCE}{SOURCE}"),
         &["error at [[discover]]: two discoveries have the `id` `capi` [set another `id` in one of them]"],

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +14,12 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use super::error::Problem;
 use super::file::{ClusterFields, ExecFields, ExecVariable, read_part};
+use crate::cluster::process::{Finished, spawn};
 use crate::cluster::transport::{Login, check_login};
 use crate::failure::clean;
 
@@ -29,8 +28,6 @@ use crate::failure::clean;
 const AT_A_TIME: usize = 8;
 /// A credential that expires sooner than this is not used for another cluster.
 const MARGIN: SignedDuration = SignedDuration::from_secs(30);
-/// How long the processes that a plugin left running may hold its output open after it ended.
-const GRACE: Duration = Duration::from_millis(500);
 /// Plugins answer within seconds; those that hang hold up the others that wait for their turn.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Credentials have some kilobytes.
@@ -185,14 +182,8 @@ impl Plugins {
         command
             .args(&plugin.arguments)
             .envs(plugin.environment.iter().map(|variable| (&variable.name, &variable.value)))
-            .env("KUBERNETES_EXEC_INFO", &plugin.info)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            // With its own process group, the processes that it starts are killed with it.
-            .process_group(0);
-        let child = command.spawn().map_err(|error| {
+            .env("KUBERNETES_EXEC_INFO", &plugin.info);
+        let child = spawn(&mut command).map_err(|error| {
             let cause = super::file::describe_io(&error);
             let problem = Problem::of_plugin(format!("{} cannot be started: {cause}", plugin.name()));
             match &plugin.install_hint {
@@ -200,7 +191,7 @@ impl Plugins {
                 None => problem,
             }
         })?;
-        let finished = Finished::of(child, self.limit)
+        let finished = Finished::of(child, self.limit, LARGEST_OUTPUT)
             .await
             .map_err(|cause| Problem::of_plugin(format!("{} {cause}", plugin.name())))?;
         if !finished.status.success() {
@@ -210,53 +201,6 @@ impl Plugins {
         }
         credential(&finished.stdout, &plugin.api_version)
             .map_err(|problem| Problem::of_plugin(format!("{} {problem}", plugin.name())))
-    }
-}
-
-/// The exit status and the output of a process that ended.
-struct Finished {
-    status: ExitStatus,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-impl Finished {
-    /// Waits for a process to end, and kills it and what it started if that takes too long.
-    async fn of(mut child: Child, limit: Duration) -> Result<Self, String> {
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        let (mut stdout, mut stderr) = (vec![], vec![]);
-        let ended = {
-            let reading =
-                async { tokio::join!(read(out, LARGEST_OUTPUT + 1, &mut stdout), read_and_drain(err, &mut stderr)) };
-            tokio::pin!(reading);
-            let running = async {
-                tokio::select! {
-                    status = child.wait() => {
-                        // A process that it left behind may hold the pipe open for ever.
-                        drop(tokio::time::timeout(GRACE, &mut reading).await);
-                        status
-                    }
-                    _ = &mut reading => child.wait().await,
-                }
-            };
-            tokio::time::timeout(limit, running).await
-        };
-        let is_too_long = stdout.len() as u64 > LARGEST_OUTPUT;
-        match ended {
-            // Its output was not read to the end, which may itself be why it failed.
-            Ok(_) if is_too_long => Err(format!("printed more than {} MiB", LARGEST_OUTPUT / (1024 * 1024))),
-            Ok(Ok(status)) => Ok(Self { status, stdout, stderr }),
-            Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
-            Err(_) => {
-                if let Some(group) = group
-                    && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
-                {
-                    tracing::debug!(%error, "cannot kill the process group of an exec plugin");
-                }
-                Err(format!("did not end within {}", crate::wording::duration(limit)))
-            }
-        }
     }
 }
 
@@ -277,22 +221,6 @@ fn without_known_secrets(plugin: &Plugin, finished: &Finished) -> String {
         said = said.replace(secret, "[REDACTED]");
     }
     said
-}
-
-/// Reads a pipe to its end, or as much of it as is wanted.
-async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64, into: &mut Vec<u8>) {
-    if let Some(pipe) = pipe {
-        // After a read error, the part that was read is judged.
-        drop(pipe.take(most).read_to_end(into).await);
-    }
-}
-
-/// Reads what is written beside the credential. Only the beginning is kept; the rest is read, so that the writer does
-/// not block.
-async fn read_and_drain(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
-    let Some(mut pipe) = pipe else { return };
-    read(Some(&mut pipe), LARGEST_OUTPUT, into).await;
-    drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,94 @@
+//! Programs of others that are run: their output is bounded, and none outlives its time with what it started.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+
+/// How long the processes that a program left running may hold its output open after it ended.
+const GRACE: Duration = Duration::from_millis(500);
+/// How much of standard error is kept.
+const LARGEST_ERRORS: u64 = 1024 * 1024;
+
+/// Starts a program that reads nothing, and whose output is read.
+///
+/// # Errors
+///
+/// If it cannot be started.
+pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        // With its own process group, the processes that it starts are killed with it.
+        .process_group(0)
+        .spawn()
+}
+
+/// The exit status and the output of a process that ended.
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+impl Finished {
+    /// Waits for a process of [`spawn`] to end, and kills it and what it started if that takes too long.
+    ///
+    /// # Errors
+    ///
+    /// If it does, or prints more than `largest` bytes; the error says what it did and not who.
+    pub(crate) async fn of(mut child: Child, limit: Duration, largest: u64) -> Result<Self, String> {
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let (mut stdout, mut stderr) = (vec![], vec![]);
+        let ended = {
+            let reading = async { tokio::join!(read(out, largest + 1, &mut stdout), read_and_drain(err, &mut stderr)) };
+            tokio::pin!(reading);
+            let running = async {
+                tokio::select! {
+                    status = child.wait() => {
+                        // A process that it left behind may hold the pipe open for ever.
+                        drop(tokio::time::timeout(GRACE, &mut reading).await);
+                        status
+                    }
+                    _ = &mut reading => child.wait().await,
+                }
+            };
+            tokio::time::timeout(limit, running).await
+        };
+        let is_too_long = stdout.len() as u64 > largest;
+        match ended {
+            // Its output was not read to the end, which may itself be why it failed.
+            Ok(_) if is_too_long => Err(format!("printed more than {} MiB", largest / (1024 * 1024))),
+            Ok(Ok(status)) => Ok(Self { status, stdout, stderr }),
+            Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
+            Err(_) => {
+                if let Some(group) = group
+                    && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
+                {
+                    tracing::debug!(%error, "cannot kill the process group of a program");
+                }
+                Err(format!("did not end within {}", crate::wording::duration(limit)))
+            }
+        }
+    }
+}
+
+/// Reads a pipe to its end, or as much of it as is wanted.
+async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64, into: &mut Vec<u8>) {
+    if let Some(pipe) = pipe {
+        // After a read error, the part that was read is judged.
+        drop(pipe.take(most).read_to_end(into).await);
+    }
+}
+
+/// Reads what is written to standard error. Only the beginning is kept; the rest is read, so that the writer does
+/// not block.
+async fn read_and_drain(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    read(Some(&mut pipe), LARGEST_ERRORS, into).await;
+    drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
+}
