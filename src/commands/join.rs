@@ -1,5 +1,7 @@
 //! `kubemint join`: puts the reports of the parts of a fleet together into one report with one exit code.
 
+use std::sync::atomic::Ordering;
+
 use super::CommandContext;
 use super::show::{Showing, check_outputs, exit_code, print, verify_exit_code};
 use crate::cli::JoinArgs;
@@ -51,6 +53,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &JoinArgs) -> Result<ExitC
         ));
     }
     print(context, &report, Showing::new(&args.report, args.all), &[])?;
+    if !report.head.undiscovered.is_empty() {
+        let sources = list(report.head.undiscovered.iter().map(String::as_str), 5);
+        context.printer.problem(&format!(
+            "warning: not all clusters of these discoveries were known, so some may be missing here: {}\n",
+            shown(&sources)
+        ));
+        context.is_undiscovered.store(true, Ordering::Relaxed);
+    }
     let none = Cancellation::default();
     Ok(match &report.body {
         Body::Changes(changes) => exit_code(&changes.summary, &none),

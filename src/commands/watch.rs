@@ -51,13 +51,9 @@ const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 /// Refreshes until it is stopped.
 pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<ExitCode, Error> {
     // The steps of each cluster are not shown: one line for each in every run would hide what matters.
-    let context = CommandContext {
-        global: context.global,
-        environment: context.environment,
-        printer: context.printer,
-        progress: ProgressStyle::Silent,
-        is_undiscovered: context.is_undiscovered,
-    };
+    // A source that once did not answer says nothing about the end.
+    let is_undiscovered = &AtomicBool::new(false);
+    let context = CommandContext { progress: ProgressStyle::Silent, is_undiscovered, ..*context };
     block_on(async {
         let cannot =
             |error: std::io::Error| Error::new(ExitCode::Internal, "cannot handle SIGHUP").because(error.to_string());

@@ -109,7 +109,7 @@ impl Forgetting {
     pub(crate) fn head(&self) -> Head {
         let (clock, inventory) = (self.follower.clock, &self.inventory);
         let head = Head::new(Command::Retire, clock.began(), &inventory.name, &inventory.holder);
-        Head { run: Some(self.run.clone()), ..head }
+        Head { run: Some(self.run.clone()), undiscovered: inventory.undiscovered_sources(), ..head }
     }
 
     /// Reports what was planned.

@@ -305,7 +305,7 @@ impl Fleet {
     /// Returns the head of a report of this run, of a command that writes nothing.
     pub(crate) fn head(&self, command: Command) -> Head {
         let head = Head::new(command, self.clock.began(), &self.inventory.name, self.holder());
-        Head { shard: self.shard.clone(), ..head }
+        Head { shard: self.shard.clone(), undiscovered: self.inventory.undiscovered_sources(), ..head }
     }
 
     /// Returns the head of a report of this run, of a command that writes.

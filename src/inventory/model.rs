@@ -4,7 +4,7 @@
 //! clock. Profiles and clusters are shared (`Arc`), because a grant is one profile on one cluster
 //! and there may be tens of thousands.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub struct Inventory {
     pub policy: Policy,
     /// Where further clusters are found by themselves.
     pub discoveries: Vec<Discovery>,
-    /// The sources that did not answer, and why: their clusters are unknown.
+    /// The sources that did not answer, or of which something was left out, and why: not all of their clusters are known.
     pub undiscovered: Vec<(DiscoveryId, String)>,
     /// The digest of the texts that it was read from; empty if nobody asked for it.
     pub digest: String,
@@ -283,6 +283,11 @@ impl Grant {
 }
 
 impl Inventory {
+    /// Returns the names of the sources of which not all clusters are known.
+    pub(crate) fn undiscovered_sources(&self) -> BTreeSet<String> {
+        self.undiscovered.iter().map(|(source, _)| source.to_string()).collect()
+    }
+
     /// Returns the grants on one cluster, by profile name.
     pub fn grants_on(&self, cluster: &ClusterName) -> &[Arc<Grant>] {
         self.by_cluster.get(cluster).map_or(&[], Vec::as_slice)

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -61,6 +61,9 @@ pub(crate) struct Head {
     /// Which part of the fleet it is about; absent if it is about all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardReport>,
+    /// The sources of clusters that did not answer, or of which something was left out: clusters may be missing here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub undiscovered: BTreeSet<String>,
 }
 
 /// A part of a fleet that one of several runs was about.
@@ -141,6 +144,7 @@ impl Head {
             inventory: inventory.clone(),
             holder: holder.clone(),
             shard: None,
+            undiscovered: BTreeSet::new(),
         }
     }
 }

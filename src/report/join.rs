@@ -11,6 +11,7 @@ use super::{
 };
 use crate::names::ClusterName;
 use crate::plan::{Note, NoteKind};
+use crate::shard::Shard;
 use crate::wording::list;
 
 /// Reads a report as `-o json` wrote it.
@@ -51,6 +52,8 @@ pub(crate) fn join(parts: Vec<(String, Report)>) -> Result<Report, String> {
             return Err(format!("`{name}` is about a whole fleet, and not about a part of one"));
         };
         let (index, head) = (shard.index, &report.head);
+        Shard::new(index, shard.of).map_err(|why| format!("`{name}` is about part {index} of {}: {why}", shard.of))?;
+        is_whole(&report, &shard).map_err(|why| format!("`{name}` was changed or cut: {why}"))?;
         let (known, other_head, other) = first.get_or_insert_with(|| (name.clone(), head.clone(), shard.clone()));
         let inventories_differ =
             other_head.inventory != head.inventory || other.inventory_digest != shard.inventory_digest;
@@ -78,6 +81,7 @@ pub(crate) fn join(parts: Vec<(String, Report)>) -> Result<Report, String> {
     }
     let reports: Vec<Report> = by_index.into_values().map(|(_, report)| report).collect();
     let started = reports.iter().map(|report| report.head.started).min().unwrap_or(head.started);
+    let undiscovered = reports.iter().flat_map(|report| report.head.undiscovered.clone()).collect();
     let body = match head.command {
         Command::Status => Body::Status(statuses(reports)?),
         Command::Verify => Body::Verification(verifications(reports)?),
@@ -85,7 +89,27 @@ pub(crate) fn join(parts: Vec<(String, Report)>) -> Result<Report, String> {
             Body::Changes(changes(reports)?)
         }
     };
-    Ok(Report { head: Head { started, run: None, shard: None, ..head }, body })
+    Ok(Report { head: Head { started, run: None, shard: None, undiscovered, ..head }, body })
+}
+
+/// Whether a part has all clusters that it says it is about, and no others.
+fn is_whole(report: &Report, shard: &ShardReport) -> Result<(), String> {
+    let said: Vec<&ClusterName> = match &report.body {
+        Body::Changes(changes) => changes.clusters.iter().map(|cluster| &cluster.name).collect(),
+        Body::Verification(verification) => verification.clusters.iter().map(|cluster| &cluster.name).collect(),
+        // It lists grants, of which a cluster may have none at the moment.
+        Body::Status(_) => return Ok(()),
+    };
+    let mut missing: BTreeSet<&ClusterName> = shard.positions.keys().collect();
+    for cluster in said {
+        if !missing.remove(cluster) {
+            return Err(format!("cluster `{cluster}` is there twice, or is none of this part"));
+        }
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(cluster) => Err(format!("it says nothing of cluster `{cluster}`")),
+    }
 }
 
 /// Puts what parts say of their clusters together, in the order of the inventory.
@@ -104,6 +128,13 @@ fn in_order<T>(
         }
     }
     all.sort_by_key(|(position, _)| *position);
+    for pair in all.windows(2) {
+        let [(one, first), (other, second)] = pair else { continue };
+        let (first, second) = (cluster_of(first), cluster_of(second));
+        if one == other && first != second {
+            return Err(format!("clusters `{first}` and `{second}` stand at one place"));
+        }
+    }
     Ok(all.into_iter().map(|(_, one)| one).collect())
 }
 

@@ -180,6 +180,22 @@ fn missing_doubled_and_mixed_reports_are_refused() {
     refused(&["results/two.json", b, c], "are of different numbers of parts");
     machine.expect(0, &["apply", "--yes", "-o", "json=results/whole.json"]);
     refused(&["results/whole.json"], "is about a whole fleet, and not about a part of one");
+    let altered = |name: &str, alter: &dyn Fn(&mut Value)| {
+        let mut report: Value = serde_json::from_str(&machine.read(a)).unwrap();
+        alter(&mut report);
+        machine.write(name, &report.to_string());
+    };
+    altered("results/cut.json", &|report| report["clusters"] = json!([]));
+    refused(&["results/cut.json", b, c], "was changed or cut: it says nothing of cluster");
+    altered("results/double.json", &|report| {
+        let first = report["clusters"][0].clone();
+        report["clusters"].as_array_mut().unwrap().push(first);
+    });
+    refused(&["results/double.json", b, c], "is there twice, or is none of this part");
+    altered("results/beyond.json", &|report| report["shard"]["index"] = json!(77));
+    refused(&["results/beyond.json", b, c], "3 parts are numbered 0 to 2");
+    altered("results/many.json", &|report| report["shard"]["of"] = json!(4_000_000_000_u32));
+    refused(&["results/many.json"], "are more than 10000 parts");
     machine.write("results/none.json", "{}");
     refused(&["results/none.json"], "no report of a version that this kubemint reads");
     machine.expect(0, &["apply", "--yes", "--shard", "2/3", "--profile", "reader", "-o", "json=results/chosen.json"]);
@@ -203,6 +219,23 @@ fn missing_doubled_and_mixed_reports_are_refused() {
     machine.write("clusters.toml", &format!("{text}\n# Another inventory.\n"));
     machine.expect(0, &["apply", "--yes", "--shard", "2/3", "-o", "json=results/changed.json"]);
     refused(&[a, b, "results/changed.json"], "are of different inventories");
+}
+
+/// Whether all clusters were known is in the reports of the parts, and so in the joined one.
+#[test]
+fn a_source_that_did_not_answer_is_not_forgotten_by_join() {
+    let fleet = fleet_of(4);
+    let machine =
+        Machine::of(&fleet, "silent", &format!("{REST}[[discover]]\nkind = 'command'\ncommand = ['false']\n"));
+    std::fs::create_dir(machine.path("results")).unwrap();
+    let files: Vec<String> = (0..2).map(|part| format!("results/{part}.json")).collect();
+    for (part, file) in files.iter().enumerate() {
+        let (shard, output) = (format!("{part}/2"), format!("json={file}"));
+        machine.expect(6, &["apply", "--yes", "--shard", &shard, "-o", &output]);
+    }
+    let joined = join(&machine, &files, &["-o", "json"]).exits(6);
+    assert_eq!(joined.report()["undiscovered"], json!(["command"]));
+    assert!(joined.stderr.contains("not all clusters of these discoveries were known"), "{}", joined.stderr);
 }
 
 /// What an Indexed Job says is taken, and half of it is an error.

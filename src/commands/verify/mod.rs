@@ -85,7 +85,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &VerifyArgs) -> Result<Exi
     });
     let verification = Verification::new(args.strict, reports.collect());
     let summary = verification.summary;
-    let head = Head { shard, ..Head::new(Command::Verify, clock.began(), &inventory.name, &holder) };
+    let undiscovered = inventory.undiscovered_sources();
+    let head = Head { shard, undiscovered, ..Head::new(Command::Verify, clock.began(), &inventory.name, &holder) };
     print(context, &Report::new(head, verification), Showing::new(&args.report, args.all), &repeated(context, args))?;
     Ok(verify_exit_code(&summary, &cancellation))
 }
