@@ -1,6 +1,6 @@
 //! Reads the inventory and its includes, and reports its problems.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fleet::discovery::{self, Asked};
 use crate::foreign::shown;
-use crate::inventory::{Color, Discovery, Inventory, KubeconfigSource, Severity, SourceFile, render};
+use crate::inventory::{Color, Discovery, DiscoveryId, Inventory, KubeconfigSource, Severity, SourceFile, render};
 use crate::names::Holder;
 use crate::resolution::{self, Loading, Resolution};
 use crate::saved::digest_of_texts;
@@ -68,8 +68,30 @@ impl Loaded {
 ///
 /// If a file cannot be read, or the inventory has an error; all of them are shown.
 pub(super) async fn load(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Loaded, Error> {
+    load_again(context, holder, &mut Answers::default()).await
+}
+
+/// What sources answered last, for a process that asks them again and again.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// The source as it was asked, and the text of the clusters that it found.
+    last: HashMap<DiscoveryId, (Discovery, String)>,
+    /// Whether one did not answer when all were asked last.
+    pub(super) is_one_missing: bool,
+}
+
+/// Loads the inventory like [`load`]. A source that does not answer keeps the clusters that it found before.
+///
+/// # Errors
+///
+/// Like [`load`].
+pub(super) async fn load_again(
+    context: &CommandContext<'_>,
+    holder: Option<&str>,
+    answers: &mut Answers,
+) -> Result<Loaded, Error> {
     let (mut loading, patterns) = begin(&context.global.inventory, context.environment, holder)?;
-    discover(context, &mut loading).await;
+    discover(context, &mut loading, answers).await;
     shown_problems(context, loading.finish(), patterns)
 }
 
@@ -85,8 +107,10 @@ pub(super) fn load_offline(context: &CommandContext<'_>) -> Result<Loaded, Error
 
 /// Asks the sources that are not frozen for their clusters. What they cannot say is reported, and the run goes on with the
 /// others.
-async fn discover(context: &CommandContext<'_>, loading: &mut Loading) {
+async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: &mut Answers) {
     let live: Vec<Discovery> = loading.discoveries().into_iter().filter(|it| !it.is_frozen).collect();
+    answers.last.retain(|id, (source, _)| live.iter().any(|it| it.id == *id && it == source));
+    answers.is_one_missing = false;
     if live.is_empty() {
         return;
     }
@@ -99,16 +123,25 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading) {
                     context.is_undiscovered.store(true, Ordering::Relaxed);
                     loading.undiscovered(&discovery, first);
                 }
-                loading.discovered(&discovery, named.text);
+                loading.discovered(&discovery, named.text.clone());
+                answers.last.insert(discovery.id.clone(), (discovery, named.text));
             }
             Err(why) => {
                 context.is_undiscovered.store(true, Ordering::Relaxed);
+                answers.is_one_missing = true;
+                loading.undiscovered(&discovery, &why);
+                let what_now = match answers.last.get(&discovery.id) {
+                    Some((_, text)) => {
+                        loading.discovered(&discovery, text.clone());
+                        "the clusters that it found before stay in use"
+                    }
+                    None => "its clusters are left out of this run",
+                };
                 context.printer.problem(&format!(
-                    "warning: discovery `{}` did not answer: {}; its clusters are left out of this run\n",
+                    "warning: discovery `{}` did not answer: {}; {what_now}\n",
                     discovery.id,
                     shown(&why)
                 ));
-                loading.undiscovered(&discovery, &why);
             }
         }
     }
@@ -164,7 +197,7 @@ fn shown_problems(
 /// Reads and resolves the inventory, whatever its problems.
 pub(super) async fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
     let (mut loading, _) = begin(&context.global.inventory, context.environment, holder)?;
-    discover(context, &mut loading).await;
+    discover(context, &mut loading, &mut Answers::default()).await;
     Ok(loading.finish())
 }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::wall_clock;
-use super::load::Loaded;
+use super::load::{Answers, Loaded};
 use super::refresh::{Pass, check_metrics_file, refresh, show, write_metrics};
 use super::session::{block_on, interruptible};
 use super::{CommandContext, load};
@@ -59,10 +59,11 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
             |error: std::io::Error| Error::new(ExitCode::Internal, "cannot handle SIGHUP").because(error.to_string());
         // This comes before reading the inventory, so that a signal after a later change is not missed.
         let hangup = signal(SignalKind::hangup()).map_err(cannot)?;
-        let loaded = load::load(&context, args.holder.as_deref()).await?;
+        let mut answers = Answers::default();
+        let loaded = load::load_again(&context, args.holder.as_deref(), &mut answers).await?;
         check_metrics_file(&context, args, &loaded)?;
         let cancellation = Cancellation::default();
-        let work = Box::pin(watch(&context, args, loaded, hangup, &cancellation));
+        let work = Box::pin(watch(&context, args, (loaded, answers), hangup, &cancellation));
         interruptible(&context, &cancellation, work).await
     })??;
     Ok(ExitCode::Done)
@@ -71,7 +72,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &RefreshArgs) -> Result<Ex
 async fn watch(
     context: &CommandContext<'_>,
     args: &RefreshArgs,
-    loaded: Loaded,
+    (loaded, answers): (Loaded, Answers),
     hangup: Signal,
     cancellation: &Cancellation,
 ) -> Result<(), Error> {
@@ -94,6 +95,7 @@ async fn watch(
             Some(serve(listener, Arc::clone(&health), stop.clone()))
         }
     };
+    health.metrics.reload_failed(answers.is_one_missing);
     // It is a separate task, so that it responds while files are read or waited for here.
     let mut serving = JoinSet::new();
     if let Some(server) = server {
@@ -112,6 +114,7 @@ async fn watch(
         health: &health,
         files: Files::of(&loaded),
         loaded,
+        answers,
         wake: BTreeMap::new(),
         failures: HashMap::new(),
         not_before: wall_clock(),
@@ -124,11 +127,21 @@ async fn watch(
     result
 }
 
+/// When the clusters of a reloaded inventory are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// All at once.
+    Now,
+    /// As before, if nothing changed.
+    AsBefore,
+}
+
 struct Watch<'a> {
     context: &'a CommandContext<'a>,
     args: &'a RefreshArgs,
     health: &'a Health,
     loaded: Loaded,
+    answers: Answers,
     files: Files,
     /// When each selected cluster is next looked at, by this machine's clock.
     wake: BTreeMap<ClusterName, Timestamp>,
@@ -143,7 +156,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     async fn run(mut self, mut hangup: Signal, cancellation: &Cancellation) -> Result<(), Error> {
         let mut look = tokio::time::interval(LOOK_AT_FILES);
-        self.select()?;
+        self.select(Due::Now)?;
         while !cancellation.no_new.is_cancelled() {
             self.pass(cancellation).await;
             loop {
@@ -157,20 +170,35 @@ impl Watch<'_> {
                 let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    _ = hangup.recv() => self.reload().await,
-                    _ = look.tick() => if self.files.have_changed() || self.is_to_discover() { self.reload().await },
+                    _ = hangup.recv() => self.reload(Due::Now, cancellation).await,
+                    _ = look.tick() => if self.files.have_changed() {
+                        self.reload(Due::Now, cancellation).await;
+                    } else if self.is_to_discover() {
+                        self.reload(Due::AsBefore, cancellation).await;
+                    },
                     () = cancellation.no_new.cancelled() => return Ok(()),
+                }
+                if cancellation.no_new.is_cancelled() {
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
 
-    /// Finds the clusters of the inventory; all are due at once.
-    fn select(&mut self) -> Result<(), Error> {
+    /// Finds the clusters of the inventory; those that are new are due at once.
+    fn select(&mut self, due: Due) -> Result<(), Error> {
         let now = wall_clock();
         let selected = select(&self.loaded.inventory, &(&self.args.selection).into(), Visits::Granted)?;
-        self.wake = selected.into_iter().map(|selected| (selected.cluster.name.clone(), now)).collect();
+        let before = match due {
+            Due::Now => BTreeMap::new(),
+            Due::AsBefore => std::mem::take(&mut self.wake),
+        };
+        let wake = |name: &ClusterName| before.get(name).copied().unwrap_or(now);
+        self.wake = selected
+            .into_iter()
+            .map(|selected| (selected.cluster.name.clone(), wake(&selected.cluster.name)))
+            .collect();
         self.failures.retain(|cluster, _| self.wake.contains_key(cluster));
         let grants = &self.loaded.inventory.grants;
         let live: HashSet<(&str, &str)> =
@@ -186,17 +214,22 @@ impl Watch<'_> {
         is_live && (later(self.discovered, DISCOVER_AGAIN) <= now || is_beyond(self.discovered, now))
     }
 
-    /// Loads the inventory again. If it is broken, this is reported, and the previous one stays in use.
-    async fn reload(&mut self) {
+    /// Loads the inventory again. If it is broken, this is reported, and the previous one stays in use. An interruption ends
+    /// it: a source may take long to answer.
+    async fn reload(&mut self, due: Due, cancellation: &Cancellation) {
         let before = self.loaded.clone();
-        let loaded = load::load(self.context, self.args.holder.as_deref()).await;
+        let loading = load::load_again(self.context, self.args.holder.as_deref(), &mut self.answers);
+        let Some(loaded) = cancellation.no_new.run_until_cancelled(loading).await else { return };
         self.discovered = wall_clock();
+        let is_changed = loaded.as_ref().is_ok_and(|loaded| loaded.digest != before.digest);
         let result = loaded.and_then(|loaded| {
             self.loaded = loaded;
-            self.select()
+            self.select(if is_changed { Due::Now } else { due })
         });
-        self.health.metrics.reload_failed(result.is_err());
+        self.health.metrics.reload_failed(result.is_err() || self.answers.is_one_missing);
         match result {
+            // Sources are asked every few minutes, which is no news.
+            Ok(()) if due == Due::AsBefore && !is_changed => {}
             Ok(()) => self.context.printer.remark("the inventory was reloaded\n"),
             Err(error) => {
                 self.loaded = before;

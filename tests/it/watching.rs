@@ -244,6 +244,38 @@ fn a_new_included_file_is_taken_up() {
     watcher.await_metric(CURRENT, 2.0);
 }
 
+/// A source that fails takes no cluster away, and one that hangs does not keep the watcher from ending.
+#[test]
+fn a_source_that_fails_keeps_what_it_found() {
+    let (_fleet, machine) = fleet(&["a", "b"]);
+    let (without, _) = without_second(&machine.read("clusters.toml"));
+    machine.write(
+        "clusters.toml",
+        &format!("{without}\n[[discover]]\nkind = 'command'\ncommand = ['./list']\nlabels = ['env']\n"),
+    );
+    let list = |script: &str| {
+        machine.write("list.new", &format!("#!/bin/sh\n{script}\n"));
+        std::fs::set_permissions(machine.path("list.new"), std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::rename(machine.path("list.new"), machine.path("list")).unwrap();
+    };
+    list(
+        "echo '{\"name\": \"b\", \"labels\": {\"env\": \"test\"}, \"kubeconfig\": \"admin.yaml\", \"context\": \"b\"}'",
+    );
+    let watcher = Watcher::start(&machine, &[]);
+    watcher.await_metric(CURRENT, 2.0);
+    list("exit 1");
+    watcher.signal("-HUP");
+    watcher.await_metric("kubemint_inventory_reload_failed", 1.0);
+    eventually("it says so", || watcher.said().contains("the clusters that it found before stay in use"));
+    assert_eq!(watcher.metric(CURRENT), Some(2.0));
+    list("touch asked; sleep 300");
+    watcher.signal("-HUP");
+    eventually("the source hangs", || machine.path("asked").exists());
+    let began = std::time::Instant::now();
+    assert_eq!(watcher.stop(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
 /// A mounted `ConfigMap` changes by making a link point to another directory. Not even the length and the time of the
 /// file need to differ.
 #[test]
