@@ -3,6 +3,7 @@
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -27,6 +28,25 @@ pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Child> {
         .spawn()
 }
 
+/// The processes that a program started, with itself: they are killed if nobody waits for it any more.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::debug!(%error, "cannot kill the process group of a program");
+        }
+    }
+}
+
 /// The exit status and the output of a process that ended.
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
@@ -41,7 +61,7 @@ impl Finished {
     ///
     /// If it does, or prints more than `largest` bytes; the error says what it did and not who.
     pub(crate) async fn of(mut child: Child, limit: Duration, largest: u64) -> Result<Self, String> {
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (mut stdout, mut stderr) = (vec![], vec![]);
         let ended = {
@@ -60,19 +80,16 @@ impl Finished {
             tokio::time::timeout(limit, running).await
         };
         let is_too_long = stdout.len() as u64 > largest;
+        // What it left running after it ended is its own affair.
+        if ended.is_ok() {
+            group.leave();
+        }
         match ended {
             // Its output was not read to the end, which may itself be why it failed.
             Ok(_) if is_too_long => Err(format!("printed more than {} MiB", largest / (1024 * 1024))),
             Ok(Ok(status)) => Ok(Self { status, stdout, stderr }),
             Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
-            Err(_) => {
-                if let Some(group) = group
-                    && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
-                {
-                    tracing::debug!(%error, "cannot kill the process group of a program");
-                }
-                Err(format!("did not end within {}", crate::wording::duration(limit)))
-            }
+            Err(_) => Err(format!("did not end within {}", crate::wording::duration(limit))),
         }
     }
 }

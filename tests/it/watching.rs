@@ -268,12 +268,17 @@ fn a_source_that_fails_keeps_what_it_found() {
     watcher.await_metric("kubemint_inventory_reload_failed", 1.0);
     eventually("it says so", || watcher.said().contains("the clusters that it found before stay in use"));
     assert_eq!(watcher.metric(CURRENT), Some(2.0));
-    list("touch asked; sleep 300");
+    list("sleep 300 & echo $! > asked.new; mv asked.new asked; wait");
     watcher.signal("-HUP");
     eventually("the source hangs", || machine.path("asked").exists());
     let began = std::time::Instant::now();
     assert_eq!(watcher.stop(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // What it started ends with it; the signal may arrive a moment later.
+    let stat = format!("/proc/{}/stat", machine.read("asked").trim());
+    eventually("its child is gone", || {
+        std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z ")) || !std::path::Path::new(&stat).exists()
+    });
 }
 
 /// A mounted `ConfigMap` changes by making a link point to another directory. Not even the length and the time of the
