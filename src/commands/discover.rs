@@ -6,7 +6,7 @@ use super::load::{ask, load_offline, report_left_out};
 use super::session::block_on;
 use super::{CommandContext, json, printed};
 use crate::cli::DiscoverArgs;
-use crate::discovery::{Discovered, Frozen, HEADER, changes};
+use crate::discovery::{Discovered, Frozen, HEADER, SOURCES, changes};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fleet::discovery::Asked;
@@ -37,7 +37,9 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
     let is_wanted = |it: &&Discovery| args.source.is_empty() || args.source.iter().any(|id| id == it.id.as_str());
     let wanted: Vec<Discovery> = all.iter().filter(is_wanted).cloned().collect();
     let asked = block_on(ask(context, wanted))?;
-    let (mut text, mut clusters, mut failed) = (HEADER.to_owned(), vec![], 0);
+    let sources: Vec<&str> = asked.iter().map(|asked| asked.discovery.id.as_str()).collect();
+    let sources = format!("{SOURCES}{}\n", sources.join(", "));
+    let (mut text, mut clusters, mut failed) = (format!("{HEADER}{sources}\n"), vec![], 0);
     for Asked { discovery, result } in &asked {
         match result {
             Ok(named) => {
@@ -66,7 +68,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
             return Err(Error::new(ExitCode::Partial, format!("`{shown}` was not written: not every source answered"))
                 .hint("leave that source out with `--source`, and give it a file of its own"));
         }
-        write(context, path, text)?;
+        write(context, path, &sources, text)?;
         context.printer.remark(&format!(
             "wrote {} to `{}`; review it, and name it in `include`\n",
             count(clusters.len(), "cluster"),
@@ -80,14 +82,24 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
     })
 }
 
-/// Writes the file, unless somebody else's is there.
-fn write(context: &CommandContext<'_>, path: &std::path::Path, text: String) -> Result<(), Error> {
+/// Writes the file, unless somebody else's is there, or one with the clusters of other sources.
+fn write(context: &CommandContext<'_>, path: &std::path::Path, sources: &str, text: String) -> Result<(), Error> {
     let target = context.environment.directory.join(path);
     let written = store::update(&target, context.manner(false), |before| match before {
         Some(before) if !before.starts_with(HEADER.trim_end().as_bytes()) => {
-            Err("it exists, and `kubemint discover --write` did not write it")
+            Err("it exists, and `kubemint discover --write` did not write it".to_owned())
         }
-        _ => Ok(text.into_bytes()),
+        Some(before) => {
+            let before = String::from_utf8_lossy(before);
+            match before.lines().find(|line| line.starts_with(SOURCES)) {
+                Some(line) if line != sources.trim_end() => Err(format!(
+                    "it has the clusters that were found by `{}`, which would be lost: ask the same, or write another file",
+                    line.trim_start_matches(SOURCES)
+                )),
+                _ => Ok(text.into_bytes()),
+            }
+        }
+        None => Ok(text.into_bytes()),
     });
     written.map(drop).map_err(|error| {
         let failure = crate::executor::publish::describe(&error);

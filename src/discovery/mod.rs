@@ -158,4 +158,6 @@ fn text(cluster: Table) -> String {
 
 /// What a file that `kubemint discover --write` writes begins with.
 pub(crate) const HEADER: &str =
-    "# Written by `kubemint discover --write`, which writes it again. Review it and include it.\n\n";
+    "# Written by `kubemint discover --write`, which writes it again. Review it and include it.\n";
+/// What the line begins with that names the sources of such a file.
+pub(crate) const SOURCES: &str = "# Found by: ";

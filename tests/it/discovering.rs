@@ -317,6 +317,12 @@ pub(crate) fn a_frozen_source_gives_what_was_reviewed(cluster: &TestCluster) {
     machine.expect(0, &["discover", "--write", "found.toml"]);
     let written = machine.read("found.toml");
     assert!(written.contains("secret = \"frozen/one-kubeconfig\"") && !written.contains("client-"), "{written}");
+    // What other sources found is not lost.
+    let other = "[[discover]]\nkind = 'command'\ncommand = ['true']\n";
+    inventory(&machine, "frozen", &format!("{}{other}", source("")));
+    let refused = machine.kubemint(&["discover", "--source", "command", "--write", "found.toml"]).exits(5);
+    assert!(refused.stderr.contains("clusters that were found by `capi`, which would be lost"), "{}", refused.stderr);
+    assert_eq!(machine.read("found.toml"), written);
     inventory(&machine, "frozen", &source("frozen = true\n"));
     let text =
         machine.read("clusters.toml").replacen("name = 'frozen'\n", "name = 'frozen'\ninclude = ['found.toml']\n", 1);
