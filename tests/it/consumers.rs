@@ -5,14 +5,14 @@
 //! `KUBEMINT_CONSUMERS` names a directory with the programs of `tests/consumers`; `.ci/run` builds them and sets it. Without
 //! it, only what is written is looked at.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use kubemint_testkit::{TestCluster, User};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::real::shared;
 use crate::support::Machine;
@@ -129,6 +129,43 @@ fn start_all(programs: &Path, machine: &Machine, token_file: &Path) -> Vec<Consu
     consumers
 }
 
+/// Spoils each Secret in a way that its consumer has a rule against. A consumer without that rule would get in: the file and
+/// the program give the credential that is valid.
+fn what_consumers_refuse_is_refused(programs: &Path, machine: &Machine, token_file: &Path) {
+    let (hub, token_file) = (machine.admin(0), token_file.to_str().unwrap());
+    let credential = json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": { "token": std::fs::read_to_string(token_file).unwrap().trim() },
+    });
+    machine.write("credential.json", &credential.to_string());
+    let exec = json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/cat",
+        "args": [machine.path("credential.json")], "interactiveMode": "Never",
+    }});
+    let by_file = json!({ "tokenFile": token_file });
+    for (name, user) in
+        [("argocd", &Value::Null), ("istio", &by_file), ("flux", &by_file), ("kueue", &by_file), ("clusterapi", &exec)]
+    {
+        let path = format!("/api/v1/namespaces/consumers/secrets/{}", secret(name, &machine.clusters[1]));
+        let data = hub.get(&path).unwrap()["data"].clone();
+        let text = |value: &Value| String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap();
+        let spoiled = if user.is_null() {
+            json!({ "config": STANDARD.encode("no JSON") })
+        } else {
+            let (key, value) = data.as_object().unwrap().iter().find(|(_, it)| text(it).contains("kind:")).unwrap();
+            let mut kubeconfig: Value = serde_saphyr::from_str(&text(value)).unwrap();
+            kubeconfig["users"][0]["user"] = user.clone();
+            json!({ key: STANDARD.encode(kubeconfig.to_string()) })
+        };
+        hub.merge_patch(&path, &json!({ "data": spoiled })).unwrap();
+        let mut consumer = start(programs, machine, name, &["--patience", "2s"]);
+        let mut said = String::new();
+        consumer.lines.read_to_string(&mut said).unwrap();
+        assert!(!consumer.child.wait().unwrap().success() && said.is_empty(), "{name} takes what it refuses: {said}");
+        println!("{name} refuses");
+    }
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the environment says where the programs are")]
 fn consumers_load_what_is_delivered_and_follow_a_rotation() {
@@ -171,6 +208,8 @@ fn consumers_load_what_is_delivered_and_follow_a_rotation() {
         println!("{} follows", consumer.name);
     }
 
+    drop(consumers);
+    what_consumers_refuse_is_refused(&programs, &machine, &token_file);
     machine.expect(0, &["revoke", "--access", "--yes"]);
     let mut gone = start(&programs, &machine, "argocd", &["--patience", "2s"]);
     assert!(!gone.child.wait().unwrap().success(), "what is revoked is refused");
