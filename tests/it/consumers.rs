@@ -162,7 +162,6 @@ fn what_consumers_refuse_is_refused(programs: &Path, machine: &Machine, token_fi
         let mut said = String::new();
         consumer.lines.read_to_string(&mut said).unwrap();
         assert!(!consumer.child.wait().unwrap().success() && said.is_empty(), "{name} takes what it refuses: {said}");
-        println!("{name} refuses");
     }
 }
 
