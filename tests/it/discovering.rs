@@ -195,11 +195,11 @@ pub(crate) fn every_preset_leads_to_the_cluster(cluster: &TestCluster) {
     profile("by-config", "kubeconfig-secretreader", json!({ "name": "whole", "key": "k", "context": cluster.name }));
     profile("by-cloud", "google", json!({}));
     // Whoever writes a ClusterProfile chooses what it names.
-    namespace(&admin, "elsewhere");
-    secret(&admin, ("elsewhere", "whole"), "Opaque", &plain, &[("k", &config)]);
+    namespace(&admin, "presets-elsewhere");
+    secret(&admin, ("presets-elsewhere", "whole"), "Opaque", &plain, &[("k", &config)]);
     let ours = json!({ "app.kubernetes.io/managed-by": "kubemint" });
     secret(&admin, ("presets", "ours"), "Opaque", &ours, &[("k", &config)]);
-    let elsewhere = json!({ "name": "whole", "namespace": "elsewhere", "key": "k", "context": cluster.name });
+    let elsewhere = json!({ "name": "whole", "namespace": "presets-elsewhere", "key": "k", "context": cluster.name });
     profile("by-elsewhere", "kubeconfig-secretreader", elsewhere);
     profile("by-ours", "kubeconfig-secretreader", json!({ "name": "ours", "key": "k", "context": cluster.name }));
     let sources = [
@@ -238,7 +238,7 @@ pub(crate) fn every_preset_leads_to_the_cluster(cluster: &TestCluster) {
     let all = machine.kubemint(&["discover"]).exits(0);
     for why in [
         "by-cloud: it has none of the access providers",
-        "by-elsewhere: it names a Secret in namespace `elsewhere`, where this discovery does not look",
+        "by-elsewhere: it names a Secret in namespace `presets-elsewhere`, where this discovery does not look",
         "by-ours: kubemint delivered it",
     ] {
         assert!(all.stderr.contains(&format!("ClusterProfile presets/{why}")), "{why}: {}", all.stderr);
