@@ -1,7 +1,7 @@
 //! The scenarios on real API servers, and tests that need real ones.
 
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -518,29 +518,38 @@ fn a_continuous_reader_of_a_real_hub_is_never_refused() {
     let (hub, cluster) = (machine.admin(0), machine.admin(1));
     machine.expect(0, &["apply", "--yes"]);
     let ends = AtomicBool::new(false);
-    let (reads, tokens) = std::thread::scope(|scope| {
+    let reads = AtomicUsize::new(0);
+    let tokens = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut known: Vec<String> = vec![];
-            let mut reads = 0;
             while !ends.load(Ordering::Relaxed) {
-                let token = delivered(&hub, reads % 3);
-                assert!(can_i(&cluster, &token, "list", "pods", "default"), "read {reads}");
+                let read = reads.load(Ordering::Relaxed);
+                let token = delivered(&hub, read % 3);
+                assert!(can_i(&cluster, &token, "list", "pods", "default"), "read {read}");
                 // Who has not looked since the rotation before.
                 if let Some(before) = known.iter().rev().find(|known| **known != token) {
-                    assert!(can_i(&cluster, before, "list", "pods", "default"), "the one before, at read {reads}");
+                    assert!(can_i(&cluster, before, "list", "pods", "default"), "the one before, at read {read}");
                 }
                 if !known.contains(&token) {
                     known.push(token);
                 }
-                reads += 1;
+                reads.fetch_add(1, Ordering::Relaxed);
             }
-            (reads, known.len())
+            known.len()
         });
-        let began = Instant::now();
-        machine.expect(0, &["refresh", "--force", "--cluster", "a"]);
-        let whole = began.elapsed();
+        let refresh = ["refresh", "--force", "--cluster", "a"];
+        // A renewal that completes, and that the reader sees: one read of each Secret began after it. Its length is measured
+        // anew each time, because what else the machine does changes it.
+        let completes = || {
+            let began = Instant::now();
+            machine.expect(0, &refresh);
+            let whole = began.elapsed();
+            let at = reads.load(Ordering::Relaxed);
+            eventually("the reader sees it", || reader.is_finished() || reads.load(Ordering::Relaxed) > at + 3);
+            whole
+        };
+        let mut whole = completes();
         for kill in 1..=20 {
-            let refresh = ["refresh", "--force", "--cluster", "a"];
             let began = Instant::now();
             let mut child = machine.command(&refresh).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             while began.elapsed() < whole * kill / 20 && child.try_wait().unwrap().is_none() {}
@@ -548,12 +557,14 @@ fn a_continuous_reader_of_a_real_hub_is_never_refused() {
             child.wait().unwrap();
             let whose = delivered(&hub, 2);
             assert!(can_i(&cluster, &whose, "list", "pods", "default"), "after kill {kill}");
+            if kill % 5 == 0 {
+                whole = completes();
+            }
         }
-        machine.expect(0, &["refresh", "--cluster", "a"]);
         ends.store(true, Ordering::Relaxed);
         reader.join().unwrap()
     });
-    assert!(reads > 20 && tokens > 2, "{reads} reads of {tokens} tokens");
+    assert!(tokens > 5, "{tokens} tokens were read");
     let now = delivered(&hub, 0);
     assert!((0..3).all(|number| delivered(&hub, number) == now));
     assert_eq!(machine.token("out/a.kubeconfig"), now);
