@@ -183,8 +183,7 @@ fn sample(id: u32, directory: &Path, sampled: &mut BTreeSet<(String, Vec<u8>)>) 
         let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
         for child in children.split_whitespace() {
             keep("cmdline of a plugin", process(child, "cmdline"));
-            // The user gives this value to the plugin.
-            let environ = process(child, "environ").map(|environ| without(&environ, GIVEN.as_bytes()));
+            let environ = process(child, "environ").map(|environ| without_given(&environ));
             keep("environ of a plugin", environ);
         }
     }
@@ -220,11 +219,11 @@ fn may_hold_secrets(name: &Path) -> bool {
     is_output || is_cache || is_input
 }
 
-fn without(content: &[u8], secret: &[u8]) -> Vec<u8> {
-    match memmem::find(content, secret) {
-        Some(at) => [&content[..at], &content[at + secret.len()..]].concat(),
-        None => content.to_vec(),
-    }
+/// Returns an environment without the value that the user gives to the plugin. Of a process that ends while it is read, the
+/// last variable may be cut.
+fn without_given(environ: &[u8]) -> Vec<u8> {
+    let variables = environ.split(|byte| *byte == 0).filter(|variable| !variable.starts_with(b"GIVEN="));
+    variables.collect::<Vec<_>>().join(&0)
 }
 
 fn around(content: &[u8], at: usize) -> String {
