@@ -14,7 +14,7 @@ use crate::fleet::discovery::{self, Asked};
 use crate::foreign::shown;
 use crate::inventory::{Color, Discovery, DiscoveryId, Inventory, KubeconfigSource, Severity, SourceFile, render};
 use crate::names::Holder;
-use crate::resolution::{self, Loading, Resolution};
+use crate::resolution::{self, LeftOut, Loading, Resolution};
 use crate::saved::digest_of_texts;
 use crate::store;
 
@@ -76,8 +76,8 @@ pub(super) async fn load(context: &CommandContext<'_>, holder: Option<&str>) -> 
 pub(super) struct Answers {
     /// The source as it was asked, and the text of the clusters that it found.
     last: HashMap<DiscoveryId, (Discovery, String)>,
-    /// Whether one did not answer when all were asked last.
-    pub(super) is_one_missing: bool,
+    /// Whether the clusters of one were not known completely when all were asked last.
+    pub(super) is_incomplete: bool,
 }
 
 /// Loads the inventory like [`load`]. A source that does not answer keeps the clusters that it found before.
@@ -92,7 +92,10 @@ pub(super) async fn load_again(
 ) -> Result<Loaded, Error> {
     let (mut loading, patterns) = begin(&context.global.inventory, context.environment, holder)?;
     discover(context, &mut loading, answers).await;
-    shown_problems(context, loading.finish(), patterns)
+    let resolution = loading.finish();
+    report_unfit(context, &resolution);
+    answers.is_incomplete |= !resolution.left_out.is_empty();
+    shown_problems(context, resolution, patterns)
 }
 
 /// Loads the inventory without asking any source for further clusters; prints its warnings to stderr.
@@ -110,7 +113,7 @@ pub(super) fn load_offline(context: &CommandContext<'_>) -> Result<Loaded, Error
 async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: &mut Answers) {
     let live: Vec<Discovery> = loading.discoveries().into_iter().filter(|it| !it.is_frozen).collect();
     answers.last.retain(|id, (source, _)| live.iter().any(|it| it.id == *id && it == source));
-    answers.is_one_missing = false;
+    answers.is_incomplete = false;
     if live.is_empty() {
         return;
     }
@@ -121,6 +124,7 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
                 // What is left out may be a cluster of before: it is not gone, and the run is not about all of them.
                 if let Some(first) = named.left_out.first() {
                     context.is_undiscovered.store(true, Ordering::Relaxed);
+                    answers.is_incomplete = true;
                     loading.undiscovered(&discovery, first);
                 }
                 loading.discovered(&discovery, named.text.clone());
@@ -128,7 +132,7 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
             }
             Err(why) => {
                 context.is_undiscovered.store(true, Ordering::Relaxed);
-                answers.is_one_missing = true;
+                answers.is_incomplete = true;
                 loading.undiscovered(&discovery, &why);
                 let what_now = match answers.last.get(&discovery.id) {
                     Some((_, text)) => {
@@ -152,15 +156,29 @@ pub(super) async fn ask(context: &CommandContext<'_>, sources: Vec<Discovery>) -
     discovery::ask(sources, &context.environment.admin, context.environment.clock, resolution::DEFAULT_TIMEOUT).await
 }
 
+/// How many of those that are left out are listed.
+const LISTED: usize = 5;
+
+/// Says which clusters were found that the inventory cannot have. The run is not about all of them then.
+fn report_unfit(context: &CommandContext<'_>, resolution: &Resolution) {
+    for LeftOut { source, why } in resolution.left_out.iter().take(LISTED) {
+        context.printer.problem(&format!("warning: discovery `{source}`: left out is {}\n", shown(why)));
+    }
+    if let Some(more) = resolution.left_out.len().checked_sub(LISTED).filter(|more| *more > 0) {
+        context.printer.problem(&format!("warning: {more} more problems leave out discovered clusters\n"));
+    }
+    if !resolution.left_out.is_empty() {
+        context.is_undiscovered.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Says what a source found and could not be a cluster.
 pub(super) fn report_left_out(context: &CommandContext<'_>, discovery: &Discovery, named: &Named) {
-    /// How many are listed.
-    const MOST: usize = 5;
-    for why in named.left_out.iter().take(MOST) {
+    for why in named.left_out.iter().take(LISTED) {
         context.printer.problem(&format!("warning: discovery `{}`: {}; it is left out\n", discovery.id, shown(why)));
     }
-    if named.left_out.len() > MOST {
-        let more = named.left_out.len() - MOST;
+    if named.left_out.len() > LISTED {
+        let more = named.left_out.len() - LISTED;
         context.printer.problem(&format!("warning: discovery `{}` leaves out {more} more\n", discovery.id));
     }
 }
@@ -198,7 +216,9 @@ fn shown_problems(
 pub(super) async fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
     let (mut loading, _) = begin(&context.global.inventory, context.environment, holder)?;
     discover(context, &mut loading, &mut Answers::default()).await;
-    Ok(loading.finish())
+    let resolution = loading.finish();
+    report_unfit(context, &resolution);
+    Ok(resolution)
 }
 
 /// Reads and resolves an inventory without asking any source; returns the patterns of its includes too.

@@ -95,7 +95,7 @@ async fn watch(
             Some(serve(listener, Arc::clone(&health), stop.clone()))
         }
     };
-    health.metrics.reload_failed(answers.is_one_missing);
+    health.metrics.reload_failed(answers.is_incomplete);
     // It is a separate task, so that it responds while files are read or waited for here.
     let mut serving = JoinSet::new();
     if let Some(server) = server {
@@ -226,7 +226,7 @@ impl Watch<'_> {
             self.loaded = loaded;
             self.select(if is_changed { Due::Now } else { due })
         });
-        self.health.metrics.reload_failed(result.is_err() || self.answers.is_one_missing);
+        self.health.metrics.reload_failed(result.is_err() || self.answers.is_incomplete);
         match result {
             // Sources are asked every few minutes, which is no news.
             Ok(()) if due == Due::AsBefore && !is_changed => {}

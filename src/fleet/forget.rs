@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::outputs::{Leavings, Reading, Wanted};
-use super::prune::gone_clusters;
+use super::prune::{gone_clusters, incomplete};
 use super::trail::Trail;
 use super::{Follower, Surroundings};
 use crate::cluster::AdminSources;
@@ -164,9 +164,7 @@ async fn gone(reading: &Reading, most: Budget) -> Result<Vec<ClusterName>, Error
     let inventory = &reading.inventory;
     let blocked = |message: String| Error::new(ExitCode::Blocked, message);
     if !inventory.undiscovered.is_empty() {
-        let sources: Vec<String> = inventory.undiscovered.iter().map(|(id, _)| format!("`{id}`")).collect();
-        let sources = sources.join(" and ");
-        return Err(blocked(format!("nothing is forgotten, because discovery {sources} did not answer")));
+        return Err(blocked(format!("nothing is forgotten, because {}", incomplete(inventory))));
     }
     let leavings = reading.clone().leavings(Wanted::Unexplained).await?;
     let gone: Vec<ClusterName> = gone_clusters(&leavings, inventory).into_iter().cloned().collect();

@@ -39,8 +39,7 @@ pub(super) async fn leavings(reading: &Reading, printer: Printer) -> Result<Leav
     }
     if !inventory.undiscovered.is_empty() {
         // What is not known may not be gone.
-        let sources: Vec<String> = inventory.undiscovered.iter().map(|(id, _)| format!("`{id}`")).collect();
-        let message = format!("nothing is pruned, because discovery {} did not answer", sources.join(" and "));
+        let message = format!("nothing is pruned, because {}", incomplete(inventory));
         printer.problem(&format!("warning: {message}\n"));
         let mut nothing = Leavings::default();
         nothing.unsearched.push(message);
@@ -140,4 +139,11 @@ impl Fleet {
         }
         None
     }
+}
+
+/// Says whose clusters are not all known.
+pub(super) fn incomplete(inventory: &Inventory) -> String {
+    let sources = inventory.undiscovered_sources();
+    let sources = list(sources.iter().map(String::as_str), NAMED);
+    format!("not all clusters of discovery {sources} are known")
 }

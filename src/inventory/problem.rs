@@ -3,13 +3,14 @@
 //! Problems are collected and never returned early, so that one run reports all of them. A [`Location`] is a span in
 //! one of the [`Sources`]; line and column are computed when it is shown. Pure: no I/O, no clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::masking::without_tokens;
 use crate::failure::looks_like_token;
+use crate::names::ClusterName;
 use crate::wording::list;
 
 /// Which of the [`Sources`] a file is. They order as they were read.
@@ -85,6 +86,8 @@ pub struct Problem {
     pub hint: Option<String>,
     /// Other locations that take part, each with a text.
     pub secondary: Vec<(Location, String)>,
+    /// The clusters without which it would not be there, if it is about some and not about what was typed.
+    pub about: BTreeSet<ClusterName>,
 }
 
 impl Problem {
@@ -97,7 +100,15 @@ impl Problem {
     }
 
     fn new(severity: Severity, location: Location, message: String) -> Self {
-        Self { severity, message, location, label: String::new(), hint: None, secondary: vec![] }
+        Self {
+            severity,
+            message,
+            location,
+            label: String::new(),
+            hint: None,
+            secondary: vec![],
+            about: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -107,6 +118,11 @@ impl Problem {
 
     pub(crate) fn also(mut self, location: Location, label: impl Into<String>) -> Self {
         self.secondary.push((location, label.into()));
+        self
+    }
+
+    pub(crate) fn about<'a>(mut self, clusters: impl IntoIterator<Item = &'a ClusterName>) -> Self {
+        self.about.extend(clusters.into_iter().cloned());
         self
     }
 }
@@ -224,7 +240,7 @@ impl Sources {
 }
 
 /// Collects problems, and suggests names within a budget.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Problems {
     list: Vec<Problem>,
     /// How many names may still be compared. If the grants of 10,000 clusters named 10,000 unknown ones, suggestions
@@ -267,13 +283,27 @@ impl Problems {
         }
     }
 
+    /// Keeps those of another collection too.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.omitted.errors += other.omitted.errors;
+        self.omitted.warnings += other.omitted.warnings;
+        for problem in other.list {
+            self.push(problem);
+        }
+    }
+
     /// Returns how many problems were not kept.
     pub(crate) fn omitted(&self) -> Omitted {
         self.omitted
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.omitted.errors > 0 || self.list.iter().any(|problem| problem.severity == Severity::Error)
+        self.omitted.errors > 0 || self.errors().next().is_some()
+    }
+
+    /// Returns the errors that were kept.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter().filter(|problem| problem.severity == Severity::Error)
     }
 
     /// Returns the problems in the order of their locations, without repetitions.

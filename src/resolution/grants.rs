@@ -65,7 +65,9 @@ pub(super) fn resolve(
                 if first.period != period {
                     let name = &profile.profile.name;
                     let message = format!("profile `{name}` is granted on cluster `{cluster}` for two different times");
-                    let problem = Problem::error(table.location, message).also(first.location, "the other grant");
+                    let problem = Problem::error(table.location, message)
+                        .also(first.location, "the other grant")
+                        .about([cluster]);
                     ctx.problems.push(problem.hint("give both the same `starts` and `expires`, or keep one of them"));
                 }
             }

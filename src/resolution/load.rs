@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::left_out::{LeftOut, take_out};
 use super::{Context, Parsed, Setting, discovery, resolve_all};
 use crate::delivery::Layout;
 use crate::inventory::file::{DefaultsTable, InventoryFile};
@@ -45,6 +46,8 @@ pub struct Loading {
     misread: bool,
     /// The sources whose clusters are not known, and why.
     undiscovered: Vec<(DiscoveryId, String)>,
+    /// What is wrong with the text of clusters that were found.
+    of_found: Problems,
 }
 
 /// The result of loading.
@@ -60,6 +63,8 @@ pub struct Resolution {
     pub omitted: Omitted,
     /// The files, for showing the problems.
     pub sources: Sources,
+    /// The discovered clusters that the inventory cannot have; it is valid without them.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Loading {
@@ -75,6 +80,7 @@ impl Loading {
             incomplete: false,
             misread: false,
             undiscovered: vec![],
+            of_found: Problems::default(),
         };
         loading.parse(root);
         if let Some(patterns) = loading.files.first().and_then(|root| root.content.include.clone()) {
@@ -130,8 +136,17 @@ impl Loading {
         let file = SourceFile::new(directory.join(format!(".discovered-by-{}", discovery.id)), text);
         let file = self.sources.add(file.named(format!("what discovery {} found", discovery.id)));
         let known = self.files.len();
+        let (typed, misread) = (std::mem::take(&mut self.problems), self.misread);
         if self.read(file) {
             self.sources.show(file);
+        }
+        let found = std::mem::replace(&mut self.problems, typed);
+        // A value of the wrong type is wrong in one cluster. Without any table, nothing can be left out.
+        if self.files.len() > known {
+            self.of_found.extend(found);
+            self.misread = misread;
+        } else {
+            self.problems.extend(found);
         }
         for parsed in self.files.iter_mut().skip(known) {
             parsed.discovered_by = Some(discovery.id.clone());
@@ -150,19 +165,52 @@ impl Loading {
         }
     }
 
-    /// Resolves all files together.
+    /// Resolves all files together. Discovered clusters with which the inventory is not valid are left out, if it is valid
+    /// without them.
     pub fn finish(mut self) -> Resolution {
-        let mut ctx = Context::new(&self.sources, &self.setting, &mut self.problems);
+        let of_found = std::mem::take(&mut self.of_found);
+        let mut left_out = self.leave_out(of_found.errors());
+        let (mut resolved, mut problems) = self.resolve();
+        let (mut whole, mut of_rules) = (None, vec![]);
+        while problems.has_errors() {
+            let more = self.leave_out(problems.errors());
+            if more.is_empty() {
+                break;
+            }
+            of_rules.extend(more);
+            let again = self.resolve();
+            whole.get_or_insert(problems);
+            (resolved, problems) = again;
+        }
+        match whole {
+            // Without them it is not valid either, so all that is wrong is shown.
+            Some(whole) if problems.has_errors() => problems = whole,
+            _ => left_out.extend(of_rules),
+        }
+        let (inventory, layout) = match resolved {
+            Some((inventory, layout)) if !problems.has_errors() => (Some(inventory), Some(layout)),
+            _ => (None, None),
+        };
+        let omitted = problems.omitted();
+        Resolution { inventory, layout, problems: problems.into_sorted(), omitted, sources: self.sources, left_out }
+    }
+
+    /// Leaves out the discovered clusters that some problems are about.
+    fn leave_out<'a>(&mut self, problems: impl IntoIterator<Item = &'a Problem>) -> Vec<LeftOut> {
+        let left_out = take_out(problems, &mut self.files, &self.sources);
+        self.undiscovered.extend(left_out.iter().map(|LeftOut { source, why }| (source.clone(), why.clone())));
+        left_out
+    }
+
+    /// Resolves the files as they are.
+    fn resolve(&self) -> (Option<(Inventory, Layout)>, Problems) {
+        let mut problems = self.problems.clone();
+        let mut ctx = Context::new(&self.sources, &self.setting, &mut problems);
         ctx.incomplete = self.incomplete || self.misread;
         ctx.misread = self.misread;
         ctx.is_undiscovered = !self.undiscovered.is_empty();
-        let resolved = resolve_all(&self.files, self.undiscovered, &mut ctx);
-        let (inventory, layout) = match resolved {
-            Some((inventory, layout)) if !self.problems.has_errors() => (Some(inventory), Some(layout)),
-            _ => (None, None),
-        };
-        let omitted = self.problems.omitted();
-        Resolution { inventory, layout, problems: self.problems.into_sorted(), omitted, sources: self.sources }
+        let resolved = resolve_all(&self.files, &self.undiscovered, &mut ctx);
+        (resolved, problems)
     }
 
     fn parse(&mut self, source: SourceFile) {

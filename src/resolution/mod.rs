@@ -33,6 +33,7 @@ mod anchor;
 mod clusters;
 mod discovery;
 mod grants;
+mod left_out;
 mod load;
 mod outputs;
 mod policy;
@@ -45,6 +46,7 @@ mod selection;
 use self::outputs::Outputs;
 
 pub(crate) use self::admin::kubeconfig_source;
+pub use self::left_out::LeftOut;
 pub use self::load::{Include, Loading, Resolution, parse_holder, resolve};
 pub use crate::delivery::{Layout, OutputEntry, OutputFile};
 
@@ -151,7 +153,7 @@ fn missing(create: bool) -> MissingNamespace {
 /// Resolves all files together; `None` if the root file could not be read at all.
 fn resolve_all(
     files: &[Parsed],
-    undiscovered: Vec<(DiscoveryId, String)>,
+    undiscovered: &[(DiscoveryId, String)],
     ctx: &mut Context<'_>,
 ) -> Option<(Inventory, Layout)> {
     for parsed in files.iter().filter(|parsed| !parsed.file.is_root() && parsed.discovered_by.is_none()) {
@@ -206,7 +208,7 @@ fn resolve_all(
         run,
         policy,
         discoveries: std::mem::take(&mut ctx.discoveries),
-        undiscovered,
+        undiscovered: undiscovered.to_vec(),
         digest: String::new(),
     };
     if ctx.incomplete {

@@ -354,6 +354,8 @@ fn report_collisions(collisions: &[Collision], outputs: &[ResolvedOutput], ctx: 
         };
         let mut problem = Problem::error(location.unwrap_or(output.path), message);
         problem.hint = collisions[0].hint();
+        let collide = collisions.iter().flat_map(|collision| [&collision.first, &collision.second]);
+        problem = problem.about(collide.map(|origin| &origin.grant.cluster));
         if let Some(other) = find(outputs, first).filter(|_| first != second) {
             problem = problem.also(other.path, "the other output");
         }
@@ -413,36 +415,40 @@ fn check_targets(layout: &Layout, inventory: &Inventory, outputs: &[ResolvedOutp
     let admins: HashSet<&Path> =
         clusters().flat_map(|cluster| cluster.admin.kubeconfigs()).map(PathBuf::as_path).collect();
     // An output may have thousands of files, so only one problem is reported for each.
-    let mut refused = HashSet::new();
+    let mut unusable: BTreeMap<OutputId, Problem> = BTreeMap::new();
     for file in &layout.files {
         let first = file.outputs.first().copied();
         let Some(output) = first.and_then(|id| find(outputs, id)) else { continue };
         let shown = || quote(&file.path.to_string_lossy());
-        if let Some(problem) = unusable_name(file) {
-            if refused.insert(output.output.id) {
-                ctx.error(output.path, problem);
-            }
+        let in_it = || file.entries.iter().map(|entry| &entry.grant.cluster);
+        let mut refuse = |message: String| ctx.problems.push(Problem::error(output.path, message).about(in_it()));
+        if let Some(message) = unusable_name(file) {
+            let problem = unusable.entry(output.output.id).or_insert_with(|| Problem::error(output.path, message));
+            problem.about.extend(in_it().cloned());
             continue;
         }
         let is_input = |path: &Path| sources.contains_key(path) || admins.contains(path);
         let locked = file.path.to_str().and_then(|path| path.strip_suffix(LOCK_SUFFIX)).map(Path::new);
         if let Some(input) = locked.filter(|path| is_input(path)) {
             let input = quote(&input.to_string_lossy());
-            ctx.error(output.path, format!("the output {} is where the lock of {input} must be", shown()));
+            refuse(format!("the output {} is where the lock of {input} must be", shown()));
             continue;
         }
         if let Some(token) = file.token_files().find(|path| is_input(path)) {
             let token = quote(&token.to_string_lossy());
-            ctx.error(output.path, format!("the token files of {} would overwrite {token}, which is read", shown()));
+            refuse(format!("the token files of {} would overwrite {token}, which is read", shown()));
             continue;
         }
         if let Some(what) = sources.get(file.path.as_path()) {
-            ctx.error(output.path, format!("the output would overwrite {what} {}", shown()));
+            refuse(format!("the output would overwrite {what} {}", shown()));
         } else if admins.contains(file.path.as_path()) {
             let message = format!("the output is merged into the admin kubeconfig {}", shown());
             let problem = Problem::warning(output.path, message);
             ctx.problems
                 .push(problem.hint("its own entries stay; give the output a file of its own to keep them apart"));
         }
+    }
+    for problem in unusable.into_values() {
+        ctx.problems.push(problem);
     }
 }

@@ -245,6 +245,10 @@ fn judge(
     }
     let on = if is_excepted { format!(", on {}", list(uncovered, NAMED)) } else { String::new() };
     let mut problem = Problem::error(location, format!("the policy's `{rule}` refuses {what}{on}"));
+    // Without an exception the profile is refused, wherever it is granted.
+    if is_excepted {
+        problem = problem.about(clusters.iter().copied().filter(|cluster| !covered.contains(cluster)));
+    }
     if let Some(said) = rules.get(&rule) {
         problem = problem.also(*said, "the policy says so here");
     }

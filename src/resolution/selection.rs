@@ -45,6 +45,15 @@ pub(super) fn select<'a>(
             }
             // A source that did not answer may know it.
             None if ctx.is_undiscovered => {}
+            // It may be gone from its hub, which changes nothing for the other clusters.
+            None if ctx.discoveries.iter().any(|source| !source.is_frozen) => {
+                let message =
+                    format!("{} is in no table, and no discovery finds it: it is left out", quote(&name.value));
+                let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
+                let mut problem = Problem::warning(name.location, message);
+                problem.hint = ctx.problems.suggest("clusters", &name.value, known);
+                ctx.problems.push(problem);
+            }
             None => {
                 let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
                 let mut problem = Problem::error(name.location, format!("unknown cluster {}", quote(&name.value)));

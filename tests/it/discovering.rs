@@ -396,9 +396,12 @@ pub(crate) fn files_and_programs_name_clusters(cluster: &TestCluster) {
 
     let line = json!({ "name": "cloud-1", "labels": { "env": "prod" }, "kubeconfig": "more/site-a.yaml", "context": cluster.name });
     let bad = json!({ "name": "cloud-2", "password": "hunter2" });
+    // Only the inventory knows that it cannot have this one.
+    let unfit =
+        json!({ "name": "cloud-3", "labels": { "env": "prod" }, "server": "https://jo:hunter2@x", "token-file": "t" });
     machine.write(
         "list-clusters",
-        &format!("#!/bin/sh\ncat <<'END'\n{line}\n{bad}\nno json\nEND\n")
+        &format!("#!/bin/sh\ncat <<'END'\n{line}\n{bad}\nno json\n{unfit}\nEND\n")
             .replace("cat <<'END'", "while IFS= read -r line; do echo \"$line\"; done <<'END'"),
     );
     std::fs::set_permissions(machine.path("list-clusters"), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -406,6 +409,8 @@ pub(crate) fn files_and_programs_name_clusters(cluster: &TestCluster) {
     inventory(&machine, "programs", &format!("{command}{out}").replace("selector = ''", "selector = 'env=prod'"));
     let found = machine.kubemint(&["apply", "--yes"]).exits(6);
     assert!(found.stderr.contains("`cloud-2` in line 2 of"), "{}", found.stderr);
+    let left_out = "discovery `command`: left out is `cloud-3`: `server` is not valid";
+    assert!(found.stderr.contains(left_out), "{}", found.stderr);
     assert!(found.stderr.contains("line 3 of") && !found.stderr.contains("hunter2"), "{}", found.stderr);
     assert!(can_i(&admin, &machine.token("out/cloud-1.kubeconfig"), "list", "pods", ""));
 
@@ -423,7 +428,11 @@ pub(crate) fn files_and_programs_name_clusters(cluster: &TestCluster) {
         "{}",
         run.stderr
     );
-    assert!(run.stderr.contains("nothing is pruned, because discovery `command` did not answer"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("nothing is pruned, because not all clusters of discovery `command` are known"),
+        "{}",
+        run.stderr
+    );
     assert!(machine.path("out/cloud-1.kubeconfig").exists());
     assert!(machine.path("out/site-a-again.kubeconfig").exists());
 }
@@ -486,7 +495,11 @@ fn a_fleet_of_cluster_api_is_followed() {
     fleet.cluster("hub").set_fault(Some(Fault::Refuse));
     let run = machine.kubemint(&["apply", "--prune", "--yes"]);
     let gone = machine.kubemint(&["retire", "--forget", "--gone", "--yes"]).exits(5);
-    assert!(gone.stderr.contains("nothing is forgotten, because discovery `capi` did not answer"), "{}", gone.stderr);
+    assert!(
+        gone.stderr.contains("nothing is forgotten, because not all clusters of discovery `capi` are known"),
+        "{}",
+        gone.stderr
+    );
     assert!(run.code != 0 && run.stderr.contains("discovery `capi` did not answer"), "{} {}", run.code, run.stderr);
     assert!(machine.read("all.kubeconfig").contains("name: c10\n"));
     fleet.cluster("hub").set_fault(None);

@@ -4,7 +4,7 @@ mod hub;
 mod preset;
 mod target;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use self::hub::Hubs;
 use self::preset::{ARGOCD_CONFIG, Preset};
@@ -86,7 +86,7 @@ impl Secrets {
         self.namespaces.insert((hub.clone(), namespace.value.clone()));
         let creates_namespace = output.create_namespaces.as_ref().is_some_and(|at| at.value);
         // What is wrong with the Secrets of a thousand clusters is said once for each place in the file.
-        let mut problems: Vec<(Wrong, usize)> = vec![];
+        let mut problems: Vec<(Wrong, Vec<&ClusterName>)> = vec![];
         for granted in of_output {
             let values = Values { grant: &granted.grant, inventory: selected.inventory, holder: selected.holder };
             match templates.target(id, (&hub, &namespace.value), &preset, &values) {
@@ -94,15 +94,19 @@ impl Secrets {
                     target.form.creates_namespace = creates_namespace;
                     self.targets.push(target);
                 }
-                Err(wrong) => match problems.iter_mut().find(|(known, _)| known.location == wrong.location) {
-                    Some((_, more)) => *more += 1,
-                    None => problems.push((wrong, 0)),
-                },
+                Err(wrong) => {
+                    let cluster = &granted.grant.cluster.name;
+                    match problems.iter_mut().find(|(known, _)| known.location == wrong.location) {
+                        Some((_, clusters)) => clusters.push(cluster),
+                        None => problems.push((wrong, vec![cluster])),
+                    }
+                }
             }
         }
-        for (Wrong { location, what }, more) in problems {
+        for (Wrong { location, what }, clusters) in problems {
+            let more = clusters.len() - 1;
             let others = if more > 0 { format!(", and {more} more like this") } else { String::new() };
-            ctx.error(location, format!("{what}{others}"));
+            ctx.problems.push(Problem::error(location, format!("{what}{others}")).about(clusters));
         }
     }
 
@@ -111,19 +115,17 @@ impl Secrets {
         let mut by_place = HashMap::new();
         let mut by_object = HashMap::new();
         let mut by_identity: HashMap<(SecretKind, &HubName, &str, String), &SecretTarget> = HashMap::new();
-        let mut refused: HashSet<(OutputId, OutputId)> = HashSet::new();
+        let mut refused: BTreeMap<(OutputId, OutputId), Problem> = BTreeMap::new();
         for target in &self.targets {
             let (kind, location) = self.locations[&target.output];
             let mut refuse = |first: &SecretTarget, message: String, hint: &str| {
                 // An output may have thousands of Secrets, so only one problem is reported for each pair.
-                if refused.insert((first.output, target.output)) {
+                let problem = refused.entry((first.output, target.output)).or_insert_with(|| {
                     let (_, other) = self.locations[&first.output];
-                    let mut problem = Problem::error(location, message).hint(hint.to_owned());
-                    if first.output != target.output {
-                        problem = problem.also(other, "the other output");
-                    }
-                    ctx.problems.push(problem);
-                }
+                    let problem = Problem::error(location, message).hint(hint.to_owned());
+                    if first.output == target.output { problem } else { problem.also(other, "the other output") }
+                });
+                problem.about.extend([first, target].map(|target| target.grant.cluster.clone()));
             };
             if let Some(first) = by_place.insert(&target.place, target) {
                 let message = format!("{} both go to `{}`", both(first, target), target.place);
@@ -161,6 +163,9 @@ impl Secrets {
                     "give it one profile of each cluster, with `profiles`, `clusters` or `selector`",
                 );
             }
+        }
+        for problem in refused.into_values() {
+            ctx.problems.push(problem);
         }
     }
 }

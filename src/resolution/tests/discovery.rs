@@ -55,7 +55,7 @@ fn what_a_source_lacks_or_does_not_know_is_refused() {
 
 /// Loads an inventory whose source found some clusters.
 fn found(text: &str, clusters: &str) -> Resolution {
-    let mut loading = Loading::start(SourceFile::new("/inv/clusters.toml", text), environment());
+    let mut loading = Loading::start(SourceFile::new("/inv/clusters.toml", text).named("clusters.toml"), environment());
     let discoveries = loading.discoveries();
     loading.discovered(&discoveries[0], clusters.to_owned());
     loading.finish()
@@ -90,8 +90,141 @@ fn a_source_that_does_not_answer_leaves_names_open() {
     let resolution = loading.finish();
     let inventory = resolution.inventory.unwrap_or_else(|| panic!("{:?}", resolution.problems));
     assert_eq!(inventory.undiscovered.len(), 1);
-    let resolution = found(&text, "");
-    assert!(summarise(&resolution).iter().any(|problem| problem.contains("unknown cluster `unknown`")));
+}
+
+/// It may be gone from its hub, which changes nothing for the other clusters.
+#[test]
+fn a_cluster_that_is_named_and_not_found_is_a_warning() {
+    let grant = "[[grants]]\nprofile = 'viewer'\nclusters = ['eus', 'ue']\n";
+    let resolution = found(&format!("{BASE}{SOURCE}{grant}"), "");
+    assert_eq!(
+        summarise(&resolution)[..2],
+        [
+            "warning at 'eus': `eus` is in no table, and no discovery finds it: it is left out [did you mean `eu`?]",
+            "warning at 'ue': `ue` is in no table, and no discovery finds it: it is left out [did you mean `eu`?]",
+        ]
+    );
+    assert!(resolution.inventory.is_some());
+    // Who reviews what is found sees that it is gone.
+    let frozen = SOURCE.replace("preset = 'capi'", "preset = 'capi'\nfrozen = true");
+    check_added(
+        &format!("{frozen}{grant}"),
+        &[
+            "error at 'eus': unknown cluster `eus` [did you mean `eu`?]",
+            "error at 'ue': unknown cluster `ue` [did you mean `eu`?]",
+        ],
+    );
+}
+
+/// Checks which of the clusters `good`, `bad` and `worse` are left out, and that all else is there.
+fn check_left_out(text: &str, clusters: &str, expect: &[&str]) {
+    let resolution = found(text, clusters);
+    let problems = summarise(&resolution);
+    let left_out: Vec<&str> = resolution.left_out.iter().map(|left_out| left_out.why.as_str()).collect();
+    assert_eq!(left_out, expect, "{problems:?}");
+    let inventory = resolution.inventory.unwrap_or_else(|| panic!("{problems:?}"));
+    let names: Vec<&str> = inventory.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let is_out = |name: &&str| expect.iter().any(|why| why.split(": ").next().unwrap().contains(&format!("`{name}`")));
+    let found = ["good", "bad", "worse"].into_iter().filter(|name| clusters.contains(&format!("'{name}'")));
+    let wanted: Vec<&str> = ["eu", "us"].into_iter().chain(found.filter(|name| !is_out(name))).collect();
+    assert_eq!(names, wanted);
+    // So that nothing is pruned, and the run does not end with 0.
+    assert_eq!(inventory.undiscovered.is_empty(), expect.is_empty());
+}
+
+/// What is wrong with the rest of the inventory is said with all the rest.
+#[test]
+fn with_an_error_of_somebody_who_typed_nothing_is_left_out() {
+    let clusters = "[[clusters]]\nname = 'bad'\nadmin = { server = 'x', token-file = 't' }\n";
+    let resolution = found(&format!("{BASE}{SOURCE}[[grants]]\nprofile = 'viewr'\nselector = ''\n"), clusters);
+    let problems = summarise(&resolution);
+    assert!(resolution.inventory.is_none() && resolution.left_out.is_empty(), "{problems:?}");
+    assert!(problems.iter().any(|it| it.contains("unknown profile `viewr`")), "{problems:?}");
+    assert!(problems.iter().any(|it| it.contains("`server` is not valid")), "{problems:?}");
+}
+
+/// Whoever may write in a hub must not be able to stop the work on all clusters.
+#[test]
+fn a_found_cluster_that_does_not_fit_is_left_out() {
+    let cluster = |name: &str, more: &str| {
+        format!("[[clusters]]\nname = '{name}'\nadmin = {{ discovered = 'capi', secret = 'ns/{name}' }}\n{more}")
+    };
+    let env = |value: &str| format!("labels = {{ env = '{value}' }}\n");
+    let clusters = format!("{}{}{}", cluster("good", &env("x")), cluster("bad", &env("y")), cluster("worse", ""));
+    let text = format!("{BASE}{SOURCE}");
+    check_left_out(&text, &clusters, &[]);
+
+    // A label that an output needs.
+    let secret =
+        "[[outputs]]\nkind = 'secret'\nadmin = { context = 'hub' }\nnamespace = 'ns'\ncreate-namespaces = true\n";
+    let region = format!(
+        "{text}{secret}name = '{{cluster}}-{{profile}}'\ndata = {{ token = '{{token}}' }}\nselector = 'env notin (prod, dev)'\nlabels = {{ region = '{{labels.region}}' }}\n"
+    );
+    let grants = "[[grants]]\nprofile = 'viewer'\nselector = '!env'\n";
+    let with_region = clusters.replace("env = 'x'", "env = 'x', region = 'r'");
+    check_left_out(
+        &format!("{region}{grants}"),
+        &with_region,
+        &["`bad`, `worse`: cluster `bad` has no label `region`, and 2 more like this (clusters.toml:32:21)"],
+    );
+    // A name that the inventory's files may have and a Secret may not.
+    let in_secrets = region.replace("labels = { region = '{labels.region}' }\n", "");
+    check_left_out(
+        &in_secrets,
+        &clusters.replace("'bad'", "'bad_'"),
+        &[
+            "`bad_`: the name of the Secret `bad_-deployer` is not valid: it must have 1 to 253 lowercase letters, digits, `-` or `.`, and each part between dots must begin and end with a letter or digit, and 1 more like this (clusters.toml:29:8)",
+        ],
+    );
+    // Two that Argo CD takes for one: which one was meant is not known.
+    let argocd = "[[outputs]]\nkind = 'argocd'\nadmin = { context = 'hub' }\nnamespace = 'argocd'\ncreate-namespaces = true\nprofiles = ['viewer']\n";
+    let argocd = format!("{text}{argocd}").replacen(
+        "env = 'prod' }\n",
+        "env = 'prod' }\nconsumer = { server = 'https://eu' }\n",
+        1,
+    );
+    let told = |name: &str, server: &str| {
+        cluster(name, &format!("labels = {{ env = 'x' }}\nconsumer = {{ server = '{server}' }}\n"))
+    };
+    let same = "give Argo CD the same `server`, by which it tells clusters apart (clusters.toml:25:1)";
+    check_left_out(
+        &argocd,
+        &[told("good", "https://good"), told("bad", "https://same"), told("worse", "https://same")].concat(),
+        &[&format!("`bad`, `worse`: `viewer` on cluster `bad` and `viewer` on cluster `worse` {same}")],
+    );
+    // One of the inventory's own stays.
+    check_left_out(
+        &argocd,
+        &[told("good", "https://good"), told("bad", "https://eu")].concat(),
+        &[&format!("`bad`: `viewer` on cluster `eu` and `viewer` on cluster `bad` {same}")],
+    );
+    // What a program prints is not checked before: a value of the wrong type, a server that is none.
+    let inline = |name: &str, admin: &str| format!("[[clusters]]\nname = '{name}'\nadmin = {{ {admin} }}\n");
+    let printed = [
+        cluster("good", ""),
+        inline("bad", "in-cluster = 'yes'"),
+        inline("worse", "server = 'https://pw:word@x', token-file = 't'"),
+    ];
+    check_left_out(
+        &text,
+        &printed.concat(),
+        &[
+            "`bad`: `in-cluster` must be `true` or `false`, not a string",
+            "`worse`: `server` is not valid: it must not contain a user or password",
+        ],
+    );
+    // An exception from a policy that no longer holds for it.
+    let policy = "[policy]\nrequire-namespace = true\n[[policy.exceptions]]\nprofile = 'viewer'\nrules = ['require-namespace']\n\
+                  reason = 'x'\nuntil = '2030-01-01'\nselector = 'env'\n[[policy.exceptions]]\nprofile = 'deployer'\nrules = ['require-namespace']\n\
+                  reason = 'x'\nuntil = '2030-01-01'\nselector = 'env'\n";
+    let everywhere = format!("{text}{policy}[[grants]]\nprofile = 'viewer'\nselector = '!env'\n");
+    check_left_out(
+        &everywhere,
+        &clusters,
+        &[
+            "`worse`: the policy's `require-namespace` refuses rights of profile `viewer` in the whole cluster, on `worse` (clusters.toml:8:18)",
+        ],
+    );
 }
 
 /// Whoever may write in the hub chooses names and labels there.
