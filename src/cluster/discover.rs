@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use toml::Table;
 
@@ -16,6 +17,9 @@ use crate::object::ObjectRef;
 
 /// What a source found, or why something of it was left out.
 pub(crate) type Finds = Vec<Result<FoundCluster, String>>;
+
+/// How many Secrets of a hub are read at the same time.
+const AT_A_TIME: usize = 16;
 
 /// Finds the clusters that the objects of a hub lead to.
 ///
@@ -42,11 +46,8 @@ pub(crate) async fn discover(api: &Api, id: &DiscoveryId, hub: &Arc<DiscoveryHub
         })
         .await?;
     }
-    let mut finds = vec![];
-    for object in objects.into_values() {
-        finds.push(find(api, id, hub, object).await?);
-    }
-    Ok(finds)
+    let finds = stream::iter(objects.into_values()).map(|object| find(api, id, hub, object));
+    finds.buffered(AT_A_TIME).try_collect().await
 }
 
 /// What is kept of a listed object.
