@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use self::output::OutputParser;
 pub(crate) use self::output::{OutputFormat, ReportOutput};
+use crate::cluster::lease::LeaseName;
 use crate::inventory::Budget;
 use crate::output::{ColorWhen, LogFormat};
 use crate::risk::RiskClass;
@@ -443,6 +444,12 @@ pub(crate) struct RefreshArgs {
     /// Write metrics to this file after each run, for the textfile collector of `node_exporter`
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
+    /// Work only while this Lease is held here, in the cluster of this pod: of several watchers, one works
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "watch", value_parser = LeaseName::parse)]
+    pub lease: Option<LeaseName>,
+    /// The cluster of the inventory that has the Lease, instead of the one of this pod
+    #[arg(long, value_name = "NAME", requires = "lease")]
+    pub lease_cluster: Option<String>,
 }
 
 /// Arguments of `status`

@@ -15,6 +15,7 @@ pub(crate) mod discover;
 pub(crate) mod doctor;
 pub(crate) mod index;
 pub(crate) mod issue;
+pub(crate) mod lease;
 pub(crate) mod observe;
 pub(crate) mod probe;
 pub(crate) mod process;

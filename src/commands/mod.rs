@@ -20,6 +20,7 @@ mod session;
 mod show;
 mod signals;
 mod status;
+mod turn;
 mod validate;
 mod verify;
 mod watch;

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +22,18 @@ use super::environment::wall_clock;
 use super::load::{Answers, Loaded};
 use super::refresh::{Pass, check_metrics_file, refresh, show, write_metrics};
 use super::session::{block_on, interruptible};
+use super::turn::{Place, Turn, take_turns};
 use super::{CommandContext, load};
 use crate::calendar::later;
 use crate::cli::{RefreshArgs, SelectionArgs};
+use crate::cluster::Insecure;
+use crate::cluster::lease::{Lease, LeaseName};
 use crate::error::Error;
 use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
 use crate::fleet::{Visits, select};
+use crate::foreign::shown;
+use crate::inventory::AdminAccess;
 use crate::monitor::{Health, Metrics, serve};
 use crate::names::{ClusterName, short_hash};
 use crate::outcome::NotStarted;
@@ -101,6 +107,12 @@ async fn watch(
     if let Some(server) = server {
         serving.spawn(server);
     }
+    // Without a Lease it is always this watcher's turn.
+    let (said, turn) = channel(if args.lease.is_some() { Turn::Unasked } else { Turn::Mine });
+    if let Some(name) = &args.lease {
+        let (lease, place) = shared(context, args, name, &loaded)?;
+        serving.spawn(take_turns(lease, place, said, stop.clone()));
+    }
     for path in loaded.files.iter().filter(|path| is_mounted_alone(path)) {
         context.printer.problem(&format!(
             "warning: `{}` is mounted by itself (`subPath`), so a later version of it is not seen here; mount the \
@@ -119,12 +131,41 @@ async fn watch(
         failures: HashMap::new(),
         not_before: wall_clock(),
         discovered: wall_clock(),
+        turn,
+        told: Turn::Unasked,
     };
     let result = watch.run(hangup, cancellation).await;
     stop.cancel();
     // Requests that are being answered are finished.
     while serving.join_next().await.is_some() {}
     result
+}
+
+/// Returns the Lease that several watchers share, and where it is.
+///
+/// # Errors
+///
+/// If the cluster that it is in is not in the inventory.
+fn shared(
+    context: &CommandContext<'_>,
+    args: &RefreshArgs,
+    name: &LeaseName,
+    loaded: &Loaded,
+) -> Result<(Lease, Place), Error> {
+    let (access, allow_insecure) = match &args.lease_cluster {
+        None => (AdminAccess::InCluster, false),
+        Some(wanted) => {
+            let found = loaded.inventory.clusters.iter().find(|cluster| cluster.name.as_str() == wanted);
+            let cluster = found.ok_or_else(|| Error::usage(format!("unknown cluster `{}`", shown(wanted))))?;
+            (cluster.admin.clone(), cluster.allow_insecure)
+        }
+    };
+    // A pod's name is that of its host. Two watchers may run on one machine.
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let holder = format!("{host}_{}", context.environment.another_run().run);
+    let insecure = if allow_insecure { Insecure::Allowed } else { Insecure::Refused };
+    let place = Place { access, insecure, environment: context.environment.admin.clone() };
+    Ok((Lease::new(name.clone(), holder), place))
 }
 
 /// When the clusters of a reloaded inventory are due.
@@ -151,6 +192,10 @@ struct Watch<'a> {
     not_before: Timestamp,
     /// When the sources of clusters were asked last.
     discovered: Timestamp,
+    /// Whether this watcher works, or another one.
+    turn: Receiver<Turn>,
+    /// What was said of that last.
+    told: Turn,
 }
 
 impl Watch<'_> {
@@ -158,10 +203,14 @@ impl Watch<'_> {
         let mut look = tokio::time::interval(LOOK_AT_FILES);
         self.select(Due::Now)?;
         while !cancellation.no_new.is_cancelled() {
-            self.pass(cancellation).await;
+            let is_to_work = self.is_to_work();
+            if is_to_work {
+                self.pass(cancellation).await;
+            }
             loop {
                 let now = wall_clock();
-                let next = self.wake.values().min().copied().unwrap_or(later(now, LONGEST_WAIT)).max(self.not_before);
+                let due = self.wake.values().min().copied().filter(|_| is_to_work);
+                let next = due.unwrap_or(later(now, LONGEST_WAIT)).max(self.not_before);
                 if next <= now || is_beyond(next, now) {
                     break;
                 }
@@ -170,6 +219,7 @@ impl Watch<'_> {
                 let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
+                    Ok(()) = self.turn.changed() => break,
                     _ = hangup.recv() => self.reload(Due::Now, cancellation).await,
                     _ = look.tick() => if self.files.have_changed() {
                         self.reload(Due::Now, cancellation).await;
@@ -184,6 +234,27 @@ impl Watch<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is this watcher's turn. What changed about that is said.
+    fn is_to_work(&mut self) -> bool {
+        let turn = self.turn.borrow_and_update().clone();
+        let is_news = std::mem::replace(&mut self.told, turn.clone()) != turn;
+        let Some(name) = self.args.lease.as_ref().filter(|_| is_news) else { return turn.is_to_work() };
+        let printer = self.context.printer;
+        match &turn {
+            Turn::Unasked => {}
+            Turn::Mine => printer.remark(&format!("{name} is held here: this watcher works\n")),
+            Turn::Of(holder) => {
+                let holder = if holder.is_empty() { "another watcher" } else { holder };
+                printer.remark(&format!("{name} is held by {}: this watcher waits\n", shown(holder)));
+                self.health.is_ready.store(true, Ordering::Release);
+            }
+            Turn::Unknown(why) => printer
+                .problem(&format!("warning: who holds {name} is not known, so this watcher works: {}\n", shown(why))),
+        }
+        self.health.metrics.waits_for_lease(matches!(turn, Turn::Of(_)));
+        turn.is_to_work()
     }
 
     /// Finds the clusters of the inventory; those that are new are due at once.

@@ -76,6 +76,7 @@ pub(crate) struct Metrics {
     next_due: Gauge,
     clamped: Gauge,
     reload_failed: Gauge,
+    waits_for_lease: Gauge,
     /// What is known of each grant, also of those whose cluster was not reached last time.
     grants: Mutex<BTreeMap<(ClusterName, ProfileName), GrantState>>,
 }
@@ -116,6 +117,9 @@ impl Metrics {
         let reload_failed = Gauge::default();
         let help = "Whether the inventory on disk is broken and an older one is used";
         registry.register("inventory_reload_failed", help, reload_failed.clone());
+        let waits_for_lease = Gauge::default();
+        let help = "Whether another watcher holds the Lease, and this one waits";
+        registry.register("waits_for_lease", help, waits_for_lease.clone());
         // No info metric: the text format of node_exporter's textfile collector has none.
         let build: Family<VersionLabel, Gauge> = Family::default();
         build.get_or_create(&VersionLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -133,6 +137,7 @@ impl Metrics {
             next_due,
             clamped,
             reload_failed,
+            waits_for_lease,
             grants: Mutex::default(),
         }
     }
@@ -176,6 +181,14 @@ impl Metrics {
     /// Says whether the inventory on disk is broken.
     pub(crate) fn reload_failed(&self, failed: bool) {
         self.reload_failed.set(i64::from(failed));
+    }
+
+    /// Says whether another watcher works. What is known of the grants is its business then.
+    pub(crate) fn waits_for_lease(&self, waits: bool) {
+        self.waits_for_lease.set(i64::from(waits));
+        if waits {
+            self.keep(|_, _| false);
+        }
     }
 
     /// Returns all metrics in Prometheus' text format.

@@ -27,6 +27,7 @@ mod hubs;
 mod jobs;
 mod judged;
 mod leaks;
+mod leasing;
 mod life;
 mod merging;
 mod parity;

@@ -14,14 +14,14 @@ use crate::life::{eventually, profile};
 use crate::support::{Machine, can_i, simulated};
 
 /// A running watcher, which is killed when the test ends.
-struct Watcher {
+pub(crate) struct Watcher {
     child: Child,
     address: String,
     said: Arc<Mutex<String>>,
 }
 
 impl Watcher {
-    fn start(machine: &Machine, arguments: &[&str]) -> Self {
+    pub(crate) fn start(machine: &Machine, arguments: &[&str]) -> Self {
         let arguments = [&["refresh", "--watch", "--listen", "127.0.0.1:0"], arguments].concat();
         let mut child = machine.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
@@ -43,7 +43,7 @@ impl Watcher {
         Self { child, address: address.unwrap(), said }
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -52,28 +52,28 @@ impl Watcher {
         (code, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
-    fn metric(&self, name: &str) -> Option<f64> {
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         let text = self.get("/metrics").1;
         let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    fn await_metric(&self, name: &str, expected: f64) {
+    pub(crate) fn await_metric(&self, name: &str, expected: f64) {
         eventually(&format!("{name} is {expected}, and not {:?}\n{}", self.metric(name), self.said()), || {
             self.metric(name) == Some(expected)
         });
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal("-TERM");
         self.child.wait().unwrap().code()
     }

@@ -118,6 +118,17 @@ pub(crate) static ROLE_BINDINGS: ResourceType = ResourceType {
     fields: &["subjects", "roleRef"],
 };
 
+static LEASES: ResourceType = ResourceType {
+    group: "coordination.k8s.io",
+    plural: "leases",
+    singular: "lease",
+    kind: "Lease",
+    short_names: &[],
+    scope: Scope::Namespaced,
+    storage: Storage::Stored,
+    fields: &["spec"],
+};
+
 static SVELTOS_CLUSTERS: ResourceType =
     custom("lib.projectsveltos.io", "sveltosclusters", "sveltoscluster", "SveltosCluster", Scope::Namespaced);
 static REMOTE_CLUSTER_CONFIGURATIONS: ResourceType = custom(
@@ -140,7 +151,7 @@ static DEPLOYMENTS: ResourceType =
 static JOBS: ResourceType = empty("batch", "jobs", "job", "Job", &[], Scope::Namespaced);
 
 /// All types, in the order of discovery.
-pub(crate) static RESOURCE_TYPES: [&ResourceType; 17] = [
+pub(crate) static RESOURCE_TYPES: [&ResourceType; 18] = [
     &CONFIG_MAPS,
     &ENDPOINTS,
     &NAMESPACES,
@@ -151,6 +162,7 @@ pub(crate) static RESOURCE_TYPES: [&ResourceType; 17] = [
     &SERVICES,
     &DEPLOYMENTS,
     &JOBS,
+    &LEASES,
     &CLUSTER_ROLE_BINDINGS,
     &CLUSTER_ROLES,
     &ROLE_BINDINGS,
