@@ -11,7 +11,7 @@ use ring::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::syntax::cluster_name;
+use crate::inventory::syntax::{self, cluster_name};
 
 /// Field manager of every object that kubemint applies.
 pub(crate) const FIELD_MANAGER: &str = "kubemint";
@@ -289,6 +289,35 @@ fn hash(parts: &[&str], bytes: usize) -> String {
         context.update(part.as_bytes());
     }
     context.finish().as_ref()[..bytes].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Which Lease (`coordination.k8s.io`) it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeaseName {
+    /// The namespace.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+}
+
+impl LeaseName {
+    /// Parses `NAMESPACE/NAME`.
+    ///
+    /// # Errors
+    ///
+    /// If it has another form, or one of them cannot be such a name.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (namespace, name) = text.split_once('/').ok_or("it is no `NAMESPACE/NAME`")?;
+        syntax::dns_label(namespace).map_err(|reason| format!("the namespace is not valid: {reason}"))?;
+        syntax::dns_subdomain(name).map_err(|reason| format!("the name is not valid: {reason}"))?;
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
+impl fmt::Display for LeaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease {}/{}", self.namespace, self.name)
+    }
 }
 
 #[cfg(test)]

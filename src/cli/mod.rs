@@ -10,8 +10,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use self::output::OutputParser;
 pub(crate) use self::output::{OutputFormat, ReportOutput};
-use crate::cluster::lease::LeaseName;
 use crate::inventory::Budget;
+use crate::names::LeaseName;
 use crate::output::{ColorWhen, LogFormat};
 use crate::risk::RiskClass;
 use crate::shard::Shard;

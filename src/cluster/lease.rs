@@ -15,47 +15,12 @@ use tokio::time::Instant;
 
 use super::api::{Api, Request};
 use crate::failure::{ApiFailure, clean};
-use crate::inventory::syntax;
+use crate::names::LeaseName;
 
 /// How long a holder that says nothing keeps the Lease, as in client-go's own users.
 const KEPT_FOR: Duration = Duration::from_secs(15);
 /// The longest time that another holder's Lease is believed to last.
 const LONGEST: Duration = Duration::from_secs(300);
-
-/// Which Lease it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LeaseName {
-    namespace: String,
-    name: String,
-}
-
-impl LeaseName {
-    /// Parses `NAMESPACE/NAME`.
-    ///
-    /// # Errors
-    ///
-    /// If it has another form, or one of them cannot be such a name.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (namespace, name) = text.split_once('/').ok_or("it is no `NAMESPACE/NAME`")?;
-        syntax::dns_label(namespace).map_err(|reason| format!("the namespace is not valid: {reason}"))?;
-        syntax::dns_subdomain(name).map_err(|reason| format!("the name is not valid: {reason}"))?;
-        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
-    }
-
-    fn collection(&self) -> String {
-        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace)
-    }
-
-    fn path(&self) -> String {
-        format!("{}/{}", self.collection(), self.name)
-    }
-}
-
-impl std::fmt::Display for LeaseName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Lease {}/{}", self.namespace, self.name)
-    }
-}
 
 /// Who has the Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +29,14 @@ pub(crate) enum Held {
     Here,
     /// Another one; empty if it is not known which.
     Elsewhere(String),
+}
+
+fn collection(name: &LeaseName) -> String {
+    format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", name.namespace)
+}
+
+fn path(name: &LeaseName) -> String {
+    format!("{}/{}", collection(name), name.name)
 }
 
 /// The Lease, as one watcher sees it.
@@ -95,7 +68,7 @@ impl Lease {
     ///
     /// If the API server does not answer, or refuses it.
     pub(crate) async fn ask(&mut self, api: &Api, now: Timestamp) -> Result<Held, ApiFailure> {
-        let found = match api.send(&Request::get(self.name.path())).await {
+        let found = match api.send(&Request::get(path(&self.name))).await {
             Ok(answer) => self.read(answer.value)?,
             Err(failure) if failure.is_not_found() => return self.create(api, now).await,
             Err(failure) => return Err(failure),
@@ -123,7 +96,7 @@ impl Lease {
     ///
     /// If the API server does not answer, or refuses it.
     pub(crate) async fn release(&mut self, api: &Api) -> Result<(), ApiFailure> {
-        let found = self.read(api.send(&Request::get(self.name.path())).await?.value)?;
+        let found = self.read(api.send(&Request::get(path(&self.name))).await?.value)?;
         if found.spec.and_then(|spec| spec.holder_identity).as_deref() != Some(&self.holder) {
             return Ok(());
         }
@@ -160,18 +133,18 @@ impl Lease {
     async fn create(&mut self, api: &Api, now: Timestamp) -> Result<Held, ApiFailure> {
         let metadata = ObjectMeta { name: Some(self.name.name.clone()), ..ObjectMeta::default() };
         let object = Object { metadata, spec: Some(self.taken(now)) };
-        self.came_of(api.send(&Request::post(self.name.collection(), object)).await)
+        Self::came_of(api.send(&Request::post(collection(&self.name), object)).await)
     }
 
     /// Changes the Lease, unless somebody else did so meanwhile.
     async fn write(&mut self, api: &Api, version: &str, spec: &LeaseSpec) -> Result<Held, ApiFailure> {
         let patch = json!({ "metadata": { "resourceVersion": version }, "spec": spec });
-        self.came_of(api.send(&Request::merge_patch(self.name.path(), patch)).await)
+        Self::came_of(api.send(&Request::merge_patch(path(&self.name), patch)).await)
     }
 
     /// Returns who has the Lease after a write. A write that was repeated may have been refused because of itself, which
     /// the next look finds out.
-    fn came_of(&mut self, answer: Result<super::api::Response, ApiFailure>) -> Result<Held, ApiFailure> {
+    fn came_of(answer: Result<super::api::Response, ApiFailure>) -> Result<Held, ApiFailure> {
         match answer {
             Ok(_) => Ok(Held::Here),
             Err(failure) if failure.code() == Some(409) => Ok(Held::Elsewhere(String::new())),
@@ -224,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_name_has_a_namespace() {
-        assert_eq!(LeaseName::parse("ops/kubemint").unwrap().path(), lease().name.path());
+        assert_eq!(path(&lease().name), "/apis/coordination.k8s.io/v1/namespaces/ops/leases/kubemint");
         for wrong in ["kubemint", "/kubemint", "ops/", "ops/a/b", "Ops/kubemint", "ops/../x"] {
             assert!(LeaseName::parse(wrong).is_err(), "{wrong}");
         }

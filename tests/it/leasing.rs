@@ -60,7 +60,7 @@ pub(crate) fn of_several_watchers_one_works(cluster: &TestCluster) {
 #[test]
 fn of_several_watchers_one_works_on_simulated_clusters() {
     let fleet = simulated(["a"]);
-    of_several_watchers_one_works(&fleet.test_clusters()[0]);
+    of_several_watchers_one_works(fleet.test_clusters()[0]);
 }
 
 #[test]
