@@ -22,8 +22,11 @@ use crate::delivery::LOCK_SUFFIX;
 
 /// An owner takes some hundred bytes; a larger file is not our lock.
 const LARGEST_OWNER: u64 = 64 * 1024;
-/// How long a lock is waited for: kubectl holds it for milliseconds.
+/// How long one holder's lock is waited for: kubectl holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a lock is waited for that goes from one holder to the next, such as the shards of one fleet with a file that all
+/// of them write.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// Whether a lock that is not known to be dead may be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +165,8 @@ fn lock_entry(file: &Entry) -> io::Result<Entry> {
 /// Waiting for a lock that somebody else holds.
 struct Patience {
     start: Instant,
+    /// The lock that was found last, and when it was found first.
+    found: Option<(Stamp, Instant)>,
     waits: backon::ExponentialBackoff,
 }
 
@@ -173,19 +178,33 @@ impl Patience {
             .without_max_times()
             .with_jitter()
             .build();
-        Self { start, waits }
+        Self { start, found: None, waits }
+    }
+
+    /// Returns since when the same holder has been waited for. The first one counts from the start, which several files may
+    /// share.
+    fn held_since(&mut self, lock: &Stamp, now: Instant) -> Instant {
+        let since = match &self.found {
+            None => self.start,
+            Some((before, since)) if before == lock => return *since,
+            Some(_) => now,
+        };
+        self.found = Some((*lock, since));
+        since
     }
 
     /// Waits a little, or removes a lock that is dead or may be broken.
     fn wait_or_break(&mut self, file: &Path, lock: &Entry, break_lock: BreakLock) -> Result<(), LockError> {
         let failed = |source| LockError::Create { lock: lock.path.clone(), source };
         let Some(found) = FoundLock::read(lock).map_err(failed)? else { return Ok(()) };
-        let is_over = self.start.elapsed() >= PATIENCE;
+        let now = Instant::now();
+        let held_since = self.held_since(&found.stamp, now);
+        let is_stuck = now - held_since >= PATIENCE;
         let is_dead = found.is_abandoned();
-        if is_dead || (is_over && break_lock == BreakLock::AfterWaiting) {
+        if is_dead || (is_stuck && break_lock == BreakLock::AfterWaiting) {
             return found.remove(lock).map_err(failed);
         }
-        if is_over {
+        if is_stuck || now - self.start >= LONGEST {
             return Err(held(file, lock, found.owner));
         }
         // There is nothing to wait on but time: kubectl's lock names no owner.
@@ -397,6 +416,25 @@ mod tests {
         let rebooted = Owner { boot: "earlier".into(), machine: this.machine.clone(), ..this.clone() };
         assert_eq!(rebooted.is_dead(), !this.machine.is_empty());
         assert!(!Owner { boot: "earlier".into(), machine, ..this }.is_dead(), "another machine of that name");
+    }
+
+    /// Somebody who writes and goes is no reason to give up.
+    #[test]
+    fn each_holder_is_waited_for_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = |name: &str| {
+            fs::write(directory.path().join(name), "").unwrap();
+            entry(&directory.path().join(name)).stamp().unwrap().unwrap()
+        };
+        let (one, other) = (lock("one.lock"), lock("other.lock"));
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut patience = Patience::since(start);
+        assert_eq!(patience.held_since(&one, after(3)), start);
+        assert_eq!(patience.held_since(&one, after(9)), start);
+        assert_eq!(patience.held_since(&other, after(12)), after(12));
+        assert_eq!(patience.held_since(&other, after(20)), after(12));
+        assert_eq!(patience.held_since(&one, after(21)), after(21));
     }
 
     #[test]

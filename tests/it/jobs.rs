@@ -23,6 +23,13 @@ struct Agent<'a> {
     running: HashMap<String, (String, Child)>,
     /// How often the pods of an index are still killed as soon as they run.
     kills: HashMap<String, usize>,
+    /// What pods that failed said last.
+    failed: Vec<String>,
+}
+
+/// The file with what a pod said.
+fn log_of(pod: &str) -> String {
+    format!("log-of-{pod}")
 }
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -60,6 +67,11 @@ impl Agent<'_> {
                 "name": "kubemint", "image": "kubemint", "imageID": "", "ready": false, "restartCount": 0,
                 "state": { "terminated": terminated },
             });
+            if code != 0 {
+                let said = self.machine.read(&log_of(&name));
+                let end = said.len().saturating_sub(600);
+                self.failed.push(format!("{name} ended with {code}: {}", said.get(end..).unwrap_or(&said)));
+            }
             let phase = if code == 0 { "Succeeded" } else { "Failed" };
             self.status(&name, &json!({ "phase": phase, "containerStatuses": [container] }));
         }
@@ -89,7 +101,8 @@ impl Agent<'_> {
         };
         let arguments: Vec<String> = container["args"].as_array().unwrap().iter().map(expand).collect();
         let mut command = self.machine.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        command.envs(environment).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let log = std::fs::File::create(self.machine.path(&log_of(pod["metadata"]["name"].as_str().unwrap()))).unwrap();
+        command.envs(environment).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
     fn status(&self, pod: &str, status: &Value) {
@@ -162,6 +175,7 @@ fn an_indexed_job_works_on_a_fleet() {
         machine: &machine,
         running: HashMap::new(),
         kills: HashMap::from([("3".to_owned(), 2)]),
+        failed: vec![],
     };
 
     // The manifest names it, and admission looks for it.
@@ -179,7 +193,12 @@ fn an_indexed_job_works_on_a_fleet() {
 
     admin.create(JOBS, &job("apply", 8, 8)).unwrap();
     let status = agent.until_done(&format!("{JOBS}/apply"));
-    assert_eq!((&status["succeeded"], &status["failed"]), (&json!(8), &json!(2)), "{status:#}");
+    assert_eq!(
+        (&status["succeeded"], &status["failed"]),
+        (&json!(8), &json!(2)),
+        "{status:#}\n{}",
+        agent.failed.join("\n")
+    );
     assert_eq!(status["completedIndexes"], "0-7");
     let files: Vec<String> = (0..8).map(|index| format!("results/apply-{index}.json")).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
