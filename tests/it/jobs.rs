@@ -191,14 +191,7 @@ fn an_indexed_job_works_on_a_fleet() {
     let status = agent.until_done(&format!("{JOBS}/apply"));
     // A machine that is slow may need another try, which is what the Job is for.
     let failed = status["failed"].as_u64();
-    assert!(
-        status["succeeded"] == 8 && failed >= Some(2),
-        "{status:#}\n{}",
-        agent.failed.join(
-            "
-"
-        )
-    );
+    assert!(status["succeeded"] == 8 && failed >= Some(2), "{status:#}\n{}", agent.failed.join("\n"));
     assert_eq!(status["completedIndexes"], "0-7");
     let files: Vec<String> = (0..8).map(|index| format!("results/apply-{index}.json")).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
