@@ -26,6 +26,7 @@ pub(crate) mod revoke;
 pub(crate) mod secret;
 mod transport;
 pub(crate) mod verify;
+pub(crate) mod warn;
 pub(crate) mod write;
 
 /// The readers of responses, kubeconfigs and the output of plugins, for fuzzing.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::hubs::Hubs;
@@ -14,6 +15,7 @@ use super::limit::{collect_within, part_of};
 use super::observe::access;
 use super::publish::{FileChange, NotWritten, Publisher, TargetFile, removals};
 use super::stopwatch::Stopwatch;
+use super::warnings::Warnings;
 use super::{Cancellation, Clock, Ended, Events, Pace, Slot, each_cluster};
 use crate::cluster::secret::{IncomingSecret, NotDelivered};
 use crate::cluster::{
@@ -28,7 +30,7 @@ use crate::event::{End, Event, Issued, StepEnded, StepOutcome};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
 use crate::kubeconfig::{Endpoint, Incoming};
-use crate::names::ClusterName;
+use crate::names::{ClusterName, ProfileName};
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Carried, Published, StepFailed};
 use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
@@ -46,6 +48,8 @@ pub(crate) struct ApplyTask {
     pub endpoint: Endpoint,
     /// The outputs that it names.
     pub outputs: NamedOutputs,
+    /// When the credentials in use expire.
+    pub expiries: BTreeMap<ProfileName, Timestamp>,
 }
 
 /// What the steps of a plan need of the outputs: the files that they write, and the credentials at the places that they
@@ -151,7 +155,9 @@ pub(super) async fn apply_task(
     events: Events,
 ) -> Result<(), StepFailure> {
     let watch = Arc::default();
-    StepRunner { context, publisher, events, ledger, slot, admin: None, watch }.run(task, connected).await
+    StepRunner { context, publisher, events, ledger, slot, admin: None, watch, warnings: Warnings::default() }
+        .run(task, connected)
+        .await
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
@@ -194,6 +200,8 @@ struct StepRunner {
     admin: Option<AdminEntry>,
     /// How long the steps took, without what they waited for hubs.
     watch: Arc<Stopwatch>,
+    /// What is said in the cluster too.
+    warnings: Warnings,
 }
 
 impl StepRunner {
@@ -210,6 +218,8 @@ impl StepRunner {
                 let watch = Arc::clone(&self.watch);
                 let done = watch.within(limit, Box::pin(self.steps(&task, &api))).await;
                 let done = done.unwrap_or_else(|_| Err(late()));
+                let not_said = self.warnings.write(&api, &self.context.inventory, self.context.clock).await;
+                lock(&self.ledger).notes.extend(not_said);
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
             }
@@ -250,6 +260,7 @@ impl StepRunner {
             self.doing(&task.plan.cluster, step.to_string());
             let result = self.step(api, task, step).await;
             self.ended(&task.plan.cluster, step, &result);
+            self.keep_warning(task, step, &result);
             match result {
                 Ok(Done::Yes) => {
                     lock(&self.ledger).done.push(step.id());
@@ -298,6 +309,15 @@ impl StepRunner {
                 generations: step.ends(),
             }
         });
+    }
+
+    /// Keeps what is to be said of a step in the cluster.
+    fn keep_warning(&mut self, task: &ApplyTask, step: &Step, result: &Result<Done, StepFailure>) {
+        match result {
+            Ok(Done::Yes) => self.warnings.of_success(step, &lock(&self.ledger).published),
+            Ok(Done::ByAnotherRun) => {}
+            Err(failure) => self.warnings.of_failure(step, failure, &task.expiries, self.context.clock.now()),
+        }
     }
 
     /// Drops the failures in revoking tokens of a ServiceAccount that is gone now: none of its tokens works.

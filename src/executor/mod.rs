@@ -16,6 +16,7 @@ pub(crate) mod renew;
 pub(crate) mod revoke;
 mod stopwatch;
 pub(crate) mod verify;
+mod warnings;
 
 pub(crate) use hubs::Hubs;
 pub(crate) use kept::KeptConnections;

@@ -27,6 +27,11 @@ pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, assessed: &Assesse
         plan: plan.clone(),
         endpoint: assessment.endpoint.clone(),
         outputs: outputs.named_in(plan),
+        expiries: assessment
+            .standings
+            .iter()
+            .filter_map(|standing| Some((standing.grant.profile.clone(), standing.newest.as_ref()?.expires)))
+            .collect(),
     })
 }
 

@@ -192,6 +192,9 @@ tables! {
         "request-timeout" request_timeout: Duration [default r#""10s""#];
         /// The time that all work on one cluster may take. Not shorter than `request-timeout`.
         "cluster-timeout" cluster_timeout: Duration [default r#""60s""#];
+        /// Whether clusters are told what went wrong: a Kubernetes Event (type Warning) at the ServiceAccount of a
+        /// credential that could not be renewed, was shortened or revoked. The admin needs the right to create Events there.
+        "events" events: bool [default "false"];
         /// The token policy of profiles that say nothing else, key by key.
         "token" token: TokenTable [optional];
     }

@@ -60,6 +60,8 @@ pub struct RunPolicy {
     pub request_timeout: Duration,
     /// The time that all work on one cluster may take.
     pub cluster_timeout: Duration,
+    /// Whether what goes wrong is said in the clusters too, as Events.
+    pub events: bool,
 }
 
 /// One API server.

@@ -150,6 +150,8 @@ pub(crate) enum NoteKind {
     OutsidePeriod,
     /// The policy of the inventory refuses something that this run leaves as it is.
     Policy,
+    /// What went wrong could not be said in the cluster too.
+    NoEvent,
 }
 
 impl Note {

@@ -247,6 +247,7 @@ fn run_policy(defaults: &DefaultsTable, ctx: &mut Context<'_>) -> RunPolicy {
         concurrency: concurrency.map_or(64, |at| usize::try_from(at.value).unwrap_or(usize::MAX)),
         request_timeout: defaults.request_timeout.as_ref().map_or(Duration::from_secs(10), |at| at.value),
         cluster_timeout: defaults.cluster_timeout.as_ref().map_or(DEFAULT_TIMEOUT, |at| at.value),
+        events: defaults.events.as_ref().is_some_and(|at| at.value),
     };
     let timeouts = [("request-timeout", &defaults.request_timeout), ("cluster-timeout", &defaults.cluster_timeout)];
     for (key, at) in timeouts {

@@ -53,4 +53,5 @@ mod tidy;
 mod timeboxed;
 mod trail;
 mod verifying;
+mod warned;
 mod watching;

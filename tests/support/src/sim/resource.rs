@@ -118,6 +118,28 @@ pub(crate) static ROLE_BINDINGS: ResourceType = ResourceType {
     fields: &["subjects", "roleRef"],
 };
 
+static EVENTS: ResourceType = ResourceType {
+    group: "events.k8s.io",
+    plural: "events",
+    singular: "event",
+    kind: "Event",
+    short_names: &["ev"],
+    scope: Scope::Namespaced,
+    storage: Storage::Stored,
+    fields: &[
+        "eventTime",
+        "type",
+        "reason",
+        "action",
+        "note",
+        "regarding",
+        "related",
+        "series",
+        "reportingController",
+        "reportingInstance",
+    ],
+};
+
 static LEASES: ResourceType = ResourceType {
     group: "coordination.k8s.io",
     plural: "leases",
@@ -151,7 +173,7 @@ static DEPLOYMENTS: ResourceType =
 static JOBS: ResourceType = empty("batch", "jobs", "job", "Job", &[], Scope::Namespaced);
 
 /// All types, in the order of discovery.
-pub(crate) static RESOURCE_TYPES: [&ResourceType; 18] = [
+pub(crate) static RESOURCE_TYPES: [&ResourceType; 19] = [
     &CONFIG_MAPS,
     &ENDPOINTS,
     &NAMESPACES,
@@ -163,6 +185,7 @@ pub(crate) static RESOURCE_TYPES: [&ResourceType; 18] = [
     &DEPLOYMENTS,
     &JOBS,
     &LEASES,
+    &EVENTS,
     &CLUSTER_ROLE_BINDINGS,
     &CLUSTER_ROLES,
     &ROLE_BINDINGS,
