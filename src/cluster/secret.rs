@@ -89,6 +89,24 @@ pub(crate) async fn read_whole(
     Ok(SecretRead { secret, registration })
 }
 
+/// Returns uid and version of a Secret, if there is one.
+///
+/// # Errors
+///
+/// If the API server does not respond, or refuses.
+pub(crate) async fn version_now(api: &Api, place: &SecretPlace) -> Result<Option<(String, String)>, StepFailure> {
+    let object = place.object();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    match api.object(&Request::get(object.path()).metadata_only(), &object).await {
+        Ok(answer) => {
+            let metadata = &answer.value["metadata"];
+            Ok(Some((text(&metadata["uid"]), text(&metadata["resourceVersion"]))))
+        }
+        Err(failure) if failure.is_not_found() => Ok(None),
+        Err(failure) => Err(unread(place, failure)),
+    }
+}
+
 fn unread(place: &SecretPlace, failure: ApiFailure) -> StepFailure {
     let cause = format!("`{place}` cannot be read: {failure}");
     StepFailure { cause, ..StepFailure::from(failure) }

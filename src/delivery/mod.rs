@@ -149,6 +149,14 @@ impl Delivery {
             .collect()
     }
 
+    /// Returns the Secrets that hold the credential when the step is done.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretPlace> {
+        self.destinations.iter().filter_map(|destination| match &destination.place {
+            Place::Secret(place) => Some(place),
+            Place::Context(_) | Place::TokenFile(_) => None,
+        })
+    }
+
     /// Returns whether every machine sees all places that hold the credential.
     pub(crate) fn is_seen_everywhere(&self) -> bool {
         self.destinations.iter().all(|destination| destination.place.is_seen_everywhere())

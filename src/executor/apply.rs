@@ -469,6 +469,9 @@ impl StepRunner {
         for hub in mint.delivery.hubs() {
             self.watch.off(self.context.hubs.check(hub)).await?;
         }
+        if mint.reason == MintReason::Lost {
+            self.check_lost(task, mint).await?;
+        }
         say(self, "claim a generation");
         let claimed = issue::claim(api, mint, &self.context.run, self.context.clock.now()).await?;
         say(self, "create the anchor");
@@ -495,6 +498,17 @@ impl StepRunner {
             let message =
                 format!("older tokens of `{}` could not be ended: {}{hint}", mint.grant.profile, failure.cause);
             lock(&self.ledger).notes.push(Note::new(NoteKind::NotRetired, message));
+        }
+        Ok(())
+    }
+
+    /// Checks that Secrets which lost a credential did not get one since they were read. They are read before the cluster is,
+    /// and another run may have written and recorded a new one in between.
+    async fn check_lost(&mut self, task: &ApplyTask, mint: &Mint) -> Result<(), StepFailure> {
+        for (place, read) in mint.delivery.secrets().filter_map(|place| task.outputs.secrets.get_key_value(place)) {
+            if self.watch.off(self.context.hubs.has_changed(place, read.as_deref())).await? {
+                return Err(StepFailure::overtaken(format!("`{place}` was written since it was read")));
+            }
         }
         Ok(())
     }
@@ -757,7 +771,7 @@ const CACHES_FORGET: Duration = Duration::from_secs(12);
 
 /// Whether a mint replaces a credential that still works, so that it may be left to another run.
 fn renews(mint: &Mint) -> bool {
-    matches!(mint.reason, MintReason::Due | MintReason::Forced)
+    matches!(mint.reason, MintReason::Due | MintReason::Forced | MintReason::Lost)
 }
 
 /// Why a generation was not published.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Clock;
 use crate::cluster::secret::{self, Delivered, IncomingSecret, NotDelivered, SecretRead};
 use crate::cluster::{AdminSources, Api, Insecure, Limits, Request, connect_admin};
-use crate::delivery::{HubName, SecretPlace, SecretTarget};
+use crate::delivery::{HeldSecret, HubName, SecretPlace, SecretTarget};
 use crate::failure::{ApiFailure, FailureKind, StepFailure};
 use crate::inventory::{Hub, Inventory};
 use crate::kubeconfig::Mark;
@@ -109,6 +109,21 @@ impl Hubs {
     async fn read_one(&self, target: &SecretTarget) -> Result<SecretRead, StepFailure> {
         let SecretTarget { place, form, .. } = target;
         over!(self, &place.hub, api => secret::read_whole(api, place, form.registration.as_ref()).await)
+    }
+
+    /// Whether a Secret is not any more what was read of it: somebody wrote, made or deleted it since.
+    ///
+    /// # Errors
+    ///
+    /// If the hub does not respond, or refuses.
+    pub(crate) async fn has_changed(
+        &self,
+        place: &SecretPlace,
+        read: Option<&HeldSecret>,
+    ) -> Result<bool, StepFailure> {
+        let now = over!(self, &place.hub, api => secret::version_now(api, place).await)?;
+        let before = read.map(|held| (held.uid.clone(), held.resource_version.clone()));
+        Ok(now != before)
     }
 
     /// Tries without effect whether a hub takes a Secret.

@@ -80,7 +80,7 @@ pub(crate) fn argocd_token(admin: &Admin, namespace: &str, name: &str) -> String
     config["bearerToken"].as_str().unwrap().to_owned()
 }
 
-fn facts(secret: &Value) -> Value {
+pub(crate) fn facts(secret: &Value) -> Value {
     serde_json::from_str(secret["metadata"]["annotations"]["kubemint.dev/delivery"].as_str().unwrap()).unwrap()
 }
 

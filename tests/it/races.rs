@@ -254,3 +254,31 @@ fn can_use(admin: &Admin, token: &str) -> bool {
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     admin.as_token(token).create("/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).is_ok()
 }
+
+/// As above, with a Secret as the only output: who read it before the other wrote it does not take its credential for lost.
+#[test]
+fn two_refreshers_of_a_secret_mint_once() {
+    const ROUNDS: u64 = 150;
+    let fleet = simulated(["hub", "a"]);
+    let cluster = fleet.cluster("a");
+    let output = "[[outputs]]\nkind = 'secret'\nadmin = { cluster = 'hub' }\nnamespace = 'ns'\ncreate-namespaces = true\n\
+                  name = 'a'\nclusters = ['a']\ndata = { token = '{token}' }\n";
+    let machine = Machine::new(&fleet.test_clusters(), kubemint_testkit::User::Admin);
+    let profile = profile("10m");
+    let (grants, _) = profile.split_once("[[outputs]]").unwrap();
+    machine.inventory("secretrace", &format!("{grants}{output}"));
+    machine.impatient();
+    machine.expect(0, &["apply", "--yes", "--cluster", "a"]);
+    let hub = machine.admin(0);
+    let mut time = Passing { cluster: &cluster, minutes: 0 };
+    for round in 0..ROUNDS {
+        time.pass(45);
+        let refresh = ["refresh", "--cluster", "a"];
+        for child in [start(&machine, &refresh), start(&machine, &refresh)] {
+            let (status, said) = end(child);
+            assert_eq!(status.code(), Some(0), "round {round}: {said}");
+        }
+        let secret = hub.get(&crate::delivering::path("ns", "a")).unwrap();
+        assert_eq!(crate::delivering::facts(&secret)["generation"], round + 2, "round {round}");
+    }
+}
