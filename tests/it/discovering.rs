@@ -1,5 +1,6 @@
 //! Clusters that are found by themselves: on both fleets, with the cluster as its own hub, and fleets of many on simulated ones.
 
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
@@ -588,6 +589,69 @@ fn the_scripts_for_clouds_print_what_is_read() {
         run(&["apply", "--yes"]);
         assert!(can_i(&machine.admin(0), &machine.token(&format!("out/{script}")), "list", "pods", ""));
     }
+}
+
+/// Answers as a Rancher server with one cluster that is active and one that is not, until both answers were given; whoever has
+/// no token gets none.
+fn rancher(config: &str) -> (String, std::thread::JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let clusters = json!({ "data": [
+        { "id": "c-1", "name": "prod", "state": "active", "labels": { "env": "prod", "a/b": "x" } },
+        { "id": "c-2", "name": "later", "state": "provisioning" },
+    ]});
+    let answers = [
+        ("GET /v3/clusters?limit=-1 ", clusters.to_string()),
+        ("POST /v3/clusters/c-1?action=generateKubeconfig ", json!({ "config": config }).to_string()),
+    ];
+    let serving = std::thread::spawn(move || {
+        for (request, answer) in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = String::new();
+            let mut lines = BufReader::new(&stream);
+            while !head.ends_with("\r\n\r\n") {
+                assert!(lines.read_line(&mut head).unwrap() > 0, "{head}");
+            }
+            assert!(head.starts_with(request) && head.contains("Authorization: Bearer token-x:y\r\n"), "{head}");
+            let length = answer.len();
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}").unwrap();
+        }
+    });
+    (server, serving)
+}
+
+#[test]
+fn the_script_for_rancher_prints_what_is_read() {
+    let fleet = simulated(["cloud"]);
+    let cluster: TestCluster = (*fleet.cluster("cloud")).clone();
+    let machine = Machine::new(&[&cluster], User::Admin);
+    let config = kubeconfig_yaml(&[&TestCluster { name: "prod".to_owned(), ..cluster.clone() }], User::Admin);
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/discover/rancher");
+    machine.write("token", "token-x:y\n");
+    for arguments in [&["discover", "-o", "json"][..], &["apply", "--yes"]] {
+        let (server, serving) = rancher(&config);
+        let source = format!(
+            "[[discover]]\nkind = 'command'\ncommand = ['{}', 'kubeconfigs', '{server}']\nlabels = ['env', 'cloud']\n\
+             [[outputs]]\npath = 'out/rancher'\n",
+            script.display()
+        );
+        inventory(&machine, "rancher", &source);
+        let path = "/usr/local/bin:/usr/bin:/bin";
+        let run =
+            machine.command(arguments).env("PATH", path).env("RANCHER_TOKEN_FILE", machine.path("token")).output();
+        let run = run.unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{said}");
+        serving.join().unwrap();
+        if arguments[0] == "discover" {
+            let found: Value = serde_json::from_slice(&run.stdout).unwrap();
+            let clusters = &found["sources"][0]["clusters"];
+            assert_eq!(clusters.as_array().unwrap().len(), 1, "{clusters:#}");
+            assert_eq!(clusters[0]["name"], "prod");
+            assert_eq!(clusters[0]["labels"], json!({ "cloud": "rancher", "env": "prod" }));
+        }
+    }
+    assert!(can_i(&machine.admin(0), &machine.token("out/rancher"), "list", "pods", ""));
 }
 
 /// The example of docs/discovery.md, on real API servers: Cluster API's access comes in, Argo CD's goes out, and it goes when
