@@ -144,6 +144,8 @@ impl Metrics {
 
     /// Takes in what came of a run: its report, how the grants stand now, and how long it took.
     pub(crate) fn observe(&self, report: &Changes, grants: Vec<GrantState>, took: Duration, now: Timestamp) {
+        // It is held to the end, so that nobody is shown one half of a run.
+        let mut known = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         for cluster in &report.clusters {
             for change in cluster.changes.iter().filter(|change| change.action == Action::Mint) {
                 if let (Some(true), Some(reason)) = (change.done, change.reason.as_deref()) {
@@ -155,7 +157,6 @@ impl Metrics {
                 self.failures.get_or_create(&ReasonLabel { reason }).inc();
             }
         }
-        let mut known = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         for grant in grants {
             let key = (grant.cluster.clone(), grant.profile.clone());
             let before = known.get(&key);
