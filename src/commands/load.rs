@@ -76,8 +76,6 @@ pub(super) async fn load(context: &CommandContext<'_>, holder: Option<&str>) -> 
 pub(super) struct Answers {
     /// The source as it was asked, and the text of the clusters that it found.
     last: HashMap<DiscoveryId, (Discovery, String)>,
-    /// Whether the clusters of one were not known completely when all were asked last.
-    pub(super) is_incomplete: bool,
 }
 
 /// Loads the inventory like [`load`]. A source that does not answer keeps the clusters that it found before.
@@ -94,7 +92,6 @@ pub(super) async fn load_again(
     discover(context, &mut loading, answers).await;
     let resolution = loading.finish();
     report_unfit(context, &resolution);
-    answers.is_incomplete |= !resolution.left_out.is_empty();
     shown_problems(context, resolution, patterns)
 }
 
@@ -113,7 +110,6 @@ pub(super) fn load_offline(context: &CommandContext<'_>) -> Result<Loaded, Error
 async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: &mut Answers) {
     let live: Vec<Discovery> = loading.discoveries().into_iter().filter(|it| !it.is_frozen).collect();
     answers.last.retain(|id, (source, _)| live.iter().any(|it| it.id == *id && it == source));
-    answers.is_incomplete = false;
     if live.is_empty() {
         return;
     }
@@ -124,7 +120,6 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
                 // What is left out may be a cluster of before: it is not gone, and the run is not about all of them.
                 if let Some(first) = named.left_out.first() {
                     context.is_undiscovered.store(true, Ordering::Relaxed);
-                    answers.is_incomplete = true;
                     loading.undiscovered(&discovery, first);
                 }
                 loading.discovered(&discovery, named.text.clone());
@@ -132,7 +127,6 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
             }
             Err(why) => {
                 context.is_undiscovered.store(true, Ordering::Relaxed);
-                answers.is_incomplete = true;
                 loading.undiscovered(&discovery, &why);
                 let what_now = match answers.last.get(&discovery.id) {
                     Some((_, text)) => {

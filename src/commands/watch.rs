@@ -101,7 +101,7 @@ async fn watch(
             Some(serve(listener, Arc::clone(&health), stop.clone()))
         }
     };
-    health.metrics.reload_failed(answers.is_incomplete);
+    health.metrics.reload_failed(!loaded.inventory.undiscovered.is_empty());
     // It is a separate task, so that it responds while files are read or waited for here.
     let mut serving = JoinSet::new();
     if let Some(server) = server {
@@ -162,7 +162,7 @@ fn shared(
     };
     // A pod's name is that of its host. Two watchers may run on one machine.
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let holder = format!("{host}_{}", context.environment.another_run().run);
+    let holder = format!("{host}_{}", context.environment.run);
     let insecure = if allow_insecure { Insecure::Allowed } else { Insecure::Refused };
     let place = Place { access, insecure, environment: context.environment.admin.clone() };
     Ok((Lease::new(name.clone(), holder), place))
@@ -297,7 +297,8 @@ impl Watch<'_> {
             self.loaded = loaded;
             self.select(if is_changed { Due::Now } else { due })
         });
-        self.health.metrics.reload_failed(result.is_err() || self.answers.is_incomplete);
+        let is_incomplete = !self.loaded.inventory.undiscovered.is_empty();
+        self.health.metrics.reload_failed(result.is_err() || is_incomplete);
         match result {
             // Sources are asked every few minutes, which is no news.
             Ok(()) if due == Due::AsBefore && !is_changed => {}

@@ -313,6 +313,9 @@ impl StepRunner {
 
     /// Keeps what is to be said of a step in the cluster.
     fn keep_warning(&mut self, task: &ApplyTask, step: &Step, result: &Result<Done, StepFailure>) {
+        if !self.context.inventory.run.events {
+            return;
+        }
         match result {
             Ok(Done::Yes) => self.warnings.of_success(step, &lock(&self.ledger).published),
             Ok(Done::ByAnotherRun) => {}
@@ -769,7 +772,8 @@ enum Done {
 /// another cache; this one is `tokencache` in apiserver's `pkg/authentication`), and clocks tick.
 const CACHES_FORGET: Duration = Duration::from_secs(12);
 
-/// Whether a mint replaces a credential that still works, so that it may be left to another run.
+/// Whether a mint may be left to another run: it replaces a credential that still works, or one that another run may just have
+/// written again.
 fn renews(mint: &Mint) -> bool {
     matches!(mint.reason, MintReason::Due | MintReason::Forced | MintReason::Lost)
 }

@@ -41,9 +41,9 @@ impl Warnings {
         self.0.extend(done(step, of_step));
     }
 
-    /// Writes what was kept as Events, if the inventory wants that. If it fails, nothing else does; a note says so.
+    /// Writes what was kept as Events. If it fails, nothing else does; a note says so.
     pub(super) async fn write(&mut self, api: &Api, inventory: &Inventory, clock: Clock) -> Option<Note> {
-        if !inventory.run.events {
+        if self.0.is_empty() {
             return None;
         }
         let by = (&inventory.name, &inventory.holder);

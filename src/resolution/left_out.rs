@@ -50,6 +50,9 @@ pub(super) fn take_out<'a>(
             taken.insert(*location);
             of_source.entry(source).or_default().push(name.as_str());
         }
+        if of_source.is_empty() {
+            continue;
+        }
         let is_typed = !files.iter().any(|it| it.discovered_by.is_some() && it.file == problem.location.file());
         let place = if is_typed { format!(" ({})", sources.position(problem.location)) } else { String::new() };
         left_out.extend(of_source.into_iter().map(|(source, names)| LeftOut {
