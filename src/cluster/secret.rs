@@ -95,16 +95,9 @@ pub(crate) async fn read_whole(
 ///
 /// If the API server does not respond, or refuses.
 pub(crate) async fn version_now(api: &Api, place: &SecretPlace) -> Result<Option<(String, String)>, StepFailure> {
-    let object = place.object();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    match api.object(&Request::get(object.path()).metadata_only(), &object).await {
-        Ok(answer) => {
-            let metadata = &answer.value["metadata"];
-            Ok(Some((text(&metadata["uid"]), text(&metadata["resourceVersion"]))))
-        }
-        Err(failure) if failure.is_not_found() => Ok(None),
-        Err(failure) => Err(unread(place, failure)),
-    }
+    let found = read_as(api, place, Request::metadata_only).await.map_err(|failure| unread(place, failure))?;
+    Ok(found.map(|secret| (text(&secret["metadata"]["uid"]), text(&secret["metadata"]["resourceVersion"]))))
 }
 
 fn unread(place: &SecretPlace, failure: ApiFailure) -> StepFailure {
@@ -118,8 +111,17 @@ fn unread(place: &SecretPlace, failure: ApiFailure) -> StepFailure {
 ///
 /// If the API server does not respond, or refuses.
 async fn read(api: &Api, place: &SecretPlace) -> Result<Option<Value>, ApiFailure> {
+    read_as(api, place, |request| request).await
+}
+
+/// Reads a Secret, or a part of it; returns nothing if there is none.
+async fn read_as(
+    api: &Api,
+    place: &SecretPlace,
+    part: impl FnOnce(Request) -> Request,
+) -> Result<Option<Value>, ApiFailure> {
     let object = place.object();
-    match api.object(&Request::get(object.path()), &object).await {
+    match api.object(&part(Request::get(object.path())), &object).await {
         Ok(answer) => Ok(Some(answer.value)),
         Err(failure) if failure.is_not_found() => Ok(None),
         Err(failure) => Err(failure),
