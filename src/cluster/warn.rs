@@ -26,7 +26,7 @@ const LONGEST_INSTANCE: usize = 128;
 /// Why there is an Event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
-    /// A credential could not be renewed or handed on.
+    /// A credential could not be renewed.
     NotRenewed,
     /// It could not, and expires within an hour.
     Expires,

@@ -1,10 +1,11 @@
 //! Events at ServiceAccounts, for those who look in the cluster and not at the report.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use http::Method;
 use kubemint_testkit::control_plane::kubectl;
-use kubemint_testkit::sim::Fault;
+use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
 use kubemint_testkit::{Admin, TestCluster, User};
 use serde_json::Value;
 
@@ -71,6 +72,22 @@ fn what_goes_wrong_is_said_in_a_real_cluster() {
         let described = kubectl(&admin, words).unwrap();
         assert!(described.stdout.contains("CredentialNotRenewed"), "{} {}", described.stdout, described.stderr);
     }
+}
+
+#[test]
+fn a_shortened_life_is_said_in_the_cluster() {
+    let mut options = FleetOptions::named(["a"]);
+    options.max_token_expiration = Some(Duration::from_secs(3600));
+    let fleet = Fleet::start(options).unwrap();
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    unprovable(&machine);
+    let text = machine.read("clusters.toml").replace("consumer.server = \"https://127.0.0.1:1\"\n", "");
+    machine.write("clusters.toml", &text.replace("ttl = \"1h\"", "ttl = \"24h\""));
+    machine.expect(0, &["apply", "--yes"]);
+    let [event] = events(&machine.admin(0)).try_into().unwrap();
+    assert_eq!(event["reason"], "CredentialLifetimeShortened");
+    let note = "the API server shortened the life of the credential of profile `reader` from 24h to 1h";
+    assert_eq!(event["note"], note);
 }
 
 /// Who asks for nothing gets no request, and who may not write Events has the run that there would be without.
