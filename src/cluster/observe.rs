@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::api::{Api, Request};
 use crate::desired::{desired_objects, needed_namespaces, service_account};
 use crate::failure::ApiFailure;
-use crate::inventory::{Grant, Inventory};
+use crate::inventory::{Grant, Inventory, MissingNamespace};
 use crate::names::{
     Holder, INVENTORY_LABEL, InventoryName, MANAGED_BY, MANAGED_BY_LABEL, anchor_name, exec_anchor_name,
 };
@@ -93,16 +93,26 @@ pub(crate) async fn observe(
     observed.calibrate(&inventory.name);
     for grant in grants {
         // A namespace does not matter if no object of ours is needed in it.
-        let needed: BTreeSet<String> = needed_namespaces(grant).into_iter().map(|needed| needed.name).collect();
+        let needed: BTreeMap<String, MissingNamespace> =
+            needed_namespaces(grant).into_iter().map(|needed| (needed.name, needed.missing)).collect();
         for desired in desired_objects(&inventory.name, grant) {
             let object = desired.object;
             if observed.objects.contains_key(&object) {
                 continue;
             }
-            if let Some(namespace) = object.namespace.as_ref().filter(|namespace| needed.contains(*namespace))
+            if let Some(namespace) = &object.namespace
+                && let Some(missing) = needed.get(namespace)
                 && !observed.namespaces.contains_key(namespace)
             {
-                observed.namespaces.insert(namespace.clone(), namespace_state(api, namespace).await?);
+                let state = match (by_name, missing) {
+                    (ByName::Assume, MissingNamespace::Create) if is_new(namespace, &observed) => {
+                        let address = ObjectRef::cluster_scoped(Kind::Namespace, namespace.as_str());
+                        observed.assumed_absent.insert(address);
+                        NamespaceState::Absent
+                    }
+                    _ => namespace_state(api, namespace).await?,
+                };
+                observed.namespaces.insert(namespace.clone(), state);
             }
             let namespace = object.namespace.as_ref().and_then(|namespace| observed.namespaces.get(namespace));
             match (namespace, by_name) {
@@ -121,6 +131,12 @@ pub(crate) async fn observe(
     Ok(observed)
 }
 
+/// Whether a namespace is likely to be absent: nothing of ours is in it, and no cluster is made with it.
+fn is_new(namespace: &str, observed: &ObservedCluster) -> bool {
+    let is_kubernetes_own = namespace == "default" || namespace.starts_with("kube-");
+    !is_kubernetes_own && !observed.objects.keys().any(|object| object.namespace.as_deref() == Some(namespace))
+}
+
 /// Looks by their names for the objects that were taken to be absent, and for what belongs to them.
 ///
 /// # Errors
@@ -133,7 +149,19 @@ pub(crate) async fn look_for_assumed(
     holder: &Holder,
     observed: &mut ObservedCluster,
 ) -> Result<(), ApiFailure> {
-    for object in std::mem::take(&mut observed.assumed_absent) {
+    let assumed = std::mem::take(&mut observed.assumed_absent).into_iter();
+    let (namespaces, mut objects): (BTreeSet<_>, BTreeSet<_>) =
+        assumed.partition(|object| object.kind == Kind::Namespace);
+    for namespace in namespaces {
+        let state = namespace_state(api, &namespace.name).await?;
+        if state != NamespaceState::Absent {
+            let desired = grants.iter().flat_map(|grant| desired_objects(&inventory.name, grant));
+            let missing = desired.map(|it| it.object).filter(|it| !observed.objects.contains_key(it));
+            objects.extend(missing.filter(|it| it.namespace.as_ref() == Some(&namespace.name)));
+        }
+        observed.namespaces.insert(namespace.name, state);
+    }
+    for object in objects {
         look_for(api, object, observed).await?;
     }
     for grant in grants {

@@ -24,6 +24,7 @@ macro_rules! every_scenario {
             escalation_is_refused_before_the_first_write,
             a_reader_gets_a_plan_and_no_apply,
             a_missing_namespace_blocks_unless_it_may_be_created,
+            a_namespace_that_exists_is_used_as_it_is,
             deleting_the_anchor_revokes,
             a_credential_held_elsewhere_needs_consent,
             a_new_output_never_mints,
@@ -403,6 +404,28 @@ pub(crate) fn a_missing_namespace_blocks_unless_it_may_be_created(cluster: &Test
     assert_eq!(blockers.len(), 2, "{blockers:#?}");
     assert!(blockers.iter().all(|blocker| blocker["kind"] == "missing-namespace"));
     assert!(versions(&machine.admin(0), "missing").is_empty());
+}
+
+/// That a namespace may be created does not mean that it is absent: one of somebody else is used as it is, and what is in
+/// it is seen before anything is written.
+pub(crate) fn a_namespace_that_exists_is_used_as_it_is(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let admin = machine.admin(0);
+    machine.inventory("theirs", &simple("\"get\""));
+    let namespace = json!({"metadata": {"name": "theirs", "labels": {"team": "theirs"}}});
+    let created = admin.create("/api/v1/namespaces", &namespace).unwrap();
+    let accounts = "/api/v1/namespaces/theirs/serviceaccounts";
+    admin.create(accounts, &json!({"metadata": {"name": "reader"}})).unwrap();
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
+    assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "foreign-object", "{report:#}");
+    assert!(versions(&admin, "theirs").is_empty());
+    admin.delete(&format!("{accounts}/reader")).unwrap();
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
+    let changes = report["clusters"][0]["changes"].as_array().unwrap();
+    assert!(changes.iter().all(|change| change["object"]["kind"] != "Namespace"), "{changes:#?}");
+    let after = admin.get("/api/v1/namespaces/theirs").unwrap();
+    assert_eq!(after["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
+    machine.expect(0, &["plan", "--check"]);
 }
 
 /// A lifetime that the API server shortens is noticed, shown and remembered.
