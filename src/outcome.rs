@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,7 @@ use crate::step::StepId;
 #[derive(Debug)]
 pub(crate) enum Planned {
     /// A plan, which may be blocked.
-    Plan(Box<Assessed>),
+    Plan(Arc<Assessed>),
     /// The cluster could not be read.
     Failed {
         /// What was being done.

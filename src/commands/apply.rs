@@ -54,7 +54,7 @@ async fn apply(context: &CommandContext<'_>, args: &ApplyArgs) -> Result<ExitCod
 /// The result of an apply.
 struct CameOfIt {
     changes: Changes,
-    /// The reports that were already shown.
+    /// The reports that were already shown, as far as they say more than what changes.
     seen: Vec<ClusterReport>,
     /// Whether the user declined.
     is_declined: bool,
@@ -125,8 +125,7 @@ async fn plan_and_apply(
             is_unsearched: run.is_unsearched,
         });
     }
-    let seen = run.planned_reports();
-    show(context, args, fleet, &seen)?;
+    let seen = show(context, args, fleet, run.planned_reports())?;
     let is_interrupted = || cancellation.no_new.is_cancelled();
     let is_agreed = args.yes || is_reviewed || (!is_interrupted() && confirm(context, tasks.len(), cancellation).await);
     let is_interrupted = is_interrupted();
@@ -139,7 +138,6 @@ async fn plan_and_apply(
         let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
         fleet.carry_out(&mut run, tasks, (manner, Order::Waves), cancellation, &agrees).await;
     }
-    let seen = if ReportOutput::on_stdout(&args.report.output).is_text() { seen } else { vec![] };
     Ok(CameOfIt {
         changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
         seen,
@@ -148,11 +146,16 @@ async fn plan_and_apply(
     })
 }
 
-/// Shows the plan.
-fn show(context: &CommandContext<'_>, args: &ApplyArgs, fleet: &Fleet, reports: &[ClusterReport]) -> Result<(), Error> {
-    let changes = Changes::new(reports.to_vec()).in_waves(&fleet.inventory.waves);
+/// Shows the plan, and returns what the report after it need not say again.
+fn show(
+    context: &CommandContext<'_>,
+    args: &ApplyArgs,
+    fleet: &Fleet,
+    reports: Vec<ClusterReport>,
+) -> Result<Vec<ClusterReport>, Error> {
+    let changes = Changes::new(reports).in_waves(&fleet.inventory.waves);
     let is_asked = !args.yes && (args.plan.is_none() || args.replan);
-    show_before(context, &Report::new(fleet.head(Command::Plan), changes), &args.report, is_asked)
+    show_before(context, fleet.head(Command::Plan), changes, &args.report, is_asked)
 }
 
 async fn confirm(context: &CommandContext<'_>, clusters: usize, cancellation: &Cancellation) -> bool {

@@ -259,7 +259,8 @@ fn next_due(reported: &[(&ClusterRun, ClusterReport)]) -> Option<Timestamp> {
 fn retirements(run: &FleetRun) -> Vec<Timestamp> {
     let assessed = run.clusters.iter().filter_map(ClusterRun::assessed);
     assessed
-        .flat_map(|Assessed { plan, assessment }| {
+        .flat_map(|assessed| {
+            let Assessed { plan, assessment } = &**assessed;
             let later = assessment.kept.iter().filter_map(|kept| kept.retire_at);
             let later = later.map(|at| by_this_clock(at, assessment.clock_ahead));
             let ripe = plan.steps.iter().filter(|step| matches!(step, Step::Retire(_))).map(|_| Timestamp::MIN);

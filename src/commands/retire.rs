@@ -77,9 +77,11 @@ async fn forget(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitC
         return Ok(if forgetting.leavings.unsearched.is_empty() { ExitCode::Done } else { ExitCode::Partial });
     }
     let clusters = planned.iter().filter(|report| !report.changes.is_empty()).count();
-    if clusters > 0 {
-        show_before(context, &Report::new(forgetting.head(), Changes::new(planned.clone())), &args.report, !args.yes)?;
-    }
+    let seen = if clusters > 0 {
+        show_before(context, forgetting.head(), Changes::new(planned), &args.report, !args.yes)?
+    } else {
+        vec![]
+    };
     let question = format!(
         "Forget {}? What was made there stays, and its tokens live until they expire.",
         count(clusters, "cluster")
@@ -99,10 +101,10 @@ async fn forget(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitC
     let report = Report::new(forgetting.head(), changes);
     let arguments = arguments(context, &SelectionArgs::default(), None, &[(true, "--forget")]);
     if is_text {
-        let before = if clusters > 0 && context.environment.shows_both { planned.as_slice() } else { &[] };
+        let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
         context.printer.remark(&notes_text(&report_clusters, before));
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Retire, &summary))))?;
-        print_failures(context, &report, &arguments, Seen::Plan(&planned));
+        print_failures(context, &report, &arguments, Seen::Plan(&seen));
         write_files(context, &report, Showing::from(&args.report))?;
     } else {
         print(context, &report, Showing::from(&args.report), &arguments)?;

@@ -79,7 +79,7 @@ pub(super) async fn revoke(
 /// The result of a revocation.
 struct CameOfIt {
     changes: Changes,
-    /// The reports that were already shown.
+    /// The reports that were already shown, as far as they say more than what changes.
     seen: Vec<ClusterReport>,
     /// Whether the user declined.
     is_declined: bool,
@@ -95,16 +95,18 @@ async fn plan_and_revoke(
 ) -> Result<CameOfIt, Error> {
     let mut run =
         fleet.plan_revocations(&fleet.selected, options(args, fleet), leaving(args, fleet), cancellation).await?;
-    let reports = run.planned_reports();
     let tasks = run.apply_tasks();
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
     // The log of a job says what was revoked, also where nobody was asked.
     let is_shown = is_asked || (clusters > 0 && is_text);
-    if is_shown {
-        show_before(context, &Report::new(fleet.head(command), Changes::new(reports.clone())), &args.report, is_asked)?;
-    }
+    let seen = if is_shown {
+        let changes = Changes::new(run.planned_reports());
+        show_before(context, fleet.head(command), changes, &args.report, is_asked)?
+    } else {
+        vec![]
+    };
     let question = format!("Revoke this on {}? It cannot be undone.", count(clusters, "cluster"));
     let is_interrupted = || cancellation.no_new.is_cancelled();
     let is_agreed = args.yes || (clusters > 0 && !is_interrupted() && ask(context, &question, cancellation).await);
@@ -119,7 +121,6 @@ async fn plan_and_revoke(
         let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
         fleet.carry_out(&mut run, tasks, (context.manner(args.writing.break_lock), order), cancellation, &agrees).await;
     }
-    let seen = if is_shown && is_text { reports } else { vec![] };
     let changes = Changes::new(run.reports(fleet.holder()));
     let changes = if args.access { changes.in_waves(&fleet.inventory.waves) } else { changes };
     Ok(CameOfIt { changes, seen, is_declined, is_unsearched: run.is_unsearched })

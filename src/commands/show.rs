@@ -11,8 +11,8 @@ use crate::exit_code::ExitCode;
 use crate::output::render_error;
 use crate::plan::{Blocker, BlockerKind};
 use crate::report::{
-    Body, Changes, Failures, RenderError, Rendering, Report, Seen, Summary, TextOptions, VerifySummary, failures,
-    is_html, is_json_report, is_junit, is_markdown, render,
+    Body, Changes, ClusterReport, Failures, Head, RenderError, Rendering, Report, Seen, Summary, TextOptions,
+    VerifySummary, failures, is_html, is_json_report, is_junit, is_markdown, render,
 };
 use crate::store::{self, StoreError};
 use crate::wording::command;
@@ -146,25 +146,35 @@ pub(super) fn rendered(
 }
 
 /// Shows as text what is about to be done: where the result goes to stdout as a document, which must stand alone, on
-/// stderr, with `--quiet` only if somebody is asked about it.
+/// stderr, with `--quiet` only if somebody is asked about it. Returns the clusters of which it says more than what changes:
+/// the report of the result need not say that again.
+///
+/// # Errors
+///
+/// If it cannot be rendered or printed.
 pub(super) fn show_before(
     context: &CommandContext<'_>,
-    report: &Report,
+    head: Head,
+    changes: Changes,
     args: &ReportArgs,
     is_asked: bool,
-) -> Result<(), Error> {
+) -> Result<Vec<ClusterReport>, Error> {
     let format = ReportOutput::on_stdout(&args.output);
     let shown = if format.is_text() { format } else { OutputFormat::Text };
-    let text = rendered(context, report, shown, Showing::from(args))?;
-    if format.is_text() {
-        return printed(context.printer.data(&text));
+    let report = Report::new(head, changes);
+    let text = rendered(context, &report, shown, Showing::from(args))?;
+    match (format.is_text(), is_asked) {
+        (true, _) => printed(context.printer.data(&text))?,
+        (false, true) => context.printer.problem(&text),
+        (false, false) => context.printer.remark(&text),
     }
-    if is_asked {
-        context.printer.problem(&text);
-    } else {
-        context.printer.remark(&text);
-    }
-    Ok(())
+    // The reports of a large fleet are not kept while it is worked on.
+    let mut seen = match report.body {
+        Body::Changes(changes) => changes.clusters,
+        Body::Status(_) | Body::Verification(_) => vec![],
+    };
+    seen.retain(ClusterReport::has_remarks);
+    Ok(seen)
 }
 
 /// Prints the failed clusters to stderr. Those in `seen` went to stdout already; if both are one terminal, they are not

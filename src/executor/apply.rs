@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::hubs::Hubs;
@@ -29,11 +28,11 @@ use crate::delivery::{
 use crate::event::{End, Event, Issued, StepEnded, StepOutcome};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
-use crate::kubeconfig::{Endpoint, Incoming};
-use crate::names::{ClusterName, ProfileName};
+use crate::kubeconfig::Incoming;
+use crate::names::ClusterName;
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Carried, Published, StepFailed};
-use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
+use crate::plan::{Assessed, ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
 use crate::step::{Mint, Plugin, Publish, Remove, Revoke, Step, StepId, Update};
 
@@ -42,14 +41,16 @@ use crate::step::{Mint, Plugin, Publish, Remove, Revoke, Step, StepId, Update};
 pub(crate) struct ApplyTask {
     /// The cluster.
     pub cluster: Arc<Cluster>,
-    /// Its plan.
-    pub plan: ClusterPlan,
-    /// How consumers reach the cluster, as it was planned: what was shown is what is written.
-    pub endpoint: Endpoint,
+    /// Its plan, and how things stand: what was shown is what is written.
+    pub assessed: Arc<Assessed>,
     /// The outputs that it names.
     pub outputs: NamedOutputs,
-    /// When the credentials in use expire.
-    pub expiries: BTreeMap<ProfileName, Timestamp>,
+}
+
+impl ApplyTask {
+    fn plan(&self) -> &ClusterPlan {
+        &self.assessed.plan
+    }
 }
 
 /// What the steps of a plan need of the outputs: the files that they write, and the credentials at the places that they
@@ -206,10 +207,10 @@ struct StepRunner {
 
 impl StepRunner {
     async fn run(mut self, task: ApplyTask, connected: Option<Connected>) -> Result<(), StepFailure> {
-        let cluster = task.plan.cluster.clone();
+        let cluster = task.plan().cluster.clone();
         self.events.send(Event::Started(cluster.clone()));
         let limit = self.context.inventory.run.cluster_timeout;
-        lock(&self.ledger).of = task.plan.steps.len();
+        lock(&self.ledger).of = task.plan().steps.len();
         self.doing(&cluster, "connect".to_owned());
         let late = || StepFailure::late(limit);
         let result = match self.connect(&task.cluster, connected).await {
@@ -247,19 +248,19 @@ impl StepRunner {
 
     async fn steps(&mut self, task: &ApplyTask, api: &Api) -> Result<(), StepFailure> {
         let mut failed: Vec<FailedStep<'_>> = vec![];
-        for (number, step) in (1..).zip(&task.plan.steps) {
+        for (number, step) in (1..).zip(&task.plan().steps) {
             // An output keeps what it holds as long as something that this gives access to may be left.
             if matches!(step, Step::Remove(_)) && !failed.is_empty() {
                 continue;
             }
             // A ServiceAccount is deleted only after the credential of its successor is published.
-            if matches!(step, Step::Delete(_)) && !failed.is_empty() && task.plan.on_failure == OnFailure::Stop {
+            if matches!(step, Step::Delete(_)) && !failed.is_empty() && task.plan().on_failure == OnFailure::Stop {
                 continue;
             }
             lock(&self.ledger).number = number;
-            self.doing(&task.plan.cluster, step.to_string());
+            self.doing(&task.plan().cluster, step.to_string());
             let result = self.step(api, task, step).await;
-            self.ended(&task.plan.cluster, step, &result);
+            self.ended(&task.plan().cluster, step, &result);
             self.keep_warning(task, step, &result);
             match result {
                 Ok(Done::Yes) => {
@@ -268,7 +269,7 @@ impl StepRunner {
                 }
                 Ok(Done::ByAnotherRun) => {}
                 // Later steps refer to objects; the credential of one grant is nothing to another.
-                Err(failure) if task.plan.on_failure == OnFailure::Stop && !step.is_about_credentials() => {
+                Err(failure) if task.plan().on_failure == OnFailure::Stop && !step.is_about_credentials() => {
                     return Err(failure);
                 }
                 Err(failure) => {
@@ -319,7 +320,10 @@ impl StepRunner {
         match result {
             Ok(Done::Yes) => self.warnings.of_success(step, &lock(&self.ledger).published),
             Ok(Done::ByAnotherRun) => {}
-            Err(failure) => self.warnings.of_failure(step, failure, &task.expiries, self.context.clock.now()),
+            Err(failure) => {
+                let standings = &task.assessed.assessment.standings;
+                self.warnings.of_failure(step, failure, standings, self.context.clock.now());
+            }
         }
     }
 
@@ -404,7 +408,7 @@ impl StepRunner {
         let mut first_failure = self.await_anchors(task).await.err();
         let ended = Instant::now();
         let mut awaits = false;
-        for step in &task.plan.steps {
+        for step in &task.plan().steps {
             if !lock(&self.ledger).done.contains(&step.id()) {
                 continue;
             }
@@ -419,7 +423,7 @@ impl StepRunner {
                     first_failure = first_failure.or(Some(StepFailure::new(cause)));
                     continue;
                 };
-                self.doing(&task.plan.cluster, format!("wait until the token of `{}` is refused", step.profile));
+                self.doing(&task.plan().cluster, format!("wait until the token of `{}` is refused", step.profile));
                 let refused = match self.connect_as(task, &token) {
                     Ok(api) => self.slot.lend(verify::await_refusal(&api)).await,
                     Err(failure) => Err(failure),
@@ -436,7 +440,7 @@ impl StepRunner {
             }
         }
         if awaits {
-            self.doing(&task.plan.cluster, "wait until API servers have forgotten what they accepted".to_owned());
+            self.doing(&task.plan().cluster, "wait until API servers have forgotten what they accepted".to_owned());
             self.slot.lend(tokio::time::sleep_until(ended + CACHES_FORGET)).await;
         }
         first_failure.map_or(Ok(()), Err)
@@ -451,7 +455,7 @@ impl StepRunner {
         let mut first_failure = None;
         let deadline = Instant::now() + revoke::HELD_ANCHORS_LIVE;
         for HeldAnchor { anchor, uid, .. } in held {
-            self.doing(&task.plan.cluster, format!("wait until {anchor} is gone"));
+            self.doing(&task.plan().cluster, format!("wait until {anchor} is gone"));
             let gone = self.slot.lend(revoke::await_gone(&api, &anchor, &uid, deadline)).await;
             first_failure = first_failure.or(gone.err());
         }
@@ -466,7 +470,7 @@ impl StepRunner {
 
     /// Claim → anchor → token → proof → outputs → record. The outputs are the commit point.
     async fn mint(&mut self, api: &Api, task: &ApplyTask, mint: &Mint) -> Result<(), StepFailure> {
-        let cluster = &task.plan.cluster;
+        let cluster = &task.plan().cluster;
         let say = |run: &Self, what: &str| run.doing(cluster, format!("{what} for `{}`", mint.grant.profile));
         // A token that could not be delivered is not minted.
         for hub in mint.delivery.hubs() {
@@ -524,7 +528,7 @@ impl StepRunner {
         claimed: &issue::Claimed,
         anchor_uid: &str,
     ) -> Result<Generation, NotPublished> {
-        let cluster = &task.plan.cluster;
+        let cluster = &task.plan().cluster;
         self.doing(cluster, format!("request token for `{}`", mint.grant.profile));
         let now = self.context.clock.now();
         let issued = issue::request_token(api, mint, claimed, anchor_uid, now).await;
@@ -557,7 +561,7 @@ impl StepRunner {
         const SECONDS: u64 = 600;
         if let Some(tried) = &plugin.tried {
             let profile = &plugin.grant.profile;
-            self.doing(&task.plan.cluster, format!("request a token like those of the exec plugin for `{profile}`"));
+            self.doing(&task.plan().cluster, format!("request a token like those of the exec plugin for `{profile}`"));
             let wanted = issue::ExecToken {
                 service_account: &plugin.service_account,
                 inventory: &tried.inventory,
@@ -571,13 +575,13 @@ impl StepRunner {
             let (token, _) = issue::request_exec_token(api, &wanted).await?;
             self.verify(task, profile.as_str(), &token).await?;
         }
-        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", plugin.grant.profile));
+        self.doing(&task.plan().cluster, format!("write the outputs of `{}`", plugin.grant.profile));
         self.publish(task, &plugin.delivery, None).await.map_err(|not_written| not_written.failure)
     }
 
     /// Proves a token at the consumer endpoint, or where the inventory says instead.
     async fn verify(&self, task: &ApplyTask, profile: &str, token: &SecretToken) -> Result<(), StepFailure> {
-        self.doing(&task.plan.cluster, format!("verify the token for `{profile}`"));
+        self.doing(&task.plan().cluster, format!("verify the token for `{profile}`"));
         let verified = verify::verify(&self.connect_as(task, token)?, token).await;
         verified.map_err(|failure| match (failure.kind, &failure.hint) {
             (FailureKind::Certificate, None) => failure.hint(
@@ -601,7 +605,7 @@ impl StepRunner {
         let network = self.context.admin.network();
         let api = match (task.cluster.consumer.verify, &self.admin) {
             (VerifyVia::Admin, Some(admin)) => connect_with(admin, token, network, self.limits()),
-            _ => connect_consumer(&task.endpoint, token, network, self.limits()),
+            _ => connect_consumer(&task.assessed.assessment.endpoint, token, network, self.limits()),
         };
         api.map_err(|error| StepFailure::new(error.to_string()))
     }
@@ -629,7 +633,7 @@ impl StepRunner {
             }
         }
         let credential = proven?;
-        self.doing(&task.plan.cluster, format!("write the outputs of `{}`", step.grant.profile));
+        self.doing(&task.plan().cluster, format!("write the outputs of `{}`", step.grant.profile));
         self.publish(task, &step.delivery, Some(&credential)).await.map_err(|not_written| not_written.failure)?;
         lock(&self.ledger).published.push(Published {
             grant: step.grant.clone(),
@@ -677,7 +681,7 @@ impl StepRunner {
                     let incoming = Incoming {
                         names: names.clone(),
                         mark: delivery.mark.clone(),
-                        endpoint: task.endpoint.clone(),
+                        endpoint: task.assessed.assessment.endpoint.clone(),
                         credential: credential.cloned(),
                         reissue: delivery.reissue,
                         adopts,
@@ -691,7 +695,7 @@ impl StepRunner {
                         place: secret.clone(),
                         form: form.clone(),
                         mark: delivery.mark.clone(),
-                        endpoint: task.endpoint.clone(),
+                        endpoint: task.assessed.assessment.endpoint.clone(),
                         credential: credential.cloned(),
                         reissue: delivery.reissue,
                         adopts,

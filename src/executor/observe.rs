@@ -301,7 +301,7 @@ async fn plan_over(
     (admin, mut endpoint): (&AdminEntry, Endpoint),
     (api, limits): (&Api, Limits),
     watch: &Stopwatch,
-) -> Result<Box<Assessed>, (&'static str, StepFailure)> {
+) -> Result<Arc<Assessed>, (&'static str, StepFailure)> {
     let inventory = &context.inventory;
     let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
     // Whatever is to be created is tried first, which shows whether it exists.
@@ -336,7 +336,7 @@ async fn plan_over(
     if context.probing == Probing::Try {
         watch.off(try_secrets(&context.hubs, &task.grants, &endpoint, &mut assessed.plan)).await;
     }
-    Ok(Box::new(assessed))
+    Ok(Arc::new(assessed))
 }
 
 /// Tries without effect whether the hubs take the Secrets that a plan writes. Where one does not, the grant is blocked

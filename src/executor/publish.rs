@@ -306,7 +306,7 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
     }
     let mut refused: HashMap<usize, StepFailure> = HashMap::new();
     let change = |before: Option<&[u8]>| {
-        let mut content = before.unwrap_or_default().to_vec();
+        let mut content = None;
         if !incoming.is_empty() {
             let merged = merge(before, &incoming, &target.order, target.others, target.current_context.as_deref())?;
             for (position, reason) in merged.refused {
@@ -314,10 +314,11 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
                 let failure = StepFailure::new(format!("`{}`: {reason}", target.path.display()));
                 refused.insert(position, StepFailure { is_overtaken, ..failure });
             }
-            content = merged.content;
+            content = Some(merged.content);
         }
+        let content = content.unwrap_or_else(|| before.unwrap_or_default().to_vec());
         // What comes is written first, so that an entry that a new grant took over does not leave.
-        leave(&content, &mut departures, &target.path, manner)
+        if departures.is_empty() { Ok(content) } else { leave(&content, &mut departures, &target.path, manner) }
     };
     // Nothing leaves a file that does not exist.
     let whole = if incoming.is_empty() && !target.path.exists() {

@@ -21,13 +21,13 @@ use crate::plan::Assessed;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     /// The plan, with everything that blocks it.
-    pub assessed: Box<Assessed>,
+    pub assessed: Arc<Assessed>,
     /// The part that is carried out, if any.
     pub task: Option<ApplyTask>,
 }
 
 /// Decides which part of a plan is carried out. It may read files and wait for their locks.
-pub(crate) type Prepare = Arc<dyn Fn(Box<Assessed>) -> Prepared + Send + Sync>;
+pub(crate) type Prepare = Arc<dyn Fn(Arc<Assessed>) -> Prepared + Send + Sync>;
 
 /// What all clusters of a renewal share.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl std::fmt::Debug for RenewContext {
 /// What is known of one cluster. It survives if the work on the cluster is dropped half-way.
 #[derive(Debug, Default)]
 struct Known {
-    assessed: Option<Box<Assessed>>,
+    assessed: Option<Arc<Assessed>>,
     /// The ledger of its steps, once they began.
     ledger: Option<SharedLedger>,
 }
@@ -105,9 +105,13 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
             return End::NotPlanned(planned);
         }
     };
-    // This blocks a thread: it tries whether files can be written, and waits for their locks.
     let prepare = Arc::clone(&context.prepare);
-    let prepared = slot.lend(tokio::task::spawn_blocking(move || prepare(assessed))).await;
+    let prepared = if assessed.plan.steps.is_empty() {
+        Ok(prepare(assessed))
+    } else {
+        // This blocks a thread: it tries whether files can be written, and waits for their locks.
+        slot.lend(tokio::task::spawn_blocking(move || prepare(assessed))).await
+    };
     let Prepared { assessed, task } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => match error.try_into_panic() {
@@ -120,7 +124,7 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
     let ledger = task.is_some().then(SharedLedger::default);
     {
         let mut known = lock(&known);
-        known.assessed = Some(assessed.clone());
+        known.assessed = Some(Arc::clone(&assessed));
         known.ledger.clone_from(&ledger);
     }
     let (Some(task), Some(ledger)) = (task, ledger) else {

@@ -118,7 +118,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
             let evidence = Evidence::of_revocation(&grants, &observed);
             let assessment =
                 Assessment { endpoint, evidence, clock_ahead: observed.clock_ahead, ..Assessment::default() };
-            Planned::Plan(Box::new(Assessed { plan, assessment }))
+            Planned::Plan(Arc::new(Assessed { plan, assessment }))
         }
         Err(failure) => failed("read the ServiceAccounts", failure.into()),
     }

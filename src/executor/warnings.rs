@@ -1,7 +1,5 @@
 //! What of a step is said in the cluster too, as an Event at the ServiceAccount.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::Clock;
@@ -11,9 +9,8 @@ use crate::cluster::warn::{Reason, Warning, warn};
 use crate::credential::MintReason;
 use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::{Inventory, duration};
-use crate::names::ProfileName;
 use crate::outcome::Published;
-use crate::plan::{Newest, Note, NoteKind};
+use crate::plan::{Newest, Note, NoteKind, Standing};
 use crate::step::Step;
 
 /// A credential that lives no longer is said to expire.
@@ -24,15 +21,9 @@ const SOON: SignedDuration = SignedDuration::from_hours(1);
 pub(super) struct Warnings(Vec<Warning>);
 
 impl Warnings {
-    /// Keeps what a step that failed is worth saying. `expiries` are those of the credentials in use.
-    pub(super) fn of_failure(
-        &mut self,
-        step: &Step,
-        failure: &StepFailure,
-        expiries: &BTreeMap<ProfileName, Timestamp>,
-        now: Timestamp,
-    ) {
-        self.0.extend(failed(step, failure, expiries, now));
+    /// Keeps what a step that failed is worth saying. `standings` tell which credentials are in use.
+    pub(super) fn of_failure(&mut self, step: &Step, failure: &StepFailure, standings: &[Standing], now: Timestamp) {
+        self.0.extend(failed(step, failure, standings, now));
     }
 
     /// Keeps what a step that was done is worth saying. `published` are the credentials that are in the outputs now.
@@ -62,14 +53,10 @@ impl Warnings {
     }
 }
 
-fn failed(
-    step: &Step,
-    failure: &StepFailure,
-    expiries: &BTreeMap<ProfileName, Timestamp>,
-    now: Timestamp,
-) -> Option<Warning> {
+fn failed(step: &Step, failure: &StepFailure, standings: &[Standing], now: Timestamp) -> Option<Warning> {
     let Step::Mint(mint) = step else { return None };
-    let expires = expiries.get(&mint.grant.profile).copied();
+    let of_grant = standings.iter().find(|standing| standing.grant == mint.grant);
+    let expires = of_grant.and_then(|standing| Some(standing.newest.as_ref()?.expires));
     let (reason, state) = match expires {
         _ if mint.reason == MintReason::Expired => (Reason::Expired, "; it has expired".to_owned()),
         Some(expires) if expires <= now => (Reason::Expired, "; it has expired".to_owned()),

@@ -17,22 +17,13 @@ use crate::plan::Assessed;
 use crate::store::Manner;
 
 /// Returns what of a plan will run: all of it, if it has steps and nothing refuses it.
-pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, assessed: &Assessed) -> Option<ApplyTask> {
-    let Assessed { plan, assessment } = assessed;
+pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, assessed: &Arc<Assessed>) -> Option<ApplyTask> {
+    let plan = &assessed.plan;
     if plan.steps.is_empty() || !plan.refusals().is_empty() {
         return None;
     }
-    Some(ApplyTask {
-        cluster: Arc::clone(cluster),
-        plan: plan.clone(),
-        endpoint: assessment.endpoint.clone(),
-        outputs: outputs.named_in(plan),
-        expiries: assessment
-            .standings
-            .iter()
-            .filter_map(|standing| Some((standing.grant.profile.clone(), standing.newest.as_ref()?.expires)))
-            .collect(),
-    })
+    let outputs = outputs.named_in(plan);
+    Some(ApplyTask { cluster: Arc::clone(cluster), assessed: Arc::clone(assessed), outputs })
 }
 
 impl Fleet {
@@ -103,6 +94,6 @@ impl FleetRun {
 
     /// Marks planned clusters as not carried out, because the user declined or an interruption came first.
     pub(crate) fn leave(&mut self, tasks: Vec<ApplyTask>, why: NotStarted) {
-        self.carried(tasks.into_iter().map(|task| (task.plan.cluster, Carried::NotStarted(why))).collect());
+        self.carried(tasks.into_iter().map(|task| (task.cluster.name.clone(), Carried::NotStarted(why))).collect());
     }
 }

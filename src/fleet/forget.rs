@@ -116,7 +116,7 @@ impl Forgetting {
     pub(crate) fn planned(&self) -> Vec<ClusterReport> {
         let report = |plan: &ClusterPlan| {
             let assessed = Assessed { plan: plan.clone(), assessment: Assessment::default() };
-            ClusterReport::planned(&plan.cluster, &Planned::Plan(Box::new(assessed)))
+            ClusterReport::planned(&plan.cluster, &Planned::Plan(Arc::new(assessed)))
         };
         self.plans.iter().map(report).collect()
     }

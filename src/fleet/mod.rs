@@ -538,12 +538,13 @@ impl Fleet {
         let (outputs, identities) = (Arc::clone(outputs), Arc::clone(identities));
         let checked = Mutex::new(HashMap::new());
         Arc::new(move |mut assessed| {
+            let judged = Arc::make_mut(&mut assessed);
             {
                 let mut identities = identities.lock().unwrap_or_else(PoisonError::into_inner);
-                identities.judge(&mut assessed);
-                identities.add(&assessed);
+                identities.judge(judged);
+                identities.add(judged);
             }
-            block_unwritable(&mut assessed.plan, &outputs, manner, &checked);
+            block_unwritable(&mut judged.plan, &outputs, manner, &checked);
             let task = clusters.get(&assessed.plan.cluster).and_then(|cluster| task(&outputs, cluster, &assessed));
             Prepared { assessed, task }
         })

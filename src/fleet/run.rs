@@ -81,7 +81,7 @@ impl FleetRun {
     pub(super) fn note_periods(&mut self, now: Timestamp) {
         for run in &mut self.clusters {
             let Planned::Plan(assessed) = &mut run.planned else { continue };
-            assessed.plan.notes.extend(run.outside.iter().filter_map(|grant| outside_note(grant, now)));
+            Arc::make_mut(assessed).plan.notes.extend(run.outside.iter().filter_map(|grant| outside_note(grant, now)));
         }
     }
 
@@ -90,7 +90,7 @@ impl FleetRun {
         for run in &mut self.clusters {
             let Planned::Plan(assessed) = &mut run.planned else { continue };
             let waiting = run.outside.iter().filter(|grant| grant.period.phase(now) == Phase::Before);
-            assessed.plan.notes.extend(waiting.filter_map(|grant| outside_note(grant, now)));
+            Arc::make_mut(assessed).plan.notes.extend(waiting.filter_map(|grant| outside_note(grant, now)));
         }
     }
 
@@ -111,7 +111,7 @@ impl FleetRun {
     /// Returns each plan, with the outputs that it was made from.
     pub(crate) fn planned_mut(&mut self) -> impl Iterator<Item = (&mut Assessed, &Outputs)> {
         self.clusters.iter_mut().filter_map(|run| match &mut run.planned {
-            Planned::Plan(assessed) => Some((assessed.as_mut(), &*run.outputs)),
+            Planned::Plan(assessed) => Some((Arc::make_mut(assessed), &*run.outputs)),
             Planned::Failed { .. } | Planned::NotStarted(_) => None,
         })
     }
@@ -158,7 +158,7 @@ impl ClusterRun {
     }
 
     /// Returns the result of planning it, if it could be planned.
-    pub(crate) fn assessed(&self) -> Option<&Assessed> {
+    pub(crate) fn assessed(&self) -> Option<&Arc<Assessed>> {
         match &self.planned {
             Planned::Plan(assessed) => Some(assessed),
             Planned::Failed { .. } | Planned::NotStarted(_) => None,

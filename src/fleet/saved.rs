@@ -1,6 +1,7 @@
 //! Saving what was planned, and planning again what was saved.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::{Fleet, FleetRun};
 use crate::executor::Cancellation;
@@ -50,8 +51,9 @@ impl Fleet {
             let blocker = saved.map_or_else(|| Some(unknown()), |saved| saved.moved(assessed));
             if let Some(blocker) = blocker {
                 moved.insert(cluster.cluster.name.clone());
-                assessed.plan.blockers.push(blocker);
-                assessed.plan.steps.clear();
+                let plan = &mut Arc::make_mut(assessed).plan;
+                plan.blockers.push(blocker);
+                plan.steps.clear();
             }
         }
         if replan == Replan::Moved && !moved.is_empty() {

@@ -325,6 +325,7 @@ fn deliver<'a>(
     }
     delivery.changes.sort();
     delivery.changes.dedup();
+    delivery.destinations.shrink_to_fit();
     delivery
 }
 

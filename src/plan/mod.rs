@@ -283,6 +283,9 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
         plan.blockers.extend(risk::denied(plan, &input.options.deny));
     }
     plan.check_ids();
+    // The plans of all clusters are kept until the end of a run.
+    plan.steps.shrink_to_fit();
+    draft.assessment.standings.shrink_to_fit();
     draft
 }
 

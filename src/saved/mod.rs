@@ -5,6 +5,7 @@
 //! It holds no secret and no admin access. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use ring::digest;
@@ -240,7 +241,7 @@ impl SavedCluster {
     /// Reports what was planned.
     pub(crate) fn report(&self) -> ClusterReport {
         let report = match &self.planned {
-            Some(saved) => ClusterReport::planned(&self.name, &Planned::Plan(Box::new(saved.assessed()))),
+            Some(saved) => ClusterReport::planned(&self.name, &Planned::Plan(Arc::new(saved.assessed()))),
             None => ClusterReport::unplanned(&self.name, self.error.clone()),
         };
         ClusterReport { labels: self.labels.clone(), profiles: self.profiles.clone(), ..report }

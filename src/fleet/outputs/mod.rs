@@ -43,6 +43,11 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
+    fn add(&mut self, grant: GrantKey, read: ReadPlace) {
+        // Most grants have one place, and there may be a hundred thousand of them.
+        self.places.entry(grant).or_insert_with(|| Vec::with_capacity(1)).push(read);
+    }
+
     fn of(&self, grant: &GrantKey) -> &[ReadPlace] {
         self.places.get(grant).map_or(&[], Vec::as_slice)
     }

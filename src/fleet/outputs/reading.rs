@@ -93,7 +93,7 @@ impl Reading {
                 });
                 let place = Place::context(&output.path, &names.context);
                 let read = ReadPlace { place, format: Format::Kubeconfig(names), found: state.into() };
-                outputs.places.entry(entry.grant.clone()).or_default().push(read);
+                outputs.add(entry.grant.clone(), read);
             }
         }
         outputs

@@ -45,7 +45,7 @@ impl Reading {
             });
             let place = Place::Secret(target.place.clone());
             let read = ReadPlace { place, format: Format::Secret(target.form.clone()), found: held.into() };
-            outputs.places.entry(target.grant.clone()).or_default().push(read);
+            outputs.add(target.grant.clone(), read);
         }
     }
 

@@ -58,7 +58,7 @@ impl Reading {
                 Found::Nothing
             });
             let read = ReadPlace { place: Place::token_file(&file.path), format: Format::TokenFile, found };
-            outputs.places.entry(key.clone()).or_default().push(read);
+            outputs.add(key.clone(), read);
         }
     }
 

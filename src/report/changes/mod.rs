@@ -155,6 +155,14 @@ pub(crate) struct ClusterReport {
     pub not_started: Option<NotStarted>,
 }
 
+impl ClusterReport {
+    /// Returns whether it says more than what changes, so that the next report should not say it again.
+    pub(crate) fn has_remarks(&self) -> bool {
+        let Self { blockers, notes, error, not_started, .. } = self;
+        !blockers.is_empty() || !notes.is_empty() || error.is_some() || not_started.is_some()
+    }
+}
+
 /// The state of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
