@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::hubs::Hubs;
@@ -30,10 +29,10 @@ use crate::event::{End, Event, Issued, StepEnded, StepOutcome};
 use crate::failure::{FailureKind, StepFailure};
 use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
 use crate::kubeconfig::{Endpoint, Incoming};
-use crate::names::{ClusterName, ProfileName};
+use crate::names::ClusterName;
 use crate::object::{Kind, ObjectRef};
 use crate::outcome::{Applied, Carried, Published, StepFailed};
-use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure};
+use crate::plan::{ClusterPlan, Note, NoteKind, OnFailure, Standing};
 use crate::secret::SecretToken;
 use crate::step::{Mint, Plugin, Publish, Remove, Revoke, Step, StepId, Update};
 
@@ -48,8 +47,8 @@ pub(crate) struct ApplyTask {
     pub endpoint: Endpoint,
     /// The outputs that it names.
     pub outputs: NamedOutputs,
-    /// When the credentials in use expire.
-    pub expiries: BTreeMap<ProfileName, Timestamp>,
+    /// How the credentials stand, and how many seconds the cluster's clock is ahead: what goes wrong is said there by that.
+    pub standings: (Vec<Standing>, i64),
 }
 
 /// What the steps of a plan need of the outputs: the files that they write, and the credentials at the places that they
@@ -155,9 +154,9 @@ pub(super) async fn apply_task(
     events: Events,
 ) -> Result<(), StepFailure> {
     let watch = Arc::default();
-    StepRunner { context, publisher, events, ledger, slot, admin: None, watch, warnings: Warnings::default() }
-        .run(task, connected)
-        .await
+    let (standings, ahead) = &task.standings;
+    let warnings = Warnings::of(&context.inventory, context.clock, &task.plan, (standings, *ahead));
+    StepRunner { context, publisher, events, ledger, slot, admin: None, watch, warnings }.run(task, connected).await
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
@@ -211,14 +210,14 @@ impl StepRunner {
         let limit = self.context.inventory.run.cluster_timeout;
         lock(&self.ledger).of = task.plan.steps.len();
         self.doing(&cluster, "connect".to_owned());
-        let late = || StepFailure::late(limit);
         let result = match self.connect(&task.cluster, connected).await {
             Ok(api) => {
                 let since = Instant::now();
                 let watch = Arc::clone(&self.watch);
+                let limit = limit.saturating_sub(self.warnings.time());
                 let done = watch.within(limit, Box::pin(self.steps(&task, &api))).await;
-                let done = done.unwrap_or_else(|_| Err(late()));
-                let not_said = self.warnings.write(&api, &self.context.inventory, self.context.clock).await;
+                let done = done.unwrap_or_else(|_| Err(self.late(&task, limit)));
+                let not_said = self.warnings.write(&api).await;
                 lock(&self.ledger).notes.extend(not_said);
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
@@ -260,7 +259,7 @@ impl StepRunner {
             self.doing(&task.plan.cluster, step.to_string());
             let result = self.step(api, task, step).await;
             self.ended(&task.plan.cluster, step, &result);
-            self.keep_warning(task, step, &result);
+            self.keep_warning(step, &result);
             match result {
                 Ok(Done::Yes) => {
                     lock(&self.ledger).done.push(step.id());
@@ -311,12 +310,22 @@ impl StepRunner {
         });
     }
 
+    /// Returns the failure of steps that were not done in time, and keeps what is to be said of the one that was running.
+    fn late(&mut self, task: &ApplyTask, limit: Duration) -> StepFailure {
+        let failure = StepFailure::late(limit);
+        let number = lock(&self.ledger).number;
+        if let Some(step) = number.checked_sub(1).and_then(|at| task.plan.steps.get(at)) {
+            self.warnings.of_failure(step, &failure);
+        }
+        failure
+    }
+
     /// Keeps what is to be said of a step in the cluster.
-    fn keep_warning(&mut self, task: &ApplyTask, step: &Step, result: &Result<Done, StepFailure>) {
+    fn keep_warning(&mut self, step: &Step, result: &Result<Done, StepFailure>) {
         match result {
             Ok(Done::Yes) => self.warnings.of_success(step, &lock(&self.ledger).published),
             Ok(Done::ByAnotherRun) => {}
-            Err(failure) => self.warnings.of_failure(step, failure, &task.expiries, self.context.clock.now()),
+            Err(failure) => self.warnings.of_failure(step, failure),
         }
     }
 

@@ -27,11 +27,7 @@ pub(super) fn task(outputs: &Outputs, cluster: &Arc<Cluster>, assessed: &Assesse
         plan: plan.clone(),
         endpoint: assessment.endpoint.clone(),
         outputs: outputs.named_in(plan),
-        expiries: assessment
-            .standings
-            .iter()
-            .filter_map(|standing| Some((standing.grant.profile.clone(), standing.newest.as_ref()?.expires)))
-            .collect(),
+        standings: (assessment.standings.clone(), assessment.clock_ahead),
     })
 }
 
