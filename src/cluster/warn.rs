@@ -23,19 +23,19 @@ const LONGEST_NAME: usize = 253;
 /// The longest name of who reported it, in bytes (`validation/events.go`).
 const LONGEST_INSTANCE: usize = 128;
 
-/// Why there is an Event.
+/// Why there is an Event, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
-    /// A credential could not be renewed.
-    NotRenewed,
+    /// A credential could not be renewed or handed on, and has expired.
+    Expired,
     /// It could not, and expires within an hour.
     Expires,
-    /// It could not, and has expired.
-    Expired,
-    /// The API server gave it a shorter life than was requested.
-    LifetimeShortened,
+    /// It could not.
+    NotRenewed,
     /// It was revoked.
     Revoked,
+    /// The API server gave it a shorter life than was requested.
+    LifetimeShortened,
 }
 
 impl Reason {
@@ -122,9 +122,89 @@ fn event(warning: &Warning, uid: &str, (inventory, holder): (&InventoryName, &Ho
 }
 
 #[cfg(test)]
+pub(crate) mod tests_support {
+    //! What tests of other modules need.
+    use std::time::Duration;
+
+    use http::Response;
+    use kube::client::Body;
+    use tower_test::mock::{self, Handle};
+
+    use super::*;
+    use crate::cluster::Limits;
+    use crate::cluster::transport::Client;
+
+    /// The other end of a connection.
+    pub(crate) type Server = Handle<http::Request<Body>, Response<Body>>;
+
+    /// Returns a connection to an API server that says nothing by itself.
+    pub(crate) fn mute() -> (Api, Server) {
+        let (service, server) = mock::pair::<http::Request<Body>, Response<Body>>();
+        let limits = Limits::new(Duration::from_secs(10), Duration::from_secs(60));
+        (Api::new(Client::new(service), "https://api", limits), server)
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use http::Response;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::tests_support::{Server, mute};
     use super::*;
     use crate::object::Kind;
+
+    const ACCOUNT: &str = "/api/v1/namespaces/ns/serviceaccounts/reader";
+    const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/ns/events";
+
+    /// Answers requests in their order, and returns the body of the last.
+    async fn serve(answers: &[(&str, u16, Value)], mut server: Server) -> Value {
+        let mut last = Value::Null;
+        for (uri, code, answer) in answers {
+            let (request, reply) = server.next_request().await.expect("another request");
+            assert_eq!(request.uri(), *uri);
+            let body = request.into_body().collect_bytes().await.unwrap();
+            last = serde_json::from_slice(&body).unwrap_or_default();
+            let answer = Body::from(answer.to_string().into_bytes());
+            reply.send_response(Response::builder().status(*code).body(answer).unwrap());
+        }
+        drop(server);
+        last
+    }
+
+    async fn warned(answers: &[(&str, u16, Value)]) -> (Result<(), ApiFailure>, Value) {
+        let (api, server) = mute();
+        let account = ObjectRef::namespaced(Kind::ServiceAccount, "ns", "reader");
+        let warning = Warning { account, reason: Reason::Revoked, note: "x".to_owned() };
+        let (inventory, holder) = (InventoryName::new("acme"), Holder::new("main"));
+        let now = Timestamp::from_second(3600).unwrap();
+        tokio::join!(warn(&api, &warning, (&inventory, &holder), now), serve(answers, server))
+    }
+
+    fn status(code: u16, reason: &str) -> Value {
+        json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason})
+    }
+
+    /// kubectl describes a ServiceAccount with the Events that name its uid.
+    #[tokio::test]
+    async fn an_event_is_about_the_account_that_exists() {
+        let account =
+            json!({"kind": "PartialObjectMetadata", "metadata": {"name": "reader", "namespace": "ns", "uid": "u"}});
+        let found = (ACCOUNT, 200, account);
+        let (result, sent) = warned(&[found.clone(), (EVENTS, 201, json!({"kind": "Event"}))]).await;
+        result.unwrap();
+        let regarding =
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "namespace": "ns", "name": "reader", "uid": "u"});
+        assert_eq!(sent["regarding"], regarding);
+        assert_eq!((&sent["type"], &sent["reason"]), (&json!("Warning"), &json!("CredentialRevoked")));
+        assert_eq!(sent["reportingInstance"], "acme/main");
+        // Somebody said so within the hour.
+        assert!(warned(&[found.clone(), (EVENTS, 409, status(409, "AlreadyExists"))]).await.0.is_ok());
+        assert!(warned(&[found, (EVENTS, 403, status(403, "Forbidden"))]).await.0.unwrap_err().is_forbidden());
+        // There is nothing to describe any more, and nothing is sent.
+        assert!(warned(&[(ACCOUNT, 404, status(404, "NotFound"))]).await.0.is_ok());
+    }
 
     fn said(name: &str, note: &str, second: i64) -> Event {
         let account = ObjectRef { kind: Kind::ServiceAccount, namespace: Some("ns".to_owned()), name: name.to_owned() };

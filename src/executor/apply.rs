@@ -156,9 +156,8 @@ pub(super) async fn apply_task(
     events: Events,
 ) -> Result<(), StepFailure> {
     let watch = Arc::default();
-    StepRunner { context, publisher, events, ledger, slot, admin: None, watch, warnings: Warnings::default() }
-        .run(task, connected)
-        .await
+    let warnings = Warnings::of(&context.inventory, context.clock, &task.assessed);
+    StepRunner { context, publisher, events, ledger, slot, admin: None, watch, warnings }.run(task, connected).await
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
@@ -209,17 +208,16 @@ impl StepRunner {
     async fn run(mut self, task: ApplyTask, connected: Option<Connected>) -> Result<(), StepFailure> {
         let cluster = task.plan().cluster.clone();
         self.events.send(Event::Started(cluster.clone()));
-        let limit = self.context.inventory.run.cluster_timeout;
+        let limit = self.context.inventory.run.cluster_timeout.saturating_sub(self.warnings.time());
         lock(&self.ledger).of = task.plan().steps.len();
         self.doing(&cluster, "connect".to_owned());
-        let late = || StepFailure::late(limit);
         let result = match self.connect(&task.cluster, connected).await {
             Ok(api) => {
                 let since = Instant::now();
                 let watch = Arc::clone(&self.watch);
                 let done = watch.within(limit, Box::pin(self.steps(&task, &api))).await;
-                let done = done.unwrap_or_else(|_| Err(late()));
-                let not_said = self.warnings.write(&api, &self.context.inventory, self.context.clock).await;
+                let done = done.unwrap_or_else(|_| Err(self.late(&task, limit)));
+                let not_said = self.warnings.write(&api).await;
                 lock(&self.ledger).notes.extend(not_said);
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
@@ -261,7 +259,7 @@ impl StepRunner {
             self.doing(&task.plan().cluster, step.to_string());
             let result = self.step(api, task, step).await;
             self.ended(&task.plan().cluster, step, &result);
-            self.keep_warning(task, step, &result);
+            self.keep_warning(step, &result);
             match result {
                 Ok(Done::Yes) => {
                     lock(&self.ledger).done.push(step.id());
@@ -312,18 +310,22 @@ impl StepRunner {
         });
     }
 
-    /// Keeps what is to be said of a step in the cluster.
-    fn keep_warning(&mut self, task: &ApplyTask, step: &Step, result: &Result<Done, StepFailure>) {
-        if !self.context.inventory.run.events {
-            return;
+    /// Returns the failure of steps that were not done in time, and keeps what is to be said of the one that was running.
+    fn late(&mut self, task: &ApplyTask, limit: Duration) -> StepFailure {
+        let failure = StepFailure::late(limit);
+        let number = lock(&self.ledger).number;
+        if let Some(step) = number.checked_sub(1).and_then(|at| task.plan().steps.get(at)) {
+            self.warnings.of_failure(step, &failure);
         }
+        failure
+    }
+
+    /// Keeps what is to be said of a step in the cluster.
+    fn keep_warning(&mut self, step: &Step, result: &Result<Done, StepFailure>) {
         match result {
             Ok(Done::Yes) => self.warnings.of_success(step, &lock(&self.ledger).published),
             Ok(Done::ByAnotherRun) => {}
-            Err(failure) => {
-                let standings = &task.assessed.assessment.standings;
-                self.warnings.of_failure(step, failure, standings, self.context.clock.now());
-            }
+            Err(failure) => self.warnings.of_failure(step, failure),
         }
     }
 

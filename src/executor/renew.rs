@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt;
 
 use super::apply::{ApplyContext, ApplyTask, SharedLedger, apply_task, carried};
+use super::kept::Connected;
 use super::limit::{collect_within, part_of};
 use super::observe::{PlanContext, PlanTask, end_of, plan_task};
 use super::publish::Publisher;
+use super::warnings::Warnings;
 use super::{Cancellation, Ended, Events, Pace, Slot, each_cluster};
 use crate::event::Event;
 use crate::failure::StepFailure;
@@ -112,7 +114,7 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
         // This blocks a thread: it tries whether files can be written, and waits for their locks.
         slot.lend(tokio::task::spawn_blocking(move || prepare(assessed))).await
     };
-    let Prepared { assessed, task } = match prepared {
+    let Prepared { mut assessed, task } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => match error.try_into_panic() {
             // The pool reports a cluster whose work panicked.
@@ -128,6 +130,13 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
         known.ledger.clone_from(&ledger);
     }
     let (Some(task), Some(ledger)) = (task, ledger) else {
+        if let Some(Connected { api, .. }) = connected {
+            let mut warnings = Warnings::of(&context.plan.inventory, context.plan.clock, &assessed);
+            if let Some(not_said) = slot.lend(warnings.write(&api)).await {
+                Arc::make_mut(&mut assessed).plan.notes.push(not_said);
+                lock(&known).assessed = Some(Arc::clone(&assessed));
+            }
+        }
         finished(&Planned::Plan(assessed));
         return End::Nothing;
     };

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kubemint_testkit::TestCluster;
 use kubemint_testkit::sim::{Fault, Fleet, Hostility};
 use memchr::memmem;
 use serde_json::Value;
@@ -242,7 +243,7 @@ fn tokens(text: &str) -> Vec<String> {
 fn spy(fleet: &Fleet) -> Spy {
     let machine = Machine::of(fleet, "leaks", OUTPUTS);
     let impatient = machine.read("clusters.toml").replace("\"10s\"", "\"1s\"").replace("\"60s\"", "\"2s\"");
-    machine.write("clusters.toml", &impatient);
+    machine.write("clusters.toml", &impatient.replacen("[defaults]\n", "[defaults]\nevents = true\n", 1));
     let mut spy = Spy { machine, secrets: BTreeSet::new(), seen: vec![], saw_plugin: false, logs_json: false };
     let (cert, key) = (pem("client-p256.pem"), pem("client-p256-key.pem"));
     for secret in [PASSWORD, GIVEN, OPAQUE] {
@@ -366,6 +367,7 @@ fn no_command_shows_a_secret() {
     for command in [&["plan"][..], &["apply", "--yes"], &["refresh", "--force"], &["status"], &["verify"]] {
         spy.run(command, &[0, 4, 6]);
     }
+    events(&mut spy);
     spy.run(&["verify", "--kubeconfig", "out/html.kubeconfig"], &[4, 7]);
     spy.run(&["verify", "--kubeconfig", "admin.yaml", "--context", "basic"], &[4, 7]);
     std::fs::remove_dir_all(spy.machine.path(".cache")).unwrap();
@@ -402,6 +404,24 @@ fn no_command_shows_a_secret() {
     let logs = spy.seen.iter().filter(|(_, content)| memmem::find(content, b"/serviceaccounts/reader/token").is_some());
     assert!(logs.count() > 0, "requests are logged");
     spy.check();
+}
+
+/// Has a token proven at a server that repeats it, and examines what is said of that in the cluster.
+fn events(spy: &mut Spy) {
+    let text = spy.machine.read("clusters.toml");
+    let find = |name: &str| spy.machine.clusters.iter().position(|cluster| cluster.name == name).unwrap();
+    let (tok, echo) = (find("tok"), find("echo"));
+    let TestCluster { server, ca_pem, .. } = spy.machine.clusters[echo].clone();
+    spy.machine.write("echo-ca.pem", &ca_pem);
+    let consumer = format!("consumer = {{ server = \"{server}\", certificate-authority = \"echo-ca.pem\" }}");
+    let elsewhere = text.replace("name = \"tok\"\n", &format!("name = \"tok\"\n{consumer}\n"));
+    // A server that refuses a new token is asked again for a quarter of a minute.
+    spy.machine.write("clusters.toml", &elsewhere.replace("\"2s\"", "\"25s\""));
+    spy.run(&["refresh", "--cluster", "tok"], &[7]);
+    spy.machine.write("clusters.toml", &text);
+    let said = spy.machine.admin(tok).get("/apis/events.k8s.io/v1/namespaces/leaks/events").unwrap().to_string();
+    assert!(said.contains("was not delivered") && said.contains("[REDACTED]") && tokens(&said).is_empty(), "{said}");
+    spy.seen.push(("Events".to_owned(), said.into_bytes()));
 }
 
 /// Runs the watcher until it has renewed once, and examines all that it serves.
