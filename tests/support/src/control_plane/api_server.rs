@@ -45,6 +45,7 @@ impl ApiServer {
     /// Starts the process; [`ApiServer::wait_until_ready`] waits for it.
     pub(super) fn start(
         binaries: &Binaries,
+        program: PathBuf,
         home: PathBuf,
         etcd_url: &str,
         options: ClusterOptions,
@@ -66,7 +67,7 @@ impl ApiServer {
             fs::write(home.join(file), text)?;
         }
         let command = Command {
-            program: binaries.path("kube-apiserver")?,
+            program,
             arguments: arguments(&home, etcd_url, &options, port),
             log: home.join("kube-apiserver.log"),
         };

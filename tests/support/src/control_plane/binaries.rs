@@ -1,6 +1,6 @@
 //! Finds or builds the programs of the control plane.
 //!
-//! Their versions are pinned by the Go module in `tests/control-plane`. A build takes minutes and
+//! Their versions are pinned by the Go modules in `tests/control-plane`. A build takes minutes and
 //! happens once per version: the result is cached below the cargo target directory, and a file
 //! lock makes several test processes wait for one build.
 
@@ -13,13 +13,25 @@ use std::sync::Mutex;
 use super::report;
 use crate::identity::sha256_hex;
 
-/// The programs and the Go packages that they are built from.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("etcd", "go.etcd.io/etcd/server/v3"),
-    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-    ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-];
+/// A Go module, and its programs with the packages that they are built from.
+struct Module {
+    directory: &'static str,
+    programs: &'static [(&'static str, &'static str)],
+}
+
+const NEWEST: Module = Module {
+    directory: "../control-plane",
+    programs: &[
+        ("etcd", "go.etcd.io/etcd/server/v3"),
+        API_SERVER,
+        ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    ],
+};
+
+const OLDEST: Module = Module { directory: "../control-plane/oldest", programs: &[API_SERVER] };
+
+const API_SERVER: (&str, &str) = ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
 
 /// A directory with the programs of the control plane.
 #[derive(Clone, Debug)]
@@ -62,7 +74,7 @@ pub fn binaries() -> io::Result<Binaries> {
     }
     let directory = match std::env::var_os("KUBEBUILDER_ASSETS") {
         Some(assets) if !assets.is_empty() => PathBuf::from(assets),
-        _ => cached_build()?,
+        _ => cached_build(&NEWEST)?,
     };
     let binaries = Binaries { directory };
     for program in ["etcd", "kube-apiserver"] {
@@ -71,10 +83,17 @@ pub fn binaries() -> io::Result<Binaries> {
     Ok(found.insert(binaries).clone())
 }
 
-fn cached_build() -> io::Result<PathBuf> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../control-plane");
-    let mut versions = fs::read(module.join("go.mod"))?;
-    versions.extend(fs::read(module.join("go.sum"))?);
+/// Returns the API server of the oldest Kubernetes, and builds it first where that has not happened yet.
+///
+/// `KUBEBUILDER_ASSETS` does not matter: such a directory holds one version.
+pub(super) fn oldest_api_server() -> io::Result<PathBuf> {
+    Binaries { directory: cached_build(&OLDEST)? }.path(API_SERVER.0)
+}
+
+fn cached_build(module: &Module) -> io::Result<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(module.directory);
+    let mut versions = fs::read(directory.join("go.mod"))?;
+    versions.extend(fs::read(directory.join("go.sum"))?);
     let cache = target_directory().join("control-plane");
     let complete = cache.join(&sha256_hex(&versions)[..16]);
     if complete.is_dir() {
@@ -87,7 +106,7 @@ fn cached_build() -> io::Result<PathBuf> {
         lock.lock()?;
     }
     if !complete.is_dir() {
-        build(&module, &cache, &complete)?;
+        build(&directory, module.programs, &cache, &complete)?;
     }
     Ok(complete)
 }
@@ -97,14 +116,14 @@ fn target_directory() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from)
 }
 
-fn build(module: &Path, cache: &Path, complete: &Path) -> io::Result<()> {
+fn build(module: &Path, programs: &[(&str, &str)], cache: &Path, complete: &Path) -> io::Result<()> {
     let linker_flags = linker_flags(module)?;
     let partial = tempfile::Builder::new().prefix("partial-").tempdir_in(cache)?;
-    for (index, (program, package)) in PROGRAMS.iter().enumerate() {
+    for (index, (program, package)) in programs.iter().enumerate() {
         report(&format!(
             "building {program} from its Go module ({} of {}), once; several minutes",
             index + 1,
-            PROGRAMS.len()
+            programs.len()
         ));
         let status = Command::new("go")
             .args(["build", "-trimpath", &linker_flags, "-o"])

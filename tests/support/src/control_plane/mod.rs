@@ -39,12 +39,24 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub struct ClusterOptions {
     /// The name; also the prefix in etcd.
     pub name: String,
+    /// Which Kubernetes its kube-apiserver is of.
+    pub kubernetes: Kubernetes,
     /// `--service-account-max-token-expiration`; Kubernetes accepts one hour and more.
     pub max_token_expiration: Option<Duration>,
     /// Whether a kube-controller-manager runs as well.
     pub controller_manager: ControllerManager,
     /// More arguments for kube-apiserver.
     pub extra_arguments: Vec<String>,
+}
+
+/// Which Kubernetes a kube-apiserver is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kubernetes {
+    /// That of the rest of the control plane.
+    #[default]
+    Newest,
+    /// The oldest one that manifests are checked against, always built from its Go module.
+    Oldest,
 }
 
 /// Whether a cluster has controllers.
@@ -77,6 +89,15 @@ impl ClusterOptions {
     }
 }
 
+impl Kubernetes {
+    fn api_server(self, binaries: &Binaries) -> io::Result<PathBuf> {
+        match self {
+            Self::Newest => binaries.path("kube-apiserver"),
+            Self::Oldest => binaries::oldest_api_server(),
+        }
+    }
+}
+
 impl ControlPlane {
     /// Starts one real cluster per element and waits until all are ready.
     ///
@@ -98,13 +119,16 @@ impl ControlPlane {
     /// Like [`ControlPlane::start`], with failures as values and without the way to skip.
     pub fn try_start(clusters: Vec<ClusterOptions>) -> io::Result<Self> {
         let binaries = binaries()?;
+        // Before anything runs: a build takes minutes.
+        let programs: Vec<PathBuf> =
+            clusters.iter().map(|options| options.kubernetes.api_server(&binaries)).collect::<io::Result<_>>()?;
         let directory = tempfile::Builder::new().prefix("kubemint-control-plane-").tempdir()?;
         let sweeper = Sweeper::spawn(directory.path())?;
         let (etcd, etcd_url) = start_etcd(&binaries, &directory)?;
         let mut started = Vec::with_capacity(clusters.len());
-        for options in clusters {
+        for (options, program) in clusters.into_iter().zip(programs) {
             let home = directory.path().join(&options.name);
-            started.push(ApiServer::start(&binaries, home, &etcd_url, options)?);
+            started.push(ApiServer::start(&binaries, program, home, &etcd_url, options)?);
         }
         for cluster in &mut started {
             cluster.wait_until_ready()?;
