@@ -411,19 +411,19 @@ pub(crate) fn a_missing_namespace_blocks_unless_it_may_be_created(cluster: &Test
 pub(crate) fn a_namespace_that_exists_is_used_as_it_is(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
     let admin = machine.admin(0);
-    machine.inventory("theirs", &simple("\"get\""));
-    let namespace = json!({"metadata": {"name": "theirs", "labels": {"team": "theirs"}}});
+    machine.inventory("existing", &simple("\"get\""));
+    let namespace = json!({"metadata": {"name": "existing", "labels": {"team": "theirs"}}});
     let created = admin.create("/api/v1/namespaces", &namespace).unwrap();
-    let accounts = "/api/v1/namespaces/theirs/serviceaccounts";
+    let accounts = "/api/v1/namespaces/existing/serviceaccounts";
     admin.create(accounts, &json!({"metadata": {"name": "reader"}})).unwrap();
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(5).report();
     assert_eq!(report["clusters"][0]["blockers"][0]["kind"], "foreign-object", "{report:#}");
-    assert!(versions(&admin, "theirs").is_empty());
+    assert!(versions(&admin, "existing").is_empty());
     admin.delete(&format!("{accounts}/reader")).unwrap();
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
     let changes = report["clusters"][0]["changes"].as_array().unwrap();
     assert!(changes.iter().all(|change| change["object"]["kind"] != "Namespace"), "{changes:#?}");
-    let after = admin.get("/api/v1/namespaces/theirs").unwrap();
+    let after = admin.get("/api/v1/namespaces/existing").unwrap();
     assert_eq!(after["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
     machine.expect(0, &["plan", "--check"]);
 }
