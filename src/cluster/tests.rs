@@ -199,6 +199,23 @@ async fn writes_are_tried_and_a_role_that_a_binding_lacks_is_looked_for() {
     assert!(matches!(lacking, ProbeResult::RoleAbsent { role, .. } if role.name == "veiw"), "{lacking:?}");
 }
 
+/// One of the admission webhooks for namespaces may be down, or the admin have no right to create any.
+#[tokio::test(start_paused = true)]
+async fn whether_a_namespace_can_be_created_is_no_matter_where_it_may_be_there() {
+    let object = ObjectRef::cluster_scoped(Kind::Namespace, "later");
+    let namespace =
+        DesiredObject { object: object.clone(), inventory: "acme".into(), profile: None, content: Content::Empty };
+    let mut plan = empty_plan("a", "uid");
+    plan.steps = vec![Step::Create(namespace), Step::Create(role())];
+    let observed = ObservedCluster { assumed_absent: [object].into(), ..ObservedCluster::default() };
+    let create = "/api/v1/namespaces?fieldManager=kubemint&fieldValidation=Strict&dryRun=All";
+    for (code, reason, times) in [(409, "AlreadyExists", 1), (403, "Forbidden", 1), (500, "InternalError", 7)] {
+        let exchanges = (0..times).map(|_| exchange("POST", create, code, status(code, reason, reason))).collect();
+        let probed = against(exchanges, async |api| probe(api, &plan, &observed).await.unwrap()).await;
+        assert_eq!(probed.results, [], "{reason}");
+    }
+}
+
 #[tokio::test]
 async fn the_first_question_is_who_answers_and_what_time_it_is() {
     let uri = "/api/v1/namespaces/kube-system";

@@ -13,6 +13,7 @@ use super::api::{Api, Request};
 use crate::failure::{ApiFailure, clean};
 use crate::names::{Holder, InventoryName, short_hash};
 use crate::object::ObjectRef;
+use crate::observed::{ObservedObject, Ownership};
 
 /// How often the same is said: once in this many seconds.
 const EACH: i64 = 60 * 60;
@@ -65,7 +66,7 @@ pub(crate) struct Warning {
     pub note: String,
 }
 
-/// Writes an Event, unless the same was said within the hour, or the ServiceAccount is gone.
+/// Writes an Event, unless the same was said within the hour, or the ServiceAccount is gone or not ours.
 ///
 /// # Errors
 ///
@@ -82,6 +83,10 @@ pub(crate) async fn warn(
         Err(failure) if failure.is_not_found() => return Ok(()),
         Err(failure) => return Err(failure),
     };
+    // An account that is not ours may be one of another cluster.
+    if ObservedObject::from_json(&found).ownership(inventory) != Ownership::Ours {
+        return Ok(());
+    }
     let uid = found["metadata"]["uid"].as_str().unwrap_or_default();
     let event = event(warning, uid, (inventory, holder), now);
     let namespace = account.namespace.as_deref().unwrap_or_default();
@@ -153,6 +158,7 @@ mod tests {
 
     use super::tests_support::{Server, mute};
     use super::*;
+    use crate::names::{INVENTORY_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
     use crate::object::Kind;
 
     const ACCOUNT: &str = "/api/v1/namespaces/ns/serviceaccounts/reader";
@@ -189,9 +195,10 @@ mod tests {
     /// kubectl describes a ServiceAccount with the Events that name its uid.
     #[tokio::test]
     async fn an_event_is_about_the_account_that_exists() {
-        let account =
-            json!({"kind": "PartialObjectMetadata", "metadata": {"name": "reader", "namespace": "ns", "uid": "u"}});
-        let found = (ACCOUNT, 200, account);
+        let labels = json!({ MANAGED_BY_LABEL: MANAGED_BY, INVENTORY_LABEL: "acme" });
+        let metadata = json!({"name": "reader", "namespace": "ns", "uid": "u", "labels": labels});
+        let mut account = json!({"kind": "PartialObjectMetadata", "metadata": metadata});
+        let found = (ACCOUNT, 200, account.clone());
         let (result, sent) = warned(&[found.clone(), (EVENTS, 201, json!({"kind": "Event"}))]).await;
         result.unwrap();
         let regarding =
@@ -202,6 +209,9 @@ mod tests {
         // Somebody said so within the hour.
         assert!(warned(&[found.clone(), (EVENTS, 409, status(409, "AlreadyExists"))]).await.0.is_ok());
         assert!(warned(&[found, (EVENTS, 403, status(403, "Forbidden"))]).await.0.unwrap_err().is_forbidden());
+        // It is somebody else's, and nothing is sent.
+        account["metadata"]["labels"][INVENTORY_LABEL] = "other".into();
+        assert!(warned(&[(ACCOUNT, 200, account)]).await.0.is_ok());
         // There is nothing to describe any more, and nothing is sent.
         assert!(warned(&[(ACCOUNT, 404, status(404, "NotFound"))]).await.0.is_ok());
     }

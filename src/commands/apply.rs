@@ -14,7 +14,7 @@ use crate::exit_code::ExitCode;
 use crate::fleet::{Fleet, FleetPolicy, Order, Replan};
 use crate::foreign::shown;
 use crate::outcome::NotStarted;
-use crate::report::{Changes, ClusterReport, Command, Report, Seen, summary_line};
+use crate::report::{Changes, ClusterReport, Command, Report, Seen, notes_text, summary_line};
 use crate::saved::SavedPlan;
 use crate::wording::count;
 
@@ -56,6 +56,8 @@ struct CameOfIt {
     changes: Changes,
     /// The reports that were already shown, as far as they say more than what changes.
     seen: Vec<ClusterReport>,
+    /// Whether anything was begun.
+    is_carried_out: bool,
     /// Whether the user declined.
     is_declined: bool,
     /// Whether some file could not be searched for entries that have to leave.
@@ -67,7 +69,7 @@ fn finish(
     context: &CommandContext<'_>,
     args: &ApplyArgs,
     (fleet, arguments): (&Fleet, &[String]),
-    CameOfIt { changes, seen, is_declined, is_unsearched }: CameOfIt,
+    CameOfIt { changes, seen, is_carried_out, is_declined, is_unsearched }: CameOfIt,
     cancellation: &Cancellation,
 ) -> Result<ExitCode, Error> {
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
@@ -81,8 +83,11 @@ fn finish(
     }
     let summary = changes.summary;
     let code = prune_exit_code(exit_code(&summary, cancellation), &changes, is_unsearched);
+    // Those of the plan were shown with it; where it has no steps, they are not news.
+    let notes = if is_carried_out { notes_text(&changes.clusters, &seen) } else { String::new() };
     let report = Report::new(fleet.writing_head(Command::Apply), changes);
     if is_text {
+        context.printer.remark(&notes);
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Apply, &summary))))?;
         print_failures(context, &report, arguments, Seen::Plan(&seen));
         write_files(context, &report, Showing::from(&args.report))?;
@@ -121,6 +126,7 @@ async fn plan_and_apply(
         return Ok(CameOfIt {
             changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
             seen: vec![],
+            is_carried_out: false,
             is_declined: false,
             is_unsearched: run.is_unsearched,
         });
@@ -141,6 +147,7 @@ async fn plan_and_apply(
     Ok(CameOfIt {
         changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
         seen,
+        is_carried_out: is_agreed && !is_interrupted,
         is_declined,
         is_unsearched: run.is_unsearched,
     })

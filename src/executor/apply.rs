@@ -217,7 +217,7 @@ impl StepRunner {
                 let watch = Arc::clone(&self.watch);
                 let done = watch.within(limit, Box::pin(self.steps(&task, &api))).await;
                 let done = done.unwrap_or_else(|_| Err(self.late(&task, limit)));
-                let not_said = self.warnings.write(&api).await;
+                let not_said = self.slot.lend(self.warnings.write(&api)).await;
                 lock(&self.ledger).notes.extend(not_said);
                 let refused = self.await_refusals(&task, since).await;
                 done.and(refused)
@@ -310,13 +310,13 @@ impl StepRunner {
         });
     }
 
-    /// Returns the failure of steps that were not done in time, and keeps what is to be said of the one that was running.
+    /// Returns the failure of steps that were not done in time, and keeps what is to be said of them.
     fn late(&mut self, task: &ApplyTask, limit: Duration) -> StepFailure {
         let failure = StepFailure::late(limit);
-        let number = lock(&self.ledger).number;
-        if let Some(step) = number.checked_sub(1).and_then(|at| task.plan().steps.get(at)) {
-            self.warnings.of_failure(step, &failure);
-        }
+        let ledger = lock(&self.ledger);
+        let undone = task.plan().steps.iter().skip(ledger.number.saturating_sub(1));
+        undone.for_each(|step| self.warnings.of_failure(step, &failure, &ledger.published));
+        drop(ledger);
         failure
     }
 
@@ -325,7 +325,7 @@ impl StepRunner {
         match result {
             Ok(Done::Yes) => self.warnings.of_success(step, &lock(&self.ledger).published),
             Ok(Done::ByAnotherRun) => {}
-            Err(failure) => self.warnings.of_failure(step, failure),
+            Err(failure) => self.warnings.of_failure(step, failure, &lock(&self.ledger).published),
         }
     }
 

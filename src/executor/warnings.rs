@@ -57,9 +57,10 @@ impl Warnings {
         warnings
     }
 
-    /// Keeps what a step that failed is worth saying.
-    pub(super) fn of_failure(&mut self, step: &Step, failure: &StepFailure) {
-        if self.inventory.run.events {
+    /// Keeps what a step that failed is worth saying. A credential that is in the outputs is renewed, whatever failed then.
+    pub(super) fn of_failure(&mut self, step: &Step, failure: &StepFailure, published: &[Published]) {
+        let is_published = published.iter().any(|published| step.grant() == Some(&published.grant));
+        if self.inventory.run.events && !is_published {
             let warning = failed(&self.inventory, step, failure, (&self.expiries, self.now()));
             self.said.extend(warning);
         }
@@ -145,9 +146,10 @@ fn blocked(inventory: &Inventory, plan: &ClusterPlan, standings: &[Standing], no
             | CredentialState::Due
             | CredentialState::NotEverywhere => true,
             // It works, as long as it does.
-            CredentialState::HeldElsewhere | CredentialState::Current => reason != Reason::NotRenewed,
-            CredentialState::Unknown
-            | CredentialState::Suspended
+            CredentialState::HeldElsewhere | CredentialState::Current | CredentialState::Unknown => {
+                reason != Reason::NotRenewed
+            }
+            CredentialState::Suspended
             | CredentialState::Plugin
             | CredentialState::NoOutput
             | CredentialState::NotBegun
@@ -300,10 +302,14 @@ path = "out/{profile}"
             said(CredentialState::Expired, 900, &[reader]),
             [(Reason::Expired, format!("{note}; it has expired"))]
         );
+        let expired = [(Reason::Expired, format!("{note}; it has expired"))];
+        assert_eq!(said(CredentialState::Unknown, 900, &[reader]), expired, "such as where no hub responds");
         for (state, expires, blockers) in [
             // It works, and does so for long.
             (CredentialState::Current, 900_000, &[reader][..]),
             (CredentialState::HeldElsewhere, 900_000, &[reader]),
+            // It cannot be judged, and lives for long.
+            (CredentialState::Unknown, 900_000, &[reader]),
             // Somebody wanted that.
             (CredentialState::Suspended, 900, &[reader]),
             (CredentialState::Ended, 900, &[reader]),

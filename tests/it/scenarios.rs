@@ -422,7 +422,7 @@ pub(crate) fn a_namespace_that_exists_is_used_as_it_is(cluster: &TestCluster) {
     admin.delete(&format!("{accounts}/reader")).unwrap();
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(0).report();
     let changes = report["clusters"][0]["changes"].as_array().unwrap();
-    assert!(changes.iter().all(|change| change["object"]["kind"] != "Namespace"), "{changes:#?}");
+    assert!(changes.iter().all(|change| change["kind"] != "Namespace"), "{changes:#?}");
     let after = admin.get("/api/v1/namespaces/existing").unwrap();
     assert_eq!(after["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
     machine.expect(0, &["plan", "--check"]);
