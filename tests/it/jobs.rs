@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use kubemint_testkit::control_plane::{ClusterOptions, ControlPlane, ControllerManager};
 use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{Admin, User};
+use rustix::process::{Pid, setpriority_process};
 use serde_json::{Value, json};
 
 use crate::support::{Machine, simulated};
@@ -100,7 +101,10 @@ impl Agent<'_> {
         let arguments: Vec<String> = container["args"].as_array().unwrap().iter().map(expand).collect();
         let mut command = self.machine.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let log = std::fs::File::create(self.machine.path(&log_of(pod["metadata"]["name"].as_str().unwrap()))).unwrap();
-        command.envs(environment).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        let child = command.envs(environment).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        // Eight of them are a load for every other test of this machine, and some of those have bounds.
+        setpriority_process(Some(Pid::from_child(&child)), 19).unwrap();
+        child
     }
 
     fn status(&self, pod: &str, status: &Value) {
