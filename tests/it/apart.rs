@@ -16,18 +16,18 @@ fn cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
 }
 
 /// Most of a fleet accepts connections and never responds. At the default settings, the clusters that do respond are
-/// written although they come last in the inventory: before the first of the others is given up.
+/// written soon, although they come last in the inventory: long before the first of the others is given up.
 #[test]
 fn those_that_hang_keep_nobody_waiting() {
     const SICK: usize = 130;
-    const IN_TIME: Duration = Duration::from_secs(28);
+    const IN_TIME: Duration = Duration::from_secs(10);
     let mut names: Vec<String> = (0..SICK).map(|number| format!("a-sick-{number:03}")).collect();
     names.extend(["z-1".to_owned(), "z-2".to_owned()]);
     let fleet = simulated(names);
     let machine = Machine::of(&fleet, "hang", &profile("15m"));
     // Nothing is said about concurrency and timeouts, but for an end to the test.
     let text = machine.read("clusters.toml");
-    let text = text.replace("request-timeout = \"10s\"\ncluster-timeout = \"60s\"\n", "cluster-timeout = \"30s\"\n");
+    let text = text.replace("request-timeout = \"10s\"\ncluster-timeout = \"60s\"\n", "cluster-timeout = \"20s\"\n");
     machine.write("clusters.toml", &text);
     machine.expect(0, &["apply", "--yes"]);
     let outputs = ["z-1", "z-2"].map(|name| format!("out/{name}.kubeconfig"));

@@ -1,5 +1,7 @@
 //! Watchers that share a Lease: one works, and the others wait for it to go.
 
+use std::time::{Duration, Instant};
+
 use kubemint_testkit::sim::Fault;
 use kubemint_testkit::{TestCluster, User};
 use serde_json::json;
@@ -39,7 +41,9 @@ pub(crate) fn of_several_watchers_one_works(cluster: &TestCluster) {
 
     // It dies with a credential that is due: nobody waits for the hour of its token.
     first.signal("-KILL");
+    let killed = Instant::now();
     eventually("the second one works", || works(&second));
+    assert!(killed.elapsed() > Duration::from_secs(5), "it did not wait for the end of the Lease");
     second.await_metric(WAITS, 0.0);
     assert_ne!(spec()["holderIdentity"], holder);
     assert_eq!(spec()["leaseTransitions"], 1);
