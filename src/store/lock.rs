@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::faults::before;
@@ -22,10 +23,10 @@ use crate::delivery::LOCK_SUFFIX;
 
 /// An owner takes some hundred bytes; a larger file is not our lock.
 const LARGEST_OWNER: u64 = 64 * 1024;
-/// How long one holder's lock is waited for: kubectl holds it for milliseconds.
+/// How long the lock of one holder is waited for who may be gone: kubectl holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a lock is waited for that goes from one holder to the next, such as the shards of one fleet with a file that all
-/// of them write.
+/// How long a lock is waited for whose holder lives, or that goes from one holder to the next, such as the shards of one fleet
+/// with a file that all of them write.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// Whether a lock that is not known to be dead may be broken.
@@ -84,7 +85,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a file, waiting up to 10 s for it.
+    /// Takes the lock of a file. Each holder is waited for up to 10 s, one that is known to live and several in turn up to 120 s.
     ///
     /// # Errors
     ///
@@ -97,16 +98,23 @@ impl Lock {
         let mut candidate = Temporary::beside(&entry).map_err(create_error)?;
         before().and_then(|()| candidate.file.write_all(&content)).map_err(create_error)?;
         let mut patience = Patience::since(Instant::now());
+        let mut has_waited = false;
         loop {
             match candidate.entry.link_to(&entry) {
                 Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => has_waited = true,
                 Err(source) => return Err(create_error(source)),
             }
             patience.wait_or_break(&file.path, &entry, break_lock)?;
         }
         let stat = rustix::fs::fstat(&candidate.file).map_err(|error| create_error(error.into()))?;
         let lock = Self { entry, stamp: Stamp::of(&stat), candidate };
+        if has_waited {
+            // The age of a lock is how long it has been held, without what its holder waited before.
+            let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+            let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
+            rustix::fs::futimens(&lock.candidate.file, &times).map_err(|error| create_error(error.into()))?;
+        }
         // The lock has its own name now. If this removal fails, `drop` of the candidate tries again.
         lock.candidate.entry.remove().map_err(create_error)?;
         Ok(lock)
@@ -204,7 +212,7 @@ impl Patience {
         if is_dead || (is_stuck && break_lock == BreakLock::AfterWaiting) {
             return found.remove(lock).map_err(failed);
         }
-        if is_stuck || now - self.start >= LONGEST {
+        if now - self.start >= LONGEST || (is_stuck && !found.is_living()) {
             return Err(held(file, lock, found.owner));
         }
         // There is nothing to wait on but time: kubectl's lock names no owner.
@@ -256,6 +264,13 @@ impl FoundLock {
         // another machine took on a shared file system.
         let has_kernels_lock = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
         owner.is_dead() || (is_here() && self.file.as_ref().is_some_and(has_kernels_lock))
+    }
+
+    /// Whether it is ours, and the process that took it certainly lives: the kernel holds a lock on the file for it, on
+    /// whichever machine or in whichever container it is.
+    fn is_living(&self) -> bool {
+        let is_locked = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK);
+        self.owner.is_some() && self.file.as_ref().is_some_and(is_locked)
     }
 
     /// Removes the lock if it still is the one that was found.
@@ -336,7 +351,7 @@ impl Owner {
             return false;
         }
         let is_gone = rustix::process::Pid::from_raw(self.pid.cast_signed())
-            .is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
+            .is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH));
         // The pid may have been given out again.
         is_gone || start_time(self.pid).is_some_and(|started| started != self.started)
     }
@@ -435,6 +450,50 @@ mod tests {
         assert_eq!(patience.held_since(&other, after(12)), after(12));
         assert_eq!(patience.held_since(&other, after(20)), after(12));
         assert_eq!(patience.held_since(&one, after(21)), after(21));
+    }
+
+    /// A large file on a slow disk takes longer than kubectl's patience.
+    #[test]
+    fn a_holder_that_lives_is_waited_for_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        let lock = entry(&lock_of(&file));
+        let wait = |seconds| {
+            let mut patience = Patience::since(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
+            patience.wait_or_break(&file, &lock, BreakLock::Never)
+        };
+        let living = Lock::take(&entry(&file), BreakLock::Never).unwrap();
+        wait(60).unwrap();
+        wait(121).unwrap_err();
+        drop(living);
+        let elsewhere = Owner { host: "elsewhere".to_owned(), ..Owner::this_process().clone() };
+        for unknown in [serde_json::to_vec(&elsewhere).unwrap(), vec![]] {
+            fs::write(lock_of(&file), unknown).unwrap();
+            wait(9).unwrap();
+            wait(11).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn its_age_is_how_long_it_has_been_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config");
+        let first = Lock::take(&entry(&file), BreakLock::Never).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Lock::take(&entry(&file), BreakLock::Never).unwrap());
+            let waiting = loop {
+                let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+                if let Some(waiting) = names.into_iter().find(|name| *name != lock_of(&file)) {
+                    break waiting;
+                }
+                std::thread::yield_now();
+            };
+            File::open(waiting).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            drop(first);
+            let _second = second.join().unwrap();
+            let since = fs::metadata(lock_of(&file)).unwrap().modified().unwrap();
+            assert!(since.elapsed().unwrap() < Duration::from_secs(3600), "{since:?}");
+        });
     }
 
     #[test]

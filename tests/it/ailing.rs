@@ -11,7 +11,7 @@ use kubemint_testkit::sim::{Fault, Fleet, FleetOptions, SimCluster};
 use serde_json::json;
 
 use crate::life::{anchors, generations, profile};
-use crate::support::{Machine, can_i, simulated};
+use crate::support::{Machine, can_i, simulated, undisturbed};
 
 fn fleet(name: &str, rest: &str) -> (Fleet, SimCluster, Machine) {
     let fleet = simulated(["a"]);
@@ -183,6 +183,7 @@ fn outputs_that_are_gone_need_consent() {
 
 #[test]
 fn a_clock_that_is_a_day_off_changes_nothing() {
+    let _undisturbed = undisturbed();
     for days in [-1, 1] {
         let (_fleet, cluster, machine) = fleet("clock", &profile("0s"));
         cluster.set_clock_skew(SignedDuration::from_hours(24 * days));
@@ -275,6 +276,7 @@ fn a_refresh_that_comes_second_is_not_told_that_others_hold_the_token() {
 /// run.
 #[test]
 fn waiting_for_the_overlap_waits_for_one() {
+    let _undisturbed = undisturbed();
     let (_fleet, cluster, machine) = fleet("one-overlap", &profile("3s"));
     machine.expect(0, &["apply", "--yes"]);
     let mut command = machine.command(&["refresh", "--force", "--wait-overlap"]);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::life::{generations, profile};
 use crate::scenarios::is_refused_soon;
-use crate::support::{Machine, can_i, simulated};
+use crate::support::{Machine, can_i, simulated, undisturbed};
 
 fn cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
     let clusters = report["clusters"].as_array().unwrap();
@@ -21,6 +21,7 @@ fn cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
 fn those_that_hang_keep_nobody_waiting() {
     const SICK: usize = 130;
     const IN_TIME: Duration = Duration::from_secs(10);
+    let _undisturbed = undisturbed();
     let mut names: Vec<String> = (0..SICK).map(|number| format!("a-sick-{number:03}")).collect();
     names.extend(["z-1".to_owned(), "z-2".to_owned()]);
     let fleet = simulated(names);
@@ -138,6 +139,7 @@ fn a_write_is_believed_when_its_effect_is_seen() {
 /// A cluster that responds at first and hangs later does not keep a slot of the pool either.
 #[test]
 fn those_that_hang_later_keep_nobody_waiting() {
+    let _undisturbed = undisturbed();
     let mut names: Vec<String> = (0..70).map(|number| format!("a-sick-{number:03}")).collect();
     names.push("z".to_owned());
     let fleet = simulated(names);

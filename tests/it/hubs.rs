@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::delivering::{argocd_token, path};
 use crate::life::{anchors, eventually, generations};
-use crate::support::{Machine, can_i, simulated};
+use crate::support::{Machine, can_i, simulated, undisturbed};
 
 /// Clusters whose credentials go into Argo CD's Secrets in `hub`; those of `a` into a file as well.
 fn machine(fleet: &Fleet, name: &str) -> Machine {
@@ -37,6 +37,7 @@ fn of_cluster<'a>(report: &'a Value, name: &str) -> &'a Value {
 /// The grants that deliver there are not minted, and nobody else waits.
 #[test]
 fn a_hub_that_is_down_stops_its_own_grants_only() {
+    let _undisturbed = undisturbed();
     let fleet = simulated(["hub", "a", "b"]);
     let machine = machine(&fleet, "down");
     fleet.cluster("hub").set_fault(Some(Fault::Refuse));
@@ -230,6 +231,7 @@ fn killed_at_every_request_to_the_hub_a_rotation_converges() {
 /// A hub that stops answering half-way holds up nobody for long, and the next run completes the work.
 #[test]
 fn a_hub_that_fails_half_way_is_named_and_the_next_run_converges() {
+    let _undisturbed = undisturbed();
     let names: Vec<String> = std::iter::once("hub".to_owned())
         .chain((1..=12).map(|number| format!("c{number:02}")))
         .chain(["b".to_owned()])
@@ -426,6 +428,7 @@ fn what_a_file_may_hold_elsewhere_still_needs_consent() {
 /// A hub that is overloaded is not asked for each Secret, and a revocation does not wait for it.
 #[test]
 fn an_overloaded_hub_holds_up_nobody() {
+    let _undisturbed = undisturbed();
     let names = std::iter::once("hub".to_owned()).chain((1..=12).map(|number| format!("c{number:02}")));
     let fleet = simulated(names.chain(["b".to_owned()]));
     let machine = machine(&fleet, "busy");

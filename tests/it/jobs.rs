@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use kubemint_testkit::control_plane::{ClusterOptions, ControlPlane, ControllerManager};
 use kubemint_testkit::sim::Fleet;
 use kubemint_testkit::{Admin, User};
-use rustix::process::{Pid, setpriority_process};
 use serde_json::{Value, json};
 
-use crate::support::{Machine, simulated};
+use crate::support::{Machine, simulated, undisturbed};
 
 /// The longest that a Job may take: it waits ten seconds after the first failure of an index, and twenty after the second.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -101,10 +100,7 @@ impl Agent<'_> {
         let arguments: Vec<String> = container["args"].as_array().unwrap().iter().map(expand).collect();
         let mut command = self.machine.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let log = std::fs::File::create(self.machine.path(&log_of(pod["metadata"]["name"].as_str().unwrap()))).unwrap();
-        let child = command.envs(environment).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        // Eight of them are a load for every other test of this machine, and some of those have bounds.
-        setpriority_process(Some(Pid::from_child(&child)), 19).unwrap();
-        child
+        command.envs(environment).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
     fn status(&self, pod: &str, status: &Value) {
@@ -161,6 +157,7 @@ const CLUSTERS: u64 = 2000;
 fn an_indexed_job_works_on_a_fleet() {
     let options = ClusterOptions { controller_manager: ControllerManager::On, ..ClusterOptions::named("jobs") };
     let Some(plane) = ControlPlane::start(vec![options]) else { return };
+    let _undisturbed = undisturbed();
     let fleet: Fleet = simulated((0..CLUSTERS).map(|number| format!("c{number:04}")));
     let machine = Machine::new(&fleet.test_clusters(), User::Admin);
     machine.inventory(
@@ -168,8 +165,6 @@ fn an_indexed_job_works_on_a_fleet() {
         "[profiles.reader]\ncluster-roles = ['view']\n[[grants]]\nprofile = 'reader'\nselector = ''\n\
          [[outputs]]\npath = 'out/{cluster}.kubeconfig'\n[[outputs]]\npath = 'all.kubeconfig'\ncontext = '{cluster}'\n",
     );
-    // Eight processes share this machine and one file, each of whose locks is waited for.
-    machine.write("clusters.toml", &machine.read("clusters.toml").replace("\"60s\"", "\"5m\""));
     std::fs::create_dir(machine.path("results")).unwrap();
     let admin = Admin::new(plane.test_cluster(0));
     let mut agent = Agent {

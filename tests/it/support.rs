@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kubemint_testkit::sim::{Fleet, FleetOptions};
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Held by tests that load the whole machine, and by those that measure time: never two of them run at once.
+pub(crate) fn undisturbed() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A user's machine: its own home, an admin kubeconfig, an inventory, and no inherited environment.
 pub(crate) struct Machine {
