@@ -141,6 +141,12 @@ impl ApiFailure {
         self.status().is_some_and(|status| status.code == 403 && status.reason == "Forbidden")
     }
 
+    /// Whether this one request is refused, by a missing right, a webhook, a policy or a validation, while others of the same
+    /// caller may not be.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.code().is_some_and(|code| (400..500).contains(&code) && ![401, 429].contains(&code))
+    }
+
     /// Whether a `ResourceQuota` is used up.
     pub(crate) fn is_over_quota(&self) -> bool {
         matches!(self.gate(), Some(Gate::Quota(_)))
@@ -371,6 +377,16 @@ impl StepFailure {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Returns the cause, and what to do about it.
+    pub(crate) fn with_hint(&self) -> String {
+        with_hint(&self.cause, self.hint.as_deref())
+    }
+}
+
+/// Returns what happened, and what to do about it, in one line.
+pub(crate) fn with_hint(cause: &str, hint: Option<&str>) -> String {
+    hint.map_or_else(|| cause.to_owned(), |hint| format!("{cause}; {hint}"))
 }
 
 /// Makes text from a server, or from a program that was run, fit to print: nothing invisible, one line, at most 600

@@ -209,8 +209,8 @@ async fn whether_a_namespace_can_be_created_is_no_matter_where_it_may_be_there()
     plan.steps = vec![Step::Create(namespace), Step::Create(role())];
     let observed = ObservedCluster { assumed_absent: [object].into(), ..ObservedCluster::default() };
     let create = "/api/v1/namespaces?fieldManager=kubemint&fieldValidation=Strict&dryRun=All";
-    for (code, reason, times) in [(409, "AlreadyExists", 1), (403, "Forbidden", 1), (500, "InternalError", 7)] {
-        let exchanges = (0..times).map(|_| exchange("POST", create, code, status(code, reason, reason))).collect();
+    for (code, reason) in [(409, "AlreadyExists"), (403, "Forbidden"), (500, "InternalError")] {
+        let exchanges = vec![exchange("POST", create, code, status(code, reason, reason))];
         let probed = against(exchanges, async |api| probe(api, &plan, &observed).await.unwrap()).await;
         assert_eq!(probed.results, [], "{reason}");
     }

@@ -98,9 +98,14 @@ pub(crate) async fn warn(
     }
 }
 
+/// The hour in which something is said.
+pub(crate) fn hour(now: Timestamp) -> i64 {
+    now.as_second() / EACH
+}
+
 fn event(warning: &Warning, uid: &str, (inventory, holder): (&InventoryName, &Holder), now: Timestamp) -> Event {
     let Warning { account, reason, note } = warning;
-    let hour = (now.as_second() / EACH).to_string();
+    let hour = hour(now).to_string();
     let hash = short_hash(&[uid, reason.as_str(), inventory.as_str(), holder.as_str(), &hour]);
     let name = format!("{}.{hash}", account.name);
     let name = if name.len() > LONGEST_NAME { format!("kubemint.{hash}") } else { name };

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::load::load;
 use super::session::{ask, block_on, interruptible};
 use super::show::{
-    Showing, arguments, check_outputs, exit_code, print, print_failures, prune_exit_code, show_before, write_files,
+    Showing, arguments, check_outputs, exit_code, new_notes, print, print_failures, prune_exit_code, show_before,
+    write_files,
 };
 use super::{CommandContext, printed, revoke};
 use crate::cli::{ReportOutput, RetireArgs, RevokeArgs, SelectionArgs};
@@ -14,7 +15,7 @@ use crate::executor::Cancellation;
 use crate::exit_code::ExitCode;
 use crate::fleet::{Forgetting, MAX_PRUNE, Which};
 use crate::foreign::shown;
-use crate::report::{Changes, Command, Report, Seen, notes_text, summary_line};
+use crate::report::{Changes, Command, Report, Seen, summary_line};
 use crate::wording::{count, list};
 
 /// Removes everything that was made on some clusters, or forgets them.
@@ -101,8 +102,7 @@ async fn forget(context: &CommandContext<'_>, args: &RetireArgs) -> Result<ExitC
     let report = Report::new(forgetting.head(), changes);
     let arguments = arguments(context, &SelectionArgs::default(), None, &[(true, "--forget")]);
     if is_text {
-        let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
-        context.printer.remark(&notes_text(&report_clusters, before));
+        context.printer.remark(&new_notes(context, &report_clusters, &seen));
         printed(context.printer.data(&format!("{}\n", summary_line(Command::Retire, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&seen));
         write_files(context, &report, Showing::from(&args.report))?;

@@ -2,7 +2,8 @@
 
 use super::session::{ask, ask_if_possible, block_on, interruptible};
 use super::show::{
-    Showing, arguments, check_outputs, exit_code, print, print_failures, prune_exit_code, show_before, write_files,
+    Showing, arguments, check_outputs, exit_code, new_notes, print, print_failures, prune_exit_code, show_before,
+    write_files,
 };
 use super::{CommandContext, printed};
 use crate::cli::{ReportOutput, RevokeArgs, SelectionArgs};
@@ -14,7 +15,7 @@ use crate::foreign::shown;
 use crate::names::ProfileName;
 use crate::outcome::NotStarted;
 use crate::plan::{RevokeDepth, RevokeOptions, RevokeTarget, Vanished};
-use crate::report::{Changes, ClusterReport, Command, Report, Seen, notes_text, summary_line};
+use crate::report::{Changes, ClusterReport, Command, Report, Seen, summary_line};
 use crate::step::RemoveReason;
 use crate::wording::count;
 
@@ -63,8 +64,7 @@ pub(super) async fn revoke(
     let summary = changes.summary;
     let report = Report::new(fleet.writing_head(command), changes.clone());
     if is_text {
-        let before = if context.environment.shows_both { seen.as_slice() } else { &[] };
-        context.printer.remark(&notes_text(&changes.clusters, before));
+        context.printer.remark(&new_notes(context, &changes.clusters, &seen));
         printed(context.printer.data(&format!("{}\n", summary_line(command, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&seen));
         write_files(context, &report, Showing::from(&args.report))?;

@@ -12,7 +12,7 @@ use crate::output::render_error;
 use crate::plan::{Blocker, BlockerKind};
 use crate::report::{
     Body, Changes, ClusterReport, Failures, Head, RenderError, Rendering, Report, Seen, Summary, TextOptions,
-    VerifySummary, failures, is_html, is_json_report, is_junit, is_markdown, render,
+    VerifySummary, failures, is_html, is_json_report, is_junit, is_markdown, notes_text, render,
 };
 use crate::store::{self, StoreError};
 use crate::wording::command;
@@ -175,6 +175,12 @@ pub(super) fn show_before(
     };
     seen.retain(ClusterReport::has_remarks);
     Ok(seen)
+}
+
+/// Returns the notes about clusters as text. Those in `seen` went to stdout already; if stderr is the same terminal, they
+/// are left out.
+pub(super) fn new_notes(context: &CommandContext<'_>, clusters: &[ClusterReport], seen: &[ClusterReport]) -> String {
+    notes_text(clusters, if context.environment.shows_both { seen } else { &[] })
 }
 
 /// Prints the failed clusters to stderr. Those in `seen` went to stdout already; if both are one terminal, they are not

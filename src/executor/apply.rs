@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::hubs::Hubs;
 use super::kept::{Connected, KeptConnections};
+use super::ledger::{HeldAnchor, SharedLedger, carried, lock};
 use super::limit::{collect_within, part_of};
 use super::observe::access;
 use super::publish::{FileChange, NotWritten, Publisher, TargetFile, removals};
 use super::stopwatch::Stopwatch;
 use super::warnings::Warnings;
-use super::{Cancellation, Clock, Ended, Events, Pace, Slot, each_cluster};
+use super::{Cancellation, Clock, Events, Pace, Slot, each_cluster};
 use crate::cluster::secret::{IncomingSecret, NotDelivered};
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Limits, connect_admin, connect_consumer, connect_with, index, issue, revoke, verify,
@@ -27,14 +28,14 @@ use crate::delivery::{
 };
 use crate::event::{End, Event, Issued, StepEnded, StepOutcome};
 use crate::failure::{FailureKind, StepFailure};
-use crate::inventory::{Cluster, GrantKey, Inventory, VerifyVia};
+use crate::inventory::{Cluster, Inventory, VerifyVia};
 use crate::kubeconfig::Incoming;
 use crate::names::ClusterName;
-use crate::object::{Kind, ObjectRef};
-use crate::outcome::{Applied, Carried, Published, StepFailed};
+use crate::object::Kind;
+use crate::outcome::{Carried, Published};
 use crate::plan::{Assessed, ClusterPlan, Note, NoteKind, OnFailure};
 use crate::secret::SecretToken;
-use crate::step::{Mint, Plugin, Publish, Remove, Revoke, Step, StepId, Update};
+use crate::step::{Mint, Plugin, Publish, Remove, Revoke, Step, Update};
 
 /// One cluster to apply.
 #[derive(Debug)]
@@ -92,33 +93,6 @@ pub(crate) struct ApplyContext {
     pub hubs: Arc<Hubs>,
 }
 
-/// What a task has done so far. It survives if the task is dropped half-way.
-#[derive(Debug, Default)]
-pub(super) struct Ledger {
-    /// The steps that were done.
-    done: Vec<StepId>,
-    published: Vec<Published>,
-    notes: Vec<Note>,
-    /// The grants whose renewal was left to another run.
-    overtaken: Vec<GrantKey>,
-    /// The anchors that are being deleted and that a finalizer holds.
-    held: Vec<HeldAnchor>,
-    number: usize,
-    of: usize,
-    doing: String,
-}
-
-/// An anchor of a ServiceAccount that is being deleted and that a finalizer holds.
-#[derive(Debug, Clone)]
-struct HeldAnchor {
-    service_account: ObjectRef,
-    anchor: ObjectRef,
-    uid: String,
-}
-
-/// Shared, so that it can be read after the task that writes it is gone.
-pub(super) type SharedLedger = Arc<Mutex<Ledger>>;
-
 /// Applies clusters.
 pub(crate) async fn apply_clusters(
     context: Arc<ApplyContext>,
@@ -160,35 +134,6 @@ pub(super) async fn apply_task(
     StepRunner { context, publisher, events, ledger, slot, admin: None, watch, warnings }.run(task, connected).await
 }
 
-fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    // The ledger is plain data, so it is usable even after a panic.
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Returns the result of carrying out a plan.
-pub(super) fn carried(ledger: Option<&Mutex<Ledger>>, end: Ended<Result<(), StepFailure>>) -> Carried {
-    let ledger = ledger.map(|ledger| std::mem::take(&mut *lock(ledger))).unwrap_or_default();
-    let failure = match end {
-        Ended::NotStarted(why) => return Carried::NotStarted(why),
-        Ended::Done(Ok(())) => None,
-        Ended::Done(Err(failure)) => Some(failure),
-        Ended::Stopped => Some(StepFailure::new("interrupted")),
-        Ended::Panicked => Some(StepFailure::panicked()),
-    };
-    Carried::Out(Applied {
-        failure: failure.map(|failure| StepFailed {
-            number: ledger.number,
-            of: ledger.of,
-            doing: ledger.doing,
-            failure,
-        }),
-        done: ledger.done,
-        published: ledger.published,
-        notes: ledger.notes,
-        overtaken: ledger.overtaken,
-    })
-}
-
 /// The work on one cluster.
 struct StepRunner {
     context: Arc<ApplyContext>,
@@ -208,7 +153,7 @@ impl StepRunner {
     async fn run(mut self, task: ApplyTask, connected: Option<Connected>) -> Result<(), StepFailure> {
         let cluster = task.plan().cluster.clone();
         self.events.send(Event::Started(cluster.clone()));
-        let limit = self.context.inventory.run.cluster_timeout.saturating_sub(self.warnings.time());
+        let limit = self.context.inventory.run.cluster_timeout;
         lock(&self.ledger).of = task.plan().steps.len();
         self.doing(&cluster, "connect".to_owned());
         let result = match self.connect(&task.cluster, connected).await {
@@ -216,10 +161,15 @@ impl StepRunner {
                 let since = Instant::now();
                 let watch = Arc::clone(&self.watch);
                 let done = watch.within(limit, Box::pin(self.steps(&task, &api))).await;
-                let done = done.unwrap_or_else(|_| Err(self.late(&task, limit)));
-                let not_said = self.slot.lend(self.warnings.write(&api)).await;
-                lock(&self.ledger).notes.extend(not_said);
+                let done = done.unwrap_or_else(|_| Err(self.undone(&task, StepFailure::late(limit))));
                 let refused = self.await_refusals(&task, since).await;
+                if refused.is_err() {
+                    self.warnings.forget_revocations();
+                }
+                if !self.warnings.is_empty() {
+                    let not_said = self.slot.lend(self.warnings.write(api)).await;
+                    lock(&self.ledger).notes.extend(not_said);
+                }
                 done.and(refused)
             }
             Err(failure) => Err(failure),
@@ -268,7 +218,7 @@ impl StepRunner {
                 Ok(Done::ByAnotherRun) => {}
                 // Later steps refer to objects; the credential of one grant is nothing to another.
                 Err(failure) if task.plan().on_failure == OnFailure::Stop && !step.is_about_credentials() => {
-                    return Err(failure);
+                    return Err(self.undone(task, failure));
                 }
                 Err(failure) => {
                     failed.push(FailedStep { step, number, doing: lock(&self.ledger).doing.clone(), failure });
@@ -310,13 +260,11 @@ impl StepRunner {
         });
     }
 
-    /// Returns the failure of steps that were not done in time, and keeps what is to be said of them.
-    fn late(&mut self, task: &ApplyTask, limit: Duration) -> StepFailure {
-        let failure = StepFailure::late(limit);
+    /// Keeps what is to be said of the present step and those after it, none of which is done because of a failure.
+    fn undone(&mut self, task: &ApplyTask, failure: StepFailure) -> StepFailure {
         let ledger = lock(&self.ledger);
         let undone = task.plan().steps.iter().skip(ledger.number.saturating_sub(1));
         undone.for_each(|step| self.warnings.of_failure(step, &failure, &ledger.published));
-        drop(ledger);
         failure
     }
 
@@ -503,9 +451,8 @@ impl StepRunner {
         // The new credential is published, so the step succeeds even if an older one could not be ended.
         let cleared = issue::clear_spent(api, mint, &generation).await;
         if let Err(failure) = cleared.map(|notes| lock(&self.ledger).notes.extend(notes)) {
-            let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             let message =
-                format!("older tokens of `{}` could not be ended: {}{hint}", mint.grant.profile, failure.cause);
+                format!("older tokens of `{}` could not be ended: {}", mint.grant.profile, failure.with_hint());
             lock(&self.ledger).notes.push(Note::new(NoteKind::NotRetired, message));
         }
         Ok(())

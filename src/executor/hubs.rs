@@ -212,7 +212,14 @@ impl Hubs {
         if may_be_one && is_alive(&api).await {
             return State::Connected(api, Instant::now());
         }
-        let cause = format!("`{name}` did not respond to an earlier request of this run: {}", failure.cause);
+        // Without what was asked for, which may be another cluster's, whose consumers are told this in an Event.
+        let how = match failure.kind {
+            FailureKind::Timeout => "nothing came in time",
+            FailureKind::ServerError => "its API server failed",
+            FailureKind::NotAnApiServer => "something else answered",
+            _ => "it could not be reached",
+        };
+        let cause = format!("`{name}` did not respond to an earlier request of this run: {how}");
         State::Down(StepFailure { cause, ..failure.clone() }, Instant::now())
     }
 

@@ -7,6 +7,7 @@
 pub(crate) mod apply;
 mod hubs;
 mod kept;
+mod ledger;
 mod limit;
 pub(crate) mod observe;
 mod pool;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 
-use super::apply::{ApplyContext, ApplyTask, SharedLedger, apply_task, carried};
+use super::apply::{ApplyContext, ApplyTask, apply_task};
 use super::kept::Connected;
+use super::ledger::{SharedLedger, carried};
 use super::limit::{collect_within, part_of};
 use super::observe::{PlanContext, PlanTask, end_of, plan_task};
 use super::publish::Publisher;
@@ -130,12 +131,12 @@ async fn renew_one(context: RenewContext, task: PlanTask, known: SharedKnown, mu
         known.ledger.clone_from(&ledger);
     }
     let (Some(task), Some(ledger)) = (task, ledger) else {
-        if let Some(Connected { api, .. }) = connected {
-            let mut warnings = Warnings::of(&context.plan.inventory, context.plan.clock, &assessed);
-            if let Some(not_said) = slot.lend(warnings.write(&api)).await {
-                Arc::make_mut(&mut assessed).plan.notes.push(not_said);
-                lock(&known).assessed = Some(Arc::clone(&assessed));
-            }
+        let mut warnings = Warnings::of(&context.plan.inventory, context.plan.clock, &assessed);
+        if let Some(Connected { api, .. }) = connected.filter(|_| !warnings.is_empty())
+            && let Some(not_said) = slot.lend(warnings.write(api)).await
+        {
+            Arc::make_mut(&mut assessed).plan.notes.push(not_said);
+            lock(&known).assessed = Some(Arc::clone(&assessed));
         }
         finished(&Planned::Plan(assessed));
         return End::Nothing;

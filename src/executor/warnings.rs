@@ -13,13 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::Clock;
 use super::observe::by_the_cluster;
 use crate::calendar::later;
-use crate::cluster::Api;
-use crate::cluster::warn::{Reason, Warning, warn};
-use crate::credential::MintReason;
+use crate::cluster::warn::{Reason, Warning, hour, warn};
+use crate::cluster::{Api, Limits};
 use crate::desired::service_account;
-use crate::failure::{ApiFailure, StepFailure};
+use crate::failure::{ApiFailure, StepFailure, with_hint};
 use crate::inventory::{GrantKey, Inventory, duration};
-use crate::names::ProfileName;
+use crate::names::{ProfileName, short_hash};
 use crate::outcome::Published;
 use crate::plan::{Assessed, ClusterPlan, CredentialState, Newest, Note, NoteKind, Standing};
 use crate::step::Step;
@@ -38,9 +37,22 @@ pub(super) struct Warnings {
     clock: Clock,
     /// How many seconds the cluster's clock is ahead of this machine's.
     clock_ahead: i64,
-    /// When the credentials in use expire.
-    expiries: BTreeMap<ProfileName, Timestamp>,
+    /// What the users of each credential have.
+    in_use: BTreeMap<ProfileName, InUse>,
     said: Vec<Warning>,
+}
+
+/// What those who use a credential have while it is not renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InUse {
+    /// No credential, or nobody knows one.
+    Nothing,
+    /// One that the API server accepts no more, though it may not have expired.
+    Dead,
+    /// One that has expired.
+    Expired,
+    /// One that works until it expires.
+    Until(Timestamp),
 }
 
 impl Warnings {
@@ -48,10 +60,9 @@ impl Warnings {
     pub(super) fn of(inventory: &Arc<Inventory>, clock: Clock, Assessed { plan, assessment }: &Assessed) -> Self {
         let (inventory, clock_ahead, standings) =
             (Arc::clone(inventory), assessment.clock_ahead, &assessment.standings);
-        let mut warnings = Self { inventory, clock, clock_ahead, expiries: BTreeMap::new(), said: vec![] };
+        let mut warnings = Self { inventory, clock, clock_ahead, in_use: BTreeMap::new(), said: vec![] };
         if warnings.inventory.run.events {
-            let expiry = |it: &Standing| Some((it.grant.profile.clone(), it.newest.as_ref()?.expires));
-            warnings.expiries = standings.iter().filter_map(expiry).collect();
+            warnings.in_use = standings.iter().map(|it| (it.grant.profile.clone(), InUse::of(it))).collect();
             warnings.said = blocked(&warnings.inventory, plan, standings, warnings.now());
         }
         warnings
@@ -61,7 +72,7 @@ impl Warnings {
     pub(super) fn of_failure(&mut self, step: &Step, failure: &StepFailure, published: &[Published]) {
         let is_published = published.iter().any(|published| step.grant() == Some(&published.grant));
         if self.inventory.run.events && !is_published {
-            let warning = failed(&self.inventory, step, failure, (&self.expiries, self.now()));
+            let warning = failed(&self.inventory, step, failure, (&self.in_use, self.now()));
             self.said.extend(warning);
         }
     }
@@ -74,20 +85,22 @@ impl Warnings {
         }
     }
 
-    /// Returns how much of the cluster's time is kept for writing Events, so that they are written also if the steps are late:
-    /// that of one request, and not much of all.
-    pub(super) fn time(&self) -> Duration {
-        let run = &self.inventory.run;
-        if run.events { run.request_timeout.min(run.cluster_timeout / 6) } else { Duration::ZERO }
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.said.is_empty()
     }
 
-    /// Writes what was kept as Events, in the time that there is for it. If that fails, nothing else does, and a note says so.
-    pub(super) async fn write(&mut self, api: &Api) -> Option<Note> {
-        if self.said.is_empty() {
-            return None;
-        }
-        let limit = self.time();
-        let why = match tokio::time::timeout(limit, self.write_each(api)).await {
+    /// Forgets what was kept of revocations: it is not certain that they had their effect.
+    pub(super) fn forget_revocations(&mut self) {
+        self.said.retain(|warning| warning.reason != Reason::Revoked);
+    }
+
+    /// Writes what was kept as Events, in the time that one request may take, which comes after the cluster's own. If that
+    /// fails, nothing else does, and a note says so.
+    pub(super) async fn write(&mut self, api: Api) -> Option<Note> {
+        let limit = self.inventory.run.request_timeout;
+        let api = api.go_on(Limits::new(limit, limit));
+        let why = match tokio::time::timeout(limit, self.write_each(&api)).await {
             Ok(Ok(())) => return None,
             Ok(Err(failure)) => failure.to_string(),
             Err(_) => format!("not done within {}", crate::wording::duration(limit)),
@@ -97,15 +110,15 @@ impl Warnings {
     }
 
     /// Writes the most urgent ones, and returns the first failure. One that is refused does not stop the others, which may be
-    /// in other namespaces.
+    /// in other namespaces: by a missing right, a webhook or a policy.
     async fn write_each(&mut self, api: &Api) -> Result<(), ApiFailure> {
-        let said = chosen(std::mem::take(&mut self.said));
+        let said = chosen(std::mem::take(&mut self.said), self.now());
         let by = (&self.inventory.name, &self.inventory.holder);
         let mut first_failure = None;
         for warning in &said {
             match warn(api, warning, by, self.now()).await {
                 Ok(()) => {}
-                Err(failure) if failure.is_forbidden() => first_failure = first_failure.or(Some(failure)),
+                Err(failure) if failure.is_refusal() => first_failure = first_failure.or(Some(failure)),
                 Err(failure) => return Err(first_failure.unwrap_or(failure)),
             }
         }
@@ -117,9 +130,14 @@ impl Warnings {
     }
 }
 
-/// Returns what is written: the most urgent, each once.
-fn chosen(mut said: Vec<Warning>) -> Vec<Warning> {
-    said.sort_by(|a, b| (a.reason, &a.account).cmp(&(b.reason, &b.account)));
+/// Returns what is written: the most urgent, each once. Of those that are as urgent, others come first in the next hour, so
+/// that each is said some time.
+fn chosen(mut said: Vec<Warning>, now: Timestamp) -> Vec<Warning> {
+    let turn = hour(now).to_string();
+    said.sort_by_cached_key(|warning| {
+        let account = warning.account.to_string();
+        (warning.reason, short_hash(&[&account, &turn]), account)
+    });
     said.dedup_by(|later, earlier| (later.reason, &later.account) == (earlier.reason, &earlier.account));
     if said.len() > MOST {
         tracing::debug!(left_out = said.len() - MOST, "more Events than one run writes");
@@ -137,8 +155,8 @@ fn blocked(inventory: &Inventory, plan: &ClusterPlan, standings: &[Standing], no
     let warning = |standing: &Standing| {
         let profile = &standing.grant.profile;
         let blocker = plan.blockers.iter().find(|blocker| blocker.profile.as_ref() == Some(profile))?;
-        let expires = standing.newest.as_ref().map(|newest| newest.expires);
-        let (reason, state) = urgency(expires, standing.state == CredentialState::Expired, now);
+        let (in_use, why) = (InUse::of(standing), with_hint(&blocker.message, blocker.hint.as_deref()));
+        let (reason, note) = in_use.not(in_use.renewed(), profile, &why, now);
         let is_worth_saying = match standing.state {
             CredentialState::Expired
             | CredentialState::Revoked
@@ -156,8 +174,6 @@ fn blocked(inventory: &Inventory, plan: &ClusterPlan, standings: &[Standing], no
             | CredentialState::Ended => false,
         };
         let account = inventory.grant(&standing.grant).map(|grant| service_account(grant))?;
-        let why = with_hint(&blocker.message, blocker.hint.as_deref());
-        let note = format!("the credential of profile `{profile}` was not renewed: {why}{state}");
         is_worth_saying.then_some(Warning { account, reason, note })
     };
     standings.iter().filter_map(warning).collect()
@@ -168,33 +184,53 @@ fn failed(
     inventory: &Inventory,
     step: &Step,
     failure: &StepFailure,
-    (expiries, now): (&BTreeMap<ProfileName, Timestamp>, Timestamp),
+    (in_use, now): (&BTreeMap<ProfileName, InUse>, Timestamp),
 ) -> Option<Warning> {
-    let (grant, what, has_expired): (&GrantKey, _, _) = match step {
-        Step::Mint(mint) => (&mint.grant, "renewed", mint.reason == MintReason::Expired),
-        Step::Publish(publish) => (&publish.grant, "delivered", false),
-        Step::Plugin(plugin) => (&plugin.grant, "delivered", false),
+    let grant: &GrantKey = match step {
+        Step::Mint(mint) => &mint.grant,
+        Step::Publish(publish) => &publish.grant,
+        Step::Plugin(plugin) => &plugin.grant,
         _ => return None,
     };
-    let (reason, state) = urgency(expiries.get(&grant.profile).copied(), has_expired, now);
-    let why = with_hint(&failure.cause, failure.hint.as_deref());
-    let note = format!("the credential of profile `{}` was not {what}: {why}{state}", grant.profile);
+    let in_use = in_use.get(&grant.profile).copied().unwrap_or(InUse::Nothing);
+    let done = if matches!(step, Step::Mint(_)) { in_use.renewed() } else { "delivered" };
+    let (reason, note) = in_use.not(done, &grant.profile, &failure.with_hint(), now);
     Some(Warning { account: service_account(inventory.grant(grant)?), reason, note })
 }
 
-/// Says how urgent it is that a credential was not renewed, by when the one in use expires.
-fn urgency(expires: Option<Timestamp>, has_expired: bool, now: Timestamp) -> (Reason, String) {
-    match expires {
-        _ if has_expired => (Reason::Expired, "; it has expired".to_owned()),
-        Some(expires) if expires <= now => (Reason::Expired, "; it has expired".to_owned()),
-        Some(expires) if expires <= later(now, SOON) => (Reason::Expires, format!("; it expires at {expires}")),
-        Some(expires) => (Reason::NotRenewed, format!("; the one in use expires at {expires}")),
-        None => (Reason::NotRenewed, String::new()),
+impl InUse {
+    fn of(standing: &Standing) -> Self {
+        match standing.state {
+            CredentialState::Missing => Self::Nothing,
+            CredentialState::Revoked => Self::Dead,
+            CredentialState::Expired => Self::Expired,
+            _ => {
+                let newest = standing.newest.as_ref().map(|newest| newest.expires);
+                standing.soonest.or(newest).map_or(Self::Nothing, Self::Until)
+            }
+        }
     }
-}
 
-fn with_hint(cause: &str, hint: Option<&str>) -> String {
-    hint.map_or_else(|| cause.to_owned(), |hint| format!("{cause}; {hint}"))
+    /// What should have been done about it.
+    fn renewed(self) -> &'static str {
+        if self == Self::Nothing { "minted" } else { "renewed" }
+    }
+
+    /// Says what was not done about the credential of a profile, and how urgent that is. Why comes last, because a long text
+    /// is cut.
+    fn not(self, done: &str, profile: &ProfileName, why: &str, now: Timestamp) -> (Reason, String) {
+        let (reason, state) = match self {
+            Self::Nothing => (Reason::NotRenewed, String::new()),
+            Self::Dead => (Reason::Expired, " (the one in use does not work any more)".to_owned()),
+            Self::Expired => (Reason::Expired, " (it has expired)".to_owned()),
+            Self::Until(expires) if expires <= now => (Reason::Expired, " (it has expired)".to_owned()),
+            Self::Until(expires) if expires <= later(now, SOON) => {
+                (Reason::Expires, format!(" (it expires at {expires})"))
+            }
+            Self::Until(expires) => (Reason::NotRenewed, format!(" (the one in use expires at {expires})")),
+        };
+        (reason, format!("the credential of profile `{profile}` was not {done}{state}: {why}"))
+    }
 }
 
 /// Returns what to say of a step that was done, and of the credential that it published.
@@ -228,6 +264,8 @@ fn done(step: &Step, published: Option<&Published>) -> Option<Warning> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::cluster::warn::tests_support::mute;
     use crate::inventory::SourceFile;
@@ -289,21 +327,18 @@ path = "out/{profile}"
             said.into_iter().map(|warning| (warning.reason, warning.note)).collect::<Vec<_>>()
         };
         let reader = Some("reader");
-        let note = "the credential of profile `reader` was not renewed: the admin may not mint; let it";
-        assert_eq!(
-            said(CredentialState::Due, 900_000, &[reader]),
-            [(Reason::NotRenewed, format!("{note}; the one in use expires at 1970-01-11T10:00:00Z"))]
-        );
-        assert_eq!(
-            said(CredentialState::Due, 4000, &[reader]),
-            [(Reason::Expires, format!("{note}; it expires at 1970-01-01T01:06:40Z"))]
-        );
-        assert_eq!(
-            said(CredentialState::Expired, 900, &[reader]),
-            [(Reason::Expired, format!("{note}; it has expired"))]
-        );
-        let expired = [(Reason::Expired, format!("{note}; it has expired"))];
+        let note =
+            |what: &str| format!("the credential of profile `reader` was not {what}: the admin may not mint; let it");
+        let expired = [(Reason::Expired, note("renewed (it has expired)"))];
+        let dead = [(Reason::Expired, note("renewed (the one in use does not work any more)"))];
+        let soon = [(Reason::Expires, note("renewed (it expires at 1970-01-01T01:06:40Z)"))];
+        let later = [(Reason::NotRenewed, note("renewed (the one in use expires at 1970-01-11T10:00:00Z)"))];
+        assert_eq!(said(CredentialState::Due, 900_000, &[reader]), later);
+        assert_eq!(said(CredentialState::Due, 4000, &[reader]), soon);
+        assert_eq!(said(CredentialState::Expired, 900, &[reader]), expired);
         assert_eq!(said(CredentialState::Unknown, 900, &[reader]), expired, "such as where no hub responds");
+        assert_eq!(said(CredentialState::Revoked, 900_000, &[reader]), dead, "however long it would have lived");
+        assert_eq!(said(CredentialState::Missing, 900_000, &[reader]), [(Reason::NotRenewed, note("minted"))]);
         for (state, expires, blockers) in [
             // It works, and does so for long.
             (CredentialState::Current, 900_000, &[reader][..]),
@@ -323,6 +358,35 @@ path = "out/{profile}"
         }
     }
 
+    /// One output may have missed the last renewal.
+    #[test]
+    fn the_first_that_expires_counts() {
+        let standing = Standing { soonest: Some(at(900)), ..standing(CredentialState::NotEverywhere, 900_000) };
+        assert_eq!(InUse::of(&standing), InUse::Until(at(900)));
+    }
+
+    #[test]
+    fn a_long_cause_leaves_room_for_what_is_urgent() {
+        let (_, note) = InUse::Until(at(4000)).not("renewed", &"reader".into(), &"x".repeat(3000), at(1000));
+        assert!(crate::failure::clean(&note).contains("(it expires at 1970-01-01T01:06:40Z)"), "{note}");
+    }
+
+    #[test]
+    fn each_has_its_turn() {
+        let warning = |name: &str| Warning {
+            account: ObjectRef::namespaced(Kind::ServiceAccount, "ns", name),
+            reason: Reason::Expired,
+            note: String::new(),
+        };
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let in_hour = |hour: i64| {
+            let chosen = chosen(names.map(warning).to_vec(), at(hour * 3600));
+            chosen.into_iter().map(|warning| warning.account.name).collect::<BTreeSet<String>>()
+        };
+        assert_eq!(in_hour(0).len(), MOST);
+        assert_eq!((0..24).flat_map(in_hour).collect::<BTreeSet<_>>().len(), names.len());
+    }
+
     #[test]
     fn the_most_urgent_is_written_and_each_once() {
         let warning = |name: &str, reason| Warning {
@@ -333,15 +397,11 @@ path = "out/{profile}"
         let all = ["a", "b", "c"]
             .map(|name| [Reason::Revoked, Reason::NotRenewed, Reason::Expired].map(|reason| warning(name, reason)));
         let said = [all.concat(), all.concat()].concat();
-        let chosen = chosen(said).into_iter().map(|warning| (warning.reason, warning.account.name));
-        let expect = [
-            (Reason::Expired, "a"),
-            (Reason::Expired, "b"),
-            (Reason::Expired, "c"),
-            (Reason::NotRenewed, "a"),
-            (Reason::NotRenewed, "b"),
-        ];
-        assert_eq!(chosen.collect::<Vec<_>>(), expect.map(|(reason, name)| (reason, name.to_owned())));
+        let chosen = chosen(said, at(1000)).into_iter().map(|warning| (warning.reason, warning.account.name));
+        let (urgent, next): (BTreeSet<_>, BTreeSet<_>) = chosen.partition(|(reason, _)| *reason == Reason::Expired);
+        assert_eq!(urgent, ["a", "b", "c"].map(|name| (Reason::Expired, name.to_owned())).into());
+        assert_eq!(next.len(), 2);
+        assert!(next.iter().all(|(reason, _)| *reason == Reason::NotRenewed), "{next:?}");
     }
 
     fn warnings(text: &str) -> Warnings {
@@ -359,13 +419,22 @@ path = "out/{profile}"
         assert!(warnings(&INVENTORY.replace("events = true", "events = false")).said.is_empty());
     }
 
+    #[test]
+    fn a_revocation_that_is_not_certain_is_not_said() {
+        let mut warnings = warnings(INVENTORY);
+        let blocked = warnings.said.clone();
+        warnings.said.push(Warning { reason: Reason::Revoked, ..blocked[0].clone() });
+        warnings.forget_revocations();
+        assert_eq!(warnings.said, blocked);
+    }
+
     /// An API server that does not answer holds up nobody, whatever there is to say.
     #[tokio::test(start_paused = true)]
     async fn events_that_nobody_answers_cost_the_time_that_is_kept_for_them() {
-        let inventory = INVENTORY.replace("events = true", "events = true\ncluster-timeout = \"48s\"");
+        let inventory = INVENTORY.replace("events = true", "events = true\nrequest-timeout = \"8s\"");
         let (api, _server) = mute();
         let began = tokio::time::Instant::now();
-        let note = warnings(&inventory).write(&api).await;
+        let note = warnings(&inventory).write(api).await;
         assert_eq!(note.map(|note| note.kind), Some(NoteKind::NoEvent));
         assert_eq!(began.elapsed().as_secs(), 8);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Standing {
     pub detail: Option<String>,
     /// What is known about the newest generation that was published.
     pub newest: Option<Newest>,
+    /// When the first of the credentials that outputs hold expires: one of them may have missed the last renewal.
+    pub soonest: Option<Timestamp>,
     /// When it is due for renewal.
     pub due: Option<Timestamp>,
     /// Older generations that still live.
@@ -149,7 +151,8 @@ impl CredentialState {
 impl Standing {
     /// Returns the standing of a grant of which only the state is known.
     pub(crate) fn only(grant: GrantKey, state: CredentialState, detail: Option<String>) -> Self {
-        Self { grant, state, detail, newest: None, due: None, superseded: vec![], others: vec![], lacking: vec![] }
+        let (newest, soonest, due) = (None, None, None);
+        Self { grant, state, detail, newest, soonest, due, superseded: vec![], others: vec![], lacking: vec![] }
     }
 }
 
@@ -233,6 +236,7 @@ pub(super) fn standing(basis: &Basis<'_>, decision: &Decision) -> Standing {
         others: others.filter(|(_, living)| *living > 0).collect(),
         lacking: basis.delivery.into_iter().chain([basis.for_plugins]).flat_map(Delivery::written).cloned().collect(),
         newest,
+        soonest: stored(basis.outputs).map(|stored| stored.claims.expires).min(),
     }
 }
 
@@ -271,6 +275,10 @@ fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String>
     (!alive.is_empty()).then(|| format!("STILL ALIVE: {}; `{again}` ends them", alive.join(", ")))
 }
 
+fn stored(outputs: &[(Place, Option<StoredCredential>)]) -> impl Iterator<Item = &StoredCredential> {
+    outputs.iter().filter_map(|(_, stored)| stored.as_ref())
+}
+
 /// Returns the newest published generation, from the index and from the outputs.
 pub(super) fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<StoredCredential>)]) -> Option<Newest> {
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
@@ -282,7 +290,7 @@ pub(super) fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<Stor
             requested_seconds: generation.requested_seconds,
         })
     });
-    let stored = outputs.iter().filter_map(|(_, stored)| stored.as_ref()).map(|stored| Newest {
+    let stored = stored(outputs).map(|stored| Newest {
         generation: stored.generation,
         issued: stored.claims.issued,
         expires: stored.claims.expires,

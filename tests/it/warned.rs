@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::Method;
+use jiff::SignedDuration;
 use kubemint_testkit::control_plane::kubectl;
 use kubemint_testkit::sim::{Fault, Fleet, FleetOptions};
 use kubemint_testkit::{Admin, TestCluster, User, kubeconfig_yaml};
@@ -43,7 +44,7 @@ fn what_goes_wrong_is_said_in_the_cluster(cluster: &TestCluster) -> Machine {
     assert_eq!(event["regarding"]["uid"], account["metadata"]["uid"]);
     assert_eq!(event["reportingController"], "kubemint.dev/kubemint");
     let note = event["note"].as_str().unwrap();
-    assert!(note.starts_with("the credential of profile `reader` was not renewed: "), "{note}");
+    assert!(note.starts_with("the credential of profile `reader` was not minted: "), "{note}");
 
     machine.expect(7, &["apply", "--yes"]);
     machine.expect(7, &["refresh"]);
@@ -114,7 +115,8 @@ fn what_is_not_delivered_and_what_is_made_anew_is_said() {
     let [event] = events(&admin).try_into().unwrap();
     assert_eq!(event["reason"], "CredentialExpires", "less than its hour is left");
     let note = event["note"].as_str().unwrap();
-    assert!(note.starts_with("the credential of profile `reader` was not delivered: "), "{note}");
+    assert!(note.starts_with("the credential of profile `reader` was not delivered (it expires at "), "{note}");
+    assert!(note.contains("Z): "), "{note}");
 
     machine.write("clusters.toml", &usable);
     machine.expect(0, &["revoke", "--hard", "--yes"]);
@@ -124,6 +126,33 @@ fn what_is_not_delivered_and_what_is_made_anew_is_said() {
     )
     .unwrap();
     assert_eq!(revoked["regarding"]["uid"], account["metadata"]["uid"]);
+}
+
+/// A credential that stays behind because something else failed before it is said as well.
+#[test]
+fn what_comes_after_a_failure_is_said() {
+    let fleet = simulated(["a"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    let usable = unprovable(&machine);
+    machine.write("clusters.toml", &usable);
+    machine.expect(0, &["apply", "--yes"]);
+    machine.write("clusters.toml", &usable.replace("verbs = [\"get\", \"list\"]", "verbs = [\"get\"]"));
+    let cluster = fleet.cluster("a");
+    cluster.set_clock_skew(SignedDuration::from_hours(2));
+    // The dry run is allowed, and the update that follows is not.
+    cluster.set_fault(Some(Fault::FailOn {
+        method: Some(Method::PATCH),
+        path_contains: "fieldValidation=Strict$".to_owned(),
+        code: 403,
+        body: None,
+        times: None,
+    }));
+    let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
+    assert!(report["clusters"][0]["error"]["message"].as_str().unwrap().contains("update"), "{report:#}");
+    let [event] = events(&machine.admin(0)).try_into().unwrap();
+    assert_eq!(event["reason"], "CredentialExpired");
+    let note = event["note"].as_str().unwrap();
+    assert!(note.starts_with("the credential of profile `reader` was not renewed (it has expired): "), "{note}");
 }
 
 /// Steps that take too long are said too, in the time that is kept for it. The other server refuses the new token, as one does
@@ -144,7 +173,7 @@ fn what_takes_too_long_is_said() {
     let [event] = events(&machine.admin(0)).try_into().unwrap();
     assert_eq!(event["reason"], "CredentialNotRenewed");
     let note = event["note"].as_str().unwrap();
-    assert!(note.contains("was not renewed: not done within 3"), "{note}");
+    assert!(note.contains("was not minted: not done within 4"), "{note}");
 }
 
 /// Who asks for nothing gets no request, and who may not write Events has the run that there would be without.
@@ -238,8 +267,8 @@ fn what_blocks_a_renewal_is_said_in_the_cluster(cluster: &TestCluster) {
     let [event] = events_in(&admin, "blocked").try_into().unwrap();
     assert_eq!((&event["reason"], &event["regarding"]["name"]), (&"CredentialExpires".into(), &"reader".into()));
     let note = event["note"].as_str().unwrap();
-    assert!(note.contains("was not renewed: the admin may not create `serviceaccounts/token`"), "{note}");
-    assert!(note.contains("; it expires at "), "{note}");
+    assert!(note.starts_with("the credential of profile `reader` was not renewed (it expires at "), "{note}");
+    assert!(note.contains("Z): the admin may not create `serviceaccounts/token`"), "{note}");
 }
 
 #[test]

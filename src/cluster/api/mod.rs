@@ -81,6 +81,7 @@ pub(crate) struct Request {
     content_type: &'static str,
     accept: &'static str,
     body: Option<Value>,
+    is_repeated: bool,
 }
 
 impl Request {
@@ -92,6 +93,7 @@ impl Request {
             content_type: "application/json",
             accept: "application/json",
             body: None,
+            is_repeated: true,
         }
     }
 
@@ -128,6 +130,12 @@ impl Request {
     pub(crate) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.query.push((key, value.into()));
         self
+    }
+
+    /// Sends it once, whatever comes of it: there is another way to know what it asks.
+    #[must_use]
+    pub(crate) fn once(self) -> Self {
+        Self { is_repeated: false, ..self }
     }
 
     /// Asks for a dry run: admission and validation without any effect.
@@ -283,7 +291,7 @@ impl Api {
         let failures = AtomicUsize::new(0);
         (|| self.send_once(request, limit))
             .retry(waits)
-            .when(|failure| failure.is_transient() && self.may_recover(failure, &failures))
+            .when(|failure| request.is_repeated && failure.is_transient() && self.may_recover(failure, &failures))
             .adjust(|failure, wait| {
                 let asked = failure.status().and_then(|status| status.retry_after);
                 let wait = wait.map(|wait| asked.map_or(wait, |asked| asked.max(wait)));
