@@ -148,7 +148,7 @@ fn what_comes_after_a_failure_is_said() {
         times: None,
     }));
     let report = machine.kubemint(&["apply", "--yes", "-o", "json"]).exits(7).report();
-    assert!(report["clusters"][0]["error"]["message"].as_str().unwrap().contains("update"), "{report:#}");
+    assert!(report["clusters"][0]["error"]["doing"].as_str().unwrap().starts_with("update "), "{report:#}");
     let [event] = events(&machine.admin(0)).try_into().unwrap();
     assert_eq!(event["reason"], "CredentialExpired");
     let note = event["note"].as_str().unwrap();
