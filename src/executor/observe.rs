@@ -176,8 +176,8 @@ pub(super) fn end_of(planned: &Planned) -> End {
     }
 }
 
-/// Plans one cluster, and returns the connection if that succeeds. Its slot is lent out meanwhile, so that clusters that do
-/// not respond do not hold up the others.
+/// Plans one cluster, and returns the connection if that succeeds. Its slot is lent out if that takes long, so that clusters
+/// that do not respond do not hold up the others.
 pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut Slot) -> (Planned, Option<Connected>) {
     tracing::info!(cluster = %task.cluster.name, "planning");
     let limit = context.inventory.run.cluster_timeout;
@@ -195,7 +195,7 @@ pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut 
         }
     });
     // Planning is mostly waiting. The time until a slot is free again does not count against the deadline.
-    slot.lend(planning).await
+    slot.lend_if_slow(planning).await
 }
 
 /// Uses the credentials that a plan would keep, as their consumers do. The results go into the grants; a credential

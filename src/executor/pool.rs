@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -71,7 +73,21 @@ impl From<usize> for Bound {
     }
 }
 
+/// How long work may take before its slot is lent out. A cluster that responds is done by then, also far away; one that
+/// does not keeps a slot from others for no longer.
+const SLOW: Duration = Duration::from_millis(100);
+
 impl Slot {
+    /// Does some work that is mostly waiting. If it takes long, other items work meanwhile. Those that respond soon are no
+    /// more than may work at the same time, each with its connection and what it read.
+    pub(crate) async fn lend_if_slow<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        match tokio::time::timeout(SLOW, &mut work).await {
+            Ok(result) => result,
+            Err(_) => self.lend(work).await,
+        }
+    }
+
     /// Waits for something that needs no work here, and lets another item work meanwhile.
     pub(crate) async fn lend<T>(&mut self, wait: impl Future<Output = T>) -> T {
         drop(self.permit.take());

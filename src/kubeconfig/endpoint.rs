@@ -2,13 +2,15 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 /// How consumers reach a cluster. Nothing else that the admin knows is handed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// The server URL.
     pub server: String,
     /// The CA certificates in PEM; without them the consumer's own trust store counts.
-    pub certificate_authority: Option<Vec<u8>>,
+    pub certificate_authority: Option<Arc<[u8]>>,
     /// The name that the server certificate is checked against.
     pub tls_server_name: Option<String>,
     /// The proxy.

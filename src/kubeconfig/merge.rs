@@ -160,7 +160,7 @@ pub(crate) fn merge(
     }
     // It counts all contexts that will be there, not only those written so far; otherwise the first one in a file of
     // many would become current.
-    let all = contexts.iter().copied().chain(order.contexts.iter().map(String::as_str)).collect::<BTreeSet<_>>();
+    let all = contexts.iter().copied().chain(order.contexts()).collect::<BTreeSet<_>>();
     let only = contexts.first().copied().filter(|_| all.len() == 1 && document.current_context().is_none());
     if let Some(current) = current.filter(|name| contexts.contains(name)).or(only)
         && document.current_context() != Some(current)

@@ -19,7 +19,7 @@ use crate::observed::ObservedCluster;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
     /// The uids of the ServiceAccounts of its grants.
-    accounts: BTreeMap<ObjectRef, String>,
+    accounts: Box<[(ObjectRef, String)]>,
     /// Whether an output holds a credential that was issued for one of these.
     is_known: bool,
 }
@@ -27,14 +27,15 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// Collects the evidence from what was read of a cluster, and from its outputs.
     pub(super) fn of(input: &PlanInput<'_>) -> Self {
-        let mut evidence = Self::default();
-        for grant in input.grants {
+        let accounts = input.grants.iter().filter_map(|grant| {
             let account = service_account(&grant.grant);
-            let Some(observed) = input.observed.objects.get(&account) else { continue };
-            evidence.is_known |= holds_credential_for(grant, &observed.uid);
-            evidence.accounts.insert(account, observed.uid.clone());
+            let uid = &input.observed.objects.get(&account)?.uid;
+            Some((account, grant, uid))
+        });
+        Self {
+            is_known: accounts.clone().any(|(_, grant, uid)| holds_credential_for(grant, uid)),
+            accounts: accounts.map(|(account, _, uid)| (account, uid.clone())).collect(),
         }
-        evidence
     }
 
     /// Collects the evidence for a revocation. What the outputs hold tells nothing there: whoever is in doubt loses
@@ -47,7 +48,10 @@ impl Evidence {
 
     /// Whether these certainly are two clusters.
     fn contradicts(&self, other: &Self) -> bool {
-        self.accounts.iter().any(|(account, uid)| other.accounts.get(account).is_some_and(|other| other != uid))
+        let differs = |(account, uid): &(ObjectRef, String)| {
+            other.accounts.iter().any(|(other, other_uid)| other == account && other_uid != uid)
+        };
+        self.accounts.iter().any(differs)
     }
 }
 
@@ -126,7 +130,7 @@ mod tests {
 
     fn evidence(account_uid: &str, is_known: bool) -> Evidence {
         let account = ObjectRef::namespaced(Kind::ServiceAccount, "kubemint", "reader");
-        Evidence { accounts: BTreeMap::from([(account, account_uid.to_owned())]), is_known }
+        Evidence { accounts: [(account, account_uid.to_owned())].into(), is_known }
     }
 
     fn assessed(cluster: &str, evidence: Evidence, extent: Extent) -> Assessed {

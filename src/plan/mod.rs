@@ -176,7 +176,7 @@ pub(crate) struct ClusterPlan {
     pub steps: Vec<Step>,
     /// What the steps do to the access of somebody; those that do nothing to it have none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub risks: BTreeMap<StepId, Risk>,
+    pub risks: BTreeMap<StepId, Box<Risk>>,
     /// What stops the cluster before the first write.
     pub blockers: Vec<Blocker>,
     /// What the user should know.

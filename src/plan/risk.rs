@@ -52,7 +52,7 @@ struct Assessing<'a> {
 }
 
 /// Returns the risks of the steps that change what somebody may do.
-pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, Risk> {
+pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, Box<Risk>> {
     let desired = wanted_objects(input);
     let written: BTreeSet<&ObjectRef> = steps
         .iter()
@@ -77,13 +77,13 @@ pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, R
         accounts.insert(grant.profile.name.clone(), account);
     }
     let assessing = Assessing { observed: input.observed, desired: &desired, accounts };
-    steps.iter().filter_map(|step| Some((step.id(), assessing.risk(step)?))).collect()
+    steps.iter().filter_map(|step| Some((step.id(), Box::new(assessing.risk(step)?)))).collect()
 }
 
 /// Returns the risks of steps that only take access away.
-pub(super) fn risks_of_deletions(observed: &ObservedCluster, steps: &[Step]) -> BTreeMap<StepId, Risk> {
+pub(super) fn risks_of_deletions(observed: &ObservedCluster, steps: &[Step]) -> BTreeMap<StepId, Box<Risk>> {
     let assessing = Assessing { observed, desired: &BTreeMap::new(), accounts: BTreeMap::new() };
-    steps.iter().filter_map(|step| Some((step.id(), assessing.risk(step)?))).collect()
+    steps.iter().filter_map(|step| Some((step.id(), Box::new(assessing.risk(step)?)))).collect()
 }
 
 /// Returns what a role allows as it was read.

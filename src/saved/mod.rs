@@ -363,7 +363,7 @@ impl SavedEndpoint {
         let server = without_user(server);
         let parts = serde_json::json!({
             "server": server,
-            "certificate-authority": certificate_authority,
+            "certificate-authority": certificate_authority.as_deref(),
             "tls-server-name": tls_server_name,
             // Not even a digest of a proxy's password leaves.
             "proxy-url": proxy_url.as_deref().map(without_user),

@@ -27,7 +27,7 @@ pub(crate) fn consumer_endpoint(cluster: &Cluster, admin: &Endpoint) -> Result<E
     }
     if let Some(path) = &consumer.certificate_authority {
         let pem = read_part(path, "certificate-authority").map_err(|cause| AdminError::Access(cause.into()))?;
-        endpoint.certificate_authority = Some(pem);
+        endpoint.certificate_authority = Some(pem.into());
     }
     if let Some(name) = &consumer.tls_server_name {
         endpoint.tls_server_name = Some(name.clone());

@@ -112,8 +112,8 @@ pub(super) struct UserFields {
     #[serde(deserialize_with = "secret")]
     pub(super) password: Option<SecretString>,
     /// Only its presence matters: client-go removed auth providers.
-    pub(super) auth_provider: Option<Value>,
-    pub(super) exec: Option<ExecFields>,
+    pub(super) auth_provider: Option<Box<Value>>,
+    pub(super) exec: Option<Box<ExecFields>>,
 }
 
 /// An exec plugin. Its arguments and environment may hold secrets.

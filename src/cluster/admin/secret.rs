@@ -402,7 +402,7 @@ fn argocd(path: &Path, server: Option<String>, config: Option<String>) -> Result
         password: config.password,
         client_certificate_data: some(tls.cert_data),
         client_key_data: tls.key_data,
-        exec,
+        exec: exec.map(Box::new),
         ..UserFields::default()
     };
     Ok(one(path, cluster, user))

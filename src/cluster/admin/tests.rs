@@ -409,7 +409,7 @@ fn cluster(consumer: Consumer) -> Cluster {
 fn only_the_consumers_part_is_handed_on() {
     let admin = Endpoint {
         server: "https://admin:6443".into(),
-        certificate_authority: Some(b"CA".to_vec()),
+        certificate_authority: Some(b"CA".as_slice().into()),
         tls_server_name: Some("kube.internal".into()),
         proxy_url: Some("http://user:s3cret@proxy:3128".into()),
         cluster_uid: None,
@@ -423,7 +423,7 @@ fn only_the_consumers_part_is_handed_on() {
         other,
         Endpoint {
             server: "https://public".into(),
-            certificate_authority: Some(b"CA".to_vec()),
+            certificate_authority: Some(b"CA".as_slice().into()),
             tls_server_name: None,
             proxy_url: None,
             cluster_uid: None,

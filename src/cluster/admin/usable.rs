@@ -4,6 +4,7 @@
 //! would go on without a credential, or send one in the clear, this refuses.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -41,7 +42,7 @@ pub(super) fn target(cluster: &ClusterFields, directory: &Path, allow_insecure: 
         return Err("`insecure-skip-tls-verify` and a CA are both set".into());
     }
     let (server_name, proxy_url) = (cluster.tls_server_name.clone(), cluster.proxy_url.clone());
-    Ok(Target { server, authority, server_name, proxy_url, insecure })
+    Ok(Target { server, authority: authority.map(Arc::from), server_name, proxy_url, insecure })
 }
 
 /// Returns what the inventory's own `server` connects to.
@@ -50,7 +51,7 @@ pub(super) fn inline_target(admin: &InlineAdmin, allow_insecure: bool) -> Result
     let authority = admin.certificate_authority.as_deref();
     Ok(Target {
         server: admin.server.clone(),
-        authority: authority.map(|path| read_part(path, "certificate-authority")).transpose()?,
+        authority: authority.map(|path| read_part(path, "certificate-authority")).transpose()?.map(Arc::from),
         server_name: admin.tls_server_name.clone(),
         proxy_url: admin.proxy_url.clone(),
         insecure: admin.insecure_skip_tls_verify,
@@ -203,7 +204,7 @@ pub(super) fn in_cluster(service: Option<&(String, String)>, directory: &Path) -
     let file = |name: &str| directory.join(name);
     let target = Target {
         server: format!("https://{host}:{port}"),
-        authority: Some(read_part(&file("ca.crt"), "certificate-authority")?),
+        authority: Some(read_part(&file("ca.crt"), "certificate-authority")?.into()),
         ..Target::default()
     };
     let token = token_from(&read_part(&file("token"), "token-file")?, "token-file")?;

@@ -50,7 +50,7 @@ pub(super) struct Target {
     /// The server URL.
     pub(super) server: String,
     /// CA certificates as PEM; without them the system's are trusted.
-    pub(super) authority: Option<Vec<u8>>,
+    pub(super) authority: Option<Arc<[u8]>>,
     pub(super) server_name: Option<String>,
     pub(super) proxy_url: Option<String>,
     /// Whether the server certificate is not checked.

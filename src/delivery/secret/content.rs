@@ -253,7 +253,7 @@ fn bytes(piece: &Piece, endpoint: &Endpoint, credential: Option<&Credential>) ->
     Some(match piece {
         Piece::Text(text) => text.clone().into_bytes(),
         Piece::Token => credential?.token.expose().as_bytes().to_vec(),
-        Piece::Authority => endpoint.certificate_authority.clone().unwrap_or_default(),
+        Piece::Authority => endpoint.certificate_authority.as_deref().unwrap_or_default().to_vec(),
         Piece::Server => endpoint.server.clone().into_bytes(),
         Piece::Kubeconfig(names) => {
             let credential = credential?;

@@ -20,7 +20,7 @@ fn risks(before: &str, after: &str) -> Vec<String> {
 }
 
 fn said(plan: &ClusterPlan) -> Vec<String> {
-    let say = |(id, risk): (&StepId, &Risk)| {
+    let say = |id: &StepId, risk: &Risk| {
         let step = plan.step(id).unwrap();
         let what = crate::risk::sentence(risk.class, risk.profile.as_ref(), &[risk], 9);
         let what = what.strip_prefix("profile `deployer` ").unwrap_or(&what).to_owned();
@@ -28,7 +28,7 @@ fn said(plan: &ClusterPlan) -> Vec<String> {
         let escalating = if escalating.is_empty() { String::new() } else { format!(" ({})", escalating.join(", ")) };
         format!("{} {}: {}{escalating}", step.object().unwrap().kind, risk.class, what)
     };
-    plan.risks.iter().map(say).collect()
+    plan.risks.iter().map(|(id, risk)| say(id, risk)).collect()
 }
 
 #[test]

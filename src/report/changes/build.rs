@@ -110,7 +110,7 @@ impl ClusterReport {
             changes: plan
                 .steps
                 .iter()
-                .map(|step| Change { risk: plan.risks.get(&step.id()).cloned(), ..change(step) })
+                .map(|step| Change { risk: plan.risks.get(&step.id()).map(|risk| (**risk).clone()), ..change(step) })
                 .collect(),
             credentials: kept.collect(),
             blockers: plan.blockers.clone(),
