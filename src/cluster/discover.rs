@@ -178,8 +178,6 @@ fn named_secret(
         name: name.to_owned(),
         key: key.map(str::to_owned),
         profile: None,
-        seen_server: None,
-        seen_endpoint: None,
     };
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let mut context = None;
@@ -260,7 +258,7 @@ async fn find(
         }
     };
     let led = discovered_kubeconfig(&content, &secret, Some(&object.content), context.as_deref());
-    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|Leads { context, server, endpoint }| {
+    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|Leads { server, endpoint }| {
         let cluster = match hub.preset {
             DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
             DiscoveryPreset::Argocd => object.shown_name.clone(),

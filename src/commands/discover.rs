@@ -2,16 +2,17 @@
 
 use serde_json::json;
 
-use super::load::{ask, load_offline, report_left_out};
+use super::load::{ask_again, load_offline, report_left_out};
 use super::session::block_on;
 use super::{CommandContext, json, printed};
 use crate::cli::DiscoverArgs;
+use crate::cluster::seen;
 use crate::discovery::{Discovered, Frozen, HEADER, SOURCES, changes};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fleet::discovery::Asked;
 use crate::foreign::shown;
-use crate::inventory::{Discovery, DiscoveryKind, Inventory, KubeconfigSource};
+use crate::inventory::{Cluster, Discovery, DiscoveryKind, Inventory, Seen};
 use crate::report::rows;
 use crate::store;
 use crate::wording::{count, kubemint};
@@ -36,7 +37,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
     }
     let is_wanted = |it: &&Discovery| args.source.is_empty() || args.source.iter().any(|id| id == it.id.as_str());
     let wanted: Vec<Discovery> = all.iter().filter(is_wanted).cloned().collect();
-    let asked = block_on(ask(context, wanted))?;
+    let asked = block_on(ask_again(context, wanted))??;
     let sources: Vec<&str> = asked.iter().map(|asked| asked.discovery.id.as_str()).collect();
     let sources = format!("{SOURCES}{}\n", sources.join(", "));
     let (mut text, mut clusters, mut failed) = (format!("{HEADER}{sources}\n"), vec![], 0);
@@ -44,7 +45,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
         match result {
             Ok(named) => {
                 report_left_out(context, discovery, named);
-                text.push_str(&named.text);
+                text.push_str(&named.text());
                 clusters.extend(named.clusters.clone());
             }
             Err(why) => {
@@ -135,12 +136,16 @@ fn document(asked: &[Asked]) -> Result<String, Error> {
 }
 
 /// Says what the frozen sources of an inventory find by now, and the inventory does not have.
-pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory) {
+///
+/// # Errors
+///
+/// If the inventory cannot be read any more.
+pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory) -> Result<(), Error> {
     let frozen: Vec<Discovery> = inventory.discoveries.iter().filter(|it| it.is_frozen).cloned().collect();
     if frozen.is_empty() {
-        return;
+        return Ok(());
     }
-    for Asked { discovery, result } in ask(context, frozen).await {
+    for Asked { discovery, result } in ask_again(context, frozen).await? {
         let said = match result {
             Ok(named) => changes(&discovery.id, &written_down(&discovery, inventory, &named.clusters), &named.clusters),
             Err(why) => {
@@ -160,30 +165,20 @@ pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory)
                 .problem(&format!("hint: look with `kubemint discover`, and write it down with `{again}`\n"));
         }
     }
+    Ok(())
 }
 
-/// Returns the clusters of the inventory that a source found before. Those in files and of programs are known by their names
-/// only.
+/// Returns the clusters of the inventory that a source found before. Where none is said to be of it, as in a file of an earlier
+/// kubemint or one that somebody typed, those in files and of programs are known by their names.
 fn written_down(discovery: &Discovery, inventory: &Inventory, found: &[Discovered]) -> Vec<Frozen> {
-    let of = |name: &str, server: Option<String>, endpoint: Option<String>| Frozen {
-        source: discovery.id.clone(),
-        name: name.to_owned(),
-        server,
-        endpoint,
+    let is_of_hub = matches!(discovery.kind, DiscoveryKind::Hub(_));
+    let is_of = |cluster: &&Cluster| match &cluster.found_by {
+        Some(source) => *source == discovery.id,
+        None => !is_of_hub && found.iter().any(|found| found.name == cluster.name.as_str()),
     };
-    let clusters = inventory.clusters.iter();
-    match discovery.kind {
-        DiscoveryKind::Hub(_) => clusters
-            .filter_map(|cluster| match cluster.admin.source() {
-                Some(KubeconfigSource::Secret(secret)) if secret.source == discovery.id => {
-                    Some(of(cluster.name.as_str(), secret.seen_server.clone(), secret.seen_endpoint.clone()))
-                }
-                _ => None,
-            })
-            .collect(),
-        DiscoveryKind::Kubeconfigs(_) | DiscoveryKind::Command(_) => clusters
-            .filter(|cluster| found.iter().any(|found| found.name == cluster.name.as_str()))
-            .map(|cluster| of(cluster.name.as_str(), None, None))
-            .collect(),
-    }
+    let frozen = |cluster: &Cluster| {
+        let Seen { server, endpoint } = seen(&cluster.admin);
+        Frozen { source: discovery.id.clone(), name: cluster.name.to_string(), server, endpoint }
+    };
+    inventory.clusters.iter().map(AsRef::as_ref).filter(is_of).map(frozen).collect()
 }

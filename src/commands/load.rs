@@ -113,7 +113,7 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
     if live.is_empty() {
         return;
     }
-    for Asked { discovery, result } in ask(context, live).await {
+    for Asked { discovery, result } in ask(context, loading, live).await {
         match result {
             Ok(named) => {
                 report_left_out(context, &discovery, &named);
@@ -122,8 +122,9 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
                     context.is_undiscovered.store(true, Ordering::Relaxed);
                     loading.undiscovered(&discovery, first);
                 }
-                loading.discovered(&discovery, named.text.clone());
-                answers.last.insert(discovery.id.clone(), (discovery, named.text));
+                let text = named.text();
+                loading.discovered(&discovery, text.clone());
+                answers.last.insert(discovery.id.clone(), (discovery, text));
             }
             Err(why) => {
                 context.is_undiscovered.store(true, Ordering::Relaxed);
@@ -145,9 +146,21 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
     }
 }
 
-/// Asks some sources for their clusters.
-pub(super) async fn ask(context: &CommandContext<'_>, sources: Vec<Discovery>) -> Vec<Asked> {
-    discovery::ask(sources, &context.environment.admin, context.environment.clock, resolution::DEFAULT_TIMEOUT).await
+/// Asks some sources for their clusters. `loading` knows the defaults of what they say.
+pub(super) async fn ask(context: &CommandContext<'_>, loading: &Loading, sources: Vec<Discovery>) -> Vec<Asked> {
+    let accesses = |discovery: &Discovery, text| loading.accesses(discovery, text);
+    let environment = context.environment;
+    discovery::ask(sources, &environment.admin, accesses, environment.clock, resolution::DEFAULT_TIMEOUT).await
+}
+
+/// Asks some sources of the inventory for their clusters, after the inventory was read.
+///
+/// # Errors
+///
+/// If its file cannot be read any more.
+pub(super) async fn ask_again(context: &CommandContext<'_>, sources: Vec<Discovery>) -> Result<Vec<Asked>, Error> {
+    let loading = begin_root(&context.global.inventory, context.environment, None)?;
+    Ok(ask(context, &loading, sources).await)
 }
 
 /// How many of those that are left out are listed.
@@ -226,8 +239,8 @@ pub(super) fn read(
     Ok((loading.finish(), patterns))
 }
 
-/// Reads an inventory and its includes; returns their patterns too.
-fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<(Loading, Vec<String>), Error> {
+/// Reads the root file of an inventory.
+fn begin_root(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<Loading, Error> {
     let holder = match holder {
         Some(name) => Some(parse_holder(name)?),
         None => None,
@@ -244,7 +257,13 @@ fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Res
     let root = SourceFile::new(&path, text).named(written.display().to_string());
     let meant =
         resolution::Setting { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
-    let mut loading = Loading::start(root, meant);
+    Ok(Loading::start(root, meant))
+}
+
+/// Reads an inventory and its includes; returns their patterns too.
+fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<(Loading, Vec<String>), Error> {
+    let path = environment.directory.join(written);
+    let mut loading = begin_root(written, environment, holder)?;
     let mut patterns = vec![];
     for include in loading.includes() {
         patterns.push(include.pattern.clone());

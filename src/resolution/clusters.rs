@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::admin::{self, Admin};
 use super::{Context, Parsed, discovery};
+use crate::inventory::DiscoveryId;
 use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
 use crate::inventory::model::{AdminAccess, Cluster, Consumer};
 use crate::inventory::problem::{At, Location, Problem};
@@ -93,6 +94,8 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
         ctx.check("namespace", namespace, syntax::dns_label);
     }
     let location = name.as_ref().map_or(table.location, |name| name.location);
+    let found_by = admin.as_ref().and_then(|admin| admin.value.discovered.as_ref());
+    let found_by = found_by.map(|source| DiscoveryId::new(&source.value));
     let admin = Admin::resolve(admin.as_ref(), ctx).or(defaults);
     let admin = admin.access(name.as_ref().map_or("", |name| &name.value), location, ctx);
     let name = name.as_ref()?;
@@ -101,6 +104,7 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
         name: ClusterName::new(&name.value),
         labels: resolved_labels,
         admin,
+        found_by,
         allow_insecure: allow_insecure.as_ref().is_some_and(|allowed| allowed.value),
         consumer: consumer.as_ref().map(|consumer| resolve_consumer(&consumer.value, ctx)).unwrap_or_default(),
     };

@@ -62,8 +62,13 @@ impl Hubs {
 
     /// Returns the name of an access, which no other access has.
     fn add(&mut self, name: &str, access: AdminAccess, allow_insecure: bool) -> HubName {
-        let is_same = |hub: &&Hub| hub.access == access && hub.allow_insecure == allow_insecure;
-        if let Some(known) = self.0.iter().find(is_same) {
+        let anywhere = access.wherever();
+        let is_same = |hub: &&mut Hub| hub.access.wherever() == anywhere && hub.allow_insecure == allow_insecure;
+        if let Some(known) = self.0.iter_mut().find(is_same) {
+            // Whoever says where it was seen to lead is not led elsewhere by another output that says nothing of it.
+            if access != anywhere {
+                known.access = access;
+            }
             return known.name.clone();
         }
         let is_taken = |name: &str| self.0.iter().any(|hub| hub.name.as_str() == name);

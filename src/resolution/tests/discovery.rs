@@ -53,6 +53,31 @@ fn what_a_source_lacks_or_does_not_know_is_refused() {
     );
 }
 
+/// What is in no Secret is told where it is, and may be told where it led.
+#[test]
+fn a_cluster_of_files_or_a_program_names_its_source() {
+    let source = "[[discover]]\nkind = 'command'\ncommand = ['x']\nfrozen = true\n";
+    let with = |admin: &str| format!("{source}[[clusters]]\nname = 'x'\nadmin = {{ discovered = 'command'{admin} }}\n");
+    check_added(&with(", kubeconfig = 'a', seen-server = 'https://x', seen-endpoint = 'd'"), &[]);
+    check_added(
+        &with(", in-cluster = true"),
+        &[
+            "warning at 'x': only pods of cluster `x` reach the server that its consumers are told [set `consumer.server` to the address that others reach, or to the same if all are pods there]",
+        ],
+    );
+    check_added(&with(""), &["error at 'command': discovery `command` finds no Secrets"]);
+    check_added(
+        &with(", kubeconfig = 'a', secret = 'a/b'"),
+        &["error at 'command': discovery `command` finds no Secrets"],
+    );
+    check_added(
+        &with(", server = 'https://x', token-file = 't', seen-server = 'https://x'"),
+        &[
+            "error at 'x': `seen-server` and `seen-endpoint` are for kubeconfigs and Secrets only [remove them: such an `admin` says itself where it leads]",
+        ],
+    );
+}
+
 /// Loads an inventory whose source found some clusters.
 fn found(text: &str, clusters: &str) -> Resolution {
     let mut loading = Loading::start(SourceFile::new("/inv/clusters.toml", text).named("clusters.toml"), environment());
@@ -75,7 +100,7 @@ fn a_table_refines_what_is_found() {
     let labels: Vec<String> = cluster("found").labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(labels, ["env=dev", "own=x", "region=eu"]);
     for name in ["found", "other"] {
-        let AdminAccess::Kubeconfig { source, context } = &cluster(name).admin else { panic!("{name}") };
+        let AdminAccess::Kubeconfig { source, context, .. } = &cluster(name).admin else { panic!("{name}") };
         assert!(matches!(source, KubeconfigSource::Secret(secret) if secret.name == format!("{name}-kubeconfig")));
         assert_eq!(context, "", "nobody chose what the kubeconfig calls it");
     }
