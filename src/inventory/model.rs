@@ -73,8 +73,11 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// The existing credential that kubemint provisions with.
     pub admin: AdminAccess,
-    /// The source that found it, if its `admin` names one.
+    /// The source that found it, in this run or as its `admin` says.
     pub found_by: Option<DiscoveryId>,
+    /// The sources whose cluster of this name would come before this one, if they find one, and of which not all clusters are
+    /// known.
+    pub contested_by: Vec<DiscoveryId>,
     /// Whether the admin may connect without checking the server certificate.
     pub allow_insecure: bool,
     /// The endpoint that consumers are given, where it differs from the admin's.

@@ -23,7 +23,6 @@ macro_rules! every_discovery {
             a_secret_may_not_run_programs_or_name_files,
             a_frozen_source_gives_what_was_reviewed,
             files_and_programs_name_clusters,
-            frozen_files_and_programs_lead_where_they_led,
         );
     };
 }
@@ -39,7 +38,7 @@ selector = ''
 ";
 
 /// Writes an inventory that names no cluster.
-fn inventory(machine: &Machine, name: &str, rest: &str) {
+pub(crate) fn inventory(machine: &Machine, name: &str, rest: &str) {
     machine.write(
         "clusters.toml",
         &format!(
@@ -49,13 +48,19 @@ fn inventory(machine: &Machine, name: &str, rest: &str) {
     );
 }
 
-fn namespace(admin: &Admin, name: &str) {
+pub(crate) fn namespace(admin: &Admin, name: &str) {
     let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     admin.create("/api/v1/namespaces", &object).unwrap();
 }
 
 /// Creates a Secret with some text.
-fn secret(admin: &Admin, (namespace, name): (&str, &str), kind: &str, labels: &Value, data: &[(&str, &str)]) {
+pub(crate) fn secret(
+    admin: &Admin,
+    (namespace, name): (&str, &str),
+    kind: &str,
+    labels: &Value,
+    data: &[(&str, &str)],
+) {
     let data: serde_json::Map<String, Value> =
         data.iter().map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value).into())).collect();
     let object = json!({
@@ -66,14 +71,14 @@ fn secret(admin: &Admin, (namespace, name): (&str, &str), kind: &str, labels: &V
 }
 
 /// Creates what Cluster API has of a cluster.
-fn capi(hub: &Admin, namespace: &str, name: &str, env: &str, kubeconfig: &str) {
+pub(crate) fn capi(hub: &Admin, namespace: &str, name: &str, env: &str, kubeconfig: &str) {
     let labels = json!({ "cluster.x-k8s.io/cluster-name": name, "env": env });
     let place = format!("{name}-kubeconfig");
     secret(hub, (namespace, &place), "cluster.x-k8s.io/secret", &labels, &[("value", kubeconfig)]);
 }
 
 /// The admin's kubeconfig of a cluster, as somebody else wrote it.
-fn kubeconfig(cluster: &TestCluster) -> String {
+pub(crate) fn kubeconfig(cluster: &TestCluster) -> String {
     kubeconfig_yaml(&[cluster], User::Admin)
 }
 
@@ -437,81 +442,6 @@ pub(crate) fn files_and_programs_name_clusters(cluster: &TestCluster) {
     );
     assert!(machine.path("out/cloud-1.kubeconfig").exists());
     assert!(machine.path("out/site-a-again.kubeconfig").exists());
-}
-
-/// Writes a program that lists clusters.
-fn lister(machine: &Machine, lines: &[Value]) {
-    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    machine.write(
-        "list-clusters",
-        &format!("#!/bin/sh\nwhile IFS= read -r line; do echo \"$line\"; done <<'END'\n{lines}END\n"),
-    );
-    std::fs::set_permissions(machine.path("list-clusters"), std::fs::Permissions::from_mode(0o700)).unwrap();
-}
-
-pub(crate) fn frozen_files_and_programs_lead_where_they_led(cluster: &TestCluster) {
-    let machine = Machine::new(&[cluster], User::Admin);
-    let (own, port) = (kubeconfig(cluster), cluster.port());
-    machine.write("more/site-a.yaml", &own);
-    machine.write("cloud.yaml", &own);
-    machine.write("cloud.token", &cluster.admin_token);
-    machine.write("cloud.pem", &cluster.ca_pem);
-    let in_file = json!({ "name": "in-file", "kubeconfig": "cloud.yaml", "context": cluster.name });
-    let by_default = json!({ "name": "by-default", "context": cluster.name });
-    let literal = |server: &str| json!({ "name": "literal", "server": server, "certificate-authority": "cloud.pem", "token-file": "cloud.token" });
-    lister(&machine, &[in_file.clone(), by_default.clone(), literal(&cluster.server)]);
-    let sources = |more: &str| {
-        format!(
-            "[[discover]]\nkind = 'kubeconfigs'\npath = 'more/*.yaml'\nname = '{{file}}'\n{more}\n\
-             [[discover]]\nkind = 'command'\ncommand = ['./list-clusters']\n{more}\n[[outputs]]\npath = 'out/{{cluster}}.kubeconfig'\n"
-        )
-    };
-    inventory(&machine, "led", &sources(""));
-    machine.expect(0, &["discover", "--write", "found.toml"]);
-    let written = machine.read("found.toml");
-    assert_eq!(written.matches("seen-endpoint = ").count(), 3, "what is literal says itself where it leads: {written}");
-    inventory(&machine, "led", &sources("frozen = true\n"));
-    let text = machine.read("clusters.toml").replacen("name = 'led'\n", "name = 'led'\ninclude = ['found.toml']\n", 1);
-    machine.write("clusters.toml", &text);
-    let plan = machine.kubemint(&["plan", "--cluster", "site-a"]).exits(0);
-    assert!(!plan.stderr.contains("discovery"), "{}", plan.stderr);
-
-    // All of them lead elsewhere: nothing goes there, and what the file says literally is noted.
-    let elsewhere = own.replace("127.0.0.1", "localhost");
-    machine.write("more/site-a.yaml", &elsewhere);
-    machine.write("cloud.yaml", &elsewhere);
-    lister(&machine, &[in_file, literal("https://localhost:1")]);
-    let plan = machine.kubemint(&["plan", "-o", "json"]);
-    let moved = |name: &str, now: &str| format!("{name} (<https://127.0.0.1:{port}>, now <{now}>)");
-    for moved in [
-        moved("site-a", &format!("https://localhost:{port}")),
-        moved("in-file", &format!("https://localhost:{port}")),
-        moved("literal", "https://localhost:1"),
-    ] {
-        assert!(plan.stderr.contains(&moved), "{moved}: {}", plan.stderr);
-    }
-    assert!(
-        plan.stderr.contains("discovery `command`: 1 cluster went since it was written down: `by-default`"),
-        "{}",
-        plan.stderr
-    );
-    let refused =
-        format!("it leads to <https://localhost:{port}> now, and led to <https://127.0.0.1:{port}> when it was found");
-    for name in ["site-a", "in-file"] {
-        let run = machine.kubemint(&["plan", "--cluster", name]).exits(7);
-        assert!(run.stderr.contains(&refused), "{name}: {}", run.stderr);
-    }
-    // The same address with another CA is somebody else's.
-    let other = own.replace(&STANDARD.encode(&cluster.ca_pem), &STANDARD.encode("another CA"));
-    machine.write("more/site-a.yaml", &other);
-    let run = machine.kubemint(&["plan", "--cluster", "site-a"]).exits(7);
-    assert!(
-        run.stderr.contains("its CA, `tls-server-name` or `proxy-url` is another than when it was found"),
-        "{}",
-        run.stderr
-    );
-    machine.write("more/site-a.yaml", &own);
-    machine.expect(0, &["plan", "--cluster", "site-a"]);
 }
 
 /// Fifty clusters of Cluster API: some come, some move, some go, and their hub fails.

@@ -425,6 +425,7 @@ fn cluster(consumer: Consumer) -> Cluster {
         labels: std::collections::BTreeMap::new(),
         admin: AdminAccess::InCluster,
         found_by: None,
+        contested_by: vec![],
         allow_insecure: false,
         consumer,
     }

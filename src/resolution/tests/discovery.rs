@@ -117,6 +117,28 @@ fn a_source_that_does_not_answer_leaves_names_open() {
     assert_eq!(inventory.undiscovered.len(), 1);
 }
 
+/// A later source's cluster may have the name of one that an earlier source would find.
+#[test]
+fn a_silent_source_contests_what_later_ones_find() {
+    let source = |id: &str| format!("[[discover]]\nkind = 'command'\nid = '{id}'\ncommand = ['x']\n");
+    let text = format!("{BASE}{}{}{}", source("a"), source("b"), source("c"));
+    let mut loading = Loading::start(SourceFile::new("/inv/clusters.toml", text.as_str()), environment());
+    let discoveries = loading.discoveries();
+    let cluster =
+        |id: &str| format!("[[clusters]]\nname = 'of-{id}'\nadmin = {{ discovered = '{id}', context = 'x' }}\n");
+    loading.discovered(&discoveries[0], cluster("a"));
+    loading.undiscovered(&discoveries[1], "no answer");
+    loading.discovered(&discoveries[2], cluster("c"));
+    let inventory = loading.finish().inventory.unwrap();
+    let contested = |name: &str| {
+        let cluster = inventory.clusters.iter().find(|cluster| cluster.name.as_str() == name).unwrap();
+        cluster.contested_by.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(contested("of-a"), Vec::<String>::new());
+    assert_eq!(contested("of-c"), ["b"]);
+    assert_eq!(contested("eu"), Vec::<String>::new(), "what somebody typed has its name");
+}
+
 /// It may be gone from its hub, which changes nothing for the other clusters.
 #[test]
 fn a_cluster_that_is_named_and_not_found_is_a_warning() {

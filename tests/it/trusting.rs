@@ -1,0 +1,169 @@
+//! What a source of clusters may not do: lead to another server than was reviewed, or give its cluster the place of another.
+
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kubemint_testkit::{TestCluster, User};
+use serde_json::{Value, json};
+
+use crate::delivering::{argocd_token, path};
+use crate::discovering::{inventory, kubeconfig, namespace};
+use crate::support::{Machine, can_i, simulated};
+
+/// Passes the scenarios to a macro, so that none can be left out on one fleet.
+macro_rules! every_mistrust {
+    ($run:ident) => {
+        $run!(frozen_files_and_programs_lead_where_they_led,);
+    };
+}
+pub(crate) use every_mistrust;
+
+/// Writes a program.
+fn program(machine: &Machine, name: &str, text: &str) {
+    machine.write(name, &format!("#!/bin/sh\n{text}\n"));
+    std::fs::set_permissions(machine.path(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// Writes a program that lists clusters.
+fn lister(machine: &Machine, lines: &[Value]) {
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    program(machine, "list-clusters", &format!("while IFS= read -r line; do echo \"$line\"; done <<'END'\n{lines}END"));
+}
+
+pub(crate) fn frozen_files_and_programs_lead_where_they_led(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let (own, port) = (kubeconfig(cluster), cluster.port());
+    machine.write("more/site-a.yaml", &own);
+    machine.write("cloud.yaml", &own);
+    machine.write("cloud.token", &cluster.admin_token);
+    machine.write("cloud.pem", &cluster.ca_pem);
+    let in_file = json!({ "name": "in-file", "kubeconfig": "cloud.yaml", "context": cluster.name });
+    let by_default = json!({ "name": "by-default", "context": cluster.name });
+    let literal = |server: &str| json!({ "name": "literal", "server": server, "certificate-authority": "cloud.pem", "token-file": "cloud.token" });
+    lister(&machine, &[in_file.clone(), by_default.clone(), literal(&cluster.server)]);
+    let sources = |more: &str| {
+        format!(
+            "[[discover]]\nkind = 'kubeconfigs'\npath = 'more/*.yaml'\nname = '{{file}}'\n{more}\n\
+             [[discover]]\nkind = 'command'\ncommand = ['./list-clusters']\n{more}\n[[outputs]]\npath = 'out/{{cluster}}.kubeconfig'\n"
+        )
+    };
+    inventory(&machine, "led", &sources(""));
+    machine.expect(0, &["discover", "--write", "found.toml"]);
+    let written = machine.read("found.toml");
+    assert_eq!(written.matches("seen-endpoint = ").count(), 3, "what is literal says itself where it leads: {written}");
+    inventory(&machine, "led", &sources("frozen = true\n"));
+    let text = machine.read("clusters.toml").replacen("name = 'led'\n", "name = 'led'\ninclude = ['found.toml']\n", 1);
+    machine.write("clusters.toml", &text);
+    let plan = machine.kubemint(&["plan", "--cluster", "site-a"]).exits(0);
+    assert!(!plan.stderr.contains("discovery"), "{}", plan.stderr);
+
+    // All of them lead elsewhere: nothing goes there, and what the file says literally is noted.
+    let elsewhere = own.replace("127.0.0.1", "localhost");
+    machine.write("more/site-a.yaml", &elsewhere);
+    machine.write("cloud.yaml", &elsewhere);
+    lister(&machine, &[in_file, literal("https://localhost:1")]);
+    let plan = machine.kubemint(&["plan", "-o", "json"]);
+    let moved = |name: &str, now: &str| format!("{name} (<https://127.0.0.1:{port}>, now <{now}>)");
+    for moved in [
+        moved("site-a", &format!("https://localhost:{port}")),
+        moved("in-file", &format!("https://localhost:{port}")),
+        moved("literal", "https://localhost:1"),
+    ] {
+        assert!(plan.stderr.contains(&moved), "{moved}: {}", plan.stderr);
+    }
+    assert!(
+        plan.stderr.contains("discovery `command`: 1 cluster went since it was written down: `by-default`"),
+        "{}",
+        plan.stderr
+    );
+    let refused =
+        format!("it leads to <https://localhost:{port}> now, and led to <https://127.0.0.1:{port}> when it was found");
+    for name in ["site-a", "in-file"] {
+        let run = machine.kubemint(&["plan", "--cluster", name]).exits(7);
+        assert!(run.stderr.contains(&refused), "{name}: {}", run.stderr);
+    }
+    // The same address with another CA is somebody else's.
+    let other = own.replace(&STANDARD.encode(&cluster.ca_pem), &STANDARD.encode("another CA"));
+    machine.write("more/site-a.yaml", &other);
+    let run = machine.kubemint(&["plan", "--cluster", "site-a"]).exits(7);
+    assert!(
+        run.stderr.contains("its CA, `tls-server-name` or `proxy-url` is another than when it was found"),
+        "{}",
+        run.stderr
+    );
+    machine.write("more/site-a.yaml", &own);
+    machine.expect(0, &["plan", "--cluster", "site-a"]);
+}
+
+/// Two sources find a cluster of one name each, and the first falls silent: the other one's does not take its place where the
+/// first one's access is.
+#[test]
+fn a_silent_source_keeps_its_names_in_the_outputs() {
+    let fleet = simulated(["hub", "first", "second"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    let hub = machine.admin(0);
+    namespace(&hub, "argocd");
+    let program = |name: &str, text: &str| program(&machine, name, text);
+    let line = |name: &str, context: &str| json!({ "name": name, "context": context });
+    program("list-a", &format!("echo '{}'", line("prod", "first")));
+    program("list-b", &format!("echo '{}'", line("prod", "second")));
+    inventory(
+        &machine,
+        "silent",
+        "[[discover]]\nkind = 'command'\nid = 'a'\ncommand = ['./list-a']\n\
+         [[discover]]\nkind = 'command'\nid = 'b'\ncommand = ['./list-b']\n\
+         [[outputs]]\nkind = 'argocd'\nadmin = { context = 'hub' }\nnamespace = 'argocd'\n\
+         [[outputs]]\npath = 'out/{cluster}.kubeconfig'\n[[outputs]]\npath = 'all.kubeconfig'\ncontext = '{cluster}'\n\
+         [[outputs]]\nkind = 'token-file'\npath = 'out/{cluster}.token'\n",
+    );
+    let forget = || {
+        std::fs::remove_file(machine.path("out/prod.kubeconfig")).unwrap();
+        hub.delete(&path("argocd", "cluster-prod")).unwrap();
+    };
+    // The second one's has all that it needs to be renewed.
+    program("list-a", "true");
+    machine.expect(0, &["apply", "--yes"]);
+    forget();
+    for file in ["all.kubeconfig", "out/prod.token"] {
+        std::fs::remove_file(machine.path(file)).unwrap();
+    }
+    program("list-a", &format!("echo '{}'", line("prod", "first")));
+    machine.expect(6, &["apply", "--yes"]);
+    let held = || {
+        let token = argocd_token(&hub, "argocd", "cluster-prod");
+        (token, machine.read("out/prod.kubeconfig"), machine.read("all.kubeconfig"))
+    };
+    let before = held();
+    assert!(can_i(&machine.admin(1), &before.0, "list", "pods", ""));
+
+    // The second one's other clusters go on.
+    program("list-a", "exit 1");
+    program("list-b", &format!("echo '{}'; echo '{}'", line("prod", "second"), line("other", "hub")));
+    let why = "gives access to another API server than the one that discovery `b` found as `prod`: it may be that of discovery \
+               `a`, of which not all clusters are known, and which comes first";
+    for arguments in [&["plan"][..], &["apply", "--yes"], &["refresh", "--force"], &["apply", "--yes", "--reissue"]] {
+        let run = machine.kubemint(arguments).exits(6);
+        assert!(format!("{}{}", run.stdout, run.stderr).contains(why), "{arguments:?}: {} {}", run.stdout, run.stderr);
+        let now = held();
+        assert_eq!((now.0, now.1), (before.0.clone(), before.1.clone()), "{arguments:?}");
+        assert!(now.2.contains(&before.0), "{arguments:?}");
+    }
+    assert!(can_i(&hub, &machine.token("out/other.kubeconfig"), "list", "pods", ""));
+
+    // Each output by itself keeps its cluster, too.
+    forget();
+    for file in ["all.kubeconfig", "out/prod.token"] {
+        let run = machine.kubemint(&["apply", "--cluster", "prod", "--reissue", "--yes"]).exits(5);
+        assert!(run.stderr.contains(why), "{} {}", run.stdout, run.stderr);
+        assert!(!machine.path("out/prod.kubeconfig").exists() && machine.read("out/prod.token") == before.0);
+        if file == "all.kubeconfig" {
+            std::fs::remove_file(machine.path(file)).unwrap();
+        }
+    }
+
+    // A source that answers, and does not find it, leaves the name to the other one.
+    program("list-a", "true");
+    machine.expect(0, &["apply", "--reissue", "--yes"]);
+    assert!(can_i(&machine.admin(2), &machine.token("out/prod.kubeconfig"), "list", "pods", ""));
+}
