@@ -7,9 +7,10 @@ use super::session::block_on;
 use super::{CommandContext, json, printed};
 use crate::cli::DiscoverArgs;
 use crate::cluster::seen;
-use crate::discovery::{Discovered, Frozen, HEADER, SOURCES, changes};
+use crate::discovery::{Discovered, Frozen, HEADER, SOURCES, changes, check_lost};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::fleet::MAX_PRUNE;
 use crate::fleet::discovery::Asked;
 use crate::foreign::shown;
 use crate::inventory::{Cluster, Discovery, DiscoveryKind, Inventory, Seen};
@@ -69,7 +70,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
             return Err(Error::new(ExitCode::Partial, format!("`{shown}` was not written: not every source answered"))
                 .hint("leave that source out with `--source`, and give it a file of its own"));
         }
-        write(context, path, &sources, text)?;
+        let lost = |before: &str| check_lost(before, &clusters, args.max_gone.unwrap_or(MAX_PRUNE));
+        write(context, path, &sources, text, lost)?;
         context.printer.remark(&format!(
             "wrote {} to `{}`; review it, and name it in `include`\n",
             count(clusters.len(), "cluster"),
@@ -83,8 +85,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
     })
 }
 
-/// Writes the file, unless somebody else's is there, or one with the clusters of other sources.
-fn write(context: &CommandContext<'_>, path: &std::path::Path, sources: &str, text: String) -> Result<(), Error> {
+/// Writes the file, unless somebody else's is there, or one with clusters that would be `lost`.
+fn write(
+    context: &CommandContext<'_>,
+    path: &std::path::Path,
+    sources: &str,
+    text: String,
+    lost: impl Fn(&str) -> Result<(), String>,
+) -> Result<(), Error> {
     let target = context.environment.directory.join(path);
     let written = store::update(&target, context.manner(false), |before| match before {
         Some(before) if !before.starts_with(HEADER.trim_end().as_bytes()) => {
@@ -97,7 +105,7 @@ fn write(context: &CommandContext<'_>, path: &std::path::Path, sources: &str, te
                     "it has the clusters that were found by `{}`, which would be lost: ask the same, or write another file",
                     line.trim_start_matches(SOURCES)
                 )),
-                _ => Ok(text.into_bytes()),
+                _ => lost(&before).map(|()| text.into_bytes()),
             }
         }
         None => Ok(text.into_bytes()),

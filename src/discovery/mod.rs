@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use toml::{Table, Value};
 
-pub(crate) use self::compare::{Frozen, changes};
+pub(crate) use self::compare::{Frozen, changes, check_lost};
 use crate::inventory::{Discovery, DiscoveryId, syntax};
 use crate::selector;
 use crate::template::{Part, Template};

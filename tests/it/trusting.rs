@@ -8,13 +8,13 @@ use kubemint_testkit::{TestCluster, User};
 use serde_json::{Value, json};
 
 use crate::delivering::{argocd_token, path};
-use crate::discovering::{inventory, kubeconfig, namespace};
+use crate::discovering::{capi, inventory, kubeconfig, namespace, secret};
 use crate::support::{Machine, can_i, simulated};
 
 /// Passes the scenarios to a macro, so that none can be left out on one fleet.
 macro_rules! every_mistrust {
     ($run:ident) => {
-        $run!(frozen_files_and_programs_lead_where_they_led,);
+        $run!(frozen_files_and_programs_lead_where_they_led, a_label_hides_no_cluster,);
     };
 }
 pub(crate) use every_mistrust;
@@ -94,6 +94,66 @@ pub(crate) fn frozen_files_and_programs_lead_where_they_led(cluster: &TestCluste
     );
     machine.write("more/site-a.yaml", &own);
     machine.expect(0, &["plan", "--cluster", "site-a"]);
+}
+
+/// Whoever gives a cluster's Secret kubemint's label does not make it vanish, and what kubemint delivered stays silent.
+pub(crate) fn a_label_hides_no_cluster(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    let admin = machine.admin(0);
+    namespace(&admin, "labels");
+    capi(&admin, "labels", "one", "prod", &kubeconfig(cluster));
+    // What is delivered looks as what is found, in another namespace of the same source.
+    let of = |preset: &str, more: &str| {
+        let name = &cluster.name;
+        let source = format!(
+            "[[discover]]\nkind = 'secrets'\npreset = '{preset}'\nadmin = {{ context = '{name}' }}\n\
+             namespaces = ['labels', 'labels-delivered']\n{more}[[outputs]]\nkind = 'cluster-api'\n\
+             admin = {{ context = '{name}' }}\nnamespace = 'labels-delivered'\ncreate-namespaces = true\n\
+             [[outputs]]\npath = 'out/{{cluster}}.kubeconfig'\n"
+        );
+        inventory(&machine, "labels", &source);
+    };
+    of("capi", "");
+    machine.expect(0, &["apply", "--yes"]);
+    machine.expect(0, &["discover", "--write", "found.toml"]);
+    let delivered = path("labels-delivered", "one-kubeconfig");
+    let labels = admin.get(&delivered).unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels["cluster.x-k8s.io/cluster-name"], "one");
+    let again = machine.kubemint(&["plan", "--check"]).exits(0);
+    assert!(!again.stderr.contains("left out"), "what was delivered is no cluster: {}", again.stderr);
+
+    let hide = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "kubemint" } } });
+    admin.merge_patch(&path("labels", "one-kubeconfig"), &hide).unwrap();
+    let why = "Secret labels/one-kubeconfig: it carries the label `app.kubernetes.io/managed-by=kubemint`, and holds no \
+               credential that kubemint delivers: whoever set the label hides a cluster; it is left out";
+    // It was the only one.
+    let run = machine.kubemint(&["apply", "--prune", "--yes"]).exits(2);
+    assert!(run.stderr.contains(why) && !run.stderr.contains("labels-delivered"), "{}", run.stderr);
+    let run = machine.kubemint(&["retire", "--forget", "--gone", "--max-gone", "1", "--yes"]).exits(5);
+    assert!(
+        run.stderr.contains("nothing is forgotten, because not all clusters of discovery `capi`"),
+        "{}",
+        run.stderr
+    );
+    assert!(admin.get(&delivered).is_ok());
+
+    // A file that was reviewed is not emptied by it.
+    let written = machine.read("found.toml");
+    let run = machine.kubemint(&["discover", "--write", "found.toml"]).exits(5);
+    let refused =
+        "1 cluster of 1 that discovery `capi` found went since it was written down (`one`), and `--max-gone` is 10%";
+    assert!(run.stderr.contains(refused), "{}", run.stderr);
+    assert_eq!(machine.read("found.toml"), written);
+    machine.expect(0, &["discover", "--write", "found.toml", "--max-gone", "1"]);
+    assert!(!machine.read("found.toml").contains("one-kubeconfig"));
+
+    // Among Secrets of any kind, only those that lead to a cluster are worth a word.
+    let labels = json!({ "app.kubernetes.io/managed-by": "kubemint" });
+    secret(&admin, ("labels", "something"), "Opaque", &labels, &[("value", "no kubeconfig")]);
+    of("kubeconfig", "key = 'value'\n");
+    let found = machine.kubemint(&["discover"]).exits(0);
+    assert!(found.stderr.contains(why) && !found.stderr.contains("something"), "{}", found.stderr);
+    assert!(!found.stderr.contains("labels-delivered"), "{}", found.stderr);
 }
 
 /// Two sources find a cluster of one name each, and the first falls silent: the other one's does not take its place where the
