@@ -20,7 +20,7 @@ use crate::wording::{count, kubemint};
 
 /// Asks the sources, and shows or writes what they find.
 pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<ExitCode, Error> {
-    let loaded = load_offline(context)?;
+    let loaded = load_offline(context, args.write.as_deref())?;
     let all = &loaded.inventory.discoveries;
     if all.is_empty() {
         return Err(Error::usage("the inventory has no `[[discover]]`").hint("docs/discovery.md says what it may have"));

@@ -14,6 +14,7 @@ use crate::fleet::discovery::{self, Asked};
 use crate::foreign::shown;
 use crate::inventory::{Color, Discovery, DiscoveryId, Inventory, KubeconfigSource, Severity, SourceFile, render};
 use crate::names::Holder;
+use crate::paths::normalise;
 use crate::resolution::{self, LeftOut, Loading, Resolution};
 use crate::saved::digest_of_texts;
 use crate::store;
@@ -88,21 +89,23 @@ pub(super) async fn load_again(
     holder: Option<&str>,
     answers: &mut Answers,
 ) -> Result<Loaded, Error> {
-    let (mut loading, patterns) = begin(&context.global.inventory, context.environment, holder)?;
+    let (mut loading, patterns) = begin(&context.global.inventory, context.environment, holder, None)?;
     discover(context, &mut loading, answers).await;
     let resolution = loading.finish();
     report_unfit(context, &resolution);
     shown_problems(context, resolution, patterns)
 }
 
-/// Loads the inventory without asking any source for further clusters; prints its warnings to stderr.
+/// Loads the inventory without asking any source for further clusters; prints its warnings to stderr. `target` is a file that is
+/// about to be written with what sources find: the inventory may include it before it exists.
 ///
 /// # Errors
 ///
 /// Like [`load`].
-pub(super) fn load_offline(context: &CommandContext<'_>) -> Result<Loaded, Error> {
-    let (resolution, patterns) = read(&context.global.inventory, context.environment, None)?;
-    shown_problems(context, resolution, patterns)
+pub(super) fn load_offline(context: &CommandContext<'_>, target: Option<&Path>) -> Result<Loaded, Error> {
+    let (mut loading, patterns) = begin(&context.global.inventory, context.environment, None, target)?;
+    loading.ask_nobody();
+    shown_problems(context, loading.finish(), patterns)
 }
 
 /// Asks the sources that are not frozen for their clusters. What they cannot say is reported, and the run goes on with the
@@ -221,7 +224,7 @@ fn shown_problems(
 
 /// Reads and resolves the inventory, whatever its problems.
 pub(super) async fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
-    let (mut loading, _) = begin(&context.global.inventory, context.environment, holder)?;
+    let (mut loading, _) = begin(&context.global.inventory, context.environment, holder, None)?;
     discover(context, &mut loading, &mut Answers::default()).await;
     let resolution = loading.finish();
     report_unfit(context, &resolution);
@@ -234,7 +237,7 @@ pub(super) fn read(
     environment: &Environment,
     holder: Option<&str>,
 ) -> Result<(Resolution, Vec<String>), Error> {
-    let (mut loading, patterns) = begin(written, environment, holder)?;
+    let (mut loading, patterns) = begin(written, environment, holder, None)?;
     loading.ask_nobody();
     Ok((loading.finish(), patterns))
 }
@@ -261,7 +264,19 @@ fn begin_root(written: &Path, environment: &Environment, holder: Option<&str>) -
 }
 
 /// Reads an inventory and its includes; returns their patterns too.
-fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<(Loading, Vec<String>), Error> {
+///
+/// Only `target` may be included and not exist: it is about to be written.
+fn begin(
+    written: &Path,
+    environment: &Environment,
+    holder: Option<&str>,
+    target: Option<&Path>,
+) -> Result<(Loading, Vec<String>), Error> {
+    let target = target.map(|target| normalise(&environment.directory.join(target)));
+    let is_target = |pattern: &str| {
+        let pattern = glob::Pattern::new(&normalise(Path::new(pattern)).display().to_string());
+        pattern.is_ok_and(|pattern| target.as_ref().is_some_and(|target| pattern.matches_path(target)))
+    };
     let path = environment.directory.join(written);
     let mut loading = begin_root(written, environment, holder)?;
     let mut patterns = vec![];
@@ -269,7 +284,9 @@ fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Res
         patterns.push(include.pattern.clone());
         let mut matches = matching(&include.pattern);
         matches.retain(|found| *found != path);
-        if matches.is_empty() {
+        if matches.is_empty() && is_target(&include.pattern) {
+            loading.not_written_yet();
+        } else if matches.is_empty() {
             loading.unmatched(&include);
         }
         for found in matches {

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use toml::{Table, Value};
 
 use crate::cluster::discover::{Finds, discover};
-use crate::cluster::process::{Finished, spawn};
+use crate::cluster::process::{Finished, given_as_arguments, spawn, without};
 use crate::cluster::{AdminEnvironment, AdminSources, Leads};
 use crate::discovery::{FoundCluster, Led, Named, named};
 use crate::executor::Clock;
@@ -156,7 +156,8 @@ async fn run(id: &DiscoveryId, command: &[String]) -> Result<Finds, String> {
     let Finished { status, stdout, stderr } =
         Finished::of(child, LONGEST, LARGEST_OUTPUT).await.map_err(|why| format!("`{shown}` {why}"))?;
     if !status.success() {
-        let said = String::from_utf8_lossy(&stderr);
+        // As of exec plugins, nothing that it was given is repeated.
+        let said = without(&String::from_utf8_lossy(&stderr), given_as_arguments(arguments));
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
         return Err(format!("`{shown}` failed ({status}): {}", clean(last)));
     }

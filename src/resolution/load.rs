@@ -109,8 +109,20 @@ impl Loading {
     /// Reports that a pattern matches no file.
     pub fn unmatched(&mut self, include: &Include) {
         let message = format!("include pattern `{}` matches no file", include.written);
-        self.problems.push(Problem::error(include.location, message));
+        let mut problem = Problem::error(include.location, message);
+        if self.files.iter().any(|parsed| parsed.file.is_root() && parsed.content.discover.is_some()) {
+            problem =
+                problem.hint("`kubemint discover --write FILE` writes that file, if it is to have what sources find");
+        }
+        self.problems.push(problem);
         self.incomplete = true;
+    }
+
+    /// Notes that an included file with what sources find is not written yet: none of their clusters is known.
+    pub fn not_written_yet(&mut self) {
+        for discovery in self.discoveries() {
+            self.undiscovered(&discovery, "it was not written down yet");
+        }
     }
 
     /// Reports that a file which a pattern matches cannot be read.

@@ -156,6 +156,55 @@ pub(crate) fn a_label_hides_no_cluster(cluster: &TestCluster) {
     assert!(!found.stderr.contains("labels-delivered"), "{}", found.stderr);
 }
 
+/// The file that is written first may be included before it exists, as somebody who wants nothing unreviewed begins.
+#[test]
+fn a_file_is_included_before_it_is_written() {
+    let fleet = simulated(["one"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    program(&machine, "list", &format!("echo '{}'", json!({ "name": "found", "context": "one" })));
+    let source = "[[discover]]\nkind = 'command'\ncommand = ['./list']\nfrozen = true\n[[grants]]\nprofile = 'reader'\nclusters = ['found']\n\
+                  [[outputs]]\npath = 'out/{cluster}.kubeconfig'\n";
+    inventory(&machine, "first", source);
+    for pattern in ["discovered.toml", "found.d/*.toml"] {
+        let text = machine.read("clusters.toml");
+        let text = text.replacen("name = 'first'\n", &format!("name = 'first'\ninclude = ['{pattern}']\n"), 1);
+        machine.write("clusters.toml", &text);
+        let refused = machine.kubemint(&["plan"]).exits(3);
+        assert!(refused.stderr.contains("`kubemint discover --write FILE` writes that file"), "{}", refused.stderr);
+        machine.expect(3, &["discover", "--write", "another.toml"]);
+        let target = pattern.replace('*', "all");
+        if let Some((directory, _)) = target.split_once('/') {
+            std::fs::create_dir(machine.path(directory)).unwrap();
+        }
+        machine.expect(0, &["discover", "--write", &format!("./{target}")]);
+        machine.expect(0, &["validate"]);
+        machine.expect(0, &["apply", "--yes"]);
+        assert!(machine.path("out/found.kubeconfig").exists());
+        inventory(&machine, "first", source);
+    }
+}
+
+/// As of exec plugins, what a program was given is not repeated, and neither is what it says to be a secret.
+#[test]
+fn a_program_that_fails_says_no_secret() {
+    let fleet = simulated(["one"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    program(&machine, "list", "echo \"login with $2, password=hunter2 failed: Bearer abc123def\" >&2; exit 1");
+    inventory(
+        &machine,
+        "said",
+        "[[discover]]\nkind = 'command'\ncommand = ['./list', '--api-key', 'correct-horse']\n[[clusters]]\nname = 'one'\n",
+    );
+    for arguments in [&["discover"][..], &["plan"]] {
+        let run = machine.kubemint(arguments);
+        let said = "login with [REDACTED], password=[REDACTED] failed: Bearer [REDACTED]";
+        assert!(run.code != 0 && run.stderr.contains(said), "{}", run.stderr);
+    }
+    let plan = machine.kubemint(&["plan"]).exits(6);
+    let missing = "note: not all clusters of discovery `command` are known, so some may be missing here";
+    assert!(plan.stdout.contains(missing), "what is kept of a run says it, too: {}", plan.stdout);
+}
+
 /// Two sources find a cluster of one name each, and the first falls silent: the other one's does not take its place where the
 /// first one's access is.
 #[test]
