@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::StreamExt;
+use glob::Pattern;
 use serde_json::Value as Json;
 use tokio::process::Command;
 use toml::{Table, Value};
@@ -126,7 +127,11 @@ fn kubeconfigs(
             KubeconfigSource::List(paths) => {
                 paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
             }
-            _ => file.clone(),
+            _ if file.contains(':') => {
+                return Err(format!("{at}: its path has a `:`, which separates kubeconfigs in an inventory"));
+            }
+            // Of a name that would be a pattern, one is written that only this file matches.
+            _ => Pattern::escape(&file),
         };
         let stem = found.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(FoundCluster {

@@ -93,6 +93,9 @@ pub struct Hub {
     pub access: AdminAccess,
     /// Whether it may connect without checking the server certificate.
     pub allow_insecure: bool,
+    /// Whether it is a cluster that no source finds at the moment. Then it is as a hub that does not respond: what goes there
+    /// is blocked, so that nothing ends that stands there.
+    pub is_unknown: bool,
 }
 
 /// The existing credential that kubemint provisions a cluster with.

@@ -205,6 +205,64 @@ fn a_program_that_fails_says_no_secret() {
     assert!(plan.stdout.contains(missing), "what is kept of a run says it, too: {}", plan.stdout);
 }
 
+/// In an inventory, a colon separates files, and a bracket makes a pattern.
+#[test]
+fn a_kubeconfig_is_found_again_under_its_name() {
+    let fleet = simulated(["one"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    let config = kubeconfig(&machine.clusters[0]);
+    machine.write("more/site[1].yaml", &config);
+    inventory(
+        &machine,
+        "names",
+        "[[discover]]\nkind = 'kubeconfigs'\npath = 'more'\nname = 'found'\n[[outputs]]\npath = 'out/{cluster}.kubeconfig'\n",
+    );
+    machine.expect(0, &["apply", "--yes"]);
+    assert!(can_i(&machine.admin(0), &machine.token("out/found.kubeconfig"), "list", "pods", ""));
+    std::fs::remove_file(machine.path("more/site[1].yaml")).unwrap();
+    machine.write("more/site:1.yaml", &config);
+    let found = machine.kubemint(&["discover"]).exits(0);
+    let why = "its path has a `:`, which separates kubeconfigs in an inventory; it is left out";
+    assert!(found.stderr.contains(why) && !found.stdout.contains("site:1"), "{}", found.stderr);
+}
+
+/// A hub that is discovered, and gone or not found because its source is silent, is as one that does not respond: what goes
+/// there is blocked, what stands there stays alive, and the rest goes on.
+#[test]
+fn a_hub_that_is_not_found_blocks_what_goes_there() {
+    let fleet = simulated(["one", "two", "hub"]);
+    let machine = Machine::new(&fleet.test_clusters(), User::Admin);
+    let hub = machine.admin(2);
+    namespace(&hub, "argocd");
+    let list = |text: &str| program(&machine, "list", text);
+    list(&format!("echo '{}'", json!({ "name": "central", "context": "hub" })));
+    inventory(
+        &machine,
+        "lost",
+        "[[discover]]\nkind = 'command'\ncommand = ['./list']\n[[clusters]]\nname = 'one'\n[[clusters]]\nname = 'two'\n\
+         [[outputs]]\nkind = 'argocd'\nadmin = { cluster = 'central' }\nnamespace = 'argocd'\nclusters = ['one']\n\
+         [[outputs]]\npath = 'out/{cluster}.kubeconfig'\n",
+    );
+    machine.expect(0, &["validate"]);
+    machine.expect(0, &["apply", "--yes"]);
+    let before = machine.token("out/one.kubeconfig");
+    assert_eq!(argocd_token(&hub, "argocd", "cluster-one"), before);
+    for (text, exit, forgetting) in [("true", "gone", 6), ("exit 1", "silent", 5)] {
+        list(text);
+        let renewed = machine.token("out/two.kubeconfig");
+        let run = machine.kubemint(&["refresh", "--force"]).exits(6);
+        assert!(run.stderr.contains("the hub `central` is not known"), "{exit}: {}", run.stderr);
+        assert_ne!(machine.token("out/two.kubeconfig"), renewed, "{exit}: the rest goes on");
+        assert_eq!(machine.token("out/one.kubeconfig"), before, "{exit}");
+        assert!(can_i(&machine.admin(0), &argocd_token(&hub, "argocd", "cluster-one"), "list", "pods", ""), "{exit}");
+        let run = machine.kubemint(&["apply", "--prune", "--yes"]).exits(6);
+        assert!(run.stderr.contains("the hub `central` is not known"), "{exit}: {}", run.stderr);
+        // The entries of the hub itself leave, if it is gone.
+        machine.expect(forgetting, &["retire", "--forget", "--gone", "--max-gone", "1", "--yes"]);
+        assert_eq!(argocd_token(&hub, "argocd", "cluster-one"), before, "{exit}");
+    }
+}
+
 /// Two sources find a cluster of one name each, and the first falls silent: the other one's does not take its place where the
 /// first one's access is.
 #[test]

@@ -163,6 +163,23 @@ fn a_cluster_that_is_named_and_not_found_is_a_warning() {
     );
 }
 
+/// Whoever deletes what leads to a hub does not stop the work on everything else.
+#[test]
+fn a_hub_that_is_not_found_is_a_warning() {
+    let output =
+        "[[outputs]]\nkind = 'argocd'\nadmin = { cluster = 'hub' }\nnamespace = 'argocd'\nprofiles = ['viewer']\n";
+    let resolution = found(&format!("{BASE}{SOURCE}{output}"), "");
+    let said = summarise(&resolution);
+    let warning = "warning at 'hub': `hub` is in no table, and no discovery finds it: what goes there is blocked";
+    assert!(said.iter().any(|it| it.starts_with(warning)), "{said:?}");
+    let hubs = resolution.inventory.unwrap_or_else(|| panic!("{said:?}")).hubs;
+    assert_eq!((hubs.len(), hubs[0].is_unknown), (1, true));
+    // Nobody was asked.
+    check_added(&format!("{SOURCE}{output}"), &[]);
+    let frozen = SOURCE.replace("preset = 'capi'", "preset = 'capi'\nfrozen = true");
+    check_added(&format!("{frozen}{output}"), &["error at 'hub': unknown cluster `hub` [known clusters: `eu`, `us`]"]);
+}
+
 /// Checks which of the clusters `good`, `bad` and `worse` are left out, and that all else is there.
 fn check_left_out(text: &str, clusters: &str, expect: &[&str]) {
     let resolution = found(text, clusters);
