@@ -394,13 +394,21 @@ pub(crate) fn with_hint(cause: &str, hint: Option<&str>) -> String {
 pub(crate) fn clean(text: &str) -> String {
     // Long enough for the rules that an escalation message lists.
     const LIMIT: usize = 600;
-    let mut cleaned = String::new();
+    let (mut cleaned, mut before) = (String::new(), "");
     for (count, word) in words(text).enumerate() {
         if count > 0 {
             cleaned.push(' ');
         }
         // What looks like a token is none of our business to repeat.
-        cleaned.push_str(if is_secret(word) { "[REDACTED]" } else { word });
+        match assignment(word) {
+            _ if is_secret(word) || is_announced(before, word) => cleaned.push_str("[REDACTED]"),
+            Some(end) => {
+                cleaned.push_str(&word[..end]);
+                cleaned.push_str("[REDACTED]");
+            }
+            None => cleaned.push_str(word),
+        }
+        before = word;
         if cleaned.len() > LIMIT {
             let end = (0..=LIMIT).rev().find(|end| cleaned.is_char_boundary(*end)).unwrap_or(0);
             cleaned.truncate(end);
@@ -415,6 +423,32 @@ pub(crate) fn clean(text: &str) -> String {
 pub(crate) fn holds_secret(text: &str) -> bool {
     words(text).any(is_secret)
 }
+
+/// Returns where the value begins in a word such as `password=x` or `access_token=x`, if there is one. A colon stands between
+/// other things, too, as in `secret:NAMESPACE/NAME`.
+fn assignment(word: &str) -> Option<usize> {
+    let (end, _) = word.match_indices(['=', ':']).find(|(end, separator)| {
+        let key = word[..*end].trim_end_matches(['"', '\'']).to_ascii_lowercase();
+        let is_password = PASSWORDS.iter().any(|name| key.ends_with(name));
+        is_password || (*separator == "=" && SECRETS.iter().any(|name| key.ends_with(name)))
+    })?;
+    (end + 1 < word.len()).then_some(end + 1)
+}
+
+/// Whether a word follows one that announces a secret, as in `password: x` or `Bearer x`. Others than tokens follow `bearer`,
+/// and have no digits.
+fn is_announced(before: &str, word: &str) -> bool {
+    let before = before.to_ascii_lowercase();
+    let is_after_password =
+        PASSWORDS.iter().any(|name| before.strip_suffix([':', '=']).is_some_and(|it| it.ends_with(name)));
+    let is_token = word.len() >= 8 && word.contains(|c: char| c.is_ascii_digit());
+    is_after_password || (before.ends_with("bearer") && is_token)
+}
+
+/// What stands before a password.
+const PASSWORDS: [&str; 2] = ["password", "passwd"];
+/// What stands before another secret.
+const SECRETS: [&str; 2] = ["token", "secret"];
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_whitespace() || is_invisible(c)).filter(|word| !word.is_empty())
@@ -519,7 +553,19 @@ mod tests {
         ] {
             assert_eq!(clean(&format!("got {secret} back")), "got [REDACTED] back", "{secret}");
         }
+        for (said, shown) in [
+            ("login --password=hunter2 failed", "login --password=[REDACTED] failed"),
+            ("with client_secret=abc", "with client_secret=[REDACTED]"),
+            ("{\"password\":\"hunter2\"}", "{\"password\":[REDACTED]"),
+            ("Password: hunter2", "Password: [REDACTED]"),
+            ("Authorization: Bearer abc123def", "Authorization: Bearer [REDACTED]"),
+        ] {
+            assert_eq!(clean(said), shown);
+        }
         for harmless in [
+            "the bearer authentication failed",
+            "create secret:ns/name: already exists",
+            "a token= is empty",
             "kubemint:acme:deployer:7ae7ea98c1",
             "arn:aws:eks:eu-central-1:123456789012:cluster/Production-Frankfurt-One",
             "https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF",

@@ -118,6 +118,10 @@ pub(crate) struct DiscoverArgs {
     /// Write the clusters into a file that the inventory can include
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// How many clusters of a source that the file has may be gone at most, as in `3` or `10%`, which is the default;
+    /// beyond that, it is not written
+    #[arg(long, value_name = "N|P%", requires = "write", value_parser = Budget::parse)]
+    pub max_gone: Option<Budget>,
     /// Print JSON instead of a table
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     pub output: Option<String>,

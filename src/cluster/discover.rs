@@ -10,9 +10,11 @@ use toml::Table;
 use super::admin::{Leads, discovered_kubeconfig, is_delivered};
 use super::api::{Api, Request};
 use super::observe::{Items, list};
+use crate::delivery::holds_minted;
 use crate::discovery::FoundCluster;
 use crate::failure::{ApiFailure, clean};
 use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryId, DiscoveryPreset};
+use crate::names::{ANCHOR_TYPE, MANAGED_BY, MANAGED_BY_LABEL};
 use crate::object::ObjectRef;
 
 /// What a source found, or why something of it was left out.
@@ -38,10 +40,14 @@ pub(crate) async fn discover(api: &Api, id: &DiscoveryId, hub: &Arc<DiscoveryHub
         list(api, &collection(hub.preset, namespace), &selection, Items::Whole, |item| {
             let object = Object::of(item);
             let is_wanted = named.as_ref().is_none_or(|named| named.matches(&object.name));
-            let is_ours = kind(hub.preset) == "Secret" && is_delivered(item);
-            if is_wanted && !is_ours && is_of(hub, &object) {
+            if !is_wanted || !is_of(hub, &object) {
+                return;
+            }
+            let is_marked = kind(hub.preset) == "Secret" && is_delivered(item);
+            let object = Object { is_marked, ..object.with(item, hub.preset) };
+            if !is_marked || (!is_ours(item) && may_lead(id, hub, &object)) {
                 // A list that starts again contains some objects twice.
-                objects.insert((object.namespace.clone(), object.name.clone()), object.with(item, hub.preset));
+                objects.insert((object.namespace.clone(), object.name.clone()), object);
             }
         })
         .await?;
@@ -57,6 +63,8 @@ struct Object {
     labels: BTreeMap<String, String>,
     /// Argo CD's name of the cluster.
     shown_name: Option<String>,
+    /// Whether it carries kubemint's label, and kubemint has not delivered it.
+    is_marked: bool,
     /// What the object says of the Secret, or the Secret itself.
     content: Value,
 }
@@ -71,6 +79,7 @@ impl Object {
             name: text(&metadata["name"]),
             labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(),
             shown_name: None,
+            is_marked: false,
             content: Value::Null,
         }
     }
@@ -161,6 +170,18 @@ fn is_of(hub: &DiscoveryHub, object: &Object) -> bool {
     }
 }
 
+/// Whether a Secret with kubemint's label is what the label says: a credential that was delivered, or what one is bound to.
+fn is_ours(item: &Value) -> bool {
+    item["type"] == ANCHOR_TYPE || holds_minted(item)
+}
+
+/// Whether a Secret may be the access to a cluster. Without a preset of its own, only a kubeconfig tells it from others.
+fn may_lead(id: &DiscoveryId, hub: &Arc<DiscoveryHub>, object: &Object) -> bool {
+    hub.preset != DiscoveryPreset::Kubeconfig
+        || named_secret(id, hub, object)
+            .is_ok_and(|(secret, _)| discovered_kubeconfig(&object.content, &secret, None, None).is_ok())
+}
+
 /// Returns the Secret that an object names, and the context in it, if it names one.
 ///
 /// # Errors
@@ -178,8 +199,6 @@ fn named_secret(
         name: name.to_owned(),
         key: key.map(str::to_owned),
         profile: None,
-        seen_server: None,
-        seen_endpoint: None,
     };
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let mut context = None;
@@ -243,6 +262,12 @@ async fn find(
     object: Object,
 ) -> Result<Result<FoundCluster, String>, ApiFailure> {
     let at = clean(&format!("{} {}/{}", kind(hub.preset), object.namespace, object.name));
+    if object.is_marked {
+        return Ok(Err(format!(
+            "{at}: it carries the label `{MANAGED_BY_LABEL}={MANAGED_BY}`, and holds no credential that kubemint delivers: \
+             whoever set the label hides a cluster"
+        )));
+    }
     let (secret, context) = match named_secret(id, hub, &object) {
         Ok(named) => named,
         Err(why) => return Ok(Err(format!("{at}: {why}"))),
@@ -260,7 +285,7 @@ async fn find(
         }
     };
     let led = discovered_kubeconfig(&content, &secret, Some(&object.content), context.as_deref());
-    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|Leads { context, server, endpoint }| {
+    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|Leads { server, endpoint }| {
         let cluster = match hub.preset {
             DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
             DiscoveryPreset::Argocd => object.shown_name.clone(),

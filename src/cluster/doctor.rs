@@ -27,7 +27,7 @@ pub(crate) struct Connected {
 
 /// Returns the admin access that means this context.
 pub(crate) fn access(path: &Path, context: &str) -> AdminAccess {
-    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path.to_owned()), context: context.to_owned() }
+    AdminAccess::context(KubeconfigSource::Path(path.to_owned()), context)
 }
 
 /// Connects with a context as kubectl would, its exec plugin included.

@@ -37,8 +37,8 @@ pub(crate) mod fuzz {
 }
 
 pub(crate) use admin::{
-    AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Insecure, consumer_endpoint,
-    kubeconfig_files, kubeconfigs_in,
+    AdminEntry, AdminEnvironment, AdminError, AdminSources, ContextFound, Insecure, Leads, consumer_endpoint,
+    kubeconfig_files, kubeconfigs_in, seen,
 };
 pub(crate) use api::{Api, Limits, Request};
 pub(crate) use connect::{connect_admin, connect_consumer, connect_with};

@@ -109,3 +109,18 @@ async fn read_and_drain(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>
     read(Some(&mut pipe), LARGEST_ERRORS, into).await;
     drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
 }
+
+/// Returns the arguments of a program that may be secrets: `--token=…` and `--token …`. Leaving out a harmless word by mistake is
+/// better than showing a secret.
+pub(crate) fn given_as_arguments(arguments: &[String]) -> impl Iterator<Item = &str> {
+    let values =
+        arguments.iter().map(|argument| argument.split_once('=').map_or(argument.as_str(), |(_, value)| value));
+    values.filter(|value| !value.starts_with('-') && !value.contains('/'))
+}
+
+/// Returns what a program said without what it was given.
+pub(crate) fn without<'a>(said: &str, secrets: impl Iterator<Item = &'a str>) -> String {
+    /// A shorter value is no secret, and would be found in many words.
+    const SHORTEST: usize = 8;
+    secrets.filter(|secret| secret.len() >= SHORTEST).fold(said.to_owned(), |said, it| said.replace(it, "[REDACTED]"))
+}

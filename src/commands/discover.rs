@@ -2,23 +2,25 @@
 
 use serde_json::json;
 
-use super::load::{ask, load_offline, report_left_out};
+use super::load::{ask_again, load_offline, report_left_out};
 use super::session::block_on;
 use super::{CommandContext, json, printed};
 use crate::cli::DiscoverArgs;
-use crate::discovery::{Discovered, Frozen, HEADER, SOURCES, changes};
+use crate::cluster::seen;
+use crate::discovery::{Discovered, Frozen, HEADER, SOURCES, changes, check_lost};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::fleet::MAX_PRUNE;
 use crate::fleet::discovery::Asked;
 use crate::foreign::shown;
-use crate::inventory::{Discovery, DiscoveryKind, Inventory, KubeconfigSource};
+use crate::inventory::{Cluster, Discovery, DiscoveryKind, Inventory, Seen};
 use crate::report::rows;
 use crate::store;
 use crate::wording::{count, kubemint};
 
 /// Asks the sources, and shows or writes what they find.
 pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<ExitCode, Error> {
-    let loaded = load_offline(context)?;
+    let loaded = load_offline(context, args.write.as_deref())?;
     let all = &loaded.inventory.discoveries;
     if all.is_empty() {
         return Err(Error::usage("the inventory has no `[[discover]]`").hint("docs/discovery.md says what it may have"));
@@ -36,7 +38,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
     }
     let is_wanted = |it: &&Discovery| args.source.is_empty() || args.source.iter().any(|id| id == it.id.as_str());
     let wanted: Vec<Discovery> = all.iter().filter(is_wanted).cloned().collect();
-    let asked = block_on(ask(context, wanted))?;
+    let asked = block_on(ask_again(context, wanted))??;
     let sources: Vec<&str> = asked.iter().map(|asked| asked.discovery.id.as_str()).collect();
     let sources = format!("{SOURCES}{}\n", sources.join(", "));
     let (mut text, mut clusters, mut failed) = (format!("{HEADER}{sources}\n"), vec![], 0);
@@ -44,7 +46,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
         match result {
             Ok(named) => {
                 report_left_out(context, discovery, named);
-                text.push_str(&named.text);
+                text.push_str(&named.text());
                 clusters.extend(named.clusters.clone());
             }
             Err(why) => {
@@ -68,7 +70,8 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
             return Err(Error::new(ExitCode::Partial, format!("`{shown}` was not written: not every source answered"))
                 .hint("leave that source out with `--source`, and give it a file of its own"));
         }
-        write(context, path, &sources, text)?;
+        let lost = |before: &str| check_lost(before, &clusters, args.max_gone.unwrap_or(MAX_PRUNE));
+        write(context, path, &sources, text, lost)?;
         context.printer.remark(&format!(
             "wrote {} to `{}`; review it, and name it in `include`\n",
             count(clusters.len(), "cluster"),
@@ -82,8 +85,14 @@ pub(super) fn run(context: &CommandContext<'_>, args: &DiscoverArgs) -> Result<E
     })
 }
 
-/// Writes the file, unless somebody else's is there, or one with the clusters of other sources.
-fn write(context: &CommandContext<'_>, path: &std::path::Path, sources: &str, text: String) -> Result<(), Error> {
+/// Writes the file, unless somebody else's is there, or one with clusters that would be `lost`.
+fn write(
+    context: &CommandContext<'_>,
+    path: &std::path::Path,
+    sources: &str,
+    text: String,
+    lost: impl Fn(&str) -> Result<(), String>,
+) -> Result<(), Error> {
     let target = context.environment.directory.join(path);
     let written = store::update(&target, context.manner(false), |before| match before {
         Some(before) if !before.starts_with(HEADER.trim_end().as_bytes()) => {
@@ -96,7 +105,7 @@ fn write(context: &CommandContext<'_>, path: &std::path::Path, sources: &str, te
                     "it has the clusters that were found by `{}`, which would be lost: ask the same, or write another file",
                     line.trim_start_matches(SOURCES)
                 )),
-                _ => Ok(text.into_bytes()),
+                _ => lost(&before).map(|()| text.into_bytes()),
             }
         }
         None => Ok(text.into_bytes()),
@@ -135,12 +144,16 @@ fn document(asked: &[Asked]) -> Result<String, Error> {
 }
 
 /// Says what the frozen sources of an inventory find by now, and the inventory does not have.
-pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory) {
+///
+/// # Errors
+///
+/// If the inventory cannot be read any more.
+pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory) -> Result<(), Error> {
     let frozen: Vec<Discovery> = inventory.discoveries.iter().filter(|it| it.is_frozen).cloned().collect();
     if frozen.is_empty() {
-        return;
+        return Ok(());
     }
-    for Asked { discovery, result } in ask(context, frozen).await {
+    for Asked { discovery, result } in ask_again(context, frozen).await? {
         let said = match result {
             Ok(named) => changes(&discovery.id, &written_down(&discovery, inventory, &named.clusters), &named.clusters),
             Err(why) => {
@@ -160,30 +173,20 @@ pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory)
                 .problem(&format!("hint: look with `kubemint discover`, and write it down with `{again}`\n"));
         }
     }
+    Ok(())
 }
 
-/// Returns the clusters of the inventory that a source found before. Those in files and of programs are known by their names
-/// only.
+/// Returns the clusters of the inventory that a source found before. Where none is said to be of it, as in a file of an earlier
+/// kubemint or one that somebody typed, those in files and of programs are known by their names.
 fn written_down(discovery: &Discovery, inventory: &Inventory, found: &[Discovered]) -> Vec<Frozen> {
-    let of = |name: &str, server: Option<String>, endpoint: Option<String>| Frozen {
-        source: discovery.id.clone(),
-        name: name.to_owned(),
-        server,
-        endpoint,
+    let is_of_hub = matches!(discovery.kind, DiscoveryKind::Hub(_));
+    let is_of = |cluster: &&Cluster| match &cluster.found_by {
+        Some(source) => *source == discovery.id,
+        None => !is_of_hub && found.iter().any(|found| found.name == cluster.name.as_str()),
     };
-    let clusters = inventory.clusters.iter();
-    match discovery.kind {
-        DiscoveryKind::Hub(_) => clusters
-            .filter_map(|cluster| match cluster.admin.source() {
-                Some(KubeconfigSource::Secret(secret)) if secret.source == discovery.id => {
-                    Some(of(cluster.name.as_str(), secret.seen_server.clone(), secret.seen_endpoint.clone()))
-                }
-                _ => None,
-            })
-            .collect(),
-        DiscoveryKind::Kubeconfigs(_) | DiscoveryKind::Command(_) => clusters
-            .filter(|cluster| found.iter().any(|found| found.name == cluster.name.as_str()))
-            .map(|cluster| of(cluster.name.as_str(), None, None))
-            .collect(),
-    }
+    let frozen = |cluster: &Cluster| {
+        let Seen { server, endpoint } = seen(&cluster.admin);
+        Frozen { source: discovery.id.clone(), name: cluster.name.to_string(), server, endpoint }
+    };
+    inventory.clusters.iter().map(AsRef::as_ref).filter(is_of).map(frozen).collect()
 }

@@ -33,7 +33,7 @@ pub(super) fn run(context: &CommandContext<'_>, args: &InitArgs) -> Result<ExitC
     let directory = target.parent().unwrap_or(Path::new("/"));
     for typed in &args.from {
         let source = source(context, typed)?;
-        let access = AdminAccess::Kubeconfig { source: source.clone(), context: String::new() };
+        let access = AdminAccess::context(source.clone(), "");
         let sources = AdminSources::load([&access], &context.environment.admin, resolution::DEFAULT_TIMEOUT);
         let contexts = sources
             .contexts()

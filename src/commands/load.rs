@@ -14,6 +14,7 @@ use crate::fleet::discovery::{self, Asked};
 use crate::foreign::shown;
 use crate::inventory::{Color, Discovery, DiscoveryId, Inventory, KubeconfigSource, Severity, SourceFile, render};
 use crate::names::Holder;
+use crate::paths::normalise;
 use crate::resolution::{self, LeftOut, Loading, Resolution};
 use crate::saved::digest_of_texts;
 use crate::store;
@@ -88,21 +89,23 @@ pub(super) async fn load_again(
     holder: Option<&str>,
     answers: &mut Answers,
 ) -> Result<Loaded, Error> {
-    let (mut loading, patterns) = begin(&context.global.inventory, context.environment, holder)?;
+    let (mut loading, patterns) = begin(&context.global.inventory, context.environment, holder, None)?;
     discover(context, &mut loading, answers).await;
     let resolution = loading.finish();
     report_unfit(context, &resolution);
     shown_problems(context, resolution, patterns)
 }
 
-/// Loads the inventory without asking any source for further clusters; prints its warnings to stderr.
+/// Loads the inventory without asking any source for further clusters; prints its warnings to stderr. `target` is a file that is
+/// about to be written with what sources find: the inventory may include it before it exists.
 ///
 /// # Errors
 ///
 /// Like [`load`].
-pub(super) fn load_offline(context: &CommandContext<'_>) -> Result<Loaded, Error> {
-    let (resolution, patterns) = read(&context.global.inventory, context.environment, None)?;
-    shown_problems(context, resolution, patterns)
+pub(super) fn load_offline(context: &CommandContext<'_>, target: Option<&Path>) -> Result<Loaded, Error> {
+    let (mut loading, patterns) = begin(&context.global.inventory, context.environment, None, target)?;
+    loading.ask_nobody();
+    shown_problems(context, loading.finish(), patterns)
 }
 
 /// Asks the sources that are not frozen for their clusters. What they cannot say is reported, and the run goes on with the
@@ -113,7 +116,7 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
     if live.is_empty() {
         return;
     }
-    for Asked { discovery, result } in ask(context, live).await {
+    for Asked { discovery, result } in ask(context, loading, live).await {
         match result {
             Ok(named) => {
                 report_left_out(context, &discovery, &named);
@@ -122,8 +125,9 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
                     context.is_undiscovered.store(true, Ordering::Relaxed);
                     loading.undiscovered(&discovery, first);
                 }
-                loading.discovered(&discovery, named.text.clone());
-                answers.last.insert(discovery.id.clone(), (discovery, named.text));
+                let text = named.text();
+                loading.discovered(&discovery, text.clone());
+                answers.last.insert(discovery.id.clone(), (discovery, text));
             }
             Err(why) => {
                 context.is_undiscovered.store(true, Ordering::Relaxed);
@@ -145,9 +149,21 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
     }
 }
 
-/// Asks some sources for their clusters.
-pub(super) async fn ask(context: &CommandContext<'_>, sources: Vec<Discovery>) -> Vec<Asked> {
-    discovery::ask(sources, &context.environment.admin, context.environment.clock, resolution::DEFAULT_TIMEOUT).await
+/// Asks some sources for their clusters. `loading` knows the defaults of what they say.
+pub(super) async fn ask(context: &CommandContext<'_>, loading: &Loading, sources: Vec<Discovery>) -> Vec<Asked> {
+    let accesses = |discovery: &Discovery, text| loading.accesses(discovery, text);
+    let environment = context.environment;
+    discovery::ask(sources, &environment.admin, accesses, environment.clock, resolution::DEFAULT_TIMEOUT).await
+}
+
+/// Asks some sources of the inventory for their clusters, after the inventory was read.
+///
+/// # Errors
+///
+/// If its file cannot be read any more.
+pub(super) async fn ask_again(context: &CommandContext<'_>, sources: Vec<Discovery>) -> Result<Vec<Asked>, Error> {
+    let loading = begin_root(&context.global.inventory, context.environment, None)?;
+    Ok(ask(context, &loading, sources).await)
 }
 
 /// How many of those that are left out are listed.
@@ -208,7 +224,7 @@ fn shown_problems(
 
 /// Reads and resolves the inventory, whatever its problems.
 pub(super) async fn resolve(context: &CommandContext<'_>, holder: Option<&str>) -> Result<Resolution, Error> {
-    let (mut loading, _) = begin(&context.global.inventory, context.environment, holder)?;
+    let (mut loading, _) = begin(&context.global.inventory, context.environment, holder, None)?;
     discover(context, &mut loading, &mut Answers::default()).await;
     let resolution = loading.finish();
     report_unfit(context, &resolution);
@@ -221,13 +237,13 @@ pub(super) fn read(
     environment: &Environment,
     holder: Option<&str>,
 ) -> Result<(Resolution, Vec<String>), Error> {
-    let (mut loading, patterns) = begin(written, environment, holder)?;
+    let (mut loading, patterns) = begin(written, environment, holder, None)?;
     loading.ask_nobody();
     Ok((loading.finish(), patterns))
 }
 
-/// Reads an inventory and its includes; returns their patterns too.
-fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<(Loading, Vec<String>), Error> {
+/// Reads the root file of an inventory.
+fn begin_root(written: &Path, environment: &Environment, holder: Option<&str>) -> Result<Loading, Error> {
     let holder = match holder {
         Some(name) => Some(parse_holder(name)?),
         None => None,
@@ -244,13 +260,33 @@ fn begin(written: &Path, environment: &Environment, holder: Option<&str>) -> Res
     let root = SourceFile::new(&path, text).named(written.display().to_string());
     let meant =
         resolution::Setting { home: environment.home.clone(), kubeconfig: environment.kubeconfig.clone(), holder };
-    let mut loading = Loading::start(root, meant);
+    Ok(Loading::start(root, meant))
+}
+
+/// Reads an inventory and its includes; returns their patterns too.
+///
+/// Only `target` may be included and not exist: it is about to be written.
+fn begin(
+    written: &Path,
+    environment: &Environment,
+    holder: Option<&str>,
+    target: Option<&Path>,
+) -> Result<(Loading, Vec<String>), Error> {
+    let target = target.map(|target| normalise(&environment.directory.join(target)));
+    let is_target = |pattern: &str| {
+        let pattern = glob::Pattern::new(&normalise(Path::new(pattern)).display().to_string());
+        pattern.is_ok_and(|pattern| target.as_ref().is_some_and(|target| pattern.matches_path(target)))
+    };
+    let path = environment.directory.join(written);
+    let mut loading = begin_root(written, environment, holder)?;
     let mut patterns = vec![];
     for include in loading.includes() {
         patterns.push(include.pattern.clone());
         let mut matches = matching(&include.pattern);
         matches.retain(|found| *found != path);
-        if matches.is_empty() {
+        if matches.is_empty() && is_target(&include.pattern) {
+            loading.not_written_yet();
+        } else if matches.is_empty() {
             loading.unmatched(&include);
         }
         for found in matches {

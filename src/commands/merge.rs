@@ -107,7 +107,7 @@ fn order(context: &CommandContext<'_>, args: &MergeArgs, output: Option<&Path>) 
     if args.order == OrderArg::Inputs {
         return Ok(FileOrder::default());
     }
-    let loaded = load_offline(context)?;
+    let loaded = load_offline(context, None)?;
     let is_it = |file: &&OutputFile| output.is_some_and(|path| store::is_same_file(path, &file.path));
     let file = loaded.layout.files.iter().find(is_it).ok_or_else(|| {
         Error::usage(format!("`{}` is no output of the inventory, whose order it should get", args.output.display()))

@@ -52,7 +52,7 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
     let policy = FleetPolicy::from(&args.policy);
     let loaded = load(context, policy.holder.as_deref()).await?;
     let digest = loaded.digest.clone();
-    compare(context, &loaded.inventory).await;
+    compare(context, &loaded.inventory).await?;
     let fleet = context.fleet(loaded, &args.selection, &policy).await?;
     let cancellation = Cancellation::default();
     let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;

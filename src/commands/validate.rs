@@ -10,7 +10,7 @@ use crate::wording::count;
 /// Validates the inventory and prints what it contains.
 pub(super) fn run(context: &CommandContext<'_>) -> Result<ExitCode, Error> {
     // The program ends now: taking apart what was read of 100,000 clusters would take a sixth of the time.
-    let loaded = ManuallyDrop::new(load::load_offline(context)?);
+    let loaded = ManuallyDrop::new(load::load_offline(context, None)?);
     let inventory = &loaded.inventory;
     let text = format!(
         "`{}` is valid: {}, {}, {}\n",

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use toml::{Table, Value};
 
-pub(crate) use self::compare::{Frozen, changes};
+pub(crate) use self::compare::{Frozen, changes, check_lost};
 use crate::inventory::{Discovery, DiscoveryId, syntax};
 use crate::selector;
 use crate::template::{Part, Template};
@@ -49,14 +49,56 @@ pub(crate) struct Discovered {
 }
 
 /// What a source came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Named {
     /// The clusters, by name.
     pub clusters: Vec<Discovered>,
-    /// The text of an inventory file that has them.
-    pub text: String,
+    /// The tables of an inventory file that has them, in their order.
+    tables: Vec<Table>,
     /// What was left out, and why.
     pub left_out: Vec<String>,
+}
+
+impl Named {
+    /// Returns the text of an inventory file that has them.
+    pub(crate) fn text(&self) -> String {
+        self.tables.iter().map(|table| text(table.clone())).collect()
+    }
+
+    /// Notes where each leads, as `lead` says, or leaves it out. An access that says itself where it leads is told apart from
+    /// what was seen of it.
+    pub(crate) fn see(&mut self, mut lead: impl FnMut(&str) -> Option<Result<Led, String>>) {
+        let found = std::mem::take(&mut self.clusters).into_iter().zip(std::mem::take(&mut self.tables));
+        for (mut cluster, mut table) in found {
+            match lead(&cluster.name) {
+                Some(Err(why)) => {
+                    self.left_out.push(format!("{}: {why}", cluster.at));
+                    continue;
+                }
+                Some(Ok(led)) => {
+                    if let (true, Some(Value::Table(admin))) = (led.is_elsewhere, table.get_mut("admin")) {
+                        admin.insert("seen-server".to_owned(), led.server.as_str().into());
+                        admin.insert("seen-endpoint".to_owned(), led.endpoint.as_str().into());
+                    }
+                    (cluster.server, cluster.endpoint) = (Some(led.server), Some(led.endpoint));
+                }
+                None => {}
+            }
+            self.clusters.push(cluster);
+            self.tables.push(table);
+        }
+    }
+}
+
+/// Where a cluster was seen to lead.
+#[derive(Debug)]
+pub(crate) struct Led {
+    /// The address.
+    pub server: String,
+    /// The digest of that, and of how it is reached and trusted.
+    pub endpoint: String,
+    /// Whether a kubeconfig says so, which may say something else later.
+    pub is_elsewhere: bool,
 }
 
 /// Names what a source found. `taken` are the names that other sources gave, and what they gave them to.
@@ -95,7 +137,7 @@ pub(crate) fn named(
     }
     for (name, (table, discovered)) in tables {
         taken.insert(name, discovered.at.clone());
-        named.text.push_str(&text(table));
+        named.tables.push(table);
         named.clusters.push(discovered);
     }
     named

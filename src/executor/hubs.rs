@@ -237,6 +237,12 @@ impl Hubs {
     }
 
     async fn connect(&self, hub: &Hub) -> Result<Api, StepFailure> {
+        if hub.is_unknown {
+            let why = format!("the hub `{}` is not known: it is in no table, and no discovery finds it", hub.name);
+            let hint =
+                "see `kubemint discover`; if that cluster is gone for good, remove the `[[outputs]]` that name it";
+            return Err(StepFailure::of_access(why).hint(hint));
+        }
         tracing::info!(hub = %hub.name, "connecting to a hub");
         let insecure = if hub.allow_insecure { Insecure::Allowed } else { Insecure::Refused };
         let admin = self.admin.resolve(&hub.access, insecure, || self.clock.now()).await;

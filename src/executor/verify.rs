@@ -115,7 +115,7 @@ const CACHES_LAG: [Duration; 3] = [Duration::from_millis(200), Duration::from_mi
 /// Returns how the context of an output is used: as kubectl would use it. Nothing for a Secret, which no kubectl reads.
 pub(crate) fn issued_access(place: &Place) -> Option<AdminAccess> {
     let Place::Context(ContextPlace { file, context }) = place.clone() else { return None };
-    Some(AdminAccess::Kubeconfig { source: KubeconfigSource::Path(file), context })
+    Some(AdminAccess::context(KubeconfigSource::Path(file), &context))
 }
 
 /// Verifies clusters.

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures::StreamExt;
+use glob::Pattern;
 use serde_json::Value as Json;
 use tokio::process::Command;
 use toml::{Table, Value};
 
 use crate::cluster::discover::{Finds, discover};
-use crate::cluster::process::{Finished, spawn};
-use crate::cluster::{AdminEnvironment, AdminSources};
-use crate::discovery::{FoundCluster, Named, named};
+use crate::cluster::process::{Finished, given_as_arguments, spawn, without};
+use crate::cluster::{AdminEnvironment, AdminSources, Leads};
+use crate::discovery::{FoundCluster, Led, Named, named};
 use crate::executor::Clock;
 use crate::failure::clean;
-use crate::inventory::{AdminAccess, Discovery, DiscoveryKind, KubeconfigSource};
+use crate::inventory::{AdminAccess, Discovery, DiscoveryId, DiscoveryKind, KubeconfigSource};
 
 /// What one source came to.
 #[derive(Debug)]
@@ -33,9 +34,12 @@ const LARGEST_OUTPUT: u64 = 64 * 1024 * 1024;
 const AT_A_TIME: usize = 16;
 
 /// Asks some sources, all at the same time, and names what they found. One that fails changes nothing for the others.
+///
+/// `accesses` says what the inventory makes of the clusters that a program printed, by name.
 pub(crate) async fn ask(
     discoveries: Vec<Discovery>,
     environment: &AdminEnvironment,
+    accesses: impl Fn(&Discovery, String) -> HashMap<String, AdminAccess>,
     clock: Clock,
     limit: Duration,
 ) -> Vec<Asked> {
@@ -58,8 +62,8 @@ pub(crate) async fn ask(
                     }
                     Err(error) => Err(error.to_string()),
                 },
-                DiscoveryKind::Kubeconfigs(source) => kubeconfigs(source, environment, limit),
-                DiscoveryKind::Command(command) => run(command).await,
+                DiscoveryKind::Kubeconfigs(source) => kubeconfigs(&discovery.id, source, environment, limit),
+                DiscoveryKind::Command(command) => run(&discovery.id, command).await,
             };
             (discovery, found)
         }
@@ -68,15 +72,43 @@ pub(crate) async fn ask(
     // In the order of the inventory, so that names are given alike in each run.
     let mut taken = HashMap::new();
     let name = |(discovery, found): (Discovery, Result<Finds, String>)| {
-        let result = found.map(|found| named(&discovery, found, &mut taken));
+        let result = found.map(|found| {
+            let mut named = named(&discovery, found, &mut taken);
+            if let DiscoveryKind::Command(_) = &discovery.kind {
+                let accesses = accesses(&discovery, named.text());
+                see(&mut named, &accesses, environment, limit);
+            }
+            named
+        });
         Asked { discovery, result }
     };
     asked.into_iter().map(name).collect()
 }
 
+/// Notes where the clusters of a program lead. What the program says itself is in its access; what a kubeconfig says that it
+/// names is read there.
+fn see(named: &mut Named, accesses: &HashMap<String, AdminAccess>, environment: &AdminEnvironment, limit: Duration) {
+    let sources = AdminSources::load(accesses.values(), environment, limit);
+    named.see(|name| {
+        // What is wrong with an access is reported with the inventory.
+        let access = accesses.get(name)?;
+        let led = sources.leads(access).map(|Leads { server, endpoint }| Led {
+            server,
+            endpoint,
+            is_elsewhere: matches!(access, AdminAccess::Kubeconfig { .. }),
+        });
+        Some(led.map_err(|error| error.to_string()))
+    });
+}
+
 /// Finds the contexts of kubeconfigs.
-fn kubeconfigs(source: &KubeconfigSource, environment: &AdminEnvironment, limit: Duration) -> Result<Finds, String> {
-    let access = AdminAccess::Kubeconfig { source: source.clone(), context: String::new() };
+fn kubeconfigs(
+    id: &DiscoveryId,
+    source: &KubeconfigSource,
+    environment: &AdminEnvironment,
+    limit: Duration,
+) -> Result<Finds, String> {
+    let access = AdminAccess::context(source.clone(), "");
     let sources = AdminSources::load([&access], environment, limit);
     let contexts = sources.contexts().map_err(|error| error.to_string())?;
     let found = contexts.into_iter().map(|found| {
@@ -90,11 +122,16 @@ fn kubeconfigs(source: &KubeconfigSource, environment: &AdminEnvironment, limit:
                 "{at}: it does not check the server's certificate; name that cluster in the inventory"
             ));
         }
+        let leads = found.leads.ok_or_else(|| format!("{at}: it does not say where it leads"))?;
         let kubeconfig = match source {
             KubeconfigSource::List(paths) => {
                 paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
             }
-            _ => file.clone(),
+            _ if file.contains(':') => {
+                return Err(format!("{at}: its path has a `:`, which separates kubeconfigs in an inventory"));
+            }
+            // Of a name that would be a pattern, one is written that only this file matches.
+            _ => Pattern::escape(&file),
         };
         let stem = found.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(FoundCluster {
@@ -102,18 +139,21 @@ fn kubeconfigs(source: &KubeconfigSource, environment: &AdminEnvironment, limit:
             variables: vec![("context", found.name.clone()), ("file", stem)],
             labels: BTreeMap::new(),
             admin: Table::from_iter([
+                ("discovered".to_owned(), Value::from(id.as_str())),
                 ("kubeconfig".to_owned(), Value::from(kubeconfig)),
                 ("context".to_owned(), found.name.into()),
+                ("seen-server".to_owned(), Value::from(leads.server.as_str())),
+                ("seen-endpoint".to_owned(), leads.endpoint.into()),
             ]),
             consumer: None,
-            server: None,
+            server: Some(leads.server),
         })
     });
     Ok(found.collect())
 }
 
 /// Runs a program, and reads the clusters that it prints.
-async fn run(command: &[String]) -> Result<Finds, String> {
+async fn run(id: &DiscoveryId, command: &[String]) -> Result<Finds, String> {
     let (program, arguments) = command.split_first().ok_or("it names no program")?;
     let shown = clean(program);
     let child =
@@ -121,13 +161,14 @@ async fn run(command: &[String]) -> Result<Finds, String> {
     let Finished { status, stdout, stderr } =
         Finished::of(child, LONGEST, LARGEST_OUTPUT).await.map_err(|why| format!("`{shown}` {why}"))?;
     if !status.success() {
-        let said = String::from_utf8_lossy(&stderr);
+        // As of exec plugins, nothing that it was given is repeated.
+        let said = without(&String::from_utf8_lossy(&stderr), given_as_arguments(arguments));
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
         return Err(format!("`{shown}` failed ({status}): {}", clean(last)));
     }
     let output = String::from_utf8(stdout).map_err(|_| format!("`{shown}` printed what is not UTF-8 text"))?;
     let lines = (1..).zip(output.lines()).filter(|(_, line)| !line.trim().is_empty());
-    Ok(lines.map(|(number, text)| line(text, &format!("line {number} of `{shown}`"))).collect())
+    Ok(lines.map(|(number, text)| line(id, text, &format!("line {number} of `{shown}`"))).collect())
 }
 
 /// The keys of an `admin` that a program may say, and of a `consumer`.
@@ -146,7 +187,7 @@ const ADMIN: [&str; 10] = [
 const CONSUMER: [&str; 5] = ["server", "certificate-authority", "tls-server-name", "proxy-url", "verify"];
 
 /// Reads one line. Its values are not quoted in errors: somebody may have printed a secret.
-fn line(text: &str, at: &str) -> Result<FoundCluster, String> {
+fn line(id: &DiscoveryId, text: &str, at: &str) -> Result<FoundCluster, String> {
     let object: Json = serde_json::from_str(text).map_err(|_| format!("{at} is no JSON object"))?;
     let fields = object.as_object().ok_or_else(|| format!("{at} is no JSON object"))?;
     let name = fields.get("name").and_then(Json::as_str).ok_or_else(|| format!("{at} has no `name`"))?;
@@ -171,7 +212,11 @@ fn line(text: &str, at: &str) -> Result<FoundCluster, String> {
         }
         Ok(table)
     };
-    let admin = table(fields, &ADMIN, &["name", "labels", "consumer"])?;
+    let mut admin = table(fields, &ADMIN, &["name", "labels", "consumer"])?;
+    // Alone, it would stand for what the source finds.
+    if !admin.is_empty() {
+        admin.insert("discovered".to_owned(), id.as_str().into());
+    }
     let consumer = match fields.get("consumer") {
         Some(Json::Object(consumer)) => Some(table(consumer, &CONSUMER, &[])?),
         Some(_) => return Err(format!("{at}: its `consumer` is no object")),

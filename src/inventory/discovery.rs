@@ -133,11 +133,15 @@ pub struct AdminSecret {
     pub key: Option<String>,
     /// The ClusterProfile that says where the cluster is, as `NAMESPACE/NAME`, if the Secret holds a token only.
     pub profile: Option<String>,
-    /// The address that somebody has seen it lead to. It is refused if it leads elsewhere.
-    pub seen_server: Option<String>,
-    /// The digest of how that was reached and trusted: address, CA, name in the certificate, proxy. It is refused if one
-    /// of these is another.
-    pub seen_endpoint: Option<String>,
+}
+
+/// Where somebody has seen an access lead. It is refused if it leads elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// The address of the API server.
+    pub server: Option<String>,
+    /// The digest of how that is reached and trusted: address, CA, name in the certificate, proxy.
+    pub endpoint: Option<String>,
 }
 
 impl AdminSecret {

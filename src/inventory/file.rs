@@ -231,8 +231,8 @@ tables! {
         "insecure-skip-tls-verify" insecure_skip_tls_verify: bool [default "false"];
         /// Use the ServiceAccount of the pod that kubemint runs in.
         "in-cluster" in_cluster: bool [default "false"];
-        /// The `id` of the `[[discover]]` in whose hub a Secret holds the access. `kubemint discover --write` writes this
-        /// and the keys below.
+        /// The `id` of the `[[discover]]` that found the cluster, in whose hub a Secret may hold the access. `kubemint discover
+        /// --write` writes this and the keys below.
         "discovered" discovered: String [optional];
         /// That Secret, as `NAMESPACE/NAME`.
         "secret" secret: String [optional];
@@ -240,7 +240,7 @@ tables! {
         "key" key: String [optional];
         /// The ClusterProfile that says where the cluster is, as `NAMESPACE/NAME`, if the Secret holds a token only.
         "profile" profile: String [optional];
-        /// The address that the Secret led to when it was found. It is refused if it leads elsewhere.
+        /// The address that the Secret or kubeconfig led to when it was found. It is refused if it leads elsewhere.
         "seen-server" seen_server: String [optional];
         /// The digest of address, CA, `tls-server-name` and `proxy-url` when it was found.
         "seen-endpoint" seen_endpoint: String [optional];

@@ -23,7 +23,7 @@ pub(crate) mod wave;
 pub use crate::delivery::{CredentialForm, FileForm, HubName, Output, OutputId};
 pub use crate::names::{ClusterName, GrantKey, Holder, InventoryName, ProfileName, WaveName};
 pub use crate::rbac::{Escalating, Rule};
-pub use discovery::{AdminSecret, Discovery, DiscoveryHub, DiscoveryId, DiscoveryKind, DiscoveryPreset};
+pub use discovery::{AdminSecret, Discovery, DiscoveryHub, DiscoveryId, DiscoveryKind, DiscoveryPreset, Seen};
 pub(crate) use duration::parse as parse_duration;
 pub use file::schema;
 pub(crate) use intended::{Intended, IntendedSource, intended, wildcards};

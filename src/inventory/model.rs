@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::discovery::{AdminSecret, Discovery, DiscoveryId};
+use super::discovery::{AdminSecret, Discovery, DiscoveryId, Seen};
 use super::period::Period;
 use super::wave::Wave;
 use crate::delivery::{CredentialForm, HubName, Output};
@@ -73,6 +73,11 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// The existing credential that kubemint provisions with.
     pub admin: AdminAccess,
+    /// The source that found it, in this run or as its `admin` says.
+    pub found_by: Option<DiscoveryId>,
+    /// The sources whose cluster of this name would come before this one, if they find one, and of which not all clusters are
+    /// known.
+    pub contested_by: Vec<DiscoveryId>,
     /// Whether the admin may connect without checking the server certificate.
     pub allow_insecure: bool,
     /// The endpoint that consumers are given, where it differs from the admin's.
@@ -88,6 +93,9 @@ pub struct Hub {
     pub access: AdminAccess,
     /// Whether it may connect without checking the server certificate.
     pub allow_insecure: bool,
+    /// Whether it is a cluster that no source finds at the moment. Then it is as a hub that does not respond: what goes there
+    /// is blocked, so that nothing ends that stands there.
+    pub is_unknown: bool,
 }
 
 /// The existing credential that kubemint provisions a cluster with.
@@ -99,6 +107,8 @@ pub enum AdminAccess {
         source: KubeconfigSource,
         /// The context.
         context: String,
+        /// Where it led when it was found.
+        seen: Seen,
     },
     /// An endpoint and a credential that the inventory itself names.
     Inline(Box<InlineAdmin>),
@@ -107,11 +117,24 @@ pub enum AdminAccess {
 }
 
 impl AdminAccess {
+    /// Returns the access of one context, wherever it leads.
+    pub(crate) fn context(source: KubeconfigSource, context: &str) -> Self {
+        Self::Kubeconfig { source, context: context.to_owned(), seen: Seen::default() }
+    }
+
     /// Returns the source of the kubeconfigs, if it is a context of one.
     pub fn source(&self) -> Option<&KubeconfigSource> {
         match self {
             Self::Kubeconfig { source, .. } => Some(source),
             Self::Inline(_) | Self::InCluster => None,
+        }
+    }
+
+    /// Returns the same access, wherever it was seen to lead.
+    pub(crate) fn wherever(&self) -> Self {
+        match self.clone() {
+            Self::Kubeconfig { source, context, .. } => Self::context(source, &context),
+            access => access,
         }
     }
 

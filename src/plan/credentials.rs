@@ -60,6 +60,9 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     if !foreign.is_empty() {
         return block(unknown(newest(chain, &[])), foreign, draft);
     }
+    if let Some(blocker) = delivery::taken_name(input, grant_input, uid) {
+        return block(unknown(newest(chain, &[])), vec![blocker], draft);
+    }
     draft.plan.notes.extend(delivery::taken_over(input, grant_input));
     let stored = |read: &ReadPlace| read.held()?.stored().cloned();
     let outputs: Vec<_> = grant_input.holding().map(|read| (read.place.clone(), stored(read))).collect();

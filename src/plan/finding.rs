@@ -69,7 +69,7 @@ pub(crate) enum BlockerKind {
     Denied,
     /// More would be pruned than may be.
     PruneCeiling,
-    /// What would be removed is on another API server than the outputs know.
+    /// What would be removed or written is on another API server than the outputs know.
     AnotherServer,
 }
 

@@ -147,6 +147,18 @@ impl Head {
             undiscovered: BTreeSet::new(),
         }
     }
+
+    /// Returns the sentence that says which clusters may be missing in the report, if some may. `quoted` writes the name of a
+    /// source.
+    pub(crate) fn missing(&self, quoted: impl Fn(&str) -> String) -> Option<String> {
+        /// How many sources are named.
+        const NAMED: usize = 5;
+        let (names, known) = (self.undiscovered.iter(), self.undiscovered.len());
+        let mut names: Vec<String> = names.take(NAMED).map(|name| quoted(name)).collect();
+        names.extend(known.checked_sub(NAMED).filter(|more| *more > 0).map(|more| format!("{more} more")));
+        let names = names.join(", ");
+        (known > 0).then(|| format!("not all clusters of discovery {names} are known, so some may be missing here"))
+    }
 }
 
 impl Report {

@@ -50,6 +50,9 @@ pub(super) fn markdown(report: &Report, options: TextOptions) -> String {
         code(report.head.inventory.as_str()),
         code(report.head.holder.as_str())
     );
+    if let Some(missing) = report.head.missing(code) {
+        let _ = writeln!(out, "{missing}\n");
+    }
     out.push_str(&table);
     if let Body::Changes(changes) = &report.body {
         out.push_str(&wave_table(changes));

@@ -8,7 +8,7 @@ use crate::inventory::file::AdminTable;
 use crate::inventory::model::{AdminAccess, InlineAdmin, KubeconfigSource};
 use crate::inventory::problem::{At, Location, Problem, quote};
 use crate::inventory::syntax::{self, Verdict};
-use crate::inventory::{AdminSecret, DiscoveryKind};
+use crate::inventory::{AdminSecret, Discovery, DiscoveryHub, DiscoveryKind, Seen};
 
 /// The value that stands for the files that kubectl would read.
 const AMBIENT: &str = "$KUBECONFIG";
@@ -18,6 +18,7 @@ const AMBIENT: &str = "$KUBECONFIG";
 pub(super) struct Admin {
     form: Option<Form>,
     context: Option<String>,
+    seen: Seen,
     certificate_authority: Option<PathBuf>,
     token_file: Option<PathBuf>,
     client_certificate: Option<PathBuf>,
@@ -100,14 +101,29 @@ impl Admin {
                 ctx.error(at.location, format!("`{key}` needs `discovered`, the `id` of a `[[discover]]`"));
             }
         }
+        self.seen = Seen { server: text(&table.seen_server), endpoint: text(&table.seen_endpoint) };
         let in_cluster = table.in_cluster.as_ref().is_some_and(|at| at.value);
-        let forms = [table.kubeconfig.is_some(), table.server.is_some(), in_cluster, table.discovered.is_some()];
+        let found_by = table.discovered.as_ref().map(|discovered| (discovered, discovery(discovered, ctx)));
+        self.is_broken |= matches!(found_by, Some((_, None)));
+        // Only a hub has Secrets. Of other sources, it says which one found what the other keys name.
+        let hub = found_by.as_ref().and_then(|(discovered, source)| match source.as_ref()?.kind.clone() {
+            DiscoveryKind::Hub(hub) => Some((*discovered, source.clone()?, hub)),
+            DiscoveryKind::Kubeconfigs(_) | DiscoveryKind::Command(_) => None,
+        });
+        if let Some((discovered, Some(source))) = &found_by
+            && hub.is_none()
+            && (is_discovered_only(table) || table.secret.is_some())
+        {
+            ctx.error(discovered.location, format!("discovery `{}` finds no Secrets", source.id));
+            self.is_broken = true;
+        }
+        let forms = [table.kubeconfig.is_some(), table.server.is_some(), in_cluster, hub.is_some()];
         if forms.into_iter().filter(|form| *form).count() > 1 {
             ctx.error(location, "`admin` has more than one of `kubeconfig`, `server`, `in-cluster` and `discovered`");
             self.is_broken = true;
         }
-        if let Some(discovered) = &table.discovered {
-            let secret = admin_secret(table, discovered, ctx);
+        if let Some((discovered, source, hub)) = hub {
+            let secret = admin_secret(table, discovered, &source, hub, ctx);
             self.is_broken |= secret.is_none();
             self.form = secret.map(|secret| Form::Secret(Arc::new(secret)));
         }
@@ -143,6 +159,8 @@ impl Admin {
             form: self.form.or(other.form),
             // A Secret's contexts have names of their own.
             context: if is_secret { self.context } else { self.context.or(other.context) },
+            // Where one access was seen to lead says nothing of others.
+            seen: self.seen,
             certificate_authority: self.certificate_authority.or(other.certificate_authority),
             token_file: self.token_file.or(other.token_file),
             client_certificate: self.client_certificate.or(other.client_certificate),
@@ -157,19 +175,29 @@ impl Admin {
     /// Returns the admin access of a cluster, and reports keys that do not fit together.
     pub(super) fn access(self, cluster: &str, location: Location, ctx: &mut Context<'_>) -> AdminAccess {
         let is_inline = matches!(self.form, Some(Form::Server(_)) | None);
+        if self.seen != Seen::default()
+            && !matches!(self.form, Some(Form::Kubeconfig(_) | Form::Secret(_)))
+            && !self.is_broken
+        {
+            let problem =
+                Problem::error(location, "`seen-server` and `seen-endpoint` are for kubeconfigs and Secrets only");
+            ctx.problems.push(problem.hint("remove them: such an `admin` says itself where it leads"));
+        }
         if let Some((key, key_place)) = self.inline_key.filter(|_| !is_inline) {
             let problem = Problem::error(key_place, format!("`{key}` is for `admin` with `server` only"));
             ctx.problems.push(problem.hint("a kubeconfig says that itself; remove the key or name the `server`"));
         }
         match self.form {
             Some(Form::Kubeconfig(source)) => {
-                AdminAccess::Kubeconfig { source, context: self.context.unwrap_or_else(|| cluster.to_owned()) }
+                let context = self.context.unwrap_or_else(|| cluster.to_owned());
+                AdminAccess::Kubeconfig { source, context, seen: self.seen }
             }
             Some(Form::InCluster) => AdminAccess::InCluster,
             // Without a name, it is the current context: nobody chose what the kubeconfig of such a Secret calls it.
             Some(Form::Secret(secret)) => AdminAccess::Kubeconfig {
                 source: KubeconfigSource::Secret(secret),
                 context: self.context.unwrap_or_default(),
+                seen: self.seen,
             },
             Some(Form::Server(server)) => {
                 let has_certificate = self.client_certificate.is_some();
@@ -200,7 +228,7 @@ impl Admin {
                     ctx.problems.push(problem.hint(hint));
                 }
                 // A placeholder for an access that could not be resolved. It is never used, because that is an error.
-                AdminAccess::Kubeconfig { source: KubeconfigSource::List(vec![]), context: String::new() }
+                AdminAccess::context(KubeconfigSource::List(vec![]), "")
             }
         }
     }
@@ -254,9 +282,10 @@ pub(super) fn has_other_keys(admin: &AdminTable) -> bool {
     texts.into_iter().any(Option::is_some) || insecure_skip_tls_verify.is_some() || in_cluster.is_some()
 }
 
-/// Returns the Secret that an access names.
-fn admin_secret(table: &AdminTable, discovered: &At<String>, ctx: &mut Context<'_>) -> Option<AdminSecret> {
-    let Some(source) = ctx.discoveries.iter().find(|source| source.id.as_str() == discovered.value) else {
+/// Returns the source of clusters that an access names.
+fn discovery(discovered: &At<String>, ctx: &mut Context<'_>) -> Option<Discovery> {
+    let found = ctx.discoveries.iter().find(|source| source.id.as_str() == discovered.value).cloned();
+    if found.is_none() {
         // What is wrong with a source is reported there.
         if !ctx.misread && !ctx.incomplete {
             let known: Vec<&str> = ctx.discoveries.iter().map(|source| source.id.as_str()).collect();
@@ -267,13 +296,19 @@ fn admin_secret(table: &AdminTable, discovered: &At<String>, ctx: &mut Context<'
             problem.hint = ctx.problems.suggest("sources", &discovered.value, known.into_iter());
             ctx.problems.push(problem);
         }
-        return None;
-    };
+    }
+    found
+}
+
+/// Returns the Secret that an access names.
+fn admin_secret(
+    table: &AdminTable,
+    discovered: &At<String>,
+    source: &Discovery,
+    hub: Arc<DiscoveryHub>,
+    ctx: &mut Context<'_>,
+) -> Option<AdminSecret> {
     let id = source.id.clone();
-    let DiscoveryKind::Hub(hub) = source.kind.clone() else {
-        ctx.error(discovered.location, format!("discovery `{id}` finds no Secrets"));
-        return None;
-    };
     let Some(secret) = &table.secret else {
         ctx.error(
             discovered.location,
@@ -296,8 +331,7 @@ fn admin_secret(table: &AdminTable, discovered: &At<String>, ctx: &mut Context<'
     }
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
     let (key, profile) = (text(&table.key), text(&table.profile));
-    let (seen_server, seen_endpoint) = (text(&table.seen_server), text(&table.seen_endpoint));
-    Some(AdminSecret { source: id, hub, namespace, name, key, profile, seen_server, seen_endpoint })
+    Some(AdminSecret { source: id, hub, namespace, name, key, profile })
 }
 
 /// Returns the source of kubeconfigs that a value means.
@@ -341,5 +375,5 @@ pub(crate) fn kubeconfig_source(
 pub(super) fn identity(admin: &AdminAccess) -> Option<AdminAccess> {
     let is_resolved =
         !matches!(admin, AdminAccess::Kubeconfig { source: KubeconfigSource::List(files), .. } if files.is_empty());
-    is_resolved.then(|| admin.clone())
+    is_resolved.then(|| admin.wherever())
 }

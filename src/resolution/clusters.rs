@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::admin::{self, Admin};
 use super::{Context, Parsed, discovery};
+use crate::inventory::DiscoveryId;
 use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
 use crate::inventory::model::{AdminAccess, Cluster, Consumer};
 use crate::inventory::problem::{At, Location, Problem};
@@ -55,11 +56,18 @@ impl Clusters {
     }
 }
 
-pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Context<'_>) -> Clusters {
+pub(super) fn resolve(
+    files: &[Parsed],
+    undiscovered: &[(DiscoveryId, String)],
+    defaults: &DefaultsTable,
+    ctx: &mut Context<'_>,
+) -> Clusters {
     let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
     let mut clusters = Clusters { default_admin: default_admin.clone(), ..Clusters::default() };
+    let contested = discovery::contested(files, undiscovered, ctx);
     for table in &discovery::refined(files, ctx) {
-        let Some(resolved) = cluster(table, &default_admin, ctx) else {
+        let found = contested.get(&table.location.file()).cloned();
+        let Some(resolved) = cluster(table, &default_admin, found, ctx) else {
             ctx.incomplete = true;
             continue;
         };
@@ -76,7 +84,12 @@ pub(super) fn resolve(files: &[Parsed], defaults: &DefaultsTable, ctx: &mut Cont
     clusters
 }
 
-fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) -> Option<ResolvedCluster> {
+fn cluster(
+    table: &At<ClusterTable>,
+    defaults: &Admin,
+    found: Option<(DiscoveryId, Vec<DiscoveryId>)>,
+    ctx: &mut Context<'_>,
+) -> Option<ResolvedCluster> {
     let ClusterTable { name, labels, namespace, create_namespaces, admin, allow_insecure, consumer } = &table.value;
     let consumer_server = consumer.as_ref().and_then(|consumer| check_consumer(&consumer.value, ctx));
     let mut resolved_labels = BTreeMap::new();
@@ -93,6 +106,13 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
         ctx.check("namespace", namespace, syntax::dns_label);
     }
     let location = name.as_ref().map_or(table.location, |name| name.location);
+    let (found_by, contested_by) = found.map_or_else(
+        || {
+            let said = admin.as_ref().and_then(|admin| admin.value.discovered.as_ref());
+            (said.map(|source| DiscoveryId::new(&source.value)), vec![])
+        },
+        |(own, silent)| (Some(own), silent),
+    );
     let admin = Admin::resolve(admin.as_ref(), ctx).or(defaults);
     let admin = admin.access(name.as_ref().map_or("", |name| &name.value), location, ctx);
     let name = name.as_ref()?;
@@ -101,6 +121,8 @@ fn cluster(table: &At<ClusterTable>, defaults: &Admin, ctx: &mut Context<'_>) ->
         name: ClusterName::new(&name.value),
         labels: resolved_labels,
         admin,
+        found_by,
+        contested_by,
         allow_insecure: allow_insecure.as_ref().is_some_and(|allowed| allowed.value),
         consumer: consumer.as_ref().map(|consumer| resolve_consumer(&consumer.value, ctx)).unwrap_or_default(),
     };

@@ -8,7 +8,7 @@ use super::admin::{self, Admin};
 use super::outputs::{LABEL_VARIABLE, unknown_variable};
 use super::{Context, Parsed};
 use crate::inventory::file::{ClusterTable, DefaultsTable, DiscoverKind, DiscoverTable};
-use crate::inventory::problem::{At, Location, Problem, Problems, quote};
+use crate::inventory::problem::{At, FileId, Location, Problem, Problems, quote};
 use crate::inventory::syntax;
 use crate::inventory::{
     AdminAccess, Discovery, DiscoveryHub, DiscoveryId, DiscoveryKind, DiscoveryPreset, KubeconfigSource,
@@ -353,6 +353,22 @@ pub(super) fn refined<'a>(files: &'a [Parsed], ctx: &mut Context<'_>) -> Vec<Cow
     // Grants and outputs may name it still.
     ctx.is_undiscovered |= !lacking.is_empty();
     found
+}
+
+/// Returns the sources whose findings are in files, and those before each of which not all clusters are known: one of its
+/// clusters may have a name that is theirs.
+pub(super) fn contested(
+    files: &[Parsed],
+    undiscovered: &[(DiscoveryId, String)],
+    ctx: &Context<'_>,
+) -> BTreeMap<FileId, (DiscoveryId, Vec<DiscoveryId>)> {
+    let of = |parsed: &Parsed| {
+        let own = parsed.discovered_by.clone()?;
+        let before = ctx.discoveries.iter().map(|source| &source.id).take_while(|source| **source != own);
+        let silent = before.filter(|source| undiscovered.iter().any(|(unknown, _)| unknown == *source));
+        Some((parsed.file, (own.clone(), silent.cloned().collect())))
+    };
+    files.iter().filter_map(of).collect()
 }
 
 fn name_of(table: &At<ClusterTable>) -> Option<&str> {

@@ -2,19 +2,22 @@
 //!
 //! The shell expands the [`Include`] patterns and hands the texts back. Pure: no I/O, no clock.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::admin::Admin;
 use super::left_out::{LeftOut, take_out};
 use super::{Context, Parsed, Setting, discovery, resolve_all};
 use crate::delivery::Layout;
-use crate::inventory::file::{DefaultsTable, InventoryFile};
+use crate::inventory::file::{ClusterTable, DefaultsTable, InventoryFile};
 use crate::inventory::masking::looks_like_inventory;
-use crate::inventory::problem::{FileId, Problems};
+use crate::inventory::problem::{At, FileId, Problems};
 use crate::inventory::read::Reader;
-use crate::inventory::{Discovery, DiscoveryId, Inventory, Location, Omitted, Problem, SourceFile, Sources, syntax};
+use crate::inventory::{
+    AdminAccess, Discovery, DiscoveryId, Inventory, Location, Omitted, Problem, SourceFile, Sources, syntax,
+};
 use crate::names::Holder;
 
 /// The version of the inventory format.
@@ -106,8 +109,20 @@ impl Loading {
     /// Reports that a pattern matches no file.
     pub fn unmatched(&mut self, include: &Include) {
         let message = format!("include pattern `{}` matches no file", include.written);
-        self.problems.push(Problem::error(include.location, message));
+        let mut problem = Problem::error(include.location, message);
+        if self.files.iter().any(|parsed| parsed.file.is_root() && parsed.content.discover.is_some()) {
+            problem =
+                problem.hint("`kubemint discover --write FILE` writes that file, if it is to have what sources find");
+        }
+        self.problems.push(problem);
         self.incomplete = true;
+    }
+
+    /// Notes that an included file with what sources find is not written yet: none of their clusters is known.
+    pub fn not_written_yet(&mut self) {
+        for discovery in self.discoveries() {
+            self.undiscovered(&discovery, "it was not written down yet");
+        }
     }
 
     /// Reports that a file which a pattern matches cannot be read.
@@ -129,12 +144,44 @@ impl Loading {
         discovery::resolve(&self.files, defaults, &mut ctx)
     }
 
-    /// Adds the clusters that a source found, as the text of an inventory file.
-    pub fn discovered(&mut self, discovery: &Discovery, text: String) {
+    /// Returns the admin access of the clusters that a source found, by name, with the defaults of the inventory. What is wrong
+    /// with one is reported when they are added.
+    pub(crate) fn accesses(&self, discovery: &Discovery, text: String) -> HashMap<String, AdminAccess> {
+        let no_defaults = DefaultsTable::default();
+        let root = self.files.iter().find(|parsed| parsed.file.is_root());
+        let defaults = root.and_then(|root| root.content.defaults.as_ref()).map_or(&no_defaults, |it| &it.value);
+        let (mut sources, mut problems) = (self.sources.clone(), Problems::default());
+        let file = sources.add(self.found_file(discovery, text));
+        let Ok(table) = DeTable::parse(&sources.file(file).text) else { return HashMap::new() };
+        let mut reader = Reader { file, problems: &mut problems, partial: true, misread: false };
+        let content = InventoryFile::read_table(table.get_ref(), Location::new(file, 0..0), &mut reader);
+        let defaults =
+            Admin::resolve(defaults.admin.as_ref(), &mut Context::new(&sources, &self.setting, &mut problems));
+        let discoveries = self.discoveries();
+        let tables = content.clusters.iter().flat_map(|list| &list.value);
+        let access = |table: &At<ClusterTable>| {
+            let name = &table.value.name.as_ref()?.value;
+            let mut problems = Problems::default();
+            let mut ctx = Context::new(&sources, &self.setting, &mut problems);
+            ctx.discoveries.clone_from(&discoveries);
+            let admin = Admin::resolve(table.value.admin.as_ref(), &mut ctx).or(&defaults);
+            let access = admin.access(name, table.location, &mut ctx);
+            (!problems.has_errors()).then(|| (name.clone(), access))
+        };
+        tables.filter_map(access).collect()
+    }
+
+    /// Returns the file that stands for what a source found.
+    fn found_file(&self, discovery: &Discovery, text: String) -> SourceFile {
         // Paths in it start where those of the inventory do.
         let directory = self.sources.root().map(|root| root.directory().to_owned()).unwrap_or_default();
         let file = SourceFile::new(directory.join(format!(".discovered-by-{}", discovery.id)), text);
-        let file = self.sources.add(file.named(format!("what discovery {} found", discovery.id)));
+        file.named(format!("what discovery {} found", discovery.id))
+    }
+
+    /// Adds the clusters that a source found, as the text of an inventory file.
+    pub fn discovered(&mut self, discovery: &Discovery, text: String) {
+        let file = self.sources.add(self.found_file(discovery, text));
         let known = self.files.len();
         let (typed, misread) = (std::mem::take(&mut self.problems), self.misread);
         if self.read(file) {

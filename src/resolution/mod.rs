@@ -174,7 +174,7 @@ fn resolve_all(
     }
     let run = run_policy(defaults, ctx);
     ctx.discoveries = discovery::resolve(files, defaults, ctx);
-    let clusters = clusters::resolve(files, defaults, ctx);
+    let clusters = clusters::resolve(files, undiscovered, defaults, ctx);
     let allows_dangling_roles = policy::allows_dangling_roles(root_content);
     let profiles = profiles::resolve(files, defaults, allows_dangling_roles, ctx);
     let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);

@@ -38,7 +38,7 @@ selector = ''
 ";
 
 /// Writes an inventory that names no cluster.
-fn inventory(machine: &Machine, name: &str, rest: &str) {
+pub(crate) fn inventory(machine: &Machine, name: &str, rest: &str) {
     machine.write(
         "clusters.toml",
         &format!(
@@ -48,13 +48,19 @@ fn inventory(machine: &Machine, name: &str, rest: &str) {
     );
 }
 
-fn namespace(admin: &Admin, name: &str) {
+pub(crate) fn namespace(admin: &Admin, name: &str) {
     let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     admin.create("/api/v1/namespaces", &object).unwrap();
 }
 
 /// Creates a Secret with some text.
-fn secret(admin: &Admin, (namespace, name): (&str, &str), kind: &str, labels: &Value, data: &[(&str, &str)]) {
+pub(crate) fn secret(
+    admin: &Admin,
+    (namespace, name): (&str, &str),
+    kind: &str,
+    labels: &Value,
+    data: &[(&str, &str)],
+) {
     let data: serde_json::Map<String, Value> =
         data.iter().map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value).into())).collect();
     let object = json!({
@@ -65,14 +71,14 @@ fn secret(admin: &Admin, (namespace, name): (&str, &str), kind: &str, labels: &V
 }
 
 /// Creates what Cluster API has of a cluster.
-fn capi(hub: &Admin, namespace: &str, name: &str, env: &str, kubeconfig: &str) {
+pub(crate) fn capi(hub: &Admin, namespace: &str, name: &str, env: &str, kubeconfig: &str) {
     let labels = json!({ "cluster.x-k8s.io/cluster-name": name, "env": env });
     let place = format!("{name}-kubeconfig");
     secret(hub, (namespace, &place), "cluster.x-k8s.io/secret", &labels, &[("value", kubeconfig)]);
 }
 
 /// The admin's kubeconfig of a cluster, as somebody else wrote it.
-fn kubeconfig(cluster: &TestCluster) -> String {
+pub(crate) fn kubeconfig(cluster: &TestCluster) -> String {
     kubeconfig_yaml(&[cluster], User::Admin)
 }
 

@@ -28,7 +28,7 @@ fn machine(example: &str) -> (Fleet, Machine, Inventory) {
         if let Some(path) = &cluster.consumer.certificate_authority {
             machine.write(path.strip_prefix(machine.path("")).unwrap().to_str().unwrap(), &real.ca_pem);
         }
-        let AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path), context } = &cluster.admin else {
+        let AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path), context, .. } = &cluster.admin else {
             // These have no grants.
             continue;
         };

@@ -52,6 +52,7 @@ mod support;
 mod tidy;
 mod timeboxed;
 mod trail;
+mod trusting;
 mod verifying;
 mod warned;
 mod watching;

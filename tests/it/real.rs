@@ -73,6 +73,7 @@ crate::alone::every_limit!(lives_on_real);
 crate::delivering::every_secret!(lives_on_real);
 crate::registering::every_registration!(lives_on_real);
 crate::discovering::every_discovery!(lives_on_real);
+crate::trusting::every_mistrust!(lives_on_real);
 crate::dead::every_death!(lives_on_real);
 
 /// All scenarios of the life of a credential.
@@ -90,6 +91,7 @@ mod lives {
     pub(super) use crate::reviewed::*;
     pub(super) use crate::revoking::*;
     pub(super) use crate::timeboxed::*;
+    pub(super) use crate::trusting::*;
 }
 
 #[test]

@@ -40,6 +40,7 @@ crate::alone::every_limit!(lives_on_simulated);
 crate::delivering::every_secret!(lives_on_simulated);
 crate::registering::every_registration!(lives_on_simulated);
 crate::discovering::every_discovery!(lives_on_simulated);
+crate::trusting::every_mistrust!(lives_on_simulated);
 
 /// All scenarios of the life of a credential.
 mod lives {
@@ -56,6 +57,7 @@ mod lives {
     pub(super) use crate::reviewed::*;
     pub(super) use crate::revoking::*;
     pub(super) use crate::timeboxed::*;
+    pub(super) use crate::trusting::*;
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod file;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod secret;
+mod seen;
 mod source;
 mod usable;
 
@@ -26,13 +27,15 @@ pub(crate) use self::doctor::{Examined, examine};
 pub(crate) use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;
-pub(crate) use self::secret::{Leads, discovered_kubeconfig, is_delivered, provider_config};
-use self::secret::{SecretHubs, check_seen};
+use self::secret::{SecretHubs, of_secret};
+pub(crate) use self::secret::{discovered_kubeconfig, is_delivered, provider_config};
+use self::seen::check_seen;
+pub(crate) use self::seen::{Leads, seen};
 use self::source::Source;
 pub(crate) use self::source::{kubeconfig_files, kubeconfigs_in};
 use self::usable::Usable;
 use super::transport::{Login, Network, ProxyEnvironment, Target, check_target};
-use crate::inventory::{AdminAccess, Cluster, KubeconfigSource};
+use crate::inventory::{AdminAccess, Cluster, KubeconfigSource, Seen};
 use crate::kubeconfig::Endpoint;
 
 /// Whether the check of a server's certificate may be skipped.
@@ -119,6 +122,8 @@ pub(crate) struct ContextFound {
     pub is_insecure: bool,
     /// What identifies its API server: how it is reached, and its CA.
     pub endpoint: Option<String>,
+    /// Where it leads.
+    pub leads: Option<Leads>,
 }
 
 impl AdminSources {
@@ -197,10 +202,33 @@ impl AdminSources {
                 let problem = refused.filter(|_| !is_insecure);
                 let endpoint = self.usable(source, name, true).ok().map(|(target, ..)| target.identity());
                 let (name, file) = (name.to_owned(), file.to_owned());
-                found.push(ContextFound { name, file, is_current, problem, is_insecure, endpoint });
+                let leads = Self::leads_to(source, &name).ok();
+                found.push(ContextFound { name, file, is_current, problem, is_insecure, endpoint, leads });
             }
         }
         Ok(found)
+    }
+
+    /// Returns where a context leads; no plugin is run.
+    fn leads_to(source: &Source, context: &str) -> Result<Leads, AdminError> {
+        let (file, cluster) = source.find(context)?.cluster;
+        Leads::of(cluster, Some(file.directory())).map_err(|problem| unusable(file, context, problem))
+    }
+
+    /// Returns where an access leads that is not in a Secret; no plugin is run.
+    ///
+    /// # Errors
+    ///
+    /// If its kubeconfig cannot be read, or does not say so.
+    pub(crate) fn leads(&self, access: &AdminAccess) -> Result<Leads, AdminError> {
+        match access {
+            AdminAccess::Kubeconfig { source, context, .. } => {
+                let source = self.sources.get(source).expect("every source that is asked about was loaded");
+                Self::leads_to(source.as_ref().map_err(Clone::clone)?, context)
+            }
+            AdminAccess::Inline(admin) => Ok(Leads::of_inline(admin)),
+            AdminAccess::InCluster => Ok(Leads::of_pod()),
+        }
     }
 
     /// Returns the credential and target of an access; runs its exec plugin if it has one that did not run yet.
@@ -215,11 +243,12 @@ impl AdminSources {
         now: impl Fn() -> Timestamp,
     ) -> Result<AdminEntry, AdminError> {
         match access {
-            AdminAccess::Kubeconfig { source: KubeconfigSource::Secret(secret), context } => {
+            AdminAccess::Kubeconfig { source: KubeconfigSource::Secret(secret), context, seen } => {
                 let source = self.read_secret(secret, &now).await?;
                 let context = if context.is_empty() { source.only_context()? } else { context.clone() };
                 // This comes before its plugin runs, which is told where the cluster is.
-                check_seen(secret, source.find(&context)?.cluster.1)?;
+                check_seen(seen, source.find(&context)?.cluster.1, None)
+                    .map_err(|problem| of_secret(secret, AdminError::Access(problem)))?;
                 let (target, login, _) = self.in_source(&source, &context, insecure, now).await?;
                 Ok(AdminEntry { target, login, try_command: None })
             }
@@ -236,9 +265,14 @@ impl AdminSources {
     ) -> Result<AdminEntry, AdminError> {
         let allow_insecure = insecure == Insecure::Allowed;
         match access {
-            AdminAccess::Kubeconfig { source, context } => {
+            AdminAccess::Kubeconfig { source, context, seen } => {
                 let source = self.sources.get(source).expect("every source of the inventory was loaded");
                 let source = source.as_ref().map_err(Clone::clone)?;
+                if *seen != Seen::default() {
+                    let (file, cluster) = source.find(context)?.cluster;
+                    check_seen(seen, cluster, Some(file.directory()))
+                        .map_err(|problem| unusable(file, context, problem))?;
+                }
                 let (target, login, file) = self.in_source(source, context, insecure, now).await?;
                 let path = file.path.display().to_string();
                 let words = ["kubectl", "--kubeconfig", &path, "--context", context, "get", "namespaces"];

@@ -18,15 +18,15 @@ use tokio::time::Instant;
 
 use super::error::{AdminError, Problem};
 use super::file::{AdminFile, ClusterFields, ContextFields, ExecFields, ExecVariable, UserFields};
+use super::seen::Leads;
 use super::source::Source;
 use super::{AdminSources, Insecure};
 use crate::cluster::api::{Api, Limits, Request};
 use crate::cluster::connect::connect_admin;
-use crate::failure::{ApiFailure, clean};
+use crate::failure::ApiFailure;
 use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryPreset};
 use crate::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::object::{Kind, ObjectRef};
-use crate::saved::digest_of_texts;
 
 /// A hub that did not respond is asked again after so long.
 const DOWN_FOR: Duration = Duration::from_secs(15);
@@ -155,48 +155,12 @@ async fn read_objects(api: &Api, secret: &AdminSecret) -> Result<(Value, Option<
 }
 
 /// Says which Secret an error is about.
-fn of_secret(secret: &AdminSecret, error: AdminError) -> AdminError {
+pub(super) fn of_secret(secret: &AdminSecret, error: AdminError) -> AdminError {
     let problem = match error {
         AdminError::Access(problem) => problem,
         error => Problem::new(error.to_string()),
     };
     AdminError::Access(Problem { what: format!("`{secret}`: {}", problem.what), ..problem })
-}
-
-/// Identifies where a cluster entry leads, and who may answer there: with another CA or proxy, it is somebody else who does.
-fn endpoint(cluster: &ClusterFields) -> String {
-    let ClusterFields {
-        server,
-        tls_server_name,
-        insecure_skip_tls_verify,
-        certificate_authority,
-        certificate_authority_data,
-        proxy_url,
-        disable_compression: _,
-        extensions: _,
-    } = cluster;
-    let texts = [server, tls_server_name, certificate_authority, certificate_authority_data, proxy_url];
-    let texts = texts.map(|text| text.as_deref().unwrap_or_default());
-    let insecure = if *insecure_skip_tls_verify == Some(true) { "insecure" } else { "" };
-    digest_of_texts(texts.into_iter().chain([insecure]))
-}
-
-/// Refuses a Secret that leads elsewhere than somebody has seen.
-pub(super) fn check_seen(secret: &AdminSecret, cluster: &ClusterFields) -> Result<(), AdminError> {
-    let server = cluster.server.as_deref().unwrap_or_default();
-    let cause = match (&secret.seen_server, &secret.seen_endpoint) {
-        (Some(seen), _) if seen != server => {
-            format!("it leads to <{}> now, and led to <{seen}> when it was found", clean(server))
-        }
-        (_, Some(seen)) if *seen != endpoint(cluster) => {
-            "its CA, `tls-server-name` or `proxy-url` is another than when it was found".to_owned()
-        }
-        _ => return Ok(()),
-    };
-    Err(AdminError::Access(
-        Problem::new(format!("`{secret}`: {cause}"))
-            .hint("see whether that is right, and let `kubemint discover --write FILE` write the file again"),
-    ))
 }
 
 /// Whether an object carries kubemint's label: what it delivered is access that it gave, not access that it was given.
@@ -237,16 +201,6 @@ fn kubeconfig_of(object: &Value, secret: &AdminSecret, profile: Option<&Value>) 
     Ok(file)
 }
 
-/// Where the kubeconfig in a Secret leads.
-pub(crate) struct Leads {
-    /// The context that is used, if it has to be named.
-    pub(crate) context: Option<String>,
-    /// The address of the API server.
-    pub(crate) server: String,
-    /// The digest of that, and of how it is reached and trusted.
-    pub(crate) endpoint: String,
-}
-
 /// Returns where the kubeconfig in a Secret leads.
 ///
 /// # Errors
@@ -265,11 +219,7 @@ pub(crate) fn discovered_kubeconfig(
         None => source.only_context().map_err(|error| error.to_string())?,
     };
     let found = source.find(&used).map_err(|error| error.to_string())?;
-    let cluster = found.cluster.1;
-    let server = cluster.server.clone().ok_or("its cluster has no `server`")?;
-    // It is shown and written down, so it must not hold a password.
-    super::usable::check_server(&server).map_err(|problem| problem.what)?;
-    Ok(Leads { context: context.map(str::to_owned), server, endpoint: endpoint(cluster) })
+    Leads::of(found.cluster.1, None).map_err(|problem| problem.what)
 }
 
 /// Returns what the plugin of an access provider of a ClusterProfile is told.

@@ -43,7 +43,7 @@ impl Files {
     }
 
     fn resolve(&self, source: KubeconfigSource, context: &str) -> Result<AdminEntry, String> {
-        self.resolve_as(&AdminAccess::Kubeconfig { source, context: context.to_owned() }, false)
+        self.resolve_as(&AdminAccess::context(source, context), false)
     }
 }
 
@@ -215,10 +215,35 @@ fn a_ca_that_has_expired_is_none() {
 fn unchecked_certificates_need_to_be_allowed() {
     let files =
         Files::new(&[("config", &config("x", &format!("{SERVER}, insecure-skip-tls-verify: true"), "token: t"))]);
-    let access =
-        || AdminAccess::Kubeconfig { source: KubeconfigSource::Path(files.path("config")), context: "x".to_owned() };
+    let access = || AdminAccess::context(KubeconfigSource::Path(files.path("config")), "x");
     assert!(files.resolve_as(&access(), true).unwrap().is_insecure());
     assert!(files.resolve_as(&access(), false).unwrap_err().contains("`insecure-skip-tls-verify` is set"));
+}
+
+#[test]
+fn a_kubeconfig_that_leads_elsewhere_than_was_seen_is_refused() {
+    let (ca, _) = pki("ca");
+    let text = |server: &str| config("x", &format!("server: '{server}', certificate-authority: ca.pem"), "token: t");
+    let files = Files::new(&[("ca.pem", &ca), ("config", &text("https://a"))]);
+    let source = KubeconfigSource::Path(files.path("config"));
+    let plain = AdminAccess::context(source.clone(), "x");
+    let Leads { server, endpoint } = sources(&plain).leads(&plain).unwrap();
+    let seen = Seen { server: Some(server), endpoint: Some(endpoint) };
+    let access = AdminAccess::Kubeconfig { source, context: "x".to_owned(), seen };
+    assert_eq!(files.resolve_as(&access, false).unwrap().target.server, "https://a");
+    files.write("config", &text("https://b"));
+    assert_eq!(
+        files.resolve_as(&access, false).unwrap_err(),
+        "context `x` in `/config`: it leads to <https://b> now, and led to <https://a> when it was found"
+    );
+    // The name of the file with the CA stays what it was.
+    files.write("config", &text("https://a"));
+    files.write("ca.pem", &pki("ca").0);
+    assert_eq!(
+        files.resolve_as(&access, false).unwrap_err(),
+        "context `x` in `/config`: its CA, `tls-server-name` or `proxy-url` is another than when it was found"
+    );
+    assert!(files.resolve_as(&plain, false).is_ok(), "nobody has seen where it leads");
 }
 
 #[test]
@@ -327,7 +352,7 @@ fn the_files_of_a_directory_or_a_pattern_are_not_merged() {
         let error = files.resolve(source.clone(), "one").unwrap_err();
         assert_eq!(error, "context `one` is in `/d/a.yaml` and in `/d/z.yaml`");
         assert_eq!(files.resolve(source.clone(), "two").unwrap().target.server, "https://b", "one is broken, not all");
-        let access = AdminAccess::Kubeconfig { source: source.clone(), context: "two".to_owned() };
+        let access = AdminAccess::context(source.clone(), "two");
         let warnings = sources(&access).warnings();
         assert!(warnings.len() == 1 && warnings[0].contains("y.yaml"), "{warnings:?}");
     }
@@ -339,8 +364,7 @@ fn the_files_of_a_directory_or_a_pattern_are_not_merged() {
 fn who_can_be_read_by_others_is_warned_about() {
     use std::os::unix::fs::PermissionsExt;
     let files = Files::new(&[("config", &config("x", SERVER, "token: t"))]);
-    let access =
-        AdminAccess::Kubeconfig { source: KubeconfigSource::Path(files.path("config")), context: "x".to_owned() };
+    let access = AdminAccess::context(KubeconfigSource::Path(files.path("config")), "x");
     assert!(sources(&access).warnings().is_empty());
     std::fs::set_permissions(files.path("config"), std::fs::Permissions::from_mode(0o640)).unwrap();
     let warnings = sources(&access).warnings();
@@ -400,6 +424,8 @@ fn cluster(consumer: Consumer) -> Cluster {
         name: "a".into(),
         labels: std::collections::BTreeMap::new(),
         admin: AdminAccess::InCluster,
+        found_by: None,
+        contested_by: vec![],
         allow_insecure: false,
         consumer,
     }

@@ -288,6 +288,13 @@ impl HeldSecret {
     }
 }
 
+/// Whether a Secret holds a credential that kubemint mints, wherever in its data. Anybody may give one kubemint's label.
+pub(crate) fn holds_minted(object: &Value) -> bool {
+    let values = object["data"].as_object().into_iter().flatten();
+    let mut texts = values.filter_map(|(_, value)| String::from_utf8(STANDARD.decode(value.as_str()?).ok()?).ok());
+    texts.any(|text| token_in(&text).is_some())
+}
+
 /// What stands for a value that is not shown.
 const NOT_SHOWN: &str = "(not shown)";
 

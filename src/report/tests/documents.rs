@@ -54,6 +54,22 @@ fn check_markdown(text: &str) {
     assert_eq!((open, headings), (0, 1), "{text}");
 }
 
+/// Whoever reads a report elsewhere does not see what the run printed beside it.
+#[test]
+fn a_report_says_that_clusters_may_be_missing() {
+    for mut report in [hostile_report("x"), hostile_status("x"), hostile_verification("x")] {
+        let texts = |report: &Report| [Rendering::Text, Rendering::Markdown].map(|it| plain(&rendered(report, it)));
+        assert!(texts(&report).iter().all(|text| !text.contains("not all clusters")));
+        report.head.undiscovered = ["capi".to_owned(), "rancher".to_owned()].into();
+        for text in texts(&report) {
+            let said = "not all clusters of discovery `capi`, `rancher` are known, so some may be missing here";
+            assert!(text.contains(said), "{text}");
+        }
+        report.head.undiscovered = [HOSTILE.to_owned()].into();
+        check_markdown(&rendered(&report, Rendering::Markdown));
+    }
+}
+
 #[test]
 fn markdown_is_read_as_it_is_meant() {
     for report in [hostile_report(HOSTILE), hostile_status(HOSTILE), hostile_verification(HOSTILE)] {

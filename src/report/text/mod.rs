@@ -58,11 +58,15 @@ impl TextOptions<'_> {
 
 /// Renders a report.
 pub(crate) fn text(report: &Report, options: TextOptions<'_>) -> String {
-    match &report.body {
+    let mut out = match &report.body {
         Body::Changes(changes) => changes::text(report.head.command, changes, options),
         Body::Status(status) => status::text(status, options),
         Body::Verification(verification) => verify::text(verification, report.head.started, options),
+    };
+    if let Some(missing) = report.head.missing(|name| format!("`{}`", shown(name))) {
+        let _ = writeln!(out, "note: {missing}");
     }
+    out
 }
 
 /// Returns an empty table. Cells are not wrapped, so that grep finds a row as one line.

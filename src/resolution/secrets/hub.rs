@@ -36,10 +36,20 @@ impl Hubs {
             }
             let Some(cluster) = clusters.find(&name.value).map(|resolved| &resolved.cluster) else {
                 let known = clusters.list.iter().map(|resolved| resolved.cluster.name.as_str());
-                let mut problem = Problem::error(name.location, format!("unknown cluster {}", quote(&name.value)));
+                // A source may find it again, as one that did not answer.
+                let is_open = ctx.is_undiscovered || ctx.discoveries.iter().any(|source| !source.is_frozen);
+                if ctx.is_undiscovered {
+                    return Some(self.unknown(&name.value));
+                }
+                let mut problem = if is_open {
+                    let what = "is in no table, and no discovery finds it: what goes there is blocked";
+                    Problem::warning(name.location, format!("{} {what}", quote(&name.value)))
+                } else {
+                    Problem::error(name.location, format!("unknown cluster {}", quote(&name.value)))
+                };
                 problem.hint = ctx.problems.suggest("clusters", &name.value, known);
                 ctx.problems.push(problem);
-                return None;
+                return is_open.then(|| self.unknown(&name.value));
             };
             let allow_insecure = insecure.map_or(cluster.allow_insecure, |at| at.value);
             return Some(self.add(&name.value, cluster.admin.clone(), allow_insecure));
@@ -60,10 +70,26 @@ impl Hubs {
         Some(self.add(&name, access, insecure.is_some_and(|at| at.value)))
     }
 
+    /// Returns the name of a hub that no source finds.
+    fn unknown(&mut self, name: &str) -> HubName {
+        let name = HubName::new(name);
+        if !self.0.iter().any(|hub| hub.name == name) {
+            // The access is a placeholder, which is never used.
+            let access = AdminAccess::context(KubeconfigSource::List(vec![]), name.as_str());
+            self.0.push(Hub { name: name.clone(), access, allow_insecure: false, is_unknown: true });
+        }
+        name
+    }
+
     /// Returns the name of an access, which no other access has.
     fn add(&mut self, name: &str, access: AdminAccess, allow_insecure: bool) -> HubName {
-        let is_same = |hub: &&Hub| hub.access == access && hub.allow_insecure == allow_insecure;
-        if let Some(known) = self.0.iter().find(is_same) {
+        let anywhere = access.wherever();
+        let is_same = |hub: &&mut Hub| hub.access.wherever() == anywhere && hub.allow_insecure == allow_insecure;
+        if let Some(known) = self.0.iter_mut().find(is_same) {
+            // Whoever says where it was seen to lead is not led elsewhere by another output that says nothing of it.
+            if access != anywhere {
+                known.access = access;
+            }
             return known.name.clone();
         }
         let is_taken = |name: &str| self.0.iter().any(|hub| hub.name.as_str() == name);
@@ -80,7 +106,7 @@ impl Hubs {
             unique = format!("{name} ({number})");
         }
         let name = HubName::new(&unique);
-        self.0.push(Hub { name: name.clone(), access, allow_insecure });
+        self.0.push(Hub { name: name.clone(), access, allow_insecure, is_unknown: false });
         name
     }
 }

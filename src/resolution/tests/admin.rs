@@ -18,7 +18,7 @@ fn accesses(admin: &str, more: &str) -> Vec<AdminAccess> {
 
 fn source(text: &str) -> KubeconfigSource {
     match &accesses(&format!("admin = {{ kubeconfig = '{text}' }}"), "")[0] {
-        AdminAccess::Kubeconfig { source, context } => {
+        AdminAccess::Kubeconfig { source, context, .. } => {
             assert_eq!(context, "eu");
             source.clone()
         }

@@ -53,6 +53,31 @@ fn what_a_source_lacks_or_does_not_know_is_refused() {
     );
 }
 
+/// What is in no Secret is told where it is, and may be told where it led.
+#[test]
+fn a_cluster_of_files_or_a_program_names_its_source() {
+    let source = "[[discover]]\nkind = 'command'\ncommand = ['x']\nfrozen = true\n";
+    let with = |admin: &str| format!("{source}[[clusters]]\nname = 'x'\nadmin = {{ discovered = 'command'{admin} }}\n");
+    check_added(&with(", kubeconfig = 'a', seen-server = 'https://x', seen-endpoint = 'd'"), &[]);
+    check_added(
+        &with(", in-cluster = true"),
+        &[
+            "warning at 'x': only pods of cluster `x` reach the server that its consumers are told [set `consumer.server` to the address that others reach, or to the same if all are pods there]",
+        ],
+    );
+    check_added(&with(""), &["error at 'command': discovery `command` finds no Secrets"]);
+    check_added(
+        &with(", kubeconfig = 'a', secret = 'a/b'"),
+        &["error at 'command': discovery `command` finds no Secrets"],
+    );
+    check_added(
+        &with(", server = 'https://x', token-file = 't', seen-server = 'https://x'"),
+        &[
+            "error at 'x': `seen-server` and `seen-endpoint` are for kubeconfigs and Secrets only [remove them: such an `admin` says itself where it leads]",
+        ],
+    );
+}
+
 /// Loads an inventory whose source found some clusters.
 fn found(text: &str, clusters: &str) -> Resolution {
     let mut loading = Loading::start(SourceFile::new("/inv/clusters.toml", text).named("clusters.toml"), environment());
@@ -75,7 +100,7 @@ fn a_table_refines_what_is_found() {
     let labels: Vec<String> = cluster("found").labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(labels, ["env=dev", "own=x", "region=eu"]);
     for name in ["found", "other"] {
-        let AdminAccess::Kubeconfig { source, context } = &cluster(name).admin else { panic!("{name}") };
+        let AdminAccess::Kubeconfig { source, context, .. } = &cluster(name).admin else { panic!("{name}") };
         assert!(matches!(source, KubeconfigSource::Secret(secret) if secret.name == format!("{name}-kubeconfig")));
         assert_eq!(context, "", "nobody chose what the kubeconfig calls it");
     }
@@ -90,6 +115,28 @@ fn a_source_that_does_not_answer_leaves_names_open() {
     let resolution = loading.finish();
     let inventory = resolution.inventory.unwrap_or_else(|| panic!("{:?}", resolution.problems));
     assert_eq!(inventory.undiscovered.len(), 1);
+}
+
+/// A later source's cluster may have the name of one that an earlier source would find.
+#[test]
+fn a_silent_source_contests_what_later_ones_find() {
+    let source = |id: &str| format!("[[discover]]\nkind = 'command'\nid = '{id}'\ncommand = ['x']\n");
+    let text = format!("{BASE}{}{}{}", source("a"), source("b"), source("c"));
+    let mut loading = Loading::start(SourceFile::new("/inv/clusters.toml", text.as_str()), environment());
+    let discoveries = loading.discoveries();
+    let cluster =
+        |id: &str| format!("[[clusters]]\nname = 'of-{id}'\nadmin = {{ discovered = '{id}', context = 'x' }}\n");
+    loading.discovered(&discoveries[0], cluster("a"));
+    loading.undiscovered(&discoveries[1], "no answer");
+    loading.discovered(&discoveries[2], cluster("c"));
+    let inventory = loading.finish().inventory.unwrap();
+    let contested = |name: &str| {
+        let cluster = inventory.clusters.iter().find(|cluster| cluster.name.as_str() == name).unwrap();
+        cluster.contested_by.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(contested("of-a"), Vec::<String>::new());
+    assert_eq!(contested("of-c"), ["b"]);
+    assert_eq!(contested("eu"), Vec::<String>::new(), "what somebody typed has its name");
 }
 
 /// It may be gone from its hub, which changes nothing for the other clusters.
@@ -114,6 +161,23 @@ fn a_cluster_that_is_named_and_not_found_is_a_warning() {
             "error at 'ue': unknown cluster `ue` [did you mean `eu`?]",
         ],
     );
+}
+
+/// Whoever deletes what leads to a hub does not stop the work on everything else.
+#[test]
+fn a_hub_that_is_not_found_is_a_warning() {
+    let output =
+        "[[outputs]]\nkind = 'argocd'\nadmin = { cluster = 'hub' }\nnamespace = 'argocd'\nprofiles = ['viewer']\n";
+    let resolution = found(&format!("{BASE}{SOURCE}{output}"), "");
+    let said = summarise(&resolution);
+    let warning = "warning at 'hub': `hub` is in no table, and no discovery finds it: what goes there is blocked";
+    assert!(said.iter().any(|it| it.starts_with(warning)), "{said:?}");
+    let hubs = resolution.inventory.unwrap_or_else(|| panic!("{said:?}")).hubs;
+    assert_eq!((hubs.len(), hubs[0].is_unknown), (1, true));
+    // Nobody was asked.
+    check_added(&format!("{SOURCE}{output}"), &[]);
+    let frozen = SOURCE.replace("preset = 'capi'", "preset = 'capi'\nfrozen = true");
+    check_added(&format!("{frozen}{output}"), &["error at 'hub': unknown cluster `hub` [known clusters: `eu`, `us`]"]);
 }
 
 /// Checks which of the clusters `good`, `bad` and `worse` are left out, and that all else is there.

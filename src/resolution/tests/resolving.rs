@@ -35,7 +35,7 @@ fn files(layout: &Layout) -> Vec<String> {
 }
 
 fn kubeconfig(path: &str, context: &str) -> AdminAccess {
-    AdminAccess::Kubeconfig { source: KubeconfigSource::Path(path.into()), context: context.to_owned() }
+    AdminAccess::context(KubeconfigSource::Path(path.into()), context)
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::error::Problem;
 use super::file::{ClusterFields, ExecFields, ExecVariable, read_part};
-use crate::cluster::process::{Finished, spawn};
+use crate::cluster::process::{Finished, given_as_arguments, spawn, without};
 use crate::cluster::transport::{Login, check_login};
 use crate::failure::clean;
 
@@ -208,19 +208,11 @@ impl Plugins {
 /// given, which may be tokens of any form.
 fn without_known_secrets(plugin: &Plugin, finished: &Finished) -> String {
     use secrecy::ExposeSecret;
-    /// A shorter value is no secret, and would be found in many words.
-    const SHORTEST: usize = 8;
-    let mut said = String::from_utf8_lossy(&finished.stderr).into_owned();
+    let said = String::from_utf8_lossy(&finished.stderr);
     let printed = credential(&finished.stdout, &plugin.api_version).ok();
     let printed = printed.iter().filter_map(|(login, _)| login.bearer.as_ref().map(ExposeSecret::expose_secret));
     let given = plugin.environment.iter().map(|variable| variable.value.as_str());
-    // `--token=…` and `--token …`. Leaving out a harmless word by mistake is better than showing a secret.
-    let values = plugin.arguments.iter().map(|argument| argument.split_once('=').map_or(argument.as_str(), |(_, v)| v));
-    let given = given.chain(values.filter(|value| !value.starts_with('-') && !value.contains('/')));
-    for secret in printed.chain(given).filter(|secret| secret.len() >= SHORTEST) {
-        said = said.replace(secret, "[REDACTED]");
-    }
-    said
+    without(&said, printed.chain(given).chain(given_as_arguments(&plugin.arguments)))
 }
 
 #[derive(Deserialize)]
