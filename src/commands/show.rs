@@ -169,12 +169,13 @@ pub(super) fn show_before(
         (false, false) => context.printer.remark(&text),
     }
     // The reports of a large fleet are not kept while it is worked on.
-    let mut seen = match report.body {
+    let seen = match report.body {
         Body::Changes(changes) => changes.clusters,
         Body::Status(_) | Body::Verification(_) => vec![],
     };
-    seen.retain(ClusterReport::has_remarks);
-    Ok(seen)
+    let mut remarks: Vec<ClusterReport> = seen.into_iter().filter_map(ClusterReport::into_remarks).collect();
+    remarks.shrink_to_fit();
+    Ok(remarks)
 }
 
 /// Returns the notes about clusters as text. Those in `seen` went to stdout already; if stderr is the same terminal, they

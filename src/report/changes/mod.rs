@@ -156,10 +156,11 @@ pub(crate) struct ClusterReport {
 }
 
 impl ClusterReport {
-    /// Returns whether it says more than what changes, so that the next report should not say it again.
-    pub(crate) fn has_remarks(&self) -> bool {
-        let Self { blockers, notes, error, not_started, .. } = self;
-        !blockers.is_empty() || !notes.is_empty() || error.is_some() || not_started.is_some()
+    /// Keeps what is said beside what changes, so that the next report does not say it again; nothing if there is nothing.
+    pub(crate) fn into_remarks(self) -> Option<Self> {
+        let Self { blockers, notes, error, not_started, .. } = &self;
+        let is_any = !blockers.is_empty() || !notes.is_empty() || error.is_some() || not_started.is_some();
+        is_any.then(|| Self { changes: vec![], credentials: vec![], missing_rights: vec![], ..self })
     }
 }
 
