@@ -1,5 +1,7 @@
 //! `kubemint merge`: merges any kubeconfigs into one file, whose other content is kept.
 
+use std::borrow::Cow;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::load::load_offline;
@@ -220,12 +222,12 @@ impl Inputs {
     fn read(context: &CommandContext<'_>, args: &MergeArgs, output: Option<&Path>) -> Result<Self, Error> {
         let own = output.and_then(|output| store::identity(output).ok());
         let mut seen = std::collections::HashSet::new();
-        let mut inputs = Self { usable: vec![], unusable: vec![] };
+        let mut sources = vec![];
         for origin in origins(context, &args.inputs)? {
-            let (name, path, bytes) = match origin {
+            sources.push(match origin {
                 Origin::Standard => {
                     let path = context.environment.directory.join("stdin");
-                    ("standard input".to_owned(), path, read_standard()?)
+                    Source { name: "standard input".to_owned(), path, bytes: Some(read_standard()?) }
                 }
                 Origin::File(path) => {
                     let identity = store::identity(&path).ok();
@@ -234,27 +236,54 @@ impl Inputs {
                         continue;
                     }
                     let shown = path.strip_prefix(&context.environment.directory).unwrap_or(&path);
-                    let name = shown.display().to_string();
-                    match store::read(&path) {
-                        Ok(Some(bytes)) => (name, path, bytes),
-                        Ok(None) => {
-                            inputs.unusable.push(format!("{name}: it does not exist; it is left out"));
-                            continue;
-                        }
-                        Err(error) => {
-                            inputs.unusable.push(format!("{name}: {}; it is left out", describe(&error).cause));
-                            continue;
-                        }
-                    }
+                    Source { name: shown.display().to_string(), path, bytes: None }
                 }
-            };
-            match Input::parse(name.clone(), &path, &bytes) {
+            });
+        }
+        let mut inputs = Self { usable: vec![], unusable: vec![] };
+        for (name, read) in read_all(&sources) {
+            match read {
                 Ok(input) => inputs.usable.push(input),
-                Err(error) => inputs.unusable.push(format!("{name}: {error}; it is left out")),
+                Err(cause) => inputs.unusable.push(format!("{name}: {cause}; it is left out")),
             }
         }
         Ok(inputs)
     }
+}
+
+/// A kubeconfig to read, or what standard input held.
+struct Source {
+    name: String,
+    path: PathBuf,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Source {
+    fn read(&self) -> Result<Input, String> {
+        let read = || match store::read(&self.path) {
+            Ok(read) => read.ok_or_else(|| "it does not exist".to_owned()),
+            Err(error) => Err(describe(&error).cause),
+        };
+        let bytes =
+            self.bytes.as_ref().map_or_else(|| read().map(Cow::Owned), |bytes| Ok(Cow::Borrowed(&bytes[..])))?;
+        Input::parse(&self.name, &self.path, &bytes).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads kubeconfigs, and returns them with their names in their order. Reading YAML takes most of the time, so many are read
+/// on as many threads as there are processors.
+fn read_all(sources: &[Source]) -> Vec<(&str, Result<Input, String>)> {
+    /// A thread for fewer is not worth its start.
+    const FEWEST: usize = 32;
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let part = sources.len().div_ceil(threads).max(FEWEST);
+    let read = |sources: &'_ [Source]| sources.iter().map(Source::read).collect::<Vec<_>>();
+    let read: Vec<Result<Input, String>> = std::thread::scope(|scope| {
+        let parts: Vec<_> = sources.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
+        let ended = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.flatten().collect()
+    });
+    sources.iter().map(|source| source.name.as_str()).zip(read).collect()
 }
 
 /// Expands what was typed: files, directories, patterns, lists of these, standard input.

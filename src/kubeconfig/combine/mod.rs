@@ -251,16 +251,20 @@ impl<'a> Combining<'a> {
         }
         let name = context.as_ref().map(|context| input::name_of(context).to_owned());
         let lists = [(List::Clusters, cluster), (List::Users, user), (List::Contexts, context)];
-        let wanted: Vec<(List, Value)> = lists.into_iter().filter_map(|(list, entry)| Some((list, entry?))).collect();
-        match wanted.iter().find_map(|(list, entry)| self.occupied(*list, entry)) {
+        let wanted = lists.into_iter().filter_map(|(list, entry)| {
+            let entry = entry?;
+            Some((list, Digest::of(entry.clone()), entry))
+        });
+        let wanted: Vec<(List, Digest, Value)> = wanted.collect();
+        match wanted.iter().find_map(|(list, digest, entry)| self.occupied(*list, *digest, entry)) {
             None => {
-                for (list, entry) in wanted {
-                    self.put(position, list, entry);
+                for (list, digest, entry) in wanted {
+                    self.put(position, list, digest, entry);
                 }
                 Ok(name)
             }
             Some(occupied) if self.options.on_collision == OnCollision::KeepFirst => {
-                let what = wanted.last().map(|(list, entry)| (*list, input::name_of(entry)));
+                let what = wanted.last().map(|(list, _, entry)| (*list, input::name_of(entry)));
                 let (list, left_out) = what.expect("what collides is there");
                 let finding = Finding::kept_first(&input.name, (list, left_out), (occupied.list, &occupied.name));
                 self.combined.findings.push(finding);
@@ -272,23 +276,23 @@ impl<'a> Combining<'a> {
 
     /// Settles the name of an entry: its own, or with the file's name as a prefix if the options say so.
     fn settle(&self, input: &Input, list: List, entry: &mut Value) -> Result<(), Occupied> {
-        if self.options.on_collision != OnCollision::PrefixFile || self.occupied(list, entry).is_none() {
+        let occupied = |entry: &Value| self.occupied(list, Digest::of(entry.clone()), entry);
+        if self.options.on_collision != OnCollision::PrefixFile || occupied(entry).is_none() {
             return Ok(());
         }
         entry["name"] = format!("{}-{}", input.stem, input::name_of(entry)).into();
-        self.occupied(list, entry).map_or(Ok(()), Err)
+        occupied(entry).map_or(Ok(()), Err)
     }
 
     /// Returns the entry that has the same name and other content.
-    fn occupied(&self, list: List, entry: &Value) -> Option<Occupied> {
+    fn occupied(&self, list: List, digest: Digest, entry: &Value) -> Option<Occupied> {
         let name = input::name_of(entry);
         let taken = self.taken.get(&(list, name.to_owned()))?;
         let may_replace = self.options.on_collision == OnCollision::Replace && taken.from.is_none();
-        let differs = taken.digest != Digest::of(entry.clone());
-        (differs && !may_replace).then(|| Occupied { list, name: name.to_owned(), first: taken.from })
+        (taken.digest != digest && !may_replace).then(|| Occupied { list, name: name.to_owned(), first: taken.from })
     }
 
-    fn put(&mut self, position: usize, list: List, entry: Value) {
+    fn put(&mut self, position: usize, list: List, digest: Digest, entry: Value) {
         let key = (list, input::name_of(&entry).to_owned());
         let before = match self.taken.get(&key) {
             // An earlier context has added it already.
@@ -296,7 +300,6 @@ impl<'a> Combining<'a> {
             Some(taken) => taken.before,
             None => None,
         };
-        let digest = Digest::of(entry.clone());
         self.order.push(key.clone());
         self.taken.insert(key, Taken { digest, from: Some(position), before, entry: Some(entry) });
     }
