@@ -7,6 +7,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
+use crate::failure::names_secret;
+
 /// How long the processes that a program left running may hold its output open after it ended.
 const GRACE: Duration = Duration::from_millis(500);
 /// How much of standard error is kept.
@@ -111,11 +113,16 @@ async fn read_and_drain(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>
 }
 
 /// Returns the arguments of a program that may be secrets: `--token=…` and `--token …`. Leaving out a harmless word by mistake is
-/// better than showing a secret.
+/// better than showing a secret, but a path is one only where its flag says so.
 pub(crate) fn given_as_arguments(arguments: &[String]) -> impl Iterator<Item = &str> {
-    let values =
-        arguments.iter().map(|argument| argument.split_once('=').map_or(argument.as_str(), |(_, value)| value));
-    values.filter(|value| !value.starts_with('-') && !value.contains('/'))
+    let before = std::iter::once("").chain(arguments.iter().map(String::as_str));
+    let values = before.zip(arguments).map(|(before, argument)| match argument.split_once('=') {
+        Some((flag, value)) if flag.starts_with('-') => (flag, value),
+        _ => (if before.contains('=') { "" } else { before }, argument.as_str()),
+    });
+    values
+        .filter(|(flag, value)| !value.starts_with('-') && (!value.contains('/') || names_secret(flag)))
+        .map(|(_, value)| value)
 }
 
 /// Returns what a program said without what it was given.

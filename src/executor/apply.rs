@@ -670,8 +670,9 @@ impl StepRunner {
                     written: written + usize::from(may_be_there),
                 })?;
             }
-            publisher
-                .publish(files)
+            // Others may write the same file, and its lock has a limit of its own.
+            watch
+                .off(publisher.publish(files))
                 .await
                 .map_err(|not_written| NotWritten { written: not_written.written + secrets.len(), ..not_written })
         };

@@ -207,12 +207,12 @@ impl Patience {
         let Some(found) = FoundLock::read(lock).map_err(failed)? else { return Ok(()) };
         let now = Instant::now();
         let held_since = self.held_since(&found.stamp, now);
-        let is_stuck = now - held_since >= PATIENCE;
+        let is_stuck = now - self.start >= LONGEST || (now - held_since >= PATIENCE && !found.is_living());
         let is_dead = found.is_abandoned();
         if is_dead || (is_stuck && break_lock == BreakLock::AfterWaiting) {
             return found.remove(lock).map_err(failed);
         }
-        if now - self.start >= LONGEST || (is_stuck && !found.is_living()) {
+        if is_stuck {
             return Err(held(file, lock, found.owner));
         }
         // There is nothing to wait on but time: kubectl's lock names no owner.
@@ -267,9 +267,10 @@ impl FoundLock {
     }
 
     /// Whether it is ours, and the process that took it certainly lives: the kernel holds a lock on the file for it, on
-    /// whichever machine or in whichever container it is.
+    /// whichever machine or in whichever container it is. A shared lock is tried, which needs no right to write on file
+    /// systems of other machines, and which several that wait may have at once.
     fn is_living(&self) -> bool {
-        let is_locked = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK);
+        let is_locked = |file: &File| flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
         self.owner.is_some() && self.file.as_ref().is_some_and(is_locked)
     }
 
@@ -458,13 +459,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("config");
         let lock = entry(&lock_of(&file));
-        let wait = |seconds| {
+        let wait_or_break = |seconds, break_lock| {
             let mut patience = Patience::since(Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap());
-            patience.wait_or_break(&file, &lock, BreakLock::Never)
+            patience.wait_or_break(&file, &lock, break_lock)
         };
+        let wait = |seconds| wait_or_break(seconds, BreakLock::Never);
         let living = Lock::take(&entry(&file), BreakLock::Never).unwrap();
         wait(60).unwrap();
         wait(121).unwrap_err();
+        wait_or_break(60, BreakLock::AfterWaiting).unwrap();
+        assert!(living.is_held(), "who lives keeps it");
         drop(living);
         let elsewhere = Owner { host: "elsewhere".to_owned(), ..Owner::this_process().clone() };
         for unknown in [serde_json::to_vec(&elsewhere).unwrap(), vec![]] {
@@ -483,7 +487,10 @@ mod tests {
             let second = scope.spawn(|| Lock::take(&entry(&file), BreakLock::Never).unwrap());
             let waiting = loop {
                 let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
-                if let Some(waiting) = names.into_iter().find(|name| *name != lock_of(&file)) {
+                let is_whole = |name: &PathBuf| {
+                    *name != lock_of(&file) && fs::metadata(name).is_ok_and(|metadata| metadata.len() > 0)
+                };
+                if let Some(waiting) = names.into_iter().find(is_whole) {
                     break waiting;
                 }
                 std::thread::yield_now();
