@@ -4,7 +4,7 @@ use super::load::load;
 use super::plan::repeated;
 use super::session::{ask, ask_if_possible, block_on, interruptible};
 use super::show::{
-    Showing, check_outputs, exit_code, new_notes, print, print_failures, prune_exit_code, show_before, write_files,
+    Showing, check_outputs, exit_code, print, print_failures, prune_exit_code, show_before, write_files,
 };
 use super::{CommandContext, kubectl, printed, saved};
 use crate::cli::{ApplyArgs, ReportOutput};
@@ -14,7 +14,7 @@ use crate::exit_code::ExitCode;
 use crate::fleet::{Fleet, FleetPolicy, Order, Replan};
 use crate::foreign::shown;
 use crate::outcome::NotStarted;
-use crate::report::{Changes, ClusterReport, Command, Report, Seen, summary_line};
+use crate::report::{Changes, ClusterReport, Command, Report, Seen, notes_text, summary_line};
 use crate::saved::SavedPlan;
 use crate::wording::count;
 
@@ -84,7 +84,7 @@ fn finish(
     let summary = changes.summary;
     let code = prune_exit_code(exit_code(&summary, cancellation), &changes, is_unsearched);
     // Those of the plan were shown with it; where it has no steps, they are not news.
-    let notes = if is_carried_out { new_notes(context, &changes.clusters, &seen) } else { String::new() };
+    let notes = if is_carried_out { notes_text(&changes.clusters, &seen) } else { String::new() };
     let report = Report::new(fleet.writing_head(Command::Apply), changes);
     if is_text {
         context.printer.remark(&notes);
