@@ -1,4 +1,5 @@
-//! A limit on work whose clock can stand still: what a cluster waits for a hub does not count against the cluster.
+//! A limit on work whose clock can stand still: what a cluster waits for a hub, or for a file that
+//! others write, does not count against the cluster.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
