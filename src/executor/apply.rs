@@ -188,7 +188,7 @@ impl StepRunner {
             self.admin = Some(admin);
             return Ok(api.go_on(self.limits()));
         }
-        let (admin, _) = self.slot.lend(access(&self.context.admin, cluster, self.context.clock)).await?;
+        let (admin, _) = self.slot.lend_if_slow(access(&self.context.admin, cluster, self.context.clock)).await?;
         let api = connect_admin(&admin, self.context.admin.network(), self.limits());
         self.admin = Some(admin);
         api.map_err(|error| StepFailure::new(error.to_string()))

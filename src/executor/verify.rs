@@ -147,7 +147,7 @@ async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, mut slot: Slo
     tracing::info!(%cluster, "verifying");
     let limit = context.inventory.run.cluster_timeout;
     // An exec plugin has its own limit, and waiting for its turn does not count against the cluster.
-    let verified = match slot.lend(access(&context.admin, &task.cluster, context.clock)).await {
+    let verified = match slot.lend_if_slow(access(&context.admin, &task.cluster, context.clock)).await {
         Ok((admin, _)) => {
             let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin, &mut slot)).await;
             verified.unwrap_or_else(|_| failed("verify the access", StepFailure::late(limit)))
@@ -183,8 +183,8 @@ async fn verify_within(context: &VerifyContext, task: &VerifyTask, admin: &Admin
     let grants = || task.grants.iter().map(|grant| &*grant.grant);
     let accounts: BTreeSet<Account> = grants().map(Account::of).collect();
     let meant: Vec<Intended> = grants().flat_map(|grant| intended(&grant.profile)).collect();
-    // The slot is lent, so that clusters that never respond do not hold up the others.
-    let policy = match slot.lend(read_policy(&api, &accounts, &meant)).await {
+    // The slot is lent if that takes long, so that clusters that never respond do not hold up the others.
+    let policy = match slot.lend_if_slow(read_policy(&api, &accounts, &meant)).await {
         Ok(policy) => policy,
         Err(failure) => return failed("read the roles and bindings", unreadable(failure, admin)),
     };
