@@ -79,6 +79,9 @@ impl Named {
                     if let (true, Some(Value::Table(admin))) = (led.is_elsewhere, table.get_mut("admin")) {
                         admin.insert("seen-server".to_owned(), led.server.as_str().into());
                         admin.insert("seen-endpoint".to_owned(), led.endpoint.as_str().into());
+                        // A program that prints names only leaves the rest to the defaults, and these keys say of whom they are.
+                        let source = || Value::from(cluster.source.as_str());
+                        admin.entry("discovered").or_insert_with(source);
                     }
                     (cluster.server, cluster.endpoint) = (Some(led.server), Some(led.endpoint));
                 }

@@ -14,7 +14,11 @@ use crate::support::{Machine, can_i, simulated};
 /// Passes the scenarios to a macro, so that none can be left out on one fleet.
 macro_rules! every_mistrust {
     ($run:ident) => {
-        $run!(frozen_files_and_programs_lead_where_they_led, a_label_hides_no_cluster,);
+        $run!(
+            frozen_files_and_programs_lead_where_they_led,
+            names_are_enough_with_defaults,
+            a_label_hides_no_cluster,
+        );
     };
 }
 pub(crate) use every_mistrust;
@@ -94,6 +98,32 @@ pub(crate) fn frozen_files_and_programs_lead_where_they_led(cluster: &TestCluste
     );
     machine.write("more/site-a.yaml", &own);
     machine.expect(0, &["plan", "--cluster", "site-a"]);
+}
+
+/// A program that prints names only leaves the access to the defaults of the inventory, which may lead elsewhere, too.
+pub(crate) fn names_are_enough_with_defaults(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    lister(&machine, &[json!({ "name": cluster.name, "labels": { "env": "prod" } })]);
+    let source = |more: &str| {
+        format!(
+            "[[discover]]\nkind = 'command'\ncommand = ['./list-clusters']\nlabels = ['env']\n{more}\
+             [[outputs]]\npath = 'out/{{cluster}}.kubeconfig'\n"
+        )
+    };
+    inventory(&machine, "names", &source(""));
+    machine.expect(0, &["apply", "--yes"]);
+    let output = format!("out/{}.kubeconfig", cluster.name);
+    assert!(can_i(&machine.admin(0), &machine.token(&output), "list", "pods", ""));
+
+    machine.expect(0, &["discover", "--write", "found.toml"]);
+    inventory(&machine, "names", &source("frozen = true\n"));
+    let text = machine.read("clusters.toml").replacen("name = 'names'\n", "name = 'names'\ninclude = ['found.toml']\n", 1);
+    machine.write("clusters.toml", &text);
+    let plan = machine.kubemint(&["plan", "--check"]).exits(0);
+    assert!(!plan.stderr.contains("discovery"), "{}", plan.stderr);
+    machine.write("admin.yaml", &machine.read("admin.yaml").replace("127.0.0.1", "localhost"));
+    let run = machine.kubemint(&["plan"]).exits(7);
+    assert!(run.stderr.contains("and led to <https://127.0.0.1:"), "{}", run.stderr);
 }
 
 /// Whoever gives a cluster's Secret kubemint's label does not make it vanish, and what kubemint delivered stays silent.
