@@ -125,7 +125,7 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
                     context.is_undiscovered.store(true, Ordering::Relaxed);
                     loading.undiscovered(&discovery, first);
                 }
-                let text = named.text();
+                let text = named.live_text(&discovery);
                 loading.discovered(&discovery, text.clone());
                 answers.last.insert(discovery.id.clone(), (discovery, text));
             }

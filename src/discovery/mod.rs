@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use toml::{Table, Value};
 
 pub(crate) use self::compare::{Frozen, changes, check_lost};
-use crate::inventory::{Discovery, DiscoveryId, syntax};
+use crate::inventory::{Discovery, DiscoveryId, DiscoveryKind, syntax};
 use crate::selector;
 use crate::template::{Part, Template};
 
@@ -63,6 +63,27 @@ impl Named {
     /// Returns the text of an inventory file that has them.
     pub(crate) fn text(&self) -> String {
         self.tables.iter().map(|table| text(table.clone())).collect()
+    }
+
+    /// Returns the same text for a run that asks the source itself. Of files of this machine, it does not say where they led
+    /// when they were found: nobody reviewed that, and the tool of a cloud may write them again before the source is asked again.
+    pub(crate) fn live_text(&self, discovery: &Discovery) -> String {
+        if matches!(discovery.kind, DiscoveryKind::Hub(_)) {
+            return self.text();
+        }
+        let unpinned = |table: &Table| {
+            let mut table = table.clone();
+            if let Some(Value::Table(admin)) = table.get_mut("admin") {
+                admin.remove("seen-server");
+                admin.remove("seen-endpoint");
+                // Alone, it would stand for what the source finds.
+                if admin.keys().all(|key| key == "discovered") {
+                    admin.clear();
+                }
+            }
+            text(table)
+        };
+        self.tables.iter().map(unpinned).collect()
     }
 
     /// Notes where each leads, as `lead` says, or leaves it out. An access that says itself where it leads is told apart from
@@ -206,3 +227,50 @@ pub(crate) const HEADER: &str =
     "# Written by `kubemint discover --write`, which writes it again. Review it and include it.\n";
 /// What the line begins with that names the sources of such a file.
 pub(crate) const SOURCES: &str = "# Found by: ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(id: &str, name: &str) -> Discovery {
+        Discovery {
+            id: DiscoveryId::new(id),
+            kind: DiscoveryKind::Command(vec!["./list".to_owned()]),
+            name: name.to_owned(),
+            labels: vec![],
+            add_labels: BTreeMap::new(),
+            is_frozen: false,
+        }
+    }
+
+    fn cluster(name: &str, admin: Table) -> FoundCluster {
+        FoundCluster {
+            at: format!("`{name}`"),
+            variables: vec![("name", name.to_owned())],
+            labels: BTreeMap::new(),
+            admin,
+            consumer: None,
+            server: None,
+        }
+    }
+
+    /// The tool of a cloud writes kubeconfigs again whenever it likes, which only who reviewed them may mind.
+    #[test]
+    fn only_what_is_written_says_where_files_led() {
+        let source = program("cloud", "{name}");
+        let keys = [("discovered", "cloud"), ("context", "x")].map(|(key, value)| (key.to_owned(), value.into()));
+        let found = vec![Ok(cluster("named", Table::new())), Ok(cluster("said", Table::from_iter(keys)))];
+        let mut named = named(&source, found, &mut HashMap::new());
+        let led = || Led { server: "https://x".to_owned(), endpoint: "digest".to_owned(), is_elsewhere: true };
+        named.see(|_| Some(Ok(led())));
+        let admins = |text: String| -> Vec<String> {
+            let table: Table = text.parse().unwrap();
+            let clusters = table["clusters"].as_array().unwrap().iter();
+            let keys = |admin: &Value| admin.as_table().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+            clusters.map(|cluster| keys(&cluster["admin"])).collect()
+        };
+        let written = ["discovered seen-endpoint seen-server", "context discovered seen-endpoint seen-server"];
+        assert_eq!(admins(named.text()), written);
+        assert_eq!(admins(named.live_text(&source)), ["", "context discovered"]);
+    }
+}
