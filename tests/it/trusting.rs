@@ -333,6 +333,7 @@ fn a_silent_source_keeps_its_names_in_the_outputs() {
     };
     let before = held();
     assert!(can_i(&machine.admin(1), &before.0, "list", "pods", ""));
+    let account = "/api/v1/namespaces/silent/serviceaccounts/reader";
 
     // The second one's other clusters go on.
     program("list-a", "exit 1");
@@ -347,6 +348,19 @@ fn a_silent_source_keeps_its_names_in_the_outputs() {
         assert!(now.2.contains(&before.0), "{arguments:?}");
     }
     assert!(can_i(&hub, &machine.token("out/other.kubeconfig"), "list", "pods", ""));
+
+    // Nothing of the second one is revoked, and it is not asked about the first one's token.
+    let index = || machine.admin(2).get(account).unwrap()["metadata"]["annotations"].clone();
+    let alive = index();
+    for depth in [&["--wait"][..], &["--hard", "--wait"], &["--all"], &["--superseded"], &["--access"]] {
+        let arguments = [&["revoke", "--cluster", "prod", "--yes"], depth].concat();
+        let run = machine.kubemint(&arguments).exits(5);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains(why) && said.contains("nothing is revoked in `prod`"), "{depth:?}: {said}");
+        assert!(said.contains("a `[[clusters]]` with `name = \"prod\"` and its own `admin`"), "{depth:?}: {said}");
+        assert_eq!(index(), alive, "{depth:?}");
+    }
+    assert!(can_i(&machine.admin(1), &before.0, "list", "pods", ""));
 
     // Each output by itself keeps its cluster, too.
     forget();
