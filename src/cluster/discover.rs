@@ -11,14 +11,14 @@ use super::admin::{Leads, discovered_kubeconfig, is_delivered};
 use super::api::{Api, Request};
 use super::observe::{Items, list};
 use crate::delivery::holds_minted;
-use crate::discovery::FoundCluster;
+use crate::discovery::{FoundCluster, Unfit};
 use crate::failure::{ApiFailure, clean};
 use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryId, DiscoveryPreset};
 use crate::names::{ANCHOR_TYPE, MANAGED_BY, MANAGED_BY_LABEL};
 use crate::object::ObjectRef;
 
 /// What a source found, or why something of it was left out.
-pub(crate) type Finds = Vec<Result<FoundCluster, String>>;
+pub(crate) type Finds = Vec<Result<FoundCluster, Unfit>>;
 
 /// How many Secrets of a hub are read at the same time.
 const AT_A_TIME: usize = 16;
@@ -260,17 +260,19 @@ async fn find(
     id: &DiscoveryId,
     hub: &Arc<DiscoveryHub>,
     object: Object,
-) -> Result<Result<FoundCluster, String>, ApiFailure> {
+) -> Result<Result<FoundCluster, Unfit>, ApiFailure> {
     let at = clean(&format!("{} {}/{}", kind(hub.preset), object.namespace, object.name));
+    // What cannot be used keeps its name from other sources all the same.
+    let left_out = |why: String| Ok(Err(Unfit { why, named_by: named_by(hub.preset, &object) }));
     if object.is_marked {
-        return Ok(Err(format!(
+        return left_out(format!(
             "{at}: it carries the label `{MANAGED_BY_LABEL}={MANAGED_BY}`, and holds no credential that kubemint delivers: \
              whoever set the label hides a cluster"
-        )));
+        ));
     }
     let (secret, context) = match named_secret(id, hub, &object) {
         Ok(named) => named,
-        Err(why) => return Ok(Err(format!("{at}: {why}"))),
+        Err(why) => return left_out(format!("{at}: {why}")),
     };
     let content = if kind(hub.preset) == "Secret" {
         object.content.clone()
@@ -278,46 +280,58 @@ async fn find(
         let place = ObjectRef::delivered(&secret.namespace, &secret.name);
         match api.object(&Request::get(place.path()), &place).await {
             Ok(answer) => answer.value,
-            Err(failure) if failure.is_not_found() => return Ok(Err(format!("{at}: {place} does not exist"))),
+            Err(failure) if failure.is_not_found() => return left_out(format!("{at}: {place} does not exist")),
             // Whoever wrote the object chose the Secret. The other objects are found without it.
-            Err(failure) if failure.code() == Some(403) => return Ok(Err(format!("{at}: {place}: {failure}"))),
+            Err(failure) if failure.code() == Some(403) => return left_out(format!("{at}: {place}: {failure}")),
             Err(failure) => return Err(failure),
         }
     };
     let led = discovered_kubeconfig(&content, &secret, Some(&object.content), context.as_deref());
-    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|Leads { server, endpoint }| {
-        let cluster = match hub.preset {
-            DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
-            DiscoveryPreset::Argocd => object.shown_name.clone(),
-            DiscoveryPreset::Vcluster => object.name.strip_prefix("vc-").map(str::to_owned),
-            _ => None,
-        };
-        let cluster = cluster.unwrap_or_else(|| object.name.clone());
-        let AdminSecret { namespace, name, key, profile, .. } = &secret;
-        let mut admin = Table::new();
-        let mut put = |key: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                admin.insert(key.to_owned(), value.into());
-            }
-        };
-        put("discovered", Some(id.as_str()));
-        put("secret", Some(&format!("{namespace}/{name}")));
-        put("key", key.as_deref());
-        put("profile", profile.as_deref());
-        put("context", context.as_deref());
-        put("seen-server", Some(&server));
-        put("seen-endpoint", Some(&endpoint));
-        FoundCluster {
-            at,
-            variables: vec![
-                ("namespace", object.namespace.clone()),
-                ("name", object.name.clone()),
-                ("cluster", cluster),
-            ],
-            labels: object.labels.clone(),
-            admin,
-            consumer: None,
-            server: Some(server),
+    let Leads { server, endpoint } = match led {
+        Ok(leads) => leads,
+        Err(why) => return left_out(format!("{at}: {}", clean(&why))),
+    };
+    let AdminSecret { namespace, name, key, profile, .. } = &secret;
+    let mut admin = Table::new();
+    let mut put = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            admin.insert(key.to_owned(), value.into());
         }
-    }))
+    };
+    put("discovered", Some(id.as_str()));
+    put("secret", Some(&format!("{namespace}/{name}")));
+    put("key", key.as_deref());
+    put("profile", profile.as_deref());
+    put("context", context.as_deref());
+    put("seen-server", Some(&server));
+    put("seen-endpoint", Some(&endpoint));
+    let variables = variables(&object, cluster_of(hub.preset, &object).unwrap_or_else(|| object.name.clone()));
+    Ok(Ok(FoundCluster { at, variables, labels: object.labels, admin, consumer: None, server: Some(server) }))
+}
+
+/// Returns what a preset calls the cluster of an object, if it has a name for it.
+fn cluster_of(preset: DiscoveryPreset, object: &Object) -> Option<String> {
+    match preset {
+        DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
+        DiscoveryPreset::Argocd => object.shown_name.clone(),
+        DiscoveryPreset::Vcluster => object.name.strip_prefix("vc-").map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Returns what the template of a name knows of an object.
+fn variables(object: &Object, cluster: String) -> Vec<(&'static str, String)> {
+    vec![("namespace", object.namespace.clone()), ("name", object.name.clone()), ("cluster", cluster)]
+}
+
+/// Returns by what an object that cannot be used would be named. Who broke one of Argo CD's may have taken its name, too.
+fn named_by(
+    preset: DiscoveryPreset,
+    object: &Object,
+) -> Option<(Vec<(&'static str, String)>, BTreeMap<String, String>)> {
+    let cluster = match (cluster_of(preset, object), preset) {
+        (None, DiscoveryPreset::Argocd) => return None,
+        (cluster, _) => cluster.unwrap_or_else(|| object.name.clone()),
+    };
+    Some((variables(object, cluster), object.labels.clone()))
 }

@@ -31,6 +31,30 @@ pub(crate) struct FoundCluster {
     pub server: Option<String>,
 }
 
+/// Something that a source found and that cannot be a cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Unfit {
+    /// What it is, and why.
+    pub why: String,
+    /// What the template of its name knows, and all labels, as far as a cluster in its place would be named by them.
+    pub named_by: Option<(Vec<(&'static str, String)>, BTreeMap<String, String>)>,
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Self {
+        Self { why, named_by: None }
+    }
+}
+
+/// What was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Omission {
+    /// What it is, and why.
+    pub why: String,
+    /// The name that it came to, or would have, if that is known.
+    pub name: Option<String>,
+}
+
 /// A cluster with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Discovered {
@@ -56,7 +80,7 @@ pub(crate) struct Named {
     /// The tables of an inventory file that has them, in their order.
     tables: Vec<Table>,
     /// What was left out, and why.
-    pub left_out: Vec<String>,
+    pub left_out: Vec<Omission>,
 }
 
 impl Named {
@@ -93,7 +117,8 @@ impl Named {
         for (mut cluster, mut table) in found {
             match lead(&cluster.name) {
                 Some(Err(why)) => {
-                    self.left_out.push(format!("{}: {why}", cluster.at));
+                    let why = format!("{}: {why}", cluster.at);
+                    self.left_out.push(Omission { why, name: Some(cluster.name) });
                     continue;
                 }
                 Some(Ok(led)) => {
@@ -128,7 +153,7 @@ pub(crate) struct Led {
 /// Names what a source found. `taken` are the names that other sources gave, and what they gave them to.
 pub(crate) fn named(
     discovery: &Discovery,
-    found: Vec<Result<FoundCluster, String>>,
+    found: Vec<Result<FoundCluster, Unfit>>,
     taken: &mut HashMap<String, String>,
 ) -> Named {
     let mut named = Named::default();
@@ -136,17 +161,24 @@ pub(crate) fn named(
     // Of two that come to one name, neither is taken: which one was meant is not known.
     let mut doubled: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for found in found {
-        let cluster = found.and_then(|found| one(discovery, found));
+        let cluster = match found {
+            Ok(found) => one(discovery, found),
+            Err(Unfit { why, named_by }) => {
+                let name = named_by.and_then(|(variables, labels)| name_of(discovery, &variables, &labels).ok());
+                Err(Omission { why, name })
+            }
+        };
         let (name, table, discovered) = match cluster {
             Ok(cluster) => cluster,
-            Err(why) => {
-                named.left_out.push(why);
+            Err(omission) => {
+                named.left_out.push(omission);
                 continue;
             }
         };
         let at = discovered.at.clone();
         if let Some(other) = taken.get(&name) {
-            named.left_out.push(format!("{at} comes to the name `{name}`, as does {other} of another source"));
+            let why = format!("{at} comes to the name `{name}`, as does {other} of another source");
+            named.left_out.push(Omission { why, name: Some(name) });
         } else if let Some(all) = doubled.get_mut(&name) {
             all.push(at);
         } else if let Some((_, first)) = tables.remove(&name) {
@@ -157,7 +189,8 @@ pub(crate) fn named(
     }
     for (name, all) in doubled {
         let all = crate::wording::list(all.iter().map(String::as_str), 3);
-        named.left_out.push(format!("{all} come to one name, `{name}`: set another `name` in that `[[discover]]`"));
+        let why = format!("{all} come to one name, `{name}`: set another `name` in that `[[discover]]`");
+        named.left_out.push(Omission { why, name: Some(name) });
     }
     for (name, (table, discovered)) in tables {
         taken.insert(name, discovered.at.clone());
@@ -167,17 +200,19 @@ pub(crate) fn named(
     named
 }
 
-/// Names one cluster, and returns its table.
+/// Returns the name that a source's template gives.
 ///
 /// # Errors
 ///
-/// If it cannot have that name, or lacks a label that its name needs; the error says what was found.
-fn one(discovery: &Discovery, found: FoundCluster) -> Result<(String, Table, Discovered), String> {
-    let FoundCluster { at, variables, labels: all, admin, consumer, server } = found;
-    let template =
-        Template::parse_with(&discovery.name, |_| true).map_err(|_| format!("{at}: its name has no form"))?;
+/// If it has no form, or a variable has no value.
+fn name_of(
+    discovery: &Discovery,
+    variables: &[(&'static str, String)],
+    labels: &BTreeMap<String, String>,
+) -> Result<String, String> {
+    let template = Template::parse_with(&discovery.name, |_| true).map_err(|_| "its name has no form".to_owned())?;
     let value = |variable: &str| match variable.strip_prefix("labels.") {
-        Some(key) => all.get(key).map(String::as_str),
+        Some(key) => labels.get(key).map(String::as_str),
         None => variables.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.as_str()),
     };
     let mut name = String::new();
@@ -186,11 +221,26 @@ fn one(discovery: &Discovery, found: FoundCluster) -> Result<(String, Table, Dis
             Part::Text(text) => name.push_str(text),
             Part::Variable(variable) => match value(variable) {
                 Some(value) => name.push_str(value),
-                None => return Err(format!("{at}: it has no `{variable}`, which its name needs")),
+                None => return Err(format!("it has no `{variable}`, which its name needs")),
             },
         }
     }
-    syntax::cluster_name(&name).map_err(|why| format!("{at}: `{name}` cannot be the name of a cluster: {why}"))?;
+    Ok(name)
+}
+
+/// Names one cluster, and returns its table.
+///
+/// # Errors
+///
+/// If it cannot have that name, or lacks a label that its name needs; the error says what was found.
+fn one(discovery: &Discovery, found: FoundCluster) -> Result<(String, Table, Discovered), Omission> {
+    let FoundCluster { at, variables, labels: all, admin, consumer, server } = found;
+    let name =
+        name_of(discovery, &variables, &all).map_err(|why| Omission { why: format!("{at}: {why}"), name: None })?;
+    if let Err(why) = syntax::cluster_name(&name) {
+        let why = format!("{at}: `{name}` cannot be the name of a cluster: {why}");
+        return Err(Omission { why, name: Some(name) });
+    }
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     for key in &discovery.labels {
         // Labels of other kinds of things may have values that labels cannot have.
@@ -272,5 +322,30 @@ mod tests {
         let written = ["discovered seen-endpoint seen-server", "context discovered seen-endpoint seen-server"];
         assert_eq!(admins(named.text()), written);
         assert_eq!(admins(named.live_text(&source)), ["", "context discovered"]);
+    }
+
+    /// Whether a later source's cluster of one name is contested by what cannot be used depends on the name that it would have.
+    #[test]
+    fn what_is_left_out_keeps_its_name() {
+        let source = program("a", "{name}-{labels.env}");
+        let labels = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
+        let unfit = |named_by| Err(Unfit { why: "broken".to_owned(), named_by });
+        let of =
+            |name: &str, labels: &BTreeMap<String, String>| Some((vec![("name", name.to_owned())], labels.clone()));
+        let twin = || Ok(FoundCluster { labels: labels.clone(), ..cluster("twin", Table::new()) });
+        let found = vec![
+            unfit(of("eu", &labels)),
+            // The label may have been on it before.
+            unfit(of("us", &BTreeMap::new())),
+            unfit(None),
+            Ok(cluster("bare", Table::new())),
+            Ok(FoundCluster { labels: labels.clone(), ..cluster("taken", Table::new()) }),
+            twin(),
+            twin(),
+        ];
+        let mut taken = HashMap::from([("taken-prod".to_owned(), "another".to_owned())]);
+        let named = named(&source, found, &mut taken);
+        let names: Vec<_> = named.left_out.iter().map(|it| it.name.as_deref().unwrap_or("?")).collect();
+        assert_eq!(names, ["eu-prod", "?", "?", "?", "taken-prod", "twin-prod"]);
     }
 }

@@ -3,7 +3,8 @@
 
 use super::{Blocker, BlockerKind};
 use crate::delivery::{Place, ReadPlace};
-use crate::inventory::Grant;
+use crate::failure::clean;
+use crate::inventory::{Contest, Grant};
 use crate::observed::ObservedObject;
 
 /// What a place says of the API server that it gives access to.
@@ -67,19 +68,22 @@ fn elsewhere<'a>(origins: &'a [Origin], answering: &Answering<'_>) -> Option<&'a
 /// Blocks a grant of a cluster that may have another one's name, where a place holds access to another API server.
 pub(super) fn taken_name(grant: &Grant, origins: &[Origin], answering: &Answering<'_>) -> Option<Blocker> {
     let Grant { cluster, profile, .. } = grant;
-    let (silent, own) = (cluster.contested_by.first()?, cluster.found_by.as_ref()?);
+    let (Contest { source, left_out }, own) = (cluster.contested_by.first()?, cluster.found_by.as_ref()?);
+    let what_now = match left_out.as_deref() {
+        None => format!("wait until discovery `{source}` answers"),
+        Some(why) => format!("mend what discovery `{source}` leaves out ({})", clean(why)),
+    };
     let place = &elsewhere(origins, answering)?.place;
     Some(Blocker {
         kind: BlockerKind::AnotherServer,
         profile: Some(profile.name.clone()),
         message: format!(
             "`{place}` gives access to another API server than the one that discovery `{own}` found as `{}`: it may be that of \
-             discovery `{silent}`, of which not all clusters are known, and which comes first",
+             discovery `{source}`, of which not all clusters are known, and which comes first",
             cluster.name
         ),
         hint: Some(format!(
-            "wait until discovery `{silent}` answers, and give its clusters names of their own, as in `name = \
-             \"{silent}-{{name}}\"`; if the cluster was moved to `{own}` for good, remove what the output has of it first"
+            "{what_now}, and give its clusters names of their own, as in `name = \"{source}-{{name}}\"`; if the cluster was moved to `{own}` for good, remove what the output has of it first"
         )),
     })
 }

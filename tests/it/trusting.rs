@@ -14,11 +14,7 @@ use crate::support::{Machine, can_i, simulated};
 /// Passes the scenarios to a macro, so that none can be left out on one fleet.
 macro_rules! every_mistrust {
     ($run:ident) => {
-        $run!(
-            frozen_files_and_programs_lead_where_they_led,
-            names_are_enough_with_defaults,
-            a_label_hides_no_cluster,
-        );
+        $run!(frozen_files_and_programs_lead_where_they_led, names_are_enough_with_defaults, a_label_hides_no_cluster,);
     };
 }
 pub(crate) use every_mistrust;
@@ -117,7 +113,8 @@ pub(crate) fn names_are_enough_with_defaults(cluster: &TestCluster) {
 
     machine.expect(0, &["discover", "--write", "found.toml"]);
     inventory(&machine, "names", &source("frozen = true\n"));
-    let text = machine.read("clusters.toml").replacen("name = 'names'\n", "name = 'names'\ninclude = ['found.toml']\n", 1);
+    let text =
+        machine.read("clusters.toml").replacen("name = 'names'\n", "name = 'names'\ninclude = ['found.toml']\n", 1);
     machine.write("clusters.toml", &text);
     let plan = machine.kubemint(&["plan", "--check"]).exits(0);
     assert!(!plan.stderr.contains("discovery"), "{}", plan.stderr);
@@ -373,8 +370,15 @@ fn a_silent_source_keeps_its_names_in_the_outputs() {
         }
     }
 
-    // A source that answers, and does not find it, leaves the name to the other one.
-    program("list-a", "true");
-    machine.expect(0, &["apply", "--reissue", "--yes"]);
+    // A source that answers, and leaves out something of that name, keeps it.
+    let broken = |name: &str| format!("echo '{}'", json!({ "name": name, "unknown": "key" }));
+    program("list-a", &broken("prod"));
+    let run = machine.kubemint(&["apply", "--cluster", "prod", "--reissue", "--yes"]).exits(5);
+    let mend = "mend what discovery `a` leaves out (`prod` in line 1 of `";
+    assert!(run.stderr.contains(why) && run.stderr.contains(mend), "{} {}", run.stdout, run.stderr);
+
+    // One that does not find it leaves the name to the other one, whatever else is wrong.
+    program("list-a", &broken("another"));
+    machine.expect(6, &["apply", "--reissue", "--yes"]);
     assert!(can_i(&machine.admin(2), &machine.token("out/prod.kubeconfig"), "list", "pods", ""));
 }
