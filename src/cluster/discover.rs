@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use toml::Table;
 
-use super::admin::{Leads, discovered_kubeconfig, is_delivered};
+use super::admin::{Leads, discovered_kubeconfig, gives_minted, has_key, is_delivered};
 use super::api::{Api, Request};
 use super::observe::{Items, list};
 use crate::delivery::holds_minted;
@@ -45,7 +45,7 @@ pub(crate) async fn discover(api: &Api, id: &DiscoveryId, hub: &Arc<DiscoveryHub
             }
             let is_marked = kind(hub.preset) == "Secret" && is_delivered(item);
             let object = Object { is_marked, ..object.with(item, hub.preset) };
-            if !is_marked || (!is_ours(item) && may_lead(id, hub, &object)) {
+            if !is_marked || !is_ours(id, hub, &object, item) {
                 // A list that starts again contains some objects twice.
                 objects.insert((object.namespace.clone(), object.name.clone()), object);
             }
@@ -171,15 +171,17 @@ fn is_of(hub: &DiscoveryHub, object: &Object) -> bool {
 }
 
 /// Whether a Secret with kubemint's label is what the label says: a credential that was delivered, or what one is bound to.
-fn is_ours(item: &Value) -> bool {
-    item["type"] == ANCHOR_TYPE || holds_minted(item)
-}
-
-/// Whether a Secret may be the access to a cluster. Without a preset of its own, only a kubeconfig tells it from others.
-fn may_lead(id: &DiscoveryId, hub: &Arc<DiscoveryHub>, object: &Object) -> bool {
-    hub.preset != DiscoveryPreset::Kubeconfig
-        || named_secret(id, hub, object)
-            .is_ok_and(|(secret, _)| discovered_kubeconfig(&object.content, &secret, None, None).is_ok())
+///
+/// What counts is the credential that would be used: whoever may label a Secret may put one of kubemint's under any other key,
+/// and hide the cluster.
+fn is_ours(id: &DiscoveryId, hub: &Arc<DiscoveryHub>, object: &Object, item: &Value) -> bool {
+    if item["type"] == ANCHOR_TYPE {
+        return true;
+    }
+    let Ok((secret, _)) = named_secret(id, hub, object) else { return false };
+    // Without a preset of its own, only the key tells access to a cluster from what outputs of other forms deliver beside it.
+    let is_another_form = hub.preset == DiscoveryPreset::Kubeconfig && !has_key(item, &secret) && holds_minted(item);
+    is_another_form || gives_minted(item, &secret)
 }
 
 /// Returns the Secret that an object names, and the context in it, if it names one.

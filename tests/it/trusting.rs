@@ -153,9 +153,13 @@ pub(crate) fn a_label_hides_no_cluster(cluster: &TestCluster) {
     admin.merge_patch(&path("labels", "one-kubeconfig"), &hide).unwrap();
     let why = "Secret labels/one-kubeconfig: it carries the label `app.kubernetes.io/managed-by=kubemint`, and holds no \
                credential that kubemint delivers: whoever set the label hides a cluster; it is left out";
-    // It was the only one.
-    let run = machine.kubemint(&["apply", "--prune", "--yes"]).exits(2);
-    assert!(run.stderr.contains(why) && !run.stderr.contains("labels-delivered"), "{}", run.stderr);
+    // It was the only one. What is put beside the access, or after it, does not change what that is.
+    let minted = STANDARD.encode(machine.token("out/one.kubeconfig"));
+    for beside in [json!({}), json!({ "data": { "x": minted } })] {
+        admin.merge_patch(&path("labels", "one-kubeconfig"), &beside).unwrap();
+        let run = machine.kubemint(&["apply", "--prune", "--yes"]).exits(2);
+        assert!(run.stderr.contains(why) && !run.stderr.contains("labels-delivered"), "{}", run.stderr);
+    }
     let run = machine.kubemint(&["retire", "--forget", "--gone", "--max-gone", "1", "--yes"]).exits(5);
     assert!(
         run.stderr.contains("nothing is forgotten, because not all clusters of discovery `capi`"),
@@ -174,13 +178,15 @@ pub(crate) fn a_label_hides_no_cluster(cluster: &TestCluster) {
     machine.expect(0, &["discover", "--write", "found.toml", "--max-gone", "1"]);
     assert!(!machine.read("found.toml").contains("one-kubeconfig"));
 
-    // Among Secrets of any kind, only those that lead to a cluster are worth a word.
+    // Among Secrets of any kind, it is the key that tells which are meant: breaking what it has hides nothing.
     let labels = json!({ "app.kubernetes.io/managed-by": "kubemint" });
     secret(&admin, ("labels", "something"), "Opaque", &labels, &[("value", "no kubeconfig")]);
+    secret(&admin, ("labels", "token-only"), "Opaque", &labels, &[("token", &machine.token("out/one.kubeconfig"))]);
     of("kubeconfig", "key = 'value'\n");
     let found = machine.kubemint(&["discover"]).exits(0);
-    assert!(found.stderr.contains(why) && !found.stderr.contains("something"), "{}", found.stderr);
-    assert!(!found.stderr.contains("labels-delivered"), "{}", found.stderr);
+    let something = why.replace("labels/one-kubeconfig", "labels/something");
+    assert!(found.stderr.contains(why) && found.stderr.contains(&something), "{}", found.stderr);
+    assert!(!found.stderr.contains("token-only") && !found.stderr.contains("labels-delivered"), "{}", found.stderr);
 }
 
 /// The file that is written first may be included before it exists, as somebody who wants nothing unreviewed begins.
