@@ -11,7 +11,7 @@ use super::admin::{Leads, discovered_kubeconfig, gives_minted, has_key, is_deliv
 use super::api::{Api, Request};
 use super::observe::{Items, list};
 use crate::delivery::holds_minted;
-use crate::discovery::{FoundCluster, Unfit};
+use crate::discovery::{FoundCluster, NamedBy, Unfit};
 use crate::failure::{ApiFailure, clean};
 use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryId, DiscoveryPreset};
 use crate::names::{ANCHOR_TYPE, MANAGED_BY, MANAGED_BY_LABEL};
@@ -327,13 +327,10 @@ fn variables(object: &Object, cluster: String) -> Vec<(&'static str, String)> {
 }
 
 /// Returns by what an object that cannot be used would be named. Who broke one of Argo CD's may have taken its name, too.
-fn named_by(
-    preset: DiscoveryPreset,
-    object: &Object,
-) -> Option<(Vec<(&'static str, String)>, BTreeMap<String, String>)> {
+fn named_by(preset: DiscoveryPreset, object: &Object) -> Option<NamedBy> {
     let cluster = match (cluster_of(preset, object), preset) {
         (None, DiscoveryPreset::Argocd) => return None,
         (cluster, _) => cluster.unwrap_or_else(|| object.name.clone()),
     };
-    Some((variables(object, cluster), object.labels.clone()))
+    Some(NamedBy { variables: variables(object, cluster), labels: object.labels.clone() })
 }

@@ -36,8 +36,17 @@ pub(crate) struct FoundCluster {
 pub(crate) struct Unfit {
     /// What it is, and why.
     pub why: String,
-    /// What the template of its name knows, and all labels, as far as a cluster in its place would be named by them.
-    pub named_by: Option<(Vec<(&'static str, String)>, BTreeMap<String, String>)>,
+    /// What a cluster in its place would be named by, if that is known.
+    pub named_by: Option<NamedBy>,
+}
+
+/// What the name of a cluster is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NamedBy {
+    /// What the template knows, besides labels.
+    pub variables: Vec<(&'static str, String)>,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl From<String> for Unfit {
@@ -164,7 +173,7 @@ pub(crate) fn named(
         let cluster = match found {
             Ok(found) => one(discovery, found),
             Err(Unfit { why, named_by }) => {
-                let name = named_by.and_then(|(variables, labels)| name_of(discovery, &variables, &labels).ok());
+                let name = named_by.and_then(|by| name_of(discovery, &by.variables, &by.labels).ok());
                 Err(Omission { why, name })
             }
         };
@@ -330,8 +339,9 @@ mod tests {
         let source = program("a", "{name}-{labels.env}");
         let labels = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
         let unfit = |named_by| Err(Unfit { why: "broken".to_owned(), named_by });
-        let of =
-            |name: &str, labels: &BTreeMap<String, String>| Some((vec![("name", name.to_owned())], labels.clone()));
+        let of = |name: &str, labels: &BTreeMap<String, String>| {
+            Some(NamedBy { variables: vec![("name", name.to_owned())], labels: labels.clone() })
+        };
         let twin = || Ok(FoundCluster { labels: labels.clone(), ..cluster("twin", Table::new()) });
         let found = vec![
             unfit(of("eu", &labels)),

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use crate::cluster::discover::{Finds, discover};
 use crate::cluster::process::{Finished, given_as_arguments, spawn, without};
 use crate::cluster::{AdminEnvironment, AdminSources, Leads};
-use crate::discovery::{FoundCluster, Led, Named, Unfit, named};
+use crate::discovery::{FoundCluster, Led, Named, NamedBy, Unfit, named};
 use crate::executor::Clock;
 use crate::failure::clean;
 use crate::inventory::{AdminAccess, Discovery, DiscoveryId, DiscoveryKind, KubeconfigSource};
@@ -116,8 +116,10 @@ fn kubeconfigs(
         let at = clean(&format!("context `{}` of `{file}`", found.name));
         let stem = found.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let variables = vec![("context", found.name.clone()), ("file", stem)];
-        let left_out =
-            |why: &str| Unfit { why: format!("{at}: {why}"), named_by: Some((variables.clone(), BTreeMap::new())) };
+        let left_out = |why: &str| Unfit {
+            why: format!("{at}: {why}"),
+            named_by: Some(NamedBy { variables: variables.clone(), labels: BTreeMap::new() }),
+        };
         if let Some(problem) = found.problem {
             return Err(left_out(&problem.to_string()));
         }
@@ -196,7 +198,7 @@ fn line(id: &DiscoveryId, text: &str, at: &str) -> Result<FoundCluster, Unfit> {
     let labels = fields.get("labels").and_then(Json::as_object).into_iter().flatten();
     let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
     let variables = vec![("name", name.to_owned())];
-    named_line(id, fields, at).map_err(|why| Unfit { why, named_by: Some((variables, labels)) })
+    named_line(id, fields, at).map_err(|why| Unfit { why, named_by: Some(NamedBy { variables, labels }) })
 }
 
 /// Reads the fields of a line that has a name.
