@@ -7,18 +7,18 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use toml::Table;
 
-use super::admin::{Leads, discovered_kubeconfig, is_delivered};
+use super::admin::{Leads, discovered_kubeconfig, gives_minted, has_key, is_delivered};
 use super::api::{Api, Request};
 use super::observe::{Items, list};
 use crate::delivery::holds_minted;
-use crate::discovery::FoundCluster;
+use crate::discovery::{FoundCluster, NamedBy, Unfit};
 use crate::failure::{ApiFailure, clean};
 use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryId, DiscoveryPreset};
 use crate::names::{ANCHOR_TYPE, MANAGED_BY, MANAGED_BY_LABEL};
 use crate::object::ObjectRef;
 
 /// What a source found, or why something of it was left out.
-pub(crate) type Finds = Vec<Result<FoundCluster, String>>;
+pub(crate) type Finds = Vec<Result<FoundCluster, Unfit>>;
 
 /// How many Secrets of a hub are read at the same time.
 const AT_A_TIME: usize = 16;
@@ -45,7 +45,7 @@ pub(crate) async fn discover(api: &Api, id: &DiscoveryId, hub: &Arc<DiscoveryHub
             }
             let is_marked = kind(hub.preset) == "Secret" && is_delivered(item);
             let object = Object { is_marked, ..object.with(item, hub.preset) };
-            if !is_marked || (!is_ours(item) && may_lead(id, hub, &object)) {
+            if !is_marked || !is_ours(id, hub, &object, item) {
                 // A list that starts again contains some objects twice.
                 objects.insert((object.namespace.clone(), object.name.clone()), object);
             }
@@ -171,15 +171,17 @@ fn is_of(hub: &DiscoveryHub, object: &Object) -> bool {
 }
 
 /// Whether a Secret with kubemint's label is what the label says: a credential that was delivered, or what one is bound to.
-fn is_ours(item: &Value) -> bool {
-    item["type"] == ANCHOR_TYPE || holds_minted(item)
-}
-
-/// Whether a Secret may be the access to a cluster. Without a preset of its own, only a kubeconfig tells it from others.
-fn may_lead(id: &DiscoveryId, hub: &Arc<DiscoveryHub>, object: &Object) -> bool {
-    hub.preset != DiscoveryPreset::Kubeconfig
-        || named_secret(id, hub, object)
-            .is_ok_and(|(secret, _)| discovered_kubeconfig(&object.content, &secret, None, None).is_ok())
+///
+/// What counts is the credential that would be used: whoever may label a Secret may put one of kubemint's under any other key,
+/// and hide the cluster.
+fn is_ours(id: &DiscoveryId, hub: &Arc<DiscoveryHub>, object: &Object, item: &Value) -> bool {
+    if item["type"] == ANCHOR_TYPE {
+        return true;
+    }
+    let Ok((secret, _)) = named_secret(id, hub, object) else { return false };
+    // Without a preset of its own, only the key tells access to a cluster from what outputs of other forms deliver beside it.
+    let is_another_form = hub.preset == DiscoveryPreset::Kubeconfig && !has_key(item, &secret) && holds_minted(item);
+    is_another_form || gives_minted(item, &secret)
 }
 
 /// Returns the Secret that an object names, and the context in it, if it names one.
@@ -260,17 +262,19 @@ async fn find(
     id: &DiscoveryId,
     hub: &Arc<DiscoveryHub>,
     object: Object,
-) -> Result<Result<FoundCluster, String>, ApiFailure> {
+) -> Result<Result<FoundCluster, Unfit>, ApiFailure> {
     let at = clean(&format!("{} {}/{}", kind(hub.preset), object.namespace, object.name));
+    // What cannot be used keeps its name from other sources all the same.
+    let left_out = |why: String| Ok(Err(Unfit { why, named_by: named_by(hub.preset, &object) }));
     if object.is_marked {
-        return Ok(Err(format!(
+        return left_out(format!(
             "{at}: it carries the label `{MANAGED_BY_LABEL}={MANAGED_BY}`, and holds no credential that kubemint delivers: \
              whoever set the label hides a cluster"
-        )));
+        ));
     }
     let (secret, context) = match named_secret(id, hub, &object) {
         Ok(named) => named,
-        Err(why) => return Ok(Err(format!("{at}: {why}"))),
+        Err(why) => return left_out(format!("{at}: {why}")),
     };
     let content = if kind(hub.preset) == "Secret" {
         object.content.clone()
@@ -278,46 +282,55 @@ async fn find(
         let place = ObjectRef::delivered(&secret.namespace, &secret.name);
         match api.object(&Request::get(place.path()), &place).await {
             Ok(answer) => answer.value,
-            Err(failure) if failure.is_not_found() => return Ok(Err(format!("{at}: {place} does not exist"))),
+            Err(failure) if failure.is_not_found() => return left_out(format!("{at}: {place} does not exist")),
             // Whoever wrote the object chose the Secret. The other objects are found without it.
-            Err(failure) if failure.code() == Some(403) => return Ok(Err(format!("{at}: {place}: {failure}"))),
+            Err(failure) if failure.code() == Some(403) => return left_out(format!("{at}: {place}: {failure}")),
             Err(failure) => return Err(failure),
         }
     };
     let led = discovered_kubeconfig(&content, &secret, Some(&object.content), context.as_deref());
-    Ok(led.map_err(|why| format!("{at}: {}", clean(&why))).map(|Leads { server, endpoint }| {
-        let cluster = match hub.preset {
-            DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
-            DiscoveryPreset::Argocd => object.shown_name.clone(),
-            DiscoveryPreset::Vcluster => object.name.strip_prefix("vc-").map(str::to_owned),
-            _ => None,
-        };
-        let cluster = cluster.unwrap_or_else(|| object.name.clone());
-        let AdminSecret { namespace, name, key, profile, .. } = &secret;
-        let mut admin = Table::new();
-        let mut put = |key: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                admin.insert(key.to_owned(), value.into());
-            }
-        };
-        put("discovered", Some(id.as_str()));
-        put("secret", Some(&format!("{namespace}/{name}")));
-        put("key", key.as_deref());
-        put("profile", profile.as_deref());
-        put("context", context.as_deref());
-        put("seen-server", Some(&server));
-        put("seen-endpoint", Some(&endpoint));
-        FoundCluster {
-            at,
-            variables: vec![
-                ("namespace", object.namespace.clone()),
-                ("name", object.name.clone()),
-                ("cluster", cluster),
-            ],
-            labels: object.labels.clone(),
-            admin,
-            consumer: None,
-            server: Some(server),
+    let Leads { server, endpoint } = match led {
+        Ok(leads) => leads,
+        Err(why) => return left_out(format!("{at}: {}", clean(&why))),
+    };
+    let AdminSecret { namespace, name, key, profile, .. } = &secret;
+    let mut admin = Table::new();
+    let mut put = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            admin.insert(key.to_owned(), value.into());
         }
-    }))
+    };
+    put("discovered", Some(id.as_str()));
+    put("secret", Some(&format!("{namespace}/{name}")));
+    put("key", key.as_deref());
+    put("profile", profile.as_deref());
+    put("context", context.as_deref());
+    put("seen-server", Some(&server));
+    put("seen-endpoint", Some(&endpoint));
+    let variables = variables(&object, cluster_of(hub.preset, &object).unwrap_or_else(|| object.name.clone()));
+    Ok(Ok(FoundCluster { at, variables, labels: object.labels, admin, consumer: None, server: Some(server) }))
+}
+
+/// Returns what a preset calls the cluster of an object, if it has a name for it.
+fn cluster_of(preset: DiscoveryPreset, object: &Object) -> Option<String> {
+    match preset {
+        DiscoveryPreset::ClusterApi => object.labels.get(CAPI_CLUSTER).cloned(),
+        DiscoveryPreset::Argocd => object.shown_name.clone(),
+        DiscoveryPreset::Vcluster => object.name.strip_prefix("vc-").map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// Returns what the template of a name knows of an object.
+fn variables(object: &Object, cluster: String) -> Vec<(&'static str, String)> {
+    vec![("namespace", object.namespace.clone()), ("name", object.name.clone()), ("cluster", cluster)]
+}
+
+/// Returns by what an object that cannot be used would be named. Who broke one of Argo CD's may have taken its name, too.
+fn named_by(preset: DiscoveryPreset, object: &Object) -> Option<NamedBy> {
+    let cluster = match (cluster_of(preset, object), preset) {
+        (None, DiscoveryPreset::Argocd) => return None,
+        (cluster, _) => cluster.unwrap_or_else(|| object.name.clone()),
+    };
+    Some(NamedBy { variables: variables(object, cluster), labels: object.labels.clone() })
 }

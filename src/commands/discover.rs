@@ -132,7 +132,8 @@ fn document(asked: &[Asked]) -> Result<String, Error> {
             Ok(named) => {
                 let cluster = |it: &Discovered| json!({ "name": it.name, "found": it.at, "labels": it.labels, "server": it.server });
                 let clusters: Vec<_> = named.clusters.iter().map(cluster).collect();
-                json!({ "source": id, "clusters": clusters, "left_out": named.left_out })
+                let left_out: Vec<&str> = named.left_out.iter().map(|it| it.why.as_str()).collect();
+                json!({ "source": id, "clusters": clusters, "left_out": left_out })
             }
             Err(why) => json!({ "source": id, "error": why }),
         }

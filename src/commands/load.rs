@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::{CommandContext, Environment};
 use crate::cluster::kubeconfig_files;
 use crate::delivery::Layout;
-use crate::discovery::Named;
+use crate::discovery::{Named, Omission};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::fleet::discovery::{self, Asked};
@@ -121,11 +121,11 @@ async fn discover(context: &CommandContext<'_>, loading: &mut Loading, answers: 
             Ok(named) => {
                 report_left_out(context, &discovery, &named);
                 // What is left out may be a cluster of before: it is not gone, and the run is not about all of them.
-                if let Some(first) = named.left_out.first() {
+                for Omission { why, name } in &named.left_out {
                     context.is_undiscovered.store(true, Ordering::Relaxed);
-                    loading.undiscovered(&discovery, first);
+                    loading.left_out(&discovery, why, name.as_deref());
                 }
-                let text = named.text();
+                let text = named.live_text(&discovery);
                 loading.discovered(&discovery, text.clone());
                 answers.last.insert(discovery.id.clone(), (discovery, text));
             }
@@ -171,7 +171,7 @@ const LISTED: usize = 5;
 
 /// Says which clusters were found that the inventory cannot have. The run is not about all of them then.
 fn report_unfit(context: &CommandContext<'_>, resolution: &Resolution) {
-    for LeftOut { source, why } in resolution.left_out.iter().take(LISTED) {
+    for LeftOut { source, why, .. } in resolution.left_out.iter().take(LISTED) {
         context.printer.problem(&format!("warning: discovery `{source}`: left out is {}\n", shown(why)));
     }
     if let Some(more) = resolution.left_out.len().checked_sub(LISTED).filter(|more| *more > 0) {
@@ -184,7 +184,7 @@ fn report_unfit(context: &CommandContext<'_>, resolution: &Resolution) {
 
 /// Says what a source found and could not be a cluster.
 pub(super) fn report_left_out(context: &CommandContext<'_>, discovery: &Discovery, named: &Named) {
-    for why in named.left_out.iter().take(LISTED) {
+    for Omission { why, .. } in named.left_out.iter().take(LISTED) {
         context.printer.problem(&format!("warning: discovery `{}`: {}; it is left out\n", discovery.id, shown(why)));
     }
     if named.left_out.len() > LISTED {

@@ -30,7 +30,7 @@ pub use self::place::HubName;
 pub(crate) use self::place::{ContextPlace, Place, SecretPlace, TokenPlace};
 pub(crate) use self::secret::{
     Departure, HeldSecret, KubeconfigNames, Piece, Registration, RegistrationChange, RegistrationForm, Rotation,
-    SecretChange, SecretContent, SecretForm, SecretTarget, holds_minted,
+    SecretChange, SecretContent, SecretForm, SecretTarget, holds_minted, is_minted,
 };
 pub(crate) use self::token::TokenOwner;
 

@@ -143,7 +143,19 @@ async fn read(context: &RevokeContext, task: &RevokeTask, api: &Api) -> Result<R
             observe(api, inventory, &grants, &context.options.holder, (identity, ByName::Look)).await?
         }
         // A revocation is urgent, so it sends no request that is not needed.
-        RevokeDepth::Tokens | RevokeDepth::Account => observe_accounts(api, inventory, &grants, now).await?,
+        RevokeDepth::Tokens | RevokeDepth::Account => {
+            let mut observed = observe_accounts(api, inventory, &grants, now).await?;
+            // Where outputs may be another cluster's, which one answers decides whether anything is revoked. Whoever may not ask
+            // is told by the ServiceAccounts.
+            if task.grants.iter().any(|revoked| !revoked.origins.is_empty()) {
+                observed.uid = match identify(api, || now).await {
+                    Ok(identity) => identity.uid,
+                    Err(failure) if failure.is_forbidden() => String::new(),
+                    Err(failure) => return Err(failure),
+                };
+            }
+            observed
+        }
     };
     let anchors = anchors(context, task, api, &observed).await;
     if context.options.depth == RevokeDepth::Tokens {

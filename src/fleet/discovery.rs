@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use crate::cluster::discover::{Finds, discover};
 use crate::cluster::process::{Finished, given_as_arguments, spawn, without};
 use crate::cluster::{AdminEnvironment, AdminSources, Leads};
-use crate::discovery::{FoundCluster, Led, Named, named};
+use crate::discovery::{FoundCluster, Led, Named, NamedBy, Unfit, named};
 use crate::executor::Clock;
 use crate::failure::clean;
 use crate::inventory::{AdminAccess, Discovery, DiscoveryId, DiscoveryKind, KubeconfigSource};
@@ -114,29 +114,32 @@ fn kubeconfigs(
     let found = contexts.into_iter().map(|found| {
         let file = found.file.display().to_string();
         let at = clean(&format!("context `{}` of `{file}`", found.name));
+        let stem = found.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let variables = vec![("context", found.name.clone()), ("file", stem)];
+        let left_out = |why: &str| Unfit {
+            why: format!("{at}: {why}"),
+            named_by: Some(NamedBy { variables: variables.clone(), labels: BTreeMap::new() }),
+        };
         if let Some(problem) = found.problem {
-            return Err(format!("{at}: {problem}"));
+            return Err(left_out(&problem.to_string()));
         }
         if found.is_insecure {
-            return Err(format!(
-                "{at}: it does not check the server's certificate; name that cluster in the inventory"
-            ));
+            return Err(left_out("it does not check the server's certificate; name that cluster in the inventory"));
         }
-        let leads = found.leads.ok_or_else(|| format!("{at}: it does not say where it leads"))?;
+        let leads = found.leads.ok_or_else(|| left_out("it does not say where it leads"))?;
         let kubeconfig = match source {
             KubeconfigSource::List(paths) => {
                 paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
             }
             _ if file.contains(':') => {
-                return Err(format!("{at}: its path has a `:`, which separates kubeconfigs in an inventory"));
+                return Err(left_out("its path has a `:`, which separates kubeconfigs in an inventory"));
             }
             // Of a name that would be a pattern, one is written that only this file matches.
             _ => Pattern::escape(&file),
         };
-        let stem = found.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(FoundCluster {
             at,
-            variables: vec![("context", found.name.clone()), ("file", stem)],
+            variables,
             labels: BTreeMap::new(),
             admin: Table::from_iter([
                 ("discovered".to_owned(), Value::from(id.as_str())),
@@ -187,11 +190,20 @@ const ADMIN: [&str; 10] = [
 const CONSUMER: [&str; 5] = ["server", "certificate-authority", "tls-server-name", "proxy-url", "verify"];
 
 /// Reads one line. Its values are not quoted in errors: somebody may have printed a secret.
-fn line(id: &DiscoveryId, text: &str, at: &str) -> Result<FoundCluster, String> {
+fn line(id: &DiscoveryId, text: &str, at: &str) -> Result<FoundCluster, Unfit> {
     let object: Json = serde_json::from_str(text).map_err(|_| format!("{at} is no JSON object"))?;
     let fields = object.as_object().ok_or_else(|| format!("{at} is no JSON object"))?;
     let name = fields.get("name").and_then(Json::as_str).ok_or_else(|| format!("{at} has no `name`"))?;
     let at = clean(&format!("`{name}` in {at}"));
+    let labels = fields.get("labels").and_then(Json::as_object).into_iter().flatten();
+    let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    let variables = vec![("name", name.to_owned())];
+    named_line(id, fields, at).map_err(|why| Unfit { why, named_by: Some(NamedBy { variables, labels }) })
+}
+
+/// Reads the fields of a line that has a name.
+fn named_line(id: &DiscoveryId, fields: &serde_json::Map<String, Json>, at: String) -> Result<FoundCluster, String> {
+    let name = fields.get("name").and_then(Json::as_str).unwrap_or_default();
     let mut labels = BTreeMap::new();
     for (key, value) in fields.get("labels").and_then(Json::as_object).into_iter().flatten() {
         let value = value.as_str().ok_or_else(|| format!("{at}: the label `{}` is no text", clean(key)))?;

@@ -36,8 +36,11 @@ impl Fleet {
             self.printer.problem(&format!("warning: {}\n", shown(warning)));
         }
         let is_about_access = options.depth == RevokeDepth::Access;
-        let grant =
-            |grant: &Arc<Grant>| RevokeGrant { grant: Arc::clone(grant), held: self.outputs.sources(&grant.key()) };
+        let grant = |grant: &Arc<Grant>| RevokeGrant {
+            grant: Arc::clone(grant),
+            held: self.outputs.sources(&grant.key()),
+            origins: self.outputs.origins(grant),
+        };
         let tasks = selected.iter().map(|selected| RevokeTask {
             cluster: Arc::clone(&selected.cluster),
             grants: selected.grants.iter().map(grant).collect(),

@@ -28,7 +28,7 @@ pub(crate) use duration::parse as parse_duration;
 pub use file::schema;
 pub(crate) use intended::{Intended, IntendedSource, intended, wildcards};
 pub use model::{
-    AdminAccess, Cluster, Consumer, Grant, Hub, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace,
+    AdminAccess, Cluster, Consumer, Contest, Grant, Hub, InlineAdmin, Inventory, KubeconfigSource, MissingNamespace,
     NamespaceAccess, Profile, RunPolicy, TokenPolicy, VerifyVia,
 };
 pub use period::Period;

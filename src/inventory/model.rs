@@ -75,13 +75,21 @@ pub struct Cluster {
     pub admin: AdminAccess,
     /// The source that found it, in this run or as its `admin` says.
     pub found_by: Option<DiscoveryId>,
-    /// The sources whose cluster of this name would come before this one, if they find one, and of which not all clusters are
-    /// known.
-    pub contested_by: Vec<DiscoveryId>,
+    /// The sources whose cluster of this name would come before this one, and which may find one that is not known.
+    pub contested_by: Vec<Contest>,
     /// Whether the admin may connect without checking the server certificate.
     pub allow_insecure: bool,
     /// The endpoint that consumers are given, where it differs from the admin's.
     pub consumer: Consumer,
+}
+
+/// A source that may have a cluster of some name, and did not say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contest {
+    /// The source.
+    pub source: DiscoveryId,
+    /// What it left out that may have that name, and why; nothing if it did not answer.
+    pub left_out: Option<String>,
 }
 
 /// A cluster that Secrets with the credentials of others are written to.

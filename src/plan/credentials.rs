@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::contested::{Answering, origins, taken_name};
 use super::delivery::{self, HandingOn, handing_on};
 use super::standing::{Basis, CredentialState, Plugins, Standing, newest, standing};
 use super::{
@@ -60,7 +61,8 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     if !foreign.is_empty() {
         return block(unknown(newest(chain, &[])), foreign, draft);
     }
-    if let Some(blocker) = delivery::taken_name(input, grant_input, uid) {
+    let answering = Answering { uid: input.endpoint.cluster_uid.as_deref(), account: observed };
+    if let Some(blocker) = taken_name(grant, &origins(grant, &grant_input.outputs), &answering) {
         return block(unknown(newest(chain, &[])), vec![blocker], draft);
     }
     draft.plan.notes.extend(delivery::taken_over(input, grant_input));

@@ -294,37 +294,6 @@ pub(super) fn another_server(input: &PlanInput<'_>, grant_input: &GrantInput) ->
     Some(Note::new(NoteKind::AnotherServer, message))
 }
 
-/// Blocks a cluster that may have another one's name, where an output holds access to another API server: the source that has the
-/// name did not say all that it finds, and what is there may be its cluster's.
-pub(super) fn taken_name(
-    input: &PlanInput<'_>,
-    grant_input: &GrantInput,
-    account_uid: Option<&str>,
-) -> Option<Blocker> {
-    let Grant { cluster, profile, .. } = &*grant_input.grant;
-    let (silent, own) = (cluster.contested_by.first()?, cluster.found_by.as_ref()?);
-    let now = input.endpoint.cluster_uid.as_deref();
-    let is_another = |held: &Held| match (held.cluster_uid(), now) {
-        (Some(before), Some(now)) => before != now,
-        // A file with nothing but a token says whose it is with the ServiceAccount.
-        _ => held.stored().is_some_and(|stored| stored.claims.service_account_uid.as_deref() != account_uid),
-    };
-    let read = grant_input.outputs.iter().find(|read| read.held().is_some_and(&is_another))?;
-    Some(Blocker {
-        kind: BlockerKind::AnotherServer,
-        profile: Some(profile.name.clone()),
-        message: format!(
-            "`{}` gives access to another API server than the one that discovery `{own}` found as `{}`: it may be that of \
-             discovery `{silent}`, of which not all clusters are known, and which comes first",
-            read.place, cluster.name
-        ),
-        hint: Some(format!(
-            "wait until discovery `{silent}` answers, and give its clusters names of their own, as in `name = \
-             \"{silent}-{{name}}\"`; if the cluster was moved to `{own}` for good, remove what the output has of it first"
-        )),
-    })
-}
-
 /// Returns what has to be done at each of some places until it holds what is wanted, and which fields differ in those
 /// that hold something of ours.
 fn deliver<'a>(

@@ -5,6 +5,7 @@
 //! down. Pure: no I/O, `now` is an argument.
 
 mod assessment;
+mod contested;
 mod credentials;
 mod delivery;
 mod finding;
@@ -34,6 +35,7 @@ use crate::risk::{Risk, RiskClass};
 use crate::step::{Remove, Step, StepId};
 
 pub(crate) use assessment::{Assessed, Assessment, Drift, KeptCredential, LegacyToken, Seen};
+pub(crate) use contested::{Origin, origins};
 pub(crate) use credentials::{SHORTEST_LIFE, shortened_lifetime};
 pub(crate) use finding::{Blocker, BlockerKind, Note, NoteKind};
 pub(crate) use identity::{Evidence, Identities, block_duplicates};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::contested::{Answering, Origin, not_revoked};
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
 use crate::credential::{Generation, Index, Suspended};
 use crate::delivery::Source;
@@ -92,6 +93,8 @@ pub(crate) struct RevokeGrant {
     pub grant: Arc<Grant>,
     /// The places that hold a token of it, each different token once.
     pub held: Vec<Source>,
+    /// What the places say of their API servers, if the name of the cluster may be another one's.
+    pub origins: Vec<Origin>,
 }
 
 /// Everything that planning a revocation looks at.
@@ -121,6 +124,11 @@ pub(crate) struct RevokeInput<'a> {
 pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     // If one grant cannot be revoked, the others are revoked all the same.
     let mut plan = ClusterPlan::of_nothing(input.cluster, &input.observed.uid);
+    // If what one output holds is another API server's, this is not the cluster that the user means, so nothing ends in it.
+    plan.blockers.extend(input.grants.iter().filter_map(|revoked| another_server(input, revoked)));
+    if !plan.blockers.is_empty() {
+        return plan;
+    }
     let mut left = BTreeSet::new();
     for grant in input.grants {
         if plan_grant(input, grant, &mut plan) == Ends::Not {
@@ -134,6 +142,12 @@ pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     plan.risks = super::risk::risks_of_deletions(input.observed, &plan.steps);
     plan.check_ids();
     plan
+}
+
+fn another_server(input: &RevokeInput<'_>, revoked: &RevokeGrant) -> Option<Blocker> {
+    let grant = &revoked.grant;
+    let account = input.observed.objects.get(&service_account(grant));
+    not_revoked(grant, &revoked.origins, &Answering { uid: Some(&input.observed.uid), account })
 }
 
 /// Whether the access of a grant ends as far as is wanted.

@@ -8,7 +8,7 @@ use super::admin::{self, Admin};
 use super::{Context, Parsed, discovery};
 use crate::inventory::DiscoveryId;
 use crate::inventory::file::{ClusterTable, ConsumerTable, DefaultsTable};
-use crate::inventory::model::{AdminAccess, Cluster, Consumer};
+use crate::inventory::model::{AdminAccess, Cluster, Consumer, Contest};
 use crate::inventory::problem::{At, Location, Problem};
 use crate::inventory::syntax;
 use crate::names::ClusterName;
@@ -58,15 +58,18 @@ impl Clusters {
 
 pub(super) fn resolve(
     files: &[Parsed],
-    undiscovered: &[(DiscoveryId, String)],
+    doubts: &[discovery::Doubt],
     defaults: &DefaultsTable,
     ctx: &mut Context<'_>,
 ) -> Clusters {
     let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
     let mut clusters = Clusters { default_admin: default_admin.clone(), ..Clusters::default() };
-    let contested = discovery::contested(files, undiscovered, ctx);
+    let found_in = discovery::sources_of(files);
     for table in &discovery::refined(files, ctx) {
-        let found = contested.get(&table.location.file()).cloned();
+        let found = found_in.get(&table.location.file()).map(|own| {
+            let name = table.value.name.as_ref().map_or("", |name| &name.value);
+            (own.clone(), discovery::contests(own, name, doubts, ctx))
+        });
         let Some(resolved) = cluster(table, &default_admin, found, ctx) else {
             ctx.incomplete = true;
             continue;
@@ -87,7 +90,7 @@ pub(super) fn resolve(
 fn cluster(
     table: &At<ClusterTable>,
     defaults: &Admin,
-    found: Option<(DiscoveryId, Vec<DiscoveryId>)>,
+    found: Option<(DiscoveryId, Vec<Contest>)>,
     ctx: &mut Context<'_>,
 ) -> Option<ResolvedCluster> {
     let ClusterTable { name, labels, namespace, create_namespaces, admin, allow_insecure, consumer } = &table.value;
@@ -111,7 +114,7 @@ fn cluster(
             let said = admin.as_ref().and_then(|admin| admin.value.discovered.as_ref());
             (said.map(|source| DiscoveryId::new(&source.value)), vec![])
         },
-        |(own, silent)| (Some(own), silent),
+        |(own, contests)| (Some(own), contests),
     );
     let admin = Admin::resolve(admin.as_ref(), ctx).or(defaults);
     let admin = admin.access(name.as_ref().map_or("", |name| &name.value), location, ctx);

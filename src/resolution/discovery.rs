@@ -11,7 +11,7 @@ use crate::inventory::file::{ClusterTable, DefaultsTable, DiscoverKind, Discover
 use crate::inventory::problem::{At, FileId, Location, Problem, Problems, quote};
 use crate::inventory::syntax;
 use crate::inventory::{
-    AdminAccess, Discovery, DiscoveryHub, DiscoveryId, DiscoveryKind, DiscoveryPreset, KubeconfigSource,
+    AdminAccess, Contest, Discovery, DiscoveryHub, DiscoveryId, DiscoveryKind, DiscoveryPreset, KubeconfigSource,
 };
 use crate::selector::{self, Selector};
 use crate::template::Template;
@@ -355,20 +355,40 @@ pub(super) fn refined<'a>(files: &'a [Parsed], ctx: &mut Context<'_>) -> Vec<Cow
     found
 }
 
-/// Returns the sources whose findings are in files, and those before each of which not all clusters are known: one of its
-/// clusters may have a name that is theirs.
-pub(super) fn contested(
-    files: &[Parsed],
-    undiscovered: &[(DiscoveryId, String)],
-    ctx: &Context<'_>,
-) -> BTreeMap<FileId, (DiscoveryId, Vec<DiscoveryId>)> {
-    let of = |parsed: &Parsed| {
-        let own = parsed.discovered_by.clone()?;
-        let before = ctx.discoveries.iter().map(|source| &source.id).take_while(|source| **source != own);
-        let silent = before.filter(|source| undiscovered.iter().any(|(unknown, _)| unknown == *source));
-        Some((parsed.file, (own.clone(), silent.cloned().collect())))
+/// What a source may have found beside the clusters that are known.
+#[derive(Debug, Clone)]
+pub(super) struct Doubt {
+    /// The source.
+    pub(super) source: DiscoveryId,
+    /// What was left out, and the name that it would have, if that is known; nothing if the source did not answer.
+    pub(super) left_out: Option<(String, Option<String>)>,
+}
+
+/// Returns the sources whose findings are in files.
+pub(super) fn sources_of(files: &[Parsed]) -> BTreeMap<FileId, DiscoveryId> {
+    files.iter().filter_map(|parsed| Some((parsed.file, parsed.discovered_by.clone()?))).collect()
+}
+
+/// Returns the sources before `own` that may have a cluster of a name that `own` found, too. One that answered, and of which
+/// nothing was left out that may have that name, leaves it to `own`.
+pub(super) fn contests(own: &DiscoveryId, name: &str, doubts: &[Doubt], ctx: &Context<'_>) -> Vec<Contest> {
+    let before = ctx.discoveries.iter().map(|source| &source.id).take_while(|source| *source != own);
+    let contest = |source: &DiscoveryId| {
+        let may_be = |doubt: &&Doubt| {
+            let named = doubt.left_out.as_ref().and_then(|(_, name)| name.as_deref());
+            doubt.source == *source && named.is_none_or(|named| named == name)
+        };
+        // What is known best is said: that it did not answer, or what came to this very name.
+        let rank = |doubt: &&Doubt| match &doubt.left_out {
+            None => 0,
+            Some((_, Some(_))) => 1,
+            Some((_, None)) => 2,
+        };
+        let doubt = doubts.iter().filter(may_be).min_by_key(rank)?;
+        let left_out = doubt.left_out.as_ref().map(|(why, _)| why.clone());
+        Some(Contest { source: source.clone(), left_out })
     };
-    files.iter().filter_map(of).collect()
+    before.filter_map(contest).collect()
 }
 
 fn name_of(table: &At<ClusterTable>) -> Option<&str> {

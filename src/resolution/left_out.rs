@@ -16,6 +16,8 @@ pub struct LeftOut {
     pub source: DiscoveryId,
     /// Which they are, and what is wrong with them, as in `` `eu`: cluster `eu` has no label `env` (clusters.toml:9:8) ``.
     pub why: String,
+    /// Their names.
+    pub names: Vec<String>,
 }
 
 /// Takes the discovered clusters out of the files that some problems are about: those where a problem stands, and those that it
@@ -57,7 +59,8 @@ pub(super) fn take_out<'a>(
         let place = if is_typed { format!(" ({})", sources.position(problem.location)) } else { String::new() };
         left_out.extend(of_source.into_iter().map(|(source, names)| LeftOut {
             source: source.clone(),
-            why: format!("{}: {}{place}", list(names, 5), problem.message),
+            why: format!("{}: {}{place}", list(names.iter().copied(), 5), problem.message),
+            names: names.into_iter().map(str::to_owned).collect(),
         }));
     }
     for tables in files.iter_mut().filter(|parsed| parsed.discovered_by.is_some()) {

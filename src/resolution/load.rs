@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::admin::Admin;
+use super::discovery::Doubt;
 use super::left_out::{LeftOut, take_out};
 use super::{Context, Parsed, Setting, discovery, resolve_all};
 use crate::delivery::Layout;
@@ -49,6 +50,8 @@ pub struct Loading {
     misread: bool,
     /// The sources whose clusters are not known, and why.
     undiscovered: Vec<(DiscoveryId, String)>,
+    /// What they may have found beside the clusters that are known.
+    doubts: Vec<Doubt>,
     /// What is wrong with the text of clusters that were found.
     of_found: Problems,
 }
@@ -83,6 +86,7 @@ impl Loading {
             incomplete: false,
             misread: false,
             undiscovered: vec![],
+            doubts: vec![],
             of_found: Problems::default(),
         };
         loading.parse(root);
@@ -203,6 +207,17 @@ impl Loading {
     /// Notes that the clusters of a source are not known: it was not asked, or did not answer.
     pub fn undiscovered(&mut self, discovery: &Discovery, why: &str) {
         self.undiscovered.push((discovery.id.clone(), why.to_owned()));
+        self.doubts.push(Doubt { source: discovery.id.clone(), left_out: None });
+    }
+
+    /// Notes that something of a source was left out, which came to a name or would have, if that is known.
+    pub fn left_out(&mut self, discovery: &Discovery, why: &str, name: Option<&str>) {
+        let source = &discovery.id;
+        if !self.undiscovered.iter().any(|(known, _)| known == source) {
+            self.undiscovered.push((source.clone(), why.to_owned()));
+        }
+        let left_out = Some((why.to_owned(), name.map(str::to_owned)));
+        self.doubts.push(Doubt { source: source.clone(), left_out });
     }
 
     /// Notes that no source was asked: the clusters of those that are not frozen are not known.
@@ -245,7 +260,12 @@ impl Loading {
     /// Leaves out the discovered clusters that some problems are about.
     fn leave_out<'a>(&mut self, problems: impl IntoIterator<Item = &'a Problem>) -> Vec<LeftOut> {
         let left_out = take_out(problems, &mut self.files, &self.sources);
-        self.undiscovered.extend(left_out.iter().map(|LeftOut { source, why }| (source.clone(), why.clone())));
+        for LeftOut { source, why, names } in &left_out {
+            self.undiscovered.push((source.clone(), why.clone()));
+            let doubt =
+                |name: &String| Doubt { source: source.clone(), left_out: Some((why.clone(), Some(name.clone()))) };
+            self.doubts.extend(names.iter().map(doubt));
+        }
         left_out
     }
 
@@ -256,7 +276,7 @@ impl Loading {
         ctx.incomplete = self.incomplete || self.misread;
         ctx.misread = self.misread;
         ctx.is_undiscovered = !self.undiscovered.is_empty();
-        let resolved = resolve_all(&self.files, &self.undiscovered, &mut ctx);
+        let resolved = resolve_all(&self.files, (&self.undiscovered, &self.doubts), &mut ctx);
         (resolved, problems)
     }
 

@@ -153,7 +153,7 @@ fn missing(create: bool) -> MissingNamespace {
 /// Resolves all files together; `None` if the root file could not be read at all.
 fn resolve_all(
     files: &[Parsed],
-    undiscovered: &[(DiscoveryId, String)],
+    (undiscovered, doubts): (&[(DiscoveryId, String)], &[discovery::Doubt]),
     ctx: &mut Context<'_>,
 ) -> Option<(Inventory, Layout)> {
     for parsed in files.iter().filter(|parsed| !parsed.file.is_root() && parsed.discovered_by.is_none()) {
@@ -174,7 +174,7 @@ fn resolve_all(
     }
     let run = run_policy(defaults, ctx);
     ctx.discoveries = discovery::resolve(files, defaults, ctx);
-    let clusters = clusters::resolve(files, undiscovered, defaults, ctx);
+    let clusters = clusters::resolve(files, doubts, defaults, ctx);
     let allows_dangling_roles = policy::allows_dangling_roles(root_content);
     let profiles = profiles::resolve(files, defaults, allows_dangling_roles, ctx);
     let granted = grants::resolve(files, &clusters, &profiles, defaults, ctx);

@@ -14,7 +14,7 @@ use crate::support::{Machine, can_i, simulated};
 /// Passes the scenarios to a macro, so that none can be left out on one fleet.
 macro_rules! every_mistrust {
     ($run:ident) => {
-        $run!(frozen_files_and_programs_lead_where_they_led, a_label_hides_no_cluster,);
+        $run!(frozen_files_and_programs_lead_where_they_led, names_are_enough_with_defaults, a_label_hides_no_cluster,);
     };
 }
 pub(crate) use every_mistrust;
@@ -96,6 +96,33 @@ pub(crate) fn frozen_files_and_programs_lead_where_they_led(cluster: &TestCluste
     machine.expect(0, &["plan", "--cluster", "site-a"]);
 }
 
+/// A program that prints names only leaves the access to the defaults of the inventory, which may lead elsewhere, too.
+pub(crate) fn names_are_enough_with_defaults(cluster: &TestCluster) {
+    let machine = Machine::new(&[cluster], User::Admin);
+    lister(&machine, &[json!({ "name": cluster.name, "labels": { "env": "prod" } })]);
+    let source = |more: &str| {
+        format!(
+            "[[discover]]\nkind = 'command'\ncommand = ['./list-clusters']\nlabels = ['env']\n{more}\
+             [[outputs]]\npath = 'out/{{cluster}}.kubeconfig'\n"
+        )
+    };
+    inventory(&machine, "names", &source(""));
+    machine.expect(0, &["apply", "--yes"]);
+    let output = format!("out/{}.kubeconfig", cluster.name);
+    assert!(can_i(&machine.admin(0), &machine.token(&output), "list", "pods", ""));
+
+    machine.expect(0, &["discover", "--write", "found.toml"]);
+    inventory(&machine, "names", &source("frozen = true\n"));
+    let text =
+        machine.read("clusters.toml").replacen("name = 'names'\n", "name = 'names'\ninclude = ['found.toml']\n", 1);
+    machine.write("clusters.toml", &text);
+    let plan = machine.kubemint(&["plan", "--check"]).exits(0);
+    assert!(!plan.stderr.contains("discovery"), "{}", plan.stderr);
+    machine.write("admin.yaml", &machine.read("admin.yaml").replace("127.0.0.1", "localhost"));
+    let run = machine.kubemint(&["plan"]).exits(7);
+    assert!(run.stderr.contains("and led to <https://127.0.0.1:"), "{}", run.stderr);
+}
+
 /// Whoever gives a cluster's Secret kubemint's label does not make it vanish, and what kubemint delivered stays silent.
 pub(crate) fn a_label_hides_no_cluster(cluster: &TestCluster) {
     let machine = Machine::new(&[cluster], User::Admin);
@@ -126,9 +153,13 @@ pub(crate) fn a_label_hides_no_cluster(cluster: &TestCluster) {
     admin.merge_patch(&path("labels", "one-kubeconfig"), &hide).unwrap();
     let why = "Secret labels/one-kubeconfig: it carries the label `app.kubernetes.io/managed-by=kubemint`, and holds no \
                credential that kubemint delivers: whoever set the label hides a cluster; it is left out";
-    // It was the only one.
-    let run = machine.kubemint(&["apply", "--prune", "--yes"]).exits(2);
-    assert!(run.stderr.contains(why) && !run.stderr.contains("labels-delivered"), "{}", run.stderr);
+    // It was the only one. What is put beside the access, or after it, does not change what that is.
+    let minted = STANDARD.encode(machine.token("out/one.kubeconfig"));
+    for beside in [json!({}), json!({ "data": { "x": minted } })] {
+        admin.merge_patch(&path("labels", "one-kubeconfig"), &beside).unwrap();
+        let run = machine.kubemint(&["apply", "--prune", "--yes"]).exits(2);
+        assert!(run.stderr.contains(why) && !run.stderr.contains("labels-delivered"), "{}", run.stderr);
+    }
     let run = machine.kubemint(&["retire", "--forget", "--gone", "--max-gone", "1", "--yes"]).exits(5);
     assert!(
         run.stderr.contains("nothing is forgotten, because not all clusters of discovery `capi`"),
@@ -147,13 +178,15 @@ pub(crate) fn a_label_hides_no_cluster(cluster: &TestCluster) {
     machine.expect(0, &["discover", "--write", "found.toml", "--max-gone", "1"]);
     assert!(!machine.read("found.toml").contains("one-kubeconfig"));
 
-    // Among Secrets of any kind, only those that lead to a cluster are worth a word.
+    // Among Secrets of any kind, it is the key that tells which are meant: breaking what it has hides nothing.
     let labels = json!({ "app.kubernetes.io/managed-by": "kubemint" });
     secret(&admin, ("labels", "something"), "Opaque", &labels, &[("value", "no kubeconfig")]);
+    secret(&admin, ("labels", "token-only"), "Opaque", &labels, &[("token", &machine.token("out/one.kubeconfig"))]);
     of("kubeconfig", "key = 'value'\n");
     let found = machine.kubemint(&["discover"]).exits(0);
-    assert!(found.stderr.contains(why) && !found.stderr.contains("something"), "{}", found.stderr);
-    assert!(!found.stderr.contains("labels-delivered"), "{}", found.stderr);
+    let something = why.replace("labels/one-kubeconfig", "labels/something");
+    assert!(found.stderr.contains(why) && found.stderr.contains(&something), "{}", found.stderr);
+    assert!(!found.stderr.contains("token-only") && !found.stderr.contains("labels-delivered"), "{}", found.stderr);
 }
 
 /// The file that is written first may be included before it exists, as somebody who wants nothing unreviewed begins.
@@ -303,6 +336,7 @@ fn a_silent_source_keeps_its_names_in_the_outputs() {
     };
     let before = held();
     assert!(can_i(&machine.admin(1), &before.0, "list", "pods", ""));
+    let account = "/api/v1/namespaces/silent/serviceaccounts/reader";
 
     // The second one's other clusters go on.
     program("list-a", "exit 1");
@@ -318,6 +352,19 @@ fn a_silent_source_keeps_its_names_in_the_outputs() {
     }
     assert!(can_i(&hub, &machine.token("out/other.kubeconfig"), "list", "pods", ""));
 
+    // Nothing of the second one is revoked, and it is not asked about the first one's token.
+    let index = || machine.admin(2).get(account).unwrap()["metadata"]["annotations"].clone();
+    let alive = index();
+    for depth in [&["--wait"][..], &["--hard", "--wait"], &["--all"], &["--superseded"], &["--access"]] {
+        let arguments = [&["revoke", "--cluster", "prod", "--yes"], depth].concat();
+        let run = machine.kubemint(&arguments).exits(5);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains(why) && said.contains("nothing is revoked in `prod`"), "{depth:?}: {said}");
+        assert!(said.contains("a `[[clusters]]` with `name = \"prod\"` and its own `admin`"), "{depth:?}: {said}");
+        assert_eq!(index(), alive, "{depth:?}");
+    }
+    assert!(can_i(&machine.admin(1), &before.0, "list", "pods", ""));
+
     // Each output by itself keeps its cluster, too.
     forget();
     for file in ["all.kubeconfig", "out/prod.token"] {
@@ -329,8 +376,15 @@ fn a_silent_source_keeps_its_names_in_the_outputs() {
         }
     }
 
-    // A source that answers, and does not find it, leaves the name to the other one.
-    program("list-a", "true");
-    machine.expect(0, &["apply", "--reissue", "--yes"]);
+    // A source that answers, and leaves out something of that name, keeps it.
+    let broken = |name: &str| format!("echo '{}'", json!({ "name": name, "unknown": "key" }));
+    program("list-a", &broken("prod"));
+    let run = machine.kubemint(&["apply", "--cluster", "prod", "--reissue", "--yes"]).exits(5);
+    let mend = "mend what discovery `a` leaves out (`prod` in line 1 of `";
+    assert!(run.stderr.contains(why) && run.stderr.contains(mend), "{} {}", run.stdout, run.stderr);
+
+    // One that does not find it leaves the name to the other one, whatever else is wrong.
+    program("list-a", &broken("another"));
+    machine.expect(6, &["apply", "--reissue", "--yes"]);
     assert!(can_i(&machine.admin(2), &machine.token("out/prod.kubeconfig"), "list", "pods", ""));
 }

@@ -28,7 +28,7 @@ pub(crate) use self::error::{AdminError, Problem};
 use self::exec::Plugins;
 use self::file::AdminFile;
 use self::secret::{SecretHubs, of_secret};
-pub(crate) use self::secret::{discovered_kubeconfig, is_delivered, provider_config};
+pub(crate) use self::secret::{discovered_kubeconfig, gives_minted, has_key, is_delivered, provider_config};
 use self::seen::check_seen;
 pub(crate) use self::seen::{Leads, seen};
 use self::source::Source;

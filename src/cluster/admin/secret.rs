@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use super::source::Source;
 use super::{AdminSources, Insecure};
 use crate::cluster::api::{Api, Limits, Request};
 use crate::cluster::connect::connect_admin;
+use crate::delivery::is_minted;
 use crate::failure::ApiFailure;
 use crate::inventory::{AdminSecret, DiscoveryHub, DiscoveryPreset};
 use crate::names::{MANAGED_BY, MANAGED_BY_LABEL};
@@ -177,6 +178,11 @@ fn kubeconfig_of(object: &Value, secret: &AdminSecret, profile: Option<&Value>) 
     if is_delivered(object) {
         return Err("kubemint delivered it, so it is access that kubemint gave".to_owned());
     }
+    read_kubeconfig(object, secret, profile)
+}
+
+/// Reads the access in a Secret as a kubeconfig, whoever gave it.
+fn read_kubeconfig(object: &Value, secret: &AdminSecret, profile: Option<&Value>) -> Result<AdminFile, String> {
     let data = |key: &str| -> Option<Vec<u8>> { STANDARD.decode(object["data"][key].as_str()?).ok() };
     let text = |key: &str| data(key).and_then(|bytes| String::from_utf8(bytes).ok());
     let path = PathBuf::from(secret.to_string());
@@ -189,8 +195,8 @@ fn kubeconfig_of(object: &Value, secret: &AdminSecret, profile: Option<&Value>) 
             let token = text("token").ok_or("it has no `token`")?;
             one(&path, cluster, UserFields { token: Some(SecretString::from(token)), ..UserFields::default() })
         }
-        (preset, None) => {
-            let key = secret.key.as_deref().or(secret.hub.key.as_deref()).unwrap_or(default_key(preset));
+        (_, None) => {
+            let key = key_of(secret);
             let text = text(key).ok_or_else(|| format!("it has no text under the key `{key}`"))?;
             AdminFile::parse(&path, &text).map_err(|error| error.to_string())?
         }
@@ -226,6 +232,30 @@ pub(crate) fn discovered_kubeconfig(
 pub(crate) fn provider_config(profile: &Value, name: &str) -> Option<Value> {
     let cluster = ClusterFields::deserialize(access_provider(profile, name)?).ok()?;
     cluster.exec_configuration().cloned()
+}
+
+/// Whether the credential that a Secret gives is one that kubemint mints: the one that a client would use, and no other that
+/// stands beside it.
+pub(crate) fn gives_minted(object: &Value, secret: &AdminSecret) -> bool {
+    let used = || {
+        let source = Source::of(format!("`{secret}`"), read_kubeconfig(object, secret, None).ok()?);
+        let context = source.only_context().ok()?;
+        let UserFields { token, client_certificate, client_certificate_data, exec, .. } =
+            source.find(&context).ok()?.user.1;
+        let has_another = client_certificate.is_some() || client_certificate_data.is_some() || exec.is_some();
+        Some(!has_another && is_minted(token.as_ref()?.expose_secret()))
+    };
+    used() == Some(true)
+}
+
+/// Whether a Secret has the key under which its kubeconfig would be.
+pub(crate) fn has_key(object: &Value, secret: &AdminSecret) -> bool {
+    !object["data"][key_of(secret)].is_null()
+}
+
+/// The key under which the kubeconfig of a Secret is.
+fn key_of(secret: &AdminSecret) -> &str {
+    secret.key.as_deref().or(secret.hub.key.as_deref()).unwrap_or(default_key(secret.hub.preset))
 }
 
 /// The key under which a preset's Secrets have their kubeconfig.

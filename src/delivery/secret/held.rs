@@ -288,7 +288,12 @@ impl HeldSecret {
     }
 }
 
-/// Whether a Secret holds a credential that kubemint mints, wherever in its data. Anybody may give one kubemint's label.
+/// Whether a credential is one that kubemint mints, by what it says itself.
+pub(crate) fn is_minted(token: &str) -> bool {
+    Claims::of(&SecretToken::new(token)).is_ok_and(|claims| facts_of(&claims).is_some())
+}
+
+/// Whether a Secret holds a credential that kubemint mints, wherever in its data.
 pub(crate) fn holds_minted(object: &Value) -> bool {
     let values = object["data"].as_object().into_iter().flatten();
     let mut texts = values.filter_map(|(_, value)| String::from_utf8(STANDARD.decode(value.as_str()?).ok()?).ok());

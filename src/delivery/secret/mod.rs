@@ -9,5 +9,5 @@ mod registration;
 
 pub(crate) use self::content::{SecretChange, SecretContent};
 pub(crate) use self::form::{KubeconfigNames, Piece, Rotation, SecretForm, SecretTarget};
-pub(crate) use self::held::{HeldSecret, holds_minted};
+pub(crate) use self::held::{HeldSecret, holds_minted, is_minted};
 pub(crate) use self::registration::{Departure, Registration, RegistrationChange, RegistrationForm};

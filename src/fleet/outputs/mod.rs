@@ -21,9 +21,9 @@ use crate::delivery::{ContextPlace, Format, Found, Held, Others, Place, ReadPlac
 use crate::executor::apply::NamedOutputs;
 use crate::executor::publish::{TargetFile, describe, token_file_path};
 use crate::failure::StepFailure;
-use crate::inventory::GrantKey;
+use crate::inventory::{Grant, GrantKey};
 use crate::kubeconfig::{Mark, UserForm};
-use crate::plan::{BlockerKind, ClusterPlan, Newest};
+use crate::plan::{BlockerKind, ClusterPlan, Newest, Origin, origins};
 use crate::report::{Holds, OutputStatus};
 use crate::secret::SecretToken;
 use crate::step::Step;
@@ -185,6 +185,11 @@ impl Outputs {
             }
         }
         sources.into_iter().map(|(source, _)| source).collect()
+    }
+
+    /// Returns what the places of a grant say of its API server, if the name of its cluster may be another one's.
+    pub(crate) fn origins(&self, grant: &Grant) -> Vec<Origin> {
+        origins(grant, self.of(&grant.key()))
     }
 }
 

@@ -195,7 +195,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
         let revocation = plan_revocation(&RevokeInput {
             inventory: &inventory,
             cluster: &"a".into(),
-            grants: &[RevokeGrant { grant: Arc::clone(grant), held: sources() }],
+            grants: &[RevokeGrant { grant: Arc::clone(grant), held: sources(), origins: vec![] }],
             observed: &observed,
             anchors: &BTreeMap::from([(
                 account.clone(),

@@ -1,7 +1,7 @@
 //! Sources of clusters: what is refused before anything is contacted, and how what they find is put together.
 
 use super::*;
-use crate::inventory::{AdminAccess, KubeconfigSource};
+use crate::inventory::{AdminAccess, Contest, KubeconfigSource};
 
 const SOURCE: &str = "[[discover]]\nkind = 'secrets'\npreset = 'capi'\nadmin = { context = 'hub' }\n";
 
@@ -132,11 +132,41 @@ fn a_silent_source_contests_what_later_ones_find() {
     let inventory = loading.finish().inventory.unwrap();
     let contested = |name: &str| {
         let cluster = inventory.clusters.iter().find(|cluster| cluster.name.as_str() == name).unwrap();
-        cluster.contested_by.iter().map(ToString::to_string).collect::<Vec<_>>()
+        cluster.contested_by.iter().map(|contest| contest.source.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(contested("of-a"), Vec::<String>::new());
     assert_eq!(contested("of-c"), ["b"]);
     assert_eq!(contested("eu"), Vec::<String>::new(), "what somebody typed has its name");
+}
+
+/// One that answers contests only the names that what it leaves out has, or may have.
+#[test]
+fn what_is_left_out_contests_its_own_name() {
+    let source = |id: &str| format!("[[discover]]\nkind = 'command'\nid = '{id}'\ncommand = ['x']\n");
+    let text = format!("{BASE}{}{}", source("a"), source("b"));
+    let contested = |left_out: &[(&str, Option<&str>)]| {
+        let mut loading = Loading::start(SourceFile::new("/inv/clusters.toml", text.as_str()), environment());
+        let discoveries = loading.discoveries();
+        for (why, name) in left_out {
+            loading.left_out(&discoveries[0], why, *name);
+        }
+        let cluster =
+            |name: &str| format!("[[clusters]]\nname = '{name}'\nadmin = {{ discovered = 'b', context = 'x' }}\n");
+        loading.discovered(&discoveries[1], ["one", "two"].map(cluster).concat());
+        let inventory = loading.finish().inventory.unwrap();
+        assert_eq!(inventory.undiscovered.len(), usize::from(!left_out.is_empty()));
+        let found = inventory.clusters.iter().filter(|cluster| cluster.found_by.is_some());
+        let contest = |contest: &Contest| format!("{} {:?}", contest.source, contest.left_out.as_deref());
+        found.map(|it| it.contested_by.iter().map(contest).collect::<String>()).collect::<Vec<_>>()
+    };
+    assert_eq!(contested(&[]), ["", ""]);
+    assert_eq!(contested(&[("broken", Some("three"))]), ["", ""]);
+    assert_eq!(contested(&[("broken", Some("three")), ("bad", Some("two"))]), ["", "a Some(\"bad\")"]);
+    assert_eq!(
+        contested(&[("no line", None), ("bad", Some("two"))]),
+        ["a Some(\"no line\")", "a Some(\"bad\")"],
+        "it may be anything"
+    );
 }
 
 /// It may be gone from its hub, which changes nothing for the other clusters.
