@@ -432,7 +432,8 @@ fn assignment(word: &str) -> Option<usize> {
     let (end, _) = word.match_indices(['=', ':']).find(|(end, separator)| {
         let key = &word[..*end];
         let is_certain = *separator == "=" || key.ends_with(['"', '\'']);
-        is_named(key, &PASSWORDS) || (is_certain && is_named(key, &SECRETS))
+        let may_be = is_certain || !is_path(key);
+        may_be && (is_named(key, &PASSWORDS) || (is_certain && is_named(key, &SECRETS)))
     })?;
     (end + 1 < word.len()).then_some(end + 1)
 }
@@ -443,7 +444,7 @@ fn is_announced([first, last]: [&str; 2], word: &str) -> bool {
     let key = last.strip_suffix([':', '=']);
     let is_quoted = key.is_some_and(|key| key.ends_with(['"', '\'']));
     let is_flag = last.starts_with('-') && !last.contains('=');
-    let is_of_password = key.is_some_and(|key| is_named(key, &PASSWORDS))
+    let is_of_password = key.is_some_and(|key| is_named(key, &PASSWORDS) && !(last.ends_with(':') && is_path(key)))
         || (is_flag && is_named(last, &PASSWORDS))
         || ([":", "="].contains(&last) && is_named(first, &PASSWORDS));
     let is_of_secret = (is_quoted && key.is_some_and(|key| is_named(key, &SECRETS)))
@@ -455,18 +456,23 @@ fn is_announced([first, last]: [&str; 2], word: &str) -> bool {
     is_of_password || is_of_secret || is_of_scheme
 }
 
-/// Whether a key ends with one of some names, and not only a path does.
+/// Whether a word is a path, such as `/etc/passwd`, after which a colon begins what happened to it.
+fn is_path(word: &str) -> bool {
+    word.contains('/')
+}
+
+/// Whether a key ends with one of some names.
 fn is_named(key: &str, names: &[&str]) -> bool {
     let key = key.trim_end_matches(['"', '\'']).as_bytes();
     names.iter().any(|name| {
-        let Some((before, end)) = key.len().checked_sub(name.len()).map(|at| key.split_at(at)) else { return false };
-        end.eq_ignore_ascii_case(name.as_bytes()) && !before.ends_with(b"/")
+        let end = key.len().checked_sub(name.len()).map(|at| &key[at..]);
+        end.is_some_and(|end| end.eq_ignore_ascii_case(name.as_bytes()))
     })
 }
 
-/// Whether a flag is followed by a secret, such as `--token` or `--client-key`.
+/// Whether a flag or a variable is followed by a secret, such as `--token`, `--client-key` or `API_KEY`.
 pub(crate) fn names_secret(flag: &str) -> bool {
-    flag.starts_with('-') && (is_named(flag, &PASSWORDS) || is_named(flag, &SECRETS) || is_named(flag, &["key"]))
+    is_named(flag, &PASSWORDS) || is_named(flag, &SECRETS) || is_named(flag, &["key"])
 }
 
 /// What stands before a password.
@@ -599,6 +605,8 @@ mod tests {
             ("{\"token\": \"abc\", \"x\": 1}", "{\"token\": [REDACTED] \"x\": 1}"),
             ("{\"token\":\"abc\"}", "{\"token\":[REDACTED]"),
             ("password = hunter2", "password = [REDACTED]"),
+            ("wrote secret/password=hunter2", "wrote secret/password=[REDACTED]"),
+            ("POST /login?x/token=abc", "POST /login?x/token=[REDACTED]"),
             ("run it with --password hunter2 again", "run it with --password [REDACTED] again"),
         ] {
             assert_eq!(clean(said), shown);

@@ -116,11 +116,12 @@ async fn read_and_drain(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>
 /// better than showing a secret, but a path is one only where its flag says so.
 pub(crate) fn given_as_arguments(arguments: &[String]) -> impl Iterator<Item = &str> {
     let before = std::iter::once("").chain(arguments.iter().map(String::as_str));
-    let values = before.zip(arguments).map(|(before, argument)| match argument.split_once('=') {
-        Some((flag, value)) if flag.starts_with('-') => (flag, value),
-        _ => (if before.contains('=') { "" } else { before }, argument.as_str()),
+    let values = before.zip(arguments).flat_map(|(before, argument)| {
+        let value = argument.split_once('=');
+        [value, Some((if before.contains('=') { "" } else { before }, argument.as_str()))]
     });
     values
+        .flatten()
         .filter(|(flag, value)| !value.starts_with('-') && (!value.contains('/') || names_secret(flag)))
         .map(|(_, value)| value)
 }
@@ -130,4 +131,19 @@ pub(crate) fn without<'a>(said: &str, secrets: impl Iterator<Item = &'a str>) ->
     /// A shorter value is no secret, and would be found in many words.
     const SHORTEST: usize = 8;
     secrets.filter(|secret| secret.len() >= SHORTEST).fold(said.to_owned(), |said, it| said.replace(it, "[REDACTED]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_was_given_is_not_repeated() {
+        let given =
+            ["env", "API_KEY=hunter2hunter", "--token=ab/cd==ef", "--password", "open/sesame", "/usr/bin/lister"];
+        let given = given.map(str::to_owned);
+        let said = "/usr/bin/lister: 401 for hunter2hunter, ab/cd==ef and open/sesame";
+        let shown = "/usr/bin/lister: 401 for [REDACTED], [REDACTED] and [REDACTED]";
+        assert_eq!(without(said, given_as_arguments(&given)), shown);
+    }
 }

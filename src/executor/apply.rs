@@ -602,9 +602,6 @@ impl StepRunner {
     /// Removes what outputs hold of a grant.
     async fn remove(&mut self, task: &ApplyTask, step: &Remove) -> Result<(), StepFailure> {
         let removed = remove(step, &task.outputs.files, &self.publisher, &self.context.hubs);
-        if step.secrets().next().is_none() {
-            return self.slot.lend(removed).await;
-        }
         self.slot.lend(self.watch.off(removed)).await
     }
 

@@ -41,15 +41,22 @@ pub(super) struct Answering<'a> {
     pub uid: Option<&'a str>,
     /// The ServiceAccount of the grant there.
     pub account: Option<&'a ObservedObject>,
+    /// Whether a place, of whichever grant of the cluster, says that it is of this server.
+    pub is_known: bool,
+}
+
+/// Returns whether one of some places says that it is of the API server that answers.
+pub(super) fn is_known<'a>(uid: Option<&str>, origins: impl IntoIterator<Item = &'a Origin>) -> bool {
+    let uid = uid.filter(|uid| !uid.is_empty());
+    uid.is_some() && origins.into_iter().any(|origin| origin.cluster_uid.as_deref() == uid)
 }
 
 /// Finds a place that holds access to another API server than the one that answers.
 fn elsewhere<'a>(origins: &'a [Origin], answering: &Answering<'_>) -> Option<&'a Origin> {
     let now = answering.uid.filter(|uid| !uid.is_empty());
-    let is_here = |origin: &Origin| now.is_some() && origin.cluster_uid.as_deref() == now;
     // Where one place is of this server, a token that says nothing of its server belongs to it, too: its ServiceAccount may
     // have been made anew, as `kubemint revoke --hard` does it.
-    let one_is_here = origins.iter().any(is_here);
+    let one_is_here = answering.is_known;
     let account_uid = answering.account.map(|account| account.uid.as_str());
     let index = answering.account.and_then(|account| account.index().ok());
     let was_minted_here = |anchor: Option<&str>| {
@@ -130,7 +137,8 @@ mod tests {
         let annotations = BTreeMap::from([(INDEX_ANNOTATION.to_owned(), index.to_annotation())]);
         let account =
             account.map(|uid| ObservedObject { uid: uid.to_owned(), annotations, ..ObservedObject::default() });
-        let answering = Answering { uid: Some("here"), account: account.as_ref() };
+        let is_known = is_known(Some("here"), origins);
+        let answering = Answering { uid: Some("here"), account: account.as_ref(), is_known };
         assert_eq!(elsewhere(origins, &answering).is_some(), is_elsewhere, "{origins:?}");
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::contested::{Answering, origins, taken_name};
+use super::contested::{Answering, Origin, is_known, origins, taken_name};
 use super::delivery::{self, HandingOn, handing_on};
 use super::standing::{Basis, CredentialState, Plugins, Standing, newest, standing};
 use super::{
@@ -61,7 +61,9 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     if !foreign.is_empty() {
         return block(unknown(newest(chain, &[])), foreign, draft);
     }
-    let answering = Answering { uid: input.endpoint.cluster_uid.as_deref(), account: observed };
+    let uid = input.endpoint.cluster_uid.as_deref();
+    let of_all: Vec<Origin> = input.grants.iter().flat_map(|it| origins(&it.grant, &it.outputs)).collect();
+    let answering = Answering { uid, account: observed, is_known: is_known(uid, &of_all) };
     if let Some(blocker) = taken_name(grant, &origins(grant, &grant_input.outputs), &answering) {
         return block(unknown(newest(chain, &[])), vec![blocker], draft);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::contested::{Answering, Origin, not_revoked};
+use super::contested::{Answering, Origin, is_known, not_revoked};
 use super::{Blocker, BlockerKind, ClusterPlan, Note, NoteKind};
 use crate::credential::{Generation, Index, Suspended};
 use crate::delivery::Source;
@@ -124,15 +124,19 @@ pub(crate) struct RevokeInput<'a> {
 pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     // If one grant cannot be revoked, the others are revoked all the same.
     let mut plan = ClusterPlan::of_nothing(input.cluster, &input.observed.uid);
-    // If what one output holds is another API server's, this is not the cluster that the user means, so nothing ends in it.
-    plan.blockers.extend(input.grants.iter().filter_map(|revoked| another_server(input, revoked)));
-    if !plan.blockers.is_empty() {
+    // If what one output holds is another API server's, and none says that it is of this one, this is not the cluster that the
+    // user means, so nothing ends in it.
+    let is_known = is_known(Some(&input.observed.uid), input.grants.iter().flat_map(|revoked| &revoked.origins));
+    plan.blockers.extend(input.grants.iter().filter_map(|revoked| another_server(input, revoked, is_known)));
+    if !plan.blockers.is_empty() && !is_known {
         return plan;
     }
     let mut left = BTreeSet::new();
     for grant in input.grants {
-        if plan_grant(input, grant, &mut plan) == Ends::Not {
-            left.insert(&grant.grant.profile.name);
+        let profile = &grant.grant.profile.name;
+        let is_blocked = plan.blockers.iter().any(|blocker| blocker.profile.as_ref() == Some(profile));
+        if is_blocked || plan_grant(input, grant, &mut plan) == Ends::Not {
+            left.insert(profile);
         }
     }
     plan_vanished(input, &mut plan);
@@ -144,10 +148,10 @@ pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     plan
 }
 
-fn another_server(input: &RevokeInput<'_>, revoked: &RevokeGrant) -> Option<Blocker> {
+fn another_server(input: &RevokeInput<'_>, revoked: &RevokeGrant, is_known: bool) -> Option<Blocker> {
     let grant = &revoked.grant;
     let account = input.observed.objects.get(&service_account(grant));
-    not_revoked(grant, &revoked.origins, &Answering { uid: Some(&input.observed.uid), account })
+    not_revoked(grant, &revoked.origins, &Answering { uid: Some(&input.observed.uid), account, is_known })
 }
 
 /// Whether the access of a grant ends as far as is wanted.

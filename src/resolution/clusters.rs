@@ -65,10 +65,11 @@ pub(super) fn resolve(
     let default_admin = Admin::resolve(defaults.admin.as_ref(), ctx);
     let mut clusters = Clusters { default_admin: default_admin.clone(), ..Clusters::default() };
     let found_in = discovery::sources_of(files);
+    let doubts = discovery::Doubts::of(doubts);
     for table in &discovery::refined(files, ctx) {
         let found = found_in.get(&table.location.file()).map(|own| {
             let name = table.value.name.as_ref().map_or("", |name| &name.value);
-            (own.clone(), discovery::contests(own, name, doubts, ctx))
+            (own.clone(), discovery::contests(own, name, &doubts, ctx))
         });
         let Some(resolved) = cluster(table, &default_admin, found, ctx) else {
             ctx.incomplete = true;

@@ -369,23 +369,37 @@ pub(super) fn sources_of(files: &[Parsed]) -> BTreeMap<FileId, DiscoveryId> {
     files.iter().filter_map(|parsed| Some((parsed.file, parsed.discovered_by.clone()?))).collect()
 }
 
+/// The doubts of each source about each name, and about all of them.
+pub(super) struct Doubts<'a>(HashMap<(&'a DiscoveryId, Option<&'a str>), &'a Doubt>);
+
+impl<'a> Doubts<'a> {
+    pub(super) fn of(doubts: &'a [Doubt]) -> Self {
+        let mut by_name: HashMap<_, &Doubt> = HashMap::new();
+        for doubt in doubts {
+            let name = doubt.left_out.as_ref().and_then(|(_, name)| name.as_deref());
+            let known = by_name.entry((&doubt.source, name)).or_insert(doubt);
+            // That it did not answer says more than what it left out before.
+            if doubt.left_out.is_none() {
+                *known = doubt;
+            }
+        }
+        Self(by_name)
+    }
+
+    /// Returns the doubt of a source about a name that is known best: that it did not answer, or what came to this very name.
+    fn about(&self, source: &DiscoveryId, name: &str) -> Option<&'a Doubt> {
+        let of_all = self.0.get(&(source, None));
+        let of_name = self.0.get(&(source, Some(name)));
+        of_all.filter(|doubt| doubt.left_out.is_none()).or(of_name).or(of_all).copied()
+    }
+}
+
 /// Returns the sources before `own` that may have a cluster of a name that `own` found, too. One that answered, and of which
 /// nothing was left out that may have that name, leaves it to `own`.
-pub(super) fn contests(own: &DiscoveryId, name: &str, doubts: &[Doubt], ctx: &Context<'_>) -> Vec<Contest> {
+pub(super) fn contests(own: &DiscoveryId, name: &str, doubts: &Doubts<'_>, ctx: &Context<'_>) -> Vec<Contest> {
     let before = ctx.discoveries.iter().map(|source| &source.id).take_while(|source| *source != own);
     let contest = |source: &DiscoveryId| {
-        let may_be = |doubt: &&Doubt| {
-            let named = doubt.left_out.as_ref().and_then(|(_, name)| name.as_deref());
-            doubt.source == *source && named.is_none_or(|named| named == name)
-        };
-        // What is known best is said: that it did not answer, or what came to this very name.
-        let rank = |doubt: &&Doubt| match &doubt.left_out {
-            None => 0,
-            Some((_, Some(_))) => 1,
-            Some((_, None)) => 2,
-        };
-        let doubt = doubts.iter().filter(may_be).min_by_key(rank)?;
-        let left_out = doubt.left_out.as_ref().map(|(why, _)| why.clone());
+        let left_out = doubts.about(source, name)?.left_out.as_ref().map(|(why, _)| why.clone());
         Some(Contest { source: source.clone(), left_out })
     };
     before.filter_map(contest).collect()

@@ -207,12 +207,14 @@ impl Patience {
         let Some(found) = FoundLock::read(lock).map_err(failed)? else { return Ok(()) };
         let now = Instant::now();
         let held_since = self.held_since(&found.stamp, now);
-        let is_stuck = now - self.start >= LONGEST || (now - held_since >= PATIENCE && !found.is_living());
+        let held_for = now - held_since;
+        let is_stuck = held_for >= LONGEST || (held_for >= PATIENCE && !found.is_living());
         let is_dead = found.is_abandoned();
         if is_dead || (is_stuck && break_lock == BreakLock::AfterWaiting) {
             return found.remove(lock).map_err(failed);
         }
-        if is_stuck {
+        // A lock that goes from one holder to the next is broken by nobody, and not waited for without end.
+        if is_stuck || now - self.start >= LONGEST {
             return Err(held(file, lock, found.owner));
         }
         // There is nothing to wait on but time: kubectl's lock names no owner.

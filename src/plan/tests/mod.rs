@@ -19,6 +19,7 @@ use crate::observed::{NamespaceState, ObservedObject};
 use crate::resolution::{Setting, resolve};
 use crate::step::{RemoveReason, Step};
 
+mod contested;
 mod large;
 mod policy;
 mod risk;
