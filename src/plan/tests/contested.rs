@@ -1,3 +1,5 @@
+//! Revocations of clusters whose name another source may have.
+
 use std::collections::BTreeSet;
 
 use super::*;
