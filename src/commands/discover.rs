@@ -1,5 +1,7 @@
 //! `kubemint discover`: shows what the sources of the inventory find, or writes it down for review.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::load::{ask_again, load_offline, report_left_out};
@@ -181,9 +183,10 @@ pub(super) async fn compare(context: &CommandContext<'_>, inventory: &Inventory)
 /// kubemint or one that somebody typed, those in files and of programs are known by their names.
 fn written_down(discovery: &Discovery, inventory: &Inventory, found: &[Discovered]) -> Vec<Frozen> {
     let is_of_hub = matches!(discovery.kind, DiscoveryKind::Hub(_));
+    let names: HashSet<&str> = found.iter().map(|found| found.name.as_str()).collect();
     let is_of = |cluster: &&Cluster| match &cluster.found_by {
         Some(source) => *source == discovery.id,
-        None => !is_of_hub && found.iter().any(|found| found.name == cluster.name.as_str()),
+        None => !is_of_hub && names.contains(cluster.name.as_str()),
     };
     let frozen = |cluster: &Cluster| {
         let Seen { server, endpoint } = seen(&cluster.admin);

@@ -74,10 +74,9 @@ pub(crate) fn check_lost(before: &str, found: &[Discovered], most: Budget) -> Re
         by_source.entry(source).or_default().insert(name);
     }
     for (source, names) in by_source {
-        let is_found = |name: &str| {
-            found.iter().any(|it| it.name == name && source.is_none_or(|source| it.source.as_str() == source))
-        };
-        let gone: Vec<&str> = names.iter().copied().filter(|name| !is_found(name)).collect();
+        let of_source = found.iter().filter(|it| source.is_none_or(|source| it.source.as_str() == source));
+        let known: BTreeSet<&str> = of_source.map(|it| it.name.as_str()).collect();
+        let gone: Vec<&str> = names.difference(&known).copied().collect();
         if gone.len() > most.of(names.len()) {
             let source = source.map_or("its sources".to_owned(), |source| format!("discovery `{source}`"));
             return Err(format!(

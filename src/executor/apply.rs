@@ -737,7 +737,8 @@ enum NotPublished {
     Perhaps(StepFailure),
 }
 
-/// The time after which an unpublished claim is an orphan: no run can still be working on it.
+/// The time after which an unpublished claim is an orphan: no run is likely to work on it still. One that does, because it waits
+/// for files or hubs outside the cluster's time, finds its claim gone when it records it, and fails.
 pub(crate) fn orphan_after(cluster_timeout: Duration) -> Duration {
     /// For differences of clocks, and for the last write after the deadline.
     const MARGIN: Duration = Duration::from_secs(5 * 60);

@@ -27,12 +27,15 @@ use crate::step::{ExecAnchor, Mint, Plugin, Publish, Resume, Retire, Step, Tried
 use crate::wording::command;
 
 pub(super) fn plan_credentials(input: &PlanInput<'_>, draft: &mut Assessed) {
+    let of_all: Vec<Origin> = input.grants.iter().flat_map(|it| origins(&it.grant, &it.outputs)).collect();
+    let is_known = is_known(input.endpoint.cluster_uid.as_deref(), &of_all);
     for grant_input in input.grants {
-        plan_credential(input, grant_input, draft);
+        plan_credential(input, grant_input, is_known, draft);
     }
 }
 
-fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut Assessed) {
+/// Plans the credential of one grant; `is_known` is whether an output of the cluster says that it is of the server that answers.
+fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, is_known: bool, draft: &mut Assessed) {
     let grant = &grant_input.grant;
     let profile = &grant.profile.name;
     let account = service_account(grant);
@@ -61,9 +64,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, draft: &mut 
     if !foreign.is_empty() {
         return block(unknown(newest(chain, &[])), foreign, draft);
     }
-    let uid = input.endpoint.cluster_uid.as_deref();
-    let of_all: Vec<Origin> = input.grants.iter().flat_map(|it| origins(&it.grant, &it.outputs)).collect();
-    let answering = Answering { uid, account: observed, is_known: is_known(uid, &of_all) };
+    let answering = Answering { uid: input.endpoint.cluster_uid.as_deref(), account: observed, is_known };
     if let Some(blocker) = taken_name(grant, &origins(grant, &grant_input.outputs), &answering) {
         return block(unknown(newest(chain, &[])), vec![blocker], draft);
     }
