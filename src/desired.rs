@@ -22,7 +22,7 @@ use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::rbac::{Rule, Scope};
 
 /// An object as the inventory wants it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct DesiredObject {
     /// Where it is.
     pub object: ObjectRef,
@@ -35,7 +35,7 @@ pub(crate) struct DesiredObject {
 }
 
 /// What an object says beyond its name and marks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Content {
     /// Nothing: a namespace or a ServiceAccount.

@@ -53,6 +53,7 @@ mod wording;
 mod cli;
 mod cluster;
 mod commands;
+mod common;
 mod error;
 mod executor;
 mod exit_code;

@@ -4,6 +4,7 @@
 //! the places that hold them, so that a plan can be written down. Pure: no I/O, no clock.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -23,11 +24,11 @@ use crate::object::ObjectRef;
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub(crate) enum Step {
     /// Creates an object that does not exist.
-    Create(DesiredObject),
+    Create(Arc<DesiredObject>),
     /// Makes an existing object right.
     Update(Box<Update>),
     /// Deletes an object of ours.
-    Delete(Delete),
+    Delete(Box<Delete>),
     /// Mints a new generation and publishes it.
     Mint(Box<Mint>),
     /// Writes a living credential to the outputs that lack it.

@@ -29,6 +29,17 @@ pub(crate) enum Verified {
     NotStarted,
 }
 
+impl Verified {
+    /// Returns the grants that were looked at.
+    pub(crate) fn grants_mut(&mut self) -> impl Iterator<Item = &mut VerifiedGrant> {
+        let grants = match self {
+            Self::Done(grants) | Self::Failed { grants, .. } => &mut grants[..],
+            Self::NotStarted => &mut [],
+        };
+        grants.iter_mut()
+    }
+}
+
 /// What came of verifying one grant.
 #[derive(Debug, Clone)]
 pub(crate) struct VerifiedGrant {
@@ -41,7 +52,7 @@ pub(crate) struct VerifiedGrant {
     /// The outputs whose entries are not as kubemint writes them: the file, and what differs.
     pub altered: Vec<(String, Vec<FieldDiff>)>,
     /// What it may do, against what it should.
-    pub access: AccessReview,
+    pub access: Arc<AccessReview>,
     /// Whether the bindings could be read, so that excess is known.
     pub is_excess_known: bool,
 }

@@ -15,7 +15,7 @@ use crate::object::{ObjectRef, RoleRef};
 use crate::rbac::{Right, Rule, Scope};
 
 /// The result of comparing intended with effective access.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccessReview {
     /// What the profile intends, part by part.
     pub intended: Vec<IntendedReview>,
@@ -28,7 +28,7 @@ pub(crate) struct AccessReview {
 }
 
 /// One part of what a profile intends, and whether it is allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IntendedReview {
     /// The scope.
     pub scope: Scope,
@@ -47,7 +47,7 @@ pub(crate) struct IntendedReview {
 }
 
 /// What one binding grants beyond the profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Excess {
     /// The binding.
     pub binding: ObjectRef,
@@ -62,7 +62,7 @@ pub(crate) struct Excess {
 }
 
 /// What one binding grants every ServiceAccount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Everyone {
     /// The binding.
     pub binding: ObjectRef,

@@ -40,7 +40,7 @@ pub(crate) async fn probe(api: &Api, plan: &ClusterPlan, observed: &ObservedClus
         let (object, request) = match step {
             Step::Create(desired) if observed.objects.contains_key(&desired.object) => {
                 // An earlier step deletes the object. Until then a dry run of its name would get `AlreadyExists`.
-                let mut stand_in = desired.clone();
+                let mut stand_in = DesiredObject::clone(desired);
                 stand_in.object.name.push_str(":dry-run");
                 (&desired.object, create_request(&stand_in))
             }
@@ -165,9 +165,8 @@ async fn bound_role(
     plan: &ClusterPlan,
     step: &Step,
 ) -> Result<Option<(RoleRef, ObjectRef, RoleRead)>, ApiFailure> {
-    let Step::Create(DesiredObject { object, content: Content::Binding { role, .. }, .. }) = step else {
-        return Ok(None);
-    };
+    let Step::Create(desired) = step else { return Ok(None) };
+    let DesiredObject { object, content: Content::Binding { role, .. }, .. } = &**desired else { return Ok(None) };
     let referred = role.object(object.namespace.as_deref());
     let is_planned = plan.steps.iter().any(|step| matches!(step, Step::Create(desired) if desired.object == referred));
     if is_planned {

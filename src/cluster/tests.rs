@@ -182,7 +182,7 @@ async fn writes_are_tried_and_a_role_that_a_binding_lacks_is_looked_for() {
     };
     let inside = DesiredObject { object: ObjectRef::namespaced(Kind::Role, "later", "kubemint:acme:reader"), ..role() };
     let mut plan = empty_plan("a", "uid");
-    plan.steps = vec![Step::Create(role()), Step::Create(inside), Step::Create(binding)];
+    plan.steps = [role(), inside, binding].map(|desired| Step::Create(desired.into())).into();
     let namespaces = [("later".to_owned(), NamespaceState::Absent)].into();
     let observed = ObservedCluster { namespaces, ..ObservedCluster::default() };
     let create = |list: &str| format!("{RBAC}/{list}?fieldManager=kubemint&fieldValidation=Strict&dryRun=All");
@@ -206,7 +206,7 @@ async fn whether_a_namespace_can_be_created_is_no_matter_where_it_may_be_there()
     let namespace =
         DesiredObject { object: object.clone(), inventory: "acme".into(), profile: None, content: Content::Empty };
     let mut plan = empty_plan("a", "uid");
-    plan.steps = vec![Step::Create(namespace), Step::Create(role())];
+    plan.steps = [namespace, role()].map(|desired| Step::Create(desired.into())).into();
     let observed = ObservedCluster { assumed_absent: [object].into(), ..ObservedCluster::default() };
     let create = "/api/v1/namespaces?fieldManager=kubemint&fieldValidation=Strict&dryRun=All";
     for (code, reason) in [(409, "AlreadyExists"), (403, "Forbidden"), (500, "InternalError")] {

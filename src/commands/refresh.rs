@@ -4,6 +4,7 @@
 //! others. Renewal uses the admin access, never the expiring credential.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -365,11 +366,11 @@ fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, Cluste
         let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
         let left_to_others = run.applied().map_or(0, |applied| applied.overtaken.len());
         let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);
-        let is_due = |change: &&Change| change.action == Action::Mint && change.done.is_none();
+        let is_due = |change: &&Arc<Change>| change.action == Action::Mint && change.done.is_none();
         // Without `--check`, a credential that is still due has failed.
         let due = if args.check { report.changes.iter().filter(is_due).count() } else { 0 };
         // A working credential that still has to be written to an output counts as current.
-        let is_written = |change: &&Change| change.action == Action::Write && change.done.is_none();
+        let is_written = |change: &&Arc<Change>| change.action == Action::Write && change.done.is_none();
         let written = report.changes.iter().filter(is_written).count();
         let current = report.credentials.len() - renewed + left_to_others + written;
         summary.current += current;

@@ -16,7 +16,7 @@ pub(crate) enum Format {
     /// A file with the token and nothing else.
     TokenFile,
     /// A Secret of this form.
-    Secret(SecretForm),
+    Secret(Box<SecretForm>),
 }
 
 /// What a place should hold.

@@ -241,11 +241,24 @@ impl Layout {
         let dangling = outputs.iter().filter(|output| wants(output) && !effective.contains(&output.id));
         Ok(Self {
             dangling: dangling.map(|output| output.id).collect(),
-            files: files.into_iter().map(|building| building.file).collect(),
+            files: built(files),
             patterns,
             ..Self::default()
         })
     }
+}
+
+/// Returns the files without what only building them needed. They stay until the end of a run, so no room is left over.
+fn built(files: Vec<Building>) -> Vec<OutputFile> {
+    let file = |building: Building| {
+        let mut file = building.file;
+        file.entries.shrink_to_fit();
+        file.outputs.shrink_to_fit();
+        file
+    };
+    let mut files: Vec<OutputFile> = files.into_iter().map(file).collect();
+    files.shrink_to_fit();
+    files
 }
 
 impl Collision {

@@ -1,7 +1,6 @@
 //! Runs the steps of plans: the same plan values that were shown.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::kept::{Connected, KeptConnections};
 use super::ledger::{HeldAnchor, SharedLedger, carried, lock};
 use super::limit::{collect_within, part_of};
 use super::observe::access;
-use super::publish::{FileChange, NotWritten, Publisher, TargetFile, removals};
+use super::publish::{FileChange, NotWritten, Publisher, TargetFiles, removals};
 use super::stopwatch::Stopwatch;
 use super::warnings::Warnings;
 use super::{Cancellation, Clock, Events, Pace, Slot, each_cluster};
@@ -58,8 +57,8 @@ impl ApplyTask {
 /// name. A plan itself holds neither.
 #[derive(Debug, Default)]
 pub(crate) struct NamedOutputs {
-    /// The files, by path.
-    pub files: BTreeMap<PathBuf, Arc<TargetFile>>,
+    /// The files.
+    pub files: TargetFiles,
     /// The Secrets, as they were read; nothing where there was none.
     pub secrets: BTreeMap<SecretPlace, Option<Arc<HeldSecret>>>,
     /// The credentials, as the places held them when they were read.
@@ -639,7 +638,7 @@ impl StepRunner {
                     let held = held.ok_or_else(|| unknown(format!("the plan writes to `{place}`, {NO_OUTPUT}")))?;
                     secrets.push(IncomingSecret {
                         place: secret.clone(),
-                        form: form.clone(),
+                        form: (**form).clone(),
                         mark: delivery.mark.clone(),
                         endpoint: task.assessed.assessment.endpoint.clone(),
                         credential: credential.cloned(),
@@ -687,7 +686,7 @@ const NO_OUTPUT: &str = "which is no output of this run";
 /// The first failure; the others are removed nevertheless.
 pub(crate) async fn remove(
     step: &Remove,
-    files: &BTreeMap<PathBuf, Arc<TargetFile>>,
+    files: &TargetFiles,
     publisher: &Publisher,
     hubs: &Hubs,
 ) -> Result<(), StepFailure> {

@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -18,9 +18,10 @@ use crate::cluster::verify::distrust;
 use crate::cluster::{
     AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
 };
+use crate::common::Common;
 use crate::credential::{Credential, Distrust};
 use crate::delivery::{Before, Destination, Format, Place};
-use crate::desired::service_account_user;
+use crate::desired::{DesiredObject, service_account_user};
 use crate::event::{End, Event};
 use crate::failure::{ApiFailure, StepFailure};
 use crate::inventory::policy::{Lifted, Policy, PolicyRule};
@@ -33,6 +34,7 @@ use crate::plan::{
     Assessed, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Note, NoteKind, PlanInput, PlanOptions,
     judge_probes, judge_roles, judged_roles, plan_cluster, shows_absent,
 };
+use crate::risk::Risk;
 use crate::step::Remove;
 
 /// One cluster to plan.
@@ -69,6 +71,21 @@ pub(crate) struct PlanContext {
     pub kept: KeptConnections,
     /// The clusters whose Secrets are outputs.
     pub hubs: Arc<Hubs>,
+    /// What plans have in common.
+    pub common: CommonParts,
+}
+
+/// What the plans of different clusters have in common.
+#[derive(Debug, Default)]
+pub(crate) struct CommonParts(Mutex<(Common<DesiredObject>, Common<Risk>)>);
+
+impl CommonParts {
+    /// Keeps what a plan has in common with others once.
+    pub(super) fn share(&self, plan: &mut ClusterPlan) {
+        // Sets are usable even after a panic.
+        let (objects, risks) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.share(objects, risks);
+    }
 }
 
 /// Whether writes are tried without effect, to find refusals before the first real write.
@@ -336,6 +353,7 @@ async fn plan_over(
     if context.probing == Probing::Try {
         watch.off(try_secrets(&context.hubs, &task.grants, &endpoint, &mut assessed.plan)).await;
     }
+    context.common.share(&mut assessed.plan);
     Ok(Arc::new(assessed))
 }
 
@@ -351,7 +369,7 @@ async fn try_secrets(hubs: &Hubs, grants: &[GrantInput], endpoint: &Endpoint, pl
             let read = input.and_then(|input| input.outputs.iter().find(|read| read.place == *place));
             let incoming = IncomingSecret {
                 place: secret.clone(),
-                form: form.clone(),
+                form: (**form).clone(),
                 mark: delivery.mark.clone(),
                 endpoint: endpoint.clone(),
                 credential: None,

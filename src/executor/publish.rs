@@ -4,7 +4,7 @@
 //! credentials that arrive meanwhile go into the next write. After a long write the next one waits longer, so that a
 //! file of 10,000 contexts is not written 10,000 times.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,10 +61,7 @@ pub(crate) enum FileChange {
 }
 
 /// Returns the changes of files that a step is; `known` are the files that other steps write too.
-pub(crate) fn removals(
-    step: &Remove,
-    known: &BTreeMap<PathBuf, Arc<TargetFile>>,
-) -> Vec<(Arc<TargetFile>, FileChange)> {
+pub(crate) fn removals(step: &Remove, known: &TargetFiles) -> Vec<(Arc<TargetFile>, FileChange)> {
     let target = |path: &PathBuf| known.get(path).cloned().unwrap_or_else(|| Arc::new(TargetFile::of_nothing(path)));
     let change = |removal: &EntriesRemoval| {
         let GrantKey { cluster, profile } = step.grant.clone();
@@ -80,6 +77,24 @@ pub(crate) fn removals(
         Removal::Secret(_) => None,
     });
     of_files.collect()
+}
+
+/// The files that the steps of one cluster change, which are few.
+#[derive(Debug, Default)]
+pub(crate) struct TargetFiles(Vec<Arc<TargetFile>>);
+
+impl TargetFiles {
+    /// Adds a file, unless it is there.
+    pub(crate) fn add(&mut self, file: &Arc<TargetFile>) {
+        if self.get(&file.path).is_none() {
+            self.0.push(Arc::clone(file));
+        }
+    }
+
+    /// Returns the file with a path.
+    pub(crate) fn get(&self, path: &Path) -> Option<&Arc<TargetFile>> {
+        self.0.iter().find(|file| file.path == path)
+    }
 }
 
 impl TargetFile {

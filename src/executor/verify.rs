@@ -18,6 +18,7 @@ use crate::cluster::{
     AdminEntry, AdminSources, Api, Insecure, Limits, connect_admin, connect_consumer, connect_with, consumer_endpoint,
     review,
 };
+use crate::common::Common;
 use crate::credential::{CredentialFacts, StoredCredential};
 use crate::delivery::{ContextPlace, Format, Held, Place};
 use crate::desired::service_account;
@@ -133,8 +134,13 @@ pub(crate) async fn verify_clusters(
         Ended::NotStarted(_) | Ended::Stopped => Verified::NotStarted,
         Ended::Panicked => failed("verify", StepFailure::panicked()),
     };
-    let ends = each_cluster(tasks, concurrency, cancellation, work);
-    ends.map(|(cluster, end)| (cluster, verified(end))).collect().await
+    let mut common = Common::default();
+    let ends = each_cluster(tasks, concurrency, cancellation, work).map(|(cluster, end)| {
+        let mut verified = verified(end);
+        verified.grants_mut().for_each(|grant| common.share(&mut grant.access));
+        (cluster, verified)
+    });
+    ends.collect().await
 }
 
 fn failed(doing: &'static str, failure: StepFailure) -> Verified {
@@ -274,7 +280,7 @@ impl OneCluster<'_> {
             credentials,
             missing: task.places.iter().filter_map(missing).collect(),
             altered: task.places.iter().filter_map(altered).collect(),
-            access,
+            access: Arc::new(access),
             is_excess_known: self.policy.is_some(),
         };
         let failure = failure.map(|failure| ("ask what the credential may do", failure.into()));

@@ -1,6 +1,5 @@
 //! Forgetting clusters that are gone for good: their entries leave the outputs, and nothing is contacted.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use crate::delivery::Layout;
 use crate::error::Error;
 use crate::event::{End, Event, StepEnded, StepOutcome};
 use crate::executor::apply::remove as remove_all;
-use crate::executor::publish::{Publisher, publisher};
+use crate::executor::publish::{Publisher, TargetFiles, publisher};
 use crate::executor::{Events, Hubs};
 use crate::exit_code::ExitCode;
 use crate::inventory::{Budget, Inventory};
@@ -190,7 +189,7 @@ async fn forget(plan: &ClusterPlan, publisher: &Publisher, hubs: &Hubs, events: 
     events.send(Event::Started(plan.cluster.clone()));
     for (number, step) in (1..).zip(&plan.steps) {
         let Step::Remove(remove) = step else { continue };
-        let removed = remove_all(remove, &BTreeMap::new(), publisher, hubs).await;
+        let removed = remove_all(remove, &TargetFiles::default(), publisher, hubs).await;
         let outcome = match removed {
             Ok(()) => {
                 applied.done.push(step.id());

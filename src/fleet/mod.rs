@@ -39,7 +39,7 @@ use crate::delivery::{Layout, OutputFile};
 use crate::error::Error;
 use crate::event::Event;
 use crate::executor::apply::orphan_after;
-use crate::executor::observe::{Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
+use crate::executor::observe::{CommonParts, Legacy, PlanContext, PlanTask, Probing, Trial, plan_clusters};
 use crate::executor::publish::publisher;
 use crate::executor::renew::{Prepare, Prepared, RenewContext, renew_clusters};
 use crate::executor::{Bound, Cancellation, Clock, Events, Hubs, KeptConnections, Pace, WantedEvents};
@@ -372,6 +372,7 @@ impl Fleet {
             clock: self.clock,
             kept: self.kept.clone(),
             hubs: Arc::clone(&self.hubs),
+            common: CommonParts::default(),
         })
     }
 

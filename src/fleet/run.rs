@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::Timeline;
 use super::outputs::Outputs;
 use super::selection::Selected;
+use crate::common::Common;
 use crate::inventory::{Cluster, Grant, Phase};
 use crate::names::{ClusterName, Holder, WaveName};
 use crate::outcome::{Applied, Carried, NotStarted, Planned, Span};
@@ -124,12 +125,14 @@ impl FleetRun {
 
     /// Reports what was planned.
     pub(crate) fn planned_reports(&self) -> Vec<ClusterReport> {
-        self.clusters.iter().map(ClusterRun::planned_report).collect()
+        let mut common = Common::default();
+        self.clusters.iter().map(|run| run.planned_report().sharing(&mut common)).collect()
     }
 
     /// Reports the results of carrying out the plans.
     pub(crate) fn reports(&self, holder: &Holder) -> Vec<ClusterReport> {
-        self.clusters.iter().map(|run| run.report(holder)).collect()
+        let mut common = Common::default();
+        self.clusters.iter().map(|run| run.report(holder).sharing(&mut common)).collect()
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Intended {
 }
 
 /// Where intended rules come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IntendedSource {
     /// In the profile.
     Profile(Arc<[Rule]>),

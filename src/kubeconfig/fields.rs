@@ -135,7 +135,7 @@ pub(super) struct HeldEntry {
     /// The digest of the whole entry.
     digest: Digest,
     /// Its fields that are ours, in the order of the list's.
-    fields: Box<[(&'static str, HeldValue)]>,
+    fields: Box<[HeldValue]>,
     /// The recorded values of the shared fields, from when they were written.
     given: BTreeMap<String, String>,
     /// The uid of the cluster that it was written for, if it names one.
@@ -147,10 +147,11 @@ pub(super) struct HeldEntry {
 
 #[derive(Clone)]
 struct HeldValue {
+    field: &'static Field,
     digest: Digest,
-    shown: String,
+    shown: Box<str>,
     /// The value of a shared field.
-    kept: Option<Value>,
+    kept: Option<Box<Value>>,
 }
 
 /// The parts of an entry that are not ours.
@@ -185,8 +186,8 @@ impl HeldEntry {
         };
         let value = |field: &'static Field| {
             let value = body.get(field.name)?;
-            let kept = (field.whose == Whose::Shared).then(|| value.clone());
-            Some((field.name, HeldValue { digest: Digest::of(value.clone()), shown: field.shown(value), kept }))
+            let kept = (field.whose == Whose::Shared).then(|| Box::new(value.clone()));
+            Some(HeldValue { field, digest: Digest::of(value.clone()), shown: field.shown(value).into(), kept })
         };
         Some(Self {
             list,
@@ -200,7 +201,7 @@ impl HeldEntry {
     }
 
     fn field(&self, name: &str) -> Option<&HeldValue> {
-        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.fields.iter().find(|held| held.field.name == name)
     }
 
     /// Returns the wanted entry, with the parts of this one that are not ours.
@@ -208,7 +209,7 @@ impl HeldEntry {
         let list = self.list;
         if let Some(body) = wanted.get_mut(list.singular()).and_then(Value::as_object_mut) {
             for field in list.fields().iter().filter(|field| field.whose == Whose::Shared) {
-                let held = self.field(field.name).and_then(|held| held.kept.as_ref());
+                let held = self.field(field.name).and_then(|held| held.kept.as_deref());
                 let before = self.given.get(field.name).map(String::as_str);
                 let is_changed_here = held.map(noted).as_deref() != before;
                 let is_changed_in_inventory = body.get(field.name).map(noted).as_deref() != before;
@@ -262,7 +263,7 @@ impl HeldEntry {
     /// Returns whether all fields of ours have the same values as in another entry.
     pub(super) fn has_fields_of(&self, other: &Self) -> bool {
         let digests =
-            |entry: &Self| -> Vec<_> { entry.fields.iter().map(|(name, value)| (*name, value.digest)).collect() };
+            |entry: &Self| -> Vec<_> { entry.fields.iter().map(|held| (held.field.name, held.digest)).collect() };
         digests(self) == digests(other)
     }
 
@@ -288,7 +289,7 @@ impl HeldEntry {
                     (vec![FieldDiff::WAS.to_owned()], vec![FieldDiff::WRITTEN.to_owned()])
                 }
                 _ => (
-                    held.map(|held| held.shown.clone()).into_iter().collect(),
+                    held.map(|held| held.shown.to_string()).into_iter().collect(),
                     wanted.map(|wanted| field.shown(wanted)).into_iter().collect(),
                 ),
             };

@@ -24,8 +24,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::common::Common;
 use crate::credential::{Distrust, Reissue, Renewal};
 use crate::delivery::ReadPlace;
+use crate::desired::DesiredObject;
 use crate::failure::StepFailure;
 use crate::inventory::{Grant, Inventory};
 use crate::kubeconfig::Endpoint;
@@ -178,7 +180,7 @@ pub(crate) struct ClusterPlan {
     pub steps: Vec<Step>,
     /// What the steps do to the access of somebody; those that do nothing to it have none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub risks: BTreeMap<StepId, Box<Risk>>,
+    pub risks: BTreeMap<StepId, Arc<Risk>>,
     /// What stops the cluster before the first write.
     pub blockers: Vec<Blocker>,
     /// What the user should know.
@@ -206,6 +208,16 @@ impl ClusterPlan {
             missing_rights: vec![],
             prunes: BTreeSet::new(),
         }
+    }
+
+    /// Takes what other clusters have too from `objects` and `risks`.
+    pub(crate) fn share(&mut self, objects: &mut Common<DesiredObject>, risks: &mut Common<Risk>) {
+        for step in &mut self.steps {
+            if let Step::Create(desired) = step {
+                objects.share(desired);
+            }
+        }
+        self.risks.values_mut().for_each(|risk| risks.share(risk));
     }
 
     /// Checks, in debug builds, that each step has a distinct id.
@@ -288,6 +300,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     // The plans of all clusters are kept until the end of a run.
     plan.steps.shrink_to_fit();
     draft.assessment.standings.shrink_to_fit();
+    draft.assessment.kept.shrink_to_fit();
     draft
 }
 

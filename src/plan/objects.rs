@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -29,7 +30,7 @@ pub(super) fn plan_objects(input: &PlanInput<'_>, plan: &mut ClusterPlan) -> Vec
     plan_namespaces(input, plan, &desired);
     for desired in desired.values() {
         match input.observed.objects.get(&desired.object) {
-            None => plan.steps.push(Step::Create(desired.clone())),
+            None => plan.steps.push(Step::Create(Arc::new(desired.clone()))),
             Some(observed) => plan_existing(input, plan, desired, observed),
         }
     }
@@ -70,12 +71,12 @@ fn plan_namespaces(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &BTre
         match (input.observed.namespaces.get(&name), missing) {
             (None | Some(NamespaceState::Active), _) => {}
             (Some(NamespaceState::Absent), MissingNamespace::Create) => {
-                plan.steps.push(Step::Create(DesiredObject {
+                plan.steps.push(Step::Create(Arc::new(DesiredObject {
                     object: ObjectRef::cluster_scoped(Kind::Namespace, name),
                     inventory: input.inventory.name.clone(),
                     profile: None,
                     content: Content::Empty,
-                }));
+                })));
             }
             (Some(NamespaceState::Absent), MissingNamespace::Block) => {
                 let wanting: BTreeSet<&str> = desired
@@ -138,7 +139,7 @@ fn plan_existing(input: &PlanInput<'_>, plan: &mut ClusterPlan, desired: &Desire
         // A roleRef cannot change (422), and this name is only ever used for this role.
         let removed = vec![format!("roleRef {actual}")];
         plan.steps.push(delete(object, observed, removed));
-        return plan.steps.push(Step::Create(desired.clone()));
+        return plan.steps.push(Step::Create(Arc::new(desired.clone())));
     }
     let changes = diff_object(desired, observed);
     if changes.is_empty() && adopts.is_none() {
@@ -291,12 +292,12 @@ fn tokens_of(observed: &ObservedObject, object: &ObjectRef, now: Timestamp) -> V
 }
 
 fn delete(object: &ObjectRef, observed: &ObservedObject, removed: Vec<String>) -> Step {
-    Step::Delete(Delete {
+    Step::Delete(Box::new(Delete {
         object: object.clone(),
         uid: observed.uid.clone(),
         resource_version: Some(observed.resource_version.clone()),
         removed,
-    })
+    }))
 }
 
 /// Returns a blocker if deleting a ServiceAccount would invalidate credentials that may be in use.

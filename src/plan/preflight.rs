@@ -493,7 +493,12 @@ mod tests {
     fn what_is_gone_already_blocks_nothing() {
         let object = ObjectRef::cluster_scoped(Kind::ClusterRole, "old");
         let mut plan = empty_plan("a", "uid");
-        plan.steps.push(Step::Delete(Delete { object, uid: String::new(), resource_version: None, removed: vec![] }));
+        plan.steps.push(Step::Delete(Box::new(Delete {
+            object,
+            uid: String::new(),
+            resource_version: None,
+            removed: vec![],
+        })));
         let id = plan.steps[0].id();
         judge_probes(
             &mut plan,

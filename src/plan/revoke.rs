@@ -535,13 +535,13 @@ fn delete_access(input: &RevokeInput<'_>, grant: &Grant, plan: &mut ClusterPlan)
 }
 
 fn delete(object: &ObjectRef, observed: &ObservedObject) -> Step {
-    Step::Delete(Delete {
+    Step::Delete(Box::new(Delete {
         object: object.clone(),
         uid: observed.uid.clone(),
         // The revocation has just changed its index, which is an annotation, so its resourceVersion is another one now.
         resource_version: (object.kind != Kind::ServiceAccount).then(|| observed.resource_version.clone()),
         removed: super::objects::describe(observed),
-    })
+    }))
 }
 
 /// Notes where the holder may have made tokens that deleting our anchors does not revoke.

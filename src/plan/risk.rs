@@ -4,6 +4,7 @@
 //! wildcard is no change. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::objects::wanted_objects;
 use super::{Blocker, BlockerKind, ClusterPlan, PlanInput, RoleRead};
@@ -52,7 +53,7 @@ struct Assessing<'a> {
 }
 
 /// Returns the risks of the steps that change what somebody may do.
-pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, Box<Risk>> {
+pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, Arc<Risk>> {
     let desired = wanted_objects(input);
     let written: BTreeSet<&ObjectRef> = steps
         .iter()
@@ -77,13 +78,13 @@ pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, B
         accounts.insert(grant.profile.name.clone(), account);
     }
     let assessing = Assessing { observed: input.observed, desired: &desired, accounts };
-    steps.iter().filter_map(|step| Some((step.id(), Box::new(assessing.risk(step)?)))).collect()
+    steps.iter().filter_map(|step| Some((step.id(), Arc::new(assessing.risk(step)?)))).collect()
 }
 
 /// Returns the risks of steps that only take access away.
-pub(super) fn risks_of_deletions(observed: &ObservedCluster, steps: &[Step]) -> BTreeMap<StepId, Box<Risk>> {
+pub(super) fn risks_of_deletions(observed: &ObservedCluster, steps: &[Step]) -> BTreeMap<StepId, Arc<Risk>> {
     let assessing = Assessing { observed, desired: &BTreeMap::new(), accounts: BTreeMap::new() };
-    steps.iter().filter_map(|step| Some((step.id(), Box::new(assessing.risk(step)?)))).collect()
+    steps.iter().filter_map(|step| Some((step.id(), Arc::new(assessing.risk(step)?)))).collect()
 }
 
 /// Returns what a role allows as it was read.
@@ -214,6 +215,8 @@ impl Assessing<'_> {
             (true, false) => RiskClass::Narrows,
             (false, false) => RiskClass::Replaces,
         };
+        gains.shrink_to_fit();
+        losses.shrink_to_fit();
         Some(Risk { class, profile: Some(profile.clone()), gains, losses, escalating })
     }
 
@@ -274,11 +277,15 @@ impl Assessing<'_> {
 /// Adds which of the gains are escalating, now that existing roles were read.
 pub(super) fn add_rules_of_roles(plan: &mut ClusterPlan, roles: &BTreeMap<ObjectRef, RoleRead>) {
     for risk in plan.risks.values_mut() {
+        let mut escalating = risk.escalating.clone();
         for access in &risk.gains {
             let role = access.role.as_ref().map(|role| role.object(access.namespace.as_deref()));
             if let Some(RoleRead::Rules(rules)) = role.and_then(|role| roles.get(&role)) {
-                risk.escalating.extend(Escalating::of_rules(rules));
+                escalating.extend(Escalating::of_rules(rules));
             }
+        }
+        if escalating != risk.escalating {
+            Arc::make_mut(risk).escalating = escalating;
         }
     }
 }
@@ -286,7 +293,7 @@ pub(super) fn add_rules_of_roles(plan: &mut ClusterPlan, roles: &BTreeMap<Object
 /// Returns the blockers for steps of classes that this run must not contain, one for each class and profile.
 pub(super) fn denied(plan: &ClusterPlan, deny: &[RiskClass]) -> Vec<Blocker> {
     let mut found: BTreeMap<(RiskClass, Option<&ProfileName>), Vec<&Risk>> = BTreeMap::new();
-    for risk in plan.risks.values().filter(|risk| deny.contains(&risk.class)) {
+    for risk in plan.risks.values().map(|risk| &**risk).filter(|risk| deny.contains(&risk.class)) {
         found.entry((risk.class, risk.profile.as_ref())).or_default().push(risk);
     }
     let blocker = |((class, profile), risks): ((RiskClass, Option<&ProfileName>), Vec<&Risk>)| Blocker {

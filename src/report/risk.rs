@@ -32,7 +32,7 @@ pub(super) fn risk_lines<'a>(changes: &'a Changes, most: usize) -> Vec<RiskLine<
     let said = changes.clusters.iter().flat_map(|cluster| {
         // A role and its binding are two steps that say the same, so they are put together.
         let mut steps: BTreeMap<(RiskClass, Option<&ProfileName>), Vec<&Risk>> = BTreeMap::new();
-        for risk in cluster.changes.iter().filter_map(|change| change.risk.as_ref()) {
+        for risk in cluster.changes.iter().filter_map(|change| change.risk.as_deref()) {
             steps.entry((risk.class, risk.profile.as_ref())).or_default().push(risk);
         }
         let line = move |((class, profile), risks): ((RiskClass, Option<&ProfileName>), Vec<&Risk>)| {

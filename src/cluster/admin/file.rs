@@ -3,10 +3,13 @@
 //! The types are those of client-go's `tools/clientcmd/api/v1`; kube's would run exec plugins, lose
 //! half of an impersonation and accept names that are defined twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -23,12 +26,12 @@ pub(super) const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 /// (client-go `pkg/apis/clientauthentication`).
 const EXEC_EXTENSION: &str = "client.authentication.k8s.io/exec";
 
-/// One kubeconfig, indexed by names.
+/// One kubeconfig, indexed by names. It stays in memory for a whole run and may have ten thousand contexts.
 pub(super) struct AdminFile {
     pub(super) path: PathBuf,
-    pub(super) clusters: HashMap<String, ClusterFields>,
-    pub(super) users: HashMap<String, UserFields>,
-    pub(super) contexts: HashMap<String, ContextFields>,
+    pub(super) clusters: ByName<ClusterFields>,
+    pub(super) users: ByName<UserFields>,
+    pub(super) contexts: ByName<ContextFields>,
     pub(super) current_context: Option<String>,
     /// Whether its group or others can read it.
     pub(super) is_exposed: bool,
@@ -38,6 +41,81 @@ impl std::fmt::Debug for AdminFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AdminFile({}, {} contexts)", self.path.display(), self.contexts.len())
     }
+}
+
+/// Entries by their names. They are sorted and nothing else: a map needs room for twelve entries in each of ten thousand files
+/// that have one.
+pub(super) struct ByName<T>(Box<[(String, T)]>);
+
+impl<T> ByName<T> {
+    /// Makes it of one entry.
+    pub(super) fn one(name: &str, entry: T) -> Self {
+        Self(Box::new([(name.to_owned(), entry)]))
+    }
+
+    /// Returns the entry with a name.
+    pub(super) fn get(&self, name: &str) -> Option<&T> {
+        let found = self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        Some(&self.0[found].1)
+    }
+
+    /// Returns the names in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    /// Returns the entries in the order of their names.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, entry)| entry)
+    }
+
+    /// Returns how many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<T: Default> ByName<T> {
+    /// Collects entries; kubectl refuses names that are defined twice.
+    fn of(kind: &str, entries: impl Iterator<Item = (String, Option<T>)>) -> Result<Self, String> {
+        let mut named: Vec<(String, T)> = entries.map(|(name, entry)| (name, entry.unwrap_or_default())).collect();
+        named.sort_by(|(one, _), (other, _)| one.cmp(other));
+        match named.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(format!("{kind} `{}` is defined twice", pair[0].0)),
+            None => Ok(Self(named.into())),
+        }
+    }
+}
+
+/// What a field says in base64: decoded when it is read, and shared by all that use it.
+#[derive(Clone)]
+pub(super) struct Data(Option<Arc<[u8]>>);
+
+impl Data {
+    /// Decodes the text of a field. That it is not base64 is said where the field is used, because a file may have entries that
+    /// nobody uses.
+    pub(super) fn of(text: &str) -> Self {
+        Self(decode(text).map(Arc::from))
+    }
+
+    /// Returns the bytes.
+    pub(super) fn bytes(&self, field: &str) -> Result<Arc<[u8]>, String> {
+        self.0.clone().ok_or_else(|| format!("`{field}` is not base64"))
+    }
+
+    /// Returns the bytes in base64; nothing if they were not.
+    pub(super) fn text(&self) -> Option<String> {
+        self.0.as_ref().map(|bytes| STANDARD.encode(bytes))
+    }
+}
+
+/// Decodes base64 as Go does, which ignores line ends within it.
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+    if !text.contains(['\r', '\n']) {
+        return STANDARD.decode(text).ok();
+    }
+    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    STANDARD.decode(text).ok()
 }
 
 /// A cluster entry. Empty strings are absent, as in Go.
@@ -52,8 +130,8 @@ pub(super) struct ClusterFields {
     pub(super) insecure_skip_tls_verify: Option<bool>,
     #[serde(deserialize_with = "text")]
     pub(super) certificate_authority: Option<String>,
-    #[serde(deserialize_with = "text")]
-    pub(super) certificate_authority_data: Option<String>,
+    #[serde(deserialize_with = "data")]
+    pub(super) certificate_authority_data: Option<Data>,
     #[serde(deserialize_with = "text")]
     pub(super) proxy_url: Option<String>,
     #[serde(deserialize_with = "flag")]
@@ -89,8 +167,8 @@ impl ClusterFields {
 pub(super) struct UserFields {
     #[serde(deserialize_with = "text")]
     pub(super) client_certificate: Option<String>,
-    #[serde(deserialize_with = "text")]
-    pub(super) client_certificate_data: Option<String>,
+    #[serde(deserialize_with = "data")]
+    pub(super) client_certificate_data: Option<Data>,
     #[serde(deserialize_with = "text")]
     pub(super) client_key: Option<String>,
     #[serde(deserialize_with = "secret")]
@@ -157,6 +235,10 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }
 
+fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
+    Ok(text(deserializer)?.map(|text| Data::of(&text)))
+}
+
 fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }
@@ -219,7 +301,7 @@ impl AdminFile {
     /// written, and is read again when the lock is free.
     pub(super) fn read(path: &Path) -> Result<Self, AdminError> {
         let read = Self::read_once(path);
-        let is_whole = read.as_ref().is_ok_and(|file| !file.contexts.is_empty());
+        let is_whole = read.as_ref().is_ok_and(|file| file.contexts.len() > 0);
         let lock = PathBuf::from(format!("{}.lock", path.display()));
         if is_whole || std::fs::symlink_metadata(lock).is_err() {
             return read;
@@ -265,9 +347,9 @@ impl AdminFile {
             root.contexts.into_iter().flatten().map(Option::unwrap_or_default).map(|entry| (entry.name, entry.context));
         Ok(Self {
             path: path.to_owned(),
-            clusters: by_name("cluster", clusters).map_err(malformed)?,
-            users: by_name("user", users).map_err(malformed)?,
-            contexts: by_name("context", contexts).map_err(malformed)?,
+            clusters: ByName::of("cluster", clusters).map_err(malformed)?,
+            users: ByName::of("user", users).map_err(malformed)?,
+            contexts: ByName::of("context", contexts).map_err(malformed)?,
             current_context: root.current_context,
             is_exposed: false,
         })
@@ -292,21 +374,6 @@ pub(super) fn is_exposed(path: &Path) -> bool {
 /// kubelet makes the files of a Secret so, with a pod's `fsGroup`.
 fn exposes(mode: u32, can_change_mode: bool) -> bool {
     mode & 0o077 != 0 && (can_change_mode || mode & 0o077 != 0o040)
-}
-
-/// Collects entries; kubectl refuses names that are defined twice.
-fn by_name<T: Default>(
-    kind: &str,
-    entries: impl Iterator<Item = (String, Option<T>)>,
-) -> Result<HashMap<String, T>, String> {
-    let mut named = HashMap::new();
-    for (name, entry) in entries {
-        if named.contains_key(&name) {
-            return Err(format!("{kind} `{name}` is defined twice"));
-        }
-        named.insert(name, entry.unwrap_or_default());
-    }
-    Ok(named)
 }
 
 /// Reads a file that a kubeconfig or the inventory names for a field.

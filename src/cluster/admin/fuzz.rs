@@ -32,7 +32,7 @@ pub(crate) fn admin_kubeconfig(data: &[u8]) -> bool {
     };
     let shown = format!("{file:?}");
     assert!(shown.len() < 200, "{shown}");
-    for context in file.contexts.values() {
+    for context in file.contexts.entries() {
         for allow_insecure in [false, true] {
             let Some(cluster) = file.clusters.get(&context.cluster) else { continue };
             if let Ok(target) = usable::target(cluster, file.directory(), allow_insecure)

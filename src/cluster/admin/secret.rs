@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::{AdminError, Problem};
-use super::file::{AdminFile, ClusterFields, ContextFields, ExecFields, ExecVariable, UserFields};
+use super::file::{AdminFile, ByName, ClusterFields, ContextFields, Data, ExecFields, ExecVariable, UserFields};
 use super::seen::Leads;
 use super::source::Source;
 use super::{AdminSources, Insecure};
@@ -284,10 +284,10 @@ fn access_provider<'a>(profile: &'a Value, name: &str) -> Option<&'a Value> {
 /// Refuses what would run a program, or read a file of this machine and send it somewhere.
 fn refuse_exec(file: &AdminFile) -> Result<(), String> {
     let allow = "which `allow-exec = true` in that `[[discover]]` would allow";
-    if file.clusters.values().any(|cluster| cluster.certificate_authority.is_some()) {
+    if file.clusters.entries().any(|cluster| cluster.certificate_authority.is_some()) {
         return Err(format!("its `certificate-authority` names a file, {allow}"));
     }
-    for user in file.users.values() {
+    for user in file.users.entries() {
         let files = [
             ("client-certificate", user.client_certificate.is_some()),
             ("client-key", user.client_key.is_some()),
@@ -309,9 +309,9 @@ fn one(path: &Path, cluster: ClusterFields, user: UserFields) -> AdminFile {
     let context = ContextFields { cluster: NAME.to_owned(), user: NAME.to_owned() };
     AdminFile {
         path: path.to_owned(),
-        clusters: HashMap::from([(NAME.to_owned(), cluster)]),
-        users: HashMap::from([(NAME.to_owned(), user)]),
-        contexts: HashMap::from([(NAME.to_owned(), context)]),
+        clusters: ByName::one(NAME, cluster),
+        users: ByName::one(NAME, user),
+        contexts: ByName::one(NAME, context),
         current_context: Some(NAME.to_owned()),
         is_exposed: false,
     }
@@ -363,7 +363,7 @@ fn argocd(path: &Path, server: Option<String>, config: Option<String>) -> Result
         server: some(server.map(|server| server.trim_end_matches('/').to_owned())),
         tls_server_name: some(tls.server_name),
         insecure_skip_tls_verify: tls.insecure.then_some(true),
-        certificate_authority_data: some(tls.ca_data),
+        certificate_authority_data: some(tls.ca_data).as_deref().map(Data::of),
         proxy_url: some(config.proxy_url),
         ..ClusterFields::default()
     };
@@ -380,7 +380,7 @@ fn argocd(path: &Path, server: Option<String>, config: Option<String>) -> Result
         token: config.bearer_token,
         username: some(config.username),
         password: config.password,
-        client_certificate_data: some(tls.cert_data),
+        client_certificate_data: some(tls.cert_data).as_deref().map(Data::of),
         client_key_data: tls.key_data,
         exec: exec.map(Box::new),
         ..UserFields::default()

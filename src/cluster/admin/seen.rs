@@ -91,8 +91,8 @@ fn endpoint(cluster: &ClusterFields, directory: Option<&Path>) -> Result<String,
         _ => None,
     };
     let authority = if read.is_some() { &None } else { certificate_authority };
-    let data = if read.is_some() { &read } else { certificate_authority_data };
-    let texts = [server, tls_server_name, authority, data, proxy_url];
+    let data = read.or_else(|| certificate_authority_data.as_ref()?.text());
+    let texts = [server, tls_server_name, authority, &data, proxy_url];
     let texts = texts.map(|text| text.as_deref().unwrap_or_default());
     let insecure = if *insecure_skip_tls_verify == Some(true) { "insecure" } else { "" };
     Ok(digest_of_texts(texts.into_iter().chain([insecure])))

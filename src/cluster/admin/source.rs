@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{AdminError, Problem};
-use super::file::{AdminFile, ClusterFields, ContextFields, UserFields};
+use super::file::{AdminFile, ByName, ClusterFields, ContextFields, UserFields};
 use crate::inventory::KubeconfigSource;
 use crate::store::distinct;
 
@@ -113,8 +113,7 @@ impl Source {
         let merged = self.files.iter().find_map(|file| file.current_context.as_deref()).filter(|_| self.is_merged);
         let mut seen = std::collections::HashSet::new();
         for file in &self.files {
-            let mut names: Vec<&str> = file.contexts.keys().map(String::as_str).collect();
-            names.sort_unstable();
+            let mut names: Vec<&str> = file.contexts.names().map(String::as_str).collect();
             names.retain(|name| !self.is_merged || seen.insert(*name));
             let current = if self.is_merged { merged } else { file.current_context.as_deref() };
             contexts.extend(names.into_iter().map(|name| (name, file.path.as_path(), current == Some(name))));
@@ -131,7 +130,7 @@ impl Source {
         let file = self.files.first();
         let current = file.and_then(|file| file.current_context.clone());
         let only =
-            || file.filter(|file| file.contexts.len() == 1).and_then(|file| file.contexts.keys().next().cloned());
+            || file.filter(|file| file.contexts.len() == 1).and_then(|file| file.contexts.names().next().cloned());
         current.or_else(only).ok_or_else(|| {
             let problem = format!("{} has several contexts, and none is current", self.name);
             AdminError::Access(Problem::new(problem).hint("say which with `context` in the `admin` of that cluster"))
@@ -140,13 +139,14 @@ impl Source {
 
     /// Finds a context and what it refers to.
     pub(super) fn find(&self, name: &str) -> Result<Found<'_>, AdminError> {
-        let mut having = self.files.iter().filter(|file| file.contexts.contains_key(name));
-        let file = having.next().ok_or_else(|| self.missing("context", name, &self.files, |file| &file.contexts))?;
-        if let Some(other) = having.next().filter(|_| !self.is_merged) {
+        let mut having = self.files.iter().filter_map(|file| Some((file, file.contexts.get(name)?)));
+        let (file, context) =
+            having.next().ok_or_else(|| self.missing("context", name, &self.files, |file| &file.contexts))?;
+        if let Some((other, _)) = having.next().filter(|_| !self.is_merged) {
             let (first, second) = (file.path.clone(), other.path.clone());
             return Err(AdminError::Ambiguous { context: name.to_owned(), first, second });
         }
-        self.found(file, &file.contexts[name])
+        self.found(file, context)
     }
 
     fn found<'a>(&'a self, file: &'a Arc<AdminFile>, context: &ContextFields) -> Result<Found<'a>, AdminError> {
@@ -168,9 +168,9 @@ impl Source {
         kind: &'static str,
         name: &str,
         files: &[Arc<AdminFile>],
-        entries: impl Fn(&AdminFile) -> &std::collections::HashMap<String, T>,
+        entries: impl Fn(&AdminFile) -> &ByName<T>,
     ) -> AdminError {
-        let names = files.iter().flat_map(|file| entries(file).keys());
+        let names = files.iter().flat_map(|file| entries(file).names());
         AdminError::Missing {
             source_name: match files {
                 [file] => format!("`{}`", file.path.display()),
@@ -187,7 +187,7 @@ impl Source {
 fn find_in<'a, T>(
     files: &'a [Arc<AdminFile>],
     name: &str,
-    entries: impl Fn(&AdminFile) -> &std::collections::HashMap<String, T>,
+    entries: impl Fn(&AdminFile) -> &ByName<T>,
 ) -> Option<(&'a AdminFile, &'a T)> {
     files.iter().find_map(|file| Some((&**file, entries(file).get(name)?)))
 }

@@ -6,13 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Problem;
 use super::exec::Plugin;
-use super::file::{ClusterFields, UserFields, read_part, read_secret_part};
+use super::file::{ClusterFields, UserFields, decode, read_part, read_secret_part};
 use crate::cluster::transport::{Impersonation, Login, Target, check_login};
 use crate::inventory::InlineAdmin;
 use crate::inventory::syntax::{BRACKETS, lacks_brackets};
@@ -29,20 +27,19 @@ pub(super) fn target(cluster: &ClusterFields, directory: &Path, allow_insecure: 
     check_server(&server)?;
     let insecure = cluster.insecure_skip_tls_verify == Some(true);
     check_insecure(insecure, allow_insecure)?;
-    let data = cluster.certificate_authority_data.as_deref();
-    let authority = match (&cluster.certificate_authority, data) {
+    let authority = match (&cluster.certificate_authority, &cluster.certificate_authority_data) {
         (Some(_), Some(_)) => {
             return Err("`certificate-authority` and `certificate-authority-data` are both set".into());
         }
-        (Some(file), None) => Some(read_part(&directory.join(file), "certificate-authority")?),
-        (None, Some(data)) => Some(decode(data, "certificate-authority-data")?),
+        (Some(file), None) => Some(read_part(&directory.join(file), "certificate-authority")?.into()),
+        (None, Some(data)) => Some(data.bytes("certificate-authority-data")?),
         (None, None) => None,
     };
     if insecure && authority.is_some() {
         return Err("`insecure-skip-tls-verify` and a CA are both set".into());
     }
     let (server_name, proxy_url) = (cluster.tls_server_name.clone(), cluster.proxy_url.clone());
-    Ok(Target { server, authority: authority.map(Arc::from), server_name, proxy_url, insecure })
+    Ok(Target { server, authority, server_name, proxy_url, insecure })
 }
 
 /// Returns what the inventory's own `server` connects to.
@@ -66,7 +63,7 @@ pub(super) fn inline_login(admin: &InlineAdmin) -> Result<Login, Problem> {
     }
     if let (Some(certificate), Some(key)) = (&admin.client_certificate, &admin.client_key) {
         let key = key_text(read_part(key, "client-key")?)?;
-        login.certificate = Some((read_part(certificate, "client-certificate")?, key));
+        login.certificate = Some((read_part(certificate, "client-certificate")?.into(), key));
     }
     check_login(&login)?;
     Ok(login)
@@ -148,17 +145,17 @@ fn basic(user: &UserFields) -> Option<(String, SecretString)> {
     Some((username, user.password.clone().unwrap_or_default()))
 }
 
-fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Vec<u8>, SecretString)>, Problem> {
+fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Arc<[u8]>, SecretString)>, Problem> {
     let chain = match (&user.client_certificate, &user.client_certificate_data) {
         (Some(_), Some(_)) => return Err("`client-certificate` and `client-certificate-data` are both set".into()),
-        (Some(file), None) => Some(read_part(&directory.join(file), "client-certificate")?),
-        (None, Some(data)) => Some(decode(data, "client-certificate-data")?),
+        (Some(file), None) => Some(read_part(&directory.join(file), "client-certificate")?.into()),
+        (None, Some(data)) => Some(data.bytes("client-certificate-data")?),
         (None, None) => None,
     };
     let key = match (&user.client_key, &user.client_key_data) {
         (Some(_), Some(_)) => return Err("`client-key` and `client-key-data` are both set".into()),
         (Some(file), None) => Some(key_text(read_secret_part(&directory.join(file), "client-key")?)?),
-        (None, Some(data)) => Some(key_text(decode(data.expose_secret(), "client-key-data")?)?),
+        (None, Some(data)) => Some(key_text(decode(data.expose_secret()).ok_or("`client-key-data` is not base64")?)?),
         (None, None) => None,
     };
     match (chain, key) {
@@ -173,12 +170,6 @@ fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Vec<u8>, S
 fn key_text(pem: Vec<u8>) -> Result<SecretString, Problem> {
     // The original error would hold the bytes of the key.
     String::from_utf8(pem).map(SecretString::from).map_err(|_| "the client key is not PEM".into())
-}
-
-fn decode(data: &str, field: &str) -> Result<Vec<u8>, Problem> {
-    // Go ignores line ends within base64.
-    let data: String = data.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    STANDARD.decode(data).map_err(|_| format!("`{field}` is not base64").into())
 }
 
 fn impersonation(user: &UserFields) -> Result<Option<Impersonation>, Problem> {

@@ -71,7 +71,7 @@ pub(super) struct Login {
     pub(super) bearer: Option<SecretString>,
     pub(super) basic: Option<(String, SecretString)>,
     /// Certificate chain and key, both PEM.
-    pub(super) certificate: Option<(Vec<u8>, SecretString)>,
+    pub(super) certificate: Option<(Arc<[u8]>, SecretString)>,
     pub(super) impersonation: Option<Impersonation>,
 }
 

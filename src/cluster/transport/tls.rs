@@ -27,7 +27,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// Makes the configuration of a client.
 pub(super) fn configuration(
     target: &Target,
-    certificate: Option<&(Vec<u8>, SecretString)>,
+    certificate: Option<&(Arc<[u8]>, SecretString)>,
     network: &Network,
 ) -> Result<ClientConfig, String> {
     let provider = provider();

@@ -65,7 +65,7 @@ pub(super) async fn add_secrets(
     let targets = layout.secrets.iter().filter(|target| grants.contains(&target.grant)).collect();
     for (target, read) in read_secrets(hubs, (inventory, holder), targets).await {
         let mark = Mark::of(inventory, holder, &target.grant);
-        let (place, format) = (Place::Secret(target.place.clone()), Format::Secret(target.form.clone()));
+        let (place, format) = (Place::Secret(target.place.clone()), Format::Secret(Box::new(target.form.clone())));
         let held = read.and_then(|held| held_in(&format, held.into()));
         places.entry(target.grant.clone()).or_default().push(UsedPlace { place, format, mark, held });
     }

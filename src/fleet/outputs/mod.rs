@@ -112,19 +112,16 @@ impl Outputs {
                     Removal::TokenFile(removal) => Some(&removal.token_file),
                     Removal::Secret(_) => None,
                 });
-                let known = of_files.filter_map(|file| self.files.get_key_value(file));
-                named.files.extend(known.map(|(path, file)| (path.clone(), Arc::clone(file))));
+                of_files.filter_map(|file| self.files.get(file)).for_each(|file| named.files.add(file));
             }
             let Some(profile) = step.profile() else { continue };
             let grant = GrantKey { cluster: plan.cluster.clone(), profile: profile.clone() };
             let sources: BTreeSet<&Place> = step.sources().iter().map(|source| &source.place).collect();
             for read in self.of(&grant) {
                 match &read.place {
-                    Place::Context(ContextPlace { file: path, .. }) => {
-                        named.files.extend(self.files.get(path).map(|file| (path.clone(), Arc::clone(file))));
-                    }
-                    Place::TokenFile(TokenPlace { token_file: path }) => {
-                        named.files.extend(self.files.get(path).map(|file| (path.clone(), Arc::clone(file))));
+                    Place::Context(ContextPlace { file: path, .. })
+                    | Place::TokenFile(TokenPlace { token_file: path }) => {
+                        self.files.get(path).into_iter().for_each(|file| named.files.add(file));
                     }
                     Place::Secret(place) => drop(named.secrets.insert(place.clone(), read.secret().cloned())),
                 }

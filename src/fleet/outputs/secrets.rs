@@ -44,7 +44,7 @@ impl Reading {
                 None
             });
             let place = Place::Secret(target.place.clone());
-            let read = ReadPlace { place, format: Format::Secret(target.form.clone()), found: held.into() };
+            let read = ReadPlace { place, format: Format::Secret(Box::new(target.form.clone())), found: held.into() };
             outputs.add(target.grant.clone(), read);
         }
     }

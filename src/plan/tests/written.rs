@@ -304,7 +304,7 @@ fn one_of_each() -> Vec<Step> {
     };
     let numbers = Victims::Generations { holder: holder.clone(), numbers: vec![1, 2] };
     let mut steps = vec![
-        Step::Create(role.clone()),
+        Step::Create(role.clone().into()),
         Step::Update(Box::new(Update {
             desired: role.clone(),
             uid: "u".into(),
@@ -313,12 +313,12 @@ fn one_of_each() -> Vec<Step> {
             overrules: vec!["kubectl-edit".into()],
             adopts: Some("nobody".into()),
         })),
-        Step::Delete(Delete {
+        Step::Delete(Box::new(Delete {
             object: role.object.clone(),
             uid: "u".into(),
             resource_version: Some("7".into()),
             removed: vec!["get on pods".into()],
-        }),
+        })),
         Step::Mint(Box::new(Mint {
             grant: key.clone(),
             inventory: name.clone(),

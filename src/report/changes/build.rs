@@ -110,7 +110,7 @@ impl ClusterReport {
             changes: plan
                 .steps
                 .iter()
-                .map(|step| Change { risk: plan.risks.get(&step.id()).map(|risk| (**risk).clone()), ..change(step) })
+                .map(|step| Arc::new(Change { risk: plan.risks.get(&step.id()).cloned(), ..change(step) }))
                 .collect(),
             credentials: kept.collect(),
             blockers: plan.blockers.clone(),
@@ -125,7 +125,8 @@ impl ClusterReport {
     #[must_use]
     pub(crate) fn applied(mut self, applied: &Applied, grants: &[Arc<Grant>], holder: &Holder) -> Self {
         for change in &mut self.changes {
-            change.done = Some(applied.done.contains(&change.id));
+            let done = applied.done.contains(&change.id);
+            Arc::make_mut(change).done = Some(done);
         }
         for published in &applied.published {
             let profile = published.grant.profile.clone();

@@ -8,11 +8,13 @@ pub(super) use build::GENERATIONS;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::common::Common;
 use crate::credential::MintReason;
 use crate::failure::FailureKind;
 use crate::field_diff::FieldDiff;
@@ -137,7 +139,7 @@ pub(crate) struct ClusterReport {
     /// Its state.
     pub state: State,
     /// What would change, or changed.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Arc<Change>>,
     /// The credentials of its grants that are known.
     pub credentials: Vec<CredentialReport>,
     /// What stops it.
@@ -156,6 +158,15 @@ pub(crate) struct ClusterReport {
 }
 
 impl ClusterReport {
+    /// Takes what other clusters have too from `common`.
+    #[must_use]
+    pub(crate) fn sharing(mut self, common: &mut Common<Change>) -> Self {
+        // What goes to files or Secrets is each cluster's own.
+        let may_be_common = |change: &&mut Arc<Change>| change.files.is_empty() && change.secrets.is_empty();
+        self.changes.iter_mut().filter(may_be_common).for_each(|change| common.share(change));
+        self
+    }
+
     /// Keeps what is said beside what changes, so that the next report does not say it again; nothing if there is nothing.
     pub(crate) fn into_remarks(self) -> Option<Self> {
         let Self { blockers, notes, error, not_started, .. } = &self;
@@ -239,7 +250,7 @@ pub(crate) struct Change {
     pub secrets: Vec<String>,
     /// What it does to the access of somebody; absent if nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub risk: Option<Risk>,
+    pub risk: Option<Arc<Risk>>,
     /// Whether it was done; absent in a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<bool>,
@@ -332,7 +343,7 @@ impl ClusterReport {
     /// Returns what is shown of it.
     pub(super) fn said(&self) -> ClusterSaid<'_> {
         let Self { state, changes, blockers, error, notes, .. } = self;
-        let changes = changes.iter().map(Change::said).collect();
+        let changes = changes.iter().map(|change| change.said()).collect();
         ClusterSaid { state: *state, changes, blockers, error: error.as_ref(), notes }
     }
 

@@ -82,7 +82,7 @@ fn markdown_is_read_as_it_is_meant() {
 fn pending(number: usize) -> ClusterReport {
     let mut create = change(Action::Create, Kind::ClusterRole, &format!("kubemint:acme:{number}"));
     create.fields = vec![FieldDiff { field: "rules".into(), removed: vec![], added: vec!["get on pods".into()] }];
-    ClusterReport { changes: vec![create], ..cluster(&format!("c{number}"), State::Pending) }
+    ClusterReport { changes: vec![create.into()], ..cluster(&format!("c{number}"), State::Pending) }
 }
 
 #[test]

@@ -64,7 +64,9 @@ pub(super) fn report(text: &str) -> Report {
         span: Span::default(),
         profiles: vec![text.into()],
         state,
-        changes: vec![change(text, Action::Update), change(text, Action::Delete), without_object.clone()],
+        changes: [change(text, Action::Update), change(text, Action::Delete), without_object.clone()]
+            .map(Into::into)
+            .into(),
         credentials: vec![],
         blockers: vec![Blocker {
             kind: BlockerKind::Refused,

@@ -64,7 +64,7 @@ fn clusters_are_counted_by_a_label() {
 #[test]
 fn a_plan_folds_what_would_scroll_away_but_not_what_failed() {
     let pending = |number: usize| ClusterReport {
-        changes: vec![change(Action::Create, Kind::ClusterRole, &format!("role-{number}"))],
+        changes: vec![change(Action::Create, Kind::ClusterRole, &format!("role-{number}")).into()],
         labels: labels(number),
         ..cluster(&format!("c{number:05}"), State::Pending)
     };
@@ -131,8 +131,8 @@ fn render_all(report: &Report) {
 fn a_plan_is_rendered() {
     let pending = |number: usize| ClusterReport {
         changes: vec![
-            change(Action::Create, Kind::ClusterRole, "reader"),
-            change(Action::Create, Kind::ServiceAccount, "reader"),
+            change(Action::Create, Kind::ClusterRole, "reader").into(),
+            change(Action::Create, Kind::ServiceAccount, "reader").into(),
         ],
         labels: labels(number),
         ..cluster(&format!("c{number:05}"), State::Pending)

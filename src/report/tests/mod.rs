@@ -69,7 +69,7 @@ fn a_plan_shows_identical_changes_once_and_each_field() {
             added: vec!["get, list on pods".into()],
         }];
         update.overrules = vec!["kubectl-edit".into()];
-        ClusterReport { changes: vec![update], ..cluster(name, State::Pending) }
+        ClusterReport { changes: vec![update.into()], ..cluster(name, State::Pending) }
     };
     let mut clusters: Vec<_> = (0..10).map(|number| pending(&format!("c{number}"))).collect();
     clusters.push(cluster("fine", State::Unchanged));
@@ -159,7 +159,7 @@ fn the_json_model_is_stable() {
     (mint.kind, mint.name) = (None, None);
     (mint.profile, mint.generation, mint.reason) = (Some("deployer".into()), Some(2), Some("due".into()));
     mint.files = vec!["out/a.kubeconfig".into()];
-    let clusters = vec![ClusterReport { changes: vec![mint], ..cluster("a", State::Pending) }];
+    let clusters = vec![ClusterReport { changes: vec![mint.into()], ..cluster("a", State::Pending) }];
     insta::assert_json_snapshot!(report(Command::Plan, clusters), @r#"
     {
       "schema_version": 1,

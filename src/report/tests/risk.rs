@@ -26,10 +26,13 @@ fn risk(class: RiskClass, verb: &str, resource: &str) -> Risk {
 
 fn with(name: &str, risks: &[Risk]) -> ClusterReport {
     let change = |(number, risk): (usize, &Risk)| Change {
-        risk: Some(risk.clone()),
+        risk: Some(risk.clone().into()),
         ..change(Action::Update, Kind::ClusterRole, &format!("role-{number}"))
     };
-    ClusterReport { changes: risks.iter().enumerate().map(change).collect(), ..cluster(name, State::Pending) }
+    ClusterReport {
+        changes: risks.iter().enumerate().map(change).map(Into::into).collect(),
+        ..cluster(name, State::Pending)
+    }
 }
 
 /// Returns the lines about access.

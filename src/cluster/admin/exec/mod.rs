@@ -99,7 +99,7 @@ fn cluster_information(cluster: &ClusterFields, directory: &Path) -> Result<serd
         _ => None,
     };
     let encoded = authority.map(|pem| base64::engine::general_purpose::STANDARD.encode(pem));
-    let encoded = encoded.or_else(|| cluster.certificate_authority_data.clone());
+    let encoded = encoded.or_else(|| cluster.certificate_authority_data.as_ref()?.text());
     let flag = |value: Option<bool>| value.filter(|value| *value).map(serde_json::Value::from);
     let fields = [
         ("tls-server-name", cluster.tls_server_name.clone().map(Into::into)),
@@ -253,7 +253,7 @@ pub(super) fn credential(output: &[u8], api_version: &str) -> Result<(Login, Opt
     let secret = |secret: Option<SecretString>| secret.filter(|secret| !secret.expose_secret().is_empty());
     let mut login = Login { bearer: secret(status.token), ..Login::default() };
     login.certificate = match (text(status.client_certificate_data), secret(status.client_key_data)) {
-        (Some(certificate), Some(key)) => Some((certificate.into_bytes(), key)),
+        (Some(certificate), Some(key)) => Some((certificate.into_bytes().into(), key)),
         (None, None) => None,
         _ => return Err("printed only one of `clientCertificateData` and `clientKeyData`".to_owned()),
     };
