@@ -105,7 +105,7 @@ pub(crate) struct Applied {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Carried {
     /// It was carried out, as far as this tells.
-    Out(Applied),
+    Out(Box<Applied>),
     /// It was not begun.
     NotStarted(NotStarted),
 }

@@ -49,7 +49,7 @@ pub(crate) enum Step {
     /// Lifts the suspension that a revocation left.
     Resume(Box<Resume>),
     /// Removes entries of ours from output files.
-    Remove(Box<Remove>),
+    Remove(Arc<Remove>),
 }
 
 /// Makes an existing object right by server-side apply.

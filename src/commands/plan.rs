@@ -53,7 +53,10 @@ async fn plan(context: &CommandContext<'_>, args: &PlanArgs) -> Result<ExitCode,
     let loaded = load(context, policy.holder.as_deref()).await?;
     let digest = loaded.digest.clone();
     compare(context, &loaded.inventory).await?;
-    let fleet = context.fleet(loaded, &args.selection, &policy).await?;
+    let mut fleet = context.fleet(loaded, &args.selection, &policy).await?;
+    if args.out.is_some() {
+        fleet.remember_objects();
+    }
     let cancellation = Cancellation::default();
     let run = interruptible(context, &cancellation, fleet.plan(&cancellation)).await;
     let changes = Changes::new(run.planned_reports()).in_waves(&fleet.inventory.waves);

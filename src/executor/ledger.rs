@@ -44,7 +44,10 @@ pub(super) fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
 
 /// Returns the result of carrying out a plan.
 pub(super) fn carried(ledger: Option<&Mutex<Ledger>>, end: Ended<Result<(), StepFailure>>) -> Carried {
-    let ledger = ledger.map(|ledger| std::mem::take(&mut *lock(ledger))).unwrap_or_default();
+    let mut ledger = ledger.map(|ledger| std::mem::take(&mut *lock(ledger))).unwrap_or_default();
+    // What came of each cluster is kept until the end of a run.
+    ledger.done.shrink_to_fit();
+    ledger.published.shrink_to_fit();
     let failure = match end {
         Ended::NotStarted(why) => return Carried::NotStarted(why),
         Ended::Done(Ok(())) => None,
@@ -52,7 +55,7 @@ pub(super) fn carried(ledger: Option<&Mutex<Ledger>>, end: Ended<Result<(), Step
         Ended::Stopped => Some(StepFailure::new("interrupted")),
         Ended::Panicked => Some(StepFailure::panicked()),
     };
-    Carried::Out(Applied {
+    Carried::Out(Box::new(Applied {
         failure: failure.map(|failure| StepFailed {
             number: ledger.number,
             of: ledger.of,
@@ -63,5 +66,5 @@ pub(super) fn carried(ledger: Option<&Mutex<Ledger>>, end: Ended<Result<(), Step
         published: ledger.published,
         notes: ledger.notes,
         overtaken: ledger.overtaken,
-    })
+    }))
 }

@@ -45,7 +45,7 @@ pub(crate) struct PlanTask {
     /// The selected grants on it.
     pub grants: Vec<GrantInput>,
     /// The steps that remove entries of it that nothing explains.
-    pub leaving: Vec<Remove>,
+    pub leaving: Vec<Arc<Remove>>,
     /// The time, by the cluster's clock, that is taken for now; nothing for the time as it is.
     pub as_of: Option<Timestamp>,
 }

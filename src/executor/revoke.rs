@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 
-use super::observe::{access, by_the_cluster, planned};
+use super::observe::{CommonParts, access, by_the_cluster, planned};
 use super::{Cancellation, Clock, Events, Slot, each_cluster};
 use crate::cluster::observe::{ByName, identify, observe, observe_accounts, role_rules};
 use crate::cluster::revoke::ListedAnchors;
@@ -36,7 +36,7 @@ pub(crate) struct RevokeTask {
     /// The selected grants on it; there may be none left.
     pub grants: Vec<RevokeGrant>,
     /// The steps that remove entries of it.
-    pub leaving: Vec<Remove>,
+    pub leaving: Vec<Arc<Remove>>,
 }
 
 /// What all clusters of a revocation share.
@@ -50,6 +50,8 @@ pub(crate) struct RevokeContext {
     pub options: RevokeOptions,
     /// Tells the time.
     pub clock: Clock,
+    /// What plans have in common.
+    pub common: CommonParts,
 }
 
 /// Plans the revocation on every cluster.
@@ -103,7 +105,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
     };
     match read(context, task, &api).await {
         Ok(Read { observed, roles, anchors }) => {
-            let plan = plan_revocation(&RevokeInput {
+            let mut plan = plan_revocation(&RevokeInput {
                 inventory: &context.inventory,
                 cluster: &task.cluster.name,
                 grants: &task.grants,
@@ -114,6 +116,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
                 roles: &roles,
                 options: &context.options,
             });
+            context.common.share(&mut plan);
             let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
             let evidence = Evidence::of_revocation(&grants, &observed);
             let assessment =

@@ -7,6 +7,7 @@ use super::rollout::Order;
 use super::{Fleet, FleetRun, Selected, Wanted};
 use crate::error::Error;
 use crate::executor::Cancellation;
+use crate::executor::observe::CommonParts;
 use crate::executor::revoke::{RevokeContext, RevokeTask, plan_revocations};
 use crate::foreign::shown;
 use crate::inventory::{Grant, Phase as TimeOf};
@@ -52,6 +53,7 @@ impl Fleet {
             admin: Arc::clone(&self.admin),
             options,
             clock: self.clock,
+            common: CommonParts::default(),
         });
         let (events, shown) = self.follower.events(Phase::Planning, None, tasks.len());
         // The display ends with the last sender, which is dropped at the end of this block.

@@ -66,7 +66,7 @@ impl Forgetting {
         let leavings = reading.leavings(Wanted::Clusters(names().collect(), RemoveReason::ClusterGone)).await?;
         let plan = |cluster: ClusterName| {
             let mut plan = ClusterPlan::of_nothing(&cluster, "");
-            plan.steps = leavings.steps(&cluster).into_iter().map(|step| Step::Remove(Box::new(step))).collect();
+            plan.steps = leavings.steps(&cluster).into_iter().map(Step::Remove).collect();
             plan.notes = leavings.notes(&cluster);
             if plan.steps.is_empty() && plan.notes.is_empty() {
                 let message = format!("no output has an entry of cluster `{cluster}`");

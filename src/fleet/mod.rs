@@ -222,6 +222,7 @@ impl Fleet {
             orphan_after: orphan_after(inventory.run.cluster_timeout),
             deny: policy.deny.clone(),
             prune: policy.prune,
+            remembers_objects: false,
         };
         Ok(Self {
             inventory,
@@ -252,6 +253,11 @@ impl Fleet {
     /// for runs that carry their plans out at once.
     pub(crate) fn keep_connections(&mut self) {
         self.kept = KeptConnections::up_to(Bound::from(self.inventory.run.concurrency).in_flight());
+    }
+
+    /// From now on, keeps the objects that were read beside each plan, so that it can be saved, or compared with a saved one.
+    pub(crate) fn remember_objects(&mut self) {
+        self.options.remembers_objects = true;
     }
 
     /// Returns the files that selected grants go to, with the names of their entries.

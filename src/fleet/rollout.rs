@@ -139,7 +139,7 @@ impl<A: AsyncFn(&str) -> bool> Rollout<'_, A> {
         let most_failures = self.most_failures(part);
         let mut carried: HashMap<&ClusterName, &mut Applied> = carried
             .filter_map(|(cluster, carried)| match carried {
-                Carried::Out(applied) => Some((cluster, applied)),
+                Carried::Out(applied) => Some((cluster, &mut **applied)),
                 Carried::NotStarted(_) => None,
             })
             .collect();

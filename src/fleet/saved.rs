@@ -39,6 +39,7 @@ impl Fleet {
         replan: Replan,
         cancellation: &Cancellation,
     ) -> (FleetRun, BTreeSet<ClusterName>) {
+        self.remember_objects();
         self.as_of = saved.times().map(|(cluster, time)| (cluster.clone(), time)).collect();
         // What blocks clusters beside each other is a part of what was reviewed.
         let mut run = self.plan(cancellation).await;

@@ -41,7 +41,7 @@ pub(crate) struct Assessment {
     pub legacy: Vec<LegacyToken>,
     /// The time that was taken for now, by the cluster's clock.
     pub as_of: Timestamp,
-    /// The objects that were read.
+    /// The objects that were read, if they are kept.
     pub seen: Vec<Seen>,
     /// How many seconds the cluster's clock is ahead of this machine's. All times here are by the cluster's clock.
     pub clock_ahead: i64,

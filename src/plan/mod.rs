@@ -70,6 +70,8 @@ pub(crate) struct PlanOptions {
     pub deny: Vec<RiskClass>,
     /// What happens to what no grant explains.
     pub prune: Prune,
+    /// Whether the objects that were read are kept beside the plan, which only saved plans need.
+    pub remembers_objects: bool,
 }
 
 /// What happens to objects and entries of ours that no grant explains.
@@ -152,7 +154,7 @@ pub(crate) struct PlanInput<'a> {
     /// What was read from it.
     pub observed: &'a ObservedCluster,
     /// The steps that remove entries of this cluster that nothing explains.
-    pub leaving: &'a [Remove],
+    pub leaving: &'a [Arc<Remove>],
     /// How consumers reach it.
     pub endpoint: &'a Endpoint,
     /// Whether the admin's connection does not check the server's certificate.
@@ -270,7 +272,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
             endpoint: input.endpoint.clone(),
             evidence: Evidence::of(input),
             as_of: input.now,
-            seen: Seen::of(input.observed),
+            seen: if input.options.remembers_objects { Seen::of(input.observed) } else { vec![] },
             clock_ahead: input.observed.clock_ahead,
             ..Assessment::default()
         },

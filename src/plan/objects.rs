@@ -259,7 +259,7 @@ fn plan_deletions(
     plan.steps.extend(soon);
     plan.prunes.extend(input.leaving.iter().map(|leaving| leaving.grant.profile.clone()));
     // Entries go last, so that none is missing of what still works.
-    last.extend(input.leaving.iter().cloned().map(|leaving| Step::Remove(Box::new(leaving))));
+    last.extend(input.leaving.iter().cloned().map(Step::Remove));
     plan.notes.extend(vanished_note(&vanished));
     last
 }

@@ -111,7 +111,7 @@ pub(crate) struct RevokeInput<'a> {
     /// The anchors of the ServiceAccounts of ours.
     pub anchors: &'a BTreeMap<ObjectRef, Anchors>,
     /// The steps that remove entries of this cluster.
-    pub leaving: &'a [Remove],
+    pub leaving: &'a [Arc<Remove>],
     /// The rules of the existing roles that the profiles bind, where they could be read.
     pub roles: &'a BTreeMap<ObjectRef, Option<Vec<Rule>>>,
     /// What the user wants.
@@ -142,7 +142,7 @@ pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     plan_vanished(input, &mut plan);
     // Entries go last, and only after everything before them succeeded.
     let leaving = input.leaving.iter().filter(|leaving| !left.contains(&leaving.grant.profile));
-    plan.steps.extend(leaving.cloned().map(|leaving| Step::Remove(Box::new(leaving))));
+    plan.steps.extend(leaving.cloned().map(Step::Remove));
     plan.risks = super::risk::risks_of_deletions(input.observed, &plan.steps);
     plan.check_ids();
     plan

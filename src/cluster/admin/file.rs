@@ -136,12 +136,14 @@ pub(super) struct ClusterFields {
     pub(super) proxy_url: Option<String>,
     #[serde(deserialize_with = "flag")]
     pub(super) disable_compression: Option<bool>,
-    pub(super) extensions: Option<Vec<NamedExtension>>,
+    /// What the entry says to exec plugins. The other extensions are nobody's here.
+    #[serde(rename = "extensions", deserialize_with = "exec_extension")]
+    pub(super) exec_configuration: Option<Box<Value>>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct NamedExtension {
+struct NamedExtension {
     #[serde(deserialize_with = "text")]
     name: Option<String>,
     extension: Value,
@@ -152,12 +154,6 @@ impl ClusterFields {
     pub(super) fn with_absolute_authority(&self, directory: &Path) -> Self {
         let path = self.certificate_authority.as_ref().map(|path| directory.join(path).to_string_lossy().into_owned());
         Self { certificate_authority: path, ..self.clone() }
-    }
-
-    /// Returns what the cluster entry says to exec plugins.
-    pub(super) fn exec_configuration(&self) -> Option<&Value> {
-        let mut extensions = self.extensions.iter().flatten();
-        extensions.find(|extension| extension.name.as_deref() == Some(EXEC_EXTENSION)).map(|found| &found.extension)
     }
 }
 
@@ -237,6 +233,13 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 
 fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
     Ok(text(deserializer)?.map(|text| Data::of(&text)))
+}
+
+fn exec_extension<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Value>>, D::Error> {
+    let extensions = Option::<Vec<NamedExtension>>::deserialize(deserializer)?;
+    let mut extensions = extensions.into_iter().flatten();
+    let found = extensions.find(|extension| extension.name.as_deref() == Some(EXEC_EXTENSION));
+    Ok(found.map(|found| Box::new(found.extension)))
 }
 
 fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

@@ -231,7 +231,7 @@ pub(crate) fn discovered_kubeconfig(
 /// Returns what the plugin of an access provider of a ClusterProfile is told.
 pub(crate) fn provider_config(profile: &Value, name: &str) -> Option<Value> {
     let cluster = ClusterFields::deserialize(access_provider(profile, name)?).ok()?;
-    cluster.exec_configuration().cloned()
+    cluster.exec_configuration.map(|told| *told)
 }
 
 /// Whether the credential that a Secret gives is one that kubemint mints: the one that a client would use, and no other that

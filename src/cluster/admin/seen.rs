@@ -81,7 +81,7 @@ fn endpoint(cluster: &ClusterFields, directory: Option<&Path>) -> Result<String,
         certificate_authority_data,
         proxy_url,
         disable_compression: _,
-        extensions: _,
+        exec_configuration: _,
     } = cluster;
     // What the file with a CA says may change, and its name may not.
     let read = match (certificate_authority, directory) {

@@ -33,7 +33,7 @@ pub(super) fn read(
             let format = Format::TokenFile;
             let held = found.and_then(|found| held_in(&format, found));
             let (place, mark) = (Place::token_file(&file.path), Mark::of(&inventory.name, holder, &grant.key()));
-            places.entry(grant.key()).or_default().push(UsedPlace { place, format, mark, held });
+            add(&mut places, grant.key(), UsedPlace { place, format, mark, held });
         }
         if !file.entries.iter().any(|entry| grants.contains(&entry.grant)) {
             continue;
@@ -49,7 +49,7 @@ pub(super) fn read(
             let place = Place::context(&file.path, &entry.context);
             let format = Format::Kubeconfig(names);
             let held = held.and_then(|state| held_in(&format, state.into()));
-            places.entry(entry.grant.clone()).or_default().push(UsedPlace { place, format, mark, held });
+            add(&mut places, entry.grant.clone(), UsedPlace { place, format, mark, held });
         }
     }
     places
@@ -67,8 +67,13 @@ pub(super) async fn add_secrets(
         let mark = Mark::of(inventory, holder, &target.grant);
         let (place, format) = (Place::Secret(target.place.clone()), Format::Secret(Box::new(target.form.clone())));
         let held = read.and_then(|held| held_in(&format, held.into()));
-        places.entry(target.grant.clone()).or_default().push(UsedPlace { place, format, mark, held });
+        add(places, target.grant.clone(), UsedPlace { place, format, mark, held });
     }
+}
+
+/// Adds a place. Most grants have one, and there may be ten thousand of them.
+fn add(places: &mut BTreeMap<GrantKey, Vec<UsedPlace>>, grant: GrantKey, place: UsedPlace) {
+    places.entry(grant).or_insert_with(|| Vec::with_capacity(1)).push(place);
 }
 
 fn document(file: &OutputFile) -> Result<Document, StepFailure> {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Reading;
 use super::reading::{in_thread, parse_document, read_text};
@@ -31,12 +32,12 @@ pub(crate) enum Wanted {
 /// The entries that leave.
 #[derive(Debug, Default)]
 pub(crate) struct Leavings {
-    /// The steps that remove them, by cluster and profile.
-    steps: BTreeMap<ClusterName, BTreeMap<ProfileName, Remove>>,
+    /// The steps that remove them, by cluster, each for another profile.
+    steps: BTreeMap<ClusterName, Vec<Arc<Remove>>>,
     /// What stays because somebody's context refers to it, or because it is not marked, in words.
     needed: BTreeMap<ClusterName, Vec<String>>,
     /// The uids that cluster entries were written for.
-    uids: BTreeMap<ClusterName, BTreeSet<String>>,
+    uids: BTreeMap<ClusterName, Vec<String>>,
     /// Every cluster that a marked context names.
     pub(crate) clusters: BTreeSet<ClusterName>,
     /// Why files that may hold marks could not be searched.
@@ -45,8 +46,10 @@ pub(crate) struct Leavings {
 
 impl Leavings {
     /// Returns the steps that remove the entries of a cluster, each for another profile.
-    pub(crate) fn steps(&self, cluster: &ClusterName) -> Vec<Remove> {
-        self.steps.get(cluster).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    pub(crate) fn steps(&self, cluster: &ClusterName) -> Vec<Arc<Remove>> {
+        let mut steps = self.steps.get(cluster).cloned().unwrap_or_default();
+        steps.sort_by(|one, other| one.grant.cmp(&other.grant));
+        steps
     }
 
     /// Notes what stays of a cluster.
@@ -65,10 +68,10 @@ impl Leavings {
     /// Returns why the API server that answers for a cluster must lose nothing: by what the outputs know, it is another one.
     pub(crate) fn mistaken(&self, cluster: &ClusterName, uid: &str) -> Option<Blocker> {
         let own = self.uids.get(cluster);
-        if own.is_some_and(|own| own.contains(uid)) {
+        if own.is_some_and(|own| own.iter().any(|own| own == uid)) {
             return None;
         }
-        let other = self.uids.iter().find(|(_, uids)| uids.contains(uid)).map(|(other, _)| other);
+        let other = self.uids.iter().find(|(_, uids)| uids.iter().any(|known| known == uid)).map(|(other, _)| other);
         let message = match (own, other) {
             (None, None) => return None,
             (_, Some(other)) => format!("the API server that answers is the one that the outputs know as `{other}`"),
@@ -177,7 +180,10 @@ impl Reading {
         let inventory = &self.inventory.name;
         for Marked { entry, cluster, cluster_uid, .. } in document.marked(inventory) {
             if let Some(uid) = cluster_uid {
-                found.uids.entry(cluster.clone()).or_default().insert(uid);
+                let uids = found.uids.entry(cluster.clone()).or_insert_with(|| Vec::with_capacity(1));
+                if !uids.contains(&uid) {
+                    uids.push(uid);
+                }
             }
             if entry.list == List::Contexts {
                 found.clusters.insert(cluster);
@@ -251,9 +257,14 @@ impl Reading {
             Wanted::Clusters(_, reason) => *reason,
         };
         let inventory = self.inventory.name.clone();
-        let new = || Remove { inventory, grant: grant.clone(), reason, removals: vec![] };
-        let of_cluster = found.steps.entry(grant.cluster.clone()).or_default();
-        of_cluster.entry(grant.profile.clone()).or_insert_with(new).removals.push(removal);
+        // Most grants have one output, and there may be ten thousand clusters.
+        let of_cluster = found.steps.entry(grant.cluster.clone()).or_insert_with(|| Vec::with_capacity(1));
+        match of_cluster.iter_mut().find(|step| step.grant == *grant) {
+            Some(step) => Arc::make_mut(step).removals.push(removal),
+            None => {
+                of_cluster.push(Arc::new(Remove { inventory, grant: grant.clone(), reason, removals: vec![removal] }));
+            }
+        }
     }
 }
 

@@ -88,6 +88,7 @@ fn options(adoption: Adoption, horizon: Duration) -> PlanOptions {
         holder: "default".into(),
         adoption,
         reissue: Reissue::Refused,
+        remembers_objects: false,
         renewal: Renewal { horizon, ..Renewal::default() },
         extent: Extent::Access,
         suspension: Suspension::Lift,
@@ -176,9 +177,9 @@ fn what_has_vanished_is_noted_or_removed() {
         reason,
         removals: vec![],
     };
-    let leaving = [step("deployer", RemoveReason::NoOutput), step("gone", RemoveReason::NoGrant)];
+    let leaving = [step("deployer", RemoveReason::NoOutput), step("gone", RemoveReason::NoGrant)].map(Arc::new);
     let inventory = inventory(INVENTORY);
-    let plan = |observed: &ObservedCluster, prune, leaving: &[Remove]| {
+    let plan = |observed: &ObservedCluster, prune, leaving: &[Arc<Remove>]| {
         let grants =
             [GrantInput { grant: Arc::clone(&inventory.grants[0]), outputs: vec![], distrust: None, unusable: None }];
         plan_cluster(&PlanInput {

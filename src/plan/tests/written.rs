@@ -380,7 +380,7 @@ fn one_of_each() -> Vec<Step> {
         entries: BTreeSet::from([entry]),
         token_file: Some("/x/out.tokens/x".into()),
     });
-    steps.push(Step::Remove(Box::new(Remove {
+    steps.push(Step::Remove(Arc::new(Remove {
         inventory: "acme".into(),
         grant: GrantKey { cluster: "a".into(), profile: "gone".into() },
         reason: RemoveReason::NoGrant,

@@ -108,7 +108,7 @@ fn cluster_information(cluster: &ClusterFields, directory: &Path) -> Result<serd
         ("proxy-url", cluster.proxy_url.clone().map(Into::into)),
         ("disable-compression", flag(cluster.disable_compression)),
         // client-go always tells this one.
-        ("config", Some(cluster.exec_configuration().cloned().unwrap_or_default())),
+        ("config", Some(cluster.exec_configuration.as_deref().cloned().unwrap_or_default())),
     ];
     for (key, value) in fields {
         if let Some(value) = value {
