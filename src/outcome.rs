@@ -25,10 +25,17 @@ pub(crate) enum Planned {
         /// What was being done.
         doing: &'static str,
         /// Why it failed.
-        failure: StepFailure,
+        failure: Box<StepFailure>,
     },
     /// It was not started.
     NotStarted(NotStarted),
+}
+
+impl Planned {
+    /// Says that a cluster could not be planned.
+    pub(crate) fn failed(doing: &'static str, failure: StepFailure) -> Self {
+        Self::Failed { doing, failure: Box::new(failure) }
+    }
 }
 
 /// When the work on a cluster began and ended; nothing of what did not happen.

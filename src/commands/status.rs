@@ -69,7 +69,7 @@ async fn online(
                 );
             }
             Planned::Failed { failure, .. } => {
-                grants.extend(selected.iter().map(|grant| unread(outputs, grant, failure.clone())));
+                grants.extend(selected.iter().map(|grant| unread(outputs, grant, (**failure).clone())));
             }
             Planned::NotStarted(_) => {
                 grants.extend(selected.iter().map(|grant| unread(outputs, grant, StepFailure::new("interrupted"))));

@@ -31,10 +31,9 @@ use crate::names::ClusterName;
 use crate::observed::ObservedCluster;
 use crate::outcome::{NotStarted, Planned};
 use crate::plan::{
-    Assessed, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Note, NoteKind, PlanInput, PlanOptions,
+    Assessed, Blocker, BlockerKind, ClusterPlan, Extent, GrantInput, Note, NoteKind, PlanInput, PlanOptions, Risks,
     judge_probes, judge_roles, judged_roles, plan_cluster, shows_absent,
 };
-use crate::risk::Risk;
 use crate::step::Remove;
 
 /// One cluster to plan.
@@ -77,7 +76,7 @@ pub(crate) struct PlanContext {
 
 /// What the plans of different clusters have in common.
 #[derive(Debug, Default)]
-pub(crate) struct CommonParts(Mutex<(Common<DesiredObject>, Common<Risk>)>);
+pub(crate) struct CommonParts(Mutex<(Common<DesiredObject>, Common<Risks>)>);
 
 impl CommonParts {
     /// Keeps what a plan has in common with others once.
@@ -135,7 +134,7 @@ pub(super) fn planned(end: Ended<Planned>) -> Planned {
         Ended::Done(planned) => planned,
         Ended::NotStarted(why) => Planned::NotStarted(why),
         Ended::Stopped => Planned::NotStarted(NotStarted::Interrupted),
-        Ended::Panicked => Planned::Failed { doing: "plan", failure: StepFailure::panicked() },
+        Ended::Panicked => Planned::failed("plan", StepFailure::panicked()),
     }
 }
 
@@ -204,11 +203,10 @@ pub(super) async fn plan_task(context: &PlanContext, task: PlanTask, slot: &mut 
             Ok(access) => {
                 let watch = Stopwatch::default();
                 let planned = watch.within(limit, Box::pin(plan_within(context, task, access, &watch))).await;
-                let late =
-                    || Planned::Failed { doing: "read the current access objects", failure: StepFailure::late(limit) };
+                let late = || Planned::failed("read the current access objects", StepFailure::late(limit));
                 planned.unwrap_or_else(|_| (late(), None))
             }
-            Err(failure) => (Planned::Failed { doing: "find the admin access", failure }, None),
+            Err(failure) => (Planned::failed("find the admin access", failure), None),
         }
     });
     // Planning is mostly waiting. The time until a slot is free again does not count against the deadline.
@@ -296,14 +294,14 @@ async fn plan_within(
         Ok(api) => api,
         Err(error) => {
             let failure = StepFailure::of_access(error.to_string());
-            return (Planned::Failed { doing: "connect", failure }, None);
+            return (Planned::failed("connect", failure), None);
         }
     };
     let since = Instant::now();
     match plan_over(context, task, (&admin, endpoint), (&api, limits), watch).await {
         // What was kept in memory for planning is not needed any more.
         Ok(assessed) => (Planned::Plan(assessed), Some(Connected { admin, since, api: api.go_on(limits) })),
-        Err((doing, failure)) => (Planned::Failed { doing, failure }, None),
+        Err((doing, failure)) => (Planned::failed(doing, failure), None),
     }
 }
 

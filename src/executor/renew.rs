@@ -149,7 +149,7 @@ fn conclude(known: Known, end: Ended<End>) -> (Planned, Option<Carried>) {
         return match end {
             Ended::Done(End::NotPlanned(planned)) => (planned, None),
             Ended::NotStarted(why) => (Planned::NotStarted(why), None),
-            Ended::Panicked => (Planned::Failed { doing: "plan", failure: StepFailure::panicked() }, None),
+            Ended::Panicked => (Planned::failed("plan", StepFailure::panicked()), None),
             Ended::Done(End::Nothing | End::Applied(_)) | Ended::Stopped => {
                 (Planned::NotStarted(NotStarted::Interrupted), None)
             }

@@ -68,10 +68,6 @@ pub(crate) async fn plan_revocations(
     ends.map(|(cluster, end)| (cluster, planned(end))).collect().await
 }
 
-fn failed(doing: &'static str, failure: StepFailure) -> Planned {
-    Planned::Failed { doing, failure }
-}
-
 async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot, events: Events) -> Planned {
     events.send(Event::Started(task.cluster.name.clone()));
     let limit = context.inventory.run.cluster_timeout;
@@ -81,9 +77,9 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
             let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
             let planned = slot.lend_if_slow(planning).await;
             let late = || StepFailure::late(limit);
-            planned.unwrap_or_else(|_| failed("read the ServiceAccounts", late()))
+            planned.unwrap_or_else(|_| Planned::failed("read the ServiceAccounts", late()))
         }
-        Err(failure) => failed("find the admin access", failure),
+        Err(failure) => Planned::failed("find the admin access", failure),
     };
     let end = match &planned {
         Planned::Plan(it) if it.plan.steps.is_empty() && !it.plan.blockers.is_empty() => End::Blocked,
@@ -101,7 +97,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
     let limits = Limits::new(context.inventory.run.request_timeout, context.inventory.run.cluster_timeout);
     let api = match connect_admin(admin, context.admin.network(), limits) {
         Ok(api) => api,
-        Err(error) => return failed("connect", StepFailure::of_access(error.to_string())),
+        Err(error) => return Planned::failed("connect", StepFailure::of_access(error.to_string())),
     };
     match read(context, task, &api).await {
         Ok(Read { observed, roles, anchors }) => {
@@ -123,7 +119,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
                 Assessment { endpoint, evidence, clock_ahead: observed.clock_ahead, ..Assessment::default() };
             Planned::Plan(Arc::new(Assessed { plan, assessment }))
         }
-        Err(failure) => failed("read the ServiceAccounts", failure.into()),
+        Err(failure) => Planned::failed("read the ServiceAccounts", failure.into()),
     }
 }
 

@@ -249,10 +249,11 @@ impl Fleet {
         })
     }
 
-    /// From now on, keeps the connections that clusters are planned over, as many as may be open at the same time. It is
-    /// for runs that carry their plans out at once.
+    /// From now on, keeps the connections that clusters are planned over: with those that clusters are just worked on over, as
+    /// many as may be open at the same time. It is for runs that carry their plans out at once.
     pub(crate) fn keep_connections(&mut self) {
-        self.kept = KeptConnections::up_to(Bound::from(self.inventory.run.concurrency).in_flight());
+        let concurrency = self.inventory.run.concurrency;
+        self.kept = KeptConnections::up_to(Bound::from(concurrency).in_flight() - concurrency);
     }
 
     /// From now on, keeps the objects that were read beside each plan, so that it can be saved, or compared with a saved one.
@@ -574,7 +575,7 @@ fn block_unwritable(
     plan: &mut ClusterPlan,
     outputs: &Outputs,
     manner: Manner,
-    checked: &Mutex<HashMap<PathBuf, Option<StepFailure>>>,
+    checked: &Mutex<HashMap<PathBuf, Option<Box<StepFailure>>>>,
 ) {
     let grants: BTreeSet<GrantKey> = plan.steps.iter().filter_map(Step::grant).cloned().collect();
     for grant in grants {

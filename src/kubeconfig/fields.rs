@@ -149,7 +149,8 @@ pub(super) struct HeldEntry {
 struct HeldValue {
     field: &'static Field,
     digest: Digest,
-    shown: Box<str>,
+    /// What reports show of it, if they do.
+    shown: Option<Box<str>>,
     /// The value of a shared field.
     kept: Option<Box<Value>>,
 }
@@ -187,7 +188,12 @@ impl HeldEntry {
         let value = |field: &'static Field| {
             let value = body.get(field.name)?;
             let kept = (field.whose == Whose::Shared).then(|| Box::new(value.clone()));
-            Some(HeldValue { field, digest: Digest::of(value.clone()), shown: field.shown(value).into(), kept })
+            Some(HeldValue {
+                field,
+                digest: Digest::of(value.clone()),
+                shown: field.visible(value).map(Into::into),
+                kept,
+            })
         };
         Some(Self {
             list,
@@ -289,7 +295,7 @@ impl HeldEntry {
                     (vec![FieldDiff::WAS.to_owned()], vec![FieldDiff::WRITTEN.to_owned()])
                 }
                 _ => (
-                    held.map(|held| held.shown.to_string()).into_iter().collect(),
+                    held.map(HeldValue::shown).into_iter().collect(),
                     wanted.map(|wanted| field.shown(wanted)).into_iter().collect(),
                 ),
             };
@@ -309,14 +315,32 @@ pub(super) fn missing(list: List, name: &str) -> FieldDiff {
     FieldDiff { field: list.singular().to_owned(), removed: vec![], added: vec![format!("entry `{name}`")] }
 }
 
+/// What reports show of a value that is long or secret.
+const NOT_SHOWN: &str = "(not shown)";
+
+impl HeldValue {
+    /// Returns what reports show of it.
+    fn shown(&self) -> String {
+        self.shown.as_deref().unwrap_or(NOT_SHOWN).to_owned()
+    }
+}
+
 impl Field {
     /// Returns what reports show of a value.
     fn shown(&self, value: &Value) -> String {
+        self.visible(value).unwrap_or_else(|| NOT_SHOWN.to_owned())
+    }
+
+    /// Returns a value as text, unless it is long or secret.
+    fn visible(&self, value: &Value) -> Option<String> {
+        if self.shows == Shows::Presence {
+            return None;
+        }
         let text = match value {
             Value::String(text) => without_user(text),
             other => other.to_string(),
         };
-        if self.shows == Shows::Presence || holds_secret(&text) { "(not shown)".to_owned() } else { text }
+        (!holds_secret(&text)).then_some(text)
     }
 }
 

@@ -522,7 +522,8 @@ struct Minting {
 }
 
 fn mint(input: &PlanInput<'_>, grant_input: &GrantInput, account: &ObjectRef, minting: Minting) -> Step {
-    let Minting { generation, reason, spent, life } = minting;
+    let Minting { generation, reason, mut spent, life } = minting;
+    spent.shrink_to_fit();
     let grant = &grant_input.grant;
     let policy = &grant.profile.token;
     Step::Mint(Box::new(Mint {

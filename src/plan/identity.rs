@@ -67,7 +67,8 @@ pub(crate) struct Identities(BTreeMap<String, Vec<(ClusterName, Evidence)>>);
 impl Identities {
     /// Adds a cluster.
     pub(crate) fn add(&mut self, Assessed { plan, assessment }: &Assessed) {
-        let same = self.0.entry(plan.cluster_uid.clone()).or_default();
+        // Few share one, and there may be ten thousand clusters.
+        let same = self.0.entry(plan.cluster_uid.clone()).or_insert_with(|| Vec::with_capacity(1));
         same.push((plan.cluster.clone(), assessment.evidence.clone()));
     }
 

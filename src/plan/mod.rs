@@ -165,6 +165,13 @@ pub(crate) struct PlanInput<'a> {
     pub now: Timestamp,
 }
 
+/// Risks, by the steps that have them.
+pub(crate) type Risks = BTreeMap<StepId, Arc<Risk>>;
+
+fn is_empty(risks: &Risks) -> bool {
+    risks.is_empty()
+}
+
 /// What to do in one cluster. It holds no secret, and can be written down and read again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -181,8 +188,8 @@ pub(crate) struct ClusterPlan {
     #[serde(with = "crate::step::with_ids")]
     pub steps: Vec<Step>,
     /// What the steps do to the access of somebody; those that do nothing to it have none.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub risks: BTreeMap<StepId, Arc<Risk>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub risks: Arc<Risks>,
     /// What stops the cluster before the first write.
     pub blockers: Vec<Blocker>,
     /// What the user should know.
@@ -204,7 +211,7 @@ impl ClusterPlan {
             extent: Extent::Credentials,
             on_failure: OnFailure::GoOn,
             steps: vec![],
-            risks: BTreeMap::new(),
+            risks: Arc::default(),
             blockers: vec![],
             notes: vec![],
             missing_rights: vec![],
@@ -213,13 +220,13 @@ impl ClusterPlan {
     }
 
     /// Takes what other clusters have too from `objects` and `risks`.
-    pub(crate) fn share(&mut self, objects: &mut Common<DesiredObject>, risks: &mut Common<Risk>) {
+    pub(crate) fn share(&mut self, objects: &mut Common<DesiredObject>, risks: &mut Common<Risks>) {
         for step in &mut self.steps {
             if let Step::Create(desired) = step {
                 objects.share(desired);
             }
         }
-        self.risks.values_mut().for_each(|risk| risks.share(risk));
+        risks.share(&mut self.risks);
     }
 
     /// Checks, in debug builds, that each step has a distinct id.
@@ -295,7 +302,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
     plan.steps.extend(deletions);
     plan.drop_blocked_steps();
     if input.options.extent == Extent::Access {
-        plan.risks = risk::risks(input, &plan.steps);
+        plan.risks = Arc::new(risk::risks(input, &plan.steps));
         plan.blockers.extend(risk::denied(plan, &input.options.deny));
     }
     plan.check_ids();

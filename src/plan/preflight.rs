@@ -3,6 +3,7 @@
 //! `cluster` runs the probes; [`judge_probes`] judges their results. Pure: no I/O, no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -300,7 +301,9 @@ impl ClusterPlan {
             |step: &Step| matches!(step, Step::Delete(delete) if delete.object.kind == Kind::ServiceAccount);
         self.steps.retain(|step| !((step.is_about_credentials() && is_of_blocked(step)) || is_account(step)));
         let left: BTreeSet<StepId> = self.steps.iter().map(Step::id).collect();
-        self.risks.retain(|id, _| left.contains(id));
+        if !self.risks.keys().all(|id| left.contains(id)) {
+            Arc::make_mut(&mut self.risks).retain(|id, _| left.contains(id));
+        }
     }
 
     /// Whether a blocker stops the whole cluster. If only credentials change, those of single profiles do not; nor does a

@@ -143,7 +143,7 @@ pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     // Entries go last, and only after everything before them succeeded.
     let leaving = input.leaving.iter().filter(|leaving| !left.contains(&leaving.grant.profile));
     plan.steps.extend(leaving.cloned().map(Step::Remove));
-    plan.risks = super::risk::risks_of_deletions(input.observed, &plan.steps);
+    plan.risks = Arc::new(super::risk::risks_of_deletions(input.observed, &plan.steps));
     plan.check_ids();
     plan
 }

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::objects::wanted_objects;
-use super::{Blocker, BlockerKind, ClusterPlan, PlanInput, RoleRead};
+use super::{Blocker, BlockerKind, ClusterPlan, PlanInput, Risks, RoleRead};
 use crate::desired::{Content, DesiredObject, service_account, subject};
 use crate::names::ProfileName;
 use crate::object::{Kind, ObjectRef, RoleRef, Subject};
 use crate::observed::{ObservedCluster, ObservedObject};
 use crate::rbac::{Escalating, Right, Rule, Scope, summarise, uncovered};
 use crate::risk::{Access, Risk, RiskClass, sentence};
-use crate::step::{Step, StepId};
+use crate::step::Step;
 
 /// Things that a message names; the rest is counted.
 const NAMED: usize = 5;
@@ -53,7 +53,7 @@ struct Assessing<'a> {
 }
 
 /// Returns the risks of the steps that change what somebody may do.
-pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, Arc<Risk>> {
+pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> Risks {
     let desired = wanted_objects(input);
     let written: BTreeSet<&ObjectRef> = steps
         .iter()
@@ -82,7 +82,7 @@ pub(super) fn risks(input: &PlanInput<'_>, steps: &[Step]) -> BTreeMap<StepId, A
 }
 
 /// Returns the risks of steps that only take access away.
-pub(super) fn risks_of_deletions(observed: &ObservedCluster, steps: &[Step]) -> BTreeMap<StepId, Arc<Risk>> {
+pub(super) fn risks_of_deletions(observed: &ObservedCluster, steps: &[Step]) -> Risks {
     let assessing = Assessing { observed, desired: &BTreeMap::new(), accounts: BTreeMap::new() };
     steps.iter().filter_map(|step| Some((step.id(), Arc::new(assessing.risk(step)?)))).collect()
 }
@@ -276,7 +276,7 @@ impl Assessing<'_> {
 
 /// Adds which of the gains are escalating, now that existing roles were read.
 pub(super) fn add_rules_of_roles(plan: &mut ClusterPlan, roles: &BTreeMap<ObjectRef, RoleRead>) {
-    for risk in plan.risks.values_mut() {
+    for risk in Arc::make_mut(&mut plan.risks).values_mut() {
         let mut escalating = risk.escalating.clone();
         for access in &risk.gains {
             let role = access.role.as_ref().map(|role| role.object(access.namespace.as_deref()));

@@ -57,7 +57,7 @@ impl Outputs {
         &self,
         grant: &GrantKey,
         manner: Manner,
-        checked: &Mutex<HashMap<PathBuf, Option<StepFailure>>>,
+        checked: &Mutex<HashMap<PathBuf, Option<Box<StepFailure>>>>,
     ) -> Option<StepFailure> {
         let known = || checked.lock().unwrap_or_else(PoisonError::into_inner);
         // Whether a hub takes a Secret was tried when its cluster was planned.
@@ -65,7 +65,7 @@ impl Outputs {
         let mut failures = in_files.map(|(read, file)| {
             // `checked` is not locked during a check, so checks of other files need not wait.
             let check = |path: &Path| {
-                store::check_replaceable(path, manner, Instant::now()).err().map(|error| describe(&error))
+                store::check_replaceable(path, manner, Instant::now()).err().map(|error| Box::new(describe(&error)))
             };
             let remembered = known().get(file).cloned();
             let kubeconfig = remembered.unwrap_or_else(|| {
@@ -75,7 +75,7 @@ impl Outputs {
             });
             kubeconfig.or_else(|| token_file(read).and_then(|path| check(&path)))
         });
-        failures.find_map(|failure| failure)
+        failures.find_map(|failure| failure).map(|failure| *failure)
     }
 
     /// Returns why a place of a grant cannot be used.
