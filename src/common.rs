@@ -33,7 +33,9 @@ mod tests {
     fn equal_values_are_one_and_others_are_not() {
         let mut common = Common::default();
         let mut values = ["a", "b", "a"].map(|text| Arc::new(text.to_owned()));
-        values.iter_mut().for_each(|value| common.share(value));
+        for value in &mut values {
+            common.share(value);
+        }
         assert!(Arc::ptr_eq(&values[0], &values[2]) && !Arc::ptr_eq(&values[0], &values[1]));
         assert_eq!(values.map(|value| value.to_string()), ["a", "b", "a"]);
         // Whoever changes one does not change the others.

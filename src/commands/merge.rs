@@ -68,7 +68,10 @@ pub(super) fn run(context: &CommandContext<'_>, args: &MergeArgs) -> Result<Exit
         }
         Some(path) => write(path, context.manner(args.break_lock), &order, &merged)?,
     };
-    report(context, args, &inputs, &combined)
+    let code = report(context, args, &inputs, &combined);
+    // The process ends: to give back the memory of ten thousand kubeconfigs piece by piece takes a tenth of the time.
+    std::mem::forget((inputs, combined));
+    code
 }
 
 /// Writes the file under its lock, starting from what it holds then.
@@ -220,7 +223,7 @@ enum Origin {
 
 impl Inputs {
     fn read(context: &CommandContext<'_>, args: &MergeArgs, output: Option<&Path>) -> Result<Self, Error> {
-        let own = output.and_then(|output| store::identity(output).ok());
+        let own = output.map(Identity::of);
         let mut seen = std::collections::HashSet::new();
         let mut sources = vec![];
         for origin in origins(context, &args.inputs)? {
@@ -230,9 +233,9 @@ impl Inputs {
                     Source { name: "standard input".to_owned(), path, bytes: Some(read_standard()?) }
                 }
                 Origin::File(path) => {
-                    let identity = store::identity(&path).ok();
+                    let identity = Identity::of(&path);
                     // A pattern may match the output file, and several patterns may match one file.
-                    if identity.is_some() && identity == own || !seen.insert(identity.unwrap_or_else(|| path.clone())) {
+                    if own.as_ref() == Some(&identity) || !seen.insert(identity) {
                         continue;
                     }
                     let shown = path.strip_prefix(&context.environment.directory).unwrap_or(&path);
@@ -248,6 +251,22 @@ impl Inputs {
             }
         }
         Ok(inputs)
+    }
+}
+
+/// What identifies a file.
+#[derive(PartialEq, Eq, Hash)]
+enum Identity {
+    /// The file itself.
+    File((u64, u64)),
+    /// Where it would be, if there is none.
+    Path(PathBuf),
+}
+
+impl Identity {
+    fn of(path: &Path) -> Self {
+        let path_of = || store::identity(path).unwrap_or_else(|_| path.to_owned());
+        store::file_id(path).map_or_else(|| Self::Path(path_of()), Self::File)
     }
 }
 

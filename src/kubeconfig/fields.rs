@@ -188,16 +188,11 @@ impl HeldEntry {
         let value = |field: &'static Field| {
             let value = body.get(field.name)?;
             let kept = (field.whose == Whose::Shared).then(|| Box::new(value.clone()));
-            Some(HeldValue {
-                field,
-                digest: Digest::of(value.clone()),
-                shown: field.visible(value).map(Into::into),
-                kept,
-            })
+            Some(HeldValue { field, digest: Digest::of(value), shown: field.visible(value).map(Into::into), kept })
         };
         Some(Self {
             list,
-            digest: Digest::of(entry.clone()),
+            digest: Digest::of(entry),
             fields: list.fields().iter().filter_map(value).collect(),
             given,
             cluster_uid: ours[CLUSTER_UID].as_str().map(str::to_owned),
@@ -256,13 +251,13 @@ impl HeldEntry {
     pub(super) fn leads_like(&self, entry: &Value) -> bool {
         let body = &entry[self.list.singular()];
         let ours = self.list.fields().iter().filter(|field| field.whose == Whose::Ours);
-        let wanted = |field: &Field| body.get(field.name).map(|value| Digest::of(value.clone()));
+        let wanted = |field: &Field| body.get(field.name).map(Digest::of);
         ours.into_iter().all(|field| self.field(field.name).map(|held| held.digest) == wanted(field))
     }
 
     /// Returns whether a field of ours is there, and has the same value as in another entry.
     pub(super) fn says_as(&self, entry: &Value, field: &str) -> bool {
-        let wanted = entry[self.list.singular()].get(field).map(|value| Digest::of(value.clone()));
+        let wanted = entry[self.list.singular()].get(field).map(Digest::of);
         wanted.is_some() && self.field(field).map(|held| held.digest) == wanted
     }
 
@@ -275,19 +270,19 @@ impl HeldEntry {
 
     /// Returns whether this entry is exactly the wanted one.
     pub(super) fn is_exactly(&self, wanted: Value) -> bool {
-        Digest::of(self.fit(wanted)) == self.digest
+        Digest::of(&self.fit(wanted)) == self.digest
     }
 
     /// Returns the fields in which this entry differs from the wanted one.
     pub(super) fn differences(&self, wanted: Value) -> Vec<FieldDiff> {
         let fitted = self.fit(wanted);
-        if Digest::of(fitted.clone()) == self.digest {
+        if Digest::of(&fitted) == self.digest {
             return vec![];
         }
         let body = &fitted[self.list.singular()];
         let differing = self.list.fields().iter().filter_map(|field| {
             let (held, wanted) = (self.field(field.name), body.get(field.name));
-            if held.map(|held| held.digest) == wanted.cloned().map(Digest::of) {
+            if held.map(|held| held.digest) == wanted.map(Digest::of) {
                 return None;
             }
             let (removed, added) = match (field.shows, held, wanted) {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::error::Problem;
 use super::exec::Plugin;
 use super::file::{ClusterFields, UserFields, decode, read_part, read_secret_part};
-use crate::cluster::transport::{Impersonation, Login, Target, check_login};
+use crate::cluster::transport::{ClientCertificate, Impersonation, Login, Target, check_login};
 use crate::inventory::InlineAdmin;
 use crate::inventory::syntax::{BRACKETS, lacks_brackets};
 
@@ -145,7 +145,7 @@ fn basic(user: &UserFields) -> Option<(String, SecretString)> {
     Some((username, user.password.clone().unwrap_or_default()))
 }
 
-fn certificate(user: &UserFields, directory: &Path) -> Result<Option<(Arc<[u8]>, SecretString)>, Problem> {
+fn certificate(user: &UserFields, directory: &Path) -> Result<Option<ClientCertificate>, Problem> {
     let chain = match (&user.client_certificate, &user.client_certificate_data) {
         (Some(_), Some(_)) => return Err("`client-certificate` and `client-certificate-data` are both set".into()),
         (Some(file), None) => Some(read_part(&directory.join(file), "client-certificate")?.into()),

@@ -65,13 +65,15 @@ impl Target {
     }
 }
 
+/// A certificate chain and its key, both PEM.
+pub(super) type ClientCertificate = (Arc<[u8]>, SecretString);
+
 /// How a connection authenticates. Its secrets cannot be formatted.
 #[derive(Clone, Default)]
 pub(super) struct Login {
     pub(super) bearer: Option<SecretString>,
     pub(super) basic: Option<(String, SecretString)>,
-    /// Certificate chain and key, both PEM.
-    pub(super) certificate: Option<(Arc<[u8]>, SecretString)>,
+    pub(super) certificate: Option<ClientCertificate>,
     pub(super) impersonation: Option<Impersonation>,
 }
 

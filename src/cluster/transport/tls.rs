@@ -18,7 +18,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use secrecy::{ExposeSecret, SecretString};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Network, Target};
+use super::{ClientCertificate, Network, Target};
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -27,7 +27,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// Makes the configuration of a client.
 pub(super) fn configuration(
     target: &Target,
-    certificate: Option<&(Arc<[u8]>, SecretString)>,
+    certificate: Option<&ClientCertificate>,
     network: &Network,
 ) -> Result<ClientConfig, String> {
     let provider = provider();

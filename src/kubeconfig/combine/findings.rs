@@ -20,7 +20,7 @@ use crate::kubeconfig::edit::List;
 use crate::secret::SecretToken;
 
 /// Reads a file that an entry names; nothing if it cannot be read.
-pub type ReadPart<'a> = &'a dyn Fn(&Path) -> Option<Vec<u8>>;
+pub type ReadPart<'a> = &'a (dyn Fn(&Path) -> Option<Vec<u8>> + Sync);
 
 /// Something about one input that the user should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) fn outdated(input: &Input, options: &CombineOptions, now: Timestamp, 
     input.units(&CombineOptions { directory: None, ..options.clone() }, &mut |unit| {
         let entries = [(List::Clusters, "cluster", &unit.cluster), (List::Users, "user", &unit.user)];
         for (list, key, entry) in entries {
-            let Some(entry) = entry.as_ref().filter(|entry| seen.insert((list, Digest::of((*entry).clone())))) else {
+            let Some(entry) = entry.as_ref().filter(|entry| seen.insert((list, Digest::of(entry)))) else {
                 continue;
             };
             let said = check(list, &entry[key], now, read);

@@ -25,6 +25,8 @@ use crate::template::Template;
 
 /// The variables of a template of context names.
 const CONTEXT_VARIABLES: [&str; 5] = ["context", "cluster", "user", "namespace", "file"];
+/// A thread for fewer inputs is not worth its start.
+const FEWEST: usize = 64;
 /// The variables of a prefix.
 const PREFIX_VARIABLES: [&str; 1] = ["file"];
 
@@ -171,9 +173,22 @@ pub fn combine(
     if let Some(before) = before {
         combining.keep(before);
     }
-    for (position, input) in inputs.iter().enumerate() {
-        combining.add(position);
-        combining.combined.findings.extend(outdated(input, options, now, read));
+    let outdated = |input: &Input| outdated(input, options, now, read);
+    if inputs.len() < FEWEST {
+        for (position, input) in inputs.iter().enumerate() {
+            combining.add(position);
+            combining.combined.findings.extend(outdated(input));
+        }
+    } else {
+        std::thread::scope(|scope| {
+            // They depend on nothing else, and take as long as the rest.
+            let (sender, found) = std::sync::mpsc::channel();
+            scope.spawn(move || inputs.iter().try_for_each(|input| sender.send(outdated(input))));
+            for position in 0..inputs.len() {
+                combining.add(position);
+                combining.combined.findings.extend(found.recv().into_iter().flatten());
+            }
+        });
     }
     combining.finish(before)
 }
@@ -209,7 +224,7 @@ struct Occupied {
 impl<'a> Combining<'a> {
     fn keep(&mut self, before: &Input) {
         for (list, name, entry) in before.entries() {
-            let digest = Digest::of(entry.clone());
+            let digest = Digest::of(entry);
             let taken = Taken { digest, from: None, before: Some(digest), entry: None };
             self.taken.insert((list, name.to_owned()), taken);
         }
@@ -253,7 +268,7 @@ impl<'a> Combining<'a> {
         let lists = [(List::Clusters, cluster), (List::Users, user), (List::Contexts, context)];
         let wanted = lists.into_iter().filter_map(|(list, entry)| {
             let entry = entry?;
-            Some((list, Digest::of(entry.clone()), entry))
+            Some((list, Digest::of(&entry), entry))
         });
         let wanted: Vec<(List, Digest, Value)> = wanted.collect();
         match wanted.iter().find_map(|(list, digest, entry)| self.occupied(*list, *digest, entry)) {
@@ -276,7 +291,7 @@ impl<'a> Combining<'a> {
 
     /// Settles the name of an entry: its own, or with the file's name as a prefix if the options say so.
     fn settle(&self, input: &Input, list: List, entry: &mut Value) -> Result<(), Occupied> {
-        let occupied = |entry: &Value| self.occupied(list, Digest::of(entry.clone()), entry);
+        let occupied = |entry: &Value| self.occupied(list, Digest::of(entry), entry);
         if self.options.on_collision != OnCollision::PrefixFile || occupied(entry).is_none() {
             return Ok(());
         }
@@ -355,8 +370,7 @@ fn replaced(list: List, old: &Value, new: &Value) -> (Vec<String>, Vec<String>) 
     // A field's name may be a secret too.
     let shown = |key: &String| if holds_secret(key) { "(not shown)".to_owned() } else { key.clone() };
     let dropped = old.keys().filter(|key| !new.contains_key(*key)).map(shown).collect();
-    let differs =
-        |key: &&String| old.get(*key).is_none_or(|value| Digest::of(value.clone()) != Digest::of(new[*key].clone()));
+    let differs = |key: &&String| old.get(*key).is_none_or(|value| *value != new[*key]);
     let changed = new.keys().filter(differs).map(shown).collect();
     (dropped, changed)
 }

@@ -18,13 +18,20 @@ pub(super) fn read(text: &str) -> Result<Content, EditError> {
 }
 
 /// Checks that `after` has the content that was `expected`, with the edits made, and nothing else.
-pub(super) fn check(mut expected: Content, after: &str, edits: &[Edit]) -> Result<(), EditError> {
+pub(super) fn check(expected: Content, after: &str, edits: &[&Edit]) -> Result<(), EditError> {
+    /// A thread for fewer edits is not worth its start.
+    const FEWEST: usize = 256;
     let failed = |what: &str| EditError::Check(what.to_owned());
-    let is_removal = |edit: &&Edit| matches!(edit, Edit::Remove { .. });
-    for edit in edits.iter().filter(is_removal).chain(edits.iter().filter(|edit| !is_removal(edit))) {
-        expected.make(edit);
-    }
-    let actual = Content::read(after).ok_or_else(|| failed("it cannot be read"))?;
+    let (expected, actual) = if edits.len() < FEWEST {
+        (expected.with(edits), Content::read(after))
+    } else {
+        std::thread::scope(|scope| {
+            let expected = scope.spawn(|| expected.with(edits));
+            let actual = Content::read(after);
+            (expected.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), actual)
+        })
+    };
+    let actual = actual.ok_or_else(|| failed("it cannot be read"))?;
     if expected.rest != actual.rest {
         return Err(failed("a root key differs"));
     }
@@ -79,10 +86,19 @@ impl Content {
         Some(content)
     }
 
+    /// Returns the content after some edits; removals are made first.
+    fn with(mut self, edits: &[&Edit]) -> Self {
+        let is_removal = |edit: &&&Edit| matches!(edit, Edit::Remove { .. });
+        for edit in edits.iter().filter(is_removal).chain(edits.iter().filter(|edit| !is_removal(edit))) {
+            self.make(edit);
+        }
+        self
+    }
+
     fn make(&mut self, edit: &Edit) {
         match edit {
             Edit::Upsert { list, entry } => {
-                let entry = DigestedEntry::of(entry.clone());
+                let entry = DigestedEntry::of(entry);
                 let name = entry.name.unwrap_or_default();
                 self.named.entry(list.key()).or_default().insert(name, vec![entry.digest]);
             }

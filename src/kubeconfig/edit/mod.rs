@@ -155,20 +155,20 @@ pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u
 }
 
 /// Returns the last edit of each entry, because two places may bring the same entry at once.
-fn last_of_each(edits: &[Edit]) -> Vec<Edit> {
+fn last_of_each(edits: &[Edit]) -> Vec<&Edit> {
     let key = |edit: &Edit| match edit {
         Edit::Upsert { list, entry } => (Some((*list, true)), entry["name"].as_str().unwrap_or_default().to_owned()),
         Edit::Remove { list, name } => (Some((*list, false)), name.clone()),
         Edit::CurrentContext(_) => (None, String::new()),
     };
     let mut positions: HashMap<_, usize> = HashMap::new();
-    let mut kept: Vec<Edit> = vec![];
+    let mut kept: Vec<&Edit> = vec![];
     for edit in edits {
         match positions.entry(key(edit)) {
-            Entry::Occupied(position) => kept[*position.get()] = edit.clone(),
+            Entry::Occupied(position) => kept[*position.get()] = edit,
             Entry::Vacant(position) => {
                 position.insert(kept.len());
-                kept.push(edit.clone());
+                kept.push(edit);
             }
         }
     }
@@ -203,7 +203,7 @@ fn new_file(text: &str) -> Option<String> {
 }
 
 /// Returns the text without the removed entries; nothing if none is removed.
-fn remove(text: &str, edits: &[Edit]) -> Result<Option<String>, EditError> {
+fn remove(text: &str, edits: &[&Edit]) -> Result<Option<String>, EditError> {
     let names: HashSet<(List, &str)> = edits
         .iter()
         .filter_map(|edit| if let Edit::Remove { list, name } = edit { Some((*list, name.as_str())) } else { None })

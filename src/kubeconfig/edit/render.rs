@@ -2,7 +2,9 @@
 //!
 //! Pure: no I/O, no clock.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde_json::Value;
 
 /// Skips blanks, line ends and comments.
 pub(super) fn skip_blank(text: &str, mut at: usize) -> usize {
@@ -60,18 +62,18 @@ pub(super) struct Style<'a> {
 
 impl Style<'_> {
     /// Writes an entry from its dash on, without a final line end.
-    pub(super) fn item(&self, entry: &Value) -> String {
-        let mut out = format!("-{}", " ".repeat(self.gap.saturating_sub(1)));
-        self.mapping(&mut out, &ordered(entry, self.name_first), self.dash + self.gap);
-        out
+    pub(super) fn item(&self, out: &mut String, entry: &Value) {
+        out.push('-');
+        out.extend(std::iter::repeat_n(' ', self.gap.saturating_sub(1)));
+        self.mapping(out, ordered(entry, self.name_first), self.dash + self.gap);
     }
 
-    fn mapping(&self, out: &mut String, map: &Map<String, Value>, column: usize) {
-        for (position, (key, value)) in map.iter().enumerate() {
+    fn mapping<'v>(&self, out: &mut String, fields: impl IntoIterator<Item = (&'v String, &'v Value)>, column: usize) {
+        for (position, (key, value)) in fields.into_iter().enumerate() {
             if position > 0 {
                 self.new_line(out, column);
             }
-            out.push_str(&scalar(&Value::String(key.clone())));
+            out.push_str(&key_text(key));
             out.push(':');
             self.value(out, value, column);
         }
@@ -112,27 +114,26 @@ impl Style<'_> {
     }
 }
 
-/// Returns an entry with `name` first or last, or in its own order.
-pub(super) fn ordered(entry: &Value, name_first: Option<bool>) -> Map<String, Value> {
-    let map = entry.as_object().cloned().unwrap_or_default();
-    let Some(name_first) = name_first else {
-        return map;
-    };
-    let (mut names, others): (Map<_, _>, Map<_, _>) = map.into_iter().partition(|(key, _)| key == "name");
-    if name_first {
-        names.extend(others);
-        names
-    } else {
-        others.into_iter().chain(names).collect()
+/// Returns the fields of an entry with `name` first or last, or in its own order.
+pub(super) fn ordered(entry: &Value, name_first: Option<bool>) -> Vec<(&String, &Value)> {
+    let mut fields: Vec<(&String, &Value)> = entry.as_object().into_iter().flatten().collect();
+    if let Some(name_first) = name_first {
+        fields.sort_by_key(|(key, _)| (*key == "name") != name_first);
     }
+    fields
 }
 
 /// Writes a scalar: plain if every YAML reader takes it for text, otherwise as JSON.
-pub(super) fn scalar(value: &Value) -> String {
+pub(super) fn scalar(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) if is_plain(text) => text.clone(),
-        value => json_for_yaml(value),
+        Value::String(text) if is_plain(text) => Cow::Borrowed(text),
+        value => Cow::Owned(json_for_yaml(value)),
     }
+}
+
+/// Writes a key, as a scalar is written.
+pub(super) fn key_text(key: &str) -> Cow<'_, str> {
+    if is_plain(key) { Cow::Borrowed(key) } else { Cow::Owned(json_for_yaml(&Value::from(key))) }
 }
 
 /// Writes a value as JSON that YAML reads too. YAML allows fewer characters unescaped, and has more line ends.

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use super::index::{Index, Item, Kind, Root};
-use super::render::{Style, column, json_for_yaml, line_end, line_start, ordered, scalar, skip_blank, skip_spaces};
+use super::render::{
+    Style, column, json_for_yaml, key_text, line_end, line_start, ordered, scalar, skip_blank, skip_spaces,
+};
 use super::{Edit, EditError, List, Ranking, refused};
 
 /// Replaces the bytes `start..end` by `text`.
@@ -88,7 +90,7 @@ struct Splicer<'a> {
 pub(super) fn splices<'a>(
     text: &'a str,
     index: &'a Index,
-    edits: &'a [Edit],
+    edits: &[&'a Edit],
     ranking: &'a dyn Ranking,
 ) -> Result<Vec<Splice>, EditError> {
     refuse_unsafe(index)?;
@@ -151,7 +153,7 @@ pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> Result<String, Edit
 fn has_long_key(value: &Value) -> bool {
     match value {
         Value::Object(map) => {
-            map.iter().any(|(key, value)| scalar(&key.as_str().into()).chars().count() > 1000 || has_long_key(value))
+            map.iter().any(|(key, value)| key_text(key).chars().count() > 1000 || has_long_key(value))
         }
         Value::Array(items) => items.iter().any(has_long_key),
         _ => false,
@@ -163,7 +165,8 @@ fn name_of(entry: &Value) -> &str {
 }
 
 fn json(entry: &Value, name_first: Option<bool>) -> String {
-    json_for_yaml(&Value::Object(ordered(entry, name_first)))
+    let fields = ordered(entry, name_first).into_iter().map(|(key, value)| (key.clone(), value.clone()));
+    json_for_yaml(&Value::Object(fields.collect()))
 }
 
 impl<'a> Splicer<'a> {
@@ -272,7 +275,8 @@ impl<'a> Splicer<'a> {
         let text = if root.kind == Kind::FlowSequence {
             json(entry, item.name_first)
         } else {
-            let mut text = self.style_of(item).item(entry);
+            let mut text = String::new();
+            self.style_of(item).item(&mut text, entry);
             if self.text[..item.end].ends_with('\n') {
                 text.push_str(self.line_end);
             }
@@ -284,7 +288,13 @@ impl<'a> Splicer<'a> {
 
     fn block(&self, style: Style<'_>, entries: &[&Value]) -> String {
         let indent = " ".repeat(style.dash);
-        entries.iter().map(|entry| format!("{indent}{}{}", style.item(entry), self.line_end)).collect()
+        let mut lines = String::new();
+        for entry in entries {
+            lines.push_str(&indent);
+            style.item(&mut lines, entry);
+            lines.push_str(self.line_end);
+        }
+        lines
     }
 
     /// Groups new entries, which come in the order of their ranks, by the position where they belong.
@@ -363,7 +373,7 @@ impl<'a> Splicer<'a> {
 
     fn current_context(&mut self, name: &str) -> Result<(), EditError> {
         let name = Value::String(name.to_owned());
-        let value = if self.flow { json_for_yaml(&name) } else { scalar(&name) };
+        let value = if self.flow { json_for_yaml(&name) } else { scalar(&name).into_owned() };
         let Some(root) = self.root("current-context") else {
             let indent = " ".repeat(self.index.column);
             self.tail.push(if self.flow {
