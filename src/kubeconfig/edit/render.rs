@@ -152,9 +152,13 @@ pub(super) fn json_for_yaml(value: &Value) -> String {
 /// Whether both YAML 1.1 and YAML 1.2 read an unquoted text as a string.
 fn is_plain(text: &str) -> bool {
     const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
+    let is_harmless = |byte| {
+        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9')
+            || matches!(byte, b'-' | b'_' | b'.' | b'/' | b'@' | b'+' | b'=' | b'%' | b':')
+    };
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_./@+=%:".contains(&byte))
+        && bytes.all(is_harmless)
         && !text.ends_with(':')
-        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+        && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }

@@ -151,10 +151,10 @@ pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> Result<String, Edit
 /// Whether a key is too long for YAML, which allows 1,024 characters on its line up to the colon (YAML 1.2, 7.4.2); the
 /// limit here is a little lower.
 fn has_long_key(value: &Value) -> bool {
+    // An escaped byte takes six characters at most.
+    let is_long = |key: &str| key.len() > 160 && key_text(key).chars().count() > 1000;
     match value {
-        Value::Object(map) => {
-            map.iter().any(|(key, value)| key_text(key).chars().count() > 1000 || has_long_key(value))
-        }
+        Value::Object(map) => map.iter().any(|(key, value)| is_long(key) || has_long_key(value)),
         Value::Array(items) => items.iter().any(has_long_key),
         _ => false,
     }
