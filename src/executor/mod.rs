@@ -10,6 +10,7 @@ mod kept;
 mod ledger;
 mod limit;
 pub(crate) mod observe;
+mod one_thread;
 mod pool;
 pub(crate) mod prove;
 pub(crate) mod publish;

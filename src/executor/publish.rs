@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::one_thread::OneThread;
 use crate::credential::Credential;
 use crate::delivery::{EntriesRemoval, Removal, TokenOwner};
 use crate::failure::{FailureKind, StepFailure};
@@ -26,6 +27,8 @@ use crate::store::{self, Manner, StoreError};
 const PAUSE_FACTOR: u32 = 2;
 /// The most files that are written at the same time: they share one disk, and each write takes a thread.
 const MOST_WRITES: usize = 8;
+/// How many entries make a file large. Writing one takes many times its size in memory.
+const LARGE: usize = 300;
 /// The longest pause, so that combined files are current within a few seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -163,6 +166,8 @@ struct Files {
     ready: VecDeque<PathBuf>,
     delayed: BTreeSet<(Instant, PathBuf)>,
     writes: JoinSet<FileWritten>,
+    /// Where large files are written, one after another.
+    large: Option<OneThread>,
 }
 
 struct Waiting {
@@ -226,7 +231,7 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
 impl Files {
     fn new(manner: Manner) -> Self {
         let (states, ready, delayed) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { states, manner, ready, delayed, writes: JoinSet::new() }
+        Self { states, manner, ready, delayed, writes: JoinSet::new(), large: None }
     }
 
     /// Takes a change of a file.
@@ -270,7 +275,12 @@ impl Files {
             let Some(state) = self.states.get_mut(&file) else { continue };
             let batch = std::mem::take(&mut state.pending);
             let (target, manner) = (Arc::clone(&state.target), self.manner);
-            self.writes.spawn_blocking(move || write_file(&target, &batch, manner));
+            if target.order.entries() + target.others < LARGE {
+                self.writes.spawn_blocking(move || write_file(&target, &batch, manner));
+            } else {
+                let thread = self.large.get_or_insert_with(OneThread::start);
+                self.writes.spawn(thread.run(move || write_file(&target, &batch, manner)));
+            }
         }
     }
 

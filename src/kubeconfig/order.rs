@@ -33,6 +33,11 @@ impl FileOrder {
         Self { ranks: ranks.into_iter().map(|(list, name, rank)| (list, name.into(), rank)).collect() }
     }
 
+    /// Returns how many entries of ours there are.
+    pub(crate) fn entries(&self) -> usize {
+        self.ranks.len()
+    }
+
     /// Returns the names of all contexts.
     pub(super) fn contexts(&self) -> impl Iterator<Item = &str> {
         self.ranks.iter().filter(|(list, ..)| *list == List::Contexts).map(|(_, name, _)| &**name)
