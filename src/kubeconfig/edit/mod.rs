@@ -146,12 +146,10 @@ pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u
     let removed = remove(text, edits)?;
     let remaining = removed.as_deref().unwrap_or(text);
     let splices = splice::splices(remaining, &index::index(remaining)?, edits, ranking)?;
-    let edited = splice::apply(remaining, splices)?;
+    let mut edited = splice::apply(remaining, splices)?;
     check::check(said, &edited, edits)?;
-    let mut output = Vec::with_capacity(bom.len() + edited.len());
-    output.extend_from_slice(bom.as_bytes());
-    output.extend_from_slice(edited.as_bytes());
-    Ok(output)
+    edited.insert_str(0, bom);
+    Ok(edited.into_bytes())
 }
 
 /// Returns the last edit of each entry, because two places may bring the same entry at once.
