@@ -101,6 +101,11 @@ impl TargetFiles {
 }
 
 impl TargetFile {
+    /// Whether writing it takes much memory.
+    fn is_large(&self) -> bool {
+        self.order.entries() + self.others >= LARGE
+    }
+
     /// Names a file of which nothing else is known.
     pub(crate) fn of_nothing(path: &Path) -> Self {
         Self { path: path.to_owned(), order: Arc::default(), current_context: None, others: 0 }
@@ -166,7 +171,9 @@ struct Files {
     ready: VecDeque<PathBuf>,
     delayed: BTreeSet<(Instant, PathBuf)>,
     writes: JoinSet<FileWritten>,
-    /// Where large files are written, one after another.
+    /// How many files are being written that are not large.
+    small: usize,
+    /// Where large files are written, one after another. Others do not wait for them.
     large: Option<OneThread>,
 }
 
@@ -180,6 +187,7 @@ struct Waiting {
 /// The outcome of writing one file.
 struct FileWritten {
     file: PathBuf,
+    is_large: bool,
     took: Duration,
     /// For each publication, why its credential was refused, if it was.
     results: Vec<(u64, Option<StepFailure>)>,
@@ -231,7 +239,7 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
 impl Files {
     fn new(manner: Manner) -> Self {
         let (states, ready, delayed) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { states, manner, ready, delayed, writes: JoinSet::new(), large: None }
+        Self { states, manner, ready, delayed, writes: JoinSet::new(), small: 0, large: None }
     }
 
     /// Takes a change of a file.
@@ -269,22 +277,24 @@ impl Files {
         {
             self.ready.push_back(file);
         }
-        while self.writes.len() < MOST_WRITES
+        while self.small < MOST_WRITES
             && let Some(file) = self.ready.pop_front()
         {
             let Some(state) = self.states.get_mut(&file) else { continue };
             let batch = std::mem::take(&mut state.pending);
             let (target, manner) = (Arc::clone(&state.target), self.manner);
-            if target.order.entries() + target.others < LARGE {
-                self.writes.spawn_blocking(move || write_file(&target, &batch, manner));
-            } else {
+            if target.is_large() {
                 let thread = self.large.get_or_insert_with(OneThread::start);
                 self.writes.spawn(thread.run(move || write_file(&target, &batch, manner)));
+            } else {
+                self.small += 1;
+                self.writes.spawn_blocking(move || write_file(&target, &batch, manner));
             }
         }
     }
 
     fn finish(&mut self, written: FileWritten, waiting: &mut HashMap<u64, Waiting>) {
+        self.small -= usize::from(!written.is_large);
         if let Some(state) = self.states.get_mut(&written.file) {
             state.busy = false;
             state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
@@ -315,7 +325,12 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
     let start = std::time::Instant::now();
     if batch.iter().all(|(_, change)| matches!(change, FileChange::Token(_) | FileChange::RemoveToken(_))) {
         let results = batch.iter().map(|(id, change)| (*id, write_token(&target.path, change, manner).err()));
-        return FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() };
+        return FileWritten {
+            file: target.path.clone(),
+            is_large: target.is_large(),
+            results: results.collect(),
+            took: start.elapsed(),
+        };
     }
     let mut incoming: Vec<Incoming> = vec![];
     let mut departures: Vec<Departure<'_>> = vec![];
@@ -370,7 +385,12 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
         };
         (*id, failure)
     });
-    FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() }
+    FileWritten {
+        file: target.path.clone(),
+        is_large: target.is_large(),
+        results: results.collect(),
+        took: start.elapsed(),
+    }
 }
 
 /// Writes a file that holds a token and nothing else, or removes it.
