@@ -1,6 +1,7 @@
 //! `kubemint merge`: merges any kubeconfigs into one file, whose other content is kept.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -223,7 +224,8 @@ enum Origin {
 
 impl Inputs {
     fn read(context: &CommandContext<'_>, args: &MergeArgs, output: Option<&Path>) -> Result<Self, Error> {
-        let own = output.map(Identity::of);
+        let mut directories = Directories::default();
+        let own = output.map(|output| directories.identity(output));
         let mut seen = std::collections::HashSet::new();
         let mut sources = vec![];
         for origin in origins(context, &args.inputs)? {
@@ -233,7 +235,7 @@ impl Inputs {
                     Source { name: "standard input".to_owned(), path, bytes: Some(read_standard()?) }
                 }
                 Origin::File(path) => {
-                    let identity = Identity::of(&path);
+                    let identity = directories.identity(&path);
                     // A pattern may match the output file, and several patterns may match one file.
                     if own.as_ref() == Some(&identity) || !seen.insert(identity) {
                         continue;
@@ -254,19 +256,21 @@ impl Inputs {
     }
 }
 
-/// What identifies a file.
-#[derive(PartialEq, Eq, Hash)]
-enum Identity {
-    /// The file itself.
-    File((u64, u64)),
-    /// Where it would be, if there is none.
-    Path(PathBuf),
-}
+/// The paths of directories without links, which many files share.
+#[derive(Default)]
+struct Directories(HashMap<PathBuf, Option<PathBuf>>);
 
-impl Identity {
-    fn of(path: &Path) -> Self {
-        let path_of = || store::identity(path).unwrap_or_else(|_| path.to_owned());
-        store::file_id(path).map_or_else(|| Self::Path(path_of()), Self::File)
+impl Directories {
+    /// Returns the path of a file without links, so that two paths to one file are noticed.
+    fn identity(&mut self, path: &Path) -> PathBuf {
+        let directory = path.parent().filter(|_| !path.is_symlink()).and_then(|directory| {
+            let known = self.0.entry(directory.to_owned());
+            known.or_insert_with(|| directory.canonicalize().ok()).clone()
+        });
+        match (directory, path.file_name()) {
+            (Some(directory), Some(name)) => directory.join(name),
+            _ => store::identity(path).unwrap_or_else(|_| path.to_owned()),
+        }
     }
 }
 

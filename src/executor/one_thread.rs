@@ -14,7 +14,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct OneThread(mpsc::Sender<Job>);
 
 impl OneThread {
-    /// Takes a thread of the runtime, which waits at its end for work that has begun.
+    /// Takes one of the runtime's threads for work that blocks.
     pub(super) fn start() -> Self {
         let (sender, jobs) = mpsc::channel::<Job>();
         drop(tokio::task::spawn_blocking(move || {

@@ -27,7 +27,7 @@ use crate::store::{self, Manner, StoreError};
 const PAUSE_FACTOR: u32 = 2;
 /// The most files that are written at the same time: they share one disk, and each write takes a thread.
 const MOST_WRITES: usize = 8;
-/// How many entries make a file large. Writing one takes many times its size in memory.
+/// How many entries make a file large, three for each context. Writing one takes many times its size in memory.
 const LARGE: usize = 300;
 /// The longest pause, so that combined files are current within a few seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -82,21 +82,25 @@ pub(crate) fn removals(step: &Remove, known: &TargetFiles) -> Vec<(Arc<TargetFil
     of_files.collect()
 }
 
-/// The files that the steps of one cluster change, which are few.
+/// The files that the steps of one cluster change, in the order of their paths. Most clusters have one.
 #[derive(Debug, Default)]
 pub(crate) struct TargetFiles(Vec<Arc<TargetFile>>);
 
 impl TargetFiles {
     /// Adds a file, unless it is there.
     pub(crate) fn add(&mut self, file: &Arc<TargetFile>) {
-        if self.get(&file.path).is_none() {
-            self.0.push(Arc::clone(file));
+        if let Err(place) = self.place(&file.path) {
+            self.0.insert(place, Arc::clone(file));
         }
     }
 
     /// Returns the file with a path.
     pub(crate) fn get(&self, path: &Path) -> Option<&Arc<TargetFile>> {
-        self.0.iter().find(|file| file.path == path)
+        self.place(path).ok().map(|place| &self.0[place])
+    }
+
+    fn place(&self, path: &Path) -> Result<usize, usize> {
+        self.0.binary_search_by(|file| file.path.as_path().cmp(path))
     }
 }
 
@@ -170,11 +174,10 @@ struct Files {
     manner: Manner,
     ready: VecDeque<PathBuf>,
     delayed: BTreeSet<(Instant, PathBuf)>,
-    writes: JoinSet<FileWritten>,
-    /// How many files are being written that are not large.
-    small: usize,
-    /// Where large files are written, one after another. Others do not wait for them.
-    large: Option<OneThread>,
+    writes: JoinSet<(FileWritten, Option<OneThread>)>,
+    /// The threads that have written large files and are idle. The last one is taken first, so that there are no more than large
+    /// files are written at the same time.
+    idle: Vec<OneThread>,
 }
 
 struct Waiting {
@@ -187,7 +190,6 @@ struct Waiting {
 /// The outcome of writing one file.
 struct FileWritten {
     file: PathBuf,
-    is_large: bool,
     took: Duration,
     /// For each publication, why its credential was refused, if it was.
     results: Vec<(u64, Option<StepFailure>)>,
@@ -227,7 +229,10 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
                 }
             },
             Some(written) = files.writes.join_next() => match written {
-                Ok(written) => files.finish(written, &mut waiting),
+                Ok((written, thread)) => {
+                    files.idle.extend(thread);
+                    files.finish(written, &mut waiting);
+                }
                 // A write panicked. Ending the actor tells all callers, now and later, that files are not written.
                 Err(_) => return,
             },
@@ -239,7 +244,7 @@ async fn run(manner: Manner, mut receiver: mpsc::UnboundedReceiver<Publication>)
 impl Files {
     fn new(manner: Manner) -> Self {
         let (states, ready, delayed) = (HashMap::new(), VecDeque::new(), BTreeSet::new());
-        Self { states, manner, ready, delayed, writes: JoinSet::new(), small: 0, large: None }
+        Self { states, manner, ready, delayed, writes: JoinSet::new(), idle: vec![] }
     }
 
     /// Takes a change of a file.
@@ -277,24 +282,23 @@ impl Files {
         {
             self.ready.push_back(file);
         }
-        while self.small < MOST_WRITES
+        while self.writes.len() < MOST_WRITES
             && let Some(file) = self.ready.pop_front()
         {
             let Some(state) = self.states.get_mut(&file) else { continue };
             let batch = std::mem::take(&mut state.pending);
             let (target, manner) = (Arc::clone(&state.target), self.manner);
             if target.is_large() {
-                let thread = self.large.get_or_insert_with(OneThread::start);
-                self.writes.spawn(thread.run(move || write_file(&target, &batch, manner)));
+                let thread = self.idle.pop().unwrap_or_else(OneThread::start);
+                let written = thread.run(move || write_file(&target, &batch, manner));
+                self.writes.spawn(async move { (written.await, Some(thread)) });
             } else {
-                self.small += 1;
-                self.writes.spawn_blocking(move || write_file(&target, &batch, manner));
+                self.writes.spawn_blocking(move || (write_file(&target, &batch, manner), None));
             }
         }
     }
 
     fn finish(&mut self, written: FileWritten, waiting: &mut HashMap<u64, Waiting>) {
-        self.small -= usize::from(!written.is_large);
         if let Some(state) = self.states.get_mut(&written.file) {
             state.busy = false;
             state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
@@ -325,12 +329,7 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
     let start = std::time::Instant::now();
     if batch.iter().all(|(_, change)| matches!(change, FileChange::Token(_) | FileChange::RemoveToken(_))) {
         let results = batch.iter().map(|(id, change)| (*id, write_token(&target.path, change, manner).err()));
-        return FileWritten {
-            file: target.path.clone(),
-            is_large: target.is_large(),
-            results: results.collect(),
-            took: start.elapsed(),
-        };
+        return FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() };
     }
     let mut incoming: Vec<Incoming> = vec![];
     let mut departures: Vec<Departure<'_>> = vec![];
@@ -385,12 +384,7 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
         };
         (*id, failure)
     });
-    FileWritten {
-        file: target.path.clone(),
-        is_large: target.is_large(),
-        results: results.collect(),
-        took: start.elapsed(),
-    }
+    FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() }
 }
 
 /// Writes a file that holds a token and nothing else, or removes it.
@@ -482,5 +476,47 @@ pub(crate) fn describe(error: &StoreError) -> StepFailure {
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::store::{BreakLock, Sharing};
+
+    /// A change that takes the lock of a file and removes nothing from it.
+    fn change() -> FileChange {
+        let (inventory, cluster, profile) = ("acme".into(), "a".into(), "reader".into());
+        let leaving = Leaving { inventory, cluster, profile, entries: BTreeSet::new() };
+        FileChange::Remove { leaving, token_file: None }
+    }
+
+    #[tokio::test]
+    async fn a_large_file_that_waits_for_its_lock_holds_up_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let large = |name: &str| {
+            let path = directory.path().join(name);
+            std::fs::File::create(&path).unwrap().write_all(b"apiVersion: v1\nkind: Config\nusers: []\n").unwrap();
+            Arc::new(TargetFile { others: LARGE, ..TargetFile::of_nothing(&path) })
+        };
+        let (eu, us) = (large("eu"), large("us"));
+        let lock = directory.path().join("eu.lock");
+        std::fs::File::create(&lock).unwrap();
+        let (publisher, writing) = publisher(Manner { break_lock: BreakLock::Never, sharing: Sharing::Refused });
+        let work = async move {
+            let waiting = publisher.publish(vec![(eu, change())]);
+            let free = publisher.publish(vec![(us, change())]);
+            tokio::pin!(waiting);
+            tokio::select! {
+                biased;
+                ended = &mut waiting => panic!("its lock is held: {ended:?}"),
+                written = free => written.unwrap(),
+            }
+            std::fs::remove_file(lock).unwrap();
+            waiting.await.unwrap();
+        };
+        tokio::join!(writing, work);
     }
 }

@@ -341,18 +341,15 @@ pub(crate) fn identity(path: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Returns what identifies the file that a path leads to, whatever its names are; nothing if there is none, or if the path cannot
-/// be followed.
-pub(crate) fn file_id(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
 /// Drops each path that leads to the same file as an earlier one, through a link for example.
 pub(crate) fn distinct(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
     let mut seen = HashSet::new();
-    // A path that cannot be followed is kept; reading it will report the error.
-    let is_new = |path: &PathBuf| file_id(path).is_none_or(|id| seen.insert(id));
+    let is_new = |path: &PathBuf| match std::fs::metadata(path) {
+        Ok(metadata) => seen.insert((metadata.dev(), metadata.ino())),
+        // A path that cannot be followed is kept; reading it will report the error.
+        Err(_) => true,
+    };
     let mut paths = paths;
     paths.retain(is_new);
     paths

@@ -18,6 +18,7 @@ use self::findings::outdated;
 pub use self::findings::{Finding, ReadPart};
 use self::input::Unit;
 pub use self::input::{Input, InputError};
+use super::at_once::at_once;
 use super::digest::Digest;
 use super::edit::{Edit, List};
 use crate::failure::holds_secret;
@@ -173,23 +174,18 @@ pub fn combine(
     if let Some(before) = before {
         combining.keep(before);
     }
-    let outdated = |input: &Input| outdated(input, options, now, read);
-    if inputs.len() < FEWEST {
-        for (position, input) in inputs.iter().enumerate() {
+    // What has expired depends on nothing else, and takes as long as the rest.
+    let outdated = || inputs.iter().map(|input| outdated(input, options, now, read)).collect::<Vec<Vec<Finding>>>();
+    let mut add = || {
+        let said = |position| {
             combining.add(position);
-            combining.combined.findings.extend(outdated(input));
-        }
-    } else {
-        std::thread::scope(|scope| {
-            // They depend on nothing else, and take as long as the rest.
-            let (sender, found) = std::sync::mpsc::channel();
-            scope.spawn(move || inputs.iter().try_for_each(|input| sender.send(outdated(input))));
-            for position in 0..inputs.len() {
-                combining.add(position);
-                combining.combined.findings.extend(found.recv().into_iter().flatten());
-            }
-        });
-    }
+            std::mem::take(&mut combining.combined.findings)
+        };
+        (0..inputs.len()).map(said).collect::<Vec<Vec<Finding>>>()
+    };
+    let (outdated, said) = if inputs.len() < FEWEST { (outdated(), add()) } else { at_once(outdated, add) };
+    combining.combined.findings =
+        said.into_iter().zip(outdated).flat_map(|(said, outdated)| said.into_iter().chain(outdated)).collect();
     combining.finish(before)
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Edit, EditError, List, refused};
+use crate::kubeconfig::at_once::at_once;
 use crate::kubeconfig::digest::{Digest, DigestedEntry};
 use crate::kubeconfig::yaml_options;
 
@@ -22,15 +23,10 @@ pub(super) fn check(expected: Content, after: &str, edits: &[&Edit]) -> Result<(
     /// A thread for fewer edits is not worth its start.
     const FEWEST: usize = 256;
     let failed = |what: &str| EditError::Check(what.to_owned());
-    let (expected, actual) = if edits.len() < FEWEST {
-        (expected.with(edits), Content::read(after))
-    } else {
-        std::thread::scope(|scope| {
-            let expected = scope.spawn(|| expected.with(edits));
-            let actual = Content::read(after);
-            (expected.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), actual)
-        })
-    };
+    let digest = || -> Vec<Option<DigestedEntry>> { edits.iter().map(|edit| digested(edit)).collect() };
+    let read = || Content::read(after);
+    let (digests, actual) = if edits.len() < FEWEST { (digest(), read()) } else { at_once(digest, read) };
+    let expected = expected.with(edits, digests);
     let actual = actual.ok_or_else(|| failed("it cannot be read"))?;
     if expected.rest != actual.rest {
         return Err(failed("a root key differs"));
@@ -86,28 +82,34 @@ impl Content {
         Some(content)
     }
 
-    /// Returns the content after some edits; removals are made first.
-    fn with(mut self, edits: &[&Edit]) -> Self {
-        let is_removal = |edit: &&&Edit| matches!(edit, Edit::Remove { .. });
-        for edit in edits.iter().filter(is_removal).chain(edits.iter().filter(|edit| !is_removal(edit))) {
-            self.make(edit);
+    /// Returns the content after some edits, of which the entries were digested; removals are made first.
+    fn with(mut self, edits: &[&Edit], digests: Vec<Option<DigestedEntry>>) -> Self {
+        for edit in edits {
+            if let Edit::Remove { list, name } = edit {
+                self.named.entry(list.key()).or_default().remove(name);
+            }
+        }
+        for (edit, digested) in edits.iter().zip(digests) {
+            match edit {
+                Edit::Remove { .. } => {}
+                Edit::Upsert { list, .. } => {
+                    let Some(entry) = digested else { continue };
+                    let named = self.named.entry(list.key()).or_default();
+                    named.insert(entry.name.unwrap_or_default(), vec![entry.digest]);
+                }
+                Edit::CurrentContext(name) => {
+                    self.rest.insert("current-context".to_owned(), name.as_str().into());
+                }
+            }
         }
         self
     }
+}
 
-    fn make(&mut self, edit: &Edit) {
-        match edit {
-            Edit::Upsert { list, entry } => {
-                let entry = DigestedEntry::of(entry);
-                let name = entry.name.unwrap_or_default();
-                self.named.entry(list.key()).or_default().insert(name, vec![entry.digest]);
-            }
-            Edit::Remove { list, name } => {
-                self.named.entry(list.key()).or_default().remove(name);
-            }
-            Edit::CurrentContext(name) => {
-                self.rest.insert("current-context".to_owned(), name.as_str().into());
-            }
-        }
+/// Digests the entry of an edit, if it writes one.
+fn digested(edit: &Edit) -> Option<DigestedEntry> {
+    match edit {
+        Edit::Upsert { entry, .. } => Some(DigestedEntry::of(entry)),
+        Edit::Remove { .. } | Edit::CurrentContext(_) => None,
     }
 }
