@@ -25,13 +25,6 @@ pub(super) struct Connected {
     pub api: Api,
 }
 
-impl Connected {
-    /// Returns whether it may still be used.
-    fn is_fresh(&self) -> bool {
-        self.since.elapsed() < KEPT_FOR
-    }
-}
-
 /// Keeps connections between the planning and the steps of a run; by default none.
 #[derive(Clone, Default)]
 pub(crate) struct KeptConnections(Arc<Mutex<Kept>>);
@@ -53,13 +46,9 @@ impl KeptConnections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a connection, if there is room. Where one is too old before all of a large fleet is planned, none would be in time:
-    /// the clusters that were planned first are worked on first. Then all are closed, because each takes 40 KB.
+    /// Keeps a connection, if there is room.
     pub(super) fn keep(&self, cluster: &ClusterName, connected: Connected) {
         let mut kept = self.lock();
-        if kept.connections.len() >= kept.most && !kept.connections.values().all(Connected::is_fresh) {
-            *kept = Kept::default();
-        }
         if kept.connections.len() < kept.most {
             kept.connections.insert(cluster.clone(), connected);
         }
@@ -67,7 +56,7 @@ impl KeptConnections {
 
     /// Returns the connection to a cluster, if one was kept and is not too old.
     pub(super) fn take(&self, cluster: &ClusterName) -> Option<Connected> {
-        self.lock().connections.remove(cluster).filter(Connected::is_fresh)
+        self.lock().connections.remove(cluster).filter(|connected| connected.since.elapsed() < KEPT_FOR)
     }
 }
 

@@ -23,10 +23,10 @@ pub(super) fn check(expected: Content, after: &str, edits: &[&Edit]) -> Result<(
     /// A thread for fewer edits is not worth its start.
     const FEWEST: usize = 256;
     let failed = |what: &str| EditError::Check(what.to_owned());
-    let digest = || -> Vec<Option<DigestedEntry>> { edits.iter().map(|edit| digested(edit)).collect() };
+    let digest = || -> Vec<Digested<'_>> { edits.iter().map(|edit| digested(edit)).collect() };
     let read = || Content::read(after);
     let (digests, actual) = if edits.len() < FEWEST { (digest(), read()) } else { at_once(digest, read) };
-    let expected = expected.with(edits, digests);
+    let expected = expected.with(digests);
     let actual = actual.ok_or_else(|| failed("it cannot be read"))?;
     if expected.rest != actual.rest {
         return Err(failed("a root key differs"));
@@ -82,23 +82,21 @@ impl Content {
         Some(content)
     }
 
-    /// Returns the content after some edits, of which the entries were digested; removals are made first.
-    fn with(mut self, edits: &[&Edit], digests: Vec<Option<DigestedEntry>>) -> Self {
-        for edit in edits {
-            if let Edit::Remove { list, name } = edit {
-                self.named.entry(list.key()).or_default().remove(name);
-            }
-        }
-        for (edit, digested) in edits.iter().zip(digests) {
+    /// Returns the content after some edits; removals are made first.
+    fn with(mut self, edits: Vec<Digested<'_>>) -> Self {
+        let (removals, others): (Vec<_>, Vec<_>) =
+            edits.into_iter().partition(|edit| matches!(edit, Digested::Remove(..)));
+        for edit in removals.into_iter().chain(others) {
             match edit {
-                Edit::Remove { .. } => {}
-                Edit::Upsert { list, .. } => {
-                    let Some(entry) = digested else { continue };
+                Digested::Upsert(list, entry) => {
                     let named = self.named.entry(list.key()).or_default();
                     named.insert(entry.name.unwrap_or_default(), vec![entry.digest]);
                 }
-                Edit::CurrentContext(name) => {
-                    self.rest.insert("current-context".to_owned(), name.as_str().into());
+                Digested::Remove(list, name) => {
+                    self.named.entry(list.key()).or_default().remove(name);
+                }
+                Digested::CurrentContext(name) => {
+                    self.rest.insert("current-context".to_owned(), name.into());
                 }
             }
         }
@@ -106,10 +104,17 @@ impl Content {
     }
 }
 
-/// Digests the entry of an edit, if it writes one.
-fn digested(edit: &Edit) -> Option<DigestedEntry> {
+/// An edit, with the digest of what it writes.
+enum Digested<'a> {
+    Upsert(List, DigestedEntry),
+    Remove(List, &'a str),
+    CurrentContext(&'a str),
+}
+
+fn digested(edit: &Edit) -> Digested<'_> {
     match edit {
-        Edit::Upsert { entry, .. } => Some(DigestedEntry::of(entry)),
-        Edit::Remove { .. } | Edit::CurrentContext(_) => None,
+        Edit::Upsert { list, entry } => Digested::Upsert(*list, DigestedEntry::of(entry)),
+        Edit::Remove { list, name } => Digested::Remove(*list, name),
+        Edit::CurrentContext(name) => Digested::CurrentContext(name),
     }
 }
