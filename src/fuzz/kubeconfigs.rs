@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use super::assert_quotes_nothing;
 use crate::credential::{Credential, CredentialFacts, KIND_TOKEN, Reissue};
 use crate::kubeconfig::combine::{CombineOptions, Input, InputError, OnCollision, combine};
-use crate::kubeconfig::edit::{Edit, EditError, List, Unranked, check_editable, check_editable_once_read, edit};
+use crate::kubeconfig::edit::{
+    Edit, EditError, List, Unranked, check_editable, check_editable_once_read, edit, says_the_same_in_parts,
+};
 use crate::kubeconfig::{
     Document, DocumentError, Endpoint, EntryName, EntryNames, EntryState, ExecPlugin, FileOrder, Incoming, Leaving,
     Mark, Marked, MergeError, OurEntries, UserForm, is_refusal, merge, remove,
@@ -42,6 +44,7 @@ pub(super) fn read(data: &[u8]) -> bool {
         }
         Err(InputError::NotText | InputError::Duplicate { .. }) | Ok(_) => {}
     }
+    assert!(says_the_same_in_parts(data), "its parts say something else");
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let document = match Document::parse(text) {
         Ok(document) => document,
@@ -91,6 +94,7 @@ pub(super) fn edit_one(data: &[u8]) -> bool {
         }
         Err(EditError::Check(what)) => panic!("what was edited does not say what was meant: {what}"),
     };
+    assert!(says_the_same_in_parts(&after), "the parts of what was edited say something else");
     match edit(&after, &edits, &Unranked) {
         Ok(again) => assert_eq!(
             String::from_utf8_lossy(&again),
@@ -184,7 +188,7 @@ fn gone(before: &[u8], after: &[u8]) -> String {
 pub(super) fn merge_grants(data: &[u8]) -> bool {
     let incoming = incoming();
     let order = FileOrder::new(incoming.iter().map(|incoming| &incoming.names));
-    let merged = match merge(Some(data), &incoming, &order, 0, None) {
+    let merged = match merge(Some(data), &incoming.iter().collect::<Vec<_>>(), &order, 0, None) {
         Ok(merged) => merged,
         Err(MergeError::Edit(EditError::Check(what))) => panic!("what was merged does not say what was meant: {what}"),
         Err(MergeError::Document(DocumentError::Malformed(cause))) => {
@@ -206,7 +210,8 @@ pub(super) fn merge_grants(data: &[u8]) -> bool {
             assert!(held.holds(&credential.token));
         }
     }
-    let again = merge(Some(&merged.content), &incoming, &order, 0, None).expect("it was merged a moment ago");
+    let again = merge(Some(&merged.content), &incoming.iter().collect::<Vec<_>>(), &order, 0, None)
+        .expect("it was merged a moment ago");
     assert_eq!(again.content, merged.content, "the same once more changes nothing");
     let leaving: Vec<Leaving> = incoming
         .iter()

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{Edit, EditError, List, refused};
-use crate::kubeconfig::at_once::at_once;
+use crate::kubeconfig::at_once::{at_once, each_at_once};
 use crate::kubeconfig::digest::{Digest, DigestedEntry};
 use crate::kubeconfig::yaml_options;
 
@@ -18,45 +18,58 @@ pub(super) fn read(text: &str) -> Result<Content, EditError> {
     Content::read(text).ok_or_else(|| refused("what it says cannot be read"))
 }
 
-/// Checks that `after` has the content that was `expected`, with the edits made, and nothing else.
-pub(super) fn check(expected: Content, after: &str, edits: &[&Edit]) -> Result<(), EditError> {
+/// Checks that `after` has the content that was `expected`, with the edits made, and nothing else. A large text is read in the
+/// parts that `cuts` divides it into, on several processors.
+pub(super) fn check(expected: Content, (after, cuts): (&str, &[usize]), edits: &[&Edit]) -> Result<(), EditError> {
     /// A thread for fewer edits is not worth its start.
     const FEWEST: usize = 256;
-    let failed = |what: &str| EditError::Check(what.to_owned());
+    /// The same for a shorter text, in bytes.
+    const LARGE: usize = 1 << 20;
     let digest = || -> Vec<Digested<'_>> { edits.iter().map(|edit| digested(edit)).collect() };
-    let read = || Content::read(after);
+    let read = || if after.len() < LARGE { Content::read(after) } else { Content::read_in_parts(after, cuts) };
     let (digests, actual) = if edits.len() < FEWEST { (digest(), read()) } else { at_once(digest, read) };
     let expected = expected.with(digests);
-    let actual = actual.ok_or_else(|| failed("it cannot be read"))?;
-    if expected.rest != actual.rest {
-        return Err(failed("a root key differs"));
+    if actual.is_some_and(|actual| expected.difference(&actual).is_none()) {
+        return Ok(());
     }
-    for list in List::ALL {
-        if expected.named.get(list.key()) != actual.named.get(list.key()) {
-            return Err(failed(&format!("the entries of `{}` differ", list.key())));
-        }
-    }
-    if expected.unnamed != actual.unnamed {
-        return Err(failed("entries without a name differ"));
-    }
-    Ok(())
+    // What the text says as a whole is what counts.
+    let difference = match Content::read(after) {
+        Some(actual) => expected.difference(&actual),
+        None => Some("it cannot be read".to_owned()),
+    };
+    difference.map_or(Ok(()), |what| Err(EditError::Check(what)))
 }
 
-/// The root of a file; only the digests of its entries are kept.
+/// Whether a text says the same in parts and as a whole, if it can be read in parts.
+#[cfg(any(test, fuzzing))]
+pub(super) fn says_the_same_in_parts(text: &str, cuts: &[usize]) -> bool {
+    Content::read_in_parts(text, cuts).is_none_or(|parts| Content::read(text) == Some(parts))
+}
+
+/// The root of a file, or of a part of it; only the digests of its entries are kept.
 #[derive(Deserialize)]
 struct Root {
-    #[serde(default)]
-    clusters: Option<Vec<DigestedEntry>>,
-    #[serde(default)]
-    users: Option<Vec<DigestedEntry>>,
-    #[serde(default)]
-    contexts: Option<Vec<DigestedEntry>>,
+    #[serde(default, deserialize_with = "there")]
+    clusters: Option<Entries>,
+    #[serde(default, deserialize_with = "there")]
+    users: Option<Entries>,
+    #[serde(default, deserialize_with = "there")]
+    contexts: Option<Entries>,
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
 
+/// What stands after the key of a list: its entries, or nothing.
+#[derive(Deserialize)]
+struct Entries(Option<Vec<DigestedEntry>>);
+
+/// Reads the value of a key that is there, whether it has a value or not.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Entries>, D::Error> {
+    Option::deserialize(deserializer).map(|entries| Some(Entries(entries)))
+}
+
 /// The content of a file, without the order of the entries.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Content {
     rest: Map<String, Value>,
     /// The entries under each name; more than one means that the file is damaged.
@@ -71,6 +84,7 @@ impl Content {
         for (list, entries) in
             [(List::Clusters, root.clusters), (List::Users, root.users), (List::Contexts, root.contexts)]
         {
+            let Some(Entries(entries)) = entries else { continue };
             let named = content.named.entry(list.key()).or_default();
             for entry in entries.into_iter().flatten() {
                 match entry.name {
@@ -79,7 +93,46 @@ impl Content {
                 }
             }
         }
+        content.unnamed.sort_unstable();
         Some(content)
+    }
+
+    /// Reads a text in parts. Returns nothing if some part cannot be read by itself, or if two have the same key.
+    fn read_in_parts(text: &str, cuts: &[usize]) -> Option<Self> {
+        let (first, last) = (std::iter::once(0), std::iter::once(text.len()));
+        let ends = cuts.iter().copied().chain(last);
+        let parts: Option<Vec<&str>> =
+            first.chain(cuts.iter().copied()).zip(ends).map(|(start, end)| text.get(start..end)).collect();
+        let mut whole = Self::default();
+        for part in each_at_once(&parts?, |part| Self::read(part)) {
+            whole = whole.joined(part?)?;
+        }
+        Some(whole)
+    }
+
+    /// Returns what two parts of a text say together; nothing if both have the same key.
+    fn joined(mut self, part: Self) -> Option<Self> {
+        let has_new_keys = part.rest.keys().all(|key| !self.rest.contains_key(key))
+            && part.named.keys().all(|list| !self.named.contains_key(list));
+        self.rest.extend(part.rest);
+        self.named.extend(part.named);
+        self.unnamed.extend(part.unnamed);
+        self.unnamed.sort_unstable();
+        has_new_keys.then_some(self)
+    }
+
+    /// Returns what differs in what a text says, if anything does. That a list has no entries may be said in several ways.
+    fn difference(&self, actual: &Self) -> Option<String> {
+        if self.rest != actual.rest {
+            return Some("a root key differs".to_owned());
+        }
+        let none = BTreeMap::new();
+        let differs =
+            |list: &List| self.named.get(list.key()).unwrap_or(&none) != actual.named.get(list.key()).unwrap_or(&none);
+        if let Some(list) = List::ALL.into_iter().find(differs) {
+            return Some(format!("the entries of `{}` differ", list.key()));
+        }
+        (self.unnamed != actual.unnamed).then(|| "entries without a name differ".to_owned())
     }
 
     /// Returns the content after some edits; removals are made first.
@@ -116,5 +169,61 @@ fn digested(edit: &Edit) -> Digested<'_> {
         Edit::Upsert { list, entry } => Digested::Upsert(*list, DigestedEntry::of(entry)),
         Edit::Remove { list, name } => Digested::Remove(*list, name),
         Edit::CurrentContext(name) => Digested::CurrentContext(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubeconfig::edit::index::index;
+
+    fn in_parts(text: &str) -> Option<Content> {
+        Content::read_in_parts(text, &index(text).unwrap().cuts(text))
+    }
+
+    #[test]
+    fn a_text_says_the_same_in_parts_and_as_a_whole() {
+        for text in [
+            "apiVersion: v1\nclusters: []\ncontexts: []\ncurrent-context: \"\"\nkind: Config\nusers: []\n",
+            "# mine\n\nusers:\n- name: a\n  user: {token: t}\nmine: {a: 1}\ncontexts: # none\nclusters: null\n",
+            "clusters:\n- name: a\n  cluster:\n    x: |+\n      t\n\nusers:\n- name: b # the last one",
+            "---\nkind: Config\nusers:\r\n- {name: a}\r\n- {name: b}\r\ncontexts: [{name: c}]\r\n...\n# end\n",
+            "{users: [{name: a}], contexts: []}\n",
+            "  kind: Config\n  users:\n  - name: a\n",
+            "kind: Config\nusers: [{user: a}, {name: a}]\ncontexts: [{user: b}]\nclusters: [{user: c}]\n",
+            "mine: &a {b: 1}\nusers:\n- name: a\n  user: *a\n",
+        ] {
+            let whole = Content::read(text);
+            assert!(whole.is_some(), "{text}");
+            assert_eq!(in_parts(text), whole, "{text}");
+        }
+        let text = "kind: Config\nclusters: []\n# mine\nusers: []\nmine: 1\ncontexts: []\n";
+        let parts: Vec<&str> = index(text).unwrap().cuts(text).into_iter().map(|cut| &text[cut..]).collect();
+        assert!(
+            matches!(&parts[..], [clusters, users, contexts] if clusters.starts_with("clusters:")
+            && users.starts_with("users:") && contexts.starts_with("contexts:")),
+            "{parts:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_cut_within_something_else_is_not_read_in_parts() {
+        for text in [
+            "mine: \"\nusers: \"\n",
+            "mine: '\nusers: '\n",
+            "mine: [\nusers: ]\n",
+            // Nor what only the whole forbids.
+            "users: []\nusers: []\n",
+            "users:\nusers: []\n",
+            "mine: 1\nusers: []\nmine: 2\n",
+            "kind: Config\n---\nusers: []\n",
+        ] {
+            let cut = text.rfind("users:").unwrap();
+            assert_eq!(Content::read_in_parts(text, &[cut]), None, "{text}");
+        }
+        // A place that is none.
+        for cuts in [[100, 2], [4, 2], [1, 9]] {
+            assert_eq!(Content::read_in_parts("mine: ü\n", &cuts), None, "{cuts:?}");
+        }
     }
 }

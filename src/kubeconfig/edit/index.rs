@@ -5,7 +5,7 @@
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StructureStyle};
 
-use super::{EditError, refused, render};
+use super::{EditError, List, refused, render};
 
 /// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,21 @@ pub(super) struct Index {
     pub(super) document_end: usize,
     /// Whether the last scalar is a block scalar whose value depends on the end of the text.
     pub(super) open_block_scalar: bool,
+}
+
+impl Index {
+    /// Returns where the lines of the lists begin that the text can be cut at, so that each part says by itself what it says
+    /// within the whole.
+    ///
+    /// A key of a block mapping at the beginning of a line is within something else only if that is in quotes or brackets; then
+    /// the part before it does not end, and cannot be read. There is no cut before the first key, where nothing says anything.
+    pub(super) fn cuts(&self, text: &str) -> Vec<usize> {
+        let can_be_cut = self.kind == Some(Kind::BlockMapping) && self.aliases.is_empty() && !text.starts_with('%');
+        let is_list = |root: &&Root| List::ALL.iter().any(|list| list.key() == root.key);
+        let begins_a_line = |at: &usize| text[..*at].ends_with('\n');
+        let lists = self.roots.iter().skip(1).filter(|_| can_be_cut).filter(is_list);
+        lists.map(|root| root.key_start).filter(begins_a_line).collect()
+    }
 }
 
 /// The role of the next node in a collection.

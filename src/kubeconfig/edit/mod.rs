@@ -145,11 +145,19 @@ pub fn edit(input: &[u8], edits: &[Edit], ranking: &dyn Ranking) -> Result<Vec<u
     let said = check::read(text)?;
     let removed = remove(text, edits)?;
     let remaining = removed.as_deref().unwrap_or(text);
-    let splices = splice::splices(remaining, &index::index(remaining)?, edits, ranking)?;
-    let mut edited = splice::apply(remaining, splices)?;
-    check::check(said, &edited, edits)?;
+    let index = index::index(remaining)?;
+    let splices = splice::splices(remaining, &index, edits, ranking)?;
+    let (mut edited, cuts) = splice::apply_within(remaining, splices, index.cuts(remaining))?;
+    check::check(said, (&edited, &cuts), edits)?;
     edited.insert_str(0, bom);
     Ok(edited.into_bytes())
+}
+
+/// Whether a large text like this one is compared, after it was edited, as if it were read as a whole.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn says_the_same_in_parts(input: &[u8]) -> bool {
+    let Ok((_, text)) = prepare(input) else { return true };
+    index::index(text).map_or(true, |index| check::says_the_same_in_parts(text, &index.cuts(text)))
 }
 
 /// Returns the last edit of each entry, because two places may bring the same entry at once.

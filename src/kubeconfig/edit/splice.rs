@@ -131,21 +131,36 @@ pub(super) fn open_end() -> EditError {
 }
 
 /// Makes the splices.
-pub(super) fn apply(text: &str, mut splices: Vec<Splice>) -> Result<String, EditError> {
+pub(super) fn apply(text: &str, splices: Vec<Splice>) -> Result<String, EditError> {
+    apply_within(text, splices, vec![]).map(|(edited, _)| edited)
+}
+
+/// Makes the splices, and returns also where the text from some places on is now; these are in ascending order. What is
+/// inserted at such a place stands before it.
+pub(super) fn apply_within(
+    text: &str,
+    mut splices: Vec<Splice>,
+    mut places: Vec<usize>,
+) -> Result<(String, Vec<usize>), EditError> {
     splices.sort_by_key(|splice| (splice.start, splice.end));
     let added: usize = splices.iter().map(|splice| splice.text.len()).sum();
     let mut out = String::with_capacity(text.len() + added);
     let mut at = 0;
+    let mut following = places.iter_mut().peekable();
     for splice in splices {
         if splice.start < at {
             return Err(refused("two changes overlap"));
+        }
+        while let Some(place) = following.next_if(|place| **place < splice.end) {
+            *place = out.len() + (*place - at);
         }
         out.push_str(&text[at..splice.start]);
         out.push_str(&splice.text);
         at = splice.end;
     }
+    following.for_each(|place| *place = out.len() + (*place - at));
     out.push_str(&text[at..]);
-    Ok(out)
+    Ok((out, places))
 }
 
 /// Whether a key is too long for YAML, which allows 1,024 characters on its line up to the colon (YAML 1.2, 7.4.2); the

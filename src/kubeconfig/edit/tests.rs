@@ -29,6 +29,50 @@ fn refuses(before: &str) {
     assert!(check_editable(before.as_bytes()).is_err() || !before.contains("users"), "{before:?}");
 }
 
+/// A large text is compared in parts; what is inserted right before a list belongs to the one above it.
+#[test]
+fn a_large_text_is_cut_where_its_lists_begin() {
+    let before = "kind: Config\nclusters:\n- name: a\ncontexts: []\nusers:\n- {name: a}\ncurrent-context: a\n";
+    let edits = [
+        Edit::Remove { list: List::Clusters, name: "a".to_owned() },
+        Edit::Upsert { list: List::Clusters, entry: json!({"name": "b", "cluster": {"server": "https://b"}}) },
+        Edit::Upsert { list: List::Contexts, entry: json!({"name": "b", "context": {"cluster": "b", "user": "b"}}) },
+        user("a"),
+        user("b"),
+        Edit::CurrentContext("b".to_owned()),
+    ];
+    let edits: Vec<&Edit> = edits.iter().collect();
+    let remaining = remove(before, &edits).unwrap().unwrap();
+    let index = index::index(&remaining).unwrap();
+    let splices = splice::splices(&remaining, &index, &edits, &Unranked).unwrap();
+    let (edited, cuts) = splice::apply_within(&remaining, splices, index.cuts(&remaining)).unwrap();
+    let at: Vec<&str> = cuts.iter().map(|cut| edited[*cut..].lines().next().unwrap()).collect();
+    assert_eq!(at, ["clusters:", "contexts:", "users:"], "{edited}");
+    check::check(check::read(before).unwrap(), (&edited, &cuts), &edits).unwrap();
+}
+
+/// Whatever is wrong with a large text is noticed as in a small one.
+#[test]
+fn a_large_text_that_says_something_else_is_refused() {
+    let large = format!("kind: Config\nmine: {}\nclusters: []\nusers: []\n", "x".repeat(1 << 20));
+    let cuts = index::index(&large).unwrap().cuts(&large);
+    assert_eq!(cuts.len(), 2);
+    let said = || check::read(&large).unwrap();
+    check::check(said(), (&large, &cuts), &[]).unwrap();
+    // Where it is cut does not decide.
+    check::check(said(), (&large, &[3, 9]), &[]).unwrap();
+    for (from, to, what) in [
+        ("kind: Config", "kind: Other", "a root key differs"),
+        ("users: []", "users: [{name: a}]", "the entries of `users` differ"),
+        ("users: []", "users: [{user: a}]", "entries without a name differ"),
+        ("users: []", "users: [", "it cannot be read"),
+    ] {
+        let other = large.replace(from, to);
+        let error = check::check(said(), (&other, &cuts), &[]).unwrap_err();
+        assert_eq!(error, EditError::Check(what.to_owned()), "{to}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_again_is_refused_before_anything_is_minted_for_it() {
     let deep = format!("users:\n- name: a\n  user: {}{}\n", "[".repeat(70), "]".repeat(70));
