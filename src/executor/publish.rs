@@ -302,6 +302,10 @@ impl Files {
         if let Some(state) = self.states.get_mut(&written.file) {
             state.busy = false;
             state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
+            // Ten thousand small files are written once each.
+            if state.pending.is_empty() && !state.target.is_large() {
+                self.states.remove(&written.file);
+            }
         }
         self.enqueue(&written.file);
         for (id, failure) in written.results {
@@ -331,11 +335,11 @@ fn write_file(target: &TargetFile, batch: &[(u64, FileChange)], manner: Manner) 
         let results = batch.iter().map(|(id, change)| (*id, write_token(&target.path, change, manner).err()));
         return FileWritten { file: target.path.clone(), results: results.collect(), took: start.elapsed() };
     }
-    let mut incoming: Vec<Incoming> = vec![];
+    let mut incoming: Vec<&Incoming> = vec![];
     let mut departures: Vec<Departure<'_>> = vec![];
     for (id, change) in batch {
         match change {
-            FileChange::Write(write) => incoming.push((**write).clone()),
+            FileChange::Write(write) => incoming.push(write),
             FileChange::Remove { leaving, token_file } => {
                 departures.push(Departure { id: *id, leaving, token_file: token_file.as_deref(), failure: None });
             }

@@ -2,6 +2,7 @@
 //!
 //! Only names, marks and our own credentials are kept. Other content is only compared. Pure: no I/O, no clock.
 
+use std::collections::hash_map::Entry as Named;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,13 +16,14 @@ use serde_json::Value;
 use super::edit::{Edit, List, Ranking};
 use super::endpoint::Endpoint;
 use super::entry::{EntryNames, Mark, OurEntries, UserForm};
+use super::extension::{Extension, NamedGrant};
 use super::fields::{HeldEntry, missing};
 use super::order::FileOrder;
 use super::refusal::refusal;
 use super::removal::{EntryName, Marked};
 use crate::credential::{Claims, Credential, CredentialFacts, KIND_TOKEN, LARGEST_GENERATION, StoredCredential};
 use crate::field_diff::FieldDiff;
-use crate::names::{ClusterName, EXTENSION, Holder, InventoryName, ProfileName, generation_of_anchor};
+use crate::names::{InventoryName, generation_of_anchor};
 use crate::secret::SecretToken;
 
 /// A kubeconfig that was read.
@@ -36,21 +38,20 @@ pub struct Document {
 
 /// What is kept of an entry. Of other people's entries this is only the name, unless one may be ours without its mark.
 struct Entry {
-    name: Option<String>,
     /// The cluster and the user entry that it names, if it is a context.
-    leads_to: Option<(String, String)>,
+    leads_to: Option<Box<(String, String)>>,
     /// Our extension, if it has one.
-    extension: Option<Value>,
+    extension: Option<Box<Extension>>,
     /// Its fields, if they are kept.
     held: Option<Arc<HeldEntry>>,
     /// The token of a user entry, if it is marked as ours, or bound to an anchor of kubemint.
     token: Option<SecretToken>,
     /// The token file that a user entry names, whoever's it is.
-    token_file: Option<String>,
+    token_file: Option<Box<str>>,
 }
 
-/// An entry while a list is read; `UNMARKED` says whether an entry without a mark may be ours.
-struct Parsed<L, const UNMARKED: bool>(Entry, PhantomData<L>);
+/// An entry with its name, if it has one, while a list is read; `UNMARKED` says whether an entry without a mark may be ours.
+struct Parsed<L, const UNMARKED: bool>(Option<String>, Entry, PhantomData<L>);
 
 /// The list that an entry is in. The body of another list's entry does not count in it.
 trait InList {
@@ -77,7 +78,7 @@ impl<'de, L: InList, const UNMARKED: bool> Deserialize<'de> for Parsed<L, UNMARK
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entry = Value::deserialize(deserializer)?;
         let body = entry.get(L::LIST.singular()).filter(|body| body.is_object());
-        let extension = body.and_then(our_extension).cloned();
+        let extension = body.and_then(Extension::of).map(Box::new);
         let may_be_ours = UNMARKED || extension.is_some();
         let held = body.filter(|_| may_be_ours).and_then(|_| HeldEntry::of(L::LIST, &entry)).map(Arc::new);
         let token = body.filter(|_| may_be_ours).and_then(|body| body["token"].as_str()).map(SecretToken::new);
@@ -85,11 +86,11 @@ impl<'de, L: InList, const UNMARKED: bool> Deserialize<'de> for Parsed<L, UNMARK
         let token = token.filter(|token| extension.is_some() || is_bound(token));
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let context = body.filter(|_| L::LIST == List::Contexts);
-        let leads_to =
-            context.map(|body| (text(&body["cluster"]).unwrap_or_default(), text(&body["user"]).unwrap_or_default()));
+        let named = |body: &Value, key: &str| text(&body[key]).unwrap_or_default();
+        let leads_to = context.map(|body| Box::new((named(body, "cluster"), named(body, "user"))));
         let user = body.filter(|_| L::LIST == List::Users);
-        let token_file = user.and_then(|body| text(&body["tokenFile"]));
-        Ok(Self(Entry { name: text(&entry["name"]), leads_to, extension, held, token, token_file }, PhantomData))
+        let token_file = user.and_then(|body| body["tokenFile"].as_str().map(Box::from));
+        Ok(Self(text(&entry["name"]), Entry { leads_to, extension, held, token, token_file }, PhantomData))
     }
 }
 
@@ -348,17 +349,10 @@ impl Document {
 
     /// Returns the entries with the mark of an inventory, by list and name. A mark that names no possible cluster is none.
     pub(crate) fn marked(&self, inventory: &InventoryName) -> Vec<Marked> {
-        /// What a mark says of a grant; that of a shared cluster entry says less.
-        #[derive(Deserialize)]
-        struct Says {
-            cluster: ClusterName,
-            profile: Option<ProfileName>,
-            holder: Option<Holder>,
-        }
         let lists = [(List::Clusters, &self.clusters), (List::Users, &self.users), (List::Contexts, &self.contexts)];
         let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().map(move |entry| (list, entry)));
         let marked = all.filter(|(_, (_, entry))| entry.belongs_to(inventory)).filter_map(|(list, (name, entry))| {
-            let Says { cluster, profile, holder } = Says::deserialize(entry.extension.as_ref()?).ok()?;
+            let NamedGrant { cluster, profile, holder } = entry.extension.as_ref()?.grant()?;
             Some(Marked {
                 entry: EntryName { list, name: name.clone() },
                 cluster,
@@ -383,7 +377,7 @@ impl Document {
     pub(crate) fn needs(&self, going: &BTreeSet<&str>) -> HashMap<(List, &str), &str> {
         let mut needs: HashMap<(List, &str), &str> = HashMap::new();
         for (name, entry) in self.contexts.iter().filter(|(name, _)| !going.contains(name.as_str())) {
-            let Some((cluster, user)) = &entry.leads_to else { continue };
+            let Some((cluster, user)) = entry.leads_to.as_deref() else { continue };
             for needed in [(List::Clusters, cluster.as_str()), (List::Users, user.as_str())] {
                 let by = needs.entry(needed).or_insert(name);
                 // The first by name, so that reports do not differ.
@@ -407,7 +401,7 @@ impl Document {
             Arc::new(Held {
                 credential: user.and_then(|user| user.credential(mark)),
                 other_holder: user.and_then(|user| user.other_holder(mark)),
-                holder: user.and_then(|user| user.extension.as_ref()?["holder"].as_str().map(str::to_owned)),
+                holder: user.and_then(|user| user.extension.as_ref()?.holder().map(str::to_owned)),
                 entries: HeldEntries {
                     cluster: cluster.and_then(|entry| entry.held.clone()),
                     user: user.and_then(|entry| entry.held.clone()),
@@ -418,7 +412,7 @@ impl Document {
         let foreign =
             entries.iter().find_map(|(list, name, entry)| Some((list, name, entry.filter(|it| !it.is_ours(mark))?)));
         let Some((list, name, entry)) = foreign else { return EntryState::Ours(held()) };
-        let inventory = entry.extension.as_ref().and_then(|extension| extension["inventory"].as_str());
+        let inventory = entry.extension.as_ref().and_then(|extension| extension.inventory());
         // If one of the entries has another mark, none of them is taken for ours.
         let may_be_ours = |entry: &Entry| entry.is_ours(mark) || (entry.extension.is_none() && entry.held.is_some());
         let unmarked = entries.iter().filter_map(|(.., entry)| *entry).all(may_be_ours);
@@ -584,19 +578,15 @@ fn by_name<L, const UNMARKED: bool>(
     entries: Option<Vec<Parsed<L, UNMARKED>>>,
 ) -> Result<HashMap<String, Entry>, DocumentError> {
     let mut named = HashMap::new();
-    for Parsed(entry, _) in entries.into_iter().flatten() {
+    for Parsed(name, entry, _) in entries.into_iter().flatten() {
         // Neither we nor kubectl can refer to an entry without a name.
-        let Some(name) = entry.name.clone() else { continue };
-        if named.insert(name.clone(), entry).is_some() {
-            return Err(DocumentError::Duplicate { list, name });
+        let Some(name) = name else { continue };
+        match named.entry(name) {
+            Named::Vacant(place) => drop(place.insert(entry)),
+            Named::Occupied(place) => return Err(DocumentError::Duplicate { list, name: place.key().clone() }),
         }
     }
     Ok(named)
-}
-
-fn our_extension(body: &Value) -> Option<&Value> {
-    let extensions = body["extensions"].as_array()?;
-    extensions.iter().find(|extension| extension["name"] == EXTENSION).map(|extension| &extension["extension"])
 }
 
 impl Entry {
@@ -605,22 +595,20 @@ impl Entry {
     }
 
     fn belongs_to(&self, inventory: &InventoryName) -> bool {
-        self.extension.as_ref().is_some_and(|extension| extension["inventory"] == inventory.as_str())
+        self.extension.as_ref().is_some_and(|extension| extension.is_of(inventory))
     }
 
     /// Returns the holder and validity of a credential of the same grant and another holder.
     fn other_holder(&self, mark: &Mark) -> Option<OtherHolder> {
         let extension = self.extension.as_ref()?;
-        let holder = extension["holder"].as_str().filter(|holder| *holder != mark.holder.as_str())?;
-        let is_same_grant =
-            extension["cluster"] == mark.cluster.as_str() && extension["profile"] == mark.profile.as_str();
+        let holder = extension.holder().filter(|holder| *holder != mark.holder.as_str())?;
         let has_plugin = self.held.as_ref().is_some_and(|held| held.has("exec"));
-        let token = match CredentialFacts::deserialize(extension) {
-            Ok(facts) => Some((facts.generation, facts.expires)),
-            Err(_) if has_plugin => None,
-            Err(_) => return None,
+        let token = match extension.facts() {
+            Some(facts) => Some((facts.generation, facts.expires)),
+            None if has_plugin => None,
+            None => return None,
         };
-        is_same_grant.then(|| OtherHolder { holder: holder.to_owned(), token })
+        extension.is_of_grant(mark).then(|| OtherHolder { holder: holder.to_owned(), token })
     }
 
     /// Reads the credential, if the entry belongs to this grant and holder, or has no mark and may belong to them.
@@ -631,14 +619,10 @@ impl Entry {
             let facts = facts_of(&claims)?;
             return Some((StoredCredential { generation: facts.generation, token, claims }, facts));
         };
-        let belongs = extension["cluster"] == mark.cluster.as_str()
-            && extension["profile"] == mark.profile.as_str()
-            && extension["holder"] == mark.holder.as_str();
-        if !belongs {
+        if !extension.is_of_grant(mark) || extension.holder() != Some(mark.holder.as_str()) {
             return None;
         }
-        let is_possible = |facts: &CredentialFacts| facts.generation <= LARGEST_GENERATION;
-        let facts = CredentialFacts::deserialize(extension).ok().filter(is_possible)?;
+        let facts = extension.facts().filter(|facts| facts.generation <= LARGEST_GENERATION)?.clone();
         let token = self.token.clone()?;
         let claims = Claims::of(&token).ok()?;
         Some((StoredCredential { generation: facts.generation, token, claims }, facts))

@@ -20,7 +20,7 @@ fn incoming() -> Vec<Incoming> {
 fn credentials_are_merged_into_a_file() {
     let incoming = incoming();
     let order = FileOrder::new(incoming.iter().map(|incoming| &incoming.names));
-    let merged = merge(None, &incoming, &order, 0, None).unwrap();
+    let merged = merge(None, &incoming.iter().collect::<Vec<_>>(), &order, 0, None).unwrap();
     assert!(merged.refused.is_empty() && merged.content.len() > size() * 500);
 }
 
@@ -29,7 +29,7 @@ fn credentials_are_merged_into_a_file() {
 #[ignore = "`instructions` runs it"]
 fn files_are_combined() {
     let first = incoming_of("FIRST");
-    let text = merge(None, std::slice::from_ref(&first), &FileOrder::new([&first.names]), 0, None).unwrap().content;
+    let text = merge(None, &[&first], &FileOrder::new([&first.names]), 0, None).unwrap().content;
     let text = String::from_utf8(text).unwrap();
     let input = |number: usize| {
         let name = format!("c{number:05}");

@@ -93,7 +93,7 @@ pub(crate) struct Merged {
     /// The new content.
     pub content: Vec<u8>,
     /// Positions of incoming credentials that were refused, with the reason.
-    pub refused: Vec<(usize, MergeError)>,
+    pub refused: Refused,
 }
 
 /// Adds credentials to a file.
@@ -107,12 +107,29 @@ pub(crate) struct Merged {
 /// If the file as a whole cannot be read or edited.
 pub(crate) fn merge(
     before: Option<&[u8]>,
-    incoming: &[Incoming],
+    incoming: &[&Incoming],
     order: &FileOrder,
     others: usize,
     current: Option<&str>,
 ) -> Result<Merged, MergeError> {
     let bytes = before.unwrap_or_default();
+    // What was read of the file is let go before it is edited: either takes more memory than the file.
+    let (edits, refused) = edits(bytes, incoming, order, others, current)?;
+    let content = if edits.is_empty() { bytes.to_vec() } else { edit(bytes, &edits, order)? };
+    Ok(Merged { content, refused })
+}
+
+/// Credentials that were refused, by their positions, with the reason.
+type Refused = Vec<(usize, MergeError)>;
+
+/// Returns the edits that add credentials to a file, and which are refused.
+fn edits(
+    bytes: &[u8],
+    incoming: &[&Incoming],
+    order: &FileOrder,
+    others: usize,
+    current: Option<&str>,
+) -> Result<(Vec<Edit>, Refused), MergeError> {
     let text = std::str::from_utf8(bytes).map_err(|_| MergeError::NotText)?;
     let adopts = incoming.iter().any(|incoming| incoming.adopts);
     let document = if adopts { Document::parse_with_unmarked(text)? } else { Document::parse(text)? };
@@ -167,8 +184,7 @@ pub(crate) fn merge(
     {
         edits.push(Edit::CurrentContext(current.to_owned()));
     }
-    let content = if edits.is_empty() { bytes.to_vec() } else { edit(bytes, &edits, order)? };
-    Ok(Merged { content, refused })
+    Ok((edits, refused))
 }
 
 /// Returns the content of a token file: only the token, because not every client trims the file.
@@ -235,7 +251,7 @@ mod tests {
     }
 
     fn merged(before: Option<&[u8]>, generation: u64, others: usize) -> Result<Merged, MergeError> {
-        merge(before, &[incoming(generation)], &FileOrder::default(), others, None)
+        merge(before, &[&incoming(generation)], &FileOrder::default(), others, None)
     }
 
     #[test]
@@ -264,11 +280,11 @@ mod tests {
         let mut theirs = incoming(1);
         theirs.mark.holder = "other".into();
         theirs.credential.as_mut().unwrap().facts.expires = Timestamp::from_second(60).unwrap();
-        let before = merge(None, &[theirs], &FileOrder::default(), 0, None).unwrap().content;
+        let before = merge(None, &[&theirs], &FileOrder::default(), 0, None).unwrap().content;
         let result = merged(Some(&before), 1, 0).unwrap();
         assert_eq!(result.refused, [(0, MergeError::OtherHolder("other".to_owned()))]);
         let consented = Incoming { reissue: Reissue::Allowed, ..incoming(1) };
-        assert!(merge(Some(&before), &[consented], &FileOrder::default(), 0, None).unwrap().refused.is_empty());
+        assert!(merge(Some(&before), &[&consented], &FileOrder::default(), 0, None).unwrap().refused.is_empty());
     }
 
     #[test]
@@ -283,7 +299,7 @@ mod tests {
     fn the_first_of_many_to_arrive_does_not_become_current() {
         let names = |context: &str| EntryNames { context: context.into(), ..incoming(1).names };
         let order = FileOrder::new(&[names("x"), names("y")]);
-        let first = merge(None, &[incoming(1)], &order, 0, None).unwrap().content;
+        let first = merge(None, &[&incoming(1)], &order, 0, None).unwrap().content;
         assert!(String::from_utf8(first).unwrap().contains("current-context: \"\"\n"));
     }
 
@@ -296,7 +312,7 @@ mod tests {
         assert_eq!(current(&merged(None, 1, 0).unwrap().content).as_deref(), Some("x"));
         let theirs = b"contexts:\n- name: other\n  context: {}\n";
         assert_eq!(current(&merged(Some(theirs), 1, 1).unwrap().content), None);
-        let chosen = merge(Some(theirs), &[incoming(1)], &FileOrder::default(), 1, Some("x")).unwrap();
+        let chosen = merge(Some(theirs), &[&incoming(1)], &FileOrder::default(), 1, Some("x")).unwrap();
         assert_eq!(current(&chosen.content).as_deref(), Some("x"));
     }
 }

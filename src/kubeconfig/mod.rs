@@ -11,6 +11,7 @@ pub mod edit;
 mod endpoint;
 mod entry;
 pub(crate) mod exec;
+mod extension;
 mod fields;
 mod finding;
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Planted {
             reissue: Reissue::Refused,
             adopts: false,
         };
-        let content = merge(None, &[incoming], &FileOrder::default(), 0, None).unwrap().content;
+        let content = merge(None, &[&incoming], &FileOrder::default(), 0, None).unwrap().content;
         let password = &self.password;
         let text = String::from_utf8(content).unwrap();
         let changed = text.replacen(
