@@ -118,17 +118,17 @@ async fn plan_and_apply(
     };
     let manner = context.manner(args.writing.break_lock);
     run.block_unwritable(manner);
-    let mut tasks = run.apply_tasks();
+    let mut tasks = fleet.last_tasks(&mut run);
     if run.prunes_too_much() {
         run.leave(std::mem::take(&mut tasks), NotStarted::PruneCeiling);
     }
     if tasks.is_empty() {
         return Ok(CameOfIt {
-            changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
+            is_unsearched: run.is_unsearched,
+            changes: Changes::new(run.into_reports(fleet.holder())).in_waves(&fleet.inventory.waves),
             seen: vec![],
             is_carried_out: false,
             is_declined: false,
-            is_unsearched: run.is_unsearched,
         });
     }
     let seen = show(context, args, fleet, run.planned_reports())?;
@@ -145,11 +145,11 @@ async fn plan_and_apply(
         fleet.carry_out(&mut run, tasks, (manner, Order::Waves), cancellation, &agrees).await;
     }
     Ok(CameOfIt {
-        changes: Changes::new(run.reports(fleet.holder())).in_waves(&fleet.inventory.waves),
+        is_unsearched: run.is_unsearched,
+        changes: Changes::new(run.into_reports(fleet.holder())).in_waves(&fleet.inventory.waves),
         seen,
         is_carried_out: is_agreed && !is_interrupted,
         is_declined,
-        is_unsearched: run.is_unsearched,
     })
 }
 

@@ -14,6 +14,7 @@ use super::show::{Showing, arguments, check_outputs, exit_code, print, print_fai
 use super::{CommandContext, load, printed};
 use crate::calendar::later;
 use crate::cli::{OutputFormat, RefreshArgs, SelectionArgs};
+use crate::common::Common;
 use crate::credential::{Reissue, Renewal, overlap_of};
 use crate::error::Error;
 use crate::executor::Cancellation;
@@ -153,19 +154,23 @@ pub(super) async fn refresh(
     let ended = fleet.end_grants(manner, cancellation).await?;
     let mut ended: HashMap<ClusterName, ClusterReport> =
         ended.into_iter().map(|report| (report.name.clone(), report)).collect();
-    let report = |run: &ClusterRun| if args.check { run.planned_report() } else { run.report(fleet.holder()) };
-    let reported: Vec<(&ClusterRun, ClusterReport)> = run.clusters.iter().map(|run| (run, report(run))).collect();
     let head = if args.check { fleet.head(Command::Refresh) } else { fleet.writing_head(Command::Refresh) };
-    let wake = wake_times(&reported, context.environment.clock.now());
-    let credentials = summarise(args, &fleet, &reported);
-    let joined = |(_, report): (&ClusterRun, ClusterReport)| match ended.remove(&report.name) {
-        Some(ended) => report.joined(ended),
-        None => report,
-    };
-    let reports = reported.into_iter().map(joined).collect();
+    let now = context.environment.clock.now();
+    let (mut reports, mut common) = (Vec::with_capacity(run.clusters.len()), Common::default());
+    let (mut credentials, mut wake, mut grants) = (CredentialSummary::default(), HashMap::new(), vec![]);
+    // Each plan is let go when its report is made: ten thousand of both would take twice the memory.
+    for run in run.clusters {
+        let report = if args.check { run.planned_report() } else { run.report(fleet.holder()) }.sharing(&mut common);
+        wake.extend(wake_time(&run, &report, now).map(|at| (run.cluster.name.clone(), at)));
+        credentials = credentials.and(summarise(args, &fleet, &run, &report));
+        grants.extend(grant_states(&run));
+        reports.push(match ended.remove(&report.name) {
+            Some(ended) => report.joined(ended),
+            None => report,
+        });
+    }
     let changes = Changes { credentials: Some(credentials), ..Changes::new(reports) };
     let changes = if args.with_access { changes.in_waves(&fleet.inventory.waves) } else { changes };
-    let grants = grant_states(&run);
     let expiry = first_expiry(&grants, context.environment.clock.now());
     metrics.observe(&changes, grants, began.elapsed(), context.environment.clock.now());
     Ok(Pass { head, changes, wake, expiry, is_cut_short: false, trail: fleet.end_trail().err() })
@@ -221,39 +226,30 @@ fn policy(args: &RefreshArgs) -> FleetPolicy {
     }
 }
 
-/// Returns when each cluster has to be looked at again: when something is due or can be retired.
-fn wake_times(reported: &[(&ClusterRun, ClusterReport)], now: Timestamp) -> HashMap<ClusterName, Timestamp> {
-    let mut wake = HashMap::new();
-    for (run, report) in reported {
-        let Some(assessment) = run.assessment() else { continue };
-        let due = report.credentials.iter().filter_map(|credential| credential.due);
-        let retire = assessment.kept.iter().filter_map(|kept| kept.retire_at);
-        let times = due.chain(retire).map(|time| by_this_clock(time, assessment.clock_ahead));
-        // Generations that were just superseded can go when the overlap is over.
-        let published = run.applied().into_iter().flat_map(|applied| &applied.published);
-        let over = published.filter(|published| published.minted).filter_map(|published| {
-            let grant = run.grants.iter().find(|grant| grant.is(&published.grant))?;
-            let life = published.facts.expires.duration_since(published.facts.issued);
-            Some(later(now, overlap_of(&grant.profile.token, life)))
-        });
-        // At both ends of a grant there is something to do.
-        let begins = run.outside.iter().filter_map(|grant| grant.period.starts.filter(|starts| *starts > now));
-        let ends = run.grants.iter().filter_map(|grant| grant.period.expires);
-        if let Some(first) = times.chain(over).chain(begins).chain(ends).min() {
-            wake.insert(run.cluster.name.clone(), first);
-        }
-    }
-    wake
+/// Returns when a cluster has to be looked at again: when something is due or can be retired.
+fn wake_time(run: &ClusterRun, report: &ClusterReport, now: Timestamp) -> Option<Timestamp> {
+    let assessment = run.assessment()?;
+    let due = report.credentials.iter().filter_map(|credential| credential.due);
+    let retire = assessment.kept.iter().filter_map(|kept| kept.retire_at);
+    let times = due.chain(retire).map(|time| by_this_clock(time, assessment.clock_ahead));
+    // Generations that were just superseded can go when the overlap is over.
+    let published = run.applied().into_iter().flat_map(|applied| &applied.published);
+    let over = published.filter(|published| published.minted).filter_map(|published| {
+        let grant = run.grants.iter().find(|grant| grant.is(&published.grant))?;
+        let life = published.facts.expires.duration_since(published.facts.issued);
+        Some(later(now, overlap_of(&grant.profile.token, life)))
+    });
+    // At both ends of a grant there is something to do.
+    let begins = run.outside.iter().filter_map(|grant| grant.period.starts.filter(|starts| *starts > now));
+    let ends = run.grants.iter().filter_map(|grant| grant.period.expires);
+    times.chain(over).chain(begins).chain(ends).min()
 }
 
-/// Returns when the first credential is due, by this machine's clock.
-fn next_due(reported: &[(&ClusterRun, ClusterReport)]) -> Option<Timestamp> {
-    let clusters = reported.iter().filter_map(|(run, report)| Some((run.assessment()?.clock_ahead, report)));
-    let due = clusters.flat_map(|(ahead, report)| {
-        let due = report.credentials.iter().filter_map(|credential| credential.due);
-        due.map(move |due| by_this_clock(due, ahead))
-    });
-    due.min()
+/// Returns when the first credential of a cluster is due, by this machine's clock.
+fn next_due(run: &ClusterRun, report: &ClusterReport) -> Option<Timestamp> {
+    let ahead = run.assessment()?.clock_ahead;
+    let due = report.credentials.iter().filter_map(|credential| credential.due);
+    due.map(|due| by_this_clock(due, ahead)).min()
 }
 
 /// Returns when superseded generations can go, by this machine's clock; the minimum for those that can go now.
@@ -275,37 +271,34 @@ fn by_this_clock(time: Timestamp, ahead: i64) -> Timestamp {
     time.checked_sub(SignedDuration::from_secs(ahead)).unwrap_or(time)
 }
 
-/// Returns how each grant stands after the run, for metrics.
-fn grant_states(run: &FleetRun) -> Vec<GrantState> {
-    let mut states = vec![];
-    for run in &run.clusters {
-        let Some(assessment) = run.assessment() else {
-            states.extend(run.grants.iter().map(|grant| GrantState {
-                cluster: grant.cluster.name.clone(),
-                profile: grant.profile.name.clone(),
-                state: CredentialState::Unknown,
-                expires: run.outputs.newest(&grant.key()).map(|newest| newest.expires),
-                is_clamped: false,
-            }));
-            continue;
-        };
-        for standing in &assessment.standings {
-            let published = run
-                .applied()
-                .and_then(|applied| applied.published.iter().find(|published| published.grant == standing.grant));
-            let facts = published.map(|published| Newest::from(&published.facts));
-            let state = if facts.is_some() { CredentialState::Current } else { standing.state };
-            let newest = facts.as_ref().or(standing.newest.as_ref());
-            states.push(GrantState {
-                cluster: standing.grant.cluster.clone(),
-                profile: standing.grant.profile.clone(),
-                state,
-                expires: newest.map(|newest| by_this_clock(newest.expires, assessment.clock_ahead)),
-                is_clamped: newest.is_some_and(|newest| newest.clamped_seconds().is_some()),
-            });
+/// Returns how each grant on a cluster stands after the run, for metrics.
+fn grant_states(run: &ClusterRun) -> Vec<GrantState> {
+    let Some(assessment) = run.assessment() else {
+        let unknown = run.grants.iter().map(|grant| GrantState {
+            cluster: grant.cluster.name.clone(),
+            profile: grant.profile.name.clone(),
+            state: CredentialState::Unknown,
+            expires: run.outputs.newest(&grant.key()).map(|newest| newest.expires),
+            is_clamped: false,
+        });
+        return unknown.collect();
+    };
+    let states = assessment.standings.iter().map(|standing| {
+        let published = run
+            .applied()
+            .and_then(|applied| applied.published.iter().find(|published| published.grant == standing.grant));
+        let facts = published.map(|published| Newest::from(&published.facts));
+        let state = if facts.is_some() { CredentialState::Current } else { standing.state };
+        let newest = facts.as_ref().or(standing.newest.as_ref());
+        GrantState {
+            cluster: standing.grant.cluster.clone(),
+            profile: standing.grant.profile.clone(),
+            state,
+            expires: newest.map(|newest| by_this_clock(newest.expires, assessment.clock_ahead)),
+            is_clamped: newest.is_some_and(|newest| newest.clamped_seconds().is_some()),
         }
-    }
-    states
+    });
+    states.collect()
 }
 
 /// Returns when the first credential of each cluster expires that is not current.
@@ -358,28 +351,21 @@ pub(super) fn write_metrics(context: &CommandContext<'_>, args: &RefreshArgs, me
     })
 }
 
-/// Counts the credentials by their result.
-fn summarise(args: &RefreshArgs, fleet: &Fleet, reported: &[(&ClusterRun, ClusterReport)]) -> CredentialSummary {
-    let mut summary = CredentialSummary { next_due: next_due(reported), ..CredentialSummary::default() };
-    for (run, report) in reported {
-        let all = run.grants.iter().filter(|grant| fleet.outputs.holds_credential(&grant.key())).count();
-        let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
-        let left_to_others = run.applied().map_or(0, |applied| applied.overtaken.len());
-        let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);
-        let is_due = |change: &&Arc<Change>| change.action == Action::Mint && change.done.is_none();
-        // Without `--check`, a credential that is still due has failed.
-        let due = if args.check { report.changes.iter().filter(is_due).count() } else { 0 };
-        // A working credential that still has to be written to an output counts as current.
-        let is_written = |change: &&Arc<Change>| change.action == Action::Write && change.done.is_none();
-        let written = report.changes.iter().filter(is_written).count();
-        let current = report.credentials.len() - renewed + left_to_others + written;
-        summary.current += current;
-        summary.renewed += renewed;
-        summary.due += due;
-        summary.suspended += suspended;
-        summary.failed += all.saturating_sub(current + renewed + due + suspended);
-    }
-    summary
+/// Counts the credentials of a cluster by their result.
+fn summarise(args: &RefreshArgs, fleet: &Fleet, run: &ClusterRun, report: &ClusterReport) -> CredentialSummary {
+    let all = run.grants.iter().filter(|grant| fleet.outputs.holds_credential(&grant.key())).count();
+    let renewed = report.credentials.iter().filter(|credential| credential.minted).count();
+    let left_to_others = run.applied().map_or(0, |applied| applied.overtaken.len());
+    let suspended = report.notes.iter().filter(|note| note.kind == NoteKind::Suspended).count().min(all);
+    let is_due = |change: &&Arc<Change>| change.action == Action::Mint && change.done.is_none();
+    // Without `--check`, a credential that is still due has failed.
+    let due = if args.check { report.changes.iter().filter(is_due).count() } else { 0 };
+    // A working credential that still has to be written to an output counts as current.
+    let is_written = |change: &&Arc<Change>| change.action == Action::Write && change.done.is_none();
+    let written = report.changes.iter().filter(is_written).count();
+    let current = report.credentials.len() - renewed + left_to_others + written;
+    let failed = all.saturating_sub(current + renewed + due + suspended);
+    CredentialSummary { current, renewed, due, failed, suspended, next_due: next_due(run, report) }
 }
 
 /// Whether `--check` has findings: something to do, or credentials that do not last until the next run.

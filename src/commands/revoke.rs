@@ -47,7 +47,7 @@ pub(super) async fn revoke(
         context.printer.problem(&format!("warning: {}\n", shown(warning)));
     }
     let cancellation = Cancellation::default();
-    let work = plan_and_revoke(context, (args, command), &fleet, &cancellation);
+    let work = plan_and_revoke(context, (args, command), &mut fleet, &cancellation);
     let CameOfIt { changes, seen, is_declined, is_unsearched } = interruptible(context, &cancellation, work).await?;
     let trail = fleet.end_trail();
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
@@ -62,9 +62,11 @@ pub(super) async fn revoke(
         _ => repeated(context, args),
     };
     let summary = changes.summary;
-    let report = Report::new(fleet.writing_head(command), changes.clone());
+    let code = prune_exit_code(exit_code(&summary, &cancellation), &changes, is_unsearched);
+    let notes = if is_text { new_notes(context, &changes.clusters, &seen) } else { String::new() };
+    let report = Report::new(fleet.writing_head(command), changes);
     if is_text {
-        context.printer.remark(&new_notes(context, &changes.clusters, &seen));
+        context.printer.remark(&notes);
         printed(context.printer.data(&format!("{}\n", summary_line(command, &summary))))?;
         print_failures(context, &report, &arguments, Seen::Plan(&seen));
         write_files(context, &report, Showing::from(&args.report))?;
@@ -72,7 +74,6 @@ pub(super) async fn revoke(
         print(context, &report, Showing::from(&args.report), &arguments)?;
     }
     trail?;
-    let code = prune_exit_code(exit_code(&summary, &cancellation), &changes, is_unsearched);
     Ok(if is_declined { ExitCode::Pending } else { code })
 }
 
@@ -90,12 +91,12 @@ struct CameOfIt {
 async fn plan_and_revoke(
     context: &CommandContext<'_>,
     (args, command): (&RevokeArgs, Command),
-    fleet: &Fleet,
+    fleet: &mut Fleet,
     cancellation: &Cancellation,
 ) -> Result<CameOfIt, Error> {
     let mut run =
         fleet.plan_revocations(&fleet.selected, options(args, fleet), leaving(args, fleet), cancellation).await?;
-    let tasks = run.apply_tasks();
+    let tasks = fleet.last_tasks(&mut run);
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;
     let is_text = ReportOutput::on_stdout(&args.report.output).is_text();
@@ -121,9 +122,10 @@ async fn plan_and_revoke(
         let agrees = async |question: &str| args.yes || ask_if_possible(context, question, cancellation).await;
         fleet.carry_out(&mut run, tasks, (context.manner(args.writing.break_lock), order), cancellation, &agrees).await;
     }
-    let changes = Changes::new(run.reports(fleet.holder()));
+    let is_unsearched = run.is_unsearched;
+    let changes = Changes::new(run.into_reports(fleet.holder()));
     let changes = if args.access { changes.in_waves(&fleet.inventory.waves) } else { changes };
-    Ok(CameOfIt { changes, seen, is_declined, is_unsearched: run.is_unsearched })
+    Ok(CameOfIt { changes, seen, is_declined, is_unsearched })
 }
 
 fn options(args: &RevokeArgs, fleet: &Fleet) -> RevokeOptions {

@@ -187,7 +187,8 @@ impl StepRunner {
             self.admin = Some(admin);
             return Ok(api.go_on(self.limits()));
         }
-        let (admin, _) = self.slot.lend_if_slow(access(&self.context.admin, cluster, self.context.clock)).await?;
+        let access = Box::pin(access(&self.context.admin, cluster, self.context.clock));
+        let (admin, _) = self.slot.lend_if_slow(access).await?;
         let api = connect_admin(&admin, self.context.admin.network(), self.limits());
         self.admin = Some(admin);
         api.map_err(|error| StepFailure::new(error.to_string()))
@@ -461,7 +462,7 @@ impl StepRunner {
     /// and another run may have written and recorded a new one in between.
     async fn check_lost(&mut self, task: &ApplyTask, mint: &Mint) -> Result<(), StepFailure> {
         for (place, read) in mint.delivery.secrets().filter_map(|place| task.outputs.secrets.get_key_value(place)) {
-            if self.watch.off(self.context.hubs.has_changed(place, read.as_deref())).await? {
+            if self.watch.off(Box::pin(self.context.hubs.has_changed(place, read.as_deref()))).await? {
                 return Err(StepFailure::overtaken(format!("`{place}` was written since it was read")));
             }
         }
@@ -661,9 +662,8 @@ impl StepRunner {
         let (hubs, publisher, watch) = (&self.context.hubs, &self.publisher, &self.watch);
         let written = async {
             for (written, secret) in secrets.iter().enumerate() {
-                watch.off(hubs.deliver(secret)).await.map_err(|NotDelivered { failure, may_be_there }| NotWritten {
-                    failure,
-                    written: written + usize::from(may_be_there),
+                watch.off(Box::pin(hubs.deliver(secret))).await.map_err(|NotDelivered { failure, may_be_there }| {
+                    NotWritten { failure, written: written + usize::from(may_be_there) }
                 })?;
             }
             // Others may write the same file, and its lock has a limit of its own.
@@ -692,7 +692,8 @@ pub(crate) async fn remove(
 ) -> Result<(), StepFailure> {
     let mut first_failure = None;
     for place in step.secrets() {
-        let removed = hubs.remove(place, &step.mark()).await;
+        // Few have Secrets, and work on another cluster takes much room.
+        let removed = Box::pin(hubs.remove(place, &step.mark())).await;
         first_failure = first_failure.or(removed.err());
     }
     let removed = publisher.publish(removals(step, files)).await;

@@ -79,7 +79,8 @@ const SLOW: Duration = Duration::from_millis(100);
 
 impl Slot {
     /// Does some work that is mostly waiting. If it takes long, other items work meanwhile. Those that respond soon are no
-    /// more than may work at the same time, each with its connection and what it read.
+    /// more than may work at the same time, each with its connection and what it read. The future of large work should be
+    /// boxed, because this one has room for it twice.
     pub(crate) async fn lend_if_slow<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         match tokio::time::timeout(SLOW, &mut work).await {
@@ -118,7 +119,7 @@ where
 {
     let Bound { working, in_flight } = bound.into();
     let driver = Driver {
-        waiting: tasks.into(),
+        waiting: tasks.into_iter().map(|(cluster, item)| (cluster, Box::new(item))).collect(),
         semaphore: Arc::new(Semaphore::new(working)),
         in_flight,
         running: JoinSet::new(),
@@ -131,7 +132,8 @@ where
 
 /// The waiting and the running tasks.
 struct Driver<'a, I, T, W> {
-    waiting: VecDeque<(ClusterName, I)>,
+    /// Boxed, so that an item takes no room here once it has started.
+    waiting: VecDeque<(ClusterName, Box<I>)>,
     semaphore: Arc<Semaphore>,
     /// The most items in flight. Those that wait count too, because each keeps a connection.
     in_flight: usize,
@@ -172,7 +174,8 @@ where
     fn start(&mut self, permit: Option<OwnedSemaphorePermit>) {
         let Some((name, item)) = self.waiting.pop_front() else { return };
         let slot = Slot { semaphore: Arc::clone(&self.semaphore), permit };
-        let work = (self.work)(item, slot);
+        // A future that moves another one into itself has room for it twice.
+        let work = Box::pin((self.work)(*item, slot));
         let stop = self.cancellation.stop.clone();
         let handle = self.running.spawn(async move {
             tokio::select! {

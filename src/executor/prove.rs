@@ -70,6 +70,6 @@ async fn prove_one(context: Arc<PlanContext>, task: ProveTask, mut slot: Slot) -
         }
         Ok(())
     };
-    let proven = slot.lend_if_slow(tokio::time::timeout(run.cluster_timeout, proving)).await;
+    let proven = slot.lend_if_slow(tokio::time::timeout(run.cluster_timeout, Box::pin(proving))).await;
     proven.unwrap_or_else(|_| Err(StepFailure::late(run.cluster_timeout)))
 }

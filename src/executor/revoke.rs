@@ -72,9 +72,9 @@ async fn plan_one(context: Arc<RevokeContext>, task: RevokeTask, mut slot: Slot,
     events.send(Event::Started(task.cluster.name.clone()));
     let limit = context.inventory.run.cluster_timeout;
     // The slot is lent while reading, so that a cluster that does not respond does not delay the others.
-    let planned = match slot.lend_if_slow(access(&context.admin, &task.cluster, context.clock)).await {
+    let planned = match slot.lend_if_slow(Box::pin(access(&context.admin, &task.cluster, context.clock))).await {
         Ok((admin, endpoint)) => {
-            let planning = tokio::time::timeout(limit, plan_within(&context, &task, &admin, endpoint));
+            let planning = tokio::time::timeout(limit, Box::pin(plan_within(&context, &task, &admin, endpoint)));
             let planned = slot.lend_if_slow(planning).await;
             let late = || StepFailure::late(limit);
             planned.unwrap_or_else(|_| Planned::failed("read the ServiceAccounts", late()))

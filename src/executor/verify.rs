@@ -153,7 +153,7 @@ async fn verify_one(context: Arc<VerifyContext>, task: VerifyTask, mut slot: Slo
     tracing::info!(%cluster, "verifying");
     let limit = context.inventory.run.cluster_timeout;
     // An exec plugin has its own limit, and waiting for its turn does not count against the cluster.
-    let verified = match slot.lend_if_slow(access(&context.admin, &task.cluster, context.clock)).await {
+    let verified = match slot.lend_if_slow(Box::pin(access(&context.admin, &task.cluster, context.clock))).await {
         Ok((admin, _)) => {
             let verified = tokio::time::timeout(limit, verify_within(&context, &task, &admin, &mut slot)).await;
             verified.unwrap_or_else(|_| failed("verify the access", StepFailure::late(limit)))

@@ -86,6 +86,16 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Returns what will run of what was planned, and lets go of what the outputs held: the tasks have what they need of that.
+    pub(crate) fn last_tasks(&mut self, run: &mut FleetRun) -> Vec<ApplyTask> {
+        let tasks = run.apply_tasks();
+        self.outputs = Arc::default();
+        run.clusters.iter_mut().for_each(|run| run.outputs = Arc::clone(&self.outputs));
+        tasks
+    }
+}
+
 impl FleetRun {
     /// Returns what will run of what was planned.
     pub(crate) fn apply_tasks(&self) -> Vec<ApplyTask> {

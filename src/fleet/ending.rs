@@ -109,6 +109,6 @@ impl Fleet {
         let tasks = run.apply_tasks();
         // What has ended must not wait for a wave.
         self.carry_out(&mut run, tasks, (manner, Order::Together), cancellation, &async |_: &str| true).await;
-        Ok(run.reports(self.holder()))
+        Ok(run.into_reports(self.holder()))
     }
 }

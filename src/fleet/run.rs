@@ -129,10 +129,11 @@ impl FleetRun {
         self.clusters.iter().map(|run| run.planned_report().sharing(&mut common)).collect()
     }
 
-    /// Reports the results of carrying out the plans.
-    pub(crate) fn reports(&self, holder: &Holder) -> Vec<ClusterReport> {
+    /// Reports the results of carrying out the plans. Each plan is let go when its report is made: ten thousand of both would
+    /// take twice the memory.
+    pub(crate) fn into_reports(self, holder: &Holder) -> Vec<ClusterReport> {
         let mut common = Common::default();
-        self.clusters.iter().map(|run| run.report(holder).sharing(&mut common)).collect()
+        self.clusters.into_iter().map(|run| run.report(holder).sharing(&mut common)).collect()
     }
 }
 

@@ -102,8 +102,8 @@ pub(crate) struct CredentialSummary {
 }
 
 impl CredentialSummary {
-    /// Adds those of another part of the fleet.
-    pub(super) fn and(self, other: Self) -> Self {
+    /// Adds those of another cluster, or of another part of the fleet.
+    pub(crate) fn and(self, other: Self) -> Self {
         let next_due = [self.next_due, other.next_due].into_iter().flatten().min();
         Self {
             current: self.current + other.current,
