@@ -42,15 +42,22 @@ const MOST_NODES: usize = 4_000_000;
 /// Returns the options for reading YAML of `length` bytes: the limits grow with the file, and errors do not quote it,
 /// because neighbouring lines hold tokens.
 pub(crate) fn yaml_options(length: usize) -> serde_saphyr::Options {
-    let events = (length / 4).clamp(100_000, 2 * MOST_NODES);
+    yaml_options_of_part(length, length)
+}
+
+/// Returns the options for reading a part of a text: its share of what the whole may have, by their lengths in bytes. If all
+/// parts can be read, so can the whole.
+fn yaml_options_of_part(part: usize, whole: usize) -> serde_saphyr::Options {
+    let share = |most: usize| if part == whole { most } else { most * part / whole };
+    let events = share((whole / 4).clamp(100_000, 2 * MOST_NODES));
     serde_saphyr::options! {
         with_snippet: false,
         // Values that aliases stand for count like written ones: a few lines can refer to each other a million times.
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: events },
         budget: serde_saphyr::budget! {
             max_events: events,
-            max_nodes: (length / 4).clamp(100_000, MOST_NODES),
-            max_total_scalar_bytes: length.max(1 << 20),
+            max_nodes: share((whole / 4).clamp(100_000, MOST_NODES)),
+            max_total_scalar_bytes: share(whole.max(1 << 20)),
             // Threads have 2 MiB of stack, and without optimisation a level takes more than 32 KiB of it where a refusal
             // looks for the place of a fault.
             max_depth: 32,

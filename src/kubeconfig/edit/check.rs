@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{Edit, EditError, List, refused};
 use crate::kubeconfig::at_once::{at_once, each_at_once};
 use crate::kubeconfig::digest::{Digest, DigestedEntry};
-use crate::kubeconfig::yaml_options;
+use crate::kubeconfig::yaml_options_of_part;
 
 /// Reads the content of a file before it is edited, for the comparison afterwards.
 pub(super) fn read(text: &str) -> Result<Content, EditError> {
@@ -79,7 +79,12 @@ pub(super) struct Content {
 
 impl Content {
     fn read(text: &str) -> Option<Self> {
-        let root: Root = serde_saphyr::from_str_with_options(text, yaml_options(text.len())).ok()?;
+        Self::read_part(text, text.len())
+    }
+
+    /// Reads a part of a text of some length in bytes.
+    fn read_part(part: &str, whole: usize) -> Option<Self> {
+        let root: Root = serde_saphyr::from_str_with_options(part, yaml_options_of_part(part.len(), whole)).ok()?;
         let mut content = Self { rest: root.rest, ..Self::default() };
         for (list, entries) in
             [(List::Clusters, root.clusters), (List::Users, root.users), (List::Contexts, root.contexts)]
@@ -103,8 +108,14 @@ impl Content {
         let ends = cuts.iter().copied().chain(last);
         let parts: Option<Vec<&str>> =
             first.chain(cuts.iter().copied()).zip(ends).map(|(start, end)| text.get(start..end)).collect();
+        let parts = parts?;
+        // Nothing of the whole is read after the end of its first document.
+        let ends_document = |part: &&str| part.starts_with("...") || part.contains("\n...");
+        if parts.iter().rev().skip(1).any(ends_document) {
+            return None;
+        }
         let mut whole = Self::default();
-        for part in each_at_once(&parts?, |part| Self::read(part)) {
+        for part in each_at_once(&parts, |part| Self::read_part(part, text.len())) {
             whole = whole.joined(part?)?;
         }
         Some(whole)
@@ -217,10 +228,17 @@ mod tests {
             "users:\nusers: []\n",
             "mine: 1\nusers: []\nmine: 2\n",
             "kind: Config\n---\nusers: []\n",
+            "kind: Config\n...\nusers: []\n",
+            "...\nusers: []\n",
         ] {
             let cut = text.rfind("users:").unwrap();
             assert_eq!(Content::read_in_parts(text, &[cut]), None, "{text}");
         }
+        // The whole has more values than are read, and no part alone.
+        let list = |key: &str| format!("{key}:\n{}", "- {name: a}\n".repeat(20_000));
+        let text = ["clusters", "contexts", "users"].map(list).concat();
+        assert!(text.len() < 1 << 20 && Content::read(&list("users")).is_some() && Content::read(&text).is_none());
+        assert_eq!(in_parts(&text), None);
         // A place that is none.
         for cuts in [[100, 2], [4, 2], [1, 9]] {
             assert_eq!(Content::read_in_parts("mine: ü\n", &cuts), None, "{cuts:?}");

@@ -74,6 +74,8 @@ pub(super) struct Index {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) roots: Vec<Root>,
+    /// Whether anything has an anchor.
+    pub(super) has_anchors: bool,
     /// The anchor number and the position of every alias.
     pub(super) aliases: Vec<(usize, usize)>,
     pub(super) documents: usize,
@@ -90,7 +92,7 @@ impl Index {
     /// A key of a block mapping at the beginning of a line is within something else only if that is in quotes or brackets; then
     /// the part before it does not end, and cannot be read. There is no cut before the first key, where nothing says anything.
     pub(super) fn cuts(&self, text: &str) -> Vec<usize> {
-        let can_be_cut = self.kind == Some(Kind::BlockMapping) && self.aliases.is_empty() && !text.starts_with('%');
+        let can_be_cut = self.kind == Some(Kind::BlockMapping) && !self.has_anchors && !text.starts_with('%');
         let is_list = |root: &&Root| List::ALL.iter().any(|list| list.key() == root.key);
         let begins_a_line = |at: &usize| text[..*at].ends_with('\n');
         let lists = self.roots.iter().skip(1).filter(|_| can_be_cut).filter(is_list);
@@ -516,6 +518,7 @@ impl Indexer<'_> {
         if node.anchor == 0 {
             return Ok(());
         }
+        self.index.has_anchors = true;
         match (depth, role) {
             (0, _) => Ok(()),
             (1, Role::Key) => Err(refused("a root key has an anchor")),
