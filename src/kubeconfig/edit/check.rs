@@ -26,7 +26,8 @@ pub(super) fn check(expected: Content, (after, cuts): (&str, &[usize]), edits: &
     /// The same for a shorter text, in bytes.
     const LARGE: usize = 1 << 20;
     let digest = || -> Vec<Digested<'_>> { edits.iter().map(|edit| digested(edit)).collect() };
-    let read = || if after.len() < LARGE { Content::read(after) } else { Content::read_in_parts(after, cuts) };
+    let cuts = far_apart(cuts);
+    let read = || if after.len() < LARGE { Content::read(after) } else { Content::read_in_parts(after, &cuts) };
     let (digests, actual) = if edits.len() < FEWEST { (digest(), read()) } else { at_once(digest, read) };
     let expected = expected.with(digests);
     if actual.is_some_and(|actual| expected.difference(&actual).is_none()) {
@@ -38,6 +39,18 @@ pub(super) fn check(expected: Content, (after, cuts): (&str, &[usize]), edits: &
         None => Some("it cannot be read".to_owned()),
     };
     difference.map_or(Ok(()), |what| Err(EditError::Check(what)))
+}
+
+/// Leaves out cuts after which a part would be so small that its share of what the whole may have is not enough.
+fn far_apart(cuts: &[usize]) -> Vec<usize> {
+    const LEAST: usize = 64 * 1024;
+    let mut kept: Vec<usize> = vec![];
+    for cut in cuts {
+        if cut.saturating_sub(*kept.last().unwrap_or(&0)) >= LEAST {
+            kept.push(*cut);
+        }
+    }
+    kept
 }
 
 /// Whether a text says the same in parts and as a whole, if it can be read in parts.
@@ -215,6 +228,28 @@ mod tests {
             && users.starts_with("users:") && contexts.starts_with("contexts:")),
             "{parts:?}"
         );
+    }
+
+    /// Otherwise, each large file would be read twice.
+    #[test]
+    fn a_large_text_of_usual_entries_can_be_read_in_parts() {
+        let entries = |list: &str, entry: &str| -> String {
+            let entry = |number: usize| entry.replace('N', &format!("cluster-{number:05}"));
+            format!("{list}:\n{}", (0..5_000).map(entry).collect::<String>())
+        };
+        let extensions = "    extensions:\n    - extension: {inventory: acme, cluster: N}\n      name: kubemint.dev\n";
+        let text = [
+            "apiVersion: v1\n",
+            &entries("clusters", &format!("- cluster:\n{extensions}    server: https://N\n  name: N\n")),
+            &entries("contexts", "- context:\n    cluster: N\n    user: N\n  name: N\n"),
+            "current-context: \"\"\nkind: Config\n",
+            &entries("users", &format!("- name: N\n  user:\n{extensions}    token: {}\n", "t".repeat(800))),
+        ];
+        let text = text.concat();
+        let cuts = far_apart(&index(&text).unwrap().cuts(&text));
+        assert_eq!(cuts.len(), 2, "the first key is read with the first list");
+        assert!(text.len() > 1 << 20 && Content::read(&text) == Content::read_in_parts(&text, &cuts));
+        assert!(Content::read_in_parts(&text, &cuts).is_some());
     }
 
     #[test]
