@@ -29,8 +29,6 @@ const PAUSE_FACTOR: u32 = 2;
 const MOST_WRITES: usize = 8;
 /// How many entries make a file large, three for each context. Writing one takes many times its size in memory.
 const LARGE: usize = 300;
-/// A file that is written in less needs no pause: what would come into it meanwhile is written as fast.
-const SMALL: Duration = Duration::from_millis(50);
 /// The longest pause, so that combined files are current within a few seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -304,10 +302,6 @@ impl Files {
         if let Some(state) = self.states.get_mut(&written.file) {
             state.busy = false;
             state.ready_at = Some(Instant::now() + (written.took * PAUSE_FACTOR).min(LONGEST_PAUSE));
-            // Ten thousand small files are written once each, and need no pause.
-            if state.pending.is_empty() && written.took < SMALL {
-                self.states.remove(&written.file);
-            }
         }
         self.enqueue(&written.file);
         for (id, failure) in written.results {
