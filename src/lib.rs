@@ -11,6 +11,7 @@
 
 // Core: pure and synchronous.
 mod access;
+mod at_once;
 mod calendar;
 mod credential;
 mod delivery;

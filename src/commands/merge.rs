@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::load::load_offline;
 use super::{CommandContext, printed};
+use crate::at_once::each_at_once;
 use crate::cli::{CollisionArg, MergeArgs, OrderArg};
 use crate::cluster::kubeconfigs_in;
 use crate::delivery::OutputFile;
@@ -246,10 +246,11 @@ impl Inputs {
             });
         }
         let mut inputs = Self { usable: vec![], unusable: vec![] };
-        for (name, read) in read_all(&sources) {
+        // Reading YAML takes most of the time.
+        for (source, read) in sources.iter().zip(each_at_once(&sources, Source::read)) {
             match read {
                 Ok(input) => inputs.usable.push(input),
-                Err(cause) => inputs.unusable.push(format!("{name}: {cause}; it is left out")),
+                Err(cause) => inputs.unusable.push(format!("{}: {cause}; it is left out", source.name)),
             }
         }
         Ok(inputs)
@@ -291,22 +292,6 @@ impl Source {
             self.bytes.as_ref().map_or_else(|| read().map(Cow::Owned), |bytes| Ok(Cow::Borrowed(&bytes[..])))?;
         Input::parse(&self.name, &self.path, &bytes).map_err(|error| error.to_string())
     }
-}
-
-/// Reads kubeconfigs, and returns them with their names in their order. Reading YAML takes most of the time, so many are read
-/// on as many threads as there are processors.
-fn read_all(sources: &[Source]) -> Vec<(&str, Result<Input, String>)> {
-    /// A thread for fewer is not worth its start.
-    const FEWEST: usize = 32;
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let part = sources.len().div_ceil(threads).max(FEWEST);
-    let read = |sources: &'_ [Source]| sources.iter().map(Source::read).collect::<Vec<_>>();
-    let read: Vec<Result<Input, String>> = std::thread::scope(|scope| {
-        let parts: Vec<_> = sources.chunks(part).map(|part| scope.spawn(move || read(part))).collect();
-        let ended = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        ended.flatten().collect()
-    });
-    sources.iter().map(|source| source.name.as_str()).zip(read).collect()
 }
 
 /// Expands what was typed: files, directories, patterns, lists of these, standard input.

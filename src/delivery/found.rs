@@ -15,9 +15,9 @@ use crate::secret::SecretToken;
 #[derive(Debug, Clone)]
 pub(crate) struct ReadPlace {
     /// What names it.
-    pub place: Place,
+    pub place: Arc<Place>,
     /// In which form the credential is written there.
-    pub format: Format,
+    pub format: Arc<Format>,
     /// What was found there.
     pub found: Found,
 }

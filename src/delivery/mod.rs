@@ -13,6 +13,7 @@ mod token;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ pub(crate) use self::token::TokenOwner;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Source {
     /// The place that holds it.
-    pub place: Place,
+    pub place: Arc<Place>,
     /// What is known about it.
     pub facts: CredentialFacts,
 }
@@ -86,8 +87,8 @@ pub(crate) struct TokenRemoval {
 pub(crate) struct EntriesRemoval {
     /// The file.
     pub file: PathBuf,
-    /// The entries in it.
-    pub entries: BTreeSet<EntryName>,
+    /// The entries in it: few, each once, in their order.
+    pub entries: Vec<EntryName>,
     /// The file with the token, if the user entry names one.
     pub token_file: Option<PathBuf>,
 }
@@ -108,9 +109,9 @@ impl Removal {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Destination {
     /// What names it.
-    pub place: Place,
+    pub place: Arc<Place>,
     /// In which form the credential is written there.
-    pub format: Format,
+    pub format: Arc<Format>,
     /// How it was when it was read.
     pub before: Before,
 }
@@ -134,7 +135,7 @@ impl Delivery {
     }
 
     /// Returns the places that are written.
-    pub(crate) fn written(&self) -> impl Iterator<Item = &Place> {
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Arc<Place>> {
         let written = self.destinations.iter().filter(|destination| destination.before != Before::Whole);
         written.map(|destination| &destination.place)
     }
@@ -142,7 +143,7 @@ impl Delivery {
     /// Returns the hubs of the Secrets that are written.
     pub(crate) fn hubs(&self) -> BTreeSet<&HubName> {
         self.written()
-            .filter_map(|place| match place {
+            .filter_map(|place| match &**place {
                 Place::Secret(place) => Some(&place.hub),
                 Place::Context(_) | Place::TokenFile(_) => None,
             })
@@ -151,7 +152,7 @@ impl Delivery {
 
     /// Returns the Secrets that hold the credential when the step is done.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretPlace> {
-        self.destinations.iter().filter_map(|destination| match &destination.place {
+        self.destinations.iter().filter_map(|destination| match &*destination.place {
             Place::Secret(place) => Some(place),
             Place::Context(_) | Place::TokenFile(_) => None,
         })

@@ -62,7 +62,7 @@ pub(crate) struct NamedOutputs {
     /// The Secrets, as they were read; nothing where there was none.
     pub secrets: BTreeMap<SecretPlace, Option<Arc<HeldSecret>>>,
     /// The credentials, as the places held them when they were read.
-    pub credentials: BTreeMap<Place, Credential>,
+    pub credentials: BTreeMap<Arc<Place>, Credential>,
 }
 
 impl NamedOutputs {
@@ -620,7 +620,7 @@ impl StepRunner {
                 return Err(unknown(format!("the plan brings `{place}` what its form does not take; {BUG}")));
             }
             let adopts = *before == Before::Unmarked;
-            match (place, format) {
+            match (&**place, &**format) {
                 (Place::Context(ContextPlace { file, .. }), Format::Kubeconfig(names)) => {
                     let target = task.outputs.files.get(file);
                     let target = target.ok_or_else(|| unknown(format!("the plan writes to `{place}`, {NO_OUTPUT}")))?;

@@ -362,7 +362,7 @@ async fn try_secrets(hubs: &Hubs, grants: &[GrantInput], endpoint: &Endpoint, pl
     for (grant, delivery) in plan.steps.iter().filter_map(|step| Some((step.grant()?, step.delivery()?))) {
         let written = delivery.destinations.iter().filter(|destination| destination.before != Before::Whole);
         for Destination { place, format, before } in written {
-            let (Place::Secret(secret), Format::Secret(form)) = (place, format) else { continue };
+            let (Place::Secret(secret), Format::Secret(form)) = (&**place, &**format) else { continue };
             let input = grants.iter().find(|input| input.grant.is(grant));
             let read = input.and_then(|input| input.outputs.iter().find(|read| read.place == *place));
             let incoming = IncomingSecret {

@@ -489,7 +489,7 @@ mod tests {
     /// A change that takes the lock of a file and removes nothing from it.
     fn change() -> FileChange {
         let (inventory, cluster, profile) = ("acme".into(), "a".into(), "reader".into());
-        let leaving = Leaving { inventory, cluster, profile, entries: BTreeSet::new() };
+        let leaving = Leaving { inventory, cluster, profile, entries: vec![] };
         FileChange::Remove { leaving, token_file: None }
     }
 

@@ -114,7 +114,7 @@ async fn plan_within(context: &RevokeContext, task: &RevokeTask, admin: &AdminEn
             });
             context.common.share(&mut plan);
             let grants: Vec<Arc<Grant>> = task.grants.iter().map(|grant| Arc::clone(&grant.grant)).collect();
-            let evidence = Evidence::of_revocation(&grants, &observed);
+            let evidence = Arc::new(Evidence::of_revocation(&grants, &observed));
             let assessment =
                 Assessment { endpoint, evidence, clock_ahead: observed.clock_ahead, ..Assessment::default() };
             Planned::Plan(Arc::new(Assessed { plan, assessment }))

@@ -499,17 +499,10 @@ impl Fleet {
             looked_again = Some((outputs, again.keys().cloned().collect()));
             results.extend(again);
         }
-        let mut carried = HashMap::new();
-        let mut planned = HashMap::new();
-        for (cluster, (of_cluster, came_of_it)) in results {
-            carried.extend(came_of_it.map(|came_of_it| (cluster.clone(), came_of_it)));
-            planned.insert(cluster, of_cluster);
-        }
-        let mut run = FleetRun::planned(&self.selected, planned, &self.outputs);
+        let mut run = FleetRun::new(&self.selected, |cluster| results.remove(cluster), &self.outputs);
         if let Some((outputs, clusters)) = looked_again {
             run.looked_again(&outputs, &clusters);
         }
-        run.carried(carried);
         run.timed(&timeline);
         run.note_beginnings(self.clock.now());
         run

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Fleet;
+use crate::delivery::ReadPlace;
 use crate::executor::prove::{ProveTask, prove_clusters};
 use crate::executor::{Cancellation, Pace};
 use crate::failure::StepFailure;
@@ -83,8 +84,8 @@ impl Fleet {
             }
         };
         let credential = |key: &GrantKey| {
-            let mut held = outputs.places(key).into_iter().filter_map(|read| read.credential());
-            held.next().ok_or_else(|| StepFailure::new(format!("no output holds the credential of `{}`", key.profile)))
+            let held = outputs.places(key).iter().find_map(ReadPlace::credential);
+            held.ok_or_else(|| StepFailure::new(format!("no output holds the credential of `{}`", key.profile)))
         };
         let selected = self.selected.iter().filter_map(|selected| {
             let keys = minted.get(&selected.cluster.name)?;

@@ -49,15 +49,28 @@ impl FleetRun {
         mut planned: HashMap<ClusterName, Planned>,
         outputs: &Arc<Outputs>,
     ) -> Self {
-        let cluster = |selected: &Selected| ClusterRun {
-            cluster: Arc::clone(&selected.cluster),
-            grants: selected.grants.clone(),
-            outside: selected.outside.clone(),
-            wave: selected.wave.clone(),
-            planned: planned.remove(&selected.cluster.name).unwrap_or(Planned::NotStarted(NotStarted::Interrupted)),
-            outputs: Arc::clone(outputs),
-            carried: None,
-            span: Span::default(),
+        Self::new(selected, |cluster| Some((planned.remove(cluster)?, None)), outputs)
+    }
+
+    /// Combines the selected grants with the results of planning, and of carrying out what was planned.
+    pub(crate) fn new(
+        selected: &[Selected],
+        mut came_of: impl FnMut(&ClusterName) -> Option<(Planned, Option<Carried>)>,
+        outputs: &Arc<Outputs>,
+    ) -> Self {
+        let cluster = |selected: &Selected| {
+            let nothing = || (Planned::NotStarted(NotStarted::Interrupted), None);
+            let (planned, carried) = came_of(&selected.cluster.name).unwrap_or_else(nothing);
+            ClusterRun {
+                cluster: Arc::clone(&selected.cluster),
+                grants: selected.grants.clone(),
+                outside: selected.outside.clone(),
+                wave: selected.wave.clone(),
+                planned,
+                outputs: Arc::clone(outputs),
+                carried,
+                span: Span::default(),
+            }
         };
         Self { clusters: selected.iter().map(cluster).collect(), is_unsearched: false }
     }

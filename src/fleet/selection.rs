@@ -103,6 +103,8 @@ pub(crate) fn select(inventory: &Inventory, args: &Selection, visits: Visits) ->
         return Err(Error::usage("no grant is selected")
             .hint("loosen `--selector`, `--cluster`, `--profile` and `--wave`, or add `[[grants]]` to the inventory"));
     }
+    // It stays until the end of a run.
+    selected.shrink_to_fit();
     for (position, selected) in selected.iter_mut().enumerate() {
         selected.position = position;
     }

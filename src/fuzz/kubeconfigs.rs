@@ -221,11 +221,11 @@ pub(super) fn merge_grants(data: &[u8]) -> bool {
                 inventory: mark.inventory.clone(),
                 cluster: mark.cluster.clone(),
                 profile: mark.profile.clone(),
-                entries: BTreeSet::from([
+                entries: vec![
                     entry(List::Clusters, &names.cluster),
                     entry(List::Users, &names.user),
                     entry(List::Contexts, &names.context),
-                ]),
+                ],
             }
         })
         .collect();

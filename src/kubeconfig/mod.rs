@@ -3,7 +3,6 @@
 //! Pure: no I/O, no clock. `entry` renders our entries, [`Document`] reads those of an output, and [`edit`] splices the
 //! former into the latter.
 
-mod at_once;
 pub mod combine;
 mod digest;
 mod document;

@@ -55,8 +55,8 @@ pub(crate) struct Leaving {
     pub cluster: ClusterName,
     /// The profile that their marks must name, unless they are shared.
     pub profile: ProfileName,
-    /// Their names.
-    pub entries: BTreeSet<EntryName>,
+    /// Their names, each once.
+    pub entries: Vec<EntryName>,
 }
 
 impl Leaving {

@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,7 @@ pub(crate) struct Assessment {
     /// password of a proxy, so it is no part of the plan.
     pub endpoint: Endpoint,
     /// What tells the cluster from one that copies its uid.
-    pub evidence: Evidence,
+    pub evidence: Arc<Evidence>,
     /// How the credentials stand.
     pub standings: Vec<Standing>,
     /// The credentials that stay as they are.

@@ -2,6 +2,8 @@
 //! that name may then be of its cluster, which nobody who plans sees. Pure.
 
 use super::{Blocker, BlockerKind};
+use std::sync::Arc;
+
 use crate::delivery::{Place, ReadPlace};
 use crate::failure::clean;
 use crate::inventory::{Contest, Grant};
@@ -11,7 +13,7 @@ use crate::observed::ObservedObject;
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     /// The place.
-    pub place: Place,
+    pub place: Arc<Place>,
     /// The uid of the namespace kube-system, if the place says it.
     pub cluster_uid: Option<String>,
     /// The uids of the ServiceAccount and of the anchor that its token is bound to.
@@ -122,7 +124,7 @@ mod tests {
     fn origin(cluster_uid: Option<&str>, token: Option<(&str, &str)>) -> Origin {
         let some = |text: &str| Some(text.to_owned());
         Origin {
-            place: Place::context("/x/out", "prod"),
+            place: Arc::new(Place::context("/x/out", "prod")),
             cluster_uid: cluster_uid.map(str::to_owned),
             token: token.map(|(account, anchor)| (some(account), some(anchor))),
         }

@@ -3,6 +3,7 @@
 //! Pure: no I/O, `now` comes with the input.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::contested::{Answering, Origin, is_known, origins, taken_name};
@@ -118,7 +119,7 @@ fn plan_credential(input: &PlanInput<'_>, grant_input: &GrantInput, is_known: bo
     ));
     let is_written = |place: &Place| match (&decision, &handing_on) {
         (Decision::Mint { .. }, _) => true,
-        (_, Some(handing_on)) => handing_on.delivery.written().any(|written| written == place),
+        (_, Some(handing_on)) => handing_on.delivery.written().any(|written| **written == *place),
         (_, None) => false,
     };
     let fixed = delivery::fixed_secrets(input, grant_input, is_written);
@@ -219,7 +220,7 @@ fn went_back(
     observed: Option<&ObservedObject>,
     holder: &Holder,
     chain: Option<&HolderIndex>,
-    outputs: &[(Place, Option<StoredCredential>)],
+    outputs: &[(Arc<Place>, Option<StoredCredential>)],
 ) -> Option<Note> {
     let uid = observed.map(|observed| observed.uid.as_str());
     let next = chain.map_or(1, |chain| chain.next.max(1));

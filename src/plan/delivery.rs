@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Blocker, BlockerKind, GrantInput, Note, NoteKind, PlanInput};
 use crate::credential::{AnchorState, Credential, CredentialFacts, Generation};
@@ -35,10 +36,10 @@ pub(super) struct HandingOn {
 pub(super) fn handing_on(
     input: &PlanInput<'_>,
     grant_input: &GrantInput,
-    from: &[Place],
+    from: &[Arc<Place>],
     claim: Option<&Generation>,
 ) -> Option<HandingOn> {
-    let mut candidates: Vec<(Place, Credential)> = vec![];
+    let mut candidates: Vec<(Arc<Place>, Credential)> = vec![];
     for place in from {
         let read = grant_input.holding().find(|read| read.place == *place);
         let Some(mut credential) = read.and_then(ReadPlace::credential) else { continue };
@@ -56,7 +57,7 @@ pub(super) fn handing_on(
         let is_there = read.held().is_some_and(|held| held.holds(&first.token));
         (wanted, is_there)
     });
-    let source = |(place, credential): (Place, Credential)| Source { place, facts: credential.facts };
+    let source = |(place, credential): (Arc<Place>, Credential)| Source { place, facts: credential.facts };
     Some(HandingOn { from: candidates.into_iter().map(source).collect(), delivery })
 }
 
@@ -89,7 +90,8 @@ pub(super) fn take_back<'a>(
         Some(held) => ReadPlace { found: Found::TakenBack(held.clone()), ..read.clone() },
         None => read.clone(),
     };
-    Cow::Owned(GrantInput { outputs: grant_input.outputs.iter().map(take_back).collect(), ..grant_input.clone() })
+    let outputs = grant_input.outputs.iter().map(take_back).collect();
+    Cow::Owned(GrantInput { outputs: Arc::new(outputs), ..grant_input.clone() })
 }
 
 /// Whether a Secret that is not ours may be taken over. What another object owns, its controller would write again.
@@ -196,7 +198,7 @@ pub(super) fn fixed_secrets(
     let (cluster, profile) = (input.cluster.as_str(), &grant_input.grant.profile.name);
     let adopt = ["kubemint", "apply", "--adopt", "--cluster", cluster, "--profile", profile.as_str()];
     let blocker = |read: &ReadPlace| {
-        let (Some(secret), Format::Secret(form)) = (read.held().and_then(Held::secret), &read.format) else {
+        let (Some(secret), Format::Secret(form)) = (read.held().and_then(Held::secret), &*read.format) else {
             return None;
         };
         let (kind, why, hint) = if secret.is_being_deleted {
@@ -225,7 +227,7 @@ pub(super) fn fixed_secrets(
 /// Says what has to be restarted to get a credential that is minted.
 pub(super) fn restarts(grant_input: &GrantInput) -> Vec<Note> {
     let note = |read: &ReadPlace| {
-        let Format::Secret(form) = &read.format else { return None };
+        let Format::Secret(form) = &*read.format else { return None };
         if form.rotation != Rotation::Restart || read.held().is_none() {
             return None;
         }
@@ -243,7 +245,7 @@ pub(super) fn restarts(grant_input: &GrantInput) -> Vec<Note> {
 /// Says what a plan replaces in Secrets that it takes over: their keys, and where their consumers would be led.
 pub(super) fn taken_over(input: &PlanInput<'_>, grant_input: &GrantInput) -> Vec<Note> {
     let note = |read: &ReadPlace| {
-        let (Found::TakenBack(held), Format::Secret(form)) = (&read.found, &read.format) else { return None };
+        let (Found::TakenBack(held), Format::Secret(form)) = (&read.found, &*read.format) else { return None };
         let secret = held.secret()?;
         let (replaced, others): (Vec<&str>, Vec<&str>) = secret.keys().partition(|key| form.data.contains_key(*key));
         let list = |keys: Vec<&str>| {
@@ -276,6 +278,7 @@ pub(super) fn minted(input: &PlanInput<'_>, grant_input: &GrantInput) -> Deliver
         (read.format.wanted(mark, input.endpoint, None), false)
     });
     delivery.changes.retain(|change| !matches!(change.field.as_str(), "user.token" | "user.extensions"));
+    delivery.changes.shrink_to_fit();
     delivery
 }
 
@@ -314,7 +317,7 @@ fn deliver<'a>(
             Found::Ours(_) | Found::Nothing | Found::Others(_) => Before::Lacking,
         };
         delivery.destinations.push(Destination { place: read.place.clone(), format: read.format.clone(), before });
-        let changes = match (&read.format, &wanted) {
+        let changes = match (&*read.format, &wanted) {
             _ if before == Before::Whole => vec![],
             (Format::Secret(_), Wanted::Secret(content)) => secret_changes(read, content, differences),
             // Where nothing of ours is, everything is new, which the file itself says.

@@ -62,14 +62,14 @@ fn holds_credential_for(grant: &GrantInput, uid: &str) -> bool {
 
 /// The clusters that have responded so far, by the uid that they claim to have.
 #[derive(Debug, Default)]
-pub(crate) struct Identities(BTreeMap<String, Vec<(ClusterName, Evidence)>>);
+pub(crate) struct Identities(BTreeMap<String, Vec<(ClusterName, Arc<Evidence>)>>);
 
 impl Identities {
     /// Adds a cluster.
     pub(crate) fn add(&mut self, Assessed { plan, assessment }: &Assessed) {
         // Few share one, and there may be ten thousand clusters.
         let same = self.0.entry(plan.cluster_uid.clone()).or_insert_with(|| Vec::with_capacity(1));
-        same.push((plan.cluster.clone(), assessment.evidence.clone()));
+        same.push((plan.cluster.clone(), Arc::clone(&assessment.evidence)));
     }
 
     /// Blocks a plan if another cluster that was added may be the same API server and is known, or as little known as
@@ -78,7 +78,7 @@ impl Identities {
         let others = self.0.get(&plan.cluster_uid).into_iter().flatten().filter(|(name, _)| *name != plan.cluster);
         let (copies, rivals): (Vec<_>, Vec<_>) =
             others.partition(|(_, evidence)| evidence.contradicts(&assessment.evidence));
-        let names = |list: &[&(ClusterName, Evidence)]| {
+        let names = |list: &[&(ClusterName, Arc<Evidence>)]| {
             list.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
         };
         // Two renewals of credentials in use do not disturb each other: each has its own claims and files.
@@ -136,7 +136,7 @@ mod tests {
 
     fn assessed(cluster: &str, evidence: Evidence, extent: Extent) -> Assessed {
         let plan = ClusterPlan { extent, ..empty_plan(cluster, "the same uid") };
-        Assessed { plan, assessment: Assessment { evidence, ..Assessment::default() } }
+        Assessed { plan, assessment: Assessment { evidence: Arc::new(evidence), ..Assessment::default() } }
     }
 
     /// Two clusters with the same uid: which are blocked, and which get a note.

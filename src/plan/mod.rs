@@ -135,7 +135,7 @@ pub(crate) struct GrantInput {
     /// The grant.
     pub grant: Arc<Grant>,
     /// The places that its credential goes to.
-    pub outputs: Vec<ReadPlace>,
+    pub outputs: Arc<Vec<ReadPlace>>,
     /// The result of using its current credential, if there was a problem.
     pub distrust: Option<Distrust>,
     /// Why a place of it cannot be used, and what that blocks: then nothing is minted for it.
@@ -277,7 +277,7 @@ pub(crate) fn plan_cluster(input: &PlanInput<'_>) -> Assessed {
         },
         assessment: Assessment {
             endpoint: input.endpoint.clone(),
-            evidence: Evidence::of(input),
+            evidence: Arc::new(Evidence::of(input)),
             as_of: input.now,
             seen: if input.options.remembers_objects { Seen::of(input.observed) } else { vec![] },
             clock_ahead: input.observed.clock_ahead,

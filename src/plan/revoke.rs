@@ -145,6 +145,8 @@ pub(crate) fn plan_revocation(input: &RevokeInput<'_>) -> ClusterPlan {
     plan.steps.extend(leaving.cloned().map(Step::Remove));
     plan.risks = Arc::new(super::risk::risks_of_deletions(input.observed, &plan.steps));
     plan.check_ids();
+    // The plans of all clusters are kept until the end of a run.
+    plan.steps.shrink_to_fit();
     plan
 }
 
@@ -485,6 +487,7 @@ fn shown(victims: &Victims, index: Option<&Index>, anchors: &Anchors) -> Vec<Str
             AnchorOf::Generation(_) | AnchorOf::Plugins => {}
         }
     }
+    lines.shrink_to_fit();
     lines
 }
 

@@ -3,6 +3,7 @@
 //! Pure: no I/O, `now` comes with the input.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -36,7 +37,7 @@ pub(crate) struct Standing {
     /// Other holders, and how many credentials of each may be used.
     pub others: Vec<(String, usize)>,
     /// The outputs that a run would write.
-    pub lacking: Vec<Place>,
+    pub lacking: Vec<Arc<Place>>,
 }
 
 /// What is known about a generation.
@@ -171,7 +172,7 @@ pub(super) struct Basis<'a> {
     pub(super) index: &'a Index,
     pub(super) holder: &'a Holder,
     pub(super) anchors: &'a BTreeMap<u64, AnchorState>,
-    pub(super) outputs: &'a [(Place, Option<StoredCredential>)],
+    pub(super) outputs: &'a [(Arc<Place>, Option<StoredCredential>)],
     pub(super) plugins: Plugins,
     /// What outputs lack of a living credential.
     pub(super) delivery: Option<&'a Delivery>,
@@ -275,12 +276,15 @@ fn still_alive(basis: &Basis<'_>, chain: Option<&HolderIndex>) -> Option<String>
     (!alive.is_empty()).then(|| format!("STILL ALIVE: {}; `{again}` ends them", alive.join(", ")))
 }
 
-fn stored(outputs: &[(Place, Option<StoredCredential>)]) -> impl Iterator<Item = &StoredCredential> {
+fn stored(outputs: &[(Arc<Place>, Option<StoredCredential>)]) -> impl Iterator<Item = &StoredCredential> {
     outputs.iter().filter_map(|(_, stored)| stored.as_ref())
 }
 
 /// Returns the newest published generation, from the index and from the outputs.
-pub(super) fn newest(chain: Option<&HolderIndex>, outputs: &[(Place, Option<StoredCredential>)]) -> Option<Newest> {
+pub(super) fn newest(
+    chain: Option<&HolderIndex>,
+    outputs: &[(Arc<Place>, Option<StoredCredential>)],
+) -> Option<Newest> {
     let generations = chain.map_or(&[][..], |chain| &chain.generations);
     let recorded = generations.iter().filter_map(|generation| {
         Some(Newest {

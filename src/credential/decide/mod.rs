@@ -7,6 +7,7 @@
 mod retire;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -91,7 +92,7 @@ pub(crate) struct DecisionInput<'a> {
     /// When the grant ends, which no token must outlive.
     pub ends: Option<Timestamp>,
     /// The credential of ours at each place of the grant, if there is one.
-    pub outputs: &'a [(Place, Option<StoredCredential>)],
+    pub outputs: &'a [(Arc<Place>, Option<StoredCredential>)],
     /// Whether a living credential that no output holds may be superseded.
     pub reissue: Reissue,
     /// When a credential is renewed that is otherwise still current.
@@ -149,7 +150,7 @@ pub(crate) enum Decision {
     /// The outputs hold, or will hold, this credential.
     Publish {
         /// The places that hold it. Their tokens may differ, if one is damaged.
-        from: Vec<Place>,
+        from: Vec<Arc<Place>>,
         /// Its number.
         generation: u64,
         /// Whether the index still has to learn that it was published.
@@ -265,7 +266,7 @@ pub(crate) fn decide(input: &DecisionInput<'_>) -> Decision {
         };
     }
     Decision::Publish {
-        from: held.iter().map(|(place, _)| (*place).clone()).collect(),
+        from: held.iter().map(|(place, _)| Arc::clone(place)).collect(),
         generation: current.n,
         recorded: current.is_recorded(),
         due,
@@ -304,7 +305,7 @@ fn claim_in_flight(input: &DecisionInput<'_>, current: &Generation) -> Option<u6
 }
 
 /// Returns the outputs that hold a living token of a generation, judged by its claims.
-fn places_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(&'a Place, &'a StoredCredential)> {
+fn places_of<'a>(input: &'a DecisionInput<'_>, generation: &Generation) -> Vec<(&'a Arc<Place>, &'a StoredCredential)> {
     let Some(AnchorState::Present(anchor_uid)) = input.anchors.get(&generation.n) else {
         return vec![];
     };

@@ -1,5 +1,7 @@
 //! Decisions on hand-made chains, anchors and outputs.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::super::index::tests::generation;
@@ -40,8 +42,8 @@ fn stored(n: u64) -> Option<StoredCredential> {
 }
 
 /// Gives each output a place that is named by its number, from 0.
-fn numbered(outputs: Vec<Option<StoredCredential>>) -> Vec<(Place, Option<StoredCredential>)> {
-    let place = |number: usize| Place::context("out", number.to_string());
+fn numbered(outputs: Vec<Option<StoredCredential>>) -> Vec<(Arc<Place>, Option<StoredCredential>)> {
+    let place = |number: usize| Arc::new(Place::context("out", number.to_string()));
     outputs.into_iter().enumerate().map(|(number, stored)| (place(number), stored)).collect()
 }
 
@@ -111,7 +113,7 @@ fn check(case: Case, expected: &str) {
     let actual = match decision {
         Decision::NoOutput => "no output".to_owned(),
         Decision::Publish { from, generation, recorded, retire, superseded, retire_at, .. } => {
-            let context = |place: &Place| match place {
+            let context = |place: &Arc<Place>| match &**place {
                 Place::Context(place) => place.context.clone(),
                 place => unreachable!("{place}"),
             };

@@ -227,7 +227,8 @@ impl Reading {
                 let grant = GrantKey { cluster: cluster.clone(), profile: profile.clone() };
                 let has_token_file = of_grant.iter().any(|marked| marked.names_token_file);
                 let token_file = has_token_file.then(|| token_file(path, &grant));
-                let entries = of_grant.iter().map(|marked| marked.entry.clone()).collect();
+                let entries: BTreeSet<&EntryName> = of_grant.iter().map(|marked| &marked.entry).collect();
+                let entries = entries.into_iter().cloned().collect();
                 let removal = EntriesRemoval { file: path.to_owned(), entries, token_file };
                 self.add(&grant, Removal::Entries(removal), wanted, found);
             }
@@ -243,8 +244,8 @@ impl Reading {
     }
 
     fn remove_named(&self, path: &Path, entry: &OutputEntry, wanted: &Wanted, found: &mut Leavings) {
-        let entries = names(entry).map(|(list, name)| EntryName { list, name: name.to_owned() });
-        let removal = EntriesRemoval { file: path.to_owned(), entries: BTreeSet::from(entries), token_file: None };
+        let entries = names(entry).map(|(list, name)| EntryName { list, name: name.to_owned() }).into();
+        let removal = EntriesRemoval { file: path.to_owned(), entries, token_file: None };
         self.add(&entry.grant, Removal::Entries(removal), wanted, found);
     }
 
@@ -285,6 +286,7 @@ fn is_output(path: &Path) -> bool {
     path.is_file() && !name.ends_with(LOCK_SUFFIX) && !name.starts_with(OWN_PREFIX)
 }
 
+/// Returns what names the entries of a grant, in the order of the lists.
 fn names(entry: &OutputEntry) -> [(List, &str); 3] {
     [(List::Clusters, &*entry.cluster), (List::Users, &*entry.user), (List::Contexts, &*entry.context)]
 }

@@ -33,7 +33,7 @@ use crate::store::{self, Manner};
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     /// The places of each grant, by grant.
-    places: BTreeMap<GrantKey, Vec<ReadPlace>>,
+    places: BTreeMap<GrantKey, Arc<Vec<ReadPlace>>>,
     /// The files that they are in, by path.
     files: BTreeMap<PathBuf, Arc<TargetFile>>,
     /// The files that were skipped, and why.
@@ -45,11 +45,17 @@ pub(crate) struct Outputs {
 impl Outputs {
     fn add(&mut self, grant: GrantKey, read: ReadPlace) {
         // Most grants have one place, and there may be a hundred thousand of them.
-        self.places.entry(grant).or_insert_with(|| Vec::with_capacity(1)).push(read);
+        Arc::make_mut(self.places.entry(grant).or_insert_with(|| Arc::new(Vec::with_capacity(1)))).push(read);
     }
 
     fn of(&self, grant: &GrantKey) -> &[ReadPlace] {
-        self.places.get(grant).map_or(&[], Vec::as_slice)
+        self.places.get(grant).map_or(&[], |places| places)
+    }
+
+    /// Returns what a revocation needs of the outputs when its plans are made: the files that entries are removed from, and
+    /// the tokens that it waits for, if it `awaits` their end. What all places hold is a third of the memory of a run.
+    pub(crate) fn of_revocation(self: Arc<Self>, awaits: bool) -> Arc<Self> {
+        if awaits { self } else { Arc::new(Self { files: self.files.clone(), ..Self::default() }) }
     }
 
     /// Returns why a file of a grant could not be replaced; `checked` caches the results. It waits for locks.
@@ -98,8 +104,8 @@ impl Outputs {
     }
 
     /// Returns the places of a grant with what is there.
-    pub(crate) fn places(&self, grant: &GrantKey) -> Vec<ReadPlace> {
-        self.of(grant).to_vec()
+    pub(crate) fn places(&self, grant: &GrantKey) -> Arc<Vec<ReadPlace>> {
+        self.places.get(grant).cloned().unwrap_or_default()
     }
 
     /// Returns what the steps of a plan need: the files that they write, and the credentials at the places they name.
@@ -116,9 +122,9 @@ impl Outputs {
             }
             let Some(profile) = step.profile() else { continue };
             let grant = GrantKey { cluster: plan.cluster.clone(), profile: profile.clone() };
-            let sources: BTreeSet<&Place> = step.sources().iter().map(|source| &source.place).collect();
+            let sources: BTreeSet<&Arc<Place>> = step.sources().iter().map(|source| &source.place).collect();
             for read in self.of(&grant) {
-                match &read.place {
+                match &*read.place {
                     Place::Context(ContextPlace { file: path, .. })
                     | Place::TokenFile(TokenPlace { token_file: path }) => {
                         self.files.get(path).into_iter().for_each(|file| named.files.add(file));
@@ -140,7 +146,7 @@ impl Outputs {
 
     /// Returns what the outputs of a grant hold, compared with the newest generation; `lacking` are those that a run
     /// would write.
-    pub(crate) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[Place]) -> Vec<OutputStatus> {
+    pub(crate) fn statuses(&self, grant: &GrantKey, newest: Option<u64>, lacking: &[Arc<Place>]) -> Vec<OutputStatus> {
         let status = |read: &ReadPlace| {
             let is_altered = |held: &Held| !held.is_complete() || lacking.contains(&read.place);
             let (holds, generation) = match (&read.found, read.format.holds_credential()) {
@@ -166,7 +172,7 @@ impl Outputs {
     }
 
     /// Returns the places where something of a grant was altered, as far as this is known without its cluster.
-    pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<Place> {
+    pub(crate) fn altered(&self, grant: &GrantKey, mark: &Mark) -> Vec<Arc<Place>> {
         let is_altered =
             |read: &&ReadPlace| read.held().is_some_and(|held| held.is_altered_wherever_it_leads(&read.format, mark));
         self.of(grant).iter().filter(is_altered).map(|read| read.place.clone()).collect()
@@ -192,7 +198,7 @@ impl Outputs {
 
 /// Returns the token file of a place, if it has one.
 fn token_file(read: &ReadPlace) -> Option<PathBuf> {
-    let Format::Kubeconfig(names) = &read.format else { return None };
+    let Format::Kubeconfig(names) = &*read.format else { return None };
     match &names.form {
         UserForm::TokenFile(relative) => Some(token_file_path(read.place.file()?, relative)),
         UserForm::Token | UserForm::Exec(_) => None,

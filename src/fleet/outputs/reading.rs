@@ -92,7 +92,8 @@ impl Reading {
                     EntryState::Absent
                 });
                 let place = Place::context(&output.path, &names.context);
-                let read = ReadPlace { place, format: Format::Kubeconfig(names), found: state.into() };
+                let (place, format) = (Arc::new(place), Arc::new(Format::Kubeconfig(names)));
+                let read = ReadPlace { place, format, found: state.into() };
                 outputs.add(entry.grant.clone(), read);
             }
         }

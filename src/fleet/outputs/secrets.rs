@@ -1,6 +1,7 @@
 //! Secrets among the outputs: reading those of the selected grants, and finding those that leave.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::leaving::{Leavings, Wanted};
 use super::{Outputs, Reading};
@@ -43,8 +44,8 @@ impl Reading {
                 outputs.unusable.entry(target.grant.clone()).or_insert((kind, failure));
                 None
             });
-            let place = Place::Secret(target.place.clone());
-            let read = ReadPlace { place, format: Format::Secret(Box::new(target.form.clone())), found: held.into() };
+            let (place, format) = (Place::Secret(target.place.clone()), Format::Secret(Box::new(target.form.clone())));
+            let read = ReadPlace { place: Arc::new(place), format: Arc::new(format), found: held.into() };
             outputs.add(target.grant.clone(), read);
         }
     }

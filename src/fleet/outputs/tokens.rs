@@ -57,7 +57,11 @@ impl Reading {
                 outputs.unusable.entry(key.clone()).or_insert((BlockerKind::OutputUnusable, failure));
                 Found::Nothing
             });
-            let read = ReadPlace { place: Place::token_file(&file.path), format: Format::TokenFile, found };
+            let read = ReadPlace {
+                place: Arc::new(Place::token_file(&file.path)),
+                format: Arc::new(Format::TokenFile),
+                found,
+            };
             outputs.add(key.clone(), read);
         }
     }

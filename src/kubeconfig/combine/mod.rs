@@ -18,9 +18,9 @@ use self::findings::outdated;
 pub use self::findings::{Finding, ReadPart};
 use self::input::Unit;
 pub use self::input::{Input, InputError};
-use super::at_once::at_once;
 use super::digest::Digest;
 use super::edit::{Edit, List};
+use crate::at_once::at_once;
 use crate::failure::holds_secret;
 use crate::template::Template;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{Edit, EditError, List, refused};
-use crate::kubeconfig::at_once::{at_once, each_at_once};
+use crate::at_once::{at_once, each_at_once};
 use crate::kubeconfig::digest::{Digest, DigestedEntry};
 use crate::kubeconfig::yaml_options_of_part;
 

@@ -42,7 +42,8 @@ fn revoked(origins: [(&str, Option<&str>); 2]) -> (Vec<String>, BTreeSet<String>
     let grants = inventory.grants.iter().map(contested).zip(origins).map(|(grant, (profile, uid))| {
         assert_eq!(grant.profile.name.as_str(), profile);
         let token = Some((Some("another account".to_owned()), None));
-        let origin = Origin { place: Place::context("/x/out", profile), cluster_uid: uid.map(str::to_owned), token };
+        let origin =
+            Origin { place: Arc::new(Place::context("/x/out", profile)), cluster_uid: uid.map(str::to_owned), token };
         RevokeGrant { grant, held: vec![], origins: vec![origin] }
     });
     let grants: Vec<RevokeGrant> = grants.collect();

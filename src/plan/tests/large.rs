@@ -19,7 +19,8 @@ fn a_fleet_is_planned() {
     let everything = applied(&inventory);
     for grant in &inventory.grants {
         for (observed, is_empty) in [(&nothing, false), (&everything, true)] {
-            let grants = [GrantInput { grant: Arc::clone(grant), outputs: vec![], distrust: None, unusable: None }];
+            let grants =
+                [GrantInput { grant: Arc::clone(grant), outputs: Arc::default(), distrust: None, unusable: None }];
             let assessed = plan_cluster(&PlanInput {
                 inventory: &inventory,
                 cluster: &grant.cluster.name,

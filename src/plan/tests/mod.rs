@@ -67,8 +67,12 @@ fn plan_with(inventory: &Inventory, observed: &ObservedCluster, adoption: Adopti
 /// Plans a run whose next run comes after `horizon`.
 fn plan_until(inventory: &Inventory, observed: &ObservedCluster, adoption: Adoption, horizon: Duration) -> ClusterPlan {
     // Without a place nothing is minted: these tests are about objects.
-    let grants =
-        [GrantInput { grant: Arc::clone(&inventory.grants[0]), outputs: vec![], distrust: None, unusable: None }];
+    let grants = [GrantInput {
+        grant: Arc::clone(&inventory.grants[0]),
+        outputs: Arc::default(),
+        distrust: None,
+        unusable: None,
+    }];
     plan_cluster(&PlanInput {
         inventory,
         cluster: &"a".into(),
@@ -180,8 +184,12 @@ fn what_has_vanished_is_noted_or_removed() {
     let leaving = [step("deployer", RemoveReason::NoOutput), step("gone", RemoveReason::NoGrant)].map(Arc::new);
     let inventory = inventory(INVENTORY);
     let plan = |observed: &ObservedCluster, prune, leaving: &[Arc<Remove>]| {
-        let grants =
-            [GrantInput { grant: Arc::clone(&inventory.grants[0]), outputs: vec![], distrust: None, unusable: None }];
+        let grants = [GrantInput {
+            grant: Arc::clone(&inventory.grants[0]),
+            outputs: Arc::default(),
+            distrust: None,
+            unusable: None,
+        }];
         plan_cluster(&PlanInput {
             inventory: &inventory,
             cluster: &"a".into(),
@@ -392,10 +400,10 @@ fn an_address_of_pods_is_a_note() {
         shares_cluster: false,
     };
     let place = Place::context("/x", "x");
-    let output = ReadPlace { place, format: Format::Kubeconfig(names), found: Found::Nothing };
+    let output = ReadPlace { place: place.into(), format: Format::Kubeconfig(names).into(), found: Found::Nothing };
     let notes = |server: &str| {
         let grant = Arc::clone(&inventory.grants[0]);
-        let grants = [GrantInput { grant, outputs: vec![output.clone()], distrust: None, unusable: None }];
+        let grants = [GrantInput { grant, outputs: Arc::new(vec![output.clone()]), distrust: None, unusable: None }];
         let endpoint = Endpoint { server: server.to_owned(), ..Endpoint::default() };
         let notes = finding::general_notes(&PlanInput {
             inventory: &inventory,

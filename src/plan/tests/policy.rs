@@ -15,8 +15,12 @@ fn excepted() -> Inventory {
 }
 
 fn plan_at(inventory: &Inventory, extent: Extent, seconds: i64) -> ClusterPlan {
-    let grants =
-        [GrantInput { grant: Arc::clone(&inventory.grants[0]), outputs: vec![], distrust: None, unusable: None }];
+    let grants = [GrantInput {
+        grant: Arc::clone(&inventory.grants[0]),
+        outputs: Arc::default(),
+        distrust: None,
+        unusable: None,
+    }];
     plan_cluster(&PlanInput {
         inventory,
         cluster: &"a".into(),

@@ -153,8 +153,12 @@ fn an_account_that_is_replaced_loses_everything() {
 fn a_class_that_is_denied_blocks_and_says_what_it_would_have_done() {
     let (before, after) = (with(&rule("'pods'", "'get'")), with(&rule("'pods'", "'get', 'delete'")));
     let plan = |deny: &[RiskClass]| {
-        let grants =
-            [GrantInput { grant: Arc::clone(&after.grants[0]), outputs: vec![], distrust: None, unusable: None }];
+        let grants = [GrantInput {
+            grant: Arc::clone(&after.grants[0]),
+            outputs: Arc::default(),
+            distrust: None,
+            unusable: None,
+        }];
         let options = PlanOptions { deny: deny.to_vec(), ..options(Adoption::default(), Duration::ZERO) };
         let observed = applied(&before);
         plan_cluster(&PlanInput {

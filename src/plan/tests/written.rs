@@ -120,7 +120,7 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     let state = Document::parse(&text).unwrap().state(&held, &mark);
     let read = |names: EntryNames, found: Found| {
         let place = Place::context("/x/out", &names.context);
-        ReadPlace { place, format: Format::Kubeconfig(names), found }
+        ReadPlace { place: place.into(), format: Format::Kubeconfig(names).into(), found }
     };
     let exec = UserForm::Exec(Arc::new(ExecPlugin {
         command: "kubemint".into(),
@@ -157,7 +157,8 @@ fn plans(planted: &Planted, check: impl Fn(&str, &ClusterPlan)) {
     let plan = |observed: &ObservedCluster, forced: bool| {
         let mut options = options(Adoption::default(), Duration::ZERO);
         options.renewal.forced = forced;
-        let input = GrantInput { grant: Arc::clone(grant), outputs: places.clone(), distrust: None, unusable: None };
+        let input =
+            GrantInput { grant: Arc::clone(grant), outputs: Arc::new(places.clone()), distrust: None, unusable: None };
         plan_cluster(&PlanInput {
             inventory: &inventory,
             cluster: &"a".into(),
@@ -230,7 +231,7 @@ fn a_token_is_named_by_its_place() {
     let planted = Planted { password: "s3cretpassword".into(), signature: "c2VjcmV0c2lnbmF0dXJl".into() };
     plans(&planted, |expected, plan| {
         if expected == "revoke" || expected.starts_with("write") {
-            let sources: Vec<&Place> = plan.steps.iter().flat_map(Step::sources).map(|source| &source.place).collect();
+            let sources: Vec<&Place> = plan.steps.iter().flat_map(Step::sources).map(|source| &*source.place).collect();
             assert_eq!(sources, [&Place::context("/x/out", "held")], "{expected}");
         }
     });
@@ -265,8 +266,8 @@ fn a_proxy_that_changes_is_in_the_plan_and_its_password_is_not() {
 /// A delivery with a destination of each kind.
 fn delivery(mark: Mark, place: &Place, change: FieldDiff) -> Delivery {
     let destination = |before| Destination {
-        place: place.clone(),
-        format: Format::Kubeconfig(names("x", UserForm::TokenFile("x.tokens/t".into()))),
+        place: place.clone().into(),
+        format: Format::Kubeconfig(names("x", UserForm::TokenFile("x.tokens/t".into()))).into(),
         before,
     };
     let destinations = [Before::Whole, Before::Lacking, Before::Unmarked].map(destination).to_vec();
@@ -285,7 +286,7 @@ fn one_of_each() -> Vec<Step> {
     let place = Place::context("/x/out", "x");
     let delivery = delivery(Mark::of(&inventory.name, &holder, &key), &place, field.clone());
     let planted = Planted { password: String::new(), signature: "c2ln".into() };
-    let source = Source { place, facts: planted.credential("anchor").facts };
+    let source = Source { place: place.into(), facts: planted.credential("anchor").facts };
     let spent = || vec![Spent { n: 3, since: Timestamp::MIN }];
     let mut claim = Generation { jti: Some("j".into()), date_ahead: Some(-3), ..generation(4, "run") };
     claim.other.insert("later".into(), json!({"a": [1]}));
@@ -377,7 +378,7 @@ fn one_of_each() -> Vec<Step> {
     let entry = EntryName { list: List::Users, name: "old".into() };
     let removal = Removal::Entries(EntriesRemoval {
         file: "/x/out".into(),
-        entries: BTreeSet::from([entry]),
+        entries: vec![entry],
         token_file: Some("/x/out.tokens/x".into()),
     });
     steps.push(Step::Remove(Arc::new(Remove {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{Change, ClusterReport, CredentialReport, ErrorReport, State};
 use crate::credential::{Spent, due_at, jitter_seed};
-use crate::delivery::{Delivery, Place, Removal};
+use crate::delivery::{Delivery, Removal};
 use crate::desired::Content;
 use crate::diff::describe_rules;
 use crate::failure::FailureKind;
@@ -296,7 +296,7 @@ fn places(removals: &[Removal], is_meant: impl Fn(&Removal) -> bool) -> Vec<Stri
 fn writing(change: Change, delivery: &Delivery) -> Change {
     let places = |is_file: bool| {
         let written = delivery.written().filter(|place| place.file().is_some() == is_file);
-        written.map(Place::to_string).collect()
+        written.map(ToString::to_string).collect()
     };
     Change { files: places(true), secrets: places(false), ..change }
 }

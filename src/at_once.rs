@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Does two things, on two threads if the system has one left.
-pub(super) fn at_once<A: Send, B>(one: impl Fn() -> A + Copy + Send, other: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn at_once<A: Send, B>(one: impl Fn() -> A + Copy + Send, other: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, one) {
         Ok(thread) => {
             let other = other();
@@ -17,7 +17,7 @@ pub(super) fn at_once<A: Send, B>(one: impl Fn() -> A + Copy + Send, other: impl
 }
 
 /// Does the same with several values, on as many threads as there are processors.
-pub(super) fn each_at_once<T: Sync, A: Send>(values: &[T], work: impl Fn(&T) -> A + Sync) -> Vec<A> {
+pub(crate) fn each_at_once<T: Sync, A: Send>(values: &[T], work: impl Fn(&T) -> A + Sync) -> Vec<A> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(values.len());
     let next = AtomicUsize::new(0);
     let some = || {
