@@ -13,6 +13,7 @@
 mod access;
 mod at_once;
 mod calendar;
+mod common;
 mod credential;
 mod delivery;
 mod desired;
@@ -54,7 +55,6 @@ mod wording;
 mod cli;
 mod cluster;
 mod commands;
-mod common;
 mod error;
 mod executor;
 mod exit_code;

@@ -94,9 +94,8 @@ async fn plan_and_revoke(
     fleet: &mut Fleet,
     cancellation: &Cancellation,
 ) -> Result<CameOfIt, Error> {
-    let what = (options(args, fleet), leaving(args, fleet));
-    let outputs = std::mem::take(&mut fleet.outputs);
-    let mut run = fleet.plan_revocations(&fleet.selected, outputs, what, cancellation).await?;
+    let mut run =
+        fleet.plan_revocations(&fleet.selected, options(args, fleet), leaving(args, fleet), cancellation).await?;
     let tasks = fleet.last_tasks(&mut run);
     let clusters = tasks.len();
     let is_asked = !args.yes && clusters > 0;

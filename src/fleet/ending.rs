@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::outputs::{Leavings, Outputs};
+use super::outputs::Leavings;
 use super::rollout::Order;
 use super::{Fleet, FleetRun, Selected, Wanted};
 use crate::error::Error;
@@ -17,8 +17,7 @@ use crate::report::ClusterReport;
 use crate::store::Manner;
 
 impl Fleet {
-    /// Plans revocations on some clusters, with the removal of the entries that `leaving` says. Of the outputs, the run keeps
-    /// what it needs to be carried out.
+    /// Plans revocations on some clusters, with the removal of the entries that `leaving` says.
     ///
     /// # Errors
     ///
@@ -26,8 +25,8 @@ impl Fleet {
     pub(crate) async fn plan_revocations(
         &self,
         selected: &[Selected],
-        outputs: Arc<Outputs>,
-        (options, leaving): (RevokeOptions, Option<Wanted>),
+        options: RevokeOptions,
+        leaving: Option<Wanted>,
         cancellation: &Cancellation,
     ) -> Result<FleetRun, Error> {
         let leavings = match leaving {
@@ -40,8 +39,8 @@ impl Fleet {
         let is_about_access = options.depth == RevokeDepth::Access;
         let grant = |grant: &Arc<Grant>| RevokeGrant {
             grant: Arc::clone(grant),
-            held: outputs.sources(&grant.key()),
-            origins: outputs.origins(grant),
+            held: self.outputs.sources(&grant.key()),
+            origins: self.outputs.origins(grant),
         };
         let tasks = selected.iter().map(|selected| RevokeTask {
             cluster: Arc::clone(&selected.cluster),
@@ -49,7 +48,6 @@ impl Fleet {
             leaving: leavings.steps(&selected.cluster.name),
         });
         let tasks: Vec<RevokeTask> = tasks.collect();
-        let outputs = outputs.of_revocation(options.awaits);
         let context = Arc::new(RevokeContext {
             inventory: Arc::clone(&self.inventory),
             admin: Arc::clone(&self.admin),
@@ -61,7 +59,7 @@ impl Fleet {
         // The display ends with the last sender, which is dropped at the end of this block.
         let work = async move { plan_revocations(context, tasks, cancellation, &events).await };
         let (planned, timeline) = tokio::join!(work, shown);
-        let mut run = FleetRun::planned(selected, planned, &outputs);
+        let mut run = FleetRun::planned(selected, planned, &self.outputs);
         run.timed(&timeline);
         if is_about_access {
             block_duplicates(&mut run.planned_mut().map(|(assessed, _)| assessed).collect::<Vec<_>>());
@@ -106,8 +104,7 @@ impl Fleet {
             orphan_after: self.options.orphan_after,
         };
         let grants = ended.iter().flat_map(|selected| &selected.grants).map(|grant| grant.key()).collect();
-        let what = (options, Some(Wanted::Grants(grants)));
-        let mut run = self.plan_revocations(&ended, Arc::clone(&self.outputs), what, cancellation).await?;
+        let mut run = self.plan_revocations(&ended, options, Some(Wanted::Grants(grants)), cancellation).await?;
         let Some(manner) = manner else { return Ok(run.planned_reports()) };
         let tasks = run.apply_tasks();
         // What has ended must not wait for a wave.

@@ -1,9 +1,9 @@
 //! Clusters whose name may be another one's: the source that has the name did not say all that it finds. What outputs hold under
 //! that name may then be of its cluster, which nobody who plans sees. Pure.
 
-use super::{Blocker, BlockerKind};
 use std::sync::Arc;
 
+use super::{Blocker, BlockerKind};
 use crate::delivery::{Place, ReadPlace};
 use crate::failure::clean;
 use crate::inventory::{Contest, Grant};

@@ -39,8 +39,9 @@ fn core() -> Vec<String> {
     let text = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let (_, list) = text.split_once("\n// Core: ").unwrap();
     let (list, _) = list.split_once("\n// Shell: ").unwrap();
-    let modules =
-        list.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+    let code = list.lines().filter(|line| !line.trim_start().starts_with("//"));
+    // However visible a module is, and wherever its code stands.
+    let modules = code.filter_map(|line| line.split_once("mod ")?.1.split([';', ' ']).next());
     modules.flat_map(|module| [module.to_owned(), format!("{module}.rs")]).collect()
 }
 

@@ -52,12 +52,6 @@ impl Outputs {
         self.places.get(grant).map_or(&[], |places| places)
     }
 
-    /// Returns what a revocation needs of the outputs when its plans are made: the files that entries are removed from, and
-    /// the tokens that it waits for, if it `awaits` their end. What all places hold is a third of the memory of a run.
-    pub(crate) fn of_revocation(self: Arc<Self>, awaits: bool) -> Arc<Self> {
-        if awaits { self } else { Arc::new(Self { files: self.files.clone(), ..Self::default() }) }
-    }
-
     /// Returns why a file of a grant could not be replaced; `checked` caches the results. It waits for locks.
     pub(crate) fn unwritable(
         &self,
