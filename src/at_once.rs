@@ -16,7 +16,7 @@ pub(crate) fn at_once<A: Send, B>(one: impl Fn() -> A + Copy + Send, other: impl
     })
 }
 
-/// Does the same with several values, on as many threads as there are processors.
+/// Does the same with several values, on as many threads as there are processors. Returns the results in the order of the values.
 pub(crate) fn each_at_once<T: Sync, A: Send>(values: &[T], work: impl Fn(&T) -> A + Sync) -> Vec<A> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(values.len());
     let next = AtomicUsize::new(0);
